@@ -1,0 +1,25 @@
+# CMake toolchain: builds for 64-bit Windows with Debian's MinGW-w64; tests run under Wine.
+#   XF_WINDOWS_SYSROOT  where ci/windows-sysroot put libuv, cmocka and xxhash.h; pkg-config looks there and nowhere else.
+set(CMAKE_SYSTEM_NAME Windows)
+set(CMAKE_SYSTEM_VERSION 10.0)
+set(CMAKE_SYSTEM_PROCESSOR x86_64)
+
+# The win32 flavour of the compiler needs no libwinpthread.
+set(CMAKE_C_COMPILER x86_64-w64-mingw32-gcc-win32)
+set(CMAKE_RC_COMPILER x86_64-w64-mingw32-windres)
+
+# Nothing but the .exe has to be found at run time.
+set(CMAKE_EXE_LINKER_FLAGS_INIT "-static")
+set(CMAKE_SHARED_LINKER_FLAGS_INIT "-static-libgcc")
+
+set(XF_WINDOWS_SYSROOT "${CMAKE_CURRENT_LIST_DIR}/../build/windows-sysroot" CACHE PATH "libraries built for Windows")
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES XF_WINDOWS_SYSROOT)
+set(CMAKE_FIND_ROOT_PATH /usr/x86_64-w64-mingw32 "${XF_WINDOWS_SYSROOT}")
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+set(ENV{PKG_CONFIG_LIBDIR} "${XF_WINDOWS_SYSROOT}/lib/pkgconfig")
+set(ENV{PKG_CONFIG_PATH} "")
+
+set(CMAKE_CROSSCOMPILING_EMULATOR "${CMAKE_CURRENT_LIST_DIR}/wine-run")

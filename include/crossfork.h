@@ -1,0 +1,60 @@
+/* crossfork: multiprocessing for C, the same on Windows and on POSIX.
+ *
+ * A program registers functions as tasks and runs them in child processes:
+ *
+ *     #include <crossfork.h>
+ *
+ *     XF_TASK(square, const double *in, double *out)
+ *     {
+ *         *out = *in * *in;
+ *         return 0;
+ *     }
+ *
+ *     int main(int argc, char **argv)
+ *     {
+ *         xf_main(argc, argv);
+ *         double x = 3;
+ *         xf_process *process;
+ *         xf_status status;
+ *         if (xf_process_start(&process, &square, &x, sizeof x, NULL) < 0)
+ *             return 1;
+ *         xf_process_join(process, XF_FOREVER, &status);
+ *         xf_report_print(xf_process_report(process), stderr);
+ *         xf_process_free(process);
+ *         return 0;
+ *     }
+ *
+ * Conventions, which hold in every header below.
+ *   Returns     0 (or a count) on success, a negative XF_E* code on failure; outputs are written only on success.
+ *               xf_error_detail() then names what failed, and where.
+ *   Pointers    Are non-NULL unless a comment allows NULL.  xf_*_free(NULL) does nothing.
+ *   Units       Times are milliseconds, sizes are bytes, text is UTF-8 on every system.
+ *   Options     Structs in which all zero is the default; NULL stands for all zero.
+ *   Threads     Any thread may make any call, and several at the same time, unless a comment says otherwise.
+ *   Mistakes    Of the caller return XF_EINVAL; nothing is written to stdout or stderr unless asked. */
+#ifndef CROSSFORK_H
+#define CROSSFORK_H
+
+#include "crossfork/error.h"
+#include "crossfork/export.h"
+#include "crossfork/main.h"
+#include "crossfork/process.h"
+#include "crossfork/report.h"
+#include "crossfork/task.h"
+
+#define XF_VERSION_MAJOR 0
+#define XF_VERSION_MINOR 1
+#define XF_VERSION_PATCH 0
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The version of the library that runs, as "major.minor.patch". */
+XF_API const char *xf_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,39 @@
+/* What differs between compilers and systems in the public headers: visibility, printf checks, start-up hooks. */
+#ifndef CROSSFORK_EXPORT_H
+#define CROSSFORK_EXPORT_H
+
+#if defined(_WIN32) && defined(XF_SHARED)
+#ifdef XF_BUILDING
+#define XF_API __declspec(dllexport)
+#else
+#define XF_API __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define XF_API __attribute__((visibility("default")))
+#else
+#define XF_API
+#endif
+
+/* The format string is argument `text`, what it formats begins at argument `first`. */
+#if defined(__MINGW32__) && defined(__MINGW_PRINTF_FORMAT)
+#define XF_PRINTF(text, first) __attribute__((format(__MINGW_PRINTF_FORMAT, text, first)))
+#elif defined(__GNUC__)
+#define XF_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#else
+#define XF_PRINTF(text, first)
+#endif
+
+/* XF_BEFORE_MAIN(name) { ... }  defines a function that runs before main. */
+#if defined(_MSC_VER)
+#pragma section(".CRT$XCU", read)
+#define XF_BEFORE_MAIN(name)                                                                                           \
+    static void __cdecl name(void);                                                                                    \
+    __declspec(allocate(".CRT$XCU")) static void(__cdecl * name##_hook)(void) = name;                                  \
+    static void __cdecl name(void)
+#else
+#define XF_BEFORE_MAIN(name)                                                                                           \
+    static void name(void) __attribute__((constructor));                                                               \
+    static void name(void)
+#endif
+
+#endif

@@ -1,0 +1,38 @@
+/* Start-up.
+ *
+ *     int main(int argc, char **argv)
+ *     {
+ *         xf_main(argc, argv);
+ *         ...
+ *     } */
+#ifndef CROSSFORK_MAIN_H
+#define CROSSFORK_MAIN_H
+
+#include "export.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Tells whether this process was started by crossfork, and if so serves it and never returns.
+ *
+ * A child re-executes the program, so call this at the top of main, before anything that should happen only once
+ * (reading options, opening files, starting threads).  In the program itself it returns at once.
+ *   argc, argv  As main got them; 0 and NULL where main gets none (the system is asked then).
+ * A program that never calls it gets XF_EMAIN from its first xf_process_start: no child can be lost in a main that
+ * does not know it is one.
+ * Threads: call once, from the main thread.
+ * Differences: none.  A forked child never comes through main, but the call is required all the same, so that what
+ * runs on one system runs on the other. */
+XF_API void xf_main(int argc, char **argv);
+
+/* Gives back now what crossfork keeps for a second after its last process has ended: the supervisor thread and, on
+ * POSIX, the helper process of XF_START_SERVER.  Not needed before the program ends.
+ * Returns 0, or XF_EBUSY while a process has not been freed (or, detached, has not ended). */
+XF_API int xf_cleanup(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

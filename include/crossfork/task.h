@@ -1,0 +1,180 @@
+/* Tasks: the functions that children run.
+ *
+ *     XF_TASK(area, const struct shape *in, double *out)       a fixed-size struct in, a fixed-size struct out
+ *     {
+ *         if (in->width < 0)
+ *             return xf_fail(call, 1, "width %g is negative", in->width);
+ *         *out = in->width * in->height;
+ *         return 0;
+ *     }
+ *
+ *     XF_ENTRY(reverse)                                        bytes of any length in and out
+ *     {
+ *         size_t size;
+ *         const char *in = xf_call_input(call, &size);
+ *         char *out = xf_call_output(call, size);
+ *         for (size_t i = 0; i < size; i++)
+ *             out[i] = in[size - 1 - i];
+ *         return 0;
+ *     }
+ *
+ * A task is self-contained: it sees its input and what it makes itself.  It must not rely on global variables that the
+ * program changed after start-up, on open files, or on other threads: under some start methods a child happens to see
+ * them, under others it cannot.  Inside a task the variable `call` is at hand for the xf_call functions below.
+ * A task that returns 0 is done, any other value makes it failed with that value as its code. */
+#ifndef CROSSFORK_TASK_H
+#define CROSSFORK_TASK_H
+
+#include "export.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One run of a task, inside the child.  Lives from the entry's call to its return. */
+typedef struct xf_call xf_call;
+
+/* What a task runs. */
+typedef int (*xf_entry)(xf_call *call);
+
+/* Where an encoder writes; xf_write appends to it. */
+typedef struct xf_writer xf_writer;
+
+/* Appends size bytes to what is being encoded.  Returns 0 or XF_ENOMEM. */
+XF_API int xf_write(xf_writer *writer, const void *data, size_t size);
+
+/* Turns an object into bytes and back, for tasks whose input or output holds pointers.  The functions return 0 or a
+ * negative number, which the caller sees as XF_ECODEC with that number in the detail. */
+typedef struct xf_codec {
+    int (*encode)(xf_writer *writer, const void *object);        /* writes the object as bytes */
+    int (*decode)(const void *data, size_t size, void **object); /* makes an object from bytes */
+    void (*destroy)(void *object);                               /* ends what decode made */
+} xf_codec;
+
+#define XF_ANY_SIZE ((size_t)-1)
+
+/* A registered task.  XF_TASK and XF_ENTRY define one; one that is registered by hand is filled in by hand, down to
+ * output_codec, and must live as long as the program. */
+typedef struct xf_task {
+    const char *name; /* how a child finds it: unique in the program, at most XF_TASK_NAME_MAX bytes */
+    xf_entry entry;
+    size_t input_size;            /* exact size of the input, or XF_ANY_SIZE */
+    size_t output_size;           /* exact size of the output, or XF_ANY_SIZE */
+    const xf_codec *input_codec;  /* NULL: the input is plain bytes */
+    const xf_codec *output_codec; /* NULL: the output is plain bytes */
+    struct xf_task *next;         /* crossfork's own */
+    int state;                    /* crossfork's own */
+} xf_task;
+
+#define XF_TASK_NAME_MAX 255
+
+/* Registers a task, in parent and child alike: before xf_main, or what it registers is unknown to children.
+ *   task  Borrowed for the life of the program.
+ * Returns 0; XF_EINVAL for a missing entry, a missing or overlong name; XF_EDUPTASK when the name is taken by another
+ * task: then no task of that name can be started.  Registering the same struct again does nothing.
+ * Threads: not while another thread registers or starts a task. */
+XF_API int xf_task_register(xf_task *task);
+
+/* The registered task of that name, or NULL. */
+XF_API xf_task *xf_task_find(const char *name);
+
+/* XF_TASK(name, const In *in, Out *out) { ... }  defines and registers the task `name` of fixed-size input and output.
+ * The parameters are called in and out; both types must be complete and hold no pointers. */
+#define XF_TASK(task, in_parameter, out_parameter)                                                                     \
+    static int task##_run(xf_call *call, in_parameter, out_parameter);                                                 \
+    static int task##_entry(xf_call *call)                                                                             \
+    {                                                                                                                  \
+        in_parameter = XF_CAST(in)(xf_call_input(call, NULL));                                                         \
+        out_parameter = XF_CAST(out)(xf_call_output(call, sizeof *out));                                               \
+        return out ? task##_run(call, in, out) : XF_TASK_NO_MEMORY;                                                    \
+    }                                                                                                                  \
+    xf_task task = {#task, task##_entry, 0, 0, NULL, NULL, NULL, 0};                                                   \
+    XF_BEFORE_MAIN(task##_register)                                                                                    \
+    {                                                                                                                  \
+        in_parameter = NULL;                                                                                           \
+        out_parameter = NULL;                                                                                          \
+        task.input_size = sizeof *in;                                                                                  \
+        task.output_size = sizeof *out;                                                                                \
+        (void)in, (void)out;                                                                                           \
+        (void)xf_task_register(&task);                                                                                 \
+    }                                                                                                                  \
+    static int task##_run(xf_call *call, in_parameter, out_parameter)
+
+/* XF_ENTRY(name) { ... }  defines and registers the task `name` whose input and output are bytes of any length. */
+#define XF_ENTRY(task) XF_ENTRY_CODEC(task, NULL, NULL)
+
+/* XF_ENTRY_CODEC(name, &input_codec, &output_codec) { ... }  the same for objects: xf_call_object gives the decoded
+ * input, xf_call_return takes the output.  Either codec may be NULL. */
+#define XF_ENTRY_CODEC(task, in_codec, out_codec)                                                                      \
+    static int task##_entry(xf_call *call);                                                                            \
+    xf_task task = {#task, task##_entry, XF_ANY_SIZE, XF_ANY_SIZE, in_codec, out_codec, NULL, 0};                      \
+    XF_BEFORE_MAIN(task##_register)                                                                                    \
+    {                                                                                                                  \
+        (void)xf_task_register(&task);                                                                                 \
+    }                                                                                                                  \
+    static int task##_entry(xf_call *call)
+
+/* The input's bytes, which the task must not change; aligned for any type.  Valid until the entry returns.
+ *   size  Set to the number of bytes; may be NULL. */
+XF_API const void *xf_call_input(const xf_call *call, size_t *size);
+
+/* The object that the task's input codec made of the input; NULL when it has no codec.  Destroyed by the codec after
+ * the entry has returned. */
+XF_API void *xf_call_object(const xf_call *call);
+
+/* Gives zero-filled memory of size bytes, aligned for any type, that becomes the task's output when the entry returns
+ * 0.  Large output is written straight into memory that the parent sees, and is never copied.  A further call replaces
+ * the output of the one before.
+ * Returns NULL when there is no memory, or when size is not what the task declares; returning XF_TASK_NO_MEMORY then
+ * says so to the parent. */
+XF_API void *xf_call_output(xf_call *call, size_t size);
+
+#define XF_TASK_NO_MEMORY (-2)
+
+/* Encodes object with the task's output codec as the task's output.
+ * Returns 0; XF_ESTATE when the task has no output codec, XF_ECODEC when it fails, XF_ENOMEM. */
+XF_API int xf_call_return(xf_call *call, const void *object);
+
+/* Says why the task fails, and returns code, so that a task ends with  return xf_fail(call, 7, "...").
+ *   code    What the parent sees in status.code; 0 reads as XF_EFAILED.
+ *   format  As printf's; the text may be of any length.
+ * Of several calls the last one counts. */
+XF_API int xf_fail(xf_call *call, int code, const char *format, ...) XF_PRINTF(3, 4);
+
+/* Weight of a log line. */
+typedef enum xf_level { XF_DEBUG = 10, XF_INFO = 20, XF_WARNING = 30, XF_ERROR = 40 } xf_level;
+
+/* Sends one log line to the parent.  It has left the child when the call returns, so it is not lost in a crash.
+ *   format  As printf's; a line of more than XF_LOG_MAX bytes is cut there.
+ * Returns 0, XF_ENOMEM, or XF_EEND when the parent has gone.
+ * Threads: any thread of the child; each line arrives whole. */
+XF_API int xf_log(xf_call *call, xf_level level, const char *format, ...) XF_PRINTF(3, 4);
+
+#define XF_LOG_MAX 16384
+
+/* Sends one message to the parent, who gets it whole and in order from xf_process_receive.
+ *   data  Copied; NULL when size is 0.
+ * Returns 0, XF_ENOMEM, XF_EHANDLES, or XF_EEND when the parent has gone.
+ * Threads: any thread of the child. */
+XF_API int xf_send(xf_call *call, const void *data, size_t size);
+
+/* Whether the parent asked the task to stop (xf_process_terminate).  A long task looks now and then, and returns.
+ *   timeout_ms  How long to wait for that; 0 only looks, and costs a load; XF_FOREVER waits.
+ * Threads: any thread of the child with timeout 0; only the entry's own thread with another. */
+XF_API bool xf_stopping(xf_call *call, int timeout_ms);
+
+/* Implementation of XF_TASK: C++ needs a cast where C converts. */
+#ifdef __cplusplus
+#define XF_CAST(pointer) (decltype(pointer))
+#else
+#define XF_CAST(pointer)
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

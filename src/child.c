@@ -1,0 +1,337 @@
+#include "child.h"
+
+#include "box.h"
+#include "channel.h"
+#include "error.h"
+#include "supervisor.h"
+#include "task.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct xf_call {
+    channel channel;
+    box *box;
+    const xf_task *task;
+    const void *input;
+    size_t input_size;
+    void *object;  /* what the input codec made */
+    os_shm output; /* large output, or address in ordinary memory and handle -1 */
+    bool has_output;
+    int fail_code;   /* of xf_fail; 0: it was not called */
+    char *fail_text; /* NULL: none, or no memory for it */
+};
+
+static int depth;
+
+int child_depth(void)
+{
+    return depth;
+}
+
+/* ---- What a task calls ------------------------------------------------------------------------------------------ */
+
+const void *xf_call_input(const xf_call *call, size_t *size)
+{
+    if (size)
+        *size = call->input_size;
+    return call->input;
+}
+
+void *xf_call_object(const xf_call *call)
+{
+    return call->object;
+}
+
+static void drop_output(xf_call *call)
+{
+    if (call->output.handle >= 0)
+        os_shm_close(&call->output);
+    else
+        free(call->output.address);
+    call->output = (os_shm){NULL, 0, -1};
+    call->has_output = false;
+}
+
+void *xf_call_output(xf_call *call, size_t size)
+{
+    drop_output(call);
+    if (call->task->output_size != XF_ANY_SIZE && size != call->task->output_size) {
+        error_detail(XF_ESIZE, "task %s declares %zu bytes of output, not %zu", call->task->name,
+                     call->task->output_size, size);
+        return NULL;
+    }
+    if (size > WIRE_INLINE_MAX) {
+        if (os_shm_create(&call->output, size) < 0)
+            return NULL;
+    } else {
+        call->output = (os_shm){calloc(1, size ? size : 1), size, -1};
+        if (!call->output.address) {
+            error_detail(XF_ENOMEM, "%zu bytes of output", size);
+            return NULL;
+        }
+    }
+    call->has_output = true;
+    return call->output.address;
+}
+
+int xf_call_return(xf_call *call, const void *object)
+{
+    xf_writer writer = {0};
+    void *output;
+    int rc;
+
+    if (!call->task->output_codec)
+        return error_detail(XF_ESTATE, "task %s has no output codec", call->task->name);
+    rc = task_encode(call->task, call->task->output_codec, object, &writer);
+    if (rc == 0) {
+        output = xf_call_output(call, writer.size);
+        if (output && writer.size > 0)
+            memcpy(output, writer.data, writer.size);
+        rc = output ? 0 : XF_ENOMEM;
+    }
+    writer_free(&writer);
+    return rc;
+}
+
+/* The formatted text in memory of its own; NULL when there is none. */
+static char *format_text(const char *format, va_list arguments)
+{
+    va_list again;
+    char *text;
+    int size;
+
+    va_copy(again, arguments);
+    size = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    text = size < 0 ? NULL : malloc((size_t)size + 1);
+    if (text)
+        vsnprintf(text, (size_t)size + 1, format, arguments);
+    return text;
+}
+
+int xf_fail(xf_call *call, int code, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    free(call->fail_text);
+    call->fail_text = format_text(format, arguments);
+    va_end(arguments);
+    call->fail_code = code ? code : XF_EFAILED;
+    return call->fail_code;
+}
+
+int xf_log(xf_call *call, xf_level level, const char *format, ...)
+{
+    char line[XF_LOG_MAX + 1];
+    wire_fields fields = {.size = 0};
+    struct timespec now;
+    va_list arguments;
+    int size;
+
+    va_start(arguments, format);
+    size = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    if (size < 0)
+        return error_detail(XF_EINVAL, "a log line that cannot be formatted");
+    if (size > XF_LOG_MAX)
+        size = XF_LOG_MAX;
+    timespec_get(&now, TIME_UTC);
+    wire_put_u32(&fields, (uint32_t)level);
+    wire_put_u64(&fields, wire_from_double((double)now.tv_sec + (double)now.tv_nsec / 1e9));
+    return channel_send(&call->channel, WIRE_LOG, &fields, line, (size_t)size, true);
+}
+
+int xf_send(xf_call *call, const void *data, size_t size)
+{
+    return channel_send(&call->channel, WIRE_MESSAGE, NULL, data, size, true);
+}
+
+bool xf_stopping(xf_call *call, int timeout_ms)
+{
+    uint64_t deadline = timeout_ms > 0 ? uv_hrtime() + (uint64_t)timeout_ms * 1000000 : 0;
+    wire_frame frame;
+
+    while (timeout_ms != 0 && !atomic_load(&call->box->stop)) {
+        int rc = channel_receive(&call->channel, timeout_ms, &frame);
+        uint64_t now = uv_hrtime();
+        if (rc < 0)
+            break;
+        if (timeout_ms > 0)
+            timeout_ms = now < deadline ? (int)((deadline - now) / 1000000) : 0;
+    }
+    return atomic_load(&call->box->stop) != 0;
+}
+
+/* ---- The life of a child ---------------------------------------------------------------------------------------- */
+
+static void set_phase(xf_call *call, xf_phase phase)
+{
+    atomic_store(&call->box->phase, (uint32_t)phase);
+}
+
+static void say_hello(xf_call *call)
+{
+    wire_fields fields = {.size = 0};
+    uint8_t build[OS_BUILD_ID_SIZE];
+
+    os_self_build(build);
+    wire_put_u32(&fields, WIRE_VERSION);
+    wire_put(&fields, build, sizeof build);
+    wire_put_u64(&fields, task_table_hash());
+    wire_put_u64(&fields, (uint64_t)uv_os_getpid());
+    channel_send(&call->channel, WIRE_HELLO, &fields, NULL, 0, false);
+    set_phase(call, XF_PHASE_LOADING); /* the parent looks at that, so the frame can wait for the next */
+}
+
+/* Sends the last frames and ends the process. */
+static _Noreturn void say_goodbye(xf_call *call, wire_outcome outcome, int code)
+{
+    wire_fields fields = {.size = 0};
+    const char *text = call->fail_text ? call->fail_text : "";
+
+    if (outcome != WIRE_DONE && *text)
+        channel_send(&call->channel, WIRE_FAIL, NULL, text, strlen(text), false);
+    wire_put_u32(&fields, outcome);
+    wire_put_u32(&fields, (uint32_t)code);
+    fflush(stdout);
+    fflush(stderr);
+    channel_send(&call->channel, WIRE_BYE, &fields, NULL, 0, true);
+    channel_linger(&call->channel);
+    os_self_exit(outcome == WIRE_DONE ? 0 : 1);
+}
+
+/* Ends a task that never began, for the reason that is the error detail. */
+static _Noreturn void refuse(xf_call *call, int code)
+{
+    xf_fail(call, code, "%s", xf_error_detail());
+    say_goodbye(call, WIRE_UNSTARTED, code);
+}
+
+/* The input's bytes, aligned: in the segment, or copied from the frame. */
+static int take_input(xf_call *call, wire_reader *reader)
+{
+    const void *segment = os_parent_input(call->channel.parent);
+    void *copy;
+
+    if (segment || call->input_size == 0) {
+        call->input = segment ? segment : "";
+        return 0;
+    }
+    if (reader->left != call->input_size)
+        return error_detail(XF_EPROTO, "%zu bytes of input came, not %zu", reader->left, call->input_size);
+    copy = malloc(call->input_size);
+    if (!copy)
+        return error_detail(XF_ENOMEM, "%zu bytes of input", call->input_size);
+    memcpy(copy, reader->at, call->input_size);
+    call->input = copy;
+    return 0;
+}
+
+static int check_declaration(const xf_task *task, uint64_t input_size, uint64_t output_size)
+{
+    int rc = task_check(task);
+
+    if (rc < 0)
+        return rc;
+    if (input_size != task->input_size || output_size != task->output_size)
+        return error_detail(
+            XF_ESIZE, "task %s takes %lld bytes and gives %lld in the parent, %lld and %lld in the child", task->name,
+            (long long)input_size, (long long)output_size, (long long)task->input_size, (long long)task->output_size);
+    return 0;
+}
+
+static int load_task(xf_call *call, const wire_frame *frame)
+{
+    wire_reader reader = wire_read(frame);
+    uint8_t build[OS_BUILD_ID_SIZE], own[OS_BUILD_ID_SIZE];
+    char name[XF_TASK_NAME_MAX + 1];
+    uint32_t version = wire_get_u32(&reader);
+    uint64_t input_size, output_size;
+    int rc;
+
+    wire_get(&reader, build, sizeof build);
+    os_self_build(own);
+    if (version != WIRE_VERSION || memcmp(build, own, sizeof own) != 0)
+        return error_detail(XF_EBUILD, "the program that started this child is another build");
+    depth = (int)wire_get_u32(&reader);
+    input_size = wire_get_u64(&reader);
+    output_size = wire_get_u64(&reader);
+    call->input_size = (size_t)wire_get_u64(&reader);
+    wire_get_text(&reader, name, sizeof name);
+    if (frame->type != WIRE_TASK || reader.bad)
+        return error_detail(XF_EPROTO, "the first frame is no task");
+    call->task = xf_task_find(name);
+    if (!call->task)
+        return error_detail(XF_ENOTASK, "task %s is not registered in the child", name);
+    rc = check_declaration(call->task, input_size, output_size);
+    return rc < 0 ? rc : take_input(call, &reader);
+}
+
+static void decode_input(xf_call *call)
+{
+    if (call->task->input_codec &&
+        task_decode(call->task, call->task->input_codec, call->input, call->input_size, &call->object) < 0) {
+        xf_fail(call, XF_ECODEC, "%s", xf_error_detail());
+        say_goodbye(call, WIRE_FAILED, XF_ECODEC);
+    }
+}
+
+static int send_output(xf_call *call)
+{
+    if (call->task->output_size != XF_ANY_SIZE && !call->has_output)
+        return error_detail(XF_ESIZE, "task %s gave no output", call->task->name);
+    if (call->output.handle >= 0)
+        return channel_send_segment(&call->channel, WIRE_RESULT, &call->output);
+    return channel_send(&call->channel, WIRE_RESULT, NULL, call->output.address, call->output.size, false);
+}
+
+/* Runs the task; returns its code. */
+static int run_task(xf_call *call)
+{
+    int code;
+
+    set_phase(call, XF_PHASE_RUNNING);
+    code = call->task->entry(call);
+    set_phase(call, XF_PHASE_SENDING);
+    if (call->fail_code != 0)
+        code = call->fail_code;
+    if (call->object && call->task->input_codec->destroy)
+        call->task->input_codec->destroy(call->object);
+    if (code != 0)
+        return code;
+    code = send_output(call);
+    if (code < 0)
+        xf_fail(call, code, "sending the result: %s", xf_error_detail());
+    return code;
+}
+
+_Noreturn void child_run(os_parent *parent)
+{
+    static xf_call call;
+    wire_frame frame;
+    int code;
+
+    supervisor_forget();
+    call.box = os_parent_box(parent);
+    call.output.handle = -1;
+    if (channel_open(&call.channel, parent) < 0)
+        os_self_exit(1);
+    say_hello(&call);
+    code = channel_receive(&call.channel, -1, &frame);
+    if (code == 0)
+        code = load_task(&call, &frame);
+    if (code < 0)
+        refuse(&call, code);
+    if (atomic_load(&call.box->stop))
+        say_goodbye(&call, WIRE_STOPPED, 0);
+    decode_input(&call);
+    code = run_task(&call);
+    if (code != 0 && atomic_load(&call.box->stop))
+        say_goodbye(&call, WIRE_STOPPED, 0);
+    say_goodbye(&call, code == 0 ? WIRE_DONE : WIRE_FAILED, code);
+}

@@ -1,0 +1,13 @@
+/* A child's own side: what it runs, from the greeting to the goodbye. */
+#ifndef CHILD_H
+#define CHILD_H
+
+#include "os.h"
+
+/* Reads the task from the channel, runs it, sends the result, and ends the process. */
+_Noreturn void child_run(os_parent *parent);
+
+/* How many processes of crossfork are above this one; 0 in the program itself. */
+int child_depth(void);
+
+#endif

@@ -1,0 +1,40 @@
+/* Start-up and clean-up. */
+#include "main.h"
+
+#include "child.h"
+#include "crossfork.h"
+#include "supervisor.h"
+
+#include <stdio.h>
+
+static bool called;
+
+bool main_called(void)
+{
+    return called;
+}
+
+void xf_main(int argc, char **argv)
+{
+    os_parent *parent;
+
+    called = true;
+    if (os_self_child(argc, argv, child_run, &parent) < 0) {
+        fprintf(stderr, "crossfork: %s\n", xf_error_detail()); /* somebody typed that argument by hand */
+        os_self_exit(2);
+    }
+    if (parent)
+        child_run(parent);
+}
+
+int xf_cleanup(void)
+{
+    return supervisor_end();
+}
+
+const char *xf_version(void)
+{
+#define TEXT(number) #number
+#define VERSION(major, minor, patch) TEXT(major) "." TEXT(minor) "." TEXT(patch)
+    return VERSION(XF_VERSION_MAJOR, XF_VERSION_MINOR, XF_VERSION_PATCH);
+}

@@ -1,0 +1,218 @@
+/* THE SEAM: what crossfork needs of a system beyond the C library and libuv.
+ *
+ * Everything in src/ above this file is the same on every system; src/posix and src/win32 hold the twins that keep
+ * these contracts: the same files, the same functions, in the same order.  tests/os_test.c asserts them sentence by
+ * sentence.
+ *
+ * Rules for all of them.  They return 0 or a negative XF_E* code and write outputs only on success.  On failure they
+ * hold nothing, and have told error_detail (error.h) what the system said.  They are safe to call from several threads
+ * on different objects; on one object only where said so.  Handles they make are not inherited by any process but the
+ * one they are made for, also when several threads start children at the same time. */
+#ifndef OS_H
+#define OS_H
+
+#include "crossfork/error.h"
+#include "crossfork/process.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct uv_loop_s uv_loop_t;
+
+/* ---- Differences between systems, as data ---------------------------------------------------------------------- */
+
+typedef struct os_traits {
+    bool has_fork;         /* OS_FORK works */
+    bool has_server;       /* OS_SERVER is more than another word for OS_SPAWN */
+    bool attach_needs_ack; /* what is attached to a frame is lost if its sender ends before the receiver took it */
+} os_traits;
+
+extern const os_traits os;
+
+/* ---- Shared memory ---------------------------------------------------------------------------------------------- */
+
+/* An unnamed shared segment, mapped here. */
+typedef struct os_shm {
+    void *address;
+    size_t size;
+    intptr_t handle; /* fd or HANDLE; -1 when only the mapping is left */
+} os_shm;
+
+/* Creates and maps an unnamed shared segment of size bytes (not 0), zero-filled, that cannot shrink.
+ * Windows: a pagefile-backed section.  POSIX: a sealed memfd.
+ * XF_ENOMEM, XF_EHANDLES. */
+int os_shm_create(os_shm *shm, size_t size);
+
+/* Closes the handle and keeps the mapping: the memory lives on until os_shm_close in the last process. */
+void os_shm_forget(os_shm *shm);
+
+/* Unmaps the segment and closes its handle.  Harmless on a struct that is all zero but for handle -1. */
+void os_shm_close(os_shm *shm);
+
+/* What to write into a frame so that the parent finds the segment: the HANDLE's value on Windows, 0 on POSIX. */
+uint64_t os_shm_token(const os_shm *shm);
+
+/* ---- A child, as its parent sees it ----------------------------------------------------------------------------- */
+
+typedef struct os_child os_child;   /* exit, channel and captured streams of a child */
+typedef struct os_parent os_parent; /* the channel to the parent, and what the parent handed over */
+typedef struct os_server os_server; /* the helper process that OS_SERVER forks */
+
+typedef enum os_method { OS_FORK, OS_SPAWN, OS_SERVER } os_method;
+
+/* Runs a child; never returns. */
+typedef void (*os_entry)(os_parent *parent);
+
+/* Shared by a parent and one child, at the start of the box segment: what a child can still say when it can no longer
+ * send, written with plain stores. */
+typedef struct os_note {
+    uint64_t nonce;          /* set by os_child_start; a child that was executed anew checks it against its argv */
+    _Atomic int32_t crash;   /* an xf_crash + 1, set by the child's own fault handlers; 0: none */
+    _Atomic int32_t leaving; /* the process ends by its own exit(), not by somebody's kill */
+} os_note;
+
+typedef struct os_start {
+    os_method method;
+    os_server *server;              /* for OS_SERVER */
+    os_entry entry;                 /* what the child runs; a child that is executed anew gets to it by os_self_child */
+    const char *const *environment; /* "NAME=value" ..., NULL: added to this process's own; NULL: nothing */
+    const char *directory;          /* NULL: this process's own */
+    xf_stdio stdio[3];              /* no XF_STDIO_DEFAULT; [0] is not captured */
+    const os_shm *box;              /* begins with an os_note; mapped in the child */
+    const os_shm *input;            /* mapped in the child; NULL: none */
+    const void *greeting;           /* the first bytes the child reads; at most OS_GREETING_MAX */
+    size_t greeting_size;
+} os_start;
+
+#define OS_GREETING_MAX 49152
+
+/* Starts a child.
+ *
+ * The child gets the three standard streams, its channel, the box and the input, and no other open file or handle of
+ * this process.  It leads a group of its own, so that a Ctrl-C meant for this process does not reach it, and it starts
+ * with the system's default for every signal or console event that the program may have set up, except faults.
+ * It and its descendants end at once when this process ends, however it ends, whatever they are doing.
+ * Windows: CreateProcessW of the running image with a handle list, in a kill-on-close job object of its own.
+ * POSIX: fork, posix_spawn of the running image, or a request to the server; pidfd; a process group; a lifeline pipe
+ * whose hang-up makes the kernel send SIGKILL to the group.
+ * XF_ENOENT, XF_ENOTDIR, XF_EACCESS (the directory); XF_EHANDLES, XF_EPROCESSES, XF_ENOMEM, XF_ENOTSUP, XF_ESYSTEM;
+ * XF_EEND when the server has gone. */
+int os_child_start(os_child **child, const os_start *start);
+
+/* The streams of a child that can be read. */
+enum { OS_CHANNEL, OS_STDOUT, OS_STDERR, OS_STREAMS };
+
+/* Reads what is there, without waiting; not for a stream that is not captured (XF_EEND).
+ *   count  At least 1 on success.
+ * XF_EAGAIN when nothing is there now; XF_EEND when the stream has ended, and ever after. */
+int os_child_read(os_child *child, int stream, void *data, size_t size, size_t *count);
+
+/* Writes a few bytes to the child's channel, all or nothing, without waiting.
+ * XF_EAGAIN when there is no room; XF_EEND when the child has gone. */
+int os_child_write(os_child *child, const void *data, size_t size);
+
+/* Takes the segment that the child attached to the frame whose bytes were read last, and maps it.
+ *   token, size  As the frame says.  Neither is trusted.
+ * XF_EPROTO when nothing is attached, when it is smaller than size, or could shrink; XF_ENOMEM. */
+int os_child_take(os_child *child, uint64_t token, size_t size, os_shm *shm);
+
+/* Waits until os_child_read or os_child_end has something new to say, or timeout_ms (-1: for ever) has passed:
+ * XF_ETIMEDOUT.  Meanwhile other threads may call os_child_write and os_child_kill. */
+int os_child_wait(os_child *child, int timeout_ms);
+
+typedef enum os_end_kind { OS_EXITED, OS_CRASHED, OS_KILLED, OS_LOST, OS_UNSTARTED } os_end_kind;
+
+typedef struct os_end {
+    os_end_kind kind;
+    int code;       /* OS_EXITED: the exit code; OS_CRASHED: an xf_crash; OS_UNSTARTED: an XF_E* code; 0 otherwise */
+    int64_t system; /* exit code, signal number or exception code */
+} os_end;
+
+/* Tells how the child's process ended, kills what is left of its descendants, and lets the system forget it.  Reading
+ * goes on to work after that.
+ *   end  OS_LOST when somebody else took the status; OS_UNSTARTED when the server could not make the child.
+ * XF_EAGAIN while it runs.  May be called again, and says the same. */
+int os_child_end(os_child *child, os_end *end);
+
+/* Kills the child and its descendants at once.  Harmless when it has ended. */
+void os_child_kill(os_child *child);
+
+/* The child's process id, or 0 while the server has not told it. */
+int64_t os_child_pid(os_child *child);
+
+/* What becomes ready when the child ends: an fd that polls readable, or a HANDLE. */
+intptr_t os_child_sentinel(const os_child *child);
+
+/* Releases everything; the child must have ended (os_child_end returned 0). */
+void os_child_close(os_child *child);
+
+/* ---- Watching many children ------------------------------------------------------------------------------------- */
+
+/* Calls ready(key, arg) on a loop's thread for children that os_child_wait would return for. */
+typedef struct os_watcher os_watcher;
+
+typedef void (*os_ready)(uint64_t key, void *arg);
+
+/* Opens a watcher on the loop, on the loop's thread.  ready may call anything of os.h but os_watcher_close. */
+int os_watcher_open(os_watcher **watcher, uv_loop_t *loop, os_ready ready, void *arg);
+
+/* Closes the watcher, on the loop's thread; it is gone when the loop has run once more.  No child is being watched. */
+void os_watcher_close(os_watcher *watcher);
+
+/* Watches a child, from any thread: ready(key) is called, once for each watch at least and a few times at most, when
+ * there is something to do.  At most one watch for each child; child and key stay valid until os_child_unwatch.
+ * XF_ENOMEM, XF_EHANDLES, XF_ESYSTEM. */
+int os_child_watch(os_child *child, os_watcher *watcher, uint64_t key);
+
+/* Ends the watch, from any thread; harmless when there is none.  A ready(key) that is under way may still come. */
+void os_child_unwatch(os_child *child);
+
+/* ---- The server of OS_SERVER ------------------------------------------------------------------------------------ */
+
+/* Starts the helper process that forks children on request.  It is executed anew and so small and with one thread,
+ * whatever this process is, and it ends with this process.
+ * Windows: there is nothing to start, and OS_SERVER means OS_SPAWN. */
+int os_server_open(os_server **server);
+
+/* Ends the helper process, and with it what is left of its children.  NULL is harmless. */
+void os_server_close(os_server *server);
+
+/* ---- This process as a child ------------------------------------------------------------------------------------ */
+
+/* Whether crossfork started this process: gets it ready to be a child, as os_child_start promises, and sets *parent.
+ * Looks at argv[1], and asks the system for the command line when argc is 0.  In a helper process of OS_SERVER this
+ * does not return; what it forks runs entry. parent  Set to NULL when this process is nobody's child. XF_EPROTO when
+ * the command line speaks of a channel that is not there. */
+int os_self_child(int argc, char **argv, os_entry entry, os_parent **parent);
+
+/* Reads at least one byte from the channel.
+ *   timeout_ms  -1 waits for ever; 0 only looks.
+ * XF_ETIMEDOUT; XF_EEND when the parent has gone. */
+int os_parent_read(os_parent *parent, void *data, size_t size, int timeout_ms, size_t *count);
+
+/* Writes all of data to the channel, waiting for as long as the parent does not read.
+ *   attached  A segment that goes with the bytes; on success it is the parent's, and closed here.  NULL: none.
+ * XF_EEND when the parent has gone; XF_EHANDLES, XF_ESYSTEM: then nothing was written. */
+int os_parent_write(os_parent *parent, const void *data, size_t size, os_shm *attached);
+
+/* The box and the input that the parent handed over, mapped; the input is NULL when there was none. */
+void *os_parent_box(os_parent *parent);
+const void *os_parent_input(os_parent *parent);
+
+/* Ends this process at once with that exit code: no exit handlers, no flushing. */
+_Noreturn void os_self_exit(int code);
+
+/* ---- Facts about this process ----------------------------------------------------------------------------------- */
+
+#define OS_BUILD_ID_SIZE 20
+
+/* What tells this program's build from every other, without reading a file: the linker's build id, or what stands for
+ * it. */
+void os_self_build(uint8_t build[OS_BUILD_ID_SIZE]);
+
+/* How many threads this process has; 0 when that cannot be known. */
+int os_self_threads(void);
+
+#endif

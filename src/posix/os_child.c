@@ -1,0 +1,280 @@
+/* Children: reading from them, waiting for them, their end. */
+#include "../error.h"
+#include "os_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/types.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <uv.h>
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+/* ---- Talking to it ---------------------------------------------------------------------------------------------- */
+
+/* Keeps one descriptor that came with a message; more than one, or a second before the first was taken, is nothing that
+ * our own child sends. */
+static void keep_attached(os_child *child, struct msghdr *message)
+{
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+        int fds[8];
+        size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof *fds;
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+            continue;
+        memcpy(fds, CMSG_DATA(header), count * sizeof *fds);
+        for (size_t i = 0; i < count; i++) {
+            fd_close(&child->attached);
+            child->attached = fds[i];
+        }
+    }
+}
+
+static ssize_t read_channel(os_child *child, void *data, size_t size)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(8 * sizeof(int))];
+    } control;
+    struct iovec part = {data, size};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t count = recvmsg(child->stream[OS_CHANNEL], &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+    if (count > 0 && message.msg_controllen > 0)
+        keep_attached(child, &message);
+    return count;
+}
+
+int os_child_read(os_child *child, int stream, void *data, size_t size, size_t *count)
+{
+    ssize_t got;
+
+    if (child->stream[stream] < 0)
+        return XF_EEND;
+    do
+        got = stream == OS_CHANNEL ? read_channel(child, data, size) : read(child->stream[stream], data, size);
+    while (got < 0 && errno == EINTR);
+    if (got > 0) {
+        *count = (size_t)got;
+        return 0;
+    }
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return XF_EAGAIN;
+    fd_close(&child->stream[stream]); /* the end: closed by the child, or reset with bytes of ours unread */
+    return XF_EEND;
+}
+
+int os_child_write(os_child *child, const void *data, size_t size)
+{
+    if (child->stream[OS_CHANNEL] < 0)
+        return XF_EEND;
+    if (send(child->stream[OS_CHANNEL], data, size, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)size)
+        return 0;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? XF_EAGAIN : os_error(errno, "send");
+}
+
+int os_child_take(os_child *child, uint64_t token, size_t size, os_shm *shm)
+{
+    struct stat facts;
+    void *address;
+    int fd = child->attached;
+
+    (void)token;
+    if (fd < 0)
+        return error_detail(XF_EPROTO, "no segment came with the frame");
+    child->attached = -1;
+    if (size == 0 || fstat(fd, &facts) < 0 || facts.st_size < 0 || (uint64_t)facts.st_size < size ||
+        !(fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK)) {
+        close(fd);
+        return error_detail(XF_EPROTO, "the segment is not one of %zu bytes", size);
+    }
+    address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (address == MAP_FAILED) {
+        int rc = os_error(errno, "mmap");
+        close(fd);
+        return rc;
+    }
+    *shm = (os_shm){address, size, fd};
+    return 0;
+}
+
+int os_child_wait(os_child *child, int timeout_ms)
+{
+    uint64_t deadline = timeout_ms > 0 ? uv_hrtime() + (uint64_t)timeout_ms * 1000000 : 0;
+    struct pollfd fds[OS_STREAMS + 1];
+    int count;
+
+    for (int i = 0; i < OS_STREAMS; i++) /* poll passes over negative descriptors */
+        fds[i] = (struct pollfd){.fd = child->stream[i], .events = POLLIN};
+    fds[OS_STREAMS] = (struct pollfd){.fd = child->ended ? -1 : child->exit_fd, .events = POLLIN};
+    while ((count = poll(fds, OS_STREAMS + 1, timeout_ms)) < 0 && errno == EINTR) {
+        uint64_t now = uv_hrtime();
+        if (timeout_ms > 0)
+            timeout_ms = now < deadline ? (int)((deadline - now) / 1000000) : 0;
+    }
+    return count > 0 ? 0 : XF_ETIMEDOUT;
+}
+
+/* ---- Its end ---------------------------------------------------------------------------------------------------- */
+
+static int crash_of_signal(int number)
+{
+    switch (number) {
+    case SIGABRT:
+        return XF_CRASH_ABORT;
+    case SIGSEGV:
+    case SIGBUS:
+        return XF_CRASH_ACCESS;
+    case SIGFPE:
+        return XF_CRASH_DIVIDE;
+    case SIGILL:
+        return XF_CRASH_ILLEGAL;
+    case SIGTRAP:
+        return XF_CRASH_TRAP;
+    case SIGSYS:
+    case SIGXCPU:
+    case SIGXFSZ:
+        return XF_CRASH_OTHER;
+    default:
+        return -1;
+    }
+}
+
+static os_end judge(const os_child *child, const siginfo_t *info)
+{
+    int noted = atomic_load(&child->note->crash) - 1;
+    int crash = crash_of_signal(info->si_status);
+
+    if (info->si_code == CLD_EXITED)
+        return (os_end){OS_EXITED, info->si_status, info->si_status};
+    if (crash < 0)
+        return (os_end){OS_KILLED, 0, info->si_status};
+    return (os_end){OS_CRASHED, noted >= 0 ? noted : crash, info->si_status};
+}
+
+/* Linux 6.15 keeps the status for whoever holds a pidfd, also when somebody else has reaped the child:
+ * linux/pidfd.h, PIDFD_GET_INFO. */
+struct kernel_pidfd_info {
+    __u64 mask, cgroup;
+    __u32 ids[11];
+    __s32 exit_code;
+};
+
+static os_end judge_stolen(const os_child *child)
+{
+    enum { INFO_EXIT = 1 << 3 };
+    struct kernel_pidfd_info kernel = {.mask = INFO_EXIT};
+    siginfo_t info = {0};
+
+    if (ioctl(child->exit_fd, _IOWR(0xFF, 11, struct kernel_pidfd_info), &kernel) < 0 || !(kernel.mask & INFO_EXIT))
+        return (os_end){OS_LOST, 0, 0};
+    info.si_code = WIFEXITED(kernel.exit_code) ? CLD_EXITED : CLD_KILLED;
+    info.si_status = WIFEXITED(kernel.exit_code) ? WEXITSTATUS(kernel.exit_code) : WTERMSIG(kernel.exit_code);
+    return judge(child, &info);
+}
+
+/* A zombie still holds its group's id, so the descendants are killed before it is reaped. */
+static int end_of_own(os_child *child)
+{
+    siginfo_t info = {0};
+    int rc = waitid(P_PIDFD, (id_t)child->exit_fd, &info, WEXITED | WNOHANG | WNOWAIT);
+
+    if (rc == 0 && info.si_pid == 0)
+        return XF_EAGAIN;
+    if (rc == 0) {
+        kill(-child->pid, SIGKILL);
+        rc = waitid(P_PIDFD, (id_t)child->exit_fd, &info, WEXITED | WNOHANG);
+    }
+    child->end = rc == 0 ? judge(child, &info) : judge_stolen(child);
+    return 0;
+}
+
+static int end_of_servers(os_child *child)
+{
+    server_news news;
+    ssize_t size;
+
+    for (;;) {
+        size = recv(child->exit_fd, &news, sizeof news, MSG_DONTWAIT);
+        if (size < 0 && errno == EINTR)
+            continue;
+        if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return XF_EAGAIN;
+        if (size != sizeof news) { /* the server has gone, and its child is nobody's */
+            child->end = (os_end){OS_LOST, 0, 0};
+            break;
+        }
+        if (news.kind == SERVER_PID) {
+            child->pid = news.pid_or_error;
+            continue;
+        }
+        child->end = news.kind == SERVER_ENDED
+                         ? judge(child, &news.info)
+                         : (os_end){OS_UNSTARTED, os_error(news.pid_or_error, "fork in the server"), 0};
+        break;
+    }
+    fd_close(&child->lifeline);
+    return 0;
+}
+
+int os_child_end(os_child *child, os_end *end)
+{
+    int rc = child->ended ? 0 : child->by_server ? end_of_servers(child) : end_of_own(child);
+
+    if (rc < 0)
+        return rc;
+    child->ended = true;
+    *end = child->end;
+    return 0;
+}
+
+void os_child_kill(os_child *child)
+{
+    if (child->ended)
+        return;
+    if (!child->by_server) {
+        kill(-child->pid, SIGKILL);
+        kill(child->pid, SIGKILL); /* it may not have made its group yet */
+    }
+    fd_close(&child->lifeline);
+}
+
+int64_t os_child_pid(os_child *child)
+{
+    os_end end;
+
+    if (!child->pid)
+        (void)os_child_end(child, &end);
+    return child->pid;
+}
+
+intptr_t os_child_sentinel(const os_child *child)
+{
+    return child->exit_fd;
+}
+
+void child_free(os_child *child)
+{
+    for (int i = 0; i < OS_STREAMS; i++)
+        fd_close(&child->stream[i]);
+    fd_close(&child->exit_fd);
+    fd_close(&child->lifeline);
+    fd_close(&child->attached);
+    free(child);
+}
+
+void os_child_close(os_child *child)
+{
+    os_child_unwatch(child);
+    child_free(child);
+}

@@ -1,0 +1,98 @@
+/* What the files of src/posix share. */
+#ifndef OS_PRIVATE_H
+#define OS_PRIVATE_H
+
+#include "../os.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/types.h>
+
+/* Translates errno of a failed call, keeps "call: text" as the error detail, and returns the XF_E* code. */
+int os_error(int system, const char *call);
+
+/* Closes *fd, if there is one, and sets it to -1. */
+void fd_close(int *fd);
+
+/* Moves a new fd out of the way of the standard streams; -1 and errno as from fcntl. */
+int fd_above_stdio(int fd);
+
+/* A connected pair of AF_UNIX sockets, and /dev/null for reading and writing: close-on-exec, out of the way of the
+ * standard streams. */
+int fd_socketpair(int ends[2], int type);
+int fd_null(int *fd);
+
+/* A child, in its parent. */
+struct os_child {
+    int stream[OS_STREAMS]; /* -1: not captured, or at its end */
+    int exit_fd;            /* pidfd, or the socket on which the server tells */
+    int lifeline;           /* the writing end: closing it kills the group */
+    int attached;           /* a descriptor that came with the bytes read last */
+    int watched_by;         /* epoll set, or -1 */
+    pid_t pid;              /* 0 while the server has not told it */
+    bool by_server;
+    bool ended;
+    os_end end;
+    const os_note *note;
+};
+
+/* What a child is made with: the fds it keeps, none below 3 but inherited stdio, -1 where there is none. */
+typedef struct child_fds {
+    int stdio[3];
+    int directory;
+    int channel;
+    int lifeline;
+    int box;
+    int input;
+} child_fds;
+
+/* Frees a child that was not started, or has ended. */
+void child_free(os_child *child);
+
+/* The channel to the parent, in a child. */
+struct os_parent {
+    int channel;
+    void *box;
+    const void *input;
+};
+
+/* In a new child: joins a group of its own, ties its life to the parent's, takes its standard streams and directory.
+ * Async-signal-safe. */
+void child_settle(const child_fds *fds);
+
+/* In a new child: the system's default for every signal, and our own handlers for what the note has to tell. */
+void child_signals(os_note *note);
+
+/* In a new child that did not come by exec: closes every fd above 2 that is not in fds.  Async-signal-safe. */
+void child_close_others(const child_fds *fds);
+
+/* Makes the kernel kill this process's group when the lifeline hangs up; ends at once when it already has. */
+void child_arm_lifeline(int lifeline, pid_t leader);
+
+/* This process's environment with the additions, as pointers to both; freed by the caller.  NULL: no memory. */
+char **merge_environment(const char *const *additions);
+
+/* Asks the server to fork a child; status receives server_news. */
+int server_start(os_server *server, const os_start *start, const child_fds *fds, int status);
+
+/* What the server tells of a child, in this order: its pid, or why there is none; then how it ended. */
+typedef struct server_news {
+    enum { SERVER_PID, SERVER_FAILED, SERVER_ENDED } kind;
+    int pid_or_error;
+    siginfo_t info; /* SERVER_ENDED: as waitid gave it */
+} server_news;
+
+/* Runs the server on its request socket; never returns. */
+_Noreturn void server_run(int requests, os_entry entry);
+
+/* Executes the running image anew with one argument.
+ *   environment  As for execve.
+ *   fds          The new image finds channel, lifeline, box, input at EXEC_CHANNEL and so on. */
+int exec_again(pid_t *pid, const char *argument, char *const *environment, const child_fds *fds);
+
+enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END };
+
+#define CHILD_ARGUMENT "--crossfork-child="
+#define SERVER_ARGUMENT "--crossfork-server"
+
+#endif

@@ -1,0 +1,306 @@
+/* This process as a child, and facts about it. */
+#include "../error.h"
+#include "os_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <ucontext.h>
+#include <unistd.h>
+#include <uv.h>
+
+const os_traits os = {.has_fork = true, .has_server = true, .attach_needs_ack = false};
+
+/* ---- Signals ---------------------------------------------------------------------------------------------------- */
+
+static os_note *self_note;
+static struct sigaction previous[2]; /* what SIGSEGV and SIGBUS did before */
+
+static uintptr_t stack_pointer(const void *context)
+{
+    const ucontext_t *interrupted = context;
+
+#if defined(__x86_64__)
+    return (uintptr_t)interrupted->uc_mcontext.gregs[REG_RSP];
+#elif defined(__i386__)
+    return (uintptr_t)interrupted->uc_mcontext.gregs[REG_ESP];
+#elif defined(__aarch64__)
+    return (uintptr_t)interrupted->uc_mcontext.sp;
+#elif defined(__arm__)
+    return (uintptr_t)interrupted->uc_mcontext.arm_sp;
+#elif defined(__riscv)
+    return (uintptr_t)interrupted->uc_mcontext.__gregs[REG_SP];
+#elif defined(__s390x__)
+    return (uintptr_t)interrupted->uc_mcontext.gregs[15];
+#else
+    (void)interrupted;
+    return 0; /* a stack overflow then reads as an access violation */
+#endif
+}
+
+/* A fault within 64 KiB of the stack pointer can only be the end of the stack: the stack itself is mapped.  Then the
+ * disposition from before is put back and the fault happens again, so the end is the true one. */
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+    enum { NEAR = 65536 };
+    uintptr_t fault = (uintptr_t)info->si_addr, stack = stack_pointer(context);
+
+    if (info->si_code > 0 && stack && fault - stack + NEAR < 2 * (uintptr_t)NEAR)
+        atomic_store(&self_note->crash, XF_CRASH_STACK_OVERFLOW + 1);
+    sigaction(number, &previous[number == SIGBUS], NULL);
+    if (info->si_code <= 0)
+        raise(number);
+}
+
+static bool is_fault(int number)
+{
+    return number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE || number == SIGABRT ||
+           number == SIGTRAP || number == SIGSYS;
+}
+
+static void leave_by_exit(int code, void *arg)
+{
+    (void)arg;
+    fflush(stdout);
+    fflush(stderr);
+    _exit(code);
+}
+
+void child_signals(os_note *note)
+{
+    static char stack[32768];
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigset_t none;
+
+    self_note = note;
+    for (int number = 1; number < NSIG; number++)
+        if (!is_fault(number))
+            sigaction(number, &standard, NULL);
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    sigaction(SIGSEGV, &fault, &previous[0]);
+    sigaction(SIGBUS, &fault, &previous[1]);
+    on_exit(leave_by_exit, NULL); /* a task that calls exit does not run what the program registered before */
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
+
+/* ---- Becoming a child ------------------------------------------------------------------------------------------- */
+
+static void *map_all(int fd, size_t *size)
+{
+    struct stat facts;
+    void *address;
+
+    if (fstat(fd, &facts) < 0 || facts.st_size <= 0)
+        return NULL;
+    address = mmap(NULL, (size_t)facts.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    *size = (size_t)facts.st_size;
+    return address == MAP_FAILED ? NULL : address;
+}
+
+static int not_for_people(void)
+{
+    return error_detail(XF_EPROTO, "%s is crossfork's own and needs a parent", CHILD_ARGUMENT);
+}
+
+static int become_child(const char *token, os_parent **out)
+{
+    static os_parent parent;
+    unsigned long long nonce;
+    int has_input;
+    size_t size = 0;
+    struct stat facts;
+
+    if (sscanf(token, "%llx,%d", &nonce, &has_input) != 2 || fstat(EXEC_CHANNEL, &facts) < 0 ||
+        !S_ISSOCK(facts.st_mode) || fstat(EXEC_LIFELINE, &facts) < 0 || !S_ISFIFO(facts.st_mode))
+        return not_for_people();
+    parent.box = map_all(EXEC_BOX, &size);
+    if (!parent.box || size < sizeof(os_note) || ((os_note *)parent.box)->nonce != nonce)
+        return not_for_people();
+    parent.input = has_input ? map_all(EXEC_INPUT, &size) : NULL;
+    if (has_input && !parent.input)
+        return os_error(ENOMEM, "mmap of the input");
+    parent.channel = EXEC_CHANNEL;
+    fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
+    fcntl(EXEC_LIFELINE, F_SETFD, FD_CLOEXEC);
+    close(EXEC_BOX);
+    if (has_input)
+        close(EXEC_INPUT);
+    child_arm_lifeline(EXEC_LIFELINE, getpid());
+    child_signals(parent.box);
+    *out = &parent;
+    return 0;
+}
+
+/* Copies the second string of this process's command line; false when there is none that fits. */
+static bool second_argument(char *argument, size_t size)
+{
+    char line[8192];
+    ssize_t count;
+    size_t first;
+    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return false;
+    count = read(fd, line, sizeof line - 1);
+    close(fd);
+    if (count <= 0)
+        return false;
+    line[count] = 0;
+    first = strlen(line) + 1;
+    return first < (size_t)count && (size_t)snprintf(argument, size, "%s", line + first) < size;
+}
+
+int os_self_child(int argc, char **argv, os_entry entry, os_parent **parent)
+{
+    char asked[128] = "";
+    const char *argument = asked;
+
+    if (argc > 1)
+        argument = argv[1];
+    else if (argc == 0)
+        second_argument(asked, sizeof asked);
+    *parent = NULL;
+    if (strcmp(argument, SERVER_ARGUMENT) == 0) {
+        fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
+        server_run(EXEC_CHANNEL, entry);
+    }
+    if (strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
+        return 0;
+    return become_child(argument + strlen(CHILD_ARGUMENT), parent);
+}
+
+/* ---- The channel ------------------------------------------------------------------------------------------------ */
+
+int os_parent_read(os_parent *parent, void *data, size_t size, int timeout_ms, size_t *count)
+{
+    struct pollfd waiting = {.fd = parent->channel, .events = POLLIN};
+    uint64_t deadline = timeout_ms > 0 ? uv_hrtime() + (uint64_t)timeout_ms * 1000000 : 0;
+    ssize_t got;
+
+    for (;;) {
+        got = recv(parent->channel, data, size, timeout_ms < 0 ? 0 : MSG_DONTWAIT);
+        if (got > 0)
+            break;
+        if (got == 0 || (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK))
+            return XF_EEND;
+        if (timeout_ms > 0) {
+            uint64_t now = uv_hrtime();
+            timeout_ms = now < deadline ? (int)((deadline - now + 999999) / 1000000) : 0;
+        }
+        if (timeout_ms == 0)
+            return XF_ETIMEDOUT;
+        poll(&waiting, 1, timeout_ms);
+    }
+    *count = (size_t)got;
+    return 0;
+}
+
+static ssize_t send_attached(int channel, const void *data, size_t size, int attached)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {CMSG_LEN(sizeof attached), SOL_SOCKET, SCM_RIGHTS}};
+    struct iovec part = {(void *)data, size};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+
+    memcpy(CMSG_DATA(&control.header), &attached, sizeof attached);
+    return sendmsg(channel, &message, MSG_NOSIGNAL);
+}
+
+int os_parent_write(os_parent *parent, const void *data, size_t size, os_shm *attached)
+{
+    const char *left = data;
+
+    while (size > 0) {
+        ssize_t sent = attached ? send_attached(parent->channel, left, size, (int)attached->handle)
+                                : send(parent->channel, left, size, MSG_NOSIGNAL);
+        if (sent < 0 && errno != EINTR)
+            return os_error(errno, "send to the parent");
+        if (sent < 0)
+            continue;
+        if (attached)
+            os_shm_close(attached); /* it went with the first byte */
+        attached = NULL;
+        left += sent;
+        size -= (size_t)sent;
+    }
+    return 0;
+}
+
+void *os_parent_box(os_parent *parent)
+{
+    return parent->box;
+}
+
+const void *os_parent_input(os_parent *parent)
+{
+    return parent->input;
+}
+
+_Noreturn void os_self_exit(int code)
+{
+    _exit(code);
+}
+
+/* ---- Facts ------------------------------------------------------------------------------------------------------ */
+
+static bool find_build_note(const char *notes, size_t size, uint8_t *build)
+{
+    for (size_t at = 0; at + sizeof(ElfW(Nhdr)) <= size;) {
+        const ElfW(Nhdr) *note = (const void *)(notes + at);
+        const char *name = notes + at + sizeof *note;
+        const char *value = name + ((note->n_namesz + 3U) & ~3U);
+        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && memcmp(name, "GNU", 4) == 0) {
+            memcpy(build, value, note->n_descsz < OS_BUILD_ID_SIZE ? note->n_descsz : OS_BUILD_ID_SIZE);
+            return true;
+        }
+        at = (size_t)(value - notes) + ((note->n_descsz + 3U) & ~3U);
+    }
+    return false;
+}
+
+/* The first object is the program itself. */
+static int look_at_program(struct dl_phdr_info *object, size_t size, void *build)
+{
+    (void)size;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+        if (part->p_type == PT_NOTE &&
+            find_build_note((const char *)object->dlpi_addr + part->p_vaddr, part->p_memsz, build))
+            return 1;
+    }
+    return -1;
+}
+
+void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
+{
+    struct stat facts = {0};
+    int64_t identity[2];
+
+    memset(build, 0, OS_BUILD_ID_SIZE);
+    if (dl_iterate_phdr(look_at_program, build) == 1)
+        return;
+    stat("/proc/self/exe", &facts); /* built without --build-id: the file that is running */
+    identity[0] = (int64_t)facts.st_ino ^ ((int64_t)facts.st_dev << 40);
+    identity[1] = (int64_t)facts.st_mtim.tv_sec * 1000000000 + facts.st_mtim.tv_nsec;
+    memcpy(build, identity, sizeof identity);
+}
+
+/* proc(5): a directory has two links and one for each directory in it. */
+int os_self_threads(void)
+{
+    struct stat facts;
+
+    return stat("/proc/self/task", &facts) < 0 ? 0 : (int)facts.st_nlink - 2;
+}

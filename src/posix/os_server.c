@@ -1,0 +1,372 @@
+/* The server: a small process that forks children on request, so that starting one costs the same however large the
+ * program is.  Requests and news are datagrams of a SOCK_SEQPACKET pair. */
+#include "../error.h"
+#include "os_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
+
+extern char **environ;
+
+struct os_server {
+    int requests;
+    int pidfd;
+};
+
+/* The descriptors of a request, in the order they are sent in. */
+enum {
+    IN_STDIN,
+    IN_STDOUT,
+    IN_STDERR,
+    IN_DIRECTORY,
+    IN_CHANNEL,
+    IN_LIFELINE,
+    IN_BOX,
+    IN_STATUS,
+    IN_EXTRA,
+    IN_MAX = 10
+};
+
+enum { INLINE_ENVIRONMENT = 65536 };
+
+/* A request; the environment follows, or is in a segment when it is large. */
+typedef struct request {
+    size_t box_size;
+    size_t input_size;       /* 0: none; otherwise the next descriptor is the input's */
+    size_t environment_size; /* bytes of NAME=value, each with its terminating 0 */
+    bool environment_apart;  /* in a segment: the last descriptor */
+} request;
+
+/* ---- In the program --------------------------------------------------------------------------------------------- */
+
+int os_server_open(os_server **out)
+{
+    child_fds fds = {{-1, -1, -1}, -1, -1, -1, -1, -1};
+    int pair[2] = {-1, -1}, rc, null = -1;
+    pid_t pid;
+    os_server *server = malloc(sizeof *server);
+
+    if (!server)
+        return os_error(ENOMEM, "malloc");
+    rc = fd_socketpair(pair, SOCK_SEQPACKET);
+    if (rc < 0)
+        goto free_server;
+    rc = fd_null(&null);
+    if (rc < 0)
+        goto close_pair;
+    fds.stdio[0] = fds.stdio[1] = fds.stdio[2] = null;
+    fds.channel = pair[1];
+    rc = exec_again(&pid, SERVER_ARGUMENT, environ, &fds);
+    if (rc < 0)
+        goto close_pair;
+    server->requests = pair[0];
+    server->pidfd = fd_above_stdio((int)syscall(SYS_pidfd_open, pid, 0));
+    if (server->pidfd < 0) {
+        rc = os_error(errno, "pidfd_open");
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        goto close_pair;
+    }
+    close(null);
+    close(pair[1]);
+    *out = server;
+    return 0;
+
+close_pair:
+    fd_close(&null);
+    fd_close(&pair[0]);
+    fd_close(&pair[1]);
+free_server:
+    free(server);
+    return rc;
+}
+
+void os_server_close(os_server *server)
+{
+    siginfo_t info;
+
+    if (!server)
+        return;
+    close(server->requests);
+    while (waitid(P_PIDFD, (id_t)server->pidfd, &info, WEXITED) < 0 && errno == EINTR)
+        continue;
+    close(server->pidfd);
+    free(server);
+}
+
+/* The strings one after the other; freed by the caller.  NULL: no memory. */
+static char *flatten(char *const *strings, size_t *size)
+{
+    size_t total = 0;
+    char *flat, *at;
+
+    for (size_t i = 0; strings[i]; i++)
+        total += strlen(strings[i]) + 1;
+    at = flat = malloc(total + 1);
+    for (size_t i = 0; flat && strings[i]; i++)
+        at = stpcpy(at, strings[i]) + 1;
+    *size = total;
+    return flat;
+}
+
+static int send_request(os_server *server, request *head, const char *environment, const int *fds, size_t count)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(IN_MAX * sizeof(int))];
+    } control;
+    struct iovec parts[2] = {{head, sizeof *head}, {(char *)environment, head->environment_size}};
+    struct msghdr message = {.msg_iov = parts,
+                             .msg_iovlen = head->environment_apart ? 1 : 2,
+                             .msg_control = &control,
+                             .msg_controllen = CMSG_SPACE(count * sizeof *fds)};
+    ssize_t sent;
+
+    control.header = (struct cmsghdr){CMSG_LEN(count * sizeof *fds), SOL_SOCKET, SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.header), fds, count * sizeof *fds);
+    do
+        sent = sendmsg(server->requests, &message, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? os_error(errno, "sendmsg to the server") : 0;
+}
+
+int server_start(os_server *server, const os_start *start, const child_fds *fds, int status)
+{
+    int sent[IN_MAX] = {fds->stdio[0], fds->stdio[1], fds->stdio[2], fds->directory,
+                        fds->channel,  fds->lifeline, fds->box,      status};
+    size_t count = IN_EXTRA;
+    request head = {.box_size = start->box->size, .input_size = start->input ? start->input->size : 0};
+    os_shm apart = {NULL, 0, -1};
+    int rc = XF_ENOMEM;
+    char *environment = NULL, **merged = merge_environment(start->environment);
+
+    if (merged)
+        environment = flatten(merged, &head.environment_size);
+    free(merged);
+    if (!environment)
+        return os_error(ENOMEM, "malloc");
+    if (start->input)
+        sent[count++] = fds->input;
+    head.environment_apart = head.environment_size > INLINE_ENVIRONMENT;
+    if (head.environment_apart) {
+        rc = os_shm_create(&apart, head.environment_size);
+        if (rc < 0)
+            goto free_environment;
+        memcpy(apart.address, environment, head.environment_size);
+        sent[count++] = (int)apart.handle;
+    }
+    rc = send_request(server, &head, environment, sent, count);
+    os_shm_close(&apart);
+
+free_environment:
+    free(environment);
+    return rc;
+}
+
+/* ---- In the server ---------------------------------------------------------------------------------------------- */
+
+typedef struct served {
+    pid_t pid;
+    int status;
+} served;
+
+typedef struct server {
+    int requests;
+    os_entry entry;
+    served *children;
+    size_t count;
+    size_t room;
+} server;
+
+static void tell(int status, int kind, int pid_or_error, const siginfo_t *info)
+{
+    server_news news;
+
+    memset(&news, 0, sizeof news);
+    news.kind = kind;
+    news.pid_or_error = pid_or_error;
+    if (info)
+        news.info = *info;
+    send(status, &news, sizeof news, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void on_child_end(int number)
+{
+    (void)number; /* it only interrupts ppoll */
+}
+
+static void reap(server *self)
+{
+    siginfo_t info = {0};
+
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid) {
+        pid_t pid = info.si_pid;
+        kill(-pid, SIGKILL); /* before the group's id is free again */
+        waitid(P_PID, (id_t)pid, &info, WEXITED);
+        for (size_t i = 0; i < self->count; i++)
+            if (self->children[i].pid == pid) {
+                tell(self->children[i].status, SERVER_ENDED, pid, &info);
+                close(self->children[i].status);
+                self->children[i--] = self->children[--self->count];
+            }
+        info.si_pid = 0;
+    }
+}
+
+static _Noreturn void end_all(server *self)
+{
+    for (size_t i = 0; i < self->count; i++) {
+        kill(-self->children[i].pid, SIGKILL);
+        kill(self->children[i].pid, SIGKILL);
+    }
+    _exit(0);
+}
+
+static void *map(int fd, size_t size)
+{
+    void *address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (address == MAP_FAILED)
+        _exit(1);
+    close(fd);
+    return address;
+}
+
+static void set_environment(char *flat, size_t size)
+{
+    size_t count = 0;
+    char **pointers;
+
+    for (size_t at = 0; at < size; at += strlen(flat + at) + 1)
+        count++;
+    pointers = calloc(count + 1, sizeof *pointers);
+    if (!pointers)
+        _exit(1);
+    count = 0;
+    for (size_t at = 0; at < size; at += strlen(flat + at) + 1)
+        pointers[count++] = flat + at;
+    environ = pointers;
+}
+
+static _Noreturn void run_child(server *self, const request *head, char *environment, const int *received)
+{
+    static os_parent parent;
+    int extra = IN_EXTRA;
+    child_fds fds = {{received[IN_STDIN], received[IN_STDOUT], received[IN_STDERR]},
+                     received[IN_DIRECTORY],
+                     received[IN_CHANNEL],
+                     received[IN_LIFELINE],
+                     -1,
+                     -1};
+
+    parent.channel = fds.channel;
+    parent.box = map(received[IN_BOX], head->box_size);
+    parent.input = head->input_size ? map(received[extra++], head->input_size) : NULL;
+    set_environment(head->environment_apart ? map(received[extra], head->environment_size) : environment,
+                    head->environment_size);
+    child_close_others(&fds);
+    child_settle(&fds);
+    for (int i = 0; i < 3; i++)
+        fd_close(&fds.stdio[i]);
+    fd_close(&fds.directory);
+    child_signals(parent.box);
+    self->entry(&parent);
+    abort();
+}
+
+static bool make_room(server *self)
+{
+    size_t room = self->room ? 2 * self->room : 64;
+    served *children;
+
+    if (self->count < self->room)
+        return true;
+    children = realloc(self->children, room * sizeof *children);
+    if (!children)
+        return false;
+    self->children = children;
+    self->room = room;
+    return true;
+}
+
+static void serve(server *self, const request *head, char *environment, const int *received)
+{
+    pid_t pid = -1;
+
+    errno = ENOMEM;
+    if (make_room(self))
+        pid = fork();
+    if (pid == 0)
+        run_child(self, head, environment, received);
+    if (pid < 0) {
+        tell(received[IN_STATUS], SERVER_FAILED, errno, NULL);
+        close(received[IN_STATUS]);
+        return;
+    }
+    setpgid(pid, pid);
+    tell(received[IN_STATUS], SERVER_PID, pid, NULL);
+    self->children[self->count++] = (served){pid, received[IN_STATUS]};
+}
+
+/* Takes one request; false when the program has gone. */
+static bool take_request(server *self)
+{
+    static struct {
+        request head;
+        char environment[INLINE_ENVIRONMENT + 1];
+    } buffer;
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(IN_MAX * sizeof(int))];
+    } control;
+    struct iovec part = {&buffer, sizeof buffer};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    int received[IN_MAX];
+    size_t count;
+    ssize_t size = recvmsg(self->requests, &message, MSG_CMSG_CLOEXEC);
+
+    if (size < 0 && errno == EINTR)
+        return true;
+    if (size < (ssize_t)sizeof buffer.head || message.msg_controllen < CMSG_LEN(IN_EXTRA * sizeof *received))
+        return false;
+    count = (control.header.cmsg_len - CMSG_LEN(0)) / sizeof *received;
+    memcpy(received, CMSG_DATA(&control.header), count * sizeof *received);
+    serve(self, &buffer.head, (char *)&buffer + sizeof buffer.head, received);
+    for (size_t i = 0; i < count; i++)
+        if (i != IN_STATUS)
+            close(received[i]);
+    return true;
+}
+
+_Noreturn void server_run(int requests, os_entry entry)
+{
+    server self = {.requests = requests, .entry = entry};
+    struct sigaction action = {.sa_handler = on_child_end};
+    struct pollfd waiting = {.fd = requests, .events = POLLIN};
+    sigset_t blocked, open;
+
+    sigemptyset(&open);
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &blocked, NULL);
+    sigaction(SIGCHLD, &action, NULL);
+    for (;;) {
+        int ready = ppoll(&waiting, 1, NULL, &open);
+        reap(&self);
+        if (ready > 0 && !take_request(&self))
+            end_all(&self);
+    }
+}

@@ -1,0 +1,507 @@
+#include "process.h"
+
+#include "error.h"
+#include "task.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define NS_PER_MS 1000000U
+
+static uint64_t deadline_after(int timeout_ms)
+{
+    return timeout_ms < 0 ? SUPERVISOR_NEVER : uv_hrtime() + (uint64_t)timeout_ms * NS_PER_MS;
+}
+
+static int ms_until(uint64_t deadline)
+{
+    uint64_t now = uv_hrtime(), left;
+
+    if (deadline == SUPERVISOR_NEVER)
+        return -1;
+    if (deadline <= now)
+        return 0;
+    left = (deadline - now) / NS_PER_MS + 1;
+    return left < INT_MAX ? (int)left : INT_MAX;
+}
+
+/* ---- Reading ---------------------------------------------------------------------------------------------------- */
+
+static int take_segment(void *arg, uint64_t token, size_t size, os_shm *shm)
+{
+    xf_process *process = arg;
+
+    return os_child_take(process->child, token, size, shm);
+}
+
+/* What the child sends from here on is not read: it is ended. */
+static void give_up(xf_process *process, int code)
+{
+    process->protocol_error = code;
+    snprintf(process->message, sizeof process->message, "%s", xf_error_detail());
+    os_child_kill(process->child);
+}
+
+static void put_log(xf_process *process, const inbox_log *log)
+{
+    if (!process->on_log)
+        return;
+    uv_mutex_unlock(&process->lock); /* nobody else reads meanwhile: this thread leads */
+    process->on_log(process, log->level, log->text, process->on_log_arg);
+    uv_mutex_lock(&process->lock);
+}
+
+static void acknowledge(xf_process *process)
+{
+    uint8_t ack[WIRE_HEADER];
+
+    if (!os.attach_needs_ack)
+        return;
+    wire_put_header(ack, &(wire_frame){.type = WIRE_ACK});
+    os_child_write(process->child, ack, sizeof ack);
+}
+
+static int put_frames(xf_process *process)
+{
+    inbox_log log;
+    wire_frame frame;
+    int rc;
+
+    while ((rc = wire_next(&process->in, &frame)) == 0) {
+        rc = inbox_put(&process->inbox, &frame, take_segment, process, &log);
+        if (rc < 0)
+            return rc;
+        if (frame.type == WIRE_LOG)
+            put_log(process, &log);
+        if (frame.type == WIRE_BYE)
+            acknowledge(process);
+    }
+    return rc == XF_EAGAIN ? 0 : rc;
+}
+
+/* Reads the channel once; false when there is nothing more now. */
+static bool read_channel(xf_process *process)
+{
+    size_t room, count;
+    uint8_t *space = wire_space(&process->in, &room);
+    int rc = os_child_read(process->child, OS_CHANNEL, space, room, &count);
+
+    if (rc < 0)
+        return false;
+    if (process->protocol_error)
+        return true; /* what a child that is being ended had written before */
+    wire_filled(&process->in, count);
+    rc = put_frames(process);
+    if (rc < 0)
+        give_up(process, rc);
+    return true;
+}
+
+static bool read_captured(xf_process *process, int stream)
+{
+    char data[16384];
+    size_t count;
+    int rc;
+
+    if (os_child_read(process->child, stream, data, sizeof data, &count) < 0)
+        return false;
+    rc = capture_put(&process->captured[stream - OS_STDOUT], data, count);
+    if (rc < 0)
+        give_up(process, rc);
+    return true;
+}
+
+/* Reads what is there; the rounds are limited so that one chatty child does not keep the supervisor from the others,
+ * except for a child that has gone and can write no more. */
+static void drain(xf_process *process)
+{
+    for (int round = 0; process->gone || round < 16; round++) {
+        bool more = read_channel(process);
+        more |= process->captured[0].limit && read_captured(process, OS_STDOUT);
+        more |= process->captured[1].limit && read_captured(process, OS_STDERR);
+        if (!more)
+            break;
+    }
+}
+
+/* ---- The end ---------------------------------------------------------------------------------------------------- */
+
+static void check_deadlines(xf_process *process)
+{
+    uint64_t now = uv_hrtime();
+    box *box = process->box.address;
+
+    if (process->start_deadline <= now) {
+        process->start_deadline = SUPERVISOR_NEVER;
+        if (atomic_load(&box->phase) == XF_PHASE_STARTING && !process->gone) {
+            process->start_timed_out = true;
+            os_child_kill(process->child);
+        }
+    }
+    if (process->grace_deadline <= now) {
+        process->grace_deadline = SUPERVISOR_NEVER;
+        process->kill_asked = true;
+        os_child_kill(process->child);
+    }
+}
+
+static uint64_t next_deadline(const xf_process *process)
+{
+    uint64_t next = process->unwatched ? uv_hrtime() + 10 * NS_PER_MS : SUPERVISOR_NEVER;
+
+    if (process->start_deadline < next)
+        next = process->start_deadline;
+    return process->grace_deadline < next ? process->grace_deadline : next;
+}
+
+/* Reads what there is, and sees whether the child has ended. */
+static void pump(xf_process *process)
+{
+    drain(process);
+    if (!process->pid)
+        process->pid = os_child_pid(process->child);
+    if (os_child_end(process->child, &process->end) == 0) {
+        process->gone = true;
+        drain(process);
+        process_judge(process);
+        supervisor_set_deadline(&process->ward, SUPERVISOR_NEVER);
+        os_shm_close(&process->box);
+        os_shm_close(&process->input);
+    } else {
+        check_deadlines(process);
+    }
+}
+
+/* ---- Leading ---------------------------------------------------------------------------------------------------- */
+
+static void begin_to_lead(xf_process *process)
+{
+    process->leading = true;
+    process->leader = uv_thread_self();
+    os_child_unwatch(process->child);
+}
+
+static void cease_to_lead(xf_process *process)
+{
+    process->leading = false;
+    process->unwatched = !process->ended && supervisor_watch(&process->ward, process->child) < 0;
+    if (process->unwatched)
+        supervisor_set_deadline(&process->ward, next_deadline(process));
+    uv_cond_broadcast(&process->changed);
+}
+
+static bool leads(const xf_process *process)
+{
+    uv_thread_t caller = uv_thread_self();
+
+    return process->leading && uv_thread_equal(&process->leader, &caller);
+}
+
+typedef bool (*condition)(const xf_process *process);
+
+/* Leads until the condition holds: 0, or until the deadline passes: XF_ETIMEDOUT. */
+static int lead(xf_process *process, condition holds, uint64_t deadline)
+{
+    begin_to_lead(process);
+    pump(process);
+    while (!holds(process) && !process->ended && (deadline == SUPERVISOR_NEVER || uv_hrtime() < deadline)) {
+        uint64_t next = next_deadline(process);
+        int timeout_ms = ms_until(deadline < next ? deadline : next);
+        uv_mutex_unlock(&process->lock);
+        os_child_wait(process->child, timeout_ms);
+        uv_mutex_lock(&process->lock);
+        pump(process);
+        uv_cond_broadcast(&process->changed);
+    }
+    cease_to_lead(process);
+    return holds(process) ? 0 : XF_ETIMEDOUT;
+}
+
+/* With the lock held: waits until the condition holds, leading when nobody else does.  Ends early, with 0, when the
+ * process has ended. */
+static int await(xf_process *process, condition holds, uint64_t deadline)
+{
+    while (!holds(process) && !process->ended) {
+        uint64_t now = uv_hrtime();
+        if (leads(process))
+            return error_detail(XF_EDEADLK, "process %s waits for itself in its log callback", process->name);
+        if (!process->leading) {
+            if (lead(process, holds, deadline) == 0 || process->ended)
+                return 0;
+            return XF_ETIMEDOUT;
+        }
+        if (deadline == SUPERVISOR_NEVER)
+            uv_cond_wait(&process->changed, &process->lock);
+        else if (now >= deadline || uv_cond_timedwait(&process->changed, &process->lock, deadline - now) < 0)
+            return holds(process) || process->ended ? 0 : XF_ETIMEDOUT;
+    }
+    return 0;
+}
+
+static bool has_ended(const xf_process *process)
+{
+    return process->ended;
+}
+
+static bool has_message(const xf_process *process)
+{
+    return process->inbox.first != NULL;
+}
+
+static bool has_pid(const xf_process *process)
+{
+    return process->pid != 0;
+}
+
+void process_begin(xf_process *process)
+{
+    uv_mutex_lock(&process->lock);
+    cease_to_lead(process);
+    supervisor_set_deadline(&process->ward, next_deadline(process));
+    uv_mutex_unlock(&process->lock);
+}
+
+void process_discard(xf_process *process)
+{
+    os_shm_close(&process->box);
+    os_shm_close(&process->input);
+    inbox_close(&process->inbox);
+    wire_close(&process->in);
+    capture_close(&process->captured[0]);
+    capture_close(&process->captured[1]);
+    uv_cond_destroy(&process->changed);
+    uv_mutex_destroy(&process->lock);
+    free(process->name);
+    free(process);
+}
+
+static void destroy(xf_process *process)
+{
+    supervisor_remove(&process->ward);
+    os_child_close(process->child);
+    process_discard(process);
+}
+
+/* On the supervisor's thread. */
+void process_attend(ward *ward)
+{
+    xf_process *process = (xf_process *)ward;
+    bool finished;
+
+    uv_mutex_lock(&process->lock);
+    if (process->leading) {
+        check_deadlines(process); /* the leader may wait for a later one */
+    } else if (!process->ended) {
+        begin_to_lead(process);
+        pump(process);
+        cease_to_lead(process);
+    }
+    if (!process->ended && next_deadline(process) != SUPERVISOR_NEVER)
+        supervisor_set_deadline(ward, next_deadline(process));
+    finished = process->detached && process->ended;
+    uv_mutex_unlock(&process->lock);
+    if (finished)
+        destroy(process);
+}
+
+/* ---- Calls on a process ----------------------------------------------------------------------------------------- */
+
+int xf_process_join(xf_process *process, int timeout_ms, xf_status *status)
+{
+    int rc;
+
+    uv_mutex_lock(&process->lock);
+    rc = await(process, has_ended, deadline_after(timeout_ms));
+    if (rc == 0 && status)
+        *status = process->report.status;
+    uv_mutex_unlock(&process->lock);
+    return rc;
+}
+
+static const parcel *result_of(xf_process *process)
+{
+    const parcel *result;
+
+    uv_mutex_lock(&process->lock);
+    result = process->ended && process->report.status.kind == XF_END_DONE ? process->inbox.result : NULL;
+    uv_mutex_unlock(&process->lock);
+    return result;
+}
+
+const void *xf_process_result(xf_process *process, size_t *size)
+{
+    const parcel *result = result_of(process);
+
+    if (result && size)
+        *size = result->size;
+    return result ? parcel_data(result) : NULL;
+}
+
+int xf_process_result_object(xf_process *process, void **object)
+{
+    const parcel *result = result_of(process);
+    const xf_task *task = process->task;
+
+    if (!task->output_codec)
+        return error_detail(XF_ESTATE, "task %s has no output codec", task->name);
+    if (!result)
+        return xf_process_report(process) ? error_detail(XF_EFAILED, "process %s has no result", process->name)
+                                          : error_detail(XF_ESTATE, "process %s still runs", process->name);
+    return task_decode(task, task->output_codec, parcel_data(result), result->size, object);
+}
+
+int xf_process_receive(xf_process *process, int timeout_ms, xf_message *message)
+{
+    parcel *parcel;
+    int rc;
+
+    uv_mutex_lock(&process->lock);
+    rc = await(process, has_message, deadline_after(timeout_ms));
+    parcel = rc == 0 ? inbox_get(&process->inbox) : NULL;
+    uv_mutex_unlock(&process->lock);
+    if (rc < 0)
+        return rc;
+    if (!parcel)
+        return error_detail(XF_EEND, "process %s has ended and sent no more", process->name);
+    *message = (xf_message){parcel_data(parcel), parcel->size, parcel};
+    return 0;
+}
+
+void xf_message_free(xf_message *message)
+{
+    parcel_free(message->owner);
+    *message = (xf_message){NULL, 0, NULL};
+}
+
+int xf_process_output(xf_process *process, int stream, char **data, size_t *size)
+{
+    const capture *captured = stream == 1 ? &process->captured[0] : &process->captured[1];
+    const char *tail;
+    size_t count;
+    char *copy;
+
+    if ((stream != 1 && stream != 2) || !captured->limit)
+        return error_detail(XF_EINVAL, "stream %d of process %s is not captured", stream, process->name);
+    uv_mutex_lock(&process->lock);
+    tail = capture_tail(captured, SIZE_MAX, &count);
+    copy = malloc(count + 1);
+    if (copy) {
+        memcpy(copy, tail, count);
+        copy[count] = 0;
+    }
+    uv_mutex_unlock(&process->lock);
+    if (!copy)
+        return error_detail(XF_ENOMEM, "%zu bytes of output", count);
+    *data = copy;
+    if (size)
+        *size = count;
+    return 0;
+}
+
+void xf_memory_free(void *memory)
+{
+    free(memory);
+}
+
+static void ask_to_stop(xf_process *process)
+{
+    uint8_t stop[WIRE_HEADER];
+    box *box = process->box.address;
+
+    if (atomic_exchange(&box->stop, 1))
+        return;
+    wire_put_header(stop, &(wire_frame){.type = WIRE_STOP});
+    os_child_write(process->child, stop, sizeof stop); /* wakes a task that waits for it; the word in the box says it */
+    process->grace_deadline = deadline_after(process->grace_ms);
+    supervisor_set_deadline(&process->ward, next_deadline(process));
+}
+
+void xf_process_terminate(xf_process *process)
+{
+    uv_mutex_lock(&process->lock);
+    if (!process->ended && !process->gone)
+        ask_to_stop(process);
+    uv_mutex_unlock(&process->lock);
+}
+
+static void kill_now(xf_process *process)
+{
+    if (process->ended || process->gone)
+        return;
+    process->kill_asked = true;
+    os_child_kill(process->child);
+}
+
+void xf_process_kill(xf_process *process)
+{
+    uv_mutex_lock(&process->lock);
+    kill_now(process);
+    uv_mutex_unlock(&process->lock);
+}
+
+int64_t xf_process_pid(xf_process *process)
+{
+    int64_t pid;
+
+    uv_mutex_lock(&process->lock);
+    (void)await(process, has_pid, SUPERVISOR_NEVER);
+    pid = process->pid;
+    uv_mutex_unlock(&process->lock);
+    return pid;
+}
+
+const char *xf_process_name(const xf_process *process)
+{
+    return process->name;
+}
+
+bool xf_process_alive(xf_process *process)
+{
+    return xf_process_join(process, 0, NULL) != 0;
+}
+
+intptr_t xf_process_sentinel(xf_process *process)
+{
+    return os_child_sentinel(process->child);
+}
+
+const xf_report *xf_process_report(xf_process *process)
+{
+    const xf_report *report;
+
+    uv_mutex_lock(&process->lock);
+    report = process->ended ? &process->report : NULL;
+    uv_mutex_unlock(&process->lock);
+    return report;
+}
+
+void xf_process_detach(xf_process *process)
+{
+    bool finished;
+
+    uv_mutex_lock(&process->lock);
+    process->detached = true;
+    finished = process->ended;
+    uv_mutex_unlock(&process->lock);
+    if (finished)
+        destroy(process);
+}
+
+int xf_process_free(xf_process *process)
+{
+    int rc;
+
+    if (!process)
+        return 0;
+    uv_mutex_lock(&process->lock);
+    if (!leads(process))
+        kill_now(process);
+    rc = await(process, has_ended, SUPERVISOR_NEVER);
+    uv_mutex_unlock(&process->lock);
+    if (rc < 0)
+        return rc;
+    destroy(process);
+    return 0;
+}

@@ -1,0 +1,60 @@
+/* A process, inside. */
+#ifndef PROCESS_H
+#define PROCESS_H
+
+#include "box.h"
+#include "capture.h"
+#include "crossfork/process.h"
+#include "inbox.h"
+#include "supervisor.h"
+
+#include <uv.h>
+
+/* One thread at a time leads: it alone reads the channel and waits for the child.  That is whoever joins or receives,
+ * and the supervisor when nobody does.  The child is watched by the supervisor exactly while nobody leads. */
+struct xf_process {
+    ward ward;
+    uv_mutex_t lock;   /* of everything below, except that the leader waits without it */
+    uv_cond_t changed; /* somebody ceased to lead, or something came */
+    bool leading;
+    uv_thread_t leader;
+    os_child *child;
+    os_shm box, input;
+    wire_decoder in;
+    inbox inbox;
+    capture captured[2]; /* standard output, standard error */
+    const xf_task *task;
+    char *name;
+    xf_log_callback on_log;
+    void *on_log_arg;
+    uint64_t start_deadline; /* of uv_hrtime; SUPERVISOR_NEVER: none */
+    uint64_t grace_deadline;
+    int start_timeout_ms;
+    int grace_ms;
+    bool detached;
+    bool unwatched; /* the system had no room to watch it: it is looked at now and then */
+    int64_t pid;    /* 0 while it is not known */
+    bool gone;      /* the child's process has ended; its channel may not be drained yet */
+    bool kill_asked;
+    bool start_timed_out;
+    int protocol_error; /* why what it sent is not read any more */
+    char message[512];
+    os_end end;
+    bool ended; /* drained and judged: the report stands */
+    xf_report report;
+    xf_log_line lines[XF_REPORT_LOG_LINES];
+};
+
+/* What the supervisor does for a process. */
+void process_attend(ward *ward);
+
+/* Hands a child that was just started to the supervisor, until somebody waits for it. */
+void process_begin(xf_process *process);
+
+/* Frees a process that has no child and is no ward. */
+void process_discard(xf_process *process);
+
+/* Decides how the child ended, once it has gone and its channel is drained, and fills in the report. */
+void process_judge(xf_process *process);
+
+#endif

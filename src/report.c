@@ -1,0 +1,250 @@
+/* Judging how a child ended, and telling it. */
+#include "process.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+const char *xf_end_name(xf_end kind)
+{
+    static const char *const names[] = {"running", "done",       "failed",         "exited",        "crashed",
+                                        "killed",  "terminated", "protocol error", "start failure", "unknown end"};
+
+    return kind >= 0 && (size_t)kind < sizeof names / sizeof *names ? names[kind] : "?";
+}
+
+const char *xf_crash_name(xf_crash crash)
+{
+    static const char *const names[] = {
+        "fault", "abort", "access violation", "division by zero", "stack overflow", "illegal instruction", "trap"};
+
+    return crash >= 0 && (size_t)crash < sizeof names / sizeof *names ? names[crash] : "?";
+}
+
+const char *xf_phase_name(xf_phase phase)
+{
+    static const char *const names[] = {"starting", "loading", "running", "sending", "ended"};
+
+    return phase >= 0 && (size_t)phase < sizeof names / sizeof *names ? names[phase] : "?";
+}
+
+/* ---- Judging ---------------------------------------------------------------------------------------------------- */
+
+static void say(xf_process *process, const char *text)
+{
+    snprintf(process->message, sizeof process->message, "%s", text);
+}
+
+static xf_status status_of(xf_end kind, int code, const xf_process *process)
+{
+    return (xf_status){kind, code, process->end.system};
+}
+
+/* The child said how its task ended. */
+static xf_status judge_goodbye(const xf_process *process)
+{
+    static const xf_end kinds[] = {
+        [WIRE_DONE] = XF_END_DONE,
+        [WIRE_FAILED] = XF_END_FAILED,
+        [WIRE_STOPPED] = XF_END_TERMINATED,
+        [WIRE_UNSTARTED] = XF_END_START,
+    };
+
+    return status_of(kinds[process->inbox.outcome], process->inbox.code, process);
+}
+
+static xf_status judge_unreached(xf_process *process)
+{
+    char text[128];
+
+    if (process->start_timed_out)
+        snprintf(text, sizeof text, "the child did not reach xf_main within %d ms", process->start_timeout_ms);
+    else
+        snprintf(text, sizeof text, "the child's main ended with exit code %d before it reached xf_main",
+                 process->end.code);
+    say(process, text);
+    return status_of(XF_END_START, XF_EMAIN, process);
+}
+
+/* The child said nothing about its end: what the system says counts. */
+static xf_status judge_end(xf_process *process, xf_phase phase)
+{
+    const os_end *end = &process->end;
+
+    if (end->kind == OS_UNSTARTED) {
+        say(process, "the server could not fork");
+        return status_of(XF_END_START, end->code, process);
+    }
+    if (process->start_timed_out)
+        return judge_unreached(process);
+    if (process->kill_asked && (end->kind == OS_KILLED || end->kind == OS_LOST))
+        return status_of(XF_END_TERMINATED, 0, process);
+    switch (end->kind) {
+    case OS_EXITED:
+        if (phase == XF_PHASE_STARTING)
+            return judge_unreached(process);
+        say(process, "the process exited inside the task");
+        return status_of(XF_END_EXITED, end->code, process);
+    case OS_CRASHED:
+        return status_of(XF_END_CRASHED, end->code, process);
+    case OS_KILLED:
+        say(process, "somebody else killed it");
+        return status_of(XF_END_KILLED, 0, process);
+    default:
+        say(process, "its exit status was taken by someone else");
+        return status_of(XF_END_UNKNOWN, 0, process);
+    }
+}
+
+static xf_status judge(xf_process *process, xf_phase phase)
+{
+    if (process->protocol_error)
+        return status_of(process->protocol_error == XF_EBUILD ? XF_END_START : XF_END_PROTOCOL, process->protocol_error,
+                         process);
+    return process->inbox.bye ? judge_goodbye(process) : judge_end(process, phase);
+}
+
+static const char *code_name(const xf_status *status)
+{
+    switch (status->kind) {
+    case XF_END_CRASHED:
+        return xf_crash_name((xf_crash)status->code);
+    case XF_END_PROTOCOL:
+    case XF_END_START:
+        return xf_err_name(status->code);
+    case XF_END_FAILED:
+        return status->code < 0 && status->code >= XF_ESTATE ? xf_err_name(status->code) : "";
+    default:
+        return "";
+    }
+}
+
+static void report_log(xf_process *process)
+{
+    const inbox *inbox = &process->inbox;
+    uint64_t count = inbox->line_count < XF_REPORT_LOG_LINES ? inbox->line_count : XF_REPORT_LOG_LINES;
+
+    for (uint64_t i = 0; i < count; i++) {
+        const inbox_line *line = &inbox->lines[(inbox->line_count - count + i) % XF_REPORT_LOG_LINES];
+        process->lines[i] = (xf_log_line){line->time, line->level, line->text};
+    }
+    process->report.log = process->lines;
+    process->report.log_count = (size_t)count;
+    process->report.log_total = inbox->line_count;
+}
+
+static const char *text_of(xf_process *process)
+{
+    parcel *failure = process->inbox.failure;
+
+    return failure ? parcel_data(failure) : process->message;
+}
+
+void process_judge(xf_process *process)
+{
+    xf_report *report = &process->report;
+    box *box = process->box.address;
+    uint32_t phase = atomic_load(&box->phase); /* written by the child, and so not trusted */
+    struct timespec now;
+
+    timespec_get(&now, TIME_UTC);
+    report->phase = phase <= XF_PHASE_SENDING ? (xf_phase)phase : XF_PHASE_SENDING;
+    report->status = judge(process, report->phase);
+    if (process->inbox.bye)
+        report->phase = XF_PHASE_ENDED;
+    report->kind_name = xf_end_name(report->status.kind);
+    report->code_name = code_name(&report->status);
+    report->message = text_of(process);
+    report->name = process->name;
+    report->task = process->task->name;
+    report->pid = process->pid;
+    report->ended = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    report_log(process);
+    report->stderr_tail = capture_tail(&process->captured[1], XF_REPORT_STDERR_BYTES, &report->stderr_tail_size);
+    process->ended = true;
+}
+
+/* ---- Telling ---------------------------------------------------------------------------------------------------- */
+
+enum { PRINTED_MESSAGE = 1000, PRINTED_LINES = 12, PRINTED_STDERR = 1600 };
+
+/* Writes text with control characters as escapes, so that a child cannot play with the reader's terminal. */
+static void print_text(FILE *stream, const char *text, size_t size, const char *indent)
+{
+    for (size_t i = 0; i < size; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        if (byte == '\n' && i + 1 < size)
+            fprintf(stream, "\n%s", indent);
+        else if (byte == '\t' || (byte >= ' ' && byte != 0x7F))
+            fputc(byte, stream);
+        else if (byte != '\n' && byte != '\r')
+            fprintf(stream, "\\x%02x", byte);
+    }
+}
+
+static void print_headline(const xf_report *report, FILE *stream)
+{
+    fprintf(stream, "crossfork: ");
+    print_text(stream, report->name, strlen(report->name), "");
+    fprintf(stream, " %s", report->kind_name);
+    if (*report->code_name)
+        fprintf(stream, ": %s", report->code_name);
+    else if (report->status.kind == XF_END_FAILED || report->status.kind == XF_END_EXITED)
+        fprintf(stream, " with code %d", report->status.code);
+    if (report->status.kind == XF_END_CRASHED || report->status.kind == XF_END_KILLED)
+        fprintf(stream,
+                report->status.system > 255 || report->status.system < 0 ? " (system code 0x%llX)"
+                                                                         : " (system code %llu)",
+                (unsigned long long)report->status.system);
+    fputc('\n', stream);
+}
+
+static void print_message(const xf_report *report, FILE *stream)
+{
+    size_t size = strlen(report->message);
+    size_t shown = size < PRINTED_MESSAGE ? size : PRINTED_MESSAGE;
+
+    if (size == 0)
+        return;
+    fprintf(stream, "  message  ");
+    print_text(stream, report->message, shown, "           ");
+    fprintf(stream, shown < size ? " ... (%zu bytes)\n" : "\n", size);
+}
+
+static void print_log(const xf_report *report, FILE *stream)
+{
+    size_t first = report->log_count > PRINTED_LINES ? report->log_count - PRINTED_LINES : 0;
+
+    if (report->log_count == 0)
+        return;
+    fprintf(stream, "  log      the last %zu of %llu lines\n", report->log_count - first,
+            (unsigned long long)report->log_total);
+    for (size_t i = first; i < report->log_count; i++) {
+        fprintf(stream, "    ");
+        print_text(stream, report->log[i].text, strlen(report->log[i].text), "    ");
+        fputc('\n', stream);
+    }
+}
+
+static void print_stderr(const xf_report *report, FILE *stream)
+{
+    size_t size = report->stderr_tail_size;
+    size_t shown = size < PRINTED_STDERR ? size : PRINTED_STDERR;
+
+    if (size == 0)
+        return;
+    fprintf(stream, "  stderr   the last %zu bytes\n    ", shown);
+    print_text(stream, report->stderr_tail + size - shown, shown, "    ");
+    fputc('\n', stream);
+}
+
+int xf_report_print(const xf_report *report, FILE *stream)
+{
+    print_headline(report, stream);
+    fprintf(stream, "  task     %s, pid %lld, %.3f s, while %s\n", report->task, (long long)report->pid,
+            report->ended - report->started, xf_phase_name(report->phase));
+    print_message(report, stream);
+    print_log(report, stream);
+    print_stderr(report, stream);
+    return fflush(stream) == 0 && !ferror(stream) ? 0 : XF_EIO;
+}

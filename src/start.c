@@ -1,0 +1,286 @@
+/* Starting a process. */
+#include "child.h"
+#include "error.h"
+#include "main.h"
+#include "process.h"
+#include "task.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define NS_PER_MS 1000000U
+
+enum { START_TIMEOUT_MS = 30000, GRACE_MS = 2000, CAPTURE_LIMIT = 1 << 20 };
+
+#define MESSAGE_LIMIT (UINT64_C(4) << 30)
+
+/* What the child gets: bytes of the caller's, or encoded ones. */
+typedef struct payload {
+    const void *data;
+    size_t size;
+    xf_writer encoded;
+} payload;
+
+static bool is_stdio(xf_stdio stdio, xf_stdio last)
+{
+    return stdio >= XF_STDIO_DEFAULT && stdio <= last;
+}
+
+static int check_options(const xf_process_options *options)
+{
+    if (options->start < XF_START_DEFAULT || options->start > XF_START_SERVER)
+        return error_detail(XF_EINVAL, "option start is %d", (int)options->start);
+    if (!is_stdio(options->stdin_from, XF_STDIO_NULL))
+        return error_detail(XF_EINVAL, "option stdin_from is %d", (int)options->stdin_from);
+    if (!is_stdio(options->stdout_to, XF_STDIO_CAPTURE) || !is_stdio(options->stderr_to, XF_STDIO_CAPTURE))
+        return error_detail(XF_EINVAL, "option stdout_to or stderr_to is out of range");
+    if (options->start_timeout_ms < 0 || options->grace_ms < -1)
+        return error_detail(XF_EINVAL, "option start_timeout_ms is %d, grace_ms %d", options->start_timeout_ms,
+                            options->grace_ms);
+    if (options->capture_limit > SIZE_MAX / 4)
+        return error_detail(XF_EINVAL, "option capture_limit is %zu", options->capture_limit);
+    for (const char *const *addition = options->environment; addition && *addition; addition++)
+        if (!strchr(*addition + (**addition != 0), '='))
+            return error_detail(XF_EINVAL, "option environment holds \"%s\", which is no NAME=value", *addition);
+    return 0;
+}
+
+static int method_by_name(const char *name, os_method *method)
+{
+    static const struct {
+        const char *name;
+        os_method method;
+    } names[] = {{"fork", OS_FORK}, {"spawn", OS_SPAWN}, {"server", OS_SERVER}};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i].name) == 0) {
+            *method = names[i].method;
+            return 0;
+        }
+    return error_detail(XF_EINVAL, "XF_START=%s in the environment; it may be fork, spawn or server", name);
+}
+
+static int default_method(os_method *method)
+{
+    char name[16] = "";
+    size_t size = sizeof name;
+    int rc = uv_os_getenv("XF_START", name, &size);
+
+    if (rc == UV_ENOBUFS || (rc == 0 && *name))
+        return method_by_name(name, method);
+    *method = os.has_fork && os_self_threads() - supervisor_runs() == 1 ? OS_FORK : OS_SPAWN;
+    return 0;
+}
+
+static int choose_method(xf_start_method wanted, os_method *method)
+{
+    static const os_method methods[] = {OS_SPAWN, OS_FORK, OS_SPAWN, OS_SERVER};
+    int rc = 0;
+
+    *method = methods[wanted];
+    if (wanted == XF_START_DEFAULT)
+        rc = default_method(method);
+    if (rc == 0 && *method == OS_FORK && !os.has_fork)
+        rc = error_detail(XF_ENOTSUP, "this system has no fork");
+    return rc;
+}
+
+static int check_task(const xf_task *task, size_t size)
+{
+    int rc = task_check(task);
+
+    if (rc < 0)
+        return rc;
+    if (!task->input_codec && task->input_size != XF_ANY_SIZE && size != task->input_size)
+        return error_detail(XF_ESIZE, "task %s takes %zu bytes, not %zu", task->name, task->input_size, size);
+    if (child_depth() >= XF_DEPTH_MAX)
+        return error_detail(XF_EDEPTH, "task %s would run at depth %d", task->name, child_depth() + 1);
+    if (!main_called())
+        return error_detail(XF_EMAIN, "call xf_main at the top of main");
+    return 0;
+}
+
+static int encode_payload(const xf_task *task, payload *payload)
+{
+    int rc;
+
+    if (!task->input_codec)
+        return 0;
+    rc = task_encode(task, task->input_codec, payload->data, &payload->encoded);
+    payload->data = payload->encoded.data;
+    payload->size = payload->encoded.size;
+    return rc;
+}
+
+/* The task frame, which is the child's greeting. */
+static size_t build_greeting(uint8_t *greeting, const xf_task *task, const payload *payload)
+{
+    wire_fields fields = {.size = 0};
+    uint8_t build[OS_BUILD_ID_SIZE];
+    size_t inside = payload->size > WIRE_INLINE_MAX ? 0 : payload->size;
+
+    os_self_build(build);
+    wire_put_u32(&fields, WIRE_VERSION);
+    wire_put(&fields, build, sizeof build);
+    wire_put_u32(&fields, (uint32_t)child_depth() + 1);
+    wire_put_u64(&fields, task->input_size);
+    wire_put_u64(&fields, task->output_size);
+    wire_put_u64(&fields, payload->size);
+    wire_put_text(&fields, task->name);
+    wire_put_header(greeting, &(wire_frame){.type = WIRE_TASK, .size = fields.size + inside});
+    memcpy(greeting + WIRE_HEADER, fields.bytes, fields.size);
+    if (inside > 0)
+        memcpy(greeting + WIRE_HEADER + fields.size, payload->data, inside);
+    return WIRE_HEADER + fields.size + inside;
+}
+
+static double now_s(void)
+{
+    struct timespec now;
+
+    timespec_get(&now, TIME_UTC);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void set_options(xf_process *process, const xf_process_options *options)
+{
+    size_t limit = options->capture_limit ? options->capture_limit : CAPTURE_LIMIT;
+
+    process->on_log = options->on_log;
+    process->on_log_arg = options->on_log_arg;
+    process->start_timeout_ms = options->start_timeout_ms ? options->start_timeout_ms : START_TIMEOUT_MS;
+    process->grace_ms = options->grace_ms < 0 ? 0 : options->grace_ms ? options->grace_ms : GRACE_MS;
+    process->captured[0].limit = options->stdout_to == XF_STDIO_CAPTURE ? limit : 0;
+    process->captured[1].limit = options->stderr_to == XF_STDIO_CAPTURE ? limit : 0;
+    process->start_deadline = uv_hrtime() + (uint64_t)process->start_timeout_ms * NS_PER_MS;
+    process->grace_deadline = SUPERVISOR_NEVER;
+    inbox_open(&process->inbox, options->message_limit ? options->message_limit : MESSAGE_LIMIT);
+    process->report.started = now_s();
+}
+
+static int create(xf_process **out, const xf_task *task, const xf_process_options *options)
+{
+    const char *name = options->name ? options->name : task->name;
+    xf_process *process = calloc(1, sizeof *process);
+    int rc = XF_ENOMEM;
+
+    if (!process)
+        return error_detail(XF_ENOMEM, "a process");
+    process->ward.attend = process_attend;
+    process->task = task;
+    process->box.handle = process->input.handle = -1;
+    process->name = malloc(strlen(name) + 1);
+    if (!process->name)
+        goto free_process;
+    strcpy(process->name, name);
+    if (wire_open(&process->in) < 0)
+        goto free_name;
+    if (uv_mutex_init(&process->lock))
+        goto close_wire;
+    if (uv_cond_init(&process->changed))
+        goto destroy_lock;
+    rc = os_shm_create(&process->box, sizeof(box));
+    if (rc < 0)
+        goto destroy_changed;
+    set_options(process, options);
+    *out = process;
+    return 0;
+
+destroy_changed:
+    uv_cond_destroy(&process->changed);
+destroy_lock:
+    uv_mutex_destroy(&process->lock);
+close_wire:
+    wire_close(&process->in);
+free_name:
+    free(process->name);
+free_process:
+    free(process);
+    return rc;
+}
+
+static int share_input(xf_process *process, const payload *payload)
+{
+    int rc;
+
+    if (payload->size <= WIRE_INLINE_MAX)
+        return 0;
+    rc = os_shm_create(&process->input, payload->size);
+    if (rc == 0)
+        memcpy(process->input.address, payload->data, payload->size);
+    return rc;
+}
+
+static int start_child(xf_process *process, os_method method, const payload *payload, const xf_process_options *options)
+{
+    uint8_t greeting[OS_GREETING_MAX];
+    os_start start = {
+        .method = method,
+        .entry = child_run,
+        .environment = options->environment,
+        .directory = options->directory,
+        .stdio = {options->stdin_from ? options->stdin_from : XF_STDIO_NULL,
+                  options->stdout_to ? options->stdout_to : XF_STDIO_INHERIT,
+                  options->stderr_to ? options->stderr_to : XF_STDIO_INHERIT},
+        .box = &process->box,
+        .input = process->input.address ? &process->input : NULL,
+        .greeting = greeting,
+    };
+
+    start.greeting_size = build_greeting(greeting, process->task, payload);
+    return supervisor_start_child(&process->child, &start);
+}
+
+/* Everything that can fail comes before the child is started, but for watching it. */
+static int start(xf_process *process, os_method method, const payload *payload, const xf_process_options *options)
+{
+    int rc = share_input(process, payload);
+
+    if (rc == 0)
+        rc = supervisor_add(&process->ward);
+    if (rc < 0)
+        return rc;
+    rc = start_child(process, method, payload, options);
+    if (rc < 0) {
+        supervisor_remove(&process->ward);
+        return rc;
+    }
+    os_shm_forget(&process->box);
+    os_shm_forget(&process->input);
+    process_begin(process);
+    return 0;
+}
+
+int xf_process_start(xf_process **out, xf_task *task, const void *input, size_t size, const xf_process_options *options)
+{
+    static const xf_process_options defaults;
+    payload payload = {input, size, {0}};
+    os_method method;
+    xf_process *process;
+    int rc;
+
+    if (!options)
+        options = &defaults;
+    rc = check_options(options);
+    if (rc == 0)
+        rc = check_task(task, size);
+    if (rc == 0)
+        rc = choose_method(options->start, &method);
+    if (rc == 0)
+        rc = encode_payload(task, &payload);
+    if (rc < 0)
+        goto free_payload;
+    rc = create(&process, task, options);
+    if (rc < 0)
+        goto free_payload;
+    rc = start(process, method, &payload, options);
+    if (rc == 0)
+        *out = process;
+    else
+        process_discard(process);
+
+free_payload:
+    writer_free(&payload.encoded);
+    return rc;
+}

@@ -1,0 +1,43 @@
+/* The supervisor: one thread that looks after children while nobody waits for them.
+ *
+ * It starts with the first ward, ends a second after the last one has gone (or at supervisor_end), and keeps the
+ * server of XF_START_SERVER.  It runs a libuv loop with a timer, a wake-up and the watcher of children. */
+#ifndef SUPERVISOR_H
+#define SUPERVISOR_H
+
+#include "os.h"
+
+#define SUPERVISOR_NEVER UINT64_MAX
+
+/* Something to look after; a member of what it is about. */
+typedef struct ward {
+    void (*attend)(struct ward *ward); /* on the supervisor's thread: there is news, or the deadline has passed */
+    uint64_t deadline;                 /* the supervisor's own */
+    uint32_t slot;                     /* the supervisor's own */
+} ward;
+
+/* Takes a ward on, and starts the supervisor if it does not run.  XF_ENOMEM, XF_EHANDLES, XF_ESYSTEM. */
+int supervisor_add(ward *ward);
+
+/* Lets a ward go: when this returns, attend does not run and never will, unless this is called from attend itself. */
+void supervisor_remove(ward *ward);
+
+/* Calls attend when there is news from the child; until os_child_unwatch. */
+int supervisor_watch(ward *ward, os_child *child);
+
+/* Calls attend at that time of uv_hrtime, in nanoseconds; SUPERVISOR_NEVER: does not. */
+void supervisor_set_deadline(ward *ward, uint64_t deadline);
+
+/* Starts a child; for OS_SERVER, by the server, which is started if it does not run. */
+int supervisor_start_child(os_child **child, os_start *start);
+
+/* Ends the supervisor and the server now.  XF_EBUSY while there are wards. */
+int supervisor_end(void);
+
+/* Whether this process has a supervisor thread now. */
+bool supervisor_runs(void);
+
+/* In a forked child: the parent's supervisor is not this process's. */
+void supervisor_forget(void);
+
+#endif

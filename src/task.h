@@ -1,0 +1,28 @@
+/* The task table. */
+#ifndef TASK_H
+#define TASK_H
+
+#include "crossfork/task.h"
+
+#include <stdint.h>
+
+/* Whether the task can be started, in parent and child alike: 0, XF_ENOTASK, XF_EDUPTASK. */
+int task_check(const xf_task *task);
+
+/* A number that tells two tables apart by the names and sizes in them. */
+uint64_t task_table_hash(void);
+
+/* Where xf_write appends; starts as {0}. */
+struct xf_writer {
+    char *data;
+    size_t size;
+    size_t room;
+};
+
+void writer_free(xf_writer *writer);
+
+/* Runs a codec's encode; XF_ECODEC with a detail when it fails. */
+int task_encode(const xf_task *task, const xf_codec *codec, const void *object, xf_writer *writer);
+int task_decode(const xf_task *task, const xf_codec *codec, const void *data, size_t size, void **object);
+
+#endif

@@ -1,0 +1,121 @@
+/* What the files of src/win32 share. */
+#ifndef OS_PRIVATE_H
+#define OS_PRIVATE_H
+
+#ifndef _WIN32_WINNT
+#define _WIN32_WINNT 0x0A00
+#endif
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+
+#include "../os.h"
+
+#include <windows.h>
+
+/* Translates GetLastError of a failed call, keeps "call: text" as the error detail, and returns the XF_E* code. */
+int os_error(DWORD system, const char *call);
+
+/* Closes *handle, if there is one, and sets it to NULL. */
+void handle_close(HANDLE *handle);
+
+/* ---- os_text.c -------------------------------------------------------------------------------------------------- */
+
+/* Text as the system wants it; freed by the caller.  XF_EINVAL when it is not UTF-8. */
+int wide_text(const char *text, wchar_t **wide);
+
+/* Where the image of this process is, however long that is, in a form CreateProcessW takes; freed by the caller. */
+int running_image(wchar_t **path);
+
+/* The path of a directory that is there; freed by the caller.  XF_ENOENT, XF_ENOTDIR, XF_EACCESS. */
+int wide_directory(const char *directory, wchar_t **path);
+
+/* This process's environment with the additions, as CreateProcessW takes it; freed by the caller.
+ * XF_EINVAL for an addition that is not UTF-8, or has no name. */
+int merge_environment(const char *const *additions, wchar_t **block);
+
+/* ---- os_stream.c ------------------------------------------------------------------------------------------------ */
+
+/* Opens a pipe to a child.
+ *   duplex  Both ways, and the child reads with timeouts; else the child writes only, as to a plain pipe.
+ *   ours    Overlapped, not inherited.
+ *   theirs  Inheritable, for a handle list. */
+int pipe_open(bool duplex, HANDLE *ours, HANDLE *theirs);
+
+/* Our end of a pipe, read one buffer ahead: its event is set while there is something to read or to say. */
+typedef struct stream {
+    HANDLE pipe; /* NULL: none */
+    HANDLE port; /* keeps reads and writes going when the thread that began them ends */
+    HANDLE event;
+    OVERLAPPED io;
+    enum { STREAM_IDLE, STREAM_READING, STREAM_FILLED, STREAM_FAILED, STREAM_ENDED } state;
+    bool told;    /* the end was */
+    DWORD system; /* STREAM_FAILED: the error */
+    DWORD from;   /* what is left in data */
+    DWORD to;
+    uint8_t *data;
+} stream;
+
+/* Makes a stream of a pipe, which is the stream's from then on, also on failure. */
+int stream_open(stream *stream, HANDLE pipe);
+
+/* Ends what is under way and closes everything; harmless on one that is all zero. */
+void stream_close(stream *stream);
+
+/* As os_child_read. */
+int stream_read(stream *stream, void *data, size_t size, size_t *count);
+
+/* Whether stream_read has something new to say.  If not, the event will be set when it has, or a little before. */
+bool stream_ready(stream *stream);
+
+/* Prepares overlapped input or output with that event, of which no completion port is told. */
+OVERLAPPED overlapped(HANDLE event);
+
+/* Whether a failed read or write means that the other end has gone. */
+bool pipe_has_ended(DWORD system);
+
+/* ---- os_child.c ------------------------------------------------------------------------------------------------- */
+
+/* A watch: every event is waited for on its own, by the system's thread pool. */
+typedef struct watch {
+    os_watcher *watcher; /* NULL: none */
+    uint64_t key;
+    HANDLE waits[OS_STREAMS + 1];
+    struct watch *previous, *next; /* among those whose key is to be told; NULL: not among them */
+} watch;
+
+enum { OUTBOX_SIZE = 4096 };
+
+/* A child, in its parent. */
+struct os_child {
+    stream stream[OS_STREAMS];
+    struct {
+        HANDLE event;
+        OVERLAPPED io;
+        bool pending;
+        uint8_t data[OUTBOX_SIZE];
+    } outbox; /* the write to the channel that is under way */
+    HANDLE process;
+    HANDLE job;
+    int64_t pid;
+    watch watch;
+    bool ended;
+    os_end end;
+    os_note *note;
+};
+
+/* Frees a child that was not started, or has ended. */
+void child_free(os_child *child);
+
+/* The channel to the parent, in a child. */
+struct os_parent {
+    HANDLE channel;
+    HANDLE readable; /* events, one for each direction */
+    HANDLE writable;
+    void *box;
+    const void *input;
+};
+
+#define CHILD_ARGUMENT "--crossfork-child="
+
+#endif

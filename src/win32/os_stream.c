@@ -1,0 +1,215 @@
+/* Pipes.  Windows tells when a read has ended, not when one could begin, so a stream always has a read under way, and
+ * its event stands for "there is something to read". */
+#include "../error.h"
+#define _CRT_RAND_S
+#include "os_private.h"
+
+#include <sddl.h>
+#include <stdlib.h>
+#include <wchar.h>
+
+enum { PIPE_BUFFER = 65536, STREAM_BUFFER = 32768 }; /* a pipe takes a greeting when nobody reads it yet */
+
+void handle_close(HANDLE *handle)
+{
+    if (*handle)
+        CloseHandle(*handle);
+    *handle = NULL;
+}
+
+/* ---- Opening ---------------------------------------------------------------------------------------------------- */
+
+/* A name that no other process can guess. */
+static int private_name(wchar_t *name, size_t size)
+{
+    unsigned random[4];
+
+    for (int i = 0; i < 4; i++)
+        if (rand_s(&random[i]) != 0)
+            return error_detail(XF_ESYSTEM, "rand_s failed");
+    swprintf(name, size, L"\\\\.\\pipe\\crossfork-%lu-%08x%08x%08x%08x", GetCurrentProcessId(), random[0], random[1],
+             random[2], random[3]);
+    return 0;
+}
+
+/* One instance, nobody's but this user's, and not there before. */
+static int create_pipe(const wchar_t *name, DWORD direction, HANDLE *pipe)
+{
+    SECURITY_ATTRIBUTES owner_only = {sizeof owner_only, NULL, FALSE};
+    int rc = 0;
+
+    if (!ConvertStringSecurityDescriptorToSecurityDescriptorW(L"D:P(A;;GA;;;OW)", SDDL_REVISION_1,
+                                                              &owner_only.lpSecurityDescriptor, NULL))
+        return os_error(GetLastError(), "ConvertStringSecurityDescriptorToSecurityDescriptorW");
+    *pipe = CreateNamedPipeW(name, direction | FILE_FLAG_OVERLAPPED | FILE_FLAG_FIRST_PIPE_INSTANCE,
+                             PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS, 1,
+                             PIPE_BUFFER, PIPE_BUFFER, 0, &owner_only);
+    if (*pipe == INVALID_HANDLE_VALUE)
+        rc = os_error(GetLastError(), "CreateNamedPipeW");
+    LocalFree(owner_only.lpSecurityDescriptor);
+    return rc;
+}
+
+int pipe_open(bool duplex, HANDLE *ours, HANDLE *theirs)
+{
+    SECURITY_ATTRIBUTES inheritable = {sizeof inheritable, NULL, TRUE};
+    DWORD access = duplex ? GENERIC_READ | GENERIC_WRITE : GENERIC_WRITE | FILE_READ_ATTRIBUTES;
+    wchar_t name[80];
+    HANDLE near_end, far_end;
+    int rc = private_name(name, sizeof name / sizeof *name);
+
+    if (rc < 0)
+        return rc;
+    rc = create_pipe(name, duplex ? PIPE_ACCESS_DUPLEX : PIPE_ACCESS_INBOUND, &near_end);
+    if (rc < 0)
+        return rc;
+    far_end = CreateFileW(name, access, 0, &inheritable, OPEN_EXISTING, duplex ? FILE_FLAG_OVERLAPPED : 0, NULL);
+    if (far_end == INVALID_HANDLE_VALUE) {
+        rc = os_error(GetLastError(), "CreateFileW of a pipe");
+        goto close_near_end;
+    }
+    *ours = near_end;
+    *theirs = far_end;
+    return 0;
+
+close_near_end:
+    CloseHandle(near_end);
+    return rc;
+}
+
+OVERLAPPED overlapped(HANDLE event)
+{
+    return (OVERLAPPED){.hEvent = (HANDLE)((uintptr_t)event | 1)}; /* the bit: see GetQueuedCompletionStatus */
+}
+
+/* The system cancels what a thread has begun when that thread ends, unless the pipe has a completion port.  Any thread
+ * may wait for a child and end soon after, so there is a port, which never gets to know anything. */
+int stream_open(stream *stream, HANDLE pipe)
+{
+    int rc;
+
+    stream->pipe = pipe;
+    stream->event = CreateEventW(NULL, TRUE, FALSE, NULL);
+    if (!stream->event) {
+        rc = os_error(GetLastError(), "CreateEventW");
+        goto close_stream;
+    }
+    stream->port = CreateIoCompletionPort(pipe, NULL, 0, 0);
+    if (!stream->port) {
+        rc = os_error(GetLastError(), "CreateIoCompletionPort");
+        goto close_stream;
+    }
+    stream->data = malloc(STREAM_BUFFER);
+    if (!stream->data) {
+        rc = os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
+        goto close_stream;
+    }
+    return 0;
+
+close_stream:
+    stream_close(stream);
+    return rc;
+}
+
+void stream_close(stream *stream)
+{
+    DWORD count;
+
+    if (stream->state == STREAM_READING) {
+        CancelIoEx(stream->pipe, &stream->io);
+        GetOverlappedResult(stream->pipe, &stream->io, &count, TRUE);
+    }
+    stream->state = STREAM_IDLE;
+    handle_close(&stream->pipe);
+    handle_close(&stream->port);
+    handle_close(&stream->event);
+    free(stream->data);
+    stream->data = NULL;
+}
+
+/* ---- Reading ---------------------------------------------------------------------------------------------------- */
+
+bool pipe_has_ended(DWORD system)
+{
+    return system == ERROR_BROKEN_PIPE || system == ERROR_PIPE_NOT_CONNECTED || system == ERROR_NO_DATA;
+}
+
+static void stop_reading(stream *stream, DWORD system)
+{
+    stream->state = pipe_has_ended(system) ? STREAM_ENDED : STREAM_FAILED;
+    stream->system = system;
+    SetEvent(stream->event);
+}
+
+static void begin_reading(stream *stream)
+{
+    stream->io = overlapped(stream->event);
+    stream->state = STREAM_READING;
+    if (!ReadFile(stream->pipe, stream->data, STREAM_BUFFER, NULL, &stream->io)) {
+        DWORD system = GetLastError();
+        if (system != ERROR_IO_PENDING)
+            stop_reading(stream, system);
+    }
+}
+
+/* Somebody wrote nothing at all, or the thread that began this has ended where a completion port does not help: once
+ * more. */
+static bool is_to_be_repeated(bool succeeded, DWORD system, DWORD count)
+{
+    return succeeded ? count == 0 : system == ERROR_OPERATION_ABORTED;
+}
+
+static void look_at_read(stream *stream)
+{
+    DWORD count = 0;
+    bool succeeded = GetOverlappedResult(stream->pipe, &stream->io, &count, FALSE);
+    DWORD system = GetLastError();
+
+    if (is_to_be_repeated(succeeded, system, count)) {
+        begin_reading(stream);
+    } else if (succeeded) {
+        stream->state = STREAM_FILLED;
+        stream->from = 0;
+        stream->to = count;
+    } else if (system != ERROR_IO_INCOMPLETE) {
+        stop_reading(stream, system);
+    }
+}
+
+bool stream_ready(stream *stream)
+{
+    if (!stream->pipe || stream->told)
+        return false;
+    if (stream->state == STREAM_IDLE)
+        begin_reading(stream);
+    if (stream->state == STREAM_READING)
+        look_at_read(stream);
+    return stream->state != STREAM_READING;
+}
+
+int stream_read(stream *stream, void *data, size_t size, size_t *count)
+{
+    DWORD part;
+
+    if (!stream->pipe || stream->told)
+        return XF_EEND;
+    if (!stream_ready(stream))
+        return XF_EAGAIN;
+    if (stream->state == STREAM_ENDED) {
+        stream->told = true;
+        return XF_EEND;
+    }
+    if (stream->state == STREAM_FAILED) {
+        stream->state = STREAM_IDLE; /* to be tried again */
+        return os_error(stream->system, "ReadFile");
+    }
+    part = stream->to - stream->from;
+    if (part > size)
+        part = (DWORD)size;
+    memcpy(data, stream->data + stream->from, part);
+    stream->from += part;
+    if (stream->from == stream->to)
+        begin_reading(stream); /* which also resets the event */
+    *count = part;
+    return 0;
+}

@@ -1,0 +1,168 @@
+/* Watching many children: the system's thread pool waits for each event and wakes the loop, which has no limit of 64.
+ */
+#include "os_private.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <uv.h>
+
+struct os_watcher {
+    uv_async_t async; /* first: the handle is the watcher */
+    SRWLOCK lock;
+    watch signalled; /* head of the ring of those whose key is to be told */
+    size_t count;    /* how many those are */
+    os_ready ready;
+    void *arg;
+};
+
+/* ---- The ring, under the lock ----------------------------------------------------------------------------------- */
+
+static void enter(os_watcher *watcher, watch *entry)
+{
+    if (entry->next)
+        return;
+    entry->previous = watcher->signalled.previous;
+    entry->next = &watcher->signalled;
+    entry->previous->next = entry->next->previous = entry;
+    watcher->count++;
+}
+
+static void leave(os_watcher *watcher, watch *entry)
+{
+    if (!entry->next)
+        return;
+    entry->previous->next = entry->next;
+    entry->next->previous = entry->previous;
+    entry->previous = entry->next = NULL;
+    watcher->count--;
+}
+
+/* ---- The watcher ------------------------------------------------------------------------------------------------ */
+
+static bool take_key(os_watcher *watcher, uint64_t *key)
+{
+    bool taken;
+
+    AcquireSRWLockExclusive(&watcher->lock);
+    taken = watcher->count > 0;
+    if (taken) {
+        *key = watcher->signalled.next->key;
+        leave(watcher, watcher->signalled.next);
+    }
+    ReleaseSRWLockExclusive(&watcher->lock);
+    return taken;
+}
+
+/* What is entered from now on wakes the loop again, so one that is always ready does not keep the others waiting. */
+static void on_async(uv_async_t *async)
+{
+    os_watcher *watcher = (os_watcher *)async;
+    uint64_t key;
+    size_t count;
+
+    AcquireSRWLockExclusive(&watcher->lock);
+    count = watcher->count;
+    ReleaseSRWLockExclusive(&watcher->lock);
+    while (count-- > 0 && take_key(watcher, &key))
+        watcher->ready(key, watcher->arg);
+}
+
+int os_watcher_open(os_watcher **out, uv_loop_t *loop, os_ready ready, void *arg)
+{
+    int rc;
+    os_watcher *watcher = calloc(1, sizeof *watcher);
+
+    if (!watcher)
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "calloc");
+    rc = uv_async_init(loop, &watcher->async, on_async);
+    if (rc < 0) {
+        rc = error_detail(XF_ESYSTEM, "uv_async_init: %s", uv_strerror(rc));
+        goto free_watcher;
+    }
+    InitializeSRWLock(&watcher->lock);
+    watcher->signalled.previous = watcher->signalled.next = &watcher->signalled;
+    watcher->ready = ready;
+    watcher->arg = arg;
+    *out = watcher;
+    return 0;
+
+free_watcher:
+    free(watcher);
+    return rc;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void os_watcher_close(os_watcher *watcher)
+{
+    uv_close((uv_handle_t *)&watcher->async, on_closed);
+}
+
+/* ---- Watches ---------------------------------------------------------------------------------------------------- */
+
+/* On a thread of the system's pool. */
+static void CALLBACK on_event(void *entry, BOOLEAN timed_out)
+{
+    watch *signalled = entry;
+    os_watcher *watcher = signalled->watcher;
+
+    (void)timed_out;
+    AcquireSRWLockExclusive(&watcher->lock);
+    enter(watcher, signalled);
+    ReleaseSRWLockExclusive(&watcher->lock);
+    uv_async_send(&watcher->async);
+}
+
+static int watch_handle(watch *entry, int slot, HANDLE handle)
+{
+    return RegisterWaitForSingleObject(&entry->waits[slot], handle, on_event, entry, INFINITE,
+                                       WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD)
+               ? 0
+               : os_error(GetLastError(), "RegisterWaitForSingleObject");
+}
+
+/* stream_ready sees to it that the event will tell. */
+static int watch_stream(os_child *child, int number)
+{
+    stream *stream = &child->stream[number];
+
+    if (!stream->pipe || stream->told)
+        return 0;
+    (void)stream_ready(stream);
+    return watch_handle(&child->watch, number, stream->event);
+}
+
+int os_child_watch(os_child *child, os_watcher *watcher, uint64_t key)
+{
+    int rc = 0;
+
+    assert(!child->watch.watcher);
+    child->watch = (watch){.watcher = watcher, .key = key};
+    for (int i = 0; i < OS_STREAMS && rc == 0; i++)
+        rc = watch_stream(child, i);
+    if (rc == 0 && !child->ended)
+        rc = watch_handle(&child->watch, OS_STREAMS, child->process);
+    if (rc < 0)
+        os_child_unwatch(child);
+    return rc;
+}
+
+/* UnregisterWaitEx waits until on_event is over. */
+void os_child_unwatch(os_child *child)
+{
+    watch *entry = &child->watch;
+    os_watcher *watcher = entry->watcher;
+
+    if (!watcher)
+        return;
+    for (int i = 0; i <= OS_STREAMS; i++)
+        if (entry->waits[i])
+            UnregisterWaitEx(entry->waits[i], INVALID_HANDLE_VALUE);
+    AcquireSRWLockExclusive(&watcher->lock);
+    leave(watcher, entry);
+    ReleaseSRWLockExclusive(&watcher->lock);
+    entry->watcher = NULL;
+}

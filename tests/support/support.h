@@ -1,0 +1,33 @@
+/* What tests need of a system; the twins are posix/support.c and win32/support.c. */
+#ifndef SUPPORT_H
+#define SUPPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* How many files or handles this process has open. */
+size_t support_handles(void);
+
+/* How many shared segments (mappings) this process has. */
+size_t support_mappings(void);
+
+/* Whether a process of that id runs (a zombie does not). */
+bool support_alive(int64_t pid);
+
+/* Kills a process from outside: SIGKILL, or TerminateProcess with exit code 1. */
+void support_kill(int64_t pid);
+
+/* Ends this process at once, without exit handlers: SIGKILL or TerminateProcess on itself. */
+_Noreturn void support_kill_self(void);
+
+/* Waits up to timeout_ms for a sentinel to become ready. */
+bool support_sentinel_ready(intptr_t sentinel, int timeout_ms);
+
+/* Sends Ctrl-C to the group of this process as a console does; false where that cannot be had (Wine). */
+bool support_interrupt_group(void);
+
+/* Peak or current private memory of this process, in bytes. */
+size_t support_memory(void);
+
+#endif
