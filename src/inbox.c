@@ -31,7 +31,7 @@ void inbox_close(inbox *inbox)
     while ((message = inbox_get(inbox)))
         parcel_free(message);
     parcel_free(inbox->result);
-    parcel_free(inbox->failure);
+    free(inbox->failure);
     free(inbox->lines);
     memset(inbox, 0, sizeof *inbox);
 }
@@ -144,10 +144,28 @@ static int put_message(inbox *inbox, const wire_frame *frame, inbox_take take, v
     return 0;
 }
 
-static int put_once(parcel **place, const wire_frame *frame, inbox_take take, void *arg)
+static int put_result(inbox *inbox, const wire_frame *frame, inbox_take take, void *arg)
 {
-    return *place ? error_detail(XF_EPROTO, "a second frame of type %d", (int)frame->type)
-                  : wrap(frame, take, arg, place);
+    return inbox->result ? error_detail(XF_EPROTO, "a second result") : wrap(frame, take, arg, &inbox->result);
+}
+
+/* Copied, as the child could change a segment. */
+static int put_failure(inbox *inbox, const wire_frame *frame, inbox_take take, void *arg)
+{
+    parcel *parcel = NULL;
+    int rc = inbox->failure ? error_detail(XF_EPROTO, "a second reason for failing") : wrap(frame, take, arg, &parcel);
+
+    if (rc < 0)
+        return rc;
+    inbox->failure = malloc(parcel->size + 1);
+    if (inbox->failure) {
+        memcpy(inbox->failure, parcel_data(parcel), parcel->size);
+        inbox->failure[parcel->size] = 0;
+    } else {
+        rc = error_detail(XF_ENOMEM, "a message of %zu bytes", parcel->size);
+    }
+    parcel_free(parcel);
+    return rc;
 }
 
 static int put_bye(inbox *inbox, const wire_frame *frame)
@@ -182,9 +200,9 @@ int inbox_put(inbox *inbox, const wire_frame *frame, inbox_take take, void *arg,
     case WIRE_MESSAGE:
         return put_message(inbox, frame, take, arg);
     case WIRE_RESULT:
-        return put_once(&inbox->result, frame, take, arg);
+        return put_result(inbox, frame, take, arg);
     case WIRE_FAIL:
-        return put_once(&inbox->failure, frame, take, arg);
+        return put_failure(inbox, frame, take, arg);
     case WIRE_BYE:
         return put_bye(inbox, frame);
     default:

@@ -41,7 +41,7 @@ typedef struct inbox {
     uint64_t table_hash;
     parcel *first, *last; /* messages */
     parcel *result;
-    parcel *failure;   /* text of FAIL */
+    char *failure;     /* text of FAIL; NULL: none */
     inbox_line *lines; /* a ring; NULL before the first line */
     uint64_t line_count;
 } inbox;

@@ -133,13 +133,6 @@ static void report_log(xf_process *process)
     process->report.log_total = inbox->line_count;
 }
 
-static const char *text_of(xf_process *process)
-{
-    parcel *failure = process->inbox.failure;
-
-    return failure ? parcel_data(failure) : process->message;
-}
-
 void process_judge(xf_process *process)
 {
     xf_report *report = &process->report;
@@ -154,7 +147,7 @@ void process_judge(xf_process *process)
         report->phase = XF_PHASE_ENDED;
     report->kind_name = xf_end_name(report->status.kind);
     report->code_name = code_name(&report->status);
-    report->message = text_of(process);
+    report->message = process->inbox.failure ? process->inbox.failure : process->message;
     report->name = process->name;
     report->task = process->task->name;
     report->pid = process->pid;

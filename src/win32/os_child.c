@@ -75,7 +75,7 @@ static int map_taken(HANDLE section, size_t size, void **out)
  * for the caller's own process and thread. */
 int os_child_take(os_child *child, uint64_t token, size_t size, os_shm *shm)
 {
-    void *address;
+    void *address = NULL;
     HANDLE section;
     int rc;
 

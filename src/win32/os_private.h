@@ -43,7 +43,7 @@ int merge_environment(const char *const *additions, wchar_t **block);
 int pipe_open(bool duplex, HANDLE *ours, HANDLE *theirs);
 
 /* Our end of a pipe, read one buffer ahead: its event is set while there is something to read or to say. */
-typedef struct stream {
+typedef struct child_stream {
     HANDLE pipe; /* NULL: none */
     HANDLE port; /* keeps reads and writes going when the thread that began them ends */
     HANDLE event;
@@ -54,19 +54,19 @@ typedef struct stream {
     DWORD from;   /* what is left in data */
     DWORD to;
     uint8_t *data;
-} stream;
+} child_stream;
 
 /* Makes a stream of a pipe, which is the stream's from then on, also on failure. */
-int stream_open(stream *stream, HANDLE pipe);
+int stream_open(child_stream *stream, HANDLE pipe);
 
 /* Ends what is under way and closes everything; harmless on one that is all zero. */
-void stream_close(stream *stream);
+void stream_close(child_stream *stream);
 
 /* As os_child_read. */
-int stream_read(stream *stream, void *data, size_t size, size_t *count);
+int stream_read(child_stream *stream, void *data, size_t size, size_t *count);
 
 /* Whether stream_read has something new to say.  If not, the event will be set when it has, or a little before. */
-bool stream_ready(stream *stream);
+bool stream_ready(child_stream *stream);
 
 /* Prepares overlapped input or output with that event, of which no completion port is told. */
 OVERLAPPED overlapped(HANDLE event);
@@ -77,18 +77,18 @@ bool pipe_has_ended(DWORD system);
 /* ---- os_child.c ------------------------------------------------------------------------------------------------- */
 
 /* A watch: every event is waited for on its own, by the system's thread pool. */
-typedef struct watch {
+typedef struct child_watch {
     os_watcher *watcher; /* NULL: none */
     uint64_t key;
     HANDLE waits[OS_STREAMS + 1];
-    struct watch *previous, *next; /* among those whose key is to be told; NULL: not among them */
-} watch;
+    struct child_watch *previous, *next; /* among those whose key is to be told; NULL: not among them */
+} child_watch;
 
 enum { OUTBOX_SIZE = 4096 };
 
 /* A child, in its parent. */
 struct os_child {
-    stream stream[OS_STREAMS];
+    child_stream stream[OS_STREAMS];
     struct {
         HANDLE event;
         OVERLAPPED io;
@@ -98,7 +98,7 @@ struct os_child {
     HANDLE process;
     HANDLE job;
     int64_t pid;
-    watch watch;
+    child_watch watch;
     bool ended;
     os_end end;
     os_note *note;

@@ -118,16 +118,16 @@ static void get_ready(os_note *note)
 }
 
 /* What the parent wrote behind CHILD_ARGUMENT. */
-typedef struct token {
+typedef struct child_token {
     uint64_t nonce;
     uint64_t channel;
     uint64_t box;
     uint64_t box_size;
     uint64_t input;
     uint64_t input_size;
-} token;
+} child_token;
 
-static bool parse_token(const char *text, token *token)
+static bool parse_token(const char *text, child_token *token)
 {
     uint64_t *fields[] = {&token->nonce,    &token->channel, &token->box,
                           &token->box_size, &token->input,   &token->input_size};
@@ -160,31 +160,57 @@ static void *map_inherited(uint64_t handle, uint64_t size, DWORD access)
 static int open_events(os_parent *parent)
 {
     parent->readable = CreateEventW(NULL, TRUE, FALSE, NULL);
-    parent->writable = CreateEventW(NULL, TRUE, FALSE, NULL);
-    return parent->readable && parent->writable ? 0 : os_error(GetLastError(), "CreateEventW");
+    parent->writable = parent->readable ? CreateEventW(NULL, TRUE, FALSE, NULL) : NULL;
+    if (parent->writable)
+        return 0;
+    handle_close(&parent->readable);
+    return os_error(GetLastError(), "CreateEventW");
+}
+
+static int take_over(os_parent *parent, const child_token *token)
+{
+    int rc;
+
+    parent->channel = (HANDLE)(uintptr_t)token->channel;
+    parent->box = map_inherited(token->box, token->box_size, FILE_MAP_READ | FILE_MAP_WRITE);
+    if (!parent->box || ((os_note *)parent->box)->nonce != token->nonce) {
+        rc = not_for_people();
+        goto unmap_box;
+    }
+    if (token->input)
+        parent->input = map_inherited(token->input, token->input_size, FILE_MAP_READ | FILE_MAP_WRITE);
+    if (token->input && !parent->input) {
+        rc = os_error(GetLastError(), "MapViewOfFile of the input");
+        goto unmap_box;
+    }
+    rc = open_events(parent);
+    if (rc < 0)
+        goto unmap_input;
+    return 0;
+
+unmap_input:
+    if (parent->input)
+        UnmapViewOfFile(parent->input);
+unmap_box:
+    if (parent->box)
+        UnmapViewOfFile(parent->box);
+    return rc;
 }
 
 static int become_child(const char *text, os_parent **out)
 {
     static os_parent parent;
-    token token;
+    os_parent taken = {0};
+    child_token token;
     int rc;
 
     if (!parse_token(text, &token) || GetFileType((HANDLE)(uintptr_t)token.channel) != FILE_TYPE_PIPE ||
         token.box_size < sizeof(os_note))
         return not_for_people();
-    parent.channel = (HANDLE)(uintptr_t)token.channel;
-    parent.box = map_inherited(token.box, token.box_size, FILE_MAP_READ | FILE_MAP_WRITE);
-    if (!parent.box || ((os_note *)parent.box)->nonce != token.nonce)
-        return not_for_people();
-    if (token.input) {
-        parent.input = map_inherited(token.input, token.input_size, FILE_MAP_READ | FILE_MAP_WRITE);
-        if (!parent.input)
-            return os_error(GetLastError(), "MapViewOfFile of the input");
-    }
-    rc = open_events(&parent);
+    rc = take_over(&taken, &token);
     if (rc < 0)
         return rc;
+    parent = taken;
     SetHandleInformation(parent.channel, HANDLE_FLAG_INHERIT, 0); /* for the task's own children */
     get_ready(parent.box);
     *out = &parent;
@@ -194,9 +220,12 @@ static int become_child(const char *text, os_parent **out)
 /* Finds the first argument in a command line as os_child_start writes it: "program" argument. */
 static bool second_word(const wchar_t *line, char *word, size_t size)
 {
+    bool quoted = *line == L'"';
     size_t length = 0;
 
-    line += wcscspn(line + (*line == L'"'), *line == L'"' ? L"\"" : L" \t") + (*line == L'"' ? 2 : 0);
+    line += quoted;
+    line += wcscspn(line, quoted ? L"\"" : L" \t");
+    line += quoted && *line;
     line += wcsspn(line, L" \t");
     while (line[length] > L' ' && line[length] < 0x7F && length + 1 < size) {
         word[length] = (char)line[length];

@@ -128,14 +128,14 @@ close_job:
 /* ---- The process ------------------------------------------------------------------------------------------------ */
 
 /* What CreateProcessW wants in writing. */
-typedef struct launch {
+typedef struct launch_text {
     wchar_t *image;
     wchar_t *command;
     wchar_t *environment;
     wchar_t *directory; /* NULL: this process's own */
-} launch;
+} launch_text;
 
-static int write_command(launch *launch, const os_child *child, const os_start *start, const HANDLE given[GIVEN])
+static int write_command(launch_text *launch, const os_child *child, const os_start *start, const HANDLE given[GIVEN])
 {
     size_t size = wcslen(launch->image) + 200;
 
@@ -150,7 +150,7 @@ static int write_command(launch *launch, const os_child *child, const os_start *
     return 0;
 }
 
-static int write_launch(launch *launch, const os_child *child, const os_start *start, const HANDLE given[GIVEN])
+static int write_launch(launch_text *launch, const os_child *child, const os_start *start, const HANDLE given[GIVEN])
 {
     int rc = running_image(&launch->image);
 
@@ -163,7 +163,7 @@ static int write_launch(launch *launch, const os_child *child, const os_start *s
     return rc;
 }
 
-static void free_launch(launch *launch)
+static void free_launch(launch_text *launch)
 {
     free(launch->image);
     free(launch->command);
@@ -208,7 +208,7 @@ static DWORD console_flag(void)
     return GetConsoleCP() == 0 ? DETACHED_PROCESS : 0;
 }
 
-static int create_process(os_child *child, const launch *launch, HANDLE given[GIVEN])
+static int create_process(os_child *child, const launch_text *launch, HANDLE given[GIVEN])
 {
     STARTUPINFOEXW startup = {.StartupInfo = {.cb = sizeof startup,
                                               .dwFlags = STARTF_USESTDHANDLES,
@@ -237,7 +237,7 @@ static int create_process(os_child *child, const launch *launch, HANDLE given[GI
 
 static int start_process(os_child *child, const os_start *start, HANDLE given[GIVEN])
 {
-    launch launch = {0};
+    launch_text launch = {0};
     int rc = write_launch(&launch, child, start, given);
 
     if (rc == 0)

@@ -84,7 +84,7 @@ OVERLAPPED overlapped(HANDLE event)
 
 /* The system cancels what a thread has begun when that thread ends, unless the pipe has a completion port.  Any thread
  * may wait for a child and end soon after, so there is a port, which never gets to know anything. */
-int stream_open(stream *stream, HANDLE pipe)
+int stream_open(child_stream *stream, HANDLE pipe)
 {
     int rc;
 
@@ -111,7 +111,7 @@ close_stream:
     return rc;
 }
 
-void stream_close(stream *stream)
+void stream_close(child_stream *stream)
 {
     DWORD count;
 
@@ -134,14 +134,14 @@ bool pipe_has_ended(DWORD system)
     return system == ERROR_BROKEN_PIPE || system == ERROR_PIPE_NOT_CONNECTED || system == ERROR_NO_DATA;
 }
 
-static void stop_reading(stream *stream, DWORD system)
+static void stop_reading(child_stream *stream, DWORD system)
 {
     stream->state = pipe_has_ended(system) ? STREAM_ENDED : STREAM_FAILED;
     stream->system = system;
     SetEvent(stream->event);
 }
 
-static void begin_reading(stream *stream)
+static void begin_reading(child_stream *stream)
 {
     stream->io = overlapped(stream->event);
     stream->state = STREAM_READING;
@@ -159,7 +159,7 @@ static bool is_to_be_repeated(bool succeeded, DWORD system, DWORD count)
     return succeeded ? count == 0 : system == ERROR_OPERATION_ABORTED;
 }
 
-static void look_at_read(stream *stream)
+static void look_at_read(child_stream *stream)
 {
     DWORD count = 0;
     bool succeeded = GetOverlappedResult(stream->pipe, &stream->io, &count, FALSE);
@@ -176,7 +176,7 @@ static void look_at_read(stream *stream)
     }
 }
 
-bool stream_ready(stream *stream)
+bool stream_ready(child_stream *stream)
 {
     if (!stream->pipe || stream->told)
         return false;
@@ -187,7 +187,7 @@ bool stream_ready(stream *stream)
     return stream->state != STREAM_READING;
 }
 
-int stream_read(stream *stream, void *data, size_t size, size_t *count)
+int stream_read(child_stream *stream, void *data, size_t size, size_t *count)
 {
     DWORD part;
 

@@ -187,8 +187,8 @@ static wchar_t *add_to_own(wchar_t *own, wchar_t **added, size_t added_count)
 int merge_environment(const char *const *additions, wchar_t **block)
 {
     static const char *const none[] = {NULL};
-    wchar_t **added, *own;
-    size_t count;
+    wchar_t **added = NULL, *own;
+    size_t count = 0;
     int rc = wide_variables(additions ? additions : none, &added, &count);
 
     if (rc < 0)

@@ -1,5 +1,6 @@
 /* Watching many children: the system's thread pool waits for each event and wakes the loop, which has no limit of 64.
  */
+#include "../error.h"
 #include "os_private.h"
 
 #include <assert.h>
@@ -9,15 +10,15 @@
 struct os_watcher {
     uv_async_t async; /* first: the handle is the watcher */
     SRWLOCK lock;
-    watch signalled; /* head of the ring of those whose key is to be told */
-    size_t count;    /* how many those are */
+    child_watch signalled; /* head of the ring of those whose key is to be told */
+    size_t count;          /* how many those are */
     os_ready ready;
     void *arg;
 };
 
 /* ---- The ring, under the lock ----------------------------------------------------------------------------------- */
 
-static void enter(os_watcher *watcher, watch *entry)
+static void enter(os_watcher *watcher, child_watch *entry)
 {
     if (entry->next)
         return;
@@ -27,7 +28,7 @@ static void enter(os_watcher *watcher, watch *entry)
     watcher->count++;
 }
 
-static void leave(os_watcher *watcher, watch *entry)
+static void leave(os_watcher *watcher, child_watch *entry)
 {
     if (!entry->next)
         return;
@@ -106,7 +107,7 @@ void os_watcher_close(os_watcher *watcher)
 /* On a thread of the system's pool. */
 static void CALLBACK on_event(void *entry, BOOLEAN timed_out)
 {
-    watch *signalled = entry;
+    child_watch *signalled = entry;
     os_watcher *watcher = signalled->watcher;
 
     (void)timed_out;
@@ -116,7 +117,7 @@ static void CALLBACK on_event(void *entry, BOOLEAN timed_out)
     uv_async_send(&watcher->async);
 }
 
-static int watch_handle(watch *entry, int slot, HANDLE handle)
+static int watch_handle(child_watch *entry, int slot, HANDLE handle)
 {
     return RegisterWaitForSingleObject(&entry->waits[slot], handle, on_event, entry, INFINITE,
                                        WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD)
@@ -127,7 +128,7 @@ static int watch_handle(watch *entry, int slot, HANDLE handle)
 /* stream_ready sees to it that the event will tell. */
 static int watch_stream(os_child *child, int number)
 {
-    stream *stream = &child->stream[number];
+    child_stream *stream = &child->stream[number];
 
     if (!stream->pipe || stream->told)
         return 0;
@@ -140,7 +141,7 @@ int os_child_watch(os_child *child, os_watcher *watcher, uint64_t key)
     int rc = 0;
 
     assert(!child->watch.watcher);
-    child->watch = (watch){.watcher = watcher, .key = key};
+    child->watch = (child_watch){.watcher = watcher, .key = key};
     for (int i = 0; i < OS_STREAMS && rc == 0; i++)
         rc = watch_stream(child, i);
     if (rc == 0 && !child->ended)
@@ -153,7 +154,7 @@ int os_child_watch(os_child *child, os_watcher *watcher, uint64_t key)
 /* UnregisterWaitEx waits until on_event is over. */
 void os_child_unwatch(os_child *child)
 {
-    watch *entry = &child->watch;
+    child_watch *entry = &child->watch;
     os_watcher *watcher = entry->watcher;
 
     if (!watcher)

@@ -15,6 +15,9 @@ size_t support_mappings(void);
 /* Whether a process of that id runs (a zombie does not). */
 bool support_alive(int64_t pid);
 
+/* Waits up to timeout_ms until no process of that id runs (a zombie does not); it need not be a child. */
+bool support_gone(int64_t pid, int timeout_ms);
+
 /* Kills a process from outside: SIGKILL, or TerminateProcess with exit code 1. */
 void support_kill(int64_t pid);
 

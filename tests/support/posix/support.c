@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static size_t count_entries(const char *path)
@@ -54,6 +55,18 @@ bool support_alive(int64_t pid)
         state = 'X';
     fclose(stat);
     return state != 'Z' && state != 'X';
+}
+
+bool support_gone(int64_t pid, int timeout_ms)
+{
+    struct pollfd waiting = {.fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0), .events = POLLIN};
+    bool gone;
+
+    if (waiting.fd < 0)
+        return true;
+    gone = poll(&waiting, 1, timeout_ms) == 1;
+    close(waiting.fd);
+    return gone || !support_alive(pid);
 }
 
 void support_kill(int64_t pid)

@@ -1,0 +1,288 @@
+/* xf_bench WORKLOAD: measures crossfork beside bare system calls, and prints one line of JSON for each variant. */
+#include "bench.h"
+
+#include <crossfork.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ROUNDS = 10, WARM_UPS = 2 };
+
+static const bench_workload *const workloads[] = {&bench_w1, &bench_w1big};
+
+/* What one round of one variant brought, in memory shared with the process that ran it. */
+typedef struct round_result {
+    uint64_t wall_ns;
+    double cpu_s;
+    long peak_rss_kb;
+    uint64_t p50_ns;
+    uint64_t call_ns[];
+} round_result;
+
+static struct {
+    int rounds;
+    bool ratios;
+    const char *only; /* variants with this in their name; NULL: all */
+} options = {ROUNDS, false, NULL};
+
+_Noreturn void bench_fail(const char *what, const char *why)
+{
+    fprintf(stderr, "xf_bench: %s: %s\n", what, why ? why : strerror(errno));
+    exit(1);
+}
+
+void bench_check(const char *what, int rc)
+{
+    if (rc < 0)
+        bench_fail(what, xf_error_detail());
+}
+
+/* ---- Measuring -------------------------------------------------------------------------------------------------- */
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+}
+
+static double cpu_of(int who)
+{
+    struct rusage usage;
+
+    getrusage(who, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
+
+/* The own peak: ru_maxrss would count what the program that executed this one held. */
+static long peak_rss_kb(void)
+{
+    char line[128];
+    long peak = 0;
+    FILE *status = fopen("/proc/self/status", "r");
+
+    while (status && fgets(line, sizeof line, status))
+        if (sscanf(line, "VmHWM: %ld", &peak) == 1)
+            break;
+    if (status)
+        fclose(status);
+    return peak;
+}
+
+static int compare(const void *one, const void *other)
+{
+    uint64_t a = *(const uint64_t *)one, b = *(const uint64_t *)other;
+
+    return (a > b) - (a < b);
+}
+
+static uint64_t quantile(uint64_t *values, size_t count, double share)
+{
+    qsort(values, count, sizeof *values, compare);
+    return values[(size_t)((double)count * share)];
+}
+
+/* In the process of a round. */
+static void measure(const bench_variant *variant, round_result *result)
+{
+    uint64_t begin, sorted[variant->calls];
+    double cpu;
+
+    if (variant->open)
+        variant->open();
+    for (int i = 0; i < WARM_UPS; i++)
+        variant->once();
+    cpu = cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN);
+    begin = now_ns();
+    for (int i = 0; i < variant->calls; i++) {
+        uint64_t before = now_ns();
+        variant->once();
+        result->call_ns[i] = now_ns() - before;
+    }
+    result->wall_ns = now_ns() - begin;
+    if (variant->close)
+        variant->close();
+    result->cpu_s = cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN) - cpu;
+    result->peak_rss_kb = peak_rss_kb();
+    memcpy(sorted, result->call_ns, sizeof sorted);
+    result->p50_ns = quantile(sorted, (size_t)variant->calls, 0.5);
+}
+
+static size_t result_size(const bench_variant *variant)
+{
+    return sizeof(round_result) + (size_t)variant->calls * sizeof(uint64_t);
+}
+
+static round_result *result_of(char *results, const bench_variant *variant, int round)
+{
+    return (round_result *)(results + (size_t)round * result_size(variant));
+}
+
+static char *open_results(const bench_variant *variant)
+{
+    char *results = mmap(NULL, (size_t)options.rounds * result_size(variant), PROT_READ | PROT_WRITE,
+                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (results == MAP_FAILED)
+        bench_fail("mmap", NULL);
+    return results;
+}
+
+static void run_round(const bench_variant *variant, char *results, int round)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid < 0)
+        bench_fail("fork", NULL);
+    if (pid == 0) {
+        measure(variant, result_of(results, variant, round));
+        _exit(0);
+    }
+    if (waitpid(pid, &status, 0) != pid || status != 0)
+        bench_fail(variant->peer, "a round failed");
+}
+
+/* ---- Printing --------------------------------------------------------------------------------------------------- */
+
+static void print_variant(const bench_workload *workload, const bench_variant *variant, char *results)
+{
+    size_t count = (size_t)options.rounds * (size_t)variant->calls;
+    uint64_t *all = malloc(count * sizeof *all), wall = 0;
+    double cpu = 0, n = (double)count * (double)workload->items;
+    long peak = 0;
+
+    if (!all)
+        bench_fail("malloc", NULL);
+    for (int i = 0; i < options.rounds; i++) {
+        const round_result *result = result_of(results, variant, i);
+        memcpy(all + i * variant->calls, result->call_ns, (size_t)variant->calls * sizeof *all);
+        wall += result->wall_ns;
+        cpu += result->cpu_s;
+        peak = result->peak_rss_kb > peak ? result->peak_rss_kb : peak;
+    }
+    printf("{\"peer\":\"%s\",\"workload\":\"%s\",\"n\":%.0f,\"seconds\":%.9f,\"per_item_ns\":%.2f,"
+           "\"cpu_seconds\":%.4f,\"peak_rss_kb\":%ld,\"p50_ns\":%llu,\"p99_ns\":%llu}\n",
+           variant->peer, workload->name, n, (double)wall / 1e9, (double)wall / n, cpu, peak,
+           (unsigned long long)quantile(all, count, 0.5), (unsigned long long)quantile(all, count, 0.99));
+    fflush(stdout);
+    free(all);
+}
+
+static size_t find(const bench_workload *workload, const char *peer)
+{
+    size_t at = 0;
+
+    while (at < workload->variant_count && strcmp(workload->variants[at].peer, peer) != 0)
+        at++;
+    return at;
+}
+
+/* The median of the rounds' ratios, and the quartiles. */
+static void print_ratio(const bench_workload *workload, char **results, const bench_ratio *ratio)
+{
+    enum { SCALE = 1000000 };
+    size_t one = find(workload, ratio->peer), other = find(workload, ratio->limit);
+    size_t count = (size_t)options.rounds;
+    uint64_t millionths[count];
+    double median;
+
+    if (!results[one] || !results[other])
+        return;
+    for (int i = 0; i < options.rounds; i++)
+        millionths[i] = SCALE * result_of(results[one], &workload->variants[one], i)->p50_ns /
+                        result_of(results[other], &workload->variants[other], i)->p50_ns;
+    median = (double)quantile(millionths, count, 0.5) / SCALE;
+    fprintf(stderr, "%-6s %-17s / %-17s %5.2f  (%.2f to %.2f)  target %.2f%s\n", workload->name, ratio->peer,
+            ratio->limit, median, (double)quantile(millionths, count, 0.25) / SCALE,
+            (double)quantile(millionths, count, 0.75) / SCALE, ratio->target, median > ratio->target ? "  MISSED" : "");
+}
+
+/* ---- The program ------------------------------------------------------------------------------------------------ */
+
+static void run_workload(const bench_workload *workload)
+{
+    size_t count = workload->variant_count;
+    char *results[count];
+
+    for (size_t i = 0; i < count; i++)
+        results[i] = !options.only || strstr(workload->variants[i].peer, options.only)
+                         ? open_results(&workload->variants[i])
+                         : NULL;
+    for (int round = 0; round < options.rounds; round++)
+        for (size_t i = 0; i < count; i++) {
+            size_t at = (i + (size_t)round) % count;
+            if (results[at])
+                run_round(&workload->variants[at], results[at], round);
+        }
+    for (size_t i = 0; i < count; i++)
+        if (results[i] && !workload->variants[i].hidden)
+            print_variant(workload, &workload->variants[i], results[i]);
+    for (size_t i = 0; i < workload->ratio_count && options.ratios; i++)
+        print_ratio(workload, results, &workload->ratios[i]);
+    for (size_t i = 0; i < count; i++)
+        if (results[i])
+            munmap(results[i], (size_t)options.rounds * result_size(&workload->variants[i]));
+}
+
+static _Noreturn void usage(void)
+{
+    fprintf(stderr, "usage: xf_bench [--rounds N] [--ratios] [--only TEXT] WORKLOAD...\nworkloads:");
+    for (size_t i = 0; i < BENCH_COUNT(workloads); i++)
+        fprintf(stderr, " %s", workloads[i]->name);
+    fputc('\n', stderr);
+    exit(2);
+}
+
+static void read_options(int argc, char **argv)
+{
+    static const struct option known[] = {{"rounds", required_argument, NULL, 'n'},
+                                          {"ratios", no_argument, NULL, 'r'},
+                                          {"only", required_argument, NULL, 'o'},
+                                          {NULL, 0, NULL, 0}};
+    int option;
+
+    while ((option = getopt_long(argc, argv, "", known, NULL)) >= 0)
+        switch (option) {
+        case 'n':
+            options.rounds = atoi(optarg);
+            break;
+        case 'r':
+            options.ratios = true;
+            break;
+        case 'o':
+            options.only = optarg;
+            break;
+        default:
+            usage();
+        }
+    if (options.rounds < 1 || optind == argc)
+        usage();
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], BENCH_NOTHING) == 0)
+        _exit(0);
+    xf_main(argc, argv);
+    read_options(argc, argv);
+    for (int i = optind; i < argc; i++) {
+        size_t at = 0;
+        while (at < BENCH_COUNT(workloads) && strcmp(workloads[at]->name, argv[i]) != 0)
+            at++;
+        if (at == BENCH_COUNT(workloads))
+            usage();
+        run_workload(workloads[at]);
+    }
+    return 0;
+}

@@ -1,0 +1,147 @@
+/* What tests need of Windows. */
+#include "support.h"
+
+/* windows.h comes first. */
+/* clang-format off */
+#include <windows.h>
+#include <psapi.h>
+#include <stdlib.h>
+#include <winternl.h>
+/* clang-format on */
+
+/* Where GetProcessHandleCount only ever says 0, as on Wine, the list of all processes knows. */
+static size_t listed_handles(void)
+{
+    ULONG size = 1 << 18, needed;
+    SYSTEM_PROCESS_INFORMATION *list = NULL, *at;
+    NTSTATUS status;
+    size_t count;
+
+    do {
+        size *= 2;
+        free(list);
+        list = malloc(size);
+        if (!list)
+            abort();
+        status = NtQuerySystemInformation(SystemProcessInformation, list, size, &needed);
+    } while (status != 0 && size < 1 << 26);
+    if (status != 0)
+        abort();
+    at = list;
+    while ((DWORD)(uintptr_t)at->UniqueProcessId != GetCurrentProcessId() && at->NextEntryOffset)
+        at = (void *)((char *)at + at->NextEntryOffset);
+    count = at->HandleCount;
+    free(list);
+    return count;
+}
+
+size_t support_handles(void)
+{
+    DWORD count;
+
+    if (GetProcessHandleCount(GetCurrentProcess(), &count) && count > 0)
+        return count;
+    return listed_handles();
+}
+
+/* The next region of this process's memory behind *at that has all these properties; false at the end. */
+static bool next_region(char **at, DWORD state, DWORD type, MEMORY_BASIC_INFORMATION *region)
+{
+    while (VirtualQuery(*at, region, sizeof *region)) {
+        *at = (char *)region->BaseAddress + region->RegionSize;
+        if (region->State == state && region->Type == type)
+            return true;
+    }
+    return false;
+}
+
+/* Mappings of files are the loader's. */
+size_t support_mappings(void)
+{
+    MEMORY_BASIC_INFORMATION region;
+    wchar_t file[MAX_PATH];
+    char *at = NULL;
+    size_t count = 0;
+
+    while (next_region(&at, MEM_COMMIT, MEM_MAPPED, &region))
+        count += region.BaseAddress == region.AllocationBase &&
+                 GetMappedFileNameW(GetCurrentProcess(), region.BaseAddress, file, MAX_PATH) == 0;
+    return count;
+}
+
+bool support_alive(int64_t pid)
+{
+    HANDLE process = OpenProcess(SYNCHRONIZE, FALSE, (DWORD)pid);
+    bool alive;
+
+    if (!process)
+        return false;
+    alive = WaitForSingleObject(process, 0) == WAIT_TIMEOUT;
+    CloseHandle(process);
+    return alive;
+}
+
+void support_kill(int64_t pid)
+{
+    HANDLE process = OpenProcess(PROCESS_TERMINATE, FALSE, (DWORD)pid);
+
+    if (!process)
+        return;
+    TerminateProcess(process, 1);
+    CloseHandle(process);
+}
+
+_Noreturn void support_kill_self(void)
+{
+    TerminateProcess(GetCurrentProcess(), 1);
+    abort();
+}
+
+bool support_sentinel_ready(intptr_t sentinel, int timeout_ms)
+{
+    DWORD timeout = timeout_ms < 0 ? INFINITE : (DWORD)timeout_ms;
+
+    return WaitForSingleObject((HANDLE)sentinel, timeout) == WAIT_OBJECT_0;
+}
+
+static uint64_t start_time(DWORD pid)
+{
+    HANDLE process = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, FALSE, pid);
+    FILETIME started = {0}, ended, kernel, user;
+
+    if (process)
+        GetProcessTimes(process, &started, &ended, &kernel, &user);
+    if (process)
+        CloseHandle(process);
+    return (uint64_t)started.dwHighDateTime << 32 | started.dwLowDateTime;
+}
+
+/* Whether a process that ran before this one, such as a test runner, shares the console. */
+static bool console_is_shared(void)
+{
+    DWORD pids[256], count = GetConsoleProcessList(pids, 256), self = GetCurrentProcessId();
+
+    if (count == 0 || count > 256)
+        return true;
+    for (DWORD i = 0; i < count; i++)
+        if (pids[i] != self && start_time(pids[i]) <= start_time(self))
+            return true;
+    return false;
+}
+
+/* The system sends it to all that share the console, so there must be none but this process and its children. */
+bool support_interrupt_group(void)
+{
+    return !console_is_shared() && GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0);
+}
+
+size_t support_memory(void)
+{
+    MEMORY_BASIC_INFORMATION region;
+    char *at = NULL;
+    size_t total = 0;
+
+    while (next_region(&at, MEM_COMMIT, MEM_PRIVATE, &region))
+        total += region.RegionSize;
+    return total;
+}

@@ -1,0 +1,67 @@
+/* Tasks and shorthands that several tests use. */
+#ifndef TASKS_H
+#define TASKS_H
+
+#include "crossfork.h"
+#include "support.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+/* Starts a task or fails the test. */
+static inline xf_process *start(xf_task *task, const void *input, size_t size, const xf_process_options *options)
+{
+    xf_process *process = NULL;
+    int rc = xf_process_start(&process, task, input, size, options);
+
+    if (rc < 0)
+        print_error("xf_process_start %s: %s (%s)\n", task->name, xf_err_name(rc), xf_error_detail());
+    assert_int_equal(rc, 0);
+    return process;
+}
+
+static inline xf_status join(xf_process *process)
+{
+    xf_status status;
+
+    assert_int_equal(xf_process_join(process, XF_FOREVER, &status), 0);
+    return status;
+}
+
+/* Joins, checks how it ended, and frees. */
+static inline void expect_end(xf_process *process, xf_end kind, int code)
+{
+    xf_status status = join(process);
+
+    if (status.kind != kind || status.code != code)
+        xf_report_print(xf_process_report(process), stderr);
+    assert_string_equal(xf_end_name(status.kind), xf_end_name(kind));
+    assert_int_equal(status.code, code);
+    assert_int_equal(xf_process_free(process), 0);
+}
+
+/* Receives one message as a number. */
+static inline int64_t receive_number(xf_process *process)
+{
+    xf_message message;
+    int64_t number = 0;
+    int rc = xf_process_receive(process, XF_FOREVER, &message);
+
+    if (rc < 0 && xf_process_report(process))
+        xf_report_print(xf_process_report(process), stderr);
+    assert_int_equal(rc, 0);
+    assert_int_equal(message.size, sizeof number);
+    memcpy(&number, message.data, sizeof number);
+    xf_message_free(&message);
+    return number;
+}
+
+static inline int send_number(xf_call *call, int64_t number)
+{
+    return xf_send(call, &number, sizeof number);
+}
+
+#endif
