@@ -9,10 +9,10 @@
 #include <string.h>
 #include <uv.h>
 
-#define FILE_COST ((uint64_t)64 << 10)  /* opening and closing a file takes as long as hashing so many bytes */
+#define FILE_COST ((uint64_t)64 << 10)   /* opening and closing a file takes as long as hashing so many bytes */
 #define LEAST_BATCH ((uint64_t)32 << 20) /* takes several times as long as starting a child */
 
-enum { MAX_FALSE_STARTS = 3 };
+enum { MAX_FALSE_STARTS = 3, LOOK_EVERY_MS = 100 };
 
 /* A slot runs one child after the other: the main thread is one, the others are threads of their own.  What the slots
  * share is guarded by the lock. */
@@ -180,12 +180,12 @@ static bool take_result(farm *farm, batch *batch, size_t first, const xf_message
     return true;
 }
 
-/* Takes what the child sends until it has ended.  first is the place of its first file in the batch. */
+/* Takes what the child has sent.  first is the place of its first file in the batch. */
 static void take_results(farm *farm, batch *batch, size_t first, xf_process *process)
 {
     xf_message message;
 
-    while (xf_process_receive(process, XF_FOREVER, &message) == 0) {
+    while (xf_process_receive(process, 0, &message) == 0) {
         if (!take_result(farm, batch, first, &message) || is_stopped(farm))
             xf_process_kill(process);
         xf_message_free(&message);
@@ -229,15 +229,19 @@ static void judge(farm *farm, batch *batch, const xf_report *report)
 
 static void run_child(farm *farm, batch *batch)
 {
+    size_t first = batch->done;
     xf_process *process;
+    bool ended;
     int rc = start_child(batch, farm->options->crash_on, &process);
 
     if (rc < 0) {
         stop_for(farm, "cannot start a child", rc);
         return;
     }
-    take_results(farm, batch, batch->done, process);
-    xf_process_join(process, XF_FOREVER, NULL);
+    do {
+        ended = xf_process_join(process, LOOK_EVERY_MS, NULL) == 0;
+        take_results(farm, batch, first, process);
+    } while (!ended);
     judge(farm, batch, xf_process_report(process));
     xf_process_free(process);
     uv_mutex_lock(&farm->lock);
@@ -257,8 +261,52 @@ static void run_slot(void *arg)
             run_child(farm, &batch);
 }
 
-/* Ends when the work does.  Threads that cannot be had are done without. */
-static void run_slots(farm *farm)
+/* Puts the files that are to be hashed in order. */
+static bool list_work(farm *farm, tree *tree)
 {
-    size_t wanted = (size_t)farm->options->jobs - 1, count = 0;
-    uv_thread_t *threads = wanted < farm->count ? malloc((wanted + 1) * sizeof *threads) : NULL;
+    farm->files = malloc((tree->count + 1) * sizeof *farm->files);
+    if (!farm->files)
+        return false;
+    for (size_t i = 0; i < tree->count; i++) {
+        if (file_failed(&tree->files[i]))
+            continue;
+        farm->files[farm->count++] = &tree->files[i];
+        farm->cost_left += cost_of(&tree->files[i]);
+    }
+    qsort(farm->files, farm->count, sizeof *farm->files, compare_work);
+    return true;
+}
+
+/* A thread that cannot be had is done without. */
+static bool run_slots(farm *farm)
+{
+    size_t jobs = (size_t)farm->options->jobs, count = 0;
+    uv_thread_t *threads = malloc(jobs * sizeof *threads);
+
+    if (!threads)
+        return false;
+    while (count + 1 < jobs && uv_thread_create(&threads[count], run_slot, farm) == 0)
+        count++;
+    run_slot(farm);
+    while (count > 0)
+        uv_thread_join(&threads[--count]);
+    free(threads);
+    return true;
+}
+
+int farm_run(tree *tree, const farm_options *options, farm_totals *totals)
+{
+    farm farm = {.options = options};
+
+    if (uv_mutex_init(&farm.lock) < 0) {
+        fprintf(stderr, "checktree: cannot make a lock\n");
+        return -1;
+    }
+    if (!list_work(&farm, tree) || !run_slots(&farm))
+        stop(&farm, "not enough memory for %zu files", tree->count);
+    free(farm.files);
+    uv_mutex_destroy(&farm.lock);
+    print_progress_clear();
+    *totals = farm.totals;
+    return farm.stopped ? -1 : 0;
+}

@@ -46,8 +46,7 @@ static int hash_contents(uv_file handle, char *block, hash_result *result)
 static int hash_file(const char *path, char *block, hash_result *result)
 {
     uv_fs_t request;
-    uv_file handle =
-        uv_fs_open(NULL, &request, path, UV_FS_O_RDONLY | UV_FS_O_NOFOLLOW | UV_FS_O_NONBLOCK, 0, NULL);
+    uv_file handle = uv_fs_open(NULL, &request, path, UV_FS_O_RDONLY | UV_FS_O_NOFOLLOW | UV_FS_O_NONBLOCK, 0, NULL);
     int rc;
 
     uv_fs_req_cleanup(&request);

@@ -59,10 +59,28 @@ static void on_fault(int number, siginfo_t *info, void *context)
         raise(number);
 }
 
+static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
+
+enum { FAULTS = sizeof faults / sizeof *faults };
+
+/* What the program had set up for faults when it came to xf_main, as a child that is executed anew finds it: nothing,
+ * or a sanitizer's handlers. */
+static struct sigaction at_main[FAULTS];
+static bool know_main;
+
+static void remember_faults(void)
+{
+    for (int i = 0; i < FAULTS; i++)
+        sigaction(faults[i], NULL, &at_main[i]);
+    know_main = true;
+}
+
 static bool is_fault(int number)
 {
-    return number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE || number == SIGABRT ||
-           number == SIGTRAP || number == SIGSYS;
+    for (int i = 0; i < FAULTS; i++)
+        if (faults[i] == number)
+            return true;
+    return false;
 }
 
 static void leave_by_exit(int code, void *arg)
@@ -84,6 +102,8 @@ void child_signals(os_note *note)
     for (int number = 1; number < NSIG; number++)
         if (!is_fault(number))
             sigaction(number, &standard, NULL);
+    for (int i = 0; i < FAULTS && know_main; i++)
+        sigaction(faults[i], &at_main[i], NULL);
     sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
     sigaction(SIGSEGV, &fault, &previous[0]);
     sigaction(SIGBUS, &fault, &previous[1]);
@@ -173,8 +193,10 @@ int os_self_child(int argc, char **argv, os_entry entry, os_parent **parent)
         fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
         server_run(EXEC_CHANNEL, entry);
     }
-    if (strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
+    if (strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0) {
+        remember_faults();
         return 0;
+    }
     return become_child(argument + strlen(CHILD_ARGUMENT), parent);
 }
 

@@ -156,7 +156,7 @@ void child_arm_lifeline(int lifeline, pid_t leader)
     fcntl(lifeline, F_SETOWN, -leader);
     fcntl(lifeline, F_SETFL, O_ASYNC);
     if (leader == getpid() && poll(&hangup, 1, 0) > 0)
-        _exit(1);
+        kill(leader, SIGKILL);
 }
 
 void child_settle(const child_fds *fds)
@@ -206,6 +206,7 @@ static void after_fork_in_child(void)
 {
     if (forking)
         child_close_others(forking);
+    forking = NULL; /* the child may fork by itself */
 }
 
 static void __attribute__((constructor)) register_fork_handler(void)

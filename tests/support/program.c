@@ -86,7 +86,6 @@ static void spawn(program *self, char *path, char **arguments, char **environmen
         .stdio = stdio,
         .stdio_count = 3,
         .exit_cb = on_exit_of,
-        .flags = UV_PROCESS_DETACHED, /* a group of its own, for tests of Ctrl-C */
     };
 
     self->process.data = self->output.data = self->input.data = self;

@@ -27,6 +27,9 @@ _Noreturn void support_kill_self(void);
 /* Waits up to timeout_ms for a sentinel to become ready. */
 bool support_sentinel_ready(intptr_t sentinel, int timeout_ms);
 
+/* Makes this process the leader of a group, so that a Ctrl-C meant for it does not reach whoever runs the tests. */
+void support_lead_group(void);
+
 /* Sends Ctrl-C to the group of this process as a console does; false where that cannot be had (Wine). */
 bool support_interrupt_group(void);
 

@@ -1,5 +1,6 @@
 /* What tests need of POSIX. */
 #include "support.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <poll.h>
@@ -60,13 +61,14 @@ bool support_alive(int64_t pid)
 bool support_gone(int64_t pid, int timeout_ms)
 {
     struct pollfd waiting = {.fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0), .events = POLLIN};
-    bool gone;
+    int ready;
 
     if (waiting.fd < 0)
         return true;
-    gone = poll(&waiting, 1, timeout_ms) == 1;
+    while ((ready = poll(&waiting, 1, timeout_ms)) < 0 && errno == EINTR)
+        continue;
     close(waiting.fd);
-    return gone || !support_alive(pid);
+    return ready == 1;
 }
 
 void support_kill(int64_t pid)
@@ -85,12 +87,57 @@ bool support_sentinel_ready(intptr_t sentinel, int timeout_ms)
 {
     struct pollfd waiting = {.fd = (int)sentinel, .events = POLLIN};
 
-    return poll(&waiting, 1, timeout_ms) == 1;
+    int ready;
+
+    while ((ready = poll(&waiting, 1, timeout_ms)) < 0 && errno == EINTR)
+        continue;
+    return ready == 1;
 }
 
+void support_lead_group(void)
+{
+    setpgid(0, 0);
+}
+
+static bool read_family(pid_t pid, pid_t *parent, pid_t *group)
+{
+    char path[64], line[1024] = "", *end;
+    FILE *stat;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    stat = fopen(path, "r");
+    if (!stat)
+        return false;
+    end = fgets(line, sizeof line, stat) ? strrchr(line, ')') : NULL; /* the name may hold anything */
+    fclose(stat);
+    return end && sscanf(end, ") %*c %d %d", parent, group) == 2;
+}
+
+static bool is_below_this(pid_t pid)
+{
+    pid_t group;
+
+    while (pid > 1 && pid != getpid())
+        if (!read_family(pid, &pid, &group))
+            return false;
+    return pid == getpid();
+}
+
+/* The group may be the test runner's too, so it goes to this process and its descendants only. */
 bool support_interrupt_group(void)
 {
-    return kill(0, SIGINT) == 0;
+    DIR *processes = opendir("/proc");
+    struct dirent *entry;
+
+    if (!processes)
+        return false;
+    while ((entry = readdir(processes))) {
+        pid_t pid = (pid_t)atoi(entry->d_name), parent, group;
+        if (pid > 0 && read_family(pid, &parent, &group) && group == getpgrp() && is_below_this(pid))
+            kill(pid, SIGINT);
+    }
+    closedir(processes);
+    return true;
 }
 
 size_t support_memory(void)

@@ -9,13 +9,28 @@
 #include <winternl.h>
 /* clang-format on */
 
-/* Where GetProcessHandleCount only ever says 0, as on Wine, the list of all processes knows. */
+/* As SystemHandleInformation gives it. */
+typedef struct handle_list {
+    ULONG count;
+    struct {
+        USHORT pid;
+        USHORT trace;
+        UCHAR type;
+        UCHAR flags;
+        USHORT value;
+        void *object;
+        ACCESS_MASK access;
+    } handles[];
+} handle_list;
+
+/* Where GetProcessHandleCount only ever says 0, as on Wine, the list of all handles knows. */
 static size_t listed_handles(void)
 {
-    ULONG size = 1 << 18, needed;
-    SYSTEM_PROCESS_INFORMATION *list = NULL, *at;
+    enum { SYSTEM_HANDLE_INFORMATION = 16 };
+    ULONG size = 1 << 16, needed;
+    handle_list *list = NULL;
     NTSTATUS status;
-    size_t count;
+    size_t count = 0;
 
     do {
         size *= 2;
@@ -23,14 +38,12 @@ static size_t listed_handles(void)
         list = malloc(size);
         if (!list)
             abort();
-        status = NtQuerySystemInformation(SystemProcessInformation, list, size, &needed);
-    } while (status != 0 && size < 1 << 26);
+        status = NtQuerySystemInformation((SYSTEM_INFORMATION_CLASS)SYSTEM_HANDLE_INFORMATION, list, size, &needed);
+    } while (status != 0 && size < 1 << 28);
     if (status != 0)
         abort();
-    at = list;
-    while ((DWORD)(uintptr_t)at->UniqueProcessId != GetCurrentProcessId() && at->NextEntryOffset)
-        at = (void *)((char *)at + at->NextEntryOffset);
-    count = at->HandleCount;
+    for (ULONG i = 0; i < list->count; i++)
+        count += list->handles[i].pid == (USHORT)GetCurrentProcessId();
     free(list);
     return count;
 }

@@ -1,0 +1,144 @@
+/* Failures on demand: memory, and calls across the seam and into libuv. */
+#include "faults.h"
+
+#include "error.h"
+#include "os.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <uv.h>
+
+static _Atomic int calls_left; /* until the one that fails; 0 and less: none does */
+static uv_pid_t owner;         /* a forked child's memory is armed as well, but it is not meant */
+static bool told;              /* on the standard error stream */
+static fault failed;
+static _Atomic bool has_failed;
+static _Atomic long blocks;
+
+void faults_arm(int n)
+{
+    owner = uv_os_getpid();
+    atomic_store(&has_failed, false);
+    atomic_store(&calls_left, n);
+}
+
+const fault *faults_disarm(void)
+{
+    atomic_store(&calls_left, 0);
+    return atomic_load(&has_failed) ? &failed : NULL;
+}
+
+void faults_obey_variable(const char *name)
+{
+    char text[16];
+    size_t size = sizeof text;
+
+    if (owner == uv_os_getpid() || uv_os_getenv(name, text, &size) != 0)
+        return;
+    told = true;
+    faults_arm(atoi(text));
+}
+
+void faults_obey(void)
+{
+    faults_obey_variable(FAULTS_IN_CHILD);
+}
+
+long faults_blocks(void)
+{
+    return atomic_load(&blocks);
+}
+
+bool faults_due(const char *name, int code)
+{
+    if (atomic_load(&calls_left) <= 0 || owner != uv_os_getpid() || atomic_fetch_sub(&calls_left, 1) != 1)
+        return false;
+    failed = (fault){name, code};
+    atomic_store(&has_failed, true);
+    if (told)
+        fputs(name, stderr);
+    return true;
+}
+
+/* ---- Memory ----------------------------------------------------------------------------------------------------- */
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__real_realloc(void *block, size_t size);
+void *__wrap_realloc(void *block, size_t size);
+void __real_free(void *block);
+void __wrap_free(void *block);
+
+static void *count_block(void *block)
+{
+    if (block)
+        atomic_fetch_add(&blocks, 1);
+    return block;
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return faults_due("malloc", XF_ENOMEM) ? NULL : count_block(__real_malloc(size));
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return faults_due("calloc", XF_ENOMEM) ? NULL : count_block(__real_calloc(count, size));
+}
+
+void *__wrap_realloc(void *block, size_t size)
+{
+    if (faults_due("realloc", XF_ENOMEM))
+        return NULL;
+    return block ? __real_realloc(block, size) : count_block(__real_realloc(NULL, size));
+}
+
+void __wrap_free(void *block)
+{
+    if (block)
+        atomic_fetch_sub(&blocks, 1);
+    __real_free(block);
+}
+
+/* ---- The seam and libuv ----------------------------------------------------------------------------------------- */
+
+#define REFUSE(code) error_detail(code, "refused by the test")
+
+/* Functions of the seam say more themselves; what is injected stands for their worst. */
+/* clang-format off */
+#define SEAM_AND_LIBUV(X)                                                                                              \
+    X(os_shm_create, int, (os_shm *shm, size_t size), (shm, size), REFUSE(XF_ENOMEM), XF_ENOMEM)                       \
+    X(os_child_start, int, (os_child **child, const os_start *start), (child, start), REFUSE(XF_EPROCESSES),           \
+      XF_EPROCESSES)                                                                                                   \
+    X(os_child_take, int, (os_child *child, uint64_t token, size_t size, os_shm *shm), (child, token, size, shm),      \
+      REFUSE(XF_ENOMEM), XF_ENOMEM)                                                                                    \
+    X(os_child_watch, int, (os_child *child, os_watcher *watcher, uint64_t key), (child, watcher, key),                \
+      REFUSE(XF_EHANDLES), XF_EHANDLES)                                                                                \
+    X(os_watcher_open, int, (os_watcher **watcher, uv_loop_t *loop, os_ready ready, void *arg),                        \
+      (watcher, loop, ready, arg), REFUSE(XF_EHANDLES), XF_EHANDLES)                                                   \
+    X(os_server_open, int, (os_server **server), (server), REFUSE(XF_EPROCESSES), XF_EPROCESSES)                       \
+    X(uv_thread_create, int, (uv_thread_t *thread, uv_thread_cb entry, void *arg), (thread, entry, arg), UV_EAGAIN,    \
+      XF_EPROCESSES)                                                                                                   \
+    X(uv_mutex_init, int, (uv_mutex_t *mutex), (mutex), UV_ENOMEM, XF_ENOMEM)                                          \
+    X(uv_cond_init, int, (uv_cond_t *condition), (condition), UV_ENOMEM, XF_ENOMEM)                                    \
+    X(uv_loop_init, int, (uv_loop_t *loop), (loop), UV_EMFILE, XF_EHANDLES)                                            \
+    X(uv_async_init, int, (uv_loop_t *loop, uv_async_t *async, uv_async_cb called), (loop, async, called),             \
+      UV_EMFILE, XF_EHANDLES)
+/* clang-format on */
+
+SEAM_AND_LIBUV(FAULTS_WRAPPER)
+
+/* ---- A child's own faults --------------------------------------------------------------------------------------- */
+
+/* The first thing that every child does, however it was started. */
+void *__real_os_parent_box(os_parent *parent);
+void *__wrap_os_parent_box(os_parent *parent);
+
+void *__wrap_os_parent_box(os_parent *parent)
+{
+    faults_obey();
+    return __real_os_parent_box(parent);
+}

@@ -1,0 +1,57 @@
+/* Failures on demand: the n-th call that asks the system for something fails.
+ *
+ *     faults_arm(n);
+ *     rc = xf_process_start(&process, &task, NULL, 0, NULL);
+ *     fault = faults_disarm();
+ *     if (fault)
+ *         assert_int_equal(rc, fault->code);
+ *
+ * The linker leads the calls to wrappers (its option --wrap); which calls those are is said where the wrappers are, by
+ * the lines X(name, ...) and __wrap_name(...) of faults.c and its twins posix/faults.c and win32/faults.c, and nowhere
+ * else: CMake looks there.  A program gets all that by xf_test_faults in CMakeLists.txt. */
+#ifndef FAULTS_H
+#define FAULTS_H
+
+#include <stdbool.h>
+
+/* A call that was made to fail. */
+typedef struct fault {
+    const char *name;
+    int code; /* the XF_E* code that stands for this failure */
+} fault;
+
+/* Makes the n-th call from now on fail, whichever thread of this process makes it, and no other. */
+void faults_arm(int n);
+
+/* Ends that; tells what failed, or NULL when there were fewer calls. */
+const fault *faults_disarm(void);
+
+/* In a child: arms the failure that FAULTS_IN_CHILD=n in the environment asks for, once.  What fails is told on the
+ * standard error stream then. */
+void faults_obey(void);
+
+#define FAULTS_IN_CHILD "XF_TEST_FAIL_AT"
+#define FAULTS_IN_SERVER "XF_TEST_SERVER_FAIL_AT"
+
+/* The same for any other variable. */
+void faults_obey_variable(const char *name);
+
+/* How many blocks of memory the library and the test have and did not free. */
+long faults_blocks(void);
+
+/* For wrappers: whether this call is the one. */
+bool faults_due(const char *name, int code);
+
+/* FAULTS_WRAPPER(name, type, (parameters), (arguments), failure, code)  defines a wrapper that evaluates failure when
+ * the call is due, which stands for code; for tables of X(name, ...). */
+#define FAULTS_WRAPPER(name, type, parameters, arguments, failure, code)                                               \
+    type __real_##name parameters;                                                                                     \
+    type __wrap_##name parameters;                                                                                     \
+    type __wrap_##name parameters                                                                                      \
+    {                                                                                                                  \
+        if (faults_due(#name, code))                                                                                   \
+            return failure;                                                                                            \
+        return __real_##name arguments;                                                                                \
+    }
+
+#endif
