@@ -81,9 +81,10 @@ static xf_status judge_end(xf_process *process, xf_phase phase)
         return status_of(XF_END_TERMINATED, 0, process);
     switch (end->kind) {
     case OS_EXITED:
-        if (phase == XF_PHASE_STARTING)
+        if (phase == XF_PHASE_STARTING && !process->inbox.hello)
             return judge_unreached(process);
-        say(process, "the process exited inside the task");
+        say(process, process->in.begin < process->in.end ? "the process exited in the middle of a frame"
+                                                         : "the process exited inside the task");
         return status_of(XF_END_EXITED, end->code, process);
     case OS_CRASHED:
         return status_of(XF_END_CRASHED, end->code, process);

@@ -600,7 +600,10 @@ static os_child *start_below(const char *role)
     start.stdio[1] = XF_STDIO_INHERIT;
     if (method == OS_SERVER)
         require(os_server_open(&start.server) == 0);
-    require(os_child_start(&child, &start) == 0);
+    if (os_child_start(&child, &start) < 0) {
+        fprintf(stderr, "os_child_start: %s\n", xf_error_detail());
+        os_self_exit(97);
+    }
     return child;
 }
 

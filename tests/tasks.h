@@ -4,12 +4,11 @@
 
 #include "crossfork.h"
 #include "support.h"
-#include <setjmp.h>
-#include <stdarg.h>
+#include "unit.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <cmocka.h>
 
 /* Starts a task or fails the test. */
 static inline xf_process *start(xf_task *task, const void *input, size_t size, const xf_process_options *options)

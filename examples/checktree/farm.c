@@ -12,7 +12,7 @@
 #define FILE_COST ((uint64_t)64 << 10)   /* opening and closing a file takes as long as hashing so many bytes */
 #define LEAST_BATCH ((uint64_t)32 << 20) /* takes several times as long as starting a child */
 
-enum { MAX_FALSE_STARTS = 3, LOOK_EVERY_MS = 100 };
+enum { MAX_FALSE_STARTS = 3 };
 
 /* A slot runs one child after the other: the main thread is one, the others are threads of their own.  What the slots
  * share is guarded by the lock. */
@@ -180,12 +180,12 @@ static bool take_result(farm *farm, batch *batch, size_t first, const xf_message
     return true;
 }
 
-/* Takes what the child has sent.  first is the place of its first file in the batch. */
+/* Takes what the child sends until it has ended.  first is the place of its first file in the batch. */
 static void take_results(farm *farm, batch *batch, size_t first, xf_process *process)
 {
     xf_message message;
 
-    while (xf_process_receive(process, 0, &message) == 0) {
+    while (xf_process_receive(process, XF_FOREVER, &message) == 0) {
         if (!take_result(farm, batch, first, &message) || is_stopped(farm))
             xf_process_kill(process);
         xf_message_free(&message);
@@ -229,19 +229,15 @@ static void judge(farm *farm, batch *batch, const xf_report *report)
 
 static void run_child(farm *farm, batch *batch)
 {
-    size_t first = batch->done;
     xf_process *process;
-    bool ended;
     int rc = start_child(batch, farm->options->crash_on, &process);
 
     if (rc < 0) {
         stop_for(farm, "cannot start a child", rc);
         return;
     }
-    do {
-        ended = xf_process_join(process, LOOK_EVERY_MS, NULL) == 0;
-        take_results(farm, batch, first, process);
-    } while (!ended);
+    take_results(farm, batch, batch->done, process);
+    xf_process_join(process, XF_FOREVER, NULL);
     judge(farm, batch, xf_process_report(process));
     xf_process_free(process);
     uv_mutex_lock(&farm->lock);

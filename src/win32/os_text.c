@@ -29,10 +29,22 @@ static void add_prefix(wchar_t *path)
     const wchar_t *prefix = skipped ? L"\\\\?\\UNC" : L"\\\\?\\";
     size_t ahead = wcslen(prefix);
 
-    if (length < MAX_PATH || wcsncmp(path, L"\\\\?\\", 4) == 0)
+    if (wcsncmp(path, prefix, 4) == 0)
         return;
     memmove(path + ahead, path + skipped, (length - skipped + 1) * sizeof *path);
     memcpy(path, prefix, ahead * sizeof *path);
+}
+
+/* Wine's CreateProcessW knows no prefix, but takes short names. */
+static void shorten(wchar_t *path)
+{
+    wchar_t brief[MAX_PATH];
+    DWORD length = GetShortPathNameW(path, brief, MAX_PATH);
+
+    if (length > 0 && length < MAX_PATH)
+        wcscpy(path, brief);
+    else
+        add_prefix(path);
 }
 
 int running_image(wchar_t **path)
@@ -49,7 +61,8 @@ int running_image(wchar_t **path)
         rc = os_error(GetLastError(), "GetModuleFileNameW");
         goto free_image;
     }
-    add_prefix(image);
+    if (length >= MAX_PATH)
+        shorten(image);
     *path = image;
     return 0;
 

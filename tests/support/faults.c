@@ -50,6 +50,11 @@ long faults_blocks(void)
     return atomic_load(&blocks);
 }
 
+void faults_forget_detail(void)
+{
+    (void)error_detail(0, "%s", "");
+}
+
 bool faults_due(const char *name, int code)
 {
     if (atomic_load(&calls_left) <= 0 || owner != uv_os_getpid() || atomic_fetch_sub(&calls_left, 1) != 1)

@@ -39,6 +39,9 @@ void faults_obey_variable(const char *name);
 /* How many blocks of memory the library and the test have and did not free. */
 long faults_blocks(void);
 
+/* Makes this thread's error detail "", so that a test sees whether a failure sets it. */
+void faults_forget_detail(void);
+
 /* For wrappers: whether this call is the one. */
 bool faults_due(const char *name, int code);
 

@@ -1,11 +1,9 @@
 #include "program.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
+#include "unit.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
-#include <cmocka.h>
 
 struct program {
     uv_loop_t loop;

@@ -1,0 +1,175 @@
+/* Goal: crossfork is a good guest of a program that has children, signal handlers and forks of its own (POSIX). */
+#include "tasks.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+XF_ENTRY(wait_for_stop)
+{
+    send_number(call, 1);
+    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+}
+
+XF_ENTRY(exit_9)
+{
+    (void)call;
+    _exit(9);
+    return 0;
+}
+
+XF_ENTRY(handlers_are_the_systems)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD, SIGUSR1};
+
+    (void)call;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct sigaction action;
+        sigaction(numbers[i], NULL, &action);
+        if (action.sa_handler != SIG_DFL)
+            return numbers[i];
+    }
+    return 0;
+}
+
+XF_ENTRY(no_signal_is_blocked)
+{
+    sigset_t blocked;
+
+    (void)call;
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    for (int number = 1; number < NSIG; number++)
+        if (sigismember(&blocked, number) == 1)
+            return number;
+    return 0;
+}
+
+static pid_t make_own_child(int code)
+{
+    pid_t pid = fork();
+
+    if (pid == 0)
+        _exit(code);
+    return pid;
+}
+
+static void an_unreaped_child_of_the_programs_own_stays(void **state)
+{
+    siginfo_t info;
+    int status;
+    pid_t own = make_own_child(5);
+    xf_process *process = start(&wait_for_stop, NULL, 0, NULL);
+
+    (void)state;
+    receive_number(process);
+    assert_int_equal(waitid(P_PID, (id_t)own, &info, WEXITED | WNOWAIT), 0);
+    xf_process_terminate(process);
+    expect_end(process, XF_END_DONE, 0);
+    assert_int_equal(waitpid(own, &status, 0), own);
+    assert_int_equal(WEXITSTATUS(status), 5);
+}
+
+static void a_result_is_known_though_the_program_took_the_status(void **state)
+{
+    xf_process *process = start(&wait_for_stop, NULL, 0, NULL);
+    pid_t pid = (pid_t)xf_process_pid(process);
+
+    (void)state;
+    receive_number(process);
+    xf_process_terminate(process);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        continue; /* the supervisor may have been first, and the server's child is not ours to take */
+    expect_end(process, XF_END_DONE, 0);
+}
+
+/* Linux 6.15 tells the status to whoever holds a pidfd, whoever took it; before that it is lost. */
+static void a_status_that_was_taken_is_true_or_said_to_be_taken(void **state)
+{
+    xf_status status;
+    xf_process *process;
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
+
+    (void)state;
+    sigaction(SIGCHLD, &ignore, &before);
+    process = start(&exit_9, NULL, 0, NULL);
+    status = join(process);
+    sigaction(SIGCHLD, &before, NULL);
+    if (status.kind == XF_END_UNKNOWN)
+        assert_non_null(strstr(xf_process_report(process)->message, "taken by someone else"));
+    else
+        expect_end(process, XF_END_EXITED, 9);
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+}
+
+static void a_child_has_the_systems_handlers(void **state)
+{
+    struct sigaction action = {.sa_handler = on_signal}, before[3], after;
+    static const int numbers[] = {SIGTERM, SIGUSR1, SIGCHLD};
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        sigaction(numbers[i], &action, &before[i]);
+    expect_end(start(&handlers_are_the_systems, NULL, 0, NULL), XF_END_DONE, 0);
+    for (int i = 0; i < 3; i++) {
+        sigaction(numbers[i], &before[i], &after);
+        assert_true(after.sa_handler == on_signal); /* the program's own were not touched */
+    }
+}
+
+static void a_child_blocks_no_signal(void **state)
+{
+    sigset_t all, before, after;
+
+    (void)state;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    expect_end(start(&no_signal_is_blocked, NULL, 0, NULL), XF_END_DONE, 0);
+    pthread_sigmask(SIG_SETMASK, &before, &after);
+    assert_int_equal(sigismember(&after, SIGTERM), 1);
+}
+
+/* The program forks while it has a supervisor; its child starts a process of its own. */
+static void a_fork_of_the_programs_own_can_use_crossfork(void **state)
+{
+    int status;
+    pid_t own;
+    xf_process *process = start(&wait_for_stop, NULL, 0, NULL);
+
+    (void)state;
+    receive_number(process);
+    own = fork();
+    if (own == 0) {
+        xf_status end = {XF_END_NONE, 0, 0};
+        xf_process *other;
+        if (xf_process_start(&other, &exit_9, NULL, 0, NULL) < 0)
+            _exit(1);
+        xf_process_join(other, XF_FOREVER, &end);
+        _exit(end.kind == XF_END_EXITED && end.code == 9 ? 0 : 2);
+    }
+    assert_int_equal(waitpid(own, &status, 0), own);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    xf_process_terminate(process);
+    expect_end(process, XF_END_DONE, 0);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_unreaped_child_of_the_programs_own_stays),
+        cmocka_unit_test(a_result_is_known_though_the_program_took_the_status),
+        cmocka_unit_test(a_status_that_was_taken_is_true_or_said_to_be_taken),
+        cmocka_unit_test(a_child_has_the_systems_handlers),
+        cmocka_unit_test(a_child_blocks_no_signal),
+        cmocka_unit_test(a_fork_of_the_programs_own_can_use_crossfork),
+    };
+
+    xf_main(argc, argv);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
