@@ -256,8 +256,8 @@ int xf_process_start(xf_process **out, xf_task *task, const void *input, size_t 
 {
     static const xf_process_options defaults;
     payload payload = {input, size, {0}};
-    os_method method;
-    xf_process *process;
+    os_method method = OS_SPAWN;
+    xf_process *process = NULL;
     int rc;
 
     if (!options)

@@ -40,9 +40,11 @@ static struct {
     os_server *server;
 } self = {.once = UV_ONCE_INIT};
 
+static void end_at_exit(void);
+
 static void initialize(void)
 {
-    if (uv_mutex_init(&self.starting) || uv_mutex_init(&self.lock) || uv_cond_init(&self.attended))
+    if (atexit(end_at_exit) || uv_mutex_init(&self.starting) || uv_mutex_init(&self.lock) || uv_cond_init(&self.attended))
         abort();
     self.process = uv_os_getpid();
 }
@@ -219,24 +221,44 @@ static void join_thread(void)
     self.state = NOT_RUNNING;
 }
 
+/* With starting and lock held. */
+static int end(void)
+{
+    if (self.count > 0)
+        return error_detail(XF_EBUSY, "%u processes are still open", (unsigned)self.count);
+    if (self.state == NOT_RUNNING)
+        return 0;
+    self.end_now = true;
+    if (self.state == RUNNING)
+        uv_async_send(&self.wake);
+    join_thread();
+    return 0;
+}
+
 int supervisor_end(void)
 {
-    int rc = 0;
+    int rc;
 
     enter();
     uv_mutex_lock(&self.starting);
     uv_mutex_lock(&self.lock);
-    if (self.count > 0) {
-        rc = error_detail(XF_EBUSY, "%u processes are still open", (unsigned)self.count);
-    } else if (self.state != NOT_RUNNING) {
-        self.end_now = true;
-        if (self.state == RUNNING)
-            uv_async_send(&self.wake);
-        join_thread();
-    }
+    rc = end();
     uv_mutex_unlock(&self.lock);
     uv_mutex_unlock(&self.starting);
     return rc;
+}
+
+/* Leaves nothing for a sanitizer to complain of, and waits for nobody who is busy. */
+static void end_at_exit(void)
+{
+    enter();
+    if (uv_mutex_trylock(&self.starting) != 0)
+        return;
+    if (uv_mutex_trylock(&self.lock) == 0) {
+        (void)end();
+        uv_mutex_unlock(&self.lock);
+    }
+    uv_mutex_unlock(&self.starting);
 }
 
 /* ---- Wards ------------------------------------------------------------------------------------------------------ */

@@ -134,14 +134,24 @@ static void a_child_blocks_no_signal(void **state)
     assert_int_equal(sigismember(&after, SIGTERM), 1);
 }
 
+/* gcc's thread sanitizer ends a process that starts a thread after a fork from several. */
+#ifdef __SANITIZE_THREAD__
+enum { CAN_FORK = 0 };
+#else
+enum { CAN_FORK = 1 };
+#endif
+
 /* The program forks while it has a supervisor; its child starts a process of its own. */
 static void a_fork_of_the_programs_own_can_use_crossfork(void **state)
 {
     int status;
     pid_t own;
-    xf_process *process = start(&wait_for_stop, NULL, 0, NULL);
+    xf_process *process;
 
     (void)state;
+    if (!CAN_FORK)
+        skip();
+    process = start(&wait_for_stop, NULL, 0, NULL);
     receive_number(process);
     own = fork();
     if (own == 0) {

@@ -327,7 +327,7 @@ static void the_last_lines_are_kept(void **state)
     enum { LINES = 3 * XF_REPORT_LOG_LINES + 5 };
     fixture *self = *state;
     long blocks = 0;
-    char text[16];
+    char text[32];
 
     for (int i = 0; i < LINES; i++) {
         snprintf(text, sizeof text, "line %d", i);

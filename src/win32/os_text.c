@@ -35,16 +35,24 @@ static void add_prefix(wchar_t *path)
     memcpy(path, prefix, ahead * sizeof *path);
 }
 
-/* Wine's CreateProcessW knows no prefix, but takes short names. */
-static void shorten(wchar_t *path)
+/* Whether the path, or what its short names stand for, has MAX_PATH characters and more. */
+static bool is_long(const wchar_t *path)
+{
+    return wcslen(path) >= MAX_PATH || (wcschr(path, L'~') && GetLongPathNameW(path, NULL, 0) > MAX_PATH);
+}
+
+/* Wine's CreateProcessW takes such a path by its short names only, and behind the prefix only. */
+static void fit(wchar_t *path)
 {
     wchar_t brief[MAX_PATH];
-    DWORD length = GetShortPathNameW(path, brief, MAX_PATH);
+    DWORD length;
 
+    if (!is_long(path))
+        return;
+    length = GetShortPathNameW(path, brief, MAX_PATH);
     if (length > 0 && length < MAX_PATH)
         wcscpy(path, brief);
-    else
-        add_prefix(path);
+    add_prefix(path);
 }
 
 int running_image(wchar_t **path)
@@ -61,8 +69,7 @@ int running_image(wchar_t **path)
         rc = os_error(GetLastError(), "GetModuleFileNameW");
         goto free_image;
     }
-    if (length >= MAX_PATH)
-        shorten(image);
+    fit(image);
     *path = image;
     return 0;
 

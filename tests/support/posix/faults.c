@@ -41,6 +41,7 @@ static int fail(int error)
     X(uv_poll_init, int, (uv_loop_t *loop, uv_poll_t *poll, int fd), (loop, poll, fd), UV_ENOMEM, XF_ENOMEM)           \
     X(sendmsg, ssize_t, (int fd, const struct msghdr *message, int flags), (fd, message, flags),                       \
       fail(ETOOMANYREFS), XF_EHANDLES)                                                                                 \
+    X(recvmsg, ssize_t, (int fd, struct msghdr *message, int flags), (fd, message, flags), fail(ENOMEM), XF_ENOMEM)    \
     X(send, ssize_t, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags), fail(ENOMEM),        \
       XF_ENOMEM)
 /* clang-format on */

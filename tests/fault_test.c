@@ -1,0 +1,409 @@
+/* Goal: whatever fails while a process is started, used and freed, in the parent or in the child, the one who called is
+ * told what it was, nothing hangs, and nothing is left behind.
+ *
+ * Each test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
+#include "error.h"
+#include "faults.h"
+#include "tasks.h"
+
+#include <uv.h>
+
+enum { MOST_ROUNDS = 500, JOIN_MS = 60000, LARGE = 100000 };
+
+/* ---- Tasks ------------------------------------------------------------------------------------------------------ */
+
+/* Uses everything that a task can, and gives its input back. */
+XF_ENTRY(echo)
+{
+    size_t size;
+    const void *in = xf_call_input(call, &size);
+    void *out = xf_call_output(call, size);
+
+    if (!out)
+        return XF_TASK_NO_MEMORY;
+    memcpy(out, in, size);
+    printf("%zu bytes\n", size);
+    if (xf_log(call, XF_INFO, "%zu bytes", size) < 0)
+        return xf_fail(call, 1, "log: %s", xf_error_detail());
+    if (xf_send(call, in, size) < 0)
+        return xf_fail(call, 2, "send: %s", xf_error_detail());
+    return 0;
+}
+
+static int encode_text(xf_writer *writer, const void *object)
+{
+    return xf_write(writer, object, strlen(object));
+}
+
+static int decode_text(const void *data, size_t size, void **object)
+{
+    char *text = malloc(size + 1);
+
+    if (!text)
+        return error_detail(XF_ENOMEM, "text of %zu bytes", size);
+    memcpy(text, data, size);
+    text[size] = 0;
+    *object = text;
+    return 0;
+}
+
+static const xf_codec text_codec = {encode_text, decode_text, free};
+
+XF_ENTRY_CODEC(echo_text, &text_codec, &text_codec)
+{
+    int rc = xf_call_return(call, xf_call_object(call));
+
+    return rc < 0 ? xf_fail(call, rc, "%s", xf_error_detail()) : 0;
+}
+
+/* ---- A round ---------------------------------------------------------------------------------------------------- */
+
+/* Not what a test prints. */
+#define QUIET .stdout_to = XF_STDIO_NULL
+
+/* What is started, and how. */
+typedef struct plan {
+    xf_task *task;
+    const void *input;
+    size_t size;
+    xf_process_options options;
+} plan;
+
+/* What came of it. */
+typedef struct outcome {
+    int rc;           /* of the first call that failed, 0: none did */
+    char detail[512]; /* that it left */
+    xf_status status;
+    char message[200]; /* of the report */
+    bool wrong;        /* something was not as it should be, though no call failed */
+    bool told_fault;   /* the child or the server said that a call failed */
+} outcome;
+
+static int keep(outcome *outcome, int rc)
+{
+    if (rc < 0 && outcome->rc == 0) {
+        outcome->rc = rc;
+        snprintf(outcome->detail, sizeof outcome->detail, "%s", xf_error_detail());
+    }
+    return rc;
+}
+
+static void use_messages(const plan *plan, xf_process *process, outcome *outcome)
+{
+    xf_message message;
+    int count = 0, rc;
+
+    while ((rc = xf_process_receive(process, JOIN_MS, &message)) == 0) {
+        outcome->wrong |= message.size != plan->size || memcmp(message.data, plan->input, plan->size) != 0;
+        xf_message_free(&message);
+        count++;
+    }
+    outcome->wrong |= rc != XF_EEND || count > 1;
+}
+
+static void use_result(const plan *plan, xf_process *process, outcome *outcome)
+{
+    size_t size;
+    const void *result = xf_process_result(process, &size);
+    void *object;
+
+    if (!result) {
+        outcome->wrong = true;
+    } else if (!plan->task->output_codec) {
+        outcome->wrong |= size != plan->size || memcmp(result, plan->input, size) != 0;
+    } else if (keep(outcome, xf_process_result_object(process, &object)) == 0) {
+        outcome->wrong |= strcmp(object, plan->input) != 0;
+        plan->task->output_codec->destroy(object);
+    }
+}
+
+static void use_captured(const plan *plan, xf_process *process, outcome *outcome)
+{
+    char *text, expected[64];
+    size_t size;
+
+    if (plan->options.stderr_to == XF_STDIO_CAPTURE &&
+        keep(outcome, xf_process_output(process, 2, &text, &size)) == 0) {
+        outcome->told_fault = size > 0;
+        xf_memory_free(text);
+    }
+    if (plan->options.stdout_to == XF_STDIO_CAPTURE &&
+        keep(outcome, xf_process_output(process, 1, &text, &size)) == 0) {
+        snprintf(expected, sizeof expected, "%zu bytes", plan->size);
+        outcome->wrong |= outcome->status.kind == XF_END_DONE && strncmp(text, expected, strlen(expected)) != 0;
+        xf_memory_free(text);
+    }
+}
+
+static void use(const plan *plan, xf_process *process, outcome *outcome)
+{
+    use_messages(plan, process, outcome);
+    if (keep(outcome, xf_process_join(process, JOIN_MS, &outcome->status)) < 0) {
+        xf_process_kill(process);
+        return;
+    }
+    snprintf(outcome->message, sizeof outcome->message, "%s", xf_process_report(process)->message);
+    if (outcome->status.kind == XF_END_DONE)
+        use_result(plan, process, outcome);
+    use_captured(plan, process, outcome);
+}
+
+static outcome run(const plan *plan)
+{
+    xf_process *process;
+    outcome outcome = {.rc = 0};
+
+    faults_forget_detail();
+    if (keep(&outcome, xf_process_start(&process, plan->task, plan->input, plan->size, &plan->options)) == 0) {
+        use(plan, process, &outcome);
+        outcome.wrong |= xf_process_free(process) != 0;
+    }
+    outcome.wrong |= xf_cleanup() != 0;
+    return outcome;
+}
+
+/* ---- What is left ----------------------------------------------------------------------------------------------- */
+
+typedef struct counts {
+    size_t handles;
+    size_t mappings;
+    long blocks;
+} counts;
+
+static counts count(void)
+{
+    return (counts){support_handles(), support_mappings(), faults_blocks()};
+}
+
+/* Everything once without a failure, so that what is made once and kept is there. */
+static counts warm_up(const plan *plan)
+{
+    for (int i = 0; i < 3; i++) {
+        outcome outcome = run(plan);
+        if (outcome.rc < 0 || outcome.status.kind != XF_END_DONE || outcome.wrong)
+            fail_msg("without a failure: %s (%s), %s: %s", xf_err_name(outcome.rc), outcome.detail,
+                     xf_end_name(outcome.status.kind), outcome.message);
+    }
+    return count();
+}
+
+static void expect_nothing_left(const counts *before, int n)
+{
+    counts after = count();
+
+    if (after.handles != before->handles || after.mappings != before->mappings || after.blocks != before->blocks)
+        fail_msg("round %d: %zu handles, %zu mappings, %ld blocks; before %zu, %zu, %ld", n, after.handles,
+                 after.mappings, after.blocks, before->handles, before->mappings, before->blocks);
+}
+
+/* ---- Failures in the parent ------------------------------------------------------------------------------------- */
+
+static bool is_known(int code)
+{
+    return code < 0 && strcmp(xf_err_name(code), "XF_E?") != 0;
+}
+
+/* The call says what failed; a codec says that it did. */
+static bool is_sensible_code(const outcome *outcome, const fault *fault, const plan *plan)
+{
+    bool codec = outcome->rc == XF_ECODEC && (plan->task->input_codec || plan->task->output_codec);
+
+    return is_known(outcome->rc) && *outcome->detail && (outcome->rc == fault->code || codec);
+}
+
+/* The process ended because of it, and says so; or there was a way around it. */
+static bool is_sensible_end(const outcome *outcome, const fault *fault)
+{
+    if (outcome->status.kind == XF_END_DONE)
+        return !outcome->wrong;
+    return (outcome->status.kind == XF_END_PROTOCOL || outcome->status.kind == XF_END_START) &&
+           outcome->status.code == fault->code && *outcome->message;
+}
+
+static void sweep_parent(const plan *plan)
+{
+    const fault *fault;
+    counts before = warm_up(plan);
+    int n = 0;
+
+    do {
+        outcome outcome;
+        faults_arm(++n);
+        outcome = run(plan);
+        fault = faults_disarm();
+        if (fault && !(outcome.rc < 0 ? is_sensible_code(&outcome, fault, plan) : is_sensible_end(&outcome, fault)))
+            fail_msg("call %d, %s: %s (%s), %s, code %d: %s", n, fault->name, xf_err_name(outcome.rc), outcome.detail,
+                     xf_end_name(outcome.status.kind), outcome.status.code, outcome.message);
+        if (!fault && (outcome.rc < 0 || outcome.wrong || outcome.status.kind != XF_END_DONE))
+            fail_msg("nothing failed, but %s (%s), %s: %s", xf_err_name(outcome.rc), outcome.detail,
+                     xf_end_name(outcome.status.kind), outcome.message);
+        expect_nothing_left(&before, n);
+    } while (fault && n < MOST_ROUNDS);
+    print_message("           %d calls\n", n - 1);
+    assert_in_range(n, 10, MOST_ROUNDS - 1);
+}
+
+static const char *large_input(void)
+{
+    static char bytes[LARGE];
+
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (char)(i * 31 + i / 256);
+    return bytes;
+}
+
+static void small_input(void **state)
+{
+    (void)state;
+    sweep_parent(&(plan){.task = &echo, .input = "abc", .size = 3, .options = {QUIET}});
+}
+
+/* In segments, there and back. */
+static void large_input_and_output(void **state)
+{
+    (void)state;
+    sweep_parent(&(plan){.task = &echo, .input = large_input(), .size = LARGE, .options = {QUIET}});
+}
+
+static void captured_streams_and_an_environment(void **state)
+{
+    const char *const environment[] = {"XF_TEST_ONE=1", "XF_TEST_TWO=2", NULL};
+
+    (void)state;
+    sweep_parent(&(plan){.task = &echo,
+                         .input = "abc",
+                         .size = 3,
+                         .options = {.name = "captured",
+                                     .environment = environment,
+                                     .directory = ".",
+                                     .stdout_to = XF_STDIO_CAPTURE,
+                                     .stderr_to = XF_STDIO_CAPTURE}});
+}
+
+/* More than goes into one request to a server. */
+static void a_large_environment(void **state)
+{
+    static char variables[5][16384];
+    const char *environment[6] = {NULL};
+
+    (void)state;
+    for (int i = 0; i < 5; i++) {
+        memset(variables[i], 'x', sizeof variables[i] - 1);
+        memcpy(variables[i], "XF_TEST_LARGE_0=", 16);
+        variables[i][14] = (char)('0' + i);
+        environment[i] = variables[i];
+    }
+    sweep_parent(&(plan){.task = &echo, .input = "abc", .size = 3, .options = {QUIET, .environment = environment}});
+}
+
+static void objects(void **state)
+{
+    (void)state;
+    sweep_parent(&(plan){.task = &echo_text, .input = "some text", .size = 9});
+}
+
+/* ---- Failures in the child -------------------------------------------------------------------------------------- */
+
+/* What the parent gets to know of it. */
+static bool is_sensible_report(const outcome *outcome)
+{
+    switch (outcome->status.kind) {
+    case XF_END_DONE:
+        return !outcome->wrong;
+    case XF_END_FAILED:
+        return outcome->status.code != 0 && *outcome->message;
+    case XF_END_START:
+        return is_known(outcome->status.code) && outcome->status.code != XF_EMAIN && *outcome->message;
+    case XF_END_EXITED:
+        return *outcome->message;
+    default:
+        return false;
+    }
+}
+
+static void sweep_child(plan plan)
+{
+    char variable[64];
+    const char *const environment[] = {variable, NULL};
+    outcome outcome;
+    counts before;
+    int n = 0;
+
+    plan.options.stderr_to = XF_STDIO_CAPTURE;
+    before = warm_up(&plan);
+    plan.options.environment = environment;
+    do {
+        snprintf(variable, sizeof variable, FAULTS_IN_CHILD "=%d", ++n);
+        outcome = run(&plan);
+        if (outcome.rc < 0 || !is_sensible_report(&outcome))
+            fail_msg("call %d in the child: %s (%s), %s, code %d: %s", n, xf_err_name(outcome.rc), outcome.detail,
+                     xf_end_name(outcome.status.kind), outcome.status.code, outcome.message);
+        expect_nothing_left(&before, n);
+    } while (outcome.told_fault && n < MOST_ROUNDS);
+    print_message("           %d calls\n", n - 1);
+    assert_in_range(n, 4, MOST_ROUNDS - 1);
+    assert_int_equal(outcome.status.kind, XF_END_DONE);
+}
+
+static void small_input_in_the_child(void **state)
+{
+    (void)state;
+    sweep_child((plan){.task = &echo, .input = "abc", .size = 3, .options = {QUIET}});
+}
+
+static void large_input_and_output_in_the_child(void **state)
+{
+    (void)state;
+    sweep_child((plan){.task = &echo, .input = large_input(), .size = LARGE, .options = {QUIET}});
+}
+
+static void objects_in_the_child(void **state)
+{
+    (void)state;
+    sweep_child((plan){.task = &echo_text, .input = "some text", .size = 9});
+}
+
+/* ---- Failures in the helper process of XF_START_SERVER ---------------------------------------------------------- */
+
+/* Under other methods there is none, and every round passes. */
+static void the_server(void **state)
+{
+    enum { ROUNDS = 8 };
+    const plan plan = {.task = &echo, .input = "abc", .size = 3, .options = {QUIET}};
+    counts before = warm_up(&plan);
+
+    (void)state;
+    for (int n = 1; n <= ROUNDS; n++) {
+        char text[16];
+        outcome outcome;
+        snprintf(text, sizeof text, "%d", n);
+        uv_os_setenv(FAULTS_IN_SERVER, text);
+        outcome = run(&plan);
+        if (outcome.rc < 0 || !is_sensible_report(&outcome))
+            fail_msg("call %d in the server: %s (%s), %s, code %d: %s", n, xf_err_name(outcome.rc), outcome.detail,
+                     xf_end_name(outcome.status.kind), outcome.status.code, outcome.message);
+        expect_nothing_left(&before, n);
+        if (n == ROUNDS)
+            assert_int_equal(outcome.status.kind, XF_END_DONE);
+    }
+    uv_os_unsetenv(FAULTS_IN_SERVER);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(small_input),
+        cmocka_unit_test(large_input_and_output),
+        cmocka_unit_test(captured_streams_and_an_environment),
+        cmocka_unit_test(a_large_environment),
+        cmocka_unit_test(objects),
+        cmocka_unit_test(small_input_in_the_child),
+        cmocka_unit_test(large_input_and_output_in_the_child),
+        cmocka_unit_test(objects_in_the_child),
+        cmocka_unit_test(the_server),
+    };
+
+    faults_obey();
+    xf_main(argc, argv);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
