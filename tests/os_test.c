@@ -2,22 +2,17 @@
  *
  * The program is its own child: the greeting names a role and its argument, "exit 3".  XF_START=fork|spawn|server says
  * how children come to be.  Usage: os_test [TEST], where * and ? stand for any characters. */
-#include "../src/os.h"
+#include "os.h"
 #include "support.h"
+#include "unit.h"
 
-/* cmocka.h comes last. */
-/* clang-format off */
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
-#include <cmocka.h>
-/* clang-format on */
 
-enum { PATIENCE = 60000, PAGE = 65536 };
+enum { PATIENCE = 60000, SOON = 10000, PAGE = 65536 };
 
 static os_method method = OS_SPAWN;
 static os_server *server;
@@ -203,16 +198,6 @@ static void kill_and_finish(kid *kid)
 {
     os_child_kill(kid->child);
     finish(kid);
-}
-
-/* A process that is nobody's child cannot be waited for. */
-static bool ends_soon(int64_t pid)
-{
-    uint64_t deadline = uv_hrtime() + (uint64_t)10 * 1000000000;
-
-    while (support_alive(pid) && uv_hrtime() < deadline)
-        uv_sleep(1);
-    return !support_alive(pid);
 }
 
 /* ---- The child's side: roles ------------------------------------------------------------------------------------ */
@@ -1322,7 +1307,7 @@ static void a_kill_takes_descendants(void **state)
     (void)state;
     assert_true(support_alive(below));
     kill_and_finish(&kid);
-    assert_true(ends_soon(below));
+    assert_true(support_gone(below, SOON));
 }
 
 static void descendants_end_with_the_child(void **state)
@@ -1333,7 +1318,7 @@ static void descendants_end_with_the_child(void **state)
     (void)state;
     send_text(&kid, "!");
     finish_well(&kid);
-    assert_true(ends_soon(below));
+    assert_true(support_gone(below, SOON));
 }
 
 static void children_end_when_their_parent_is_killed(void **state)
@@ -1344,7 +1329,7 @@ static void children_end_when_their_parent_is_killed(void **state)
     (void)state;
     support_kill(pid_of(&kid));
     assert_true(support_sentinel_ready(os_child_sentinel(kid.child), PATIENCE));
-    assert_true(ends_soon(below)); /* before os_child_end takes it */
+    assert_true(support_gone(below, SOON)); /* before os_child_end takes it */
     finish(&kid);
 }
 
@@ -1819,7 +1804,7 @@ static void a_server_that_was_killed_starts_nothing(void **state)
     server_pid = hear_number(&kid);
     finish_well(&kid);
     support_kill(server_pid);
-    assert_true(ends_soon(server_pid));
+    assert_true(support_gone(server_pid, SOON));
     rc = try_start(&kid, &start);
     assert_int_equal(rc, XF_EEND);
     os_server_close(start.server);
@@ -1841,7 +1826,7 @@ static void a_server_takes_its_children_along(void **state)
     expect_line(&kid, "spinning");
     pid = pid_of(&kid);
     os_server_close(start.server);
-    assert_true(ends_soon(pid));
+    assert_true(support_gone(pid, SOON));
     end = finish(&kid);
     assert_true(end.kind == OS_KILLED || end.kind == OS_LOST);
 }

@@ -22,56 +22,9 @@
 
 /* ---- Talking to it ---------------------------------------------------------------------------------------------- */
 
-/* Keeps one descriptor that came with a message; more than one, or a second before the first was taken, is nothing that
- * our own child sends. */
-static void keep_attached(os_child *child, struct msghdr *message)
-{
-    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
-        int fds[8];
-        size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof *fds;
-        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
-            continue;
-        memcpy(fds, CMSG_DATA(header), count * sizeof *fds);
-        for (size_t i = 0; i < count; i++) {
-            fd_close(&child->attached);
-            child->attached = fds[i];
-        }
-    }
-}
-
-static ssize_t read_channel(os_child *child, void *data, size_t size)
-{
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(8 * sizeof(int))];
-    } control;
-    struct iovec part = {data, size};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    ssize_t count = recvmsg(child->stream[OS_CHANNEL], &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-
-    if (count > 0 && message.msg_controllen > 0)
-        keep_attached(child, &message);
-    return count;
-}
-
 int os_child_read(os_child *child, int stream, void *data, size_t size, size_t *count)
 {
-    ssize_t got;
-
-    if (child->stream[stream] < 0)
-        return XF_EEND;
-    do
-        got = stream == OS_CHANNEL ? read_channel(child, data, size) : read(child->stream[stream], data, size);
-    while (got < 0 && errno == EINTR);
-    if (got > 0) {
-        *count = (size_t)got;
-        return 0;
-    }
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-        return XF_EAGAIN;
-    fd_close(&child->stream[stream]); /* the end: closed by the child, or reset with bytes of ours unread */
-    return XF_EEND;
+    return stream_read(child, stream, data, size, count);
 }
 
 int os_child_write(os_child *child, const void *data, size_t size)

@@ -11,16 +11,33 @@
 /* Translates errno of a failed call, keeps "call: text" as the error detail, and returns the XF_E* code. */
 int os_error(int system, const char *call);
 
+/* ---- os_stream.c ------------------------------------------------------------------------------------------------ */
+
 /* Closes *fd, if there is one, and sets it to -1. */
 void fd_close(int *fd);
 
 /* Moves a new fd out of the way of the standard streams; -1 and errno as from fcntl. */
 int fd_above_stdio(int fd);
 
-/* A connected pair of AF_UNIX sockets, and /dev/null for reading and writing: close-on-exec, out of the way of the
- * standard streams. */
+/* A pipe, a connected pair of AF_UNIX sockets, and /dev/null for reading and writing: close-on-exec, out of the way of
+ * the standard streams. */
+int fd_pipe(int ends[2]);
 int fd_socketpair(int ends[2], int type);
 int fd_null(int *fd);
+
+/* As os_child_read. */
+int stream_read(os_child *child, int stream, void *data, size_t size, size_t *count);
+
+/* ---- os_text.c -------------------------------------------------------------------------------------------------- */
+
+/* This process's environment with the additions, as pointers to both; freed by the caller.  NULL: no memory. */
+char **merge_environment(const char *const *additions);
+
+/* The strings one after the other, each with its terminating 0; freed by the caller.  NULL: no memory. */
+char *flatten(char *const *strings, size_t *size);
+
+/* ---- os_child.c, os_start.c ---------------------------------------------------------------------------------------
+ */
 
 /* A child, in its parent. */
 struct os_child {
@@ -69,8 +86,7 @@ void child_close_others(const child_fds *fds);
 /* Makes the kernel kill this process's group when the lifeline hangs up; ends at once when it already has. */
 void child_arm_lifeline(int lifeline, pid_t leader);
 
-/* This process's environment with the additions, as pointers to both; freed by the caller.  NULL: no memory. */
-char **merge_environment(const char *const *additions);
+/* ---- os_server.c ------------------------------------------------------------------------------------------------ */
 
 /* Asks the server to fork a child; status receives server_news. */
 int server_start(os_server *server, const os_start *start, const child_fds *fds, int status);

@@ -106,21 +106,6 @@ void os_server_close(os_server *server)
     free(server);
 }
 
-/* The strings one after the other; freed by the caller.  NULL: no memory. */
-static char *flatten(char *const *strings, size_t *size)
-{
-    size_t total = 0;
-    char *flat, *at;
-
-    for (size_t i = 0; strings[i]; i++)
-        total += strlen(strings[i]) + 1;
-    at = flat = malloc(total + 1);
-    for (size_t i = 0; flat && strings[i]; i++)
-        at = stpcpy(at, strings[i]) + 1;
-    *size = total;
-    return flat;
-}
-
 static int send_request(os_server *server, request *head, const char *environment, const int *fds, size_t count)
 {
     union {

@@ -18,57 +18,6 @@
 
 extern char **environ;
 
-/* ---- Descriptors ------------------------------------------------------------------------------------------------ */
-
-void fd_close(int *fd)
-{
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
-}
-
-/* A program that closed a standard stream gets its number for the next descriptor; setting up a child's standard
- * streams would overwrite that. */
-static int fd_at_least(int fd, int lowest)
-{
-    int moved, saved;
-
-    if (fd < 0 || fd >= lowest)
-        return fd;
-    moved = fcntl(fd, F_DUPFD_CLOEXEC, lowest);
-    saved = errno;
-    close(fd);
-    errno = saved;
-    return moved;
-}
-
-int fd_above_stdio(int fd)
-{
-    return fd_at_least(fd, 3);
-}
-
-static int pair_above_stdio(int pair[2])
-{
-    pair[0] = fd_above_stdio(pair[0]);
-    pair[1] = fd_above_stdio(pair[1]);
-    if (pair[0] >= 0 && pair[1] >= 0)
-        return 0;
-    fd_close(&pair[0]);
-    fd_close(&pair[1]);
-    return os_error(EMFILE, "fcntl F_DUPFD_CLOEXEC");
-}
-
-static int make_pipe(int ends[2])
-{
-    return pipe2(ends, O_CLOEXEC) < 0 ? os_error(errno, "pipe2") : pair_above_stdio(ends);
-}
-
-int fd_socketpair(int ends[2], int type)
-{
-    return socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) < 0 ? os_error(errno, "socketpair")
-                                                                 : pair_above_stdio(ends);
-}
-
 /* ---- What a child is made with ---------------------------------------------------------------------------------- */
 
 static void close_child_fds(child_fds *fds)
@@ -79,12 +28,6 @@ static void close_child_fds(child_fds *fds)
     fd_close(&fds->directory);
     fd_close(&fds->channel);
     fd_close(&fds->lifeline);
-}
-
-int fd_null(int *fd)
-{
-    *fd = fd_above_stdio(open("/dev/null", O_RDWR | O_CLOEXEC));
-    return *fd < 0 ? os_error(errno, "/dev/null") : 0;
 }
 
 /* The child's end goes to *fd; what the parent keeps of it goes to the child's stream. */
@@ -98,7 +41,7 @@ static int open_stdio(os_child *child, xf_stdio kind, int number, int *fd)
     }
     if (kind != XF_STDIO_CAPTURE)
         return fd_null(fd);
-    rc = make_pipe(ends);
+    rc = fd_pipe(ends);
     if (rc < 0)
         return rc;
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
@@ -133,7 +76,7 @@ static int open_child_fds(os_child *child, const os_start *start, child_fds *fds
         return rc;
     child->stream[OS_CHANNEL] = channel[0];
     fds->channel = channel[1];
-    rc = make_pipe(lifeline);
+    rc = fd_pipe(lifeline);
     if (rc < 0)
         return rc;
     fds->lifeline = lifeline[0];
@@ -262,37 +205,6 @@ static int start_fork(os_child *child, const os_start *start, child_fds *fds)
         return os_error(error, "fork");
     setpgid(child->pid, child->pid); /* by whichever of the two comes first */
     return 0;
-}
-
-static bool same_variable(const char *one, const char *other)
-{
-    size_t length = strcspn(one, "=");
-
-    return strncmp(one, other, length + 1) == 0;
-}
-
-char **merge_environment(const char *const *additions)
-{
-    size_t count = 0, added = 0;
-    char **merged;
-
-    while (environ && environ[count])
-        count++;
-    while (additions && additions[added])
-        added++;
-    merged = malloc((count + added + 1) * sizeof *merged);
-    if (!merged)
-        return NULL;
-    memcpy(merged, environ, count * sizeof *merged);
-    for (size_t i = 0; i < added; i++) {
-        size_t at = 0;
-        while (at < count && !same_variable(additions[i], merged[at]))
-            at++;
-        merged[at] = (char *)additions[i];
-        count += at == count;
-    }
-    merged[count] = NULL;
-    return merged;
 }
 
 static int add_file_actions(posix_spawn_file_actions_t *actions, const child_fds *fds)

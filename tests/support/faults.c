@@ -29,20 +29,15 @@ const fault *faults_disarm(void)
     return atomic_load(&has_failed) ? &failed : NULL;
 }
 
-void faults_obey_variable(const char *name)
+void faults_obey(const char *variable)
 {
     char text[16];
     size_t size = sizeof text;
 
-    if (owner == uv_os_getpid() || uv_os_getenv(name, text, &size) != 0)
+    if (owner == uv_os_getpid() || uv_os_getenv(variable, text, &size) != 0)
         return;
     told = true;
     faults_arm(atoi(text));
-}
-
-void faults_obey(void)
-{
-    faults_obey_variable(FAULTS_IN_CHILD);
 }
 
 long faults_blocks(void)
@@ -144,6 +139,6 @@ void *__wrap_os_parent_box(os_parent *parent);
 
 void *__wrap_os_parent_box(os_parent *parent)
 {
-    faults_obey();
+    faults_obey(FAULTS_IN_CHILD);
     return __real_os_parent_box(parent);
 }

@@ -26,15 +26,13 @@ void faults_arm(int n);
 /* Ends that; tells what failed, or NULL when there were fewer calls. */
 const fault *faults_disarm(void);
 
-/* In a child: arms the failure that FAULTS_IN_CHILD=n in the environment asks for, once.  What fails is told on the
- * standard error stream then. */
-void faults_obey(void);
+/* In a child or another helper: arms the failure that variable=n in the environment asks for, unless this process has
+ * armed one.  What fails is told on the standard error stream then. */
+void faults_obey(const char *variable);
 
-#define FAULTS_IN_CHILD "XF_TEST_FAIL_AT"
-#define FAULTS_IN_SERVER "XF_TEST_SERVER_FAIL_AT"
-
-/* The same for any other variable. */
-void faults_obey_variable(const char *name);
+#define FAULTS_IN_CHILD "XF_TEST_CHILD_FAILS_AT"   /* every child obeys it as soon as it runs the library's child_run */
+#define FAULTS_IN_MAIN "XF_TEST_MAIN_FAILS_AT"     /* for a test's own main, before xf_main */
+#define FAULTS_IN_SERVER "XF_TEST_SERVER_FAILS_AT" /* the helper process of XF_START_SERVER obeys it */
 
 /* How many blocks of memory the library and the test have and did not free. */
 long faults_blocks(void);

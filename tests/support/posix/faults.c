@@ -108,6 +108,6 @@ _Noreturn void __wrap_server_run(int requests, os_entry entry);
 
 _Noreturn void __wrap_server_run(int requests, os_entry entry)
 {
-    faults_obey_variable(FAULTS_IN_SERVER);
+    faults_obey(FAULTS_IN_SERVER);
     __real_server_run(requests, entry);
 }

@@ -1,13 +1,10 @@
 /* What tests need of Windows. */
 #include "support.h"
 
-/* windows.h comes first. */
-/* clang-format off */
 #include <windows.h>
 #include <psapi.h>
 #include <stdlib.h>
 #include <winternl.h>
-/* clang-format on */
 
 /* As SystemHandleInformation gives it. */
 typedef struct handle_list {
@@ -84,14 +81,19 @@ size_t support_mappings(void)
 
 bool support_alive(int64_t pid)
 {
+    return !support_gone(pid, 0);
+}
+
+bool support_gone(int64_t pid, int timeout_ms)
+{
     HANDLE process = OpenProcess(SYNCHRONIZE, FALSE, (DWORD)pid);
-    bool alive;
+    bool gone;
 
     if (!process)
-        return false;
-    alive = WaitForSingleObject(process, 0) == WAIT_TIMEOUT;
+        return true;
+    gone = WaitForSingleObject(process, timeout_ms < 0 ? INFINITE : (DWORD)timeout_ms) == WAIT_OBJECT_0;
     CloseHandle(process);
-    return alive;
+    return gone;
 }
 
 void support_kill(int64_t pid)
@@ -115,6 +117,20 @@ bool support_sentinel_ready(intptr_t sentinel, int timeout_ms)
     DWORD timeout = timeout_ms < 0 ? INFINITE : (DWORD)timeout_ms;
 
     return WaitForSingleObject((HANDLE)sentinel, timeout) == WAIT_OBJECT_0;
+}
+
+/* A Ctrl-C goes to all that share a console, so this process gets one of its own, and its children share that. */
+void support_lead_group(void)
+{
+    static const DWORD names[] = {STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE};
+    HANDLE streams[3];
+
+    for (int i = 0; i < 3; i++)
+        streams[i] = GetStdHandle(names[i]);
+    FreeConsole();
+    AllocConsole();
+    for (int i = 0; i < 3; i++)
+        SetStdHandle(names[i], streams[i]);
 }
 
 static uint64_t start_time(DWORD pid)
@@ -142,7 +158,7 @@ static bool console_is_shared(void)
     return false;
 }
 
-/* The system sends it to all that share the console, so there must be none but this process and its children. */
+/* The console must be this process's and its children's alone. */
 bool support_interrupt_group(void)
 {
     return !console_is_shared() && GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0);

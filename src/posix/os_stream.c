@@ -1,0 +1,114 @@
+/* Descriptors, and reading what a child wrote. */
+#include "os_private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+void fd_close(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* A program that closed a standard stream gets its number for the next descriptor; setting up a child's standard
+ * streams would overwrite that. */
+static int fd_at_least(int fd, int lowest)
+{
+    int moved, saved;
+
+    if (fd < 0 || fd >= lowest)
+        return fd;
+    moved = fcntl(fd, F_DUPFD_CLOEXEC, lowest);
+    saved = errno;
+    close(fd);
+    errno = saved;
+    return moved;
+}
+
+int fd_above_stdio(int fd)
+{
+    return fd_at_least(fd, 3);
+}
+
+static int pair_above_stdio(int pair[2])
+{
+    pair[0] = fd_above_stdio(pair[0]);
+    pair[1] = fd_above_stdio(pair[1]);
+    if (pair[0] >= 0 && pair[1] >= 0)
+        return 0;
+    fd_close(&pair[0]);
+    fd_close(&pair[1]);
+    return os_error(EMFILE, "fcntl F_DUPFD_CLOEXEC");
+}
+
+int fd_pipe(int ends[2])
+{
+    return pipe2(ends, O_CLOEXEC) < 0 ? os_error(errno, "pipe2") : pair_above_stdio(ends);
+}
+
+int fd_socketpair(int ends[2], int type)
+{
+    return socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) < 0 ? os_error(errno, "socketpair")
+                                                                 : pair_above_stdio(ends);
+}
+
+int fd_null(int *fd)
+{
+    *fd = fd_above_stdio(open("/dev/null", O_RDWR | O_CLOEXEC));
+    return *fd < 0 ? os_error(errno, "/dev/null") : 0;
+}
+
+/* Keeps one descriptor that came with a message; more than one, or a second before the first was taken, is nothing that
+ * our own child sends. */
+static void keep_attached(os_child *child, struct msghdr *message)
+{
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
+        int fds[8];
+        size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof *fds;
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+            continue;
+        memcpy(fds, CMSG_DATA(header), count * sizeof *fds);
+        for (size_t i = 0; i < count; i++) {
+            fd_close(&child->attached);
+            child->attached = fds[i];
+        }
+    }
+}
+
+static ssize_t read_channel(os_child *child, void *data, size_t size)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(8 * sizeof(int))];
+    } control;
+    struct iovec part = {data, size};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t count = recvmsg(child->stream[OS_CHANNEL], &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+    if (count > 0 && message.msg_controllen > 0)
+        keep_attached(child, &message);
+    return count;
+}
+
+int stream_read(os_child *child, int stream, void *data, size_t size, size_t *count)
+{
+    ssize_t got;
+
+    if (child->stream[stream] < 0)
+        return XF_EEND;
+    do
+        got = stream == OS_CHANNEL ? read_channel(child, data, size) : read(child->stream[stream], data, size);
+    while (got < 0 && errno == EINTR);
+    if (got > 0) {
+        *count = (size_t)got;
+        return 0;
+    }
+    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return XF_EAGAIN;
+    fd_close(&child->stream[stream]); /* the end: closed by the child, or reset with bytes of ours unread */
+    return XF_EEND;
+}
