@@ -2,6 +2,7 @@
 
 #include "box.h"
 #include "channel.h"
+#include "clock.h"
 #include "error.h"
 #include "supervisor.h"
 #include "task.h"
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct xf_call {
     channel channel;
@@ -129,7 +129,6 @@ int xf_log(xf_call *call, xf_level level, const char *format, ...)
 {
     char line[XF_LOG_MAX + 1];
     wire_fields fields = {.size = 0};
-    struct timespec now;
     va_list arguments;
     int size;
 
@@ -140,9 +139,8 @@ int xf_log(xf_call *call, xf_level level, const char *format, ...)
         return error_detail(XF_EINVAL, "a log line that cannot be formatted");
     if (size > XF_LOG_MAX)
         size = XF_LOG_MAX;
-    timespec_get(&now, TIME_UTC);
     wire_put_u32(&fields, (uint32_t)level);
-    wire_put_u64(&fields, wire_from_double((double)now.tv_sec + (double)now.tv_nsec / 1e9));
+    wire_put_u64(&fields, wire_from_double(clock_now()));
     return channel_send(&call->channel, WIRE_LOG, &fields, line, (size_t)size, true);
 }
 
@@ -153,16 +151,13 @@ int xf_send(xf_call *call, const void *data, size_t size)
 
 bool xf_stopping(xf_call *call, int timeout_ms)
 {
-    uint64_t deadline = timeout_ms > 0 ? uv_hrtime() + (uint64_t)timeout_ms * 1000000 : 0;
+    uint64_t deadline = clock_deadline(timeout_ms);
     wire_frame frame;
 
     while (timeout_ms != 0 && !atomic_load(&call->box->stop)) {
-        int rc = channel_receive(&call->channel, timeout_ms, &frame);
-        uint64_t now = uv_hrtime();
-        if (rc < 0)
+        if (channel_receive(&call->channel, timeout_ms, &frame) < 0)
             break;
-        if (timeout_ms > 0)
-            timeout_ms = now < deadline ? (int)((deadline - now) / 1000000) : 0;
+        timeout_ms = clock_left_ms(deadline);
     }
     return atomic_load(&call->box->stop) != 0;
 }

@@ -71,6 +71,7 @@ typedef struct os_note {
     uint64_t nonce;          /* set by os_child_start; a child that was executed anew checks it against its argv */
     _Atomic int32_t crash;   /* an xf_crash + 1, set by the child's own fault handlers; 0: none */
     _Atomic int32_t leaving; /* the process ends by its own exit(), not by somebody's kill */
+    _Atomic int32_t armed;   /* the child has come to os_self_child, so the two above can be relied on */
 } os_note;
 
 typedef struct os_start {
@@ -124,6 +125,7 @@ int os_child_wait(os_child *child, int timeout_ms);
 
 typedef enum os_end_kind { OS_EXITED, OS_CRASHED, OS_KILLED, OS_LOST, OS_UNSTARTED } os_end_kind;
 
+/* Before a child has come to os_self_child, a kill by somebody else may read as an exit: Windows tells no difference. */
 typedef struct os_end {
     os_end_kind kind;
     int code;       /* OS_EXITED: the exit code; OS_CRASHED: an xf_crash; OS_UNSTARTED: an XF_E* code; 0 otherwise */

@@ -1,31 +1,12 @@
 #include "process.h"
+#include "clock.h"
 
 #include "error.h"
 #include "task.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#define NS_PER_MS 1000000U
-
-static uint64_t deadline_after(int timeout_ms)
-{
-    return timeout_ms < 0 ? SUPERVISOR_NEVER : uv_hrtime() + (uint64_t)timeout_ms * NS_PER_MS;
-}
-
-static int ms_until(uint64_t deadline)
-{
-    uint64_t now = uv_hrtime(), left;
-
-    if (deadline == SUPERVISOR_NEVER)
-        return -1;
-    if (deadline <= now)
-        return 0;
-    left = (deadline - now) / NS_PER_MS + 1;
-    return left < INT_MAX ? (int)left : INT_MAX;
-}
+#include <stdio.h>
 
 /* ---- Reading ---------------------------------------------------------------------------------------------------- */
 
@@ -134,14 +115,14 @@ static void check_deadlines(xf_process *process)
     box *box = process->box.address;
 
     if (process->start_deadline <= now) {
-        process->start_deadline = SUPERVISOR_NEVER;
+        process->start_deadline = CLOCK_NEVER;
         if (atomic_load(&box->phase) == XF_PHASE_STARTING && !process->gone) {
             process->start_timed_out = true;
             os_child_kill(process->child);
         }
     }
     if (process->grace_deadline <= now) {
-        process->grace_deadline = SUPERVISOR_NEVER;
+        process->grace_deadline = CLOCK_NEVER;
         process->kill_asked = true;
         os_child_kill(process->child);
     }
@@ -149,7 +130,7 @@ static void check_deadlines(xf_process *process)
 
 static uint64_t next_deadline(const xf_process *process)
 {
-    uint64_t next = process->unwatched ? uv_hrtime() + 10 * NS_PER_MS : SUPERVISOR_NEVER;
+    uint64_t next = process->unwatched ? uv_hrtime() + 10 * CLOCK_NS_PER_MS : CLOCK_NEVER;
 
     if (process->start_deadline < next)
         next = process->start_deadline;
@@ -166,7 +147,7 @@ static void pump(xf_process *process)
         process->gone = true;
         drain(process);
         process_judge(process);
-        supervisor_set_deadline(&process->ward, SUPERVISOR_NEVER);
+        supervisor_set_deadline(&process->ward, CLOCK_NEVER);
         os_shm_close(&process->box);
         os_shm_close(&process->input);
     } else {
@@ -206,9 +187,9 @@ static int lead(xf_process *process, condition holds, uint64_t deadline)
 {
     begin_to_lead(process);
     pump(process);
-    while (!holds(process) && !process->ended && (deadline == SUPERVISOR_NEVER || uv_hrtime() < deadline)) {
+    while (!holds(process) && !process->ended && (deadline == CLOCK_NEVER || uv_hrtime() < deadline)) {
         uint64_t next = next_deadline(process);
-        int timeout_ms = ms_until(deadline < next ? deadline : next);
+        int timeout_ms = clock_left_ms(deadline < next ? deadline : next);
         uv_mutex_unlock(&process->lock);
         os_child_wait(process->child, timeout_ms);
         uv_mutex_lock(&process->lock);
@@ -232,7 +213,7 @@ static int await(xf_process *process, condition holds, uint64_t deadline)
                 return 0;
             return XF_ETIMEDOUT;
         }
-        if (deadline == SUPERVISOR_NEVER)
+        if (deadline == CLOCK_NEVER)
             uv_cond_wait(&process->changed, &process->lock);
         else if (now >= deadline || uv_cond_timedwait(&process->changed, &process->lock, deadline - now) < 0)
             return holds(process) || process->ended ? 0 : XF_ETIMEDOUT;
@@ -298,7 +279,7 @@ void process_attend(ward *ward)
         pump(process);
         cease_to_lead(process);
     }
-    if (!process->ended && next_deadline(process) != SUPERVISOR_NEVER)
+    if (!process->ended && next_deadline(process) != CLOCK_NEVER)
         supervisor_set_deadline(ward, next_deadline(process));
     finished = process->detached && process->ended;
     uv_mutex_unlock(&process->lock);
@@ -313,7 +294,7 @@ int xf_process_join(xf_process *process, int timeout_ms, xf_status *status)
     int rc;
 
     uv_mutex_lock(&process->lock);
-    rc = await(process, has_ended, deadline_after(timeout_ms));
+    rc = await(process, has_ended, clock_deadline(timeout_ms));
     if (rc == 0 && status)
         *status = process->report.status;
     uv_mutex_unlock(&process->lock);
@@ -358,7 +339,7 @@ int xf_process_receive(xf_process *process, int timeout_ms, xf_message *message)
     int rc;
 
     uv_mutex_lock(&process->lock);
-    rc = await(process, has_message, deadline_after(timeout_ms));
+    rc = await(process, has_message, clock_deadline(timeout_ms));
     parcel = rc == 0 ? inbox_get(&process->inbox) : NULL;
     uv_mutex_unlock(&process->lock);
     if (rc < 0)
@@ -414,7 +395,7 @@ static void ask_to_stop(xf_process *process)
         return;
     wire_put_header(stop, &(wire_frame){.type = WIRE_STOP});
     os_child_write(process->child, stop, sizeof stop); /* wakes a task that waits for it; the word in the box says it */
-    process->grace_deadline = deadline_after(process->grace_ms);
+    process->grace_deadline = clock_deadline(process->grace_ms);
     supervisor_set_deadline(&process->ward, next_deadline(process));
 }
 
@@ -446,7 +427,7 @@ int64_t xf_process_pid(xf_process *process)
     int64_t pid;
 
     uv_mutex_lock(&process->lock);
-    (void)await(process, has_pid, SUPERVISOR_NEVER);
+    (void)await(process, has_pid, CLOCK_NEVER);
     pid = process->pid;
     uv_mutex_unlock(&process->lock);
     return pid;
@@ -498,7 +479,7 @@ int xf_process_free(xf_process *process)
     uv_mutex_lock(&process->lock);
     if (!leads(process))
         kill_now(process);
-    rc = await(process, has_ended, SUPERVISOR_NEVER);
+    rc = await(process, has_ended, CLOCK_NEVER);
     uv_mutex_unlock(&process->lock);
     if (rc < 0)
         return rc;

@@ -27,7 +27,7 @@ struct xf_process {
     char *name;
     xf_log_callback on_log;
     void *on_log_arg;
-    uint64_t start_deadline; /* of uv_hrtime; SUPERVISOR_NEVER: none */
+    uint64_t start_deadline; /* of uv_hrtime; CLOCK_NEVER: none */
     uint64_t grace_deadline;
     int start_timeout_ms;
     int grace_ms;

@@ -1,9 +1,9 @@
 /* Judging how a child ended, and telling it. */
 #include "process.h"
+#include "clock.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 const char *xf_end_name(xf_end kind)
 {
@@ -77,7 +77,7 @@ static xf_status judge_end(xf_process *process, xf_phase phase)
     }
     if (process->start_timed_out)
         return judge_unreached(process);
-    if (process->kill_asked && (end->kind == OS_KILLED || end->kind == OS_LOST))
+    if (process->kill_asked && (end->kind == OS_KILLED || end->kind == OS_LOST || phase == XF_PHASE_STARTING))
         return status_of(XF_END_TERMINATED, 0, process);
     switch (end->kind) {
     case OS_EXITED:
@@ -139,9 +139,7 @@ void process_judge(xf_process *process)
     xf_report *report = &process->report;
     box *box = process->box.address;
     uint32_t phase = atomic_load(&box->phase); /* written by the child, and so not trusted */
-    struct timespec now;
 
-    timespec_get(&now, TIME_UTC);
     report->phase = phase <= XF_PHASE_SENDING ? (xf_phase)phase : XF_PHASE_SENDING;
     report->status = judge(process, report->phase);
     if (process->inbox.bye)
@@ -152,7 +150,7 @@ void process_judge(xf_process *process)
     report->name = process->name;
     report->task = process->task->name;
     report->pid = process->pid;
-    report->ended = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    report->ended = clock_now();
     report_log(process);
     report->stderr_tail = capture_tail(&process->captured[1], XF_REPORT_STDERR_BYTES, &report->stderr_tail_size);
     process->ended = true;

@@ -1,5 +1,6 @@
 /* Starting a process. */
 #include "child.h"
+#include "clock.h"
 #include "error.h"
 #include "main.h"
 #include "process.h"
@@ -7,9 +8,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#define NS_PER_MS 1000000U
 
 enum { START_TIMEOUT_MS = 30000, GRACE_MS = 2000, CAPTURE_LIMIT = 1 << 20 };
 
@@ -135,14 +133,6 @@ static size_t build_greeting(uint8_t *greeting, const xf_task *task, const paylo
     return WIRE_HEADER + fields.size + inside;
 }
 
-static double now_s(void)
-{
-    struct timespec now;
-
-    timespec_get(&now, TIME_UTC);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 static void set_options(xf_process *process, const xf_process_options *options)
 {
     size_t limit = options->capture_limit ? options->capture_limit : CAPTURE_LIMIT;
@@ -153,10 +143,10 @@ static void set_options(xf_process *process, const xf_process_options *options)
     process->grace_ms = options->grace_ms < 0 ? 0 : options->grace_ms ? options->grace_ms : GRACE_MS;
     process->captured[0].limit = options->stdout_to == XF_STDIO_CAPTURE ? limit : 0;
     process->captured[1].limit = options->stderr_to == XF_STDIO_CAPTURE ? limit : 0;
-    process->start_deadline = uv_hrtime() + (uint64_t)process->start_timeout_ms * NS_PER_MS;
-    process->grace_deadline = SUPERVISOR_NEVER;
+    process->start_deadline = clock_deadline(process->start_timeout_ms);
+    process->grace_deadline = CLOCK_NEVER;
     inbox_open(&process->inbox, options->message_limit ? options->message_limit : MESSAGE_LIMIT);
-    process->report.started = now_s();
+    process->report.started = clock_now();
 }
 
 static int create(xf_process **out, const xf_task *task, const xf_process_options *options)

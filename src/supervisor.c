@@ -1,4 +1,5 @@
 #include "supervisor.h"
+#include "clock.h"
 
 #include "error.h"
 
@@ -6,7 +7,7 @@
 #include <string.h>
 #include <uv.h>
 
-#define LINGER 1000000000U /* ns that it stays when it has nothing to do */
+#define LINGER (1000 * UINT64_C(1000000)) /* ns that it stays when it has nothing to do */
 
 enum { NOT_RUNNING, RUNNING, ENDING };
 
@@ -29,7 +30,7 @@ static struct {
     uv_async_t wake;
     uv_timer_t timer;
     os_watcher *watcher;
-    uint64_t next_look; /* when the timer fires; SUPERVISOR_NEVER: it does not */
+    uint64_t next_look; /* when the timer fires; CLOCK_NEVER: it does not */
     uint64_t idle_since;
     bool end_now;
     slot *slots;
@@ -44,7 +45,8 @@ static void end_at_exit(void);
 
 static void initialize(void)
 {
-    if (atexit(end_at_exit) || uv_mutex_init(&self.starting) || uv_mutex_init(&self.lock) || uv_cond_init(&self.attended))
+    if (atexit(end_at_exit) || uv_mutex_init(&self.starting) || uv_mutex_init(&self.lock) ||
+        uv_cond_init(&self.attended))
         abort();
     self.process = uv_os_getpid();
 }
@@ -109,7 +111,7 @@ static ward *find_due(uint64_t now)
 
 static uint64_t find_next_look(void)
 {
-    uint64_t next = self.count ? SUPERVISOR_NEVER : self.idle_since + LINGER;
+    uint64_t next = self.count ? CLOCK_NEVER : self.idle_since + LINGER;
 
     for (uint32_t i = 0; i < self.room; i++)
         if (self.slots[i].ward && self.slots[i].ward->deadline < next)
@@ -134,16 +136,16 @@ static void look(void)
 
     uv_mutex_lock(&self.lock);
     while ((due = find_due(now))) {
-        due->deadline = SUPERVISOR_NEVER;
+        due->deadline = CLOCK_NEVER;
         attend(due);
     }
     self.next_look = find_next_look();
     if (self.count == 0 && (self.end_now || self.next_look <= now)) {
         self.state = ENDING;
         close_all();
-    } else if (self.next_look != SUPERVISOR_NEVER) {
+    } else if (self.next_look != CLOCK_NEVER) {
         uv_update_time(&self.loop);
-        uv_timer_start(&self.timer, on_timer, self.next_look > now ? (self.next_look - now) / 1000000 + 1 : 0, 0);
+        uv_timer_start(&self.timer, on_timer, (uint64_t)clock_left_ms(self.next_look), 0);
     }
     uv_mutex_unlock(&self.lock);
 }
@@ -188,7 +190,7 @@ static int start_thread(void)
     rc = os_watcher_open(&self.watcher, &self.loop, on_news, NULL);
     if (rc < 0)
         goto close_wake;
-    self.next_look = SUPERVISOR_NEVER;
+    self.next_look = CLOCK_NEVER;
     self.end_now = false;
     rc = uv_thread_create(&self.thread, run, NULL);
     if (rc < 0) {
@@ -289,7 +291,7 @@ static int add(ward *ward)
     if (rc < 0)
         return rc;
     ward->slot = self.free;
-    ward->deadline = SUPERVISOR_NEVER;
+    ward->deadline = CLOCK_NEVER;
     self.free = self.slots[ward->slot].next_free;
     self.slots[ward->slot].ward = ward;
     self.count++;

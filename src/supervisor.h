@@ -7,8 +7,6 @@
 
 #include "os.h"
 
-#define SUPERVISOR_NEVER UINT64_MAX
-
 /* Something to look after; a member of what it is about. */
 typedef struct ward {
     void (*attend)(struct ward *ward); /* on the supervisor's thread: there is news, or the deadline has passed */
@@ -25,7 +23,7 @@ void supervisor_remove(ward *ward);
 /* Calls attend when there is news from the child; until os_child_unwatch. */
 int supervisor_watch(ward *ward, os_child *child);
 
-/* Calls attend at that time of uv_hrtime, in nanoseconds; SUPERVISOR_NEVER: does not. */
+/* Calls attend at that time of uv_hrtime, in nanoseconds; CLOCK_NEVER: does not. */
 void supervisor_set_deadline(ward *ward, uint64_t deadline);
 
 /* Starts a child; for OS_SERVER, by the server, which is started if it does not run. */

@@ -8,7 +8,7 @@
 
 #include <uv.h>
 
-enum { MOST_ROUNDS = 500, JOIN_MS = 60000, LARGE = 100000 };
+enum { MOST_ROUNDS = 500, JOIN_MS = 60000, LARGE = 100000, MESSAGES = 20, MESSAGE = 30000 };
 
 /* ---- Tasks ------------------------------------------------------------------------------------------------------ */
 
@@ -28,6 +28,18 @@ XF_ENTRY(echo)
     if (xf_send(call, in, size) < 0)
         return xf_fail(call, 2, "send: %s", xf_error_detail());
     return 0;
+}
+
+/* More than a channel holds while nobody reads it. */
+XF_ENTRY(send_much)
+{
+    size_t size;
+    const void *in = xf_call_input(call, &size);
+
+    for (int i = 0; i < MESSAGES; i++)
+        if (xf_send(call, in, size) < 0)
+            return xf_fail(call, 2, "send: %s", xf_error_detail());
+    return xf_call_output(call, 0) ? 0 : XF_TASK_NO_MEMORY;
 }
 
 static int encode_text(xf_writer *writer, const void *object)
@@ -66,6 +78,9 @@ typedef struct plan {
     xf_task *task;
     const void *input;
     size_t size;
+    int messages;      /* how many of those bytes come back */
+    size_t output;     /* how many bytes is the result */
+    bool nobody_waits; /* until the child has ended */
     xf_process_options options;
 } plan;
 
@@ -75,6 +90,7 @@ typedef struct outcome {
     char detail[512]; /* that it left */
     xf_status status;
     char message[200]; /* of the report */
+    bool lost;         /* messages did not come */
     bool wrong;        /* something was not as it should be, though no call failed */
     bool told_fault;   /* the child or the server said that a call failed */
 } outcome;
@@ -98,7 +114,8 @@ static void use_messages(const plan *plan, xf_process *process, outcome *outcome
         xf_message_free(&message);
         count++;
     }
-    outcome->wrong |= rc != XF_EEND || count > 1;
+    outcome->wrong |= rc != XF_EEND;
+    outcome->lost = count != plan->messages;
 }
 
 static void use_result(const plan *plan, xf_process *process, outcome *outcome)
@@ -107,10 +124,10 @@ static void use_result(const plan *plan, xf_process *process, outcome *outcome)
     const void *result = xf_process_result(process, &size);
     void *object;
 
-    if (!result) {
+    if (!result || outcome->lost) {
         outcome->wrong = true;
     } else if (!plan->task->output_codec) {
-        outcome->wrong |= size != plan->size || memcmp(result, plan->input, size) != 0;
+        outcome->wrong |= size != plan->output || memcmp(result, plan->input, size) != 0;
     } else if (keep(outcome, xf_process_result_object(process, &object)) == 0) {
         outcome->wrong |= strcmp(object, plan->input) != 0;
         plan->task->output_codec->destroy(object);
@@ -137,6 +154,8 @@ static void use_captured(const plan *plan, xf_process *process, outcome *outcome
 
 static void use(const plan *plan, xf_process *process, outcome *outcome)
 {
+    if (plan->nobody_waits)
+        outcome->wrong |= !support_sentinel_ready(xf_process_sentinel(process), JOIN_MS);
     use_messages(plan, process, outcome);
     if (keep(outcome, xf_process_join(process, JOIN_MS, &outcome->status)) < 0) {
         xf_process_kill(process);
@@ -187,12 +206,12 @@ static counts warm_up(const plan *plan)
     return count();
 }
 
-static void expect_nothing_left(const counts *before, int n)
+static void expect_nothing_left(const counts *before, int n, const char *failed)
 {
     counts after = count();
 
     if (after.handles != before->handles || after.mappings != before->mappings || after.blocks != before->blocks)
-        fail_msg("round %d: %zu handles, %zu mappings, %ld blocks; before %zu, %zu, %ld", n, after.handles,
+        fail_msg("call %d, %s: %zu handles, %zu mappings, %ld blocks; before %zu, %zu, %ld", n, failed, after.handles,
                  after.mappings, after.blocks, before->handles, before->mappings, before->blocks);
 }
 
@@ -237,7 +256,7 @@ static void sweep_parent(const plan *plan)
         if (!fault && (outcome.rc < 0 || outcome.wrong || outcome.status.kind != XF_END_DONE))
             fail_msg("nothing failed, but %s (%s), %s: %s", xf_err_name(outcome.rc), outcome.detail,
                      xf_end_name(outcome.status.kind), outcome.message);
-        expect_nothing_left(&before, n);
+        expect_nothing_left(&before, n, fault ? fault->name : "none");
     } while (fault && n < MOST_ROUNDS);
     print_message("           %d calls\n", n - 1);
     assert_in_range(n, 10, MOST_ROUNDS - 1);
@@ -255,14 +274,27 @@ static const char *large_input(void)
 static void small_input(void **state)
 {
     (void)state;
-    sweep_parent(&(plan){.task = &echo, .input = "abc", .size = 3, .options = {QUIET}});
+    sweep_parent(&(plan){.task = &echo, .input = "abc", .size = 3, .messages = 1, .output = 3, .options = {QUIET}});
+}
+
+/* The supervisor reads. */
+static void while_nobody_waits(void **state)
+{
+    (void)state;
+    sweep_parent(&(plan){.task = &send_much,
+                         .input = large_input(),
+                         .size = MESSAGE,
+                         .messages = MESSAGES,
+                         .nobody_waits = true,
+                         .options = {QUIET}});
 }
 
 /* In segments, there and back. */
 static void large_input_and_output(void **state)
 {
     (void)state;
-    sweep_parent(&(plan){.task = &echo, .input = large_input(), .size = LARGE, .options = {QUIET}});
+    sweep_parent(&(plan){
+        .task = &echo, .input = large_input(), .size = LARGE, .messages = 1, .output = LARGE, .options = {QUIET}});
 }
 
 static void captured_streams_and_an_environment(void **state)
@@ -273,6 +305,8 @@ static void captured_streams_and_an_environment(void **state)
     sweep_parent(&(plan){.task = &echo,
                          .input = "abc",
                          .size = 3,
+                         .messages = 1,
+                         .output = 3,
                          .options = {.name = "captured",
                                      .environment = environment,
                                      .directory = ".",
@@ -293,7 +327,12 @@ static void a_large_environment(void **state)
         variables[i][14] = (char)('0' + i);
         environment[i] = variables[i];
     }
-    sweep_parent(&(plan){.task = &echo, .input = "abc", .size = 3, .options = {QUIET, .environment = environment}});
+    sweep_parent(&(plan){.task = &echo,
+                         .input = "abc",
+                         .size = 3,
+                         .messages = 1,
+                         .output = 3,
+                         .options = {QUIET, .environment = environment}});
 }
 
 static void objects(void **state)
@@ -345,7 +384,7 @@ static int sweep_child(plan plan, const char *name)
         if (outcome.rc < 0 || !(is_sensible_report(&outcome) || (in_main && is_end_in_main(&outcome))))
             fail_msg("call %d in the child: %s (%s), %s, code %d: %s", n, xf_err_name(outcome.rc), outcome.detail,
                      xf_end_name(outcome.status.kind), outcome.status.code, outcome.message);
-        expect_nothing_left(&before, n);
+        expect_nothing_left(&before, n, "in the child");
     } while (outcome.told_fault && n < MOST_ROUNDS);
     print_message("           %d calls\n", n - 1);
     assert_int_equal(outcome.status.kind, XF_END_DONE);
@@ -355,16 +394,23 @@ static int sweep_child(plan plan, const char *name)
 static void small_input_in_the_child(void **state)
 {
     (void)state;
-    assert_in_range(sweep_child((plan){.task = &echo, .input = "abc", .size = 3, .options = {QUIET}}, FAULTS_IN_CHILD),
-                    6, MOST_ROUNDS - 1);
+    assert_in_range(
+        sweep_child((plan){.task = &echo, .input = "abc", .size = 3, .messages = 1, .output = 3, .options = {QUIET}},
+                    FAULTS_IN_CHILD),
+        6, MOST_ROUNDS - 1);
 }
 
 static void large_input_and_output_in_the_child(void **state)
 {
     (void)state;
-    assert_in_range(
-        sweep_child((plan){.task = &echo, .input = large_input(), .size = LARGE, .options = {QUIET}}, FAULTS_IN_CHILD),
-        8, MOST_ROUNDS - 1);
+    assert_in_range(sweep_child((plan){.task = &echo,
+                                       .input = large_input(),
+                                       .size = LARGE,
+                                       .messages = 1,
+                                       .output = LARGE,
+                                       .options = {QUIET}},
+                                FAULTS_IN_CHILD),
+                    8, MOST_ROUNDS - 1);
 }
 
 static void objects_in_the_child(void **state)
@@ -378,9 +424,14 @@ static void objects_in_the_child(void **state)
 static void on_the_way_to_xf_main(void **state)
 {
     (void)state;
-    assert_in_range(
-        sweep_child((plan){.task = &echo, .input = large_input(), .size = LARGE, .options = {QUIET}}, FAULTS_IN_MAIN),
-        1, MOST_ROUNDS - 1);
+    assert_in_range(sweep_child((plan){.task = &echo,
+                                       .input = large_input(),
+                                       .size = LARGE,
+                                       .messages = 1,
+                                       .output = LARGE,
+                                       .options = {QUIET}},
+                                FAULTS_IN_MAIN),
+                    1, MOST_ROUNDS - 1);
 }
 
 /* ---- Failures in the helper process of XF_START_SERVER ---------------------------------------------------------- */
@@ -389,7 +440,7 @@ static void on_the_way_to_xf_main(void **state)
 static void the_server(void **state)
 {
     enum { ROUNDS = 8 };
-    const plan plan = {.task = &echo, .input = "abc", .size = 3, .options = {QUIET}};
+    const plan plan = {.task = &echo, .input = "abc", .size = 3, .messages = 1, .output = 3, .options = {QUIET}};
     counts before = warm_up(&plan);
 
     (void)state;
@@ -402,7 +453,7 @@ static void the_server(void **state)
         if (outcome.rc < 0 || !is_sensible_report(&outcome))
             fail_msg("call %d in the server: %s (%s), %s, code %d: %s", n, xf_err_name(outcome.rc), outcome.detail,
                      xf_end_name(outcome.status.kind), outcome.status.code, outcome.message);
-        expect_nothing_left(&before, n);
+        expect_nothing_left(&before, n, "in the server");
         if (n == ROUNDS)
             assert_int_equal(outcome.status.kind, XF_END_DONE);
     }
@@ -413,6 +464,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_input),
+        cmocka_unit_test(while_nobody_waits),
         cmocka_unit_test(large_input_and_output),
         cmocka_unit_test(captured_streams_and_an_environment),
         cmocka_unit_test(a_large_environment),

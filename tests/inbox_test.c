@@ -111,6 +111,18 @@ static int setup_greeted(void **state)
     return 0;
 }
 
+/* What the system makes once is there before anything is counted. */
+static int warm_up(void **state)
+{
+    os_shm shm;
+
+    (void)state;
+    faults_forget_detail();
+    assert_int_equal(os_shm_create(&shm, 1), 0);
+    os_shm_close(&shm);
+    return support_handles() + support_mappings() > 0 ? 0 : -1;
+}
+
 /* After every test: nothing is left. */
 static int teardown(void **state)
 {
@@ -607,5 +619,5 @@ int main(void)
         GREETED(close_frees_what_nobody_fetched),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, warm_up, NULL);
 }

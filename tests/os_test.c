@@ -1850,7 +1850,7 @@ static void a_server_can_be_opened_everywhere(void **state)
 
 static void this_process_is_nobodys_child(void **state)
 {
-    char *argv[] = {"os_test", "--other", NULL};
+    char name[] = "os_test", other[] = "--other", *argv[] = {name, other, NULL};
     os_parent *parent = (os_parent *)argv;
 
     (void)state;
@@ -1865,13 +1865,13 @@ static void this_process_is_nobodys_child(void **state)
 
 static void a_command_line_without_its_channel_is_refused(void **state)
 {
-    static char *const lies[] = {"--crossfork-child=", "--crossfork-child=1,1", "--crossfork-child=x",
-                                 "--crossfork-child=1,2,3,4,5,6", "--crossfork-child=ffffffffffffffff,0"};
+    static const char *const lies[] = {"", "1,1", "x", "1,2,3,4,5,6", "ffffffffffffffff,0"};
+    char name[] = "os_test", lie[64], *argv[] = {name, lie, NULL};
     os_parent *parent;
 
     (void)state;
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
-        char *argv[] = {"os_test", lies[i], NULL};
+        snprintf(lie, sizeof lie, "--crossfork-child=%s", lies[i]);
         assert_int_equal(os_self_child(2, argv, run_role, &parent), XF_EPROTO);
         assert_true(*xf_error_detail() != 0);
     }

@@ -66,13 +66,6 @@ static void stop(farm *farm, const char *format, ...)
     uv_mutex_unlock(&farm->lock);
 }
 
-static void stop_for(farm *farm, const char *what, int code)
-{
-    const char *detail = xf_error_detail();
-
-    stop(farm, "%s: %s%s%s%s", what, xf_strerror(code), *detail ? " (" : "", detail, *detail ? ")" : "");
-}
-
 /* ---- Batches ---------------------------------------------------------------------------------------------------- */
 
 /* Orders by address, which is by path, but files larger than a batch go first, the largest first: none of them is begun
@@ -138,19 +131,31 @@ static char *encode(const batch *batch, const char *crash_on, size_t *size)
 
 /* The server is a helper process that starts children cheaply and does not mind threads; on Windows it is spawn.
  * XF_START in the environment shall have its say all the same. */
-static int start_child(const batch *batch, const char *crash_on, xf_process **process)
+static const xf_process_options *child_options(void)
 {
-    const xf_process_options options = {.name = "checktree child",
-                                        .start = getenv("XF_START") ? XF_START_DEFAULT : XF_START_SERVER};
+    static const xf_process_options usual = {.name = "checktree child", .start = XF_START_SERVER};
+    static const xf_process_options as_told = {.name = "checktree child", .start = XF_START_DEFAULT};
+
+    return getenv("XF_START") ? &as_told : &usual;
+}
+
+/* Returns NULL after it has stopped the farm. */
+static xf_process *start_child(farm *farm, const batch *batch)
+{
+    xf_process *process = NULL;
     size_t size;
-    char *input = encode(batch, crash_on, &size);
+    char *input = encode(batch, farm->options->crash_on, &size);
     int rc;
 
-    if (!input)
-        return XF_ENOMEM;
-    rc = xf_process_start(process, &hash_files, input, size, &options);
+    if (!input) {
+        stop(farm, "not enough memory for a batch of %zu files", batch->count - batch->done);
+        return NULL;
+    }
+    rc = xf_process_start(&process, &hash_files, input, size, child_options());
     free(input);
-    return rc;
+    if (rc < 0)
+        stop(farm, "cannot start a child: %s (%s)", xf_strerror(rc), xf_error_detail());
+    return process;
 }
 
 /* Counts the file at which the child is, with its result or without. */
@@ -192,15 +197,20 @@ static void take_results(farm *farm, batch *batch, size_t first, xf_process *pro
     }
 }
 
+static void show_report(farm *farm, const xf_report *report, const char *what, const char *path)
+{
+    uv_mutex_lock(&farm->lock);
+    print_progress_clear();
+    print_report(report, what, path);
+    uv_mutex_unlock(&farm->lock);
+}
+
 /* The child died at a file, which is given up. */
 static void lose_file(farm *farm, batch *batch, const xf_report *report)
 {
     file *file = batch->files[batch->done];
 
-    uv_mutex_lock(&farm->lock);
-    print_progress_clear();
-    print_report(report, file->path);
-    uv_mutex_unlock(&farm->lock);
+    show_report(farm, report, "lost a child at", file->path);
     file->end = report->status;
     finish_file(farm, batch, 0);
 }
@@ -208,8 +218,9 @@ static void lose_file(farm *farm, batch *batch, const xf_report *report)
 /* The child ended before the task began, through no file's fault; this may be bad luck, but not several times. */
 static void judge_false_start(farm *farm, batch *batch, const xf_report *report)
 {
+    show_report(farm, report, "lost a child before", batch->files[batch->done]->path);
     if (report->status.kind == XF_END_START || ++batch->false_starts == MAX_FALSE_STARTS)
-        stop(farm, "children do not start: %s %s (%s)", report->kind_name, report->code_name, report->message);
+        stop(farm, "children do not start");
 }
 
 /* What the end of a child means for the batch: it did all of it, or it died at a file, or it never began. */
@@ -229,13 +240,10 @@ static void judge(farm *farm, batch *batch, const xf_report *report)
 
 static void run_child(farm *farm, batch *batch)
 {
-    xf_process *process;
-    int rc = start_child(batch, farm->options->crash_on, &process);
+    xf_process *process = start_child(farm, batch);
 
-    if (rc < 0) {
-        stop_for(farm, "cannot start a child", rc);
+    if (!process)
         return;
-    }
     take_results(farm, batch, batch->done, process);
     xf_process_join(process, XF_FOREVER, NULL);
     judge(farm, batch, xf_process_report(process));

@@ -33,9 +33,9 @@ void print_progress_clear(void)
     progress_shown = 0;
 }
 
-void print_report(const xf_report *report, const char *path)
+void print_report(const xf_report *report, const char *what, const char *path)
 {
-    fprintf(stderr, "checktree: lost a child at %s\n", path);
+    fprintf(stderr, "checktree: %s %s\n", what, path);
     xf_report_print(report, stderr);
 }
 

@@ -14,8 +14,8 @@ void print_progress(size_t done, size_t count, uint64_t bytes);
 /* Removes that line, if there is one, before other text. */
 void print_progress_clear(void);
 
-/* Shows on the standard error what became of the child that was at the file. */
-void print_report(const xf_report *report, const char *path);
+/* Shows on the standard error what became of a child, under the heading "what path". */
+void print_report(const xf_report *report, const char *what, const char *path);
 
 /* Writes "hash  path" for each file that has a hash to the standard output, as xxhsum 0.8.1 does: 16 digits, and the
  * name as it is, whatever characters are in it.  Then, if there are totals, a summary.

@@ -15,8 +15,8 @@
 #endif
 
 /* The format string is argument `text`, what it formats begins at argument `first`. */
-#if defined(__MINGW32__) && defined(__MINGW_PRINTF_FORMAT)
-#define XF_PRINTF(text, first) __attribute__((format(__MINGW_PRINTF_FORMAT, text, first)))
+#if defined(__MINGW32__) && !defined(__clang__)
+#define XF_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))
 #elif defined(__GNUC__)
 #define XF_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else

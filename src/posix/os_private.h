@@ -36,8 +36,7 @@ char **merge_environment(const char *const *additions);
 /* The strings one after the other, each with its terminating 0; freed by the caller.  NULL: no memory. */
 char *flatten(char *const *strings, size_t *size);
 
-/* ---- os_child.c, os_start.c ---------------------------------------------------------------------------------------
- */
+/* ---- os_child.c, os_start.c ------------------------------------------------------------------------------------- */
 
 /* A child, in its parent. */
 struct os_child {

@@ -110,6 +110,7 @@ void child_signals(os_note *note)
     on_exit(leave_by_exit, NULL); /* a task that calls exit does not run what the program registered before */
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
+    atomic_store(&note->armed, 1);
 }
 
 /* ---- Becoming a child ------------------------------------------------------------------------------------------- */

@@ -11,7 +11,7 @@
 
 int os_child_read(os_child *child, int stream, void *data, size_t size, size_t *count)
 {
-    return stream_read(&child->stream[stream], data, size, count);
+    return stream_read(&child->stream[stream], child->ended, data, size, count);
 }
 
 /* Whether the bytes written last are in the pipe, or never will be. */
@@ -182,7 +182,7 @@ static os_end judge(const os_child *child, DWORD code)
 
     if (crash >= 0)
         return (os_end){OS_CRASHED, crash, code};
-    if (atomic_load(&child->note->leaving))
+    if (atomic_load(&child->note->leaving) || !atomic_load(&child->note->armed))
         return (os_end){OS_EXITED, (int)code, code};
     return (os_end){OS_KILLED, 0, code};
 }

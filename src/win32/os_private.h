@@ -63,10 +63,13 @@ int stream_open(child_stream *stream, HANDLE pipe);
 void stream_close(child_stream *stream);
 
 /* As os_child_read. */
-int stream_read(child_stream *stream, void *data, size_t size, size_t *count);
+int stream_read(child_stream *stream, bool writer_has_ended, void *data, size_t size, size_t *count);
 
 /* Whether stream_read has something new to say.  If not, the event will be set when it has, or a little before. */
 bool stream_ready(child_stream *stream);
+
+/* Before stream_read: says that all that is there has been written long ago, and is to be read now. */
+void stream_settle(child_stream *stream);
 
 /* Prepares overlapped input or output with that event, of which no completion port is told. */
 OVERLAPPED overlapped(HANDLE event);

@@ -8,9 +8,57 @@
 
 const os_traits os = {.has_fork = false, .has_server = false, .attach_needs_ack = true};
 
-/* ---- How this process ends -------------------------------------------------------------------------------------- */
+enum { ARGUMENT_MAX = 160, STACK_GUARANTEE = 16384, FATAL_APP_EXIT = 0x40000015 };
 
-enum { STACK_GUARANTEE = 16384, FATAL_APP_EXIT = 0x40000015 };
+/* ---- The command line ------------------------------------------------------------------------------------------- */
+
+/* What os_child_start wrote behind CHILD_ARGUMENT. */
+typedef struct child_token {
+    uint64_t nonce;
+    uint64_t channel;
+    uint64_t box;
+    uint64_t box_size;
+    uint64_t input;
+    uint64_t input_size;
+} child_token;
+
+static bool parse_argument(const char *text, child_token *token)
+{
+    uint64_t *fields[] = {&token->nonce,    &token->channel, &token->box,
+                          &token->box_size, &token->input,   &token->input_size};
+
+    if (strncmp(text, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
+        return false;
+    text += strlen(CHILD_ARGUMENT);
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        char *end;
+        *fields[i] = strtoull(text, &end, 16);
+        if (end == text || *end != (i + 1 < sizeof fields / sizeof *fields ? ',' : 0))
+            return false;
+        text = end + 1;
+    }
+    return true;
+}
+
+/* Finds the first argument in a command line as os_child_start writes it: "program" argument. */
+static bool second_word(const wchar_t *line, char *word, size_t size)
+{
+    bool quoted = *line == L'"';
+    size_t length = 0;
+
+    line += quoted;
+    line += wcscspn(line, quoted ? L"\"" : L" \t");
+    line += quoted && *line;
+    line += wcsspn(line, L" \t");
+    while (line[length] > L' ' && line[length] < 0x7F && length + 1 < size) {
+        word[length] = (char)line[length];
+        length++;
+    }
+    word[length] = 0;
+    return line[length] == 0;
+}
+
+/* ---- How this process ends -------------------------------------------------------------------------------------- */
 
 static os_note *self_note; /* NULL: this process is nobody's child */
 static DWORD exit_slot = FLS_OUT_OF_INDEXES;
@@ -88,6 +136,34 @@ const PIMAGE_TLS_CALLBACK on_thread_or_exit_hook = on_thread_or_exit;
 static const PIMAGE_TLS_CALLBACK on_thread_or_exit_hook __attribute__((section(".CRT$XLD"), used)) = on_thread_or_exit;
 #endif
 
+/* Maps an inherited section and closes its handle; NULL when it is not one of that size. */
+static void *map_inherited(uint64_t handle, uint64_t size)
+{
+    void *address = MapViewOfFile((HANDLE)(uintptr_t)handle, FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, (size_t)size);
+
+    if (address)
+        CloseHandle((HANDLE)(uintptr_t)handle);
+    return address;
+}
+
+/* Runs before main, so that a main which ends before it comes to os_self_child reads as an exit as well. */
+XF_BEFORE_MAIN(find_note)
+{
+    char argument[ARGUMENT_MAX];
+    child_token token;
+    os_note *note;
+
+    if (!second_word(GetCommandLineW(), argument, sizeof argument) || !parse_argument(argument, &token) ||
+        token.box_size < sizeof *note)
+        return;
+    note = map_inherited(token.box, token.box_size);
+    if (note && note->nonce == token.nonce) {
+        self_note = note;
+        exit_slot = FlsAlloc(on_thread_storage_end);
+        FlsSetValue(exit_slot, note);
+    }
+}
+
 /* ---- Becoming a child ------------------------------------------------------------------------------------------- */
 
 static BOOL WINAPI ignore_interrupts(DWORD event)
@@ -97,17 +173,14 @@ static BOOL WINAPI ignore_interrupts(DWORD event)
 
 /* No dialogs, no ends by Ctrl-C, and an end that can be read from the note.  What the program did about abort() before
  * it came here stays. */
-static void get_ready(os_note *note)
+static void get_ready(void)
 {
     void (*before)(int);
 
-    self_note = note;
     SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX);
     SetConsoleCtrlHandler(ignore_interrupts, TRUE);
     AddVectoredExceptionHandler(0, on_exception);
     guarantee_stack();
-    exit_slot = FlsAlloc(on_thread_storage_end);
-    FlsSetValue(exit_slot, note);
     _set_error_mode(_OUT_TO_STDERR);
 #ifdef _UCRT
     _set_abort_behavior(0, _WRITE_ABORT_MSG | _CALL_REPORTFAULT);
@@ -115,46 +188,12 @@ static void get_ready(os_note *note)
     before = signal(SIGABRT, on_abort);
     if (before != SIG_DFL && before != SIG_ERR)
         signal(SIGABRT, before);
-}
-
-/* What the parent wrote behind CHILD_ARGUMENT. */
-typedef struct child_token {
-    uint64_t nonce;
-    uint64_t channel;
-    uint64_t box;
-    uint64_t box_size;
-    uint64_t input;
-    uint64_t input_size;
-} child_token;
-
-static bool parse_token(const char *text, child_token *token)
-{
-    uint64_t *fields[] = {&token->nonce,    &token->channel, &token->box,
-                          &token->box_size, &token->input,   &token->input_size};
-
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        char *end;
-        *fields[i] = strtoull(text, &end, 16);
-        if (end == text || *end != (i + 1 < sizeof fields / sizeof *fields ? ',' : 0))
-            return false;
-        text = end + 1;
-    }
-    return true;
+    atomic_store(&note->armed, 1);
 }
 
 static int not_for_people(void)
 {
     return error_detail(XF_EPROTO, "%s is crossfork's own and needs a parent", CHILD_ARGUMENT);
-}
-
-/* Maps an inherited section and closes its handle; NULL when it is not one of that size. */
-static void *map_inherited(uint64_t handle, uint64_t size, DWORD access)
-{
-    void *address = MapViewOfFile((HANDLE)(uintptr_t)handle, access, 0, 0, (size_t)size);
-
-    if (address)
-        CloseHandle((HANDLE)(uintptr_t)handle);
-    return address;
 }
 
 static int open_events(os_parent *parent)
@@ -167,78 +206,42 @@ static int open_events(os_parent *parent)
     return os_error(GetLastError(), "CreateEventW");
 }
 
-static int take_over(os_parent *parent, const child_token *token)
+static int become_child(const child_token *token, os_parent **out)
 {
+    static os_parent parent;
+    void *input = NULL;
     int rc;
 
-    parent->channel = (HANDLE)(uintptr_t)token->channel;
-    parent->box = map_inherited(token->box, token->box_size, FILE_MAP_READ | FILE_MAP_WRITE);
-    if (!parent->box || ((os_note *)parent->box)->nonce != token->nonce) {
-        rc = not_for_people();
-        goto unmap_box;
+    if (!self_note || self_note->nonce != token->nonce ||
+        GetFileType((HANDLE)(uintptr_t)token->channel) != FILE_TYPE_PIPE)
+        return not_for_people();
+    if (token->input) {
+        input = map_inherited(token->input, token->input_size);
+        if (!input)
+            return os_error(GetLastError(), "MapViewOfFile of the input");
     }
-    if (token->input)
-        parent->input = map_inherited(token->input, token->input_size, FILE_MAP_READ | FILE_MAP_WRITE);
-    if (token->input && !parent->input) {
-        rc = os_error(GetLastError(), "MapViewOfFile of the input");
-        goto unmap_box;
-    }
-    rc = open_events(parent);
+    rc = open_events(&parent);
     if (rc < 0)
         goto unmap_input;
+    parent.channel = (HANDLE)(uintptr_t)token->channel;
+    parent.box = self_note;
+    parent.input = input;
+    SetHandleInformation(parent.channel, HANDLE_FLAG_INHERIT, 0); /* for the task's own children */
+    get_ready();
+    *out = &parent;
     return 0;
 
 unmap_input:
-    if (parent->input)
-        UnmapViewOfFile(parent->input);
-unmap_box:
-    if (parent->box)
-        UnmapViewOfFile(parent->box);
+    if (input)
+        UnmapViewOfFile(input);
     return rc;
-}
-
-static int become_child(const char *text, os_parent **out)
-{
-    static os_parent parent;
-    os_parent taken = {0};
-    child_token token;
-    int rc;
-
-    if (!parse_token(text, &token) || GetFileType((HANDLE)(uintptr_t)token.channel) != FILE_TYPE_PIPE ||
-        token.box_size < sizeof(os_note))
-        return not_for_people();
-    rc = take_over(&taken, &token);
-    if (rc < 0)
-        return rc;
-    parent = taken;
-    SetHandleInformation(parent.channel, HANDLE_FLAG_INHERIT, 0); /* for the task's own children */
-    get_ready(parent.box);
-    *out = &parent;
-    return 0;
-}
-
-/* Finds the first argument in a command line as os_child_start writes it: "program" argument. */
-static bool second_word(const wchar_t *line, char *word, size_t size)
-{
-    bool quoted = *line == L'"';
-    size_t length = 0;
-
-    line += quoted;
-    line += wcscspn(line, quoted ? L"\"" : L" \t");
-    line += quoted && *line;
-    line += wcsspn(line, L" \t");
-    while (line[length] > L' ' && line[length] < 0x7F && length + 1 < size) {
-        word[length] = (char)line[length];
-        length++;
-    }
-    word[length] = 0;
-    return line[length] == 0;
 }
 
 int os_self_child(int argc, char **argv, os_entry entry, os_parent **parent)
 {
-    char asked[160] = "";
+    char asked[ARGUMENT_MAX] = "";
     const char *argument = asked;
+    child_token token;
 
     (void)entry;
     if (argc > 1)
@@ -248,7 +251,7 @@ int os_self_child(int argc, char **argv, os_entry entry, os_parent **parent)
     *parent = NULL;
     if (strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
         return 0;
-    return become_child(argument + strlen(CHILD_ARGUMENT), parent);
+    return parse_argument(argument, &token) ? become_child(&token, parent) : not_for_people();
 }
 
 /* ---- The channel ------------------------------------------------------------------------------------------------ */

@@ -56,8 +56,10 @@ bool faults_due(const char *name, int code)
         return false;
     failed = (fault){name, code};
     atomic_store(&has_failed, true);
-    if (told)
+    if (told) {
         fputs(name, stderr);
+        fflush(stderr);
+    }
     return true;
 }
 
@@ -101,6 +103,12 @@ void __wrap_free(void *block)
     if (block)
         atomic_fetch_sub(&blocks, 1);
     __real_free(block);
+}
+
+/* libuv's own memory is its own affair: it aborts, or leaks, for the lack of some. */
+XF_BEFORE_MAIN(leave_libuv_out)
+{
+    uv_replace_allocator(__real_malloc, __real_realloc, __real_calloc, __real_free);
 }
 
 /* ---- The seam and libuv ----------------------------------------------------------------------------------------- */

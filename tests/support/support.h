@@ -27,6 +27,10 @@ _Noreturn void support_kill_self(void);
 /* Waits up to timeout_ms for a sentinel to become ready. */
 bool support_sentinel_ready(intptr_t sentinel, int timeout_ms);
 
+/* Runs a program with one argument, and waits for it.  The path may be of any length, which uv_spawn's may not on
+ * Windows.  Returns its exit code; -1 when it cannot be started. */
+int support_run(const char *path, const char *argument);
+
 /* Makes this process the leader of a group, so that a Ctrl-C meant for it does not reach whoever runs the tests. */
 void support_lead_group(void);
 

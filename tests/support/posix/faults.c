@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -41,13 +42,14 @@ static int fail(int error)
     X(uv_poll_init, int, (uv_loop_t *loop, uv_poll_t *poll, int fd), (loop, poll, fd), UV_ENOMEM, XF_ENOMEM)           \
     X(sendmsg, ssize_t, (int fd, const struct msghdr *message, int flags), (fd, message, flags),                       \
       fail(ETOOMANYREFS), XF_EHANDLES)                                                                                 \
-    X(recvmsg, ssize_t, (int fd, struct msghdr *message, int flags), (fd, message, flags), fail(ENOMEM), XF_ENOMEM)    \
     X(send, ssize_t, (int fd, const void *data, size_t size, int flags), (fd, data, size, flags), fail(ENOMEM),        \
       XF_ENOMEM)
 /* clang-format on */
 
 SYSTEM_CALLS(FAULTS_WRAPPER)
 
+ssize_t __real_recvmsg(int fd, struct msghdr *message, int flags);
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags);
 int __real_epoll_ctl(int set, int action, int fd, struct epoll_event *event);
 int __wrap_epoll_ctl(int set, int action, int fd, struct epoll_event *event);
 int __real_open(const char *path, int flags, ...);
@@ -56,6 +58,33 @@ int __real_fcntl(int fd, int command, ...);
 int __wrap_fcntl(int fd, int command, ...);
 long __real_syscall(long number, ...);
 long __wrap_syscall(long number, ...);
+
+/* A process that has too many descriptors gets the bytes, but not what is attached: recvmsg(2), MSG_CTRUNC. */
+static void drop_attached(struct msghdr *message)
+{
+    int fd;
+
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header))
+        for (unsigned char *at = CMSG_DATA(header); at + sizeof fd <= (unsigned char *)header + header->cmsg_len;
+             at += sizeof fd) {
+            memcpy(&fd, at, sizeof fd);
+            close(fd);
+        }
+    message->msg_controllen = 0;
+    message->msg_flags |= MSG_CTRUNC;
+}
+
+ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    ssize_t size;
+
+    if (faults_due("recvmsg", XF_ENOMEM))
+        return fail(ENOMEM);
+    size = __real_recvmsg(fd, message, flags);
+    if (size > 0 && message->msg_controllen > 0 && faults_due("recvmsg of descriptors", XF_EHANDLES))
+        drop_attached(message);
+    return size;
+}
 
 /* Only what is added can be too much. */
 int __wrap_epoll_ctl(int set, int action, int fd, struct epoll_event *event)

@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <poll.h>
+#include <spawn.h>
+#include <sys/wait.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,6 +94,19 @@ bool support_sentinel_ready(intptr_t sentinel, int timeout_ms)
     while ((ready = poll(&waiting, 1, timeout_ms)) < 0 && errno == EINTR)
         continue;
     return ready == 1;
+}
+
+int support_run(const char *path, const char *argument)
+{
+    char *const arguments[] = {(char *)path, (char *)argument, NULL};
+    int status;
+    pid_t pid;
+
+    if (posix_spawn(&pid, path, NULL, NULL, arguments, environ) != 0)
+        return -1;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 void support_lead_group(void)

@@ -3,8 +3,12 @@
 
 #include <windows.h>
 #include <psapi.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <wchar.h>
 #include <winternl.h>
+
+typedef NTSTATUS(NTAPI *query_system)(SYSTEM_INFORMATION_CLASS what, void *facts, ULONG size, ULONG *needed);
 
 /* As SystemHandleInformation gives it. */
 typedef struct handle_list {
@@ -24,6 +28,8 @@ typedef struct handle_list {
 static size_t listed_handles(void)
 {
     enum { SYSTEM_HANDLE_INFORMATION = 16 };
+    query_system query =
+        (query_system)(void (*)(void))GetProcAddress(GetModuleHandleW(L"ntdll.dll"), "NtQuerySystemInformation");
     ULONG size = 1 << 16, needed;
     handle_list *list = NULL;
     NTSTATUS status;
@@ -35,7 +41,7 @@ static size_t listed_handles(void)
         list = malloc(size);
         if (!list)
             abort();
-        status = NtQuerySystemInformation((SYSTEM_INFORMATION_CLASS)SYSTEM_HANDLE_INFORMATION, list, size, &needed);
+        status = query((SYSTEM_INFORMATION_CLASS)SYSTEM_HANDLE_INFORMATION, list, size, &needed);
     } while (status != 0 && size < 1 << 28);
     if (status != 0)
         abort();
@@ -120,6 +126,41 @@ bool support_sentinel_ready(intptr_t sentinel, int timeout_ms)
 }
 
 /* A Ctrl-C goes to all that share a console, so this process gets one of its own, and its children share that. */
+static wchar_t *wide_long_path(const char *path)
+{
+    static const wchar_t prefix[] = L"\\\\?\\";
+    int size = MultiByteToWideChar(CP_UTF8, 0, path, -1, NULL, 0);
+    wchar_t *wide = malloc((size_t)size * sizeof *wide + sizeof prefix);
+
+    wcscpy(wide, prefix);
+    MultiByteToWideChar(CP_UTF8, 0, path, -1, wide + wcslen(prefix), size);
+    for (wchar_t *at = wide; *at; at++)
+        if (*at == L'/')
+            *at = L'\\';
+    return wide;
+}
+
+int support_run(const char *path, const char *argument)
+{
+    STARTUPINFOW startup = {.cb = sizeof startup};
+    PROCESS_INFORMATION made;
+    wchar_t *wide = wide_long_path(path);
+    wchar_t line[64];
+    DWORD code;
+    BOOL started;
+
+    swprintf(line, sizeof line / sizeof *line, L"program %hs", argument);
+    started = CreateProcessW(wide, line, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &made);
+    free(wide);
+    if (!started)
+        return -1;
+    WaitForSingleObject(made.hProcess, INFINITE);
+    GetExitCodeProcess(made.hProcess, &code);
+    CloseHandle(made.hThread);
+    CloseHandle(made.hProcess);
+    return (int)code;
+}
+
 void support_lead_group(void)
 {
     static const DWORD names[] = {STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE};
