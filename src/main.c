@@ -4,6 +4,7 @@
 #include "child.h"
 #include "crossfork.h"
 #include "supervisor.h"
+#include "task.h"
 
 #include <stdio.h>
 
@@ -19,6 +20,7 @@ void xf_main(int argc, char **argv)
     os_parent *parent;
 
     called = true;
+    task_close_table();
     if (os_self_child(argc, argv, child_run, &parent) < 0) {
         fprintf(stderr, "crossfork: %s\n", xf_error_detail()); /* somebody typed that argument by hand */
         os_self_exit(2);

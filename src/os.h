@@ -125,7 +125,7 @@ int os_child_wait(os_child *child, int timeout_ms);
 
 typedef enum os_end_kind { OS_EXITED, OS_CRASHED, OS_KILLED, OS_LOST, OS_UNSTARTED } os_end_kind;
 
-/* Before a child has come to os_self_child, a kill by somebody else may read as an exit: Windows tells no difference. */
+/* Before a child has come to os_self_child, a kill by somebody else may read as an exit: Windows cannot tell. */
 typedef struct os_end {
     os_end_kind kind;
     int code;       /* OS_EXITED: the exit code; OS_CRASHED: an xf_crash; OS_UNSTARTED: an XF_E* code; 0 otherwise */

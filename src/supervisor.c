@@ -18,7 +18,7 @@ typedef struct slot {
     uint32_t next_free;
 } slot;
 
-static struct {
+typedef struct supervisor {
     uv_once_t once;
     uv_pid_t process;    /* whose supervisor this is */
     uv_mutex_t starting; /* held while the thread or the server is started or ended; taken before lock */
@@ -39,7 +39,10 @@ static struct {
     uint32_t count;
     ward *attending;
     os_server *server;
-} self = {.once = UV_ONCE_INIT};
+} supervisor;
+
+static supervisor self = {.once = UV_ONCE_INIT};
+static supervisor parents; /* in a forked child: what it cannot free stays in sight of leak checkers */
 
 static void end_at_exit(void);
 
@@ -53,6 +56,7 @@ static void initialize(void)
 
 void supervisor_forget(void)
 {
+    parents = self;
     memset(&self, 0, sizeof self);
     self.once = (uv_once_t)UV_ONCE_INIT;
 }

@@ -2,12 +2,19 @@
 
 #include "error.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TASK_UNREGISTERED, TASK_REGISTERED, TASK_DUPLICATE };
+enum { TASK_UNREGISTERED, TASK_REGISTERED, TASK_DUPLICATE, TASK_LATE };
 
 static xf_task *table;
+static bool closed;
+
+void task_close_table(void)
+{
+    closed = true;
+}
 
 int xf_task_register(xf_task *task)
 {
@@ -19,6 +26,10 @@ int xf_task_register(xf_task *task)
         return error_detail(XF_EINVAL, "task %s has no entry", task->name);
     if (task->state == TASK_REGISTERED)
         return 0;
+    if (closed) {
+        task->state = TASK_LATE;
+        return error_detail(XF_ESTATE, "task %s is registered after xf_main, too late for children", task->name);
+    }
     other = xf_task_find(task->name);
     if (other) {
         other->state = TASK_DUPLICATE;
@@ -46,6 +57,8 @@ int task_check(const xf_task *task)
 
     if (task->state == TASK_DUPLICATE)
         return error_detail(XF_EDUPTASK, "two tasks are called %s", name);
+    if (task->state == TASK_LATE)
+        return error_detail(XF_ENOTASK, "task %s was registered after xf_main, where no child sees it", name);
     if (task->state != TASK_REGISTERED)
         return error_detail(XF_ENOTASK, "task %s was not registered", name);
     return 0;

@@ -6,6 +6,9 @@
 
 #include <stdint.h>
 
+/* From xf_main on: what is registered later would be unknown to a child that is executed anew, and so is refused. */
+void task_close_table(void);
+
 /* Whether the task can be started, in parent and child alike: 0, XF_ENOTASK, XF_EDUPTASK. */
 int task_check(const xf_task *task);
 

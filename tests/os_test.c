@@ -867,6 +867,50 @@ static void what_was_sent_can_be_read_after_the_end(void **state)
     close_kid(&kid);
 }
 
+typedef struct busy_reader {
+    os_child *child;
+    uv_sem_t looked;
+    _Atomic bool stop;
+} busy_reader;
+
+static void look_and_be_busy(void *arg)
+{
+    busy_reader *reader = arg;
+    char byte;
+    size_t count;
+
+    if (os_child_read(reader->child, OS_CHANNEL, &byte, 1, &count) == XF_EAGAIN)
+        uv_sem_post(&reader->looked);
+    while (!atomic_load(&reader->stop))
+        continue;
+}
+
+/* The thread that looked before has other things to do when the last bytes come. */
+static void the_last_bytes_are_there_at_once_after_the_end(void **state)
+{
+    (void)state;
+    for (int turn = 0; turn < 20; turn++) {
+        kid kid = start_role("echo 5");
+        busy_reader reader = {.child = kid.child};
+        uv_thread_t thread;
+        char heard[8];
+        size_t count;
+        assert_int_equal(uv_sem_init(&reader.looked, 0), 0);
+        assert_int_equal(uv_thread_create(&thread, look_and_be_busy, &reader), 0);
+        uv_sem_wait(&reader.looked);
+        send_text(&kid, "12345");
+        wait_end_unread(&kid);
+        assert_int_equal(os_child_read(kid.child, OS_CHANNEL, heard, sizeof heard, &count), 0);
+        assert_int_equal(count, 5);
+        assert_memory_equal(heard, "12345", 5);
+        assert_int_equal(os_child_read(kid.child, OS_CHANNEL, heard, sizeof heard, &count), XF_EEND);
+        atomic_store(&reader.stop, true);
+        uv_thread_join(&thread);
+        uv_sem_destroy(&reader.looked);
+        close_kid(&kid);
+    }
+}
+
 static void bytes_go_both_ways(void **state)
 {
     kid kid = start_role("echo 300000");
@@ -1178,6 +1222,22 @@ static void exit_codes_are_the_same(void **state)
     expect_end("exit 127", OS_EXITED, 127);
     expect_end("exit 255", OS_EXITED, 255);
     expect_end("thread_exit 5", OS_EXITED, 5);
+}
+
+/* A forked child does not come through main, and exits from its role. */
+static void a_main_that_ends_early_is_an_exit(void **state)
+{
+    static const char *const additions[] = {"XF_TEST_END_EARLY=3", NULL};
+    os_start start = role_start("exit 3");
+    kid kid;
+    os_end end;
+
+    (void)state;
+    start.environment = additions;
+    kid = start_as(&start);
+    end = finish(&kid);
+    assert_int_equal(end.kind, OS_EXITED);
+    assert_int_equal(end.code, 3);
 }
 
 static void os_self_exit_gives_its_code(void **state)
@@ -1986,6 +2046,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(reading_gives_bytes_then_nothing_then_the_end),
         cmocka_unit_test(a_stream_that_is_not_captured_is_at_its_end),
         cmocka_unit_test(what_was_sent_can_be_read_after_the_end),
+        cmocka_unit_test(the_last_bytes_are_there_at_once_after_the_end),
         cmocka_unit_test(bytes_go_both_ways),
         cmocka_unit_test(a_large_write_waits_until_it_is_read),
         cmocka_unit_test(a_full_channel_refuses_whole_writes),
@@ -2004,6 +2065,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_kill_from_another_thread_ends_the_wait),
         cmocka_unit_test(the_thread_that_waited_may_end),
         cmocka_unit_test(exit_codes_are_the_same),
+        cmocka_unit_test(a_main_that_ends_early_is_an_exit),
         cmocka_unit_test(os_self_exit_gives_its_code),
         cmocka_unit_test(crashes_are_told_apart),
         cmocka_unit_test(a_threads_stack_overflow_ends_the_child),
@@ -2045,8 +2107,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(nothing_is_left_behind),
     };
     bool alone = getenv("XF_TEST_NO_ARGUMENTS") != NULL;
+    const char *early = getenv("XF_TEST_END_EARLY");
     os_parent *parent;
 
+    if (early)
+        return atoi(early);
     if (os_self_child(alone ? 0 : argc, alone ? NULL : argv, run_role, &parent) < 0)
         return 95;
     if (parent)

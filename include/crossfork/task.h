@@ -71,10 +71,11 @@ typedef struct xf_task {
 
 #define XF_TASK_NAME_MAX 255
 
-/* Registers a task, in parent and child alike: before xf_main, or what it registers is unknown to children.
+/* Registers a task, before xf_main, in the program and so in its children too.
  *   task  Borrowed for the life of the program.
  * Returns 0; XF_EINVAL for a missing entry, a missing or overlong name; XF_EDUPTASK when the name is taken by another
- * task: then no task of that name can be started.  Registering the same struct again does nothing.
+ * task: then no task of that name can be started; XF_ESTATE after xf_main, when children would not know the task.
+ * Registering the same struct again does nothing.
  * Threads: not while another thread registers or starts a task. */
 XF_API int xf_task_register(xf_task *task);
 

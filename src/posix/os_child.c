@@ -16,10 +16,6 @@
 #include <unistd.h>
 #include <uv.h>
 
-#ifndef P_PIDFD
-#define P_PIDFD 3
-#endif
-
 /* ---- Talking to it ---------------------------------------------------------------------------------------------- */
 
 int os_child_read(os_child *child, int stream, void *data, size_t size, size_t *count)
@@ -129,7 +125,7 @@ static os_end judge_stolen(const os_child *child)
     struct kernel_pidfd_info kernel = {.mask = INFO_EXIT};
     siginfo_t info = {0};
 
-    if (ioctl(child->exit_fd, _IOWR(0xFF, 11, struct kernel_pidfd_info), &kernel) < 0 || !(kernel.mask & INFO_EXIT))
+    if (ioctl(child->pidfd, _IOWR(0xFF, 11, struct kernel_pidfd_info), &kernel) < 0 || !(kernel.mask & INFO_EXIT))
         return (os_end){OS_LOST, 0, 0};
     info.si_code = WIFEXITED(kernel.exit_code) ? CLD_EXITED : CLD_KILLED;
     info.si_status = WIFEXITED(kernel.exit_code) ? WEXITSTATUS(kernel.exit_code) : WTERMSIG(kernel.exit_code);
@@ -139,14 +135,14 @@ static os_end judge_stolen(const os_child *child)
 /* A zombie still holds its group's id, so the descendants are killed before it is reaped. */
 static int end_of_own(os_child *child)
 {
-    siginfo_t info = {0};
-    int rc = waitid(P_PIDFD, (id_t)child->exit_fd, &info, WEXITED | WNOHANG | WNOWAIT);
+    siginfo_t info;
+    int rc = wait_process(child->pidfd, child->pid, &info, WEXITED | WNOHANG | WNOWAIT);
 
     if (rc == 0 && info.si_pid == 0)
         return XF_EAGAIN;
     if (rc == 0) {
         kill(-child->pid, SIGKILL);
-        rc = waitid(P_PIDFD, (id_t)child->exit_fd, &info, WEXITED | WNOHANG);
+        rc = wait_process(child->pidfd, child->pid, &info, WEXITED | WNOHANG);
     }
     child->end = rc == 0 ? judge(child, &info) : judge_stolen(child);
     return 0;

@@ -28,6 +28,12 @@ int fd_null(int *fd);
 /* As os_child_read. */
 int stream_read(os_child *child, int stream, void *data, size_t size, size_t *count);
 
+/* A pidfd, or -1 and errno: ENOSYS where the system has none. */
+int pidfd_of(pid_t pid);
+
+/* waitid for a child that is known by a pidfd, or else by its pid. */
+int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options);
+
 /* ---- os_text.c -------------------------------------------------------------------------------------------------- */
 
 /* This process's environment with the additions, as pointers to both; freed by the caller.  NULL: no memory. */
@@ -41,7 +47,8 @@ char *flatten(char *const *strings, size_t *size);
 /* A child, in its parent. */
 struct os_child {
     int stream[OS_STREAMS]; /* -1: not captured, or at its end */
-    int exit_fd;            /* pidfd, or the socket on which the server tells */
+    int exit_fd;            /* ready at the end: the pidfd, or the socket on which the server tells, or a lifeline */
+    int pidfd;              /* -1: the system has none, or the child is the server's; closed as exit_fd */
     int lifeline;           /* the writing end: closing it kills the group */
     int attached;           /* a descriptor that came with the bytes read last */
     int watched_by;         /* epoll set, or -1 */

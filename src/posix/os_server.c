@@ -14,15 +14,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef P_PIDFD
-#define P_PIDFD 3
-#endif
-
 extern char **environ;
 
 struct os_server {
     int requests;
-    int pidfd;
+    pid_t pid;
+    int pidfd; /* -1: the system has none */
 };
 
 /* The descriptors of a request, in the order they are sent in. */
@@ -72,8 +69,9 @@ int os_server_open(os_server **out)
     if (rc < 0)
         goto close_pair;
     server->requests = pair[0];
-    server->pidfd = fd_above_stdio((int)syscall(SYS_pidfd_open, pid, 0));
-    if (server->pidfd < 0) {
+    server->pid = pid;
+    server->pidfd = pidfd_of(pid);
+    if (server->pidfd < 0 && errno != ENOSYS) {
         rc = os_error(errno, "pidfd_open");
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
@@ -100,9 +98,8 @@ void os_server_close(os_server *server)
     if (!server)
         return;
     close(server->requests);
-    while (waitid(P_PIDFD, (id_t)server->pidfd, &info, WEXITED) < 0 && errno == EINTR)
-        continue;
-    close(server->pidfd);
+    wait_process(server->pidfd, server->pid, &info, WEXITED);
+    fd_close(&server->pidfd);
     free(server);
 }
 

@@ -313,6 +313,20 @@ static int start_server(os_child *child, const os_start *start, child_fds *fds)
     return rc;
 }
 
+/* Without pidfds (Linux before 5.3, valgrind) the lifeline tells: it has an error when nobody is left to read it. */
+static int open_exit(os_child *child)
+{
+    child->pidfd = pidfd_of(child->pid);
+    if (child->pidfd >= 0) {
+        child->exit_fd = child->pidfd;
+        return 0;
+    }
+    if (errno != ENOSYS)
+        return os_error(errno, "pidfd_open");
+    child->exit_fd = fcntl(child->lifeline, F_DUPFD_CLOEXEC, 3);
+    return child->exit_fd < 0 ? os_error(errno, "fcntl F_DUPFD_CLOEXEC") : 0;
+}
+
 static int start_by_method(os_child *child, const os_start *start, child_fds *fds)
 {
     int rc;
@@ -322,12 +336,11 @@ static int start_by_method(os_child *child, const os_start *start, child_fds *fd
     rc = start->method == OS_FORK ? start_fork(child, start, fds) : start_spawn(child, start, fds);
     if (rc < 0)
         return rc;
-    child->exit_fd = (int)syscall(SYS_pidfd_open, child->pid, 0);
-    if (child->exit_fd >= 0 && (child->exit_fd = fd_above_stdio(child->exit_fd)) >= 0)
-        return 0;
-    rc = os_error(errno, "pidfd_open");
-    kill(child->pid, SIGKILL);
-    waitpid(child->pid, NULL, 0);
+    rc = open_exit(child);
+    if (rc < 0) {
+        kill(child->pid, SIGKILL);
+        waitpid(child->pid, NULL, 0);
+    }
     return rc;
 }
 
@@ -349,7 +362,7 @@ int os_child_start(os_child **out, const os_start *start)
         return os_error(ENOMEM, "calloc");
     for (int i = 0; i < OS_STREAMS; i++)
         child->stream[i] = -1;
-    child->exit_fd = child->lifeline = child->attached = child->watched_by = -1;
+    child->pidfd = child->exit_fd = child->lifeline = child->attached = child->watched_by = -1;
     note->nonce = make_nonce();
     child->note = note;
     rc = open_child_fds(child, start, &fds);

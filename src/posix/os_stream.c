@@ -4,7 +4,13 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
 
 void fd_close(int *fd)
 {
@@ -59,6 +65,22 @@ int fd_null(int *fd)
 {
     *fd = fd_above_stdio(open("/dev/null", O_RDWR | O_CLOEXEC));
     return *fd < 0 ? os_error(errno, "/dev/null") : 0;
+}
+
+int pidfd_of(pid_t pid)
+{
+    return fd_above_stdio((int)syscall(SYS_pidfd_open, pid, 0));
+}
+
+int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options)
+{
+    int rc;
+
+    info->si_pid = 0;
+    do
+        rc = waitid(pidfd < 0 ? P_PID : P_PIDFD, pidfd < 0 ? (id_t)pid : (id_t)pidfd, info, options);
+    while (rc < 0 && errno == EINTR);
+    return rc;
 }
 
 /* Keeps one descriptor that came with a message; more than one, or a second before the first was taken, is nothing that

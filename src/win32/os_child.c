@@ -134,6 +134,8 @@ int os_child_wait(os_child *child, int timeout_ms)
 
 /* ---- Its end ---------------------------------------------------------------------------------------------------- */
 
+enum { KILL_CODE = ERROR_PROCESS_ABORTED };
+
 /* The xf_crash that an exit code stands for, or -1.  What ends by abort() or by SIGSEGV on POSIX is named so here. */
 static int crash_of_code(DWORD code)
 {
@@ -174,7 +176,8 @@ static int crash_of_code(DWORD code)
     }
 }
 
-/* Exit codes are no proof: TerminateProcess gives any, closing a job 0. */
+/* Exit codes are no proof: TerminateProcess gives any, closing a job 0.  Of an end before the note was armed there is
+ * nothing else. */
 static os_end judge(const os_child *child, DWORD code)
 {
     int noted = atomic_load(&child->note->crash) - 1;
@@ -182,7 +185,7 @@ static os_end judge(const os_child *child, DWORD code)
 
     if (crash >= 0)
         return (os_end){OS_CRASHED, crash, code};
-    if (atomic_load(&child->note->leaving) || !atomic_load(&child->note->armed))
+    if (atomic_load(&child->note->leaving) || (!atomic_load(&child->note->armed) && code != KILL_CODE))
         return (os_end){OS_EXITED, (int)code, code};
     return (os_end){OS_KILLED, 0, code};
 }
@@ -195,7 +198,7 @@ int os_child_end(os_child *child, os_end *end)
         if (WaitForSingleObject(child->process, 0) != WAIT_OBJECT_0)
             return XF_EAGAIN;
         GetExitCodeProcess(child->process, &code);
-        TerminateJobObject(child->job, ERROR_PROCESS_ABORTED);
+        TerminateJobObject(child->job, KILL_CODE);
         child->end = judge(child, code);
         child->ended = true;
     }
@@ -205,7 +208,7 @@ int os_child_end(os_child *child, os_end *end)
 
 void os_child_kill(os_child *child)
 {
-    TerminateJobObject(child->job, ERROR_PROCESS_ABORTED);
+    TerminateJobObject(child->job, KILL_CODE);
 }
 
 int64_t os_child_pid(os_child *child)

@@ -62,14 +62,12 @@ int stream_open(child_stream *stream, HANDLE pipe);
 /* Ends what is under way and closes everything; harmless on one that is all zero. */
 void stream_close(child_stream *stream);
 
-/* As os_child_read. */
+/* As os_child_read.
+ *   writer_has_ended  What is not there now is not under way either. */
 int stream_read(child_stream *stream, bool writer_has_ended, void *data, size_t size, size_t *count);
 
 /* Whether stream_read has something new to say.  If not, the event will be set when it has, or a little before. */
 bool stream_ready(child_stream *stream);
-
-/* Before stream_read: says that all that is there has been written long ago, and is to be read now. */
-void stream_settle(child_stream *stream);
 
 /* Prepares overlapped input or output with that event, of which no completion port is told. */
 OVERLAPPED overlapped(HANDLE event);

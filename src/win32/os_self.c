@@ -161,6 +161,7 @@ XF_BEFORE_MAIN(find_note)
         self_note = note;
         exit_slot = FlsAlloc(on_thread_storage_end);
         FlsSetValue(exit_slot, note);
+        atomic_store(&note->armed, 1);
     }
 }
 
@@ -188,7 +189,6 @@ static void get_ready(void)
     before = signal(SIGABRT, on_abort);
     if (before != SIG_DFL && before != SIG_ERR)
         signal(SIGABRT, before);
-    atomic_store(&note->armed, 1);
 }
 
 static int not_for_people(void)

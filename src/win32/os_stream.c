@@ -111,9 +111,21 @@ close_stream:
     return rc;
 }
 
+/* Ends a read that is under way, unless it is complete: a process can be seen to have ended before the read that its
+ * last write completed is seen to be complete. */
+static void settle(child_stream *stream)
+{
+    DWORD count;
+
+    if (stream->state != STREAM_READING)
+        return;
+    CancelIoEx(stream->pipe, &stream->io);
+    GetOverlappedResult(stream->pipe, &stream->io, &count, TRUE);
+}
+
 void stream_close(child_stream *stream)
 {
-    stream_settle(stream);
+    settle(stream);
     stream->state = STREAM_IDLE;
     handle_close(&stream->pipe);
     handle_close(&stream->port);
@@ -171,17 +183,6 @@ static void look_at_read(child_stream *stream)
     }
 }
 
-/* The system may still be about to tell what the last read got; cancelling it makes that certain. */
-void stream_settle(child_stream *stream)
-{
-    DWORD count;
-
-    if (stream->state != STREAM_READING)
-        return;
-    CancelIoEx(stream->pipe, &stream->io);
-    GetOverlappedResult(stream->pipe, &stream->io, &count, TRUE);
-}
-
 bool stream_ready(child_stream *stream)
 {
     if (!stream->pipe || stream->told)
@@ -193,22 +194,13 @@ bool stream_ready(child_stream *stream)
     return stream->state != STREAM_READING;
 }
 
-/* A process can be seen to have ended before the read that its last write completed is seen to be complete. */
-static void settle(child_stream *stream)
-{
-    DWORD count;
-
-    CancelIoEx(stream->pipe, &stream->io);
-    GetOverlappedResult(stream->pipe, &stream->io, &count, TRUE);
-}
-
 int stream_read(child_stream *stream, bool writer_has_ended, void *data, size_t size, size_t *count)
 {
     DWORD part;
 
     if (!stream->pipe || stream->told)
         return XF_EEND;
-    if (!stream_ready(stream) && writer_has_ended)
+    if (writer_has_ended)
         settle(stream);
     if (!stream_ready(stream))
         return XF_EAGAIN;

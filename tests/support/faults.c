@@ -15,6 +15,7 @@ static bool told;              /* on the standard error stream */
 static fault failed;
 static _Atomic bool has_failed;
 static _Atomic long blocks;
+static _Atomic int pauses;
 
 void faults_arm(int n)
 {
@@ -50,9 +51,15 @@ void faults_forget_detail(void)
     (void)error_detail(0, "%s", "");
 }
 
+void faults_pause(int more)
+{
+    atomic_fetch_add(&pauses, more);
+}
+
 bool faults_due(const char *name, int code)
 {
-    if (atomic_load(&calls_left) <= 0 || owner != uv_os_getpid() || atomic_fetch_sub(&calls_left, 1) != 1)
+    if (atomic_load(&pauses) > 0 || atomic_load(&calls_left) <= 0 || owner != uv_os_getpid() ||
+        atomic_fetch_sub(&calls_left, 1) != 1)
         return false;
     failed = (fault){name, code};
     atomic_store(&has_failed, true);

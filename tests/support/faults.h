@@ -37,6 +37,9 @@ void faults_obey(const char *variable);
 /* How many blocks of memory the library and the test have and did not free. */
 long faults_blocks(void);
 
+/* For calls that are not the library's: while the sum is above 0, nothing fails. */
+void faults_pause(int more);
+
 /* Makes this thread's error detail "", so that a test sees whether a failure sets it. */
 void faults_forget_detail(void);
 

@@ -82,3 +82,19 @@ static HANDLE no_handle(HANDLE handle, DWORD error)
     type(WINAPI *__wrap_##name) parameters = call_##name;
 
 SYSTEM_CALLS(IMPORT_WRAPPER)
+
+/* ---- The compiler's own ----------------------------------------------------------------------------------------- */
+
+/* MinGW's thread-local variables take memory when a thread first uses one, and the program aborts without it. */
+void *__real___emutls_get_address(void *variable);
+void *__wrap___emutls_get_address(void *variable);
+
+void *__wrap___emutls_get_address(void *variable)
+{
+    void *address;
+
+    faults_pause(1);
+    address = __real___emutls_get_address(variable);
+    faults_pause(-1);
+    return address;
+}

@@ -125,7 +125,6 @@ bool support_sentinel_ready(intptr_t sentinel, int timeout_ms)
     return WaitForSingleObject((HANDLE)sentinel, timeout) == WAIT_OBJECT_0;
 }
 
-/* A Ctrl-C goes to all that share a console, so this process gets one of its own, and its children share that. */
 static wchar_t *wide_long_path(const char *path)
 {
     static const wchar_t prefix[] = L"\\\\?\\";
@@ -161,6 +160,7 @@ int support_run(const char *path, const char *argument)
     return (int)code;
 }
 
+/* A Ctrl-C goes to all that share a console, so this process gets one of its own, and its children share that. */
 void support_lead_group(void)
 {
     static const DWORD names[] = {STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE};
