@@ -5,23 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PENDING_MAX = WIRE_HEADER + WIRE_PAYLOAD_MAX };
-
-int channel_open(channel *channel, os_parent *parent)
+void channel_open(channel *channel, os_parent *parent)
 {
-    int rc = wire_open(&channel->in);
-
-    if (rc < 0)
-        return rc;
+    wire_open_in(&channel->in, channel->buffer);
     channel->parent = parent;
-    channel->pending = malloc(PENDING_MAX);
     channel->pending_size = 0;
     channel->attached = false;
-    if (channel->pending && uv_mutex_init(&channel->lock) == 0)
-        return 0;
-    free(channel->pending);
-    wire_close(&channel->in);
-    return error_detail(XF_ENOMEM, "buffer of the channel");
+    if (uv_mutex_init(&channel->lock))
+        abort(); /* it has no reason to fail */
 }
 
 static int flush_pending(channel *channel, os_shm *segment)
@@ -39,7 +30,7 @@ static int append(channel *channel, const wire_frame *frame, const wire_fields *
     size_t head = fields ? fields->size : 0;
     int rc = 0;
 
-    if (channel->pending_size + WIRE_HEADER + frame->size > PENDING_MAX)
+    if (channel->pending_size + WIRE_HEADER + frame->size > WIRE_BUFFER)
         rc = flush_pending(channel, NULL);
     if (rc < 0)
         return rc;

@@ -9,14 +9,16 @@
 
 typedef struct channel {
     os_parent *parent;
-    uv_mutex_t lock;  /* of everything that writes */
-    uint8_t *pending; /* frames that wait to be written with the next one */
+    uv_mutex_t lock; /* of everything that writes */
     size_t pending_size;
     wire_decoder in;
-    bool attached; /* a segment was sent */
+    bool attached;                /* a segment was sent */
+    uint8_t pending[WIRE_BUFFER]; /* frames that wait to be written with the next one */
+    uint8_t buffer[WIRE_BUFFER];  /* of in */
 } channel;
 
-int channel_open(channel *channel, os_parent *parent);
+/* Needs no memory, so that a child that has none can say so. */
+void channel_open(channel *channel, os_parent *parent);
 
 /* Sends a frame of those payload bytes.
  *   data  Goes behind them, or in a segment when it is large; NULL when size is 0.

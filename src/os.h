@@ -157,6 +157,11 @@ typedef struct os_watcher os_watcher;
 
 typedef void (*os_ready)(uint64_t key, void *arg);
 
+/* uv_loop_init, for a program whose standard streams may be closed and whose descriptors may be used up.
+ * XF_EHANDLES, XF_ENOMEM.
+ * POSIX: libuv aborts when its own descriptors are 0 to 2 or cannot be had, so that is seen to first. */
+int os_loop_open(uv_loop_t *loop);
+
 /* Opens a watcher on the loop, on the loop's thread.  ready may call anything of os.h but os_watcher_close. */
 int os_watcher_open(os_watcher **watcher, uv_loop_t *loop, os_ready ready, void *arg);
 

@@ -254,7 +254,6 @@ void process_discard(xf_process *process)
     capture_close(&process->captured[1]);
     uv_cond_destroy(&process->changed);
     uv_mutex_destroy(&process->lock);
-    free(process->name);
     free(process);
 }
 

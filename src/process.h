@@ -24,7 +24,7 @@ struct xf_process {
     inbox inbox;
     capture captured[2]; /* standard output, standard error */
     const xf_task *task;
-    char *name;
+    const char *name; /* behind the struct */
     xf_log_callback on_log;
     void *on_log_arg;
     uint64_t start_deadline; /* of uv_hrtime; CLOCK_NEVER: none */

@@ -149,42 +149,46 @@ static void set_options(xf_process *process, const xf_process_options *options)
     process->report.started = clock_now();
 }
 
+static int open_lock(xf_process *process)
+{
+    if (uv_mutex_init(&process->lock))
+        return error_detail(XF_ENOMEM, "the lock of a process");
+    if (uv_cond_init(&process->changed) == 0)
+        return 0;
+    uv_mutex_destroy(&process->lock);
+    return error_detail(XF_ENOMEM, "the condition of a process");
+}
+
 static int create(xf_process **out, const xf_task *task, const xf_process_options *options)
 {
     const char *name = options->name ? options->name : task->name;
-    xf_process *process = calloc(1, sizeof *process);
-    int rc = XF_ENOMEM;
+    xf_process *process = calloc(1, sizeof *process + strlen(name) + 1);
+    int rc;
 
     if (!process)
-        return error_detail(XF_ENOMEM, "a process");
+        return error_detail(XF_ENOMEM, "process %s", name);
     process->ward.attend = process_attend;
     process->task = task;
     process->box.handle = process->input.handle = -1;
-    process->name = malloc(strlen(name) + 1);
-    if (!process->name)
+    process->name = strcpy((char *)(process + 1), name);
+    rc = wire_open(&process->in);
+    if (rc < 0)
         goto free_process;
-    strcpy(process->name, name);
-    if (wire_open(&process->in) < 0)
-        goto free_name;
-    if (uv_mutex_init(&process->lock))
+    rc = open_lock(process);
+    if (rc < 0)
         goto close_wire;
-    if (uv_cond_init(&process->changed))
-        goto destroy_lock;
     rc = os_shm_create(&process->box, sizeof(box));
     if (rc < 0)
-        goto destroy_changed;
+        goto close_lock;
     set_options(process, options);
     *out = process;
     return 0;
 
-destroy_changed:
+close_lock:
     uv_cond_destroy(&process->changed);
-destroy_lock:
     uv_mutex_destroy(&process->lock);
 close_wire:
     wire_close(&process->in);
-free_name:
-    free(process->name);
 free_process:
     free(process);
     return rc;

@@ -180,11 +180,10 @@ static void run(void *arg)
 /* With starting and lock held. */
 static int start_thread(void)
 {
-    int rc = uv_loop_init(&self.loop);
+    int rc = os_loop_open(&self.loop);
 
     if (rc < 0)
-        return error_detail(rc == UV_EMFILE || rc == UV_ENFILE ? XF_EHANDLES : XF_ENOMEM, "uv_loop_init: %s",
-                            uv_strerror(rc));
+        return rc;
     uv_timer_init(&self.loop, &self.timer);
     rc = uv_async_init(&self.loop, &self.wake, on_wake);
     if (rc < 0) {

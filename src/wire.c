@@ -31,9 +31,13 @@ void wire_put_header(uint8_t header[WIRE_HEADER], const wire_frame *frame)
 
 int wire_open(wire_decoder *decoder)
 {
-    decoder->bytes = malloc(WIRE_HEADER + WIRE_PAYLOAD_MAX);
-    decoder->begin = decoder->end = 0;
+    wire_open_in(decoder, malloc(WIRE_BUFFER));
     return decoder->bytes ? 0 : error_detail(XF_ENOMEM, "buffer of a channel");
+}
+
+void wire_open_in(wire_decoder *decoder, uint8_t buffer[WIRE_BUFFER])
+{
+    *decoder = (wire_decoder){buffer, 0, 0};
 }
 
 void wire_close(wire_decoder *decoder)
@@ -49,7 +53,7 @@ uint8_t *wire_space(wire_decoder *decoder, size_t *room)
         decoder->end -= decoder->begin;
         decoder->begin = 0;
     }
-    *room = WIRE_HEADER + WIRE_PAYLOAD_MAX - decoder->end;
+    *room = WIRE_BUFFER - decoder->end;
     return decoder->bytes + decoder->end;
 }
 

@@ -19,7 +19,8 @@
 enum {
     WIRE_VERSION = 1,
     WIRE_HEADER = 24,
-    WIRE_PAYLOAD_MAX = OS_GREETING_MAX - WIRE_HEADER,
+    WIRE_BUFFER = OS_GREETING_MAX, /* the largest frame */
+    WIRE_PAYLOAD_MAX = WIRE_BUFFER - WIRE_HEADER,
     WIRE_INLINE_MAX = 32768 /* data above this goes into a segment */
 };
 
@@ -58,6 +59,9 @@ typedef struct wire_decoder {
 
 int wire_open(wire_decoder *decoder);
 void wire_close(wire_decoder *decoder);
+
+/* The same in memory of the caller's, which wire_close must not see. */
+void wire_open_in(wire_decoder *decoder, uint8_t buffer[WIRE_BUFFER]);
 
 /* Where to put further bytes, and how many at most: always at least one after wire_next said XF_EAGAIN. */
 uint8_t *wire_space(wire_decoder *decoder, size_t *room);

@@ -26,7 +26,7 @@ typedef enum xf_end {
     XF_END_CRASHED,    /* a fault or abort; code is an xf_crash */
     XF_END_KILLED,     /* killed by somebody else; code 0 */
     XF_END_TERMINATED, /* by xf_process_terminate, _kill or _free; code 0 */
-    XF_END_PROTOCOL,   /* what it sent could not be understood, and it was ended; code is an XF_E* code */
+    XF_END_PROTOCOL,   /* what it sent could not be understood or kept, and it was ended; code is an XF_E* code */
     XF_END_START,      /* the task never began; code is an XF_E* code: XF_EMAIN, XF_EBUILD, XF_ENOTASK ... */
     XF_END_UNKNOWN     /* somebody else took the exit status (waitpid(-1), SIGCHLD ignored), and the task had not told
                           its end before; code 0 */

@@ -2,6 +2,7 @@
 #include "os_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -23,6 +24,29 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     (void)status, (void)events;
     for (int i = 0; i < count; i++)
         watcher->ready(ready[i].data.u64, watcher->arg);
+}
+
+int os_loop_open(uv_loop_t *loop)
+{
+    enum { NEEDED = 12 };
+    int held[NEEDED], count = 0, rc = 0;
+
+    while (count < NEEDED && rc == 0) {
+        held[count] = open("/dev/null", O_RDWR | O_CLOEXEC);
+        rc = held[count] < 0 ? os_error(errno, "/dev/null") : 0;
+        count += rc == 0;
+    }
+    for (int i = 0; i < count; i++)
+        if (held[i] > 2)
+            fd_close(&held[i]);
+    if (rc == 0) {
+        rc = uv_loop_init(loop);
+        if (rc < 0)
+            rc = os_error(-rc, "uv_loop_init");
+    }
+    for (int i = 0; i < count; i++)
+        fd_close(&held[i]);
+    return rc;
 }
 
 int os_watcher_open(os_watcher **out, uv_loop_t *loop, os_ready ready, void *arg)

@@ -68,6 +68,13 @@ static void on_async(uv_async_t *async)
         watcher->ready(key, watcher->arg);
 }
 
+int os_loop_open(uv_loop_t *loop)
+{
+    int rc = uv_loop_init(loop);
+
+    return rc < 0 ? error_detail(rc == UV_ENOMEM ? XF_ENOMEM : XF_EHANDLES, "uv_loop_init: %s", uv_strerror(rc)) : 0;
+}
+
 int os_watcher_open(os_watcher **out, uv_loop_t *loop, os_ready ready, void *arg)
 {
     int rc;
