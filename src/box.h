@@ -5,9 +5,13 @@
 #include "os.h"
 
 typedef struct box {
-    os_note note;           /* the seam's; must come first */
-    _Atomic uint32_t stop;  /* set by the parent: the task is asked to stop */
-    _Atomic uint32_t phase; /* set by the child: an xf_phase */
+    os_note note;                   /* the seam's; must come first */
+    _Atomic uint32_t stop;          /* set by the parent: the task is asked to stop */
+    _Atomic uint32_t phase;         /* set by the child: an xf_phase */
+    _Atomic uint32_t farewell_size; /* set by the child, last of all: how much of the farewell there is */
+    uint8_t farewell[4000];         /* the frames that a child would have written last: see child.c */
 } box;
+
+_Static_assert(sizeof(box) <= 4096, "the box fits a page");
 
 #endif

@@ -97,6 +97,28 @@ int channel_send(channel *channel, wire_type type, const wire_fields *fields, co
     return rc;
 }
 
+size_t channel_take_pending(channel *channel, uint8_t *bytes, size_t room)
+{
+    size_t size;
+
+    uv_mutex_lock(&channel->lock);
+    size = channel->pending_size <= room ? channel->pending_size : 0;
+    memcpy(bytes, channel->pending, size);
+    channel->pending_size -= size;
+    uv_mutex_unlock(&channel->lock);
+    return size;
+}
+
+int channel_flush(channel *channel)
+{
+    int rc;
+
+    uv_mutex_lock(&channel->lock);
+    rc = flush_pending(channel, NULL);
+    uv_mutex_unlock(&channel->lock);
+    return rc;
+}
+
 int channel_receive(channel *channel, int timeout_ms, wire_frame *frame)
 {
     size_t room, count;

@@ -30,6 +30,12 @@ int channel_send(channel *channel, wire_type type, const wire_fields *fields, co
 /* Sends a frame with a segment, which is the parent's then. */
 int channel_send_segment(channel *channel, wire_type type, os_shm *segment);
 
+/* Takes the frames that wait to be written, if they fit, to reach the parent in another way: 0 when they do not. */
+size_t channel_take_pending(channel *channel, uint8_t *bytes, size_t room);
+
+/* Writes the frames that wait to be written. */
+int channel_flush(channel *channel);
+
 /* Reads the next frame from the parent.  XF_ETIMEDOUT, XF_EEND, XF_EPROTO.  Threads: one. */
 int channel_receive(channel *channel, int timeout_ms, wire_frame *frame);
 

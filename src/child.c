@@ -183,7 +183,23 @@ static void say_hello(xf_call *call)
     set_phase(call, XF_PHASE_LOADING); /* the parent looks at that, so the frame can wait for the next */
 }
 
-/* Sends the last frames and ends the process. */
+/* The end of the process wakes the parent, so its last frames need not do that too: when they fit they are left in the
+ * box, where the parent looks once the process has ended.  Where a segment is lost unless its sender waits, they go
+ * through the channel. */
+static void leave(xf_call *call)
+{
+    bool lingers = os.attach_needs_ack && call->channel.attached;
+    size_t size = lingers ? 0 : channel_take_pending(&call->channel, call->box->farewell, sizeof call->box->farewell);
+
+    if (size > 0) {
+        atomic_store(&call->box->farewell_size, (uint32_t)size);
+        return;
+    }
+    channel_flush(&call->channel);
+    channel_linger(&call->channel);
+}
+
+/* Says the last frames and ends the process. */
 static _Noreturn void say_goodbye(xf_call *call, wire_outcome outcome, int code)
 {
     wire_fields fields = {.size = 0};
@@ -195,8 +211,8 @@ static _Noreturn void say_goodbye(xf_call *call, wire_outcome outcome, int code)
     wire_put_u32(&fields, (uint32_t)code);
     fflush(stdout);
     fflush(stderr);
-    channel_send(&call->channel, WIRE_BYE, &fields, NULL, 0, true);
-    channel_linger(&call->channel);
+    channel_send(&call->channel, WIRE_BYE, &fields, NULL, 0, false);
+    leave(call);
     os_self_exit(outcome == WIRE_DONE ? 0 : 1);
 }
 

@@ -107,6 +107,25 @@ static void drain(xf_process *process)
     }
 }
 
+/* Takes what the child left in the box, as if it had come last through the channel. */
+static void read_farewell(xf_process *process)
+{
+    box *box = process->box.address;
+    size_t room, at = 0, size = atomic_load(&box->farewell_size);
+    int rc = size <= sizeof box->farewell ? 0 : error_detail(XF_EPROTO, "a farewell of %zu bytes", size);
+
+    while (rc == 0 && at < size && !process->protocol_error) {
+        uint8_t *space = wire_space(&process->in, &room);
+        room = room < size - at ? room : size - at;
+        memcpy(space, box->farewell + at, room);
+        wire_filled(&process->in, room);
+        at += room;
+        rc = put_frames(process);
+    }
+    if (rc < 0)
+        give_up(process, rc);
+}
+
 /* ---- The end ---------------------------------------------------------------------------------------------------- */
 
 static void check_deadlines(xf_process *process)
@@ -146,6 +165,7 @@ static void pump(xf_process *process)
     if (os_child_end(process->child, &process->end) == 0) {
         process->gone = true;
         drain(process);
+        read_farewell(process);
         process_judge(process);
         supervisor_set_deadline(&process->ward, CLOCK_NEVER);
         os_shm_close(&process->box);

@@ -306,18 +306,27 @@ static int look_at_program(struct dl_phdr_info *object, size_t size, void *build
     return -1;
 }
 
-void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
+static uint8_t own_build[OS_BUILD_ID_SIZE];
+
+static void find_build(void)
 {
     struct stat facts = {0};
     int64_t identity[2];
 
-    memset(build, 0, OS_BUILD_ID_SIZE);
-    if (dl_iterate_phdr(look_at_program, build) == 1)
+    if (dl_iterate_phdr(look_at_program, own_build) == 1)
         return;
     stat("/proc/self/exe", &facts); /* built without --build-id: the file that is running */
     identity[0] = (int64_t)facts.st_ino ^ ((int64_t)facts.st_dev << 40);
     identity[1] = (int64_t)facts.st_mtim.tv_sec * 1000000000 + facts.st_mtim.tv_nsec;
-    memcpy(build, identity, sizeof identity);
+    memcpy(own_build, identity, sizeof identity);
+}
+
+void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, find_build);
+    memcpy(build, own_build, OS_BUILD_ID_SIZE);
 }
 
 /* proc(5): a directory has two links and one for each directory in it. */

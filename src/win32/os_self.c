@@ -183,7 +183,7 @@ static void get_ready(void)
     AddVectoredExceptionHandler(0, on_exception);
     guarantee_stack();
     _set_error_mode(_OUT_TO_STDERR);
-#ifdef _UCRT
+#if defined(_UCRT) || defined(_MSC_VER)
     _set_abort_behavior(0, _WRITE_ABORT_MSG | _CALL_REPORTFAULT);
 #endif
     before = signal(SIGABRT, on_abort);

@@ -137,7 +137,6 @@ XF_BEFORE_MAIN(leave_libuv_out)
     X(os_server_open, int, (os_server **server), (server), REFUSE(XF_EPROCESSES), XF_EPROCESSES)                       \
     X(uv_thread_create, int, (uv_thread_t *thread, uv_thread_cb entry, void *arg), (thread, entry, arg), UV_EAGAIN,    \
       XF_EPROCESSES)                                                                                                   \
-    X(uv_mutex_init, int, (uv_mutex_t *mutex), (mutex), UV_ENOMEM, XF_ENOMEM)                                          \
     X(uv_cond_init, int, (uv_cond_t *condition), (condition), UV_ENOMEM, XF_ENOMEM)                                    \
     X(uv_loop_init, int, (uv_loop_t *loop), (loop), UV_EMFILE, XF_EHANDLES)                                            \
     X(uv_async_init, int, (uv_loop_t *loop, uv_async_t *async, uv_async_cb called), (loop, async, called),             \
@@ -145,6 +144,15 @@ XF_BEFORE_MAIN(leave_libuv_out)
 /* clang-format on */
 
 SEAM_AND_LIBUV(FAULTS_WRAPPER)
+
+int __real_uv_mutex_init(uv_mutex_t *mutex);
+int __wrap_uv_mutex_init(uv_mutex_t *mutex);
+
+/* Not in a child: without a lock for the channel to its parent it has nothing to do but to abort. */
+int __wrap_uv_mutex_init(uv_mutex_t *mutex)
+{
+    return !told && faults_due("uv_mutex_init", XF_ENOMEM) ? UV_ENOMEM : __real_uv_mutex_init(mutex);
+}
 
 /* ---- A child's own faults --------------------------------------------------------------------------------------- */
 

@@ -35,7 +35,7 @@ static HANDLE no_handle(HANDLE handle, DWORD error)
       (name, access, share, security, how, flags, pattern),                                                            \
       no_handle(INVALID_HANDLE_VALUE, ERROR_TOO_MANY_OPEN_FILES), XF_EHANDLES)                                         \
     X(__imp_CreateIoCompletionPort, HANDLE, (HANDLE file, HANDLE port, ULONG_PTR key, DWORD threads),                  \
-      (file, port, key, threads), no_handle(NULL, ERROR_NO_SYSTEM_RESOURCES), XF_ENOMEM)                               \
+      (file, port, key, threads), no_handle(NULL, ERROR_TOO_MANY_OPEN_FILES), XF_EHANDLES)                             \
     X(__imp_CreateFileMappingW, HANDLE,                                                                                \
       (HANDLE file, SECURITY_ATTRIBUTES *security, DWORD protection, DWORD high, DWORD low, const wchar_t *name),      \
       (file, security, protection, high, low, name), no_handle(NULL, ERROR_COMMITMENT_LIMIT), XF_ENOMEM)               \

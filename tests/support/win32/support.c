@@ -160,12 +160,20 @@ int support_run(const char *path, const char *argument)
     return (int)code;
 }
 
-/* A Ctrl-C goes to all that share a console, so this process gets one of its own, and its children share that. */
+static bool is_wine(void)
+{
+    return GetProcAddress(GetModuleHandleW(L"ntdll.dll"), "wine_get_version") != NULL;
+}
+
+/* A Ctrl-C goes to all that share a console, so this process gets one of its own, and its children share that.  Wine
+ * cannot send one, and the process behind its consoles would keep the test runner's pipes open. */
 void support_lead_group(void)
 {
     static const DWORD names[] = {STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE};
     HANDLE streams[3];
 
+    if (is_wine())
+        return;
     for (int i = 0; i < 3; i++)
         streams[i] = GetStdHandle(names[i]);
     FreeConsole();
