@@ -71,7 +71,8 @@ typedef struct os_note {
     uint64_t nonce;          /* set by os_child_start; a child that was executed anew checks it against its argv */
     _Atomic int32_t crash;   /* an xf_crash + 1, set by the child's own fault handlers; 0: none */
     _Atomic int32_t leaving; /* the process ends by its own exit(), not by somebody's kill */
-    _Atomic int32_t armed;   /* the child has come to os_self_child, so the two above can be relied on */
+    _Atomic int32_t armed;   /* the two above can be relied on: set in os_self_child, on Windows before main */
+    _Atomic int64_t pid;     /* set by a child of the server, whose parent does not know it otherwise */
 } os_note;
 
 typedef struct os_start {
@@ -81,7 +82,7 @@ typedef struct os_start {
     const char *const *environment; /* "NAME=value" ..., NULL: added to this process's own; NULL: nothing */
     const char *directory;          /* NULL: this process's own */
     xf_stdio stdio[3];              /* no XF_STDIO_DEFAULT; [0] is not captured */
-    const os_shm *box;              /* begins with an os_note; mapped in the child */
+    const os_shm *box;              /* begins with an os_note; mapped in the child, and here until os_child_end is 0 */
     const os_shm *input;            /* mapped in the child; NULL: none */
     const void *greeting;           /* the first bytes the child reads; at most OS_GREETING_MAX */
     size_t greeting_size;
@@ -98,8 +99,8 @@ typedef struct os_start {
  * Windows: CreateProcessW of the running image with a handle list, in a kill-on-close job object of its own.
  * POSIX: fork, posix_spawn of the running image, or a request to the server; pidfd; a process group; a lifeline pipe
  * whose hang-up makes the kernel send SIGKILL to the group.
- * XF_ENOENT, XF_ENOTDIR, XF_EACCESS (the directory); XF_EHANDLES, XF_EPROCESSES, XF_ENOMEM, XF_ENOTSUP, XF_ESYSTEM;
- * XF_EEND when the server has gone. */
+ * XF_EINVAL (environment or directory that is not UTF-8, on Windows); XF_ENOENT, XF_ENOTDIR, XF_EACCESS (the
+ * directory); XF_EHANDLES, XF_EPROCESSES, XF_ENOMEM, XF_ENOTSUP, XF_ESYSTEM; XF_EEND when the server has gone. */
 int os_child_start(os_child **child, const os_start *start);
 
 /* The streams of a child that can be read. */
@@ -107,10 +108,11 @@ enum { OS_CHANNEL, OS_STDOUT, OS_STDERR, OS_STREAMS };
 
 /* Reads what is there, without waiting; not for a stream that is not captured (XF_EEND).
  *   count  At least 1 on success.
- * XF_EAGAIN when nothing is there now; XF_EEND when the stream has ended, and ever after. */
+ * XF_EAGAIN when nothing is there now (after os_child_end returned 0: only a descendant may still write); XF_EEND when
+ * the stream has ended, and ever after. */
 int os_child_read(os_child *child, int stream, void *data, size_t size, size_t *count);
 
-/* Writes a few bytes to the child's channel, all or nothing, without waiting.
+/* Writes a few bytes, 4096 at most, to the child's channel, all or nothing, without waiting.
  * XF_EAGAIN when there is no room; XF_EEND when the child has gone. */
 int os_child_write(os_child *child, const void *data, size_t size);
 
@@ -120,7 +122,8 @@ int os_child_write(os_child *child, const void *data, size_t size);
 int os_child_take(os_child *child, uint64_t token, size_t size, os_shm *shm);
 
 /* Waits until os_child_read or os_child_end has something new to say, or timeout_ms (-1: for ever) has passed:
- * XF_ETIMEDOUT.  Meanwhile other threads may call os_child_write and os_child_kill. */
+ * XF_ETIMEDOUT.  Not to be called when everything has ended.  Meanwhile other threads may call os_child_write and
+ * os_child_kill. */
 int os_child_wait(os_child *child, int timeout_ms);
 
 typedef enum os_end_kind { OS_EXITED, OS_CRASHED, OS_KILLED, OS_LOST, OS_UNSTARTED } os_end_kind;
@@ -141,7 +144,7 @@ int os_child_end(os_child *child, os_end *end);
 /* Kills the child and its descendants at once.  Harmless when it has ended. */
 void os_child_kill(os_child *child);
 
-/* The child's process id, or 0 while the server has not told it. */
+/* The child's process id, or 0 in the moment until a child of the server has told it; nothing becomes ready then. */
 int64_t os_child_pid(os_child *child);
 
 /* What becomes ready when the child ends: an fd that polls readable, or a HANDLE. */

@@ -156,13 +156,19 @@ static uint64_t next_deadline(const xf_process *process)
     return process->grace_deadline < next ? process->grace_deadline : next;
 }
 
+static void learn_pid(xf_process *process)
+{
+    if (!process->pid && !process->gone)
+        process->pid = os_child_pid(process->child);
+}
+
 /* Reads what there is, and sees whether the child has ended. */
 static void pump(xf_process *process)
 {
     drain(process);
-    if (!process->pid)
-        process->pid = os_child_pid(process->child);
+    learn_pid(process);
     if (os_child_end(process->child, &process->end) == 0) {
+        learn_pid(process);
         process->gone = true;
         drain(process);
         read_farewell(process);
@@ -446,7 +452,9 @@ int64_t xf_process_pid(xf_process *process)
     int64_t pid;
 
     uv_mutex_lock(&process->lock);
-    (void)await(process, has_pid, CLOCK_NEVER);
+    do /* a child of the server tells its pid without waking anybody */
+        learn_pid(process);
+    while (await(process, has_pid, clock_deadline(1)) == XF_ETIMEDOUT);
     pid = process->pid;
     uv_mutex_unlock(&process->lock);
     return pid;

@@ -2,6 +2,7 @@
  * argument is crossfork's, finds the mode in the environment.  Run by main_test.c. */
 #include "crossfork.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,13 +14,19 @@ XF_ENTRY(nothing)
     return 0;
 }
 
+/* getenv would not see what uv_os_setenv has set, on Windows. */
+static bool get_mode(char *mode, size_t size)
+{
+    return uv_os_getenv("FORGETFUL_MODE", mode, &size) == 0;
+}
+
 static int start_child(xf_process **process)
 {
     /* spawn: a forked child never comes through main */
     xf_process_options options = {.start = XF_START_SPAWN, .start_timeout_ms = 60000};
-    const char *mode = getenv("FORGETFUL_MODE");
+    char mode[32];
 
-    if (mode && strcmp(mode, "hangs") == 0)
+    if (get_mode(mode, sizeof mode) && strcmp(mode, "hangs") == 0)
         options.start_timeout_ms = 300;
     return xf_process_start(process, &nothing, NULL, 0, &options);
 }
@@ -56,15 +63,16 @@ static int run_child(const char *mode)
 
 int main(int argc, char **argv)
 {
-    const char *mode = getenv("FORGETFUL_MODE");
+    char mode[32];
+    bool is_child = get_mode(mode, sizeof mode);
 
-    if (!mode && argc > 1 && strncmp(argv[1], "--crossfork", 11) == 0)
+    if (!is_child && argc > 1 && strncmp(argv[1], "--crossfork", 11) == 0)
         xf_main(argc, argv);
-    if (mode && strcmp(mode, "blind") == 0)
+    if (is_child && strcmp(mode, "blind") == 0)
         xf_main(0, NULL);
-    if (mode)
+    if (is_child)
         return run_child(mode);
-    mode = argc > 1 ? argv[1] : "never";
+    snprintf(mode, sizeof mode, "%s", argc > 1 ? argv[1] : "never");
     uv_os_setenv("FORGETFUL_MODE", mode);
     if (strcmp(mode, "blind") == 0)
         xf_main(0, NULL);

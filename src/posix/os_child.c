@@ -153,26 +153,21 @@ static int end_of_servers(os_child *child)
     server_news news;
     ssize_t size;
 
-    for (;;) {
+    do
         size = recv(child->exit_fd, &news, sizeof news, MSG_DONTWAIT);
-        if (size < 0 && errno == EINTR)
-            continue;
-        if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return XF_EAGAIN;
-        if (size != sizeof news) { /* the server has gone, and its child is nobody's */
-            child->end = (os_end){OS_LOST, 0, 0};
-            break;
-        }
-        if (news.kind == SERVER_PID) {
-            child->pid = news.pid_or_error;
-            continue;
-        }
-        child->end = news.kind == SERVER_ENDED
-                         ? judge(child, &news.info)
-                         : (os_end){OS_UNSTARTED, os_error(news.pid_or_error, "fork in the server"), 0};
-        break;
-    }
+    while (size < 0 && errno == EINTR);
+    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return XF_EAGAIN;
     fd_close(&child->lifeline);
+    if (size != sizeof news) {
+        child->pid = (pid_t)atomic_load(&child->note->pid);
+        child->end = (os_end){OS_LOST, 0, 0}; /* the server has gone, and its child is nobody's */
+    } else if (news.error) {
+        child->end = (os_end){OS_UNSTARTED, os_error(news.error, "fork in the server"), 0};
+    } else {
+        child->pid = news.info.si_pid;
+        child->end = judge(child, &news.info);
+    }
     return 0;
 }
 
@@ -200,11 +195,7 @@ void os_child_kill(os_child *child)
 
 int64_t os_child_pid(os_child *child)
 {
-    os_end end;
-
-    if (!child->pid)
-        (void)os_child_end(child, &end);
-    return child->pid;
+    return child->pid || child->ended ? child->pid : atomic_load(&child->note->pid);
 }
 
 intptr_t os_child_sentinel(const os_child *child)

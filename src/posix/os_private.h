@@ -52,7 +52,7 @@ struct os_child {
     int lifeline;           /* the writing end: closing it kills the group */
     int attached;           /* a descriptor that came with the bytes read last */
     int watched_by;         /* epoll set, or -1 */
-    pid_t pid;              /* 0 while the server has not told it */
+    pid_t pid;              /* 0: of the server's, and running */
     bool by_server;
     bool ended;
     os_end end;
@@ -97,11 +97,10 @@ void child_arm_lifeline(int lifeline, pid_t leader);
 /* Asks the server to fork a child; status receives server_news. */
 int server_start(os_server *server, const os_start *start, const child_fds *fds, int status);
 
-/* What the server tells of a child, in this order: its pid, or why there is none; then how it ended. */
+/* What the server tells of a child, once: how it ended, or why there is none. */
 typedef struct server_news {
-    enum { SERVER_PID, SERVER_FAILED, SERVER_ENDED } kind;
-    int pid_or_error;
-    siginfo_t info; /* SERVER_ENDED: as waitid gave it */
+    int error;      /* of fork; 0: there was a child */
+    siginfo_t info; /* as waitid gave it */
 } server_news;
 
 /* Runs the server on its request socket; never returns. */

@@ -172,16 +172,17 @@ typedef struct server {
     size_t room;
 } server;
 
-static void tell(int status, int kind, int pid_or_error, const siginfo_t *info)
+/* Tells the program how a child ended, or why there is none. */
+static void tell(int status, int error, const siginfo_t *info)
 {
     server_news news;
 
     memset(&news, 0, sizeof news);
-    news.kind = kind;
-    news.pid_or_error = pid_or_error;
+    news.error = error;
     if (info)
         news.info = *info;
     send(status, &news, sizeof news, MSG_NOSIGNAL | MSG_DONTWAIT);
+    close(status);
 }
 
 static void on_child_end(int number)
@@ -199,8 +200,7 @@ static void reap(server *self)
         waitid(P_PID, (id_t)pid, &info, WEXITED);
         for (size_t i = 0; i < self->count; i++)
             if (self->children[i].pid == pid) {
-                tell(self->children[i].status, SERVER_ENDED, pid, &info);
-                close(self->children[i].status);
+                tell(self->children[i].status, 0, &info);
                 self->children[i--] = self->children[--self->count];
             }
         info.si_pid = 0;
@@ -264,6 +264,7 @@ static _Noreturn void run_child(server *self, const request *head, char *environ
         fd_close(&fds.stdio[i]);
     fd_close(&fds.directory);
     child_signals(parent.box);
+    atomic_store(&((os_note *)parent.box)->pid, getpid());
     self->entry(&parent);
     abort();
 }
@@ -293,12 +294,10 @@ static void serve(server *self, const request *head, char *environment, const in
     if (pid == 0)
         run_child(self, head, environment, received);
     if (pid < 0) {
-        tell(received[IN_STATUS], SERVER_FAILED, errno, NULL);
-        close(received[IN_STATUS]);
+        tell(received[IN_STATUS], errno, NULL);
         return;
     }
     setpgid(pid, pid);
-    tell(received[IN_STATUS], SERVER_PID, pid, NULL);
     self->children[self->count++] = (served){pid, received[IN_STATUS]};
 }
 
