@@ -4,7 +4,6 @@
 #include "channel.h"
 #include "clock.h"
 #include "error.h"
-#include "supervisor.h"
 #include "task.h"
 
 #include <stdarg.h>
@@ -327,7 +326,6 @@ _Noreturn void child_run(os_parent *parent)
     wire_frame frame;
     int code;
 
-    supervisor_forget();
     call.box = os_parent_box(parent);
     call.output.handle = -1;
     channel_open(&call.channel, parent);

@@ -19,8 +19,6 @@ typedef struct slot {
 } slot;
 
 typedef struct supervisor {
-    uv_once_t once;
-    uv_pid_t process;    /* whose supervisor this is */
     uv_mutex_t starting; /* held while the thread or the server is started or ended; taken before lock */
     uv_mutex_t lock;
     uv_cond_t attended;
@@ -41,7 +39,7 @@ typedef struct supervisor {
     os_server *server;
 } supervisor;
 
-static supervisor self = {.once = UV_ONCE_INIT};
+static supervisor self;
 static supervisor parents; /* in a forked child: what it cannot free stays in sight of leak checkers */
 
 static void end_at_exit(void);
@@ -51,23 +49,23 @@ static void initialize(void)
     if (atexit(end_at_exit) || uv_mutex_init(&self.starting) || uv_mutex_init(&self.lock) ||
         uv_cond_init(&self.attended))
         abort();
-    self.process = uv_os_getpid();
 }
 
-void supervisor_forget(void)
-{
-    parents = self;
-    memset(&self, 0, sizeof self);
-    self.once = (uv_once_t)UV_ONCE_INIT;
-}
-
-/* A program may fork by itself; its child has the memory of the supervisor, but not the thread. */
+/* A forked child has the memory of its parent's supervisor, but not the thread.  That is found out when it first needs
+ * one, and not before: each page that a child writes to is copied.  One thread sets up, others wait for it; whoever was
+ * at it in the parent when this process was forked does not count. */
 static void enter(void)
 {
-    uv_once(&self.once, initialize);
-    if (self.process != uv_os_getpid()) {
-        supervisor_forget();
-        uv_once(&self.once, initialize);
+    static _Atomic int64_t ready_in; /* the process that is set up, or minus the one that is being */
+    int64_t own = uv_os_getpid(), seen;
+
+    while ((seen = atomic_load(&ready_in)) != own) {
+        if (seen == -own || !atomic_compare_exchange_strong(&ready_in, &seen, -own))
+            continue;
+        parents = self;
+        memset(&self, 0, sizeof self);
+        initialize();
+        atomic_store(&ready_in, own);
     }
 }
 

@@ -35,7 +35,4 @@ int supervisor_end(void);
 /* Whether this process has a supervisor thread now. */
 bool supervisor_runs(void);
 
-/* In a forked child: the parent's supervisor is not this process's. */
-void supervisor_forget(void);
-
 #endif

@@ -120,6 +120,7 @@ static void pieces_of_all_sizes_fit(void **state)
     check_pieces(1000, 50);
     check_pieces(1000, 999);
     check_pieces(1000, 3000);
+    check_pieces(2000, 50000);
     check_pieces(4096, 4096);
     check_pieces(5000, 300);
     check_pieces(1 << 20, 5000);

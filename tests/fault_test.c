@@ -15,14 +15,16 @@ enum { MOST_ROUNDS = 500, JOIN_MS = 60000, LARGE = 100000, MESSAGES = 20, MESSAG
 /* Uses everything that a task can, and gives its input back. */
 XF_ENTRY(echo)
 {
-    size_t size;
+    char word[16] = "";
+    size_t size, length = sizeof word;
     const void *in = xf_call_input(call, &size);
     void *out = xf_call_output(call, size);
 
     if (!out)
         return XF_TASK_NO_MEMORY;
     memcpy(out, in, size);
-    printf("%zu bytes\n", size);
+    uv_os_getenv("XF_TEST_WORD", word, &length);
+    printf("%zu bytes, %s\n", size, word);
     if (xf_log(call, XF_INFO, "%zu bytes", size) < 0)
         return xf_fail(call, 1, "log: %s", xf_error_detail());
     if (xf_send(call, in, size) < 0)
@@ -146,7 +148,7 @@ static void use_captured(const plan *plan, xf_process *process, outcome *outcome
     }
     if (plan->options.stdout_to == XF_STDIO_CAPTURE &&
         keep(outcome, xf_process_output(process, 1, &text, &size)) == 0) {
-        snprintf(expected, sizeof expected, "%zu bytes", plan->size);
+        snprintf(expected, sizeof expected, "%zu bytes, heard", plan->size);
         outcome->wrong |= outcome->status.kind == XF_END_DONE && strncmp(text, expected, strlen(expected)) != 0;
         xf_memory_free(text);
     }
@@ -299,7 +301,7 @@ static void large_input_and_output(void **state)
 
 static void captured_streams_and_an_environment(void **state)
 {
-    const char *const environment[] = {"XF_TEST_ONE=1", "XF_TEST_TWO=2", NULL};
+    const char *const environment[] = {"XF_TEST_WORD=heard", "XF_TEST_OTHER=2", NULL};
 
     (void)state;
     sweep_parent(&(plan){.task = &echo,

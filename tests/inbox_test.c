@@ -405,9 +405,12 @@ static void messages_come_out_in_order(void **state)
     assert_int_equal(put(self, WIRE_MESSAGE, "", 0), 0);
     expect_message(self, "one", 3);
     assert_int_equal(put(self, WIRE_MESSAGE, "three", 5), 0);
-    assert_int_equal(put_bye(self, WIRE_FAILED, 1), 0);
     expect_message(self, "", 0);
     expect_message(self, "three", 5);
+    assert_null(inbox_get(&self->inbox));
+    assert_int_equal(put(self, WIRE_MESSAGE, "four", 4), 0);
+    assert_int_equal(put_bye(self, WIRE_FAILED, 1), 0);
+    expect_message(self, "four", 4);
     assert_null(inbox_get(&self->inbox));
 }
 

@@ -313,7 +313,8 @@ static int start_server(os_child *child, const os_start *start, child_fds *fds)
     return rc;
 }
 
-/* Without pidfds (Linux before 5.3, valgrind) the lifeline tells: it has an error when nobody is left to read it. */
+/* Without pidfds (Linux before 5.3, valgrind), and for a child that was reaped already because the program ignores
+ * SIGCHLD, the lifeline tells: it has an error when nobody is left to read it. */
 static int open_exit(os_child *child)
 {
     child->pidfd = pidfd_of(child->pid);
@@ -321,7 +322,7 @@ static int open_exit(os_child *child)
         child->exit_fd = child->pidfd;
         return 0;
     }
-    if (errno != ENOSYS)
+    if (errno != ENOSYS && errno != ESRCH)
         return os_error(errno, "pidfd_open");
     child->exit_fd = fcntl(child->lifeline, F_DUPFD_CLOEXEC, 3);
     return child->exit_fd < 0 ? os_error(errno, "fcntl F_DUPFD_CLOEXEC") : 0;
