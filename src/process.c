@@ -174,6 +174,8 @@ static void pump(xf_process *process)
         read_farewell(process);
         process_judge(process);
         supervisor_set_deadline(&process->ward, CLOCK_NEVER);
+        if (process->inbox.bye) /* it ended in good order */
+            supervisor_give_box(&process->box);
         os_shm_close(&process->box);
         os_shm_close(&process->input);
     } else {

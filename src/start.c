@@ -177,16 +177,10 @@ static int create(xf_process **out, const xf_task *task, const xf_process_option
     rc = open_lock(process);
     if (rc < 0)
         goto close_wire;
-    rc = os_shm_create(&process->box, sizeof(box));
-    if (rc < 0)
-        goto close_lock;
     set_options(process, options);
     *out = process;
     return 0;
 
-close_lock:
-    uv_cond_destroy(&process->changed);
-    uv_mutex_destroy(&process->lock);
 close_wire:
     wire_close(&process->in);
 free_process:
@@ -235,12 +229,13 @@ static int start(xf_process *process, os_method method, const payload *payload, 
         rc = supervisor_add(&process->ward);
     if (rc < 0)
         return rc;
-    rc = start_child(process, method, payload, options);
+    rc = supervisor_take_box(&process->box);
+    if (rc == 0)
+        rc = start_child(process, method, payload, options);
     if (rc < 0) {
         supervisor_remove(&process->ward);
         return rc;
     }
-    os_shm_forget(&process->box);
     os_shm_forget(&process->input);
     process_begin(process);
     return 0;

@@ -1,4 +1,5 @@
 #include "supervisor.h"
+#include "box.h"
 #include "clock.h"
 
 #include "error.h"
@@ -10,6 +11,8 @@
 #define LINGER (1000 * UINT64_C(1000000)) /* ns that it stays when it has nothing to do */
 
 enum { NOT_RUNNING, RUNNING, ENDING };
+
+enum { SPARE_BOXES = 8 };
 
 /* Keys of the watcher tell a slot and its generation, so that late news of a ward that has gone is known as such. */
 typedef struct slot {
@@ -37,6 +40,8 @@ typedef struct supervisor {
     uint32_t count;
     ward *attending;
     os_server *server;
+    os_shm boxes[SPARE_BOXES]; /* pages that were given back: making one costs as much as all else before a fork */
+    uint32_t box_count;
 } supervisor;
 
 static supervisor self;
@@ -171,6 +176,8 @@ static void run(void *arg)
     uv_loop_close(&self.loop);
     os_server_close(self.server); /* nobody starts a child before this thread was joined */
     self.server = NULL;
+    while (self.box_count > 0)
+        os_shm_close(&self.boxes[--self.box_count]);
 }
 
 /* ---- Starting and ending ---------------------------------------------------------------------------------------- */
@@ -357,6 +364,31 @@ void supervisor_set_deadline(ward *ward, uint64_t deadline)
     ward->deadline = deadline;
     look_by(deadline);
     uv_mutex_unlock(&self.lock);
+}
+
+/* ---- Boxes ------------------------------------------------------------------------------------------------------ */
+
+int supervisor_take_box(os_shm *box)
+{
+    uv_mutex_lock(&self.lock);
+    if (self.box_count > 0)
+        *box = self.boxes[--self.box_count];
+    uv_mutex_unlock(&self.lock);
+    if (!box->address)
+        return os_shm_create(box, sizeof(struct box));
+    memset(box->address, 0, box->size);
+    return 0;
+}
+
+void supervisor_give_box(os_shm *box)
+{
+    uv_mutex_lock(&self.lock);
+    if (self.box_count < SPARE_BOXES) {
+        self.boxes[self.box_count++] = *box;
+        *box = (os_shm){NULL, 0, -1};
+    }
+    uv_mutex_unlock(&self.lock);
+    os_shm_close(box);
 }
 
 /* ---- The server ------------------------------------------------------------------------------------------------- */

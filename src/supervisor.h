@@ -26,6 +26,12 @@ int supervisor_watch(ward *ward, os_child *child);
 /* Calls attend at that time of uv_hrtime, in nanoseconds; CLOCK_NEVER: does not. */
 void supervisor_set_deadline(ward *ward, uint64_t deadline);
 
+/* A shared page for a new child, zero-filled: one that was given back, or a new one.  Only while there are wards. */
+int supervisor_take_box(os_shm *box);
+
+/* Gives a page back that nobody writes to any more. */
+void supervisor_give_box(os_shm *box);
+
 /* Starts a child; for OS_SERVER, by the server, which is started if it does not run. */
 int supervisor_start_child(os_child **child, os_start *start);
 

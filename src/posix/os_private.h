@@ -83,8 +83,11 @@ struct os_parent {
  * Async-signal-safe. */
 void child_settle(const child_fds *fds);
 
-/* In a new child: the system's default for every signal, and our own handlers for what the note has to tell. */
-void child_signals(os_note *note);
+/* In a new child: the system's default for every signal. */
+void child_reset_signals(void);
+
+/* In a new child, after that: our own handlers for what the note has to tell, and no signal blocked. */
+void child_catch_faults(os_note *note);
 
 /* In a new child that did not come by exec: closes every fd above 2 that is not in fds.  Async-signal-safe. */
 void child_close_others(const child_fds *fds);

@@ -263,7 +263,8 @@ static _Noreturn void run_child(server *self, const request *head, char *environ
     for (int i = 0; i < 3; i++)
         fd_close(&fds.stdio[i]);
     fd_close(&fds.directory);
-    child_signals(parent.box);
+    signal(SIGCHLD, SIG_DFL); /* the server's own handler; it has no other */
+    child_catch_faults(parent.box);
     atomic_store(&((os_note *)parent.box)->pid, getpid());
     self->entry(&parent);
     abort();
@@ -339,6 +340,7 @@ _Noreturn void server_run(int requests, os_entry entry)
     struct pollfd waiting = {.fd = requests, .events = POLLIN};
     sigset_t blocked, open;
 
+    child_reset_signals(); /* once, for all its children */
     sigemptyset(&open);
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGCHLD);

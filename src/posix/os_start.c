@@ -171,7 +171,8 @@ static void flush_before_fork(FILE *stream)
 static _Noreturn void run_forked(const os_start *start, os_parent *parent, child_fds *fds)
 {
     child_settle(fds);
-    child_signals(start->box->address);
+    child_reset_signals();
+    child_catch_faults(start->box->address);
     for (int i = 0; i < 3; i++)
         if (fds->stdio[i] > 2)
             fd_close(&fds->stdio[i]);

@@ -122,16 +122,19 @@ static void read_as_task(const wire_frame *frame)
 static bool take_frames(parent *self)
 {
     wire_frame frame;
+    bool had_ended;
     int rc;
 
     while ((rc = wire_next(&self->decoder, &frame)) == 0) {
         CHECK(frame.size <= WIRE_PAYLOAD_MAX && frame.type >= WIRE_TASK && frame.type <= WIRE_BYE);
         CHECK(sum(frame.payload, frame.size) <= 255 * (unsigned)frame.size);
         read_as_task(&frame);
+        had_ended = self->inbox.bye;
         rc = inbox_put(&self->inbox, &frame, take, self, &self->log);
         check_inbox(&self->inbox);
         if (rc < 0)
             return false;
+        CHECK(self->inbox.hello && !had_ended && !(frame.attached && frame.size));
         if (frame.type == WIRE_LOG)
             CHECK(strlen(self->log.text) <= XF_LOG_MAX);
         if (self->fetches >> (self->frames++ % 8) & 1)
