@@ -189,6 +189,7 @@ static int start_fork(os_child *child, const os_start *start, child_fds *fds)
     child_fds kept = *fds;
     sigset_t all, before;
     int error;
+    pid_t pid; /* the child writes to as few pages of its parent's as it can, for each is copied */
 
     flush_before_fork(stdout);
     flush_before_fork(stderr);
@@ -196,15 +197,16 @@ static int start_fork(os_child *child, const os_start *start, child_fds *fds)
     pthread_sigmask(SIG_SETMASK, &all, &before); /* no handler of the program runs in the child */
     kept.box = kept.input = -1;                  /* they are mapped */
     forking = &kept;
-    child->pid = fork();
+    pid = fork();
     error = errno;
-    if (child->pid == 0)
+    if (pid == 0)
         run_forked(start, &parent, &kept);
     forking = NULL;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (child->pid < 0)
+    if (pid < 0)
         return os_error(error, "fork");
-    setpgid(child->pid, child->pid); /* by whichever of the two comes first */
+    setpgid(pid, pid); /* by whichever of the two comes first */
+    child->pid = pid;
     return 0;
 }
 
