@@ -15,11 +15,13 @@ void channel_open(channel *channel, os_parent *parent)
         abort(); /* it has no reason to fail */
 }
 
+/* Nothing is lost when it fails, for then nothing was written. */
 static int flush_pending(channel *channel, os_shm *segment)
 {
     int rc = os_parent_write(channel->parent, channel->pending, channel->pending_size, segment);
 
-    channel->pending_size = 0;
+    if (rc == 0)
+        channel->pending_size = 0;
     return rc;
 }
 
@@ -52,8 +54,11 @@ static int send_attached(channel *channel, wire_type type, os_shm *segment)
 
     if (rc == 0)
         rc = append(channel, &frame, NULL, NULL, 0);
-    if (rc == 0)
+    if (rc == 0) {
         rc = flush_pending(channel, segment);
+        if (rc < 0)
+            channel->pending_size = 0; /* that frame alone */
+    }
     channel->attached |= rc == 0;
     return rc;
 }
@@ -91,8 +96,11 @@ int channel_send(channel *channel, wire_type type, const wire_fields *fields, co
         return send_large(channel, type, data, size);
     uv_mutex_lock(&channel->lock);
     rc = append(channel, &frame, fields, data, size);
-    if (rc == 0 && flush)
+    if (rc == 0 && flush) {
         rc = flush_pending(channel, NULL);
+        if (rc < 0)
+            channel->pending_size -= WIRE_HEADER + frame.size; /* what waited before goes on waiting */
+    }
     uv_mutex_unlock(&channel->lock);
     return rc;
 }

@@ -36,6 +36,12 @@ void inbox_close(inbox *inbox)
     memset(inbox, 0, sizeof *inbox);
 }
 
+/* Empty messages take memory too. */
+static uint64_t message_cost(const parcel *message)
+{
+    return sizeof *message + message->size;
+}
+
 parcel *inbox_get(inbox *inbox)
 {
     parcel *message = inbox->first;
@@ -45,7 +51,7 @@ parcel *inbox_get(inbox *inbox)
     inbox->first = message->next;
     if (!inbox->first)
         inbox->last = NULL;
-    inbox->kept -= message->size;
+    inbox->kept -= message_cost(message);
     return message;
 }
 
@@ -129,7 +135,7 @@ static int put_message(inbox *inbox, const wire_frame *frame, inbox_take take, v
     parcel *message;
     int rc;
 
-    if (size > inbox->message_limit - inbox->kept)
+    if (size > UINT64_MAX - sizeof *message || size + sizeof *message > inbox->message_limit - inbox->kept)
         return error_detail(XF_ELIMIT, "messages of more than %llu bytes that nobody received",
                             (unsigned long long)inbox->message_limit);
     rc = wrap(frame, take, arg, &message);
@@ -140,7 +146,7 @@ static int put_message(inbox *inbox, const wire_frame *frame, inbox_take take, v
     else
         inbox->first = message;
     inbox->last = message;
-    inbox->kept += message->size;
+    inbox->kept += message_cost(message);
     return 0;
 }
 

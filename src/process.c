@@ -69,6 +69,8 @@ static bool read_channel(xf_process *process)
     uint8_t *space = wire_space(&process->in, &room);
     int rc = os_child_read(process->child, OS_CHANNEL, space, room, &count);
 
+    if (rc < 0 && rc != XF_EAGAIN && rc != XF_EEND && !process->protocol_error)
+        give_up(process, rc);
     if (rc < 0)
         return false;
     if (process->protocol_error)
@@ -86,7 +88,10 @@ static bool read_captured(xf_process *process, int stream)
     size_t count;
     int rc;
 
-    if (os_child_read(process->child, stream, data, sizeof data, &count) < 0)
+    rc = os_child_read(process->child, stream, data, sizeof data, &count);
+    if (rc < 0 && rc != XF_EAGAIN && rc != XF_EEND && !process->protocol_error)
+        give_up(process, rc);
+    if (rc < 0)
         return false;
     rc = capture_put(&process->captured[stream - OS_STDOUT], data, count);
     if (rc < 0)

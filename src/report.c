@@ -1,6 +1,7 @@
 /* Judging how a child ended, and telling it. */
 #include "process.h"
 #include "clock.h"
+#include "error.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -158,26 +159,64 @@ void process_judge(xf_process *process)
 
 /* ---- Telling ---------------------------------------------------------------------------------------------------- */
 
-enum { PRINTED_MESSAGE = 1000, PRINTED_LINES = 12, PRINTED_STDERR = 1600 };
+enum {
+    PRINTED_MESSAGE = 1000,
+    PRINTED_LINES = 12,
+    PRINTED_STDERR = 1600,
+    PRINTED_TEXT_LINES = 24,
+    PRINTED_LOG_LINES = 2
+};
 
-/* Writes text with control characters as escapes, so that a child cannot play with the reader's terminal. */
-static void print_text(FILE *stream, const char *text, size_t size, const char *indent)
+/* Whether a terminal would take the bytes at text for a control: C0, DEL, or C1 in UTF-8 (U+0080 to U+009F).
+ *   length  Set to how many bytes that is. */
+static bool is_control(const char *text, size_t size, size_t *length)
 {
-    for (size_t i = 0; i < size; i++) {
-        unsigned char byte = (unsigned char)text[i];
-        if (byte == '\n' && i + 1 < size)
+    unsigned char first = (unsigned char)text[0], second = size > 1 ? (unsigned char)text[1] : 0;
+
+    *length = first == 0xC2 && second >= 0x80 && second <= 0x9F ? 2 : 1;
+    return *length == 2 || (first < ' ' && first != '\t') || first == 0x7F;
+}
+
+static void print_escaped(FILE *stream, const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        fprintf(stream, "\\x%02x", (unsigned char)text[i]);
+}
+
+/* Writes text with controls as escapes, so that a child cannot play with the reader's terminal. */
+static void print_part(FILE *stream, const char *text, size_t size)
+{
+    for (size_t at = 0, length; at < size; at += length)
+        if (is_control(text + at, size - at, &length))
+            print_escaped(stream, text + at, length);
+        else
+            fwrite(text + at, 1, length, stream);
+}
+
+/* Writes so many lines at most, all but the first indented, and without the last line end; says when some were left
+ * out. */
+static void print_text(FILE *stream, const char *text, size_t size, const char *indent, int most)
+{
+    int lines = 0;
+
+    for (size_t at = 0; at < size && lines <= most; lines++) {
+        const char *end = memchr(text + at, '\n', size - at);
+        size_t length = end ? (size_t)(end - text) - at : size - at;
+        bool carriage_return = length > 0 && end && text[at + length - 1] == '\r';
+        if (lines > 0)
             fprintf(stream, "\n%s", indent);
-        else if (byte == '\t' || (byte >= ' ' && byte != 0x7F))
-            fputc(byte, stream);
-        else if (byte != '\n' && byte != '\r')
-            fprintf(stream, "\\x%02x", byte);
+        if (lines < most)
+            print_part(stream, text + at, length - carriage_return);
+        else
+            fputs("...", stream);
+        at += length + 1;
     }
 }
 
 static void print_headline(const xf_report *report, FILE *stream)
 {
     fprintf(stream, "crossfork: ");
-    print_text(stream, report->name, strlen(report->name), "");
+    print_part(stream, report->name, strlen(report->name));
     fprintf(stream, " %s", report->kind_name);
     if (*report->code_name)
         fprintf(stream, ": %s", report->code_name);
@@ -198,8 +237,8 @@ static void print_message(const xf_report *report, FILE *stream)
 
     if (size == 0)
         return;
-    fprintf(stream, "  message  ");
-    print_text(stream, report->message, shown, "           ");
+    fputs("  message  ", stream);
+    print_text(stream, report->message, shown, "           ", PRINTED_TEXT_LINES);
     fprintf(stream, shown < size ? " ... (%zu bytes)\n" : "\n", size);
 }
 
@@ -212,21 +251,25 @@ static void print_log(const xf_report *report, FILE *stream)
     fprintf(stream, "  log      the last %zu of %llu lines\n", report->log_count - first,
             (unsigned long long)report->log_total);
     for (size_t i = first; i < report->log_count; i++) {
-        fprintf(stream, "    ");
-        print_text(stream, report->log[i].text, strlen(report->log[i].text), "    ");
+        fputs("    ", stream);
+        print_text(stream, report->log[i].text, strlen(report->log[i].text), "    ", PRINTED_LOG_LINES);
         fputc('\n', stream);
     }
 }
 
+/* The last lines of at most PRINTED_STDERR bytes. */
 static void print_stderr(const xf_report *report, FILE *stream)
 {
-    size_t size = report->stderr_tail_size;
-    size_t shown = size < PRINTED_STDERR ? size : PRINTED_STDERR;
+    size_t size = report->stderr_tail_size, lines = 0;
+    size_t first = size > PRINTED_STDERR ? size - PRINTED_STDERR : 0;
 
+    for (size_t at = size; at > first; at--)
+        if (report->stderr_tail[at - 1] == '\n' && at < size && ++lines == PRINTED_TEXT_LINES)
+            first = at;
     if (size == 0)
         return;
-    fprintf(stream, "  stderr   the last %zu bytes\n    ", shown);
-    print_text(stream, report->stderr_tail + size - shown, shown, "    ");
+    fprintf(stream, "  stderr   the last %zu bytes\n    ", size - first);
+    print_text(stream, report->stderr_tail + first, size - first, "    ", PRINTED_TEXT_LINES);
     fputc('\n', stream);
 }
 
@@ -238,5 +281,7 @@ int xf_report_print(const xf_report *report, FILE *stream)
     print_message(report, stream);
     print_log(report, stream);
     print_stderr(report, stream);
-    return fflush(stream) == 0 && !ferror(stream) ? 0 : XF_EIO;
+    if (fflush(stream) != 0 || ferror(stream))
+        return error_detail(XF_EIO, "the stream does not take the report of process %s", report->name);
+    return 0;
 }

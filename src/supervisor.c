@@ -219,15 +219,20 @@ close_timer:
     return rc;
 }
 
+static void free_slots(void)
+{
+    free(self.slots);
+    self.slots = NULL;
+    self.room = self.free = 0;
+}
+
 /* With starting and lock held: waits for the thread, which is about to end. */
 static void join_thread(void)
 {
     uv_mutex_unlock(&self.lock);
     uv_thread_join(&self.thread);
     uv_mutex_lock(&self.lock);
-    free(self.slots);
-    self.slots = NULL;
-    self.room = self.free = 0;
+    free_slots();
     self.state = NOT_RUNNING;
 }
 
@@ -236,8 +241,10 @@ static int end(void)
 {
     if (self.count > 0)
         return error_detail(XF_EBUSY, "%u processes are still open", (unsigned)self.count);
-    if (self.state == NOT_RUNNING)
+    if (self.state == NOT_RUNNING) {
+        free_slots(); /* left by a thread that could not be started */
         return 0;
+    }
     self.end_now = true;
     if (self.state == RUNNING)
         uv_async_send(&self.wake);

@@ -74,13 +74,22 @@ static uint64_t hash(uint64_t seed, const void *data, size_t size)
     return seed;
 }
 
+/* The finalizer of splitmix64, https://prng.di.unimi.it/splitmix64.c: a sum of FNV hashes alone would not change when
+ * two tasks exchange their sizes. */
+static uint64_t mix(uint64_t value)
+{
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9U;
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EBU;
+    return value ^ (value >> 31);
+}
+
 uint64_t task_table_hash(void)
 {
     uint64_t sum = 0;
 
     for (const xf_task *task = table; task; task = task->next) { /* in whatever order they were registered */
         uint64_t sizes[2] = {task->input_size, task->output_size};
-        sum += hash(hash(0xCBF29CE484222325U, task->name, strlen(task->name)), sizes, sizeof sizes);
+        sum += mix(hash(hash(0xCBF29CE484222325U, task->name, strlen(task->name)), sizes, sizeof sizes));
     }
     return sum;
 }

@@ -71,7 +71,8 @@ typedef struct xf_process_options {
     int grace_ms;         /* what xf_process_terminate leaves the task to stop by itself; default 2,000;
                              -1: none */
     size_t capture_limit; /* bytes kept of each captured stream, the newest; default 1 MiB */
-    size_t message_limit; /* bytes of messages kept that nobody has received; default 4 GiB.  A child that
+    size_t message_limit; /* bytes kept of messages that nobody has received, with some 100 for each
+                             message; default 4 GiB.  A child that
                              sends more is ended as XF_END_PROTOCOL with XF_ELIMIT */
     xf_log_callback on_log;
     void *on_log_arg;

@@ -39,6 +39,8 @@ int os_child_take(os_child *child, uint64_t token, size_t size, os_shm *shm)
     int fd = child->attached;
 
     (void)token;
+    if (fd < 0 && child->attachment_lost)
+        return os_error(EMFILE, "recvmsg of a segment");
     if (fd < 0)
         return error_detail(XF_EPROTO, "no segment came with the frame");
     child->attached = -1;

@@ -51,6 +51,7 @@ struct os_child {
     int pidfd;              /* -1: the system has none, or the child is the server's; closed as exit_fd */
     int lifeline;           /* the writing end: closing it kills the group */
     int attached;           /* a descriptor that came with the bytes read last */
+    bool attachment_lost;   /* one came, and there was no number for it */
     int watched_by;         /* epoll set, or -1 */
     pid_t pid;              /* 0: of the server's, and running */
     bool by_server;

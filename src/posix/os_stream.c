@@ -113,6 +113,8 @@ static ssize_t read_channel(os_child *child, void *data, size_t size)
 
     if (count > 0 && message.msg_controllen > 0)
         keep_attached(child, &message);
+    if (count > 0 && message.msg_flags & MSG_CTRUNC)
+        child->attachment_lost = true;
     return count;
 }
 
@@ -131,6 +133,8 @@ int stream_read(os_child *child, int stream, void *data, size_t size, size_t *co
     }
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return XF_EAGAIN;
-    fd_close(&child->stream[stream]); /* the end: closed by the child, or reset with bytes of ours unread */
+    if (got < 0 && errno != ECONNRESET) /* which is an end too, with bytes of ours unread */
+        return os_error(errno, stream == OS_CHANNEL ? "recvmsg" : "read");
+    fd_close(&child->stream[stream]);
     return XF_EEND;
 }
