@@ -24,6 +24,7 @@ struct os_server {
 
 /* The descriptors of a request, in the order they are sent in. */
 enum {
+    IN_STATUS, /* first, so that what becomes of the others can be told */
     IN_STDIN,
     IN_STDOUT,
     IN_STDERR,
@@ -31,7 +32,6 @@ enum {
     IN_CHANNEL,
     IN_LIFELINE,
     IN_BOX,
-    IN_STATUS,
     IN_EXTRA,
     IN_MAX = 10
 };
@@ -126,8 +126,8 @@ static int send_request(os_server *server, request *head, const char *environmen
 
 int server_start(os_server *server, const os_start *start, const child_fds *fds, int status)
 {
-    int sent[IN_MAX] = {fds->stdio[0], fds->stdio[1], fds->stdio[2], fds->directory,
-                        fds->channel,  fds->lifeline, fds->box,      status};
+    int sent[IN_MAX] = {status,         fds->stdio[0], fds->stdio[1], fds->stdio[2],
+                        fds->directory, fds->channel,  fds->lifeline, fds->box};
     size_t count = IN_EXTRA;
     request head = {.box_size = start->box->size, .input_size = start->input ? start->input->size : 0};
     os_shm apart = {NULL, 0, -1};
@@ -302,34 +302,55 @@ static void serve(server *self, const request *head, char *environment, const in
     self->children[self->count++] = (served){pid, received[IN_STATUS]};
 }
 
-/* Takes one request; false when the program has gone. */
-static bool take_request(server *self)
+typedef struct received_request {
+    request head;
+    char environment[INLINE_ENVIRONMENT + 1];
+} received_request;
+
+/* Receives one request and its descriptors: its size, 0 when the program has gone, -1 when it is to be tried again. */
+static ssize_t receive_request(server *self, received_request *into, int *fds, size_t *count)
 {
-    static struct {
-        request head;
-        char environment[INLINE_ENVIRONMENT + 1];
-    } buffer;
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(IN_MAX * sizeof(int))];
     } control;
-    struct iovec part = {&buffer, sizeof buffer};
+    struct iovec part = {into, sizeof *into};
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    int received[IN_MAX];
-    size_t count;
     ssize_t size = recvmsg(self->requests, &message, MSG_CMSG_CLOEXEC);
 
-    if (size < 0 && errno == EINTR)
-        return true;
-    if (size < (ssize_t)sizeof buffer.head || message.msg_controllen < CMSG_LEN(IN_EXTRA * sizeof *received))
+    *count = 0;
+    if (size > 0 && message.msg_controllen >= CMSG_LEN(sizeof *fds)) {
+        *count = (control.header.cmsg_len - CMSG_LEN(0)) / sizeof *fds;
+        memcpy(fds, CMSG_DATA(&control.header), *count * sizeof *fds);
+    }
+    return size;
+}
+
+/* How many descriptors there have to be. */
+static size_t descriptors_of(const request *head)
+{
+    return IN_EXTRA + (head->input_size > 0) + head->environment_apart;
+}
+
+/* Takes one request; false when the program has gone. */
+static bool take_request(server *self)
+{
+    static received_request received;
+    int fds[IN_MAX];
+    size_t count;
+    ssize_t size = receive_request(self, &received, fds, &count);
+
+    if (size == 0)
         return false;
-    count = (control.header.cmsg_len - CMSG_LEN(0)) / sizeof *received;
-    memcpy(received, CMSG_DATA(&control.header), count * sizeof *received);
-    serve(self, &buffer.head, (char *)&buffer + sizeof buffer.head, received);
-    for (size_t i = 0; i < count; i++)
-        if (i != IN_STATUS)
-            close(received[i]);
+    if (size < 0)
+        return errno != EBADF && errno != ENOTCONN;
+    if (count == descriptors_of(&received.head))
+        serve(self, &received.head, received.environment, fds);
+    else if (count > IN_STATUS)
+        tell(fds[IN_STATUS], EMFILE, NULL); /* there was no number for some */
+    for (size_t i = IN_STATUS + 1; i < count; i++)
+        close(fds[i]);
     return true;
 }
 
