@@ -194,8 +194,8 @@ static void leave(xf_call *call)
         atomic_store(&call->box->farewell_size, (uint32_t)size);
         return;
     }
-    channel_flush(&call->channel);
-    channel_linger(&call->channel);
+    if (channel_flush(&call->channel) == 0) /* without a goodbye nobody acknowledges anything */
+        channel_linger(&call->channel);
 }
 
 /* Says the last frames and ends the process. */

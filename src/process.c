@@ -41,7 +41,8 @@ static void acknowledge(xf_process *process)
     if (!os.attach_needs_ack)
         return;
     wire_put_header(ack, &(wire_frame){.type = WIRE_ACK});
-    os_child_write(process->child, ack, sizeof ack);
+    if (os_child_write(process->child, ack, sizeof ack) < 0)
+        os_child_kill(process->child); /* all of it has been taken, and it would wait for ever */
 }
 
 static int put_frames(xf_process *process)
@@ -62,6 +63,14 @@ static int put_frames(xf_process *process)
     return rc == XF_EAGAIN ? 0 : rc;
 }
 
+/* Nothing more now, or a failure of this process's own, after which the child cannot be understood any more. */
+static bool stop_reading(xf_process *process, int rc)
+{
+    if (rc != XF_EAGAIN && rc != XF_EEND && !process->protocol_error)
+        give_up(process, rc);
+    return false;
+}
+
 /* Reads the channel once; false when there is nothing more now. */
 static bool read_channel(xf_process *process)
 {
@@ -69,10 +78,8 @@ static bool read_channel(xf_process *process)
     uint8_t *space = wire_space(&process->in, &room);
     int rc = os_child_read(process->child, OS_CHANNEL, space, room, &count);
 
-    if (rc < 0 && rc != XF_EAGAIN && rc != XF_EEND && !process->protocol_error)
-        give_up(process, rc);
     if (rc < 0)
-        return false;
+        return stop_reading(process, rc);
     if (process->protocol_error)
         return true; /* what a child that is being ended had written before */
     wire_filled(&process->in, count);
@@ -89,10 +96,8 @@ static bool read_captured(xf_process *process, int stream)
     int rc;
 
     rc = os_child_read(process->child, stream, data, sizeof data, &count);
-    if (rc < 0 && rc != XF_EAGAIN && rc != XF_EEND && !process->protocol_error)
-        give_up(process, rc);
     if (rc < 0)
-        return false;
+        return stop_reading(process, rc);
     rc = capture_put(&process->captured[stream - OS_STDOUT], data, count);
     if (rc < 0)
         give_up(process, rc);

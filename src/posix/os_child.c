@@ -163,7 +163,8 @@ static int end_of_servers(os_child *child)
     fd_close(&child->lifeline);
     if (size != sizeof news) {
         child->pid = (pid_t)atomic_load(&child->note->pid);
-        child->end = (os_end){OS_LOST, 0, 0}; /* the server has gone, and its child is nobody's */
+        child->end = child->pid ? (os_end){OS_LOST, 0, 0} /* the server has gone, and its child is nobody's */
+                                : (os_end){OS_UNSTARTED, XF_ESYSTEM, 0};
     } else if (news.error) {
         child->end = (os_end){OS_UNSTARTED, os_error(news.error, "fork in the server"), 0};
     } else {

@@ -82,7 +82,8 @@ int os_child_take(os_child *child, uint64_t token, size_t size, os_shm *shm)
     if (token == 0 || token > INT32_MAX || size == 0 ||
         !DuplicateHandle(child->process, (HANDLE)(uintptr_t)token, GetCurrentProcess(), &section, 0, FALSE,
                          DUPLICATE_SAME_ACCESS | DUPLICATE_CLOSE_SOURCE))
-        return error_detail(XF_EPROTO, "no segment came with the frame");
+        return GetLastError() == ERROR_NO_SYSTEM_RESOURCES ? os_error(GetLastError(), "DuplicateHandle")
+                                                           : error_detail(XF_EPROTO, "no segment came with the frame");
     rc = map_taken(section, size, &address);
     if (rc < 0)
         CloseHandle(section);

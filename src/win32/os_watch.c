@@ -84,7 +84,7 @@ int os_watcher_open(os_watcher **out, uv_loop_t *loop, os_ready ready, void *arg
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "calloc");
     rc = uv_async_init(loop, &watcher->async, on_async);
     if (rc < 0) {
-        rc = error_detail(XF_ESYSTEM, "uv_async_init: %s", uv_strerror(rc));
+        rc = error_detail(rc == UV_ENOMEM ? XF_ENOMEM : XF_EHANDLES, "uv_async_init: %s", uv_strerror(rc));
         goto free_watcher;
     }
     InitializeSRWLock(&watcher->lock);
