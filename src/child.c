@@ -12,7 +12,6 @@
 #include <string.h>
 
 struct xf_call {
-    channel channel;
     box *box;
     const xf_task *task;
     const void *input;
@@ -22,13 +21,15 @@ struct xf_call {
     bool has_output;
     int fail_code;   /* of xf_fail; 0: it was not called */
     char *fail_text; /* NULL: none, or no memory for it */
+    int depth;
+    channel channel; /* last: its buffers are large, and a forked child pays for each page that it writes to */
 };
 
-static int depth;
+static xf_call only_call;
 
 int child_depth(void)
 {
-    return depth;
+    return only_call.depth;
 }
 
 /* ---- What a task calls ------------------------------------------------------------------------------------------ */
@@ -268,7 +269,7 @@ static int load_task(xf_call *call, const wire_frame *frame)
     os_self_build(own);
     if (version != WIRE_VERSION || memcmp(build, own, sizeof own) != 0)
         return error_detail(XF_EBUILD, "the program that started this child is another build");
-    depth = (int)wire_get_u32(&reader);
+    call->depth = (int)wire_get_u32(&reader);
     input_size = wire_get_u64(&reader);
     output_size = wire_get_u64(&reader);
     call->input_size = (size_t)wire_get_u64(&reader);
@@ -322,24 +323,25 @@ static int run_task(xf_call *call)
 
 _Noreturn void child_run(os_parent *parent)
 {
-    static xf_call call;
+    xf_call *call = &only_call;
     wire_frame frame;
     int code;
 
-    call.box = os_parent_box(parent);
-    call.output.handle = -1;
-    channel_open(&call.channel, parent);
-    say_hello(&call);
-    code = channel_receive(&call.channel, -1, &frame);
+    memset(call, 0, offsetof(xf_call, channel)); /* when a task has forked this child, it is the task's own call */
+    call->box = os_parent_box(parent);
+    call->output.handle = -1;
+    channel_open(&call->channel, parent);
+    say_hello(call);
+    code = channel_receive(&call->channel, -1, &frame);
     if (code == 0)
-        code = load_task(&call, &frame);
+        code = load_task(call, &frame);
     if (code < 0)
-        refuse(&call, code);
-    if (atomic_load(&call.box->stop))
-        say_goodbye(&call, WIRE_STOPPED, 0);
-    decode_input(&call);
-    code = run_task(&call);
-    if (code != 0 && atomic_load(&call.box->stop))
-        say_goodbye(&call, WIRE_STOPPED, 0);
-    say_goodbye(&call, code == 0 ? WIRE_DONE : WIRE_FAILED, code);
+        refuse(call, code);
+    if (atomic_load(&call->box->stop))
+        say_goodbye(call, WIRE_STOPPED, 0);
+    decode_input(call);
+    code = run_task(call);
+    if (code != 0 && atomic_load(&call->box->stop))
+        say_goodbye(call, WIRE_STOPPED, 0);
+    say_goodbye(call, code == 0 ? WIRE_DONE : WIRE_FAILED, code);
 }

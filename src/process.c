@@ -25,13 +25,17 @@ static void give_up(xf_process *process, int code)
     os_child_kill(process->child);
 }
 
-static void put_log(xf_process *process, const inbox_log *log)
+static int put_log(xf_process *process, const wire_frame *frame)
 {
-    if (!process->on_log)
-        return;
-    uv_mutex_unlock(&process->lock); /* nobody else reads meanwhile: this thread leads */
-    process->on_log(process, log->level, log->text, process->on_log_arg);
-    uv_mutex_lock(&process->lock);
+    inbox_log log;
+    int rc = inbox_put(&process->inbox, frame, take_segment, process, &log);
+
+    if (rc == 0 && process->on_log) {
+        uv_mutex_unlock(&process->lock); /* nobody else reads meanwhile: this thread leads */
+        process->on_log(process, log.level, log.text, process->on_log_arg);
+        uv_mutex_lock(&process->lock);
+    }
+    return rc;
 }
 
 static void acknowledge(xf_process *process)
@@ -47,16 +51,14 @@ static void acknowledge(xf_process *process)
 
 static int put_frames(xf_process *process)
 {
-    inbox_log log;
     wire_frame frame;
     int rc;
 
     while ((rc = wire_next(&process->in, &frame)) == 0) {
-        rc = inbox_put(&process->inbox, &frame, take_segment, process, &log);
+        rc = frame.type == WIRE_LOG ? put_log(process, &frame)
+                                    : inbox_put(&process->inbox, &frame, take_segment, process, NULL);
         if (rc < 0)
             return rc;
-        if (frame.type == WIRE_LOG)
-            put_log(process, &log);
         if (frame.type == WIRE_BYE)
             acknowledge(process);
     }

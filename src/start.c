@@ -202,7 +202,8 @@ static int share_input(xf_process *process, const payload *payload)
 
 static int start_child(xf_process *process, os_method method, const payload *payload, const xf_process_options *options)
 {
-    uint8_t greeting[OS_GREETING_MAX];
+    size_t room;
+    uint8_t *greeting = wire_space(&process->in, &room); /* nobody reads before there is a child */
     os_start start = {
         .method = method,
         .entry = child_run,

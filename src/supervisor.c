@@ -138,7 +138,7 @@ static void on_timer(uv_timer_t *timer);
 /* Attends to whoever is due, and sets the timer for the next, or ends the thread when nobody is left. */
 static void look(void)
 {
-    uint64_t now = uv_hrtime();
+    uint64_t now = uv_hrtime(), next;
     ward *due;
 
     uv_mutex_lock(&self.lock);
@@ -146,8 +146,10 @@ static void look(void)
         due->deadline = CLOCK_NEVER;
         attend(due);
     }
-    self.next_look = find_next_look();
-    if (self.count == 0 && (self.end_now || self.next_look <= now)) {
+    next = find_next_look();
+    if (self.next_look <= now || next < self.next_look)
+        self.next_look = next; /* else one look too many: sooner than to be woken for it by the next that goes */
+    if (self.count == 0 && (self.end_now || next <= now)) {
         self.state = ENDING;
         close_all();
     } else if (self.next_look != CLOCK_NEVER) {

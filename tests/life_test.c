@@ -79,6 +79,30 @@ XF_TASK(descend, const int *in, int *out)
     return 0;
 }
 
+/* Has said why it would fail, and has output, when it starts a child of its own: that one knows nothing of it. */
+XF_ENTRY(start_from_the_middle)
+{
+    xf_process *process;
+    xf_status status;
+
+    xf_fail(call, 5, "not this one");
+    memset(xf_call_output(call, 100), 'x', 100);
+    if (xf_process_start(&process, &do_nothing, NULL, 0, NULL) < 0)
+        return 1;
+    xf_process_join(process, XF_FOREVER, &status);
+    send_number(call, status.kind == XF_END_DONE && !*xf_process_report(process)->message);
+    return 5;
+}
+
+static void a_child_knows_nothing_of_its_parents_call(void **state)
+{
+    xf_process *process = start(&start_from_the_middle, NULL, 0, NULL);
+
+    (void)state;
+    assert_int_equal(receive_number(process), 1);
+    expect_end(process, XF_END_FAILED, 5);
+}
+
 static void the_grandchild_ends_with_the_child(void **state)
 {
     xf_process *child = start(&start_grandchild, NULL, 0, NULL);
@@ -339,6 +363,7 @@ static int run_role(const char *role)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_child_knows_nothing_of_its_parents_call),
         cmocka_unit_test(the_grandchild_ends_with_the_child),
         cmocka_unit_test(a_killed_child_takes_its_descendants_along),
         cmocka_unit_test(a_program_that_a_task_started_ends_too),

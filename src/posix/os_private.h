@@ -87,6 +87,10 @@ void child_settle(const child_fds *fds);
 /* In a new child: the system's default for every signal. */
 void child_reset_signals(void);
 
+/* In a new child, or in the server for all of its own: a task that calls exit does not run what the program registered
+ * before. */
+void child_catch_exit(void);
+
 /* In a new child, after that: our own handlers for what the note has to tell, and no signal blocked. */
 void child_catch_faults(os_note *note);
 

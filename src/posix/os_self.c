@@ -21,8 +21,12 @@ const os_traits os = {.has_fork = true, .has_server = true, .attach_needs_ack = 
 
 /* ---- Signals ---------------------------------------------------------------------------------------------------- */
 
-static os_note *self_note;
-static struct sigaction previous[2]; /* what SIGSEGV and SIGBUS did before */
+/* In this order, as a forked child pays for each page that it writes to, and seldom writes to the stack. */
+static struct {
+    os_note *note;
+    struct sigaction previous[2]; /* what SIGSEGV and SIGBUS did before */
+    char stack[32768];            /* to run on when the child's own is at its end */
+} guard;
 
 static uintptr_t stack_pointer(const void *context)
 {
@@ -54,8 +58,8 @@ static void on_fault(int number, siginfo_t *info, void *context)
     uintptr_t fault = (uintptr_t)info->si_addr, stack = stack_pointer(context);
 
     if (info->si_code > 0 && stack && fault - stack + NEAR < 2 * (uintptr_t)NEAR)
-        atomic_store(&self_note->crash, XF_CRASH_STACK_OVERFLOW + 1);
-    sigaction(number, &previous[number == SIGBUS], NULL);
+        atomic_store(&guard.note->crash, XF_CRASH_STACK_OVERFLOW + 1);
+    sigaction(number, &guard.previous[number == SIGBUS], NULL);
     if (info->si_code <= 0)
         raise(number);
 }
@@ -110,17 +114,20 @@ void child_reset_signals(void)
         sigaction(faults[i], &at_main[i], NULL);
 }
 
+void child_catch_exit(void)
+{
+    on_exit(leave_by_exit, NULL); /* runs before what was registered earlier, and does not return */
+}
+
 void child_catch_faults(os_note *note)
 {
-    static char stack[32768];
     struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigset_t none;
 
-    self_note = note;
-    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
-    sigaction(SIGSEGV, &fault, &previous[0]);
-    sigaction(SIGBUS, &fault, &previous[1]);
-    on_exit(leave_by_exit, NULL); /* a task that calls exit does not run what the program registered before */
+    guard.note = note;
+    sigaltstack(&(stack_t){.ss_sp = guard.stack, .ss_size = sizeof guard.stack}, NULL);
+    sigaction(SIGSEGV, &fault, &guard.previous[0]);
+    sigaction(SIGBUS, &fault, &guard.previous[1]);
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
     atomic_store(&note->armed, 1);
@@ -170,6 +177,7 @@ static int become_child(const char *token, os_parent **out)
         close(EXEC_INPUT);
     child_arm_lifeline(EXEC_LIFELINE, getpid());
     child_reset_signals();
+    child_catch_exit();
     child_catch_faults(parent.box);
     *out = &parent;
     return 0;

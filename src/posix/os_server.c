@@ -170,6 +170,9 @@ typedef struct server {
     served *children;
     size_t count;
     size_t room;
+    char *environment; /* that was sent last, and what environ points to */
+    size_t environment_size;
+    char **pointers;
 } server;
 
 /* Tells the program how a child ended, or why there is none. */
@@ -226,26 +229,56 @@ static void *map(int fd, size_t size)
     return address;
 }
 
-static void set_environment(char *flat, size_t size)
+/* Makes that the environment of the server, and so of the children that it forks.  Mostly it is so already.
+ * Returns 0, or -1 when there is no memory. */
+static int set_environment(server *self, const char *sent, size_t size)
 {
     size_t count = 0;
-    char **pointers;
+    char **pointers, *flat;
 
-    for (size_t at = 0; at < size; at += strlen(flat + at) + 1)
+    if (self->environment && size == self->environment_size && memcmp(sent, self->environment, size) == 0)
+        return 0;
+    for (size_t at = 0; at < size; at += strlen(sent + at) + 1)
         count++;
+    flat = malloc(size + 1);
     pointers = calloc(count + 1, sizeof *pointers);
-    if (!pointers)
-        _exit(1);
+    if (!flat || !pointers) {
+        free(flat);
+        free(pointers);
+        return -1;
+    }
+    memcpy(flat, sent, size);
     count = 0;
     for (size_t at = 0; at < size; at += strlen(flat + at) + 1)
         pointers[count++] = flat + at;
     environ = pointers;
+    free(self->environment);
+    free(self->pointers);
+    self->environment = flat;
+    self->environment_size = size;
+    self->pointers = pointers;
+    return 0;
 }
 
-static _Noreturn void run_child(server *self, const request *head, char *environment, const int *received)
+static int take_environment(server *self, const request *head, const char *environment, const int *received)
+{
+    int fd = received[IN_EXTRA + (head->input_size > 0)], rc;
+    char *apart;
+
+    if (!head->environment_apart)
+        return set_environment(self, environment, head->environment_size);
+    apart = mmap(NULL, head->environment_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (apart == MAP_FAILED)
+        return -1;
+    rc = set_environment(self, apart, head->environment_size);
+    munmap(apart, head->environment_size);
+    return rc;
+}
+
+static _Noreturn void run_child(server *self, const request *head, const int *received)
 {
     static os_parent parent;
-    int extra = IN_EXTRA;
+    struct sigaction standard = {.sa_handler = SIG_DFL};
     child_fds fds = {{received[IN_STDIN], received[IN_STDOUT], received[IN_STDERR]},
                      received[IN_DIRECTORY],
                      received[IN_CHANNEL],
@@ -255,15 +288,13 @@ static _Noreturn void run_child(server *self, const request *head, char *environ
 
     parent.channel = fds.channel;
     parent.box = map(received[IN_BOX], head->box_size);
-    parent.input = head->input_size ? map(received[extra++], head->input_size) : NULL;
-    set_environment(head->environment_apart ? map(received[extra], head->environment_size) : environment,
-                    head->environment_size);
+    parent.input = head->input_size ? map(received[IN_EXTRA], head->input_size) : NULL;
     child_close_others(&fds);
     child_settle(&fds);
     for (int i = 0; i < 3; i++)
         fd_close(&fds.stdio[i]);
     fd_close(&fds.directory);
-    signal(SIGCHLD, SIG_DFL); /* the server's own handler; it has no other */
+    sigaction(SIGCHLD, &standard, NULL); /* the server's own handler; it has no other */
     child_catch_faults(parent.box);
     atomic_store(&((os_note *)parent.box)->pid, getpid());
     self->entry(&parent);
@@ -285,15 +316,15 @@ static bool make_room(server *self)
     return true;
 }
 
-static void serve(server *self, const request *head, char *environment, const int *received)
+static void serve(server *self, const request *head, const char *environment, const int *received)
 {
     pid_t pid = -1;
 
     errno = ENOMEM;
-    if (make_room(self))
+    if (make_room(self) && take_environment(self, head, environment, received) == 0)
         pid = fork();
     if (pid == 0)
-        run_child(self, head, environment, received);
+        run_child(self, head, received);
     if (pid < 0) {
         tell(received[IN_STATUS], errno, NULL);
         return;
@@ -359,9 +390,12 @@ _Noreturn void server_run(int requests, os_entry entry)
     server self = {.requests = requests, .entry = entry};
     struct sigaction action = {.sa_handler = on_child_end};
     struct pollfd waiting = {.fd = requests, .events = POLLIN};
+    uint8_t build[OS_BUILD_ID_SIZE];
     sigset_t blocked, open;
 
-    child_reset_signals(); /* once, for all its children */
+    child_reset_signals(); /* these three once, for all its children */
+    child_catch_exit();
+    os_self_build(build);
     sigemptyset(&open);
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGCHLD);

@@ -172,6 +172,7 @@ static _Noreturn void run_forked(const os_start *start, os_parent *parent, child
 {
     child_settle(fds);
     child_reset_signals();
+    child_catch_exit();
     child_catch_faults(start->box->address);
     for (int i = 0; i < 3; i++)
         if (fds->stdio[i] > 2)
