@@ -188,6 +188,8 @@ static void say_hello(xf_call *call)
  * through the channel. */
 static void leave(xf_call *call)
 {
+    enum { LAST_ATTEMPTS = 3 };
+    int rc = XF_EAGAIN;
     bool lingers = os.attach_needs_ack && call->channel.attached;
     size_t size = lingers ? 0 : channel_take_pending(&call->channel, call->box->farewell, sizeof call->box->farewell);
 
@@ -195,7 +197,9 @@ static void leave(xf_call *call)
         atomic_store(&call->box->farewell_size, (uint32_t)size);
         return;
     }
-    if (channel_flush(&call->channel) == 0) /* without a goodbye nobody acknowledges anything */
+    for (int i = 0; i < LAST_ATTEMPTS && rc < 0 && rc != XF_EEND; i++) /* there is no later frame to go with */
+        rc = channel_flush(&call->channel);
+    if (rc == 0) /* without a goodbye nobody acknowledges anything */
         channel_linger(&call->channel);
 }
 
