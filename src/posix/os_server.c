@@ -262,11 +262,12 @@ static int set_environment(server *self, const char *sent, size_t size)
 
 static int take_environment(server *self, const request *head, const char *environment, const int *received)
 {
-    int fd = received[IN_EXTRA + (head->input_size > 0)], rc;
     char *apart;
+    int fd, rc;
 
     if (!head->environment_apart)
         return set_environment(self, environment, head->environment_size);
+    fd = received[IN_EXTRA + (head->input_size > 0)];
     apart = mmap(NULL, head->environment_size, PROT_READ, MAP_SHARED, fd, 0);
     if (apart == MAP_FAILED)
         return -1;
