@@ -1993,6 +1993,7 @@ static void use_everything(void)
     a_kill_is_no_exit(NULL);
     a_full_channel_refuses_whole_writes(NULL);
     a_server_can_be_opened_everywhere(NULL);
+    a_directory_that_is_none_is_refused(NULL);
 }
 
 /* A thread pool of the system's has handles of its own, now more and now fewer; what is lost each turn adds up. */

@@ -6,48 +6,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <wchar.h>
-#include <winternl.h>
 
-typedef NTSTATUS(NTAPI *query_system)(SYSTEM_INFORMATION_CLASS what, void *facts, ULONG size, ULONG *needed);
-
-/* As SystemHandleInformation gives it. */
-typedef struct handle_list {
-    ULONG count;
-    struct {
-        USHORT pid;
-        USHORT trace;
-        UCHAR type;
-        UCHAR flags;
-        USHORT value;
-        void *object;
-        ACCESS_MASK access;
-    } handles[];
-} handle_list;
-
-/* Where GetProcessHandleCount only ever says 0, as on Wine, the list of all handles knows. */
-static size_t listed_handles(void)
+/* Where GetProcessHandleCount only ever says 0, as on Wine, every value that could be a handle is tried: the lowest
+ * free one is given away first, so a long gap is the end.  Wine's list of all handles (SystemHandleInformation) is not
+ * asked for: its server dies of it while any process has no handle at all, as one that is starting. */
+static size_t tried_handles(void)
 {
-    enum { SYSTEM_HANDLE_INFORMATION = 16 };
-    query_system query =
-        (query_system)(void (*)(void))GetProcAddress(GetModuleHandleW(L"ntdll.dll"), "NtQuerySystemInformation");
-    ULONG size = 1 << 16, needed;
-    handle_list *list = NULL;
-    NTSTATUS status;
+    enum { STEP = 4, GAP = 1024 * STEP };
     size_t count = 0;
+    DWORD flags;
 
-    do {
-        size *= 2;
-        free(list);
-        list = malloc(size);
-        if (!list)
-            abort();
-        status = query((SYSTEM_INFORMATION_CLASS)SYSTEM_HANDLE_INFORMATION, list, size, &needed);
-    } while (status != 0 && size < 1 << 28);
-    if (status != 0)
-        abort();
-    for (ULONG i = 0; i < list->count; i++)
-        count += list->handles[i].pid == (USHORT)GetCurrentProcessId();
-    free(list);
+    for (uintptr_t value = STEP, last = 0; value < last + GAP; value += STEP)
+        if (GetHandleInformation((HANDLE)value, &flags)) {
+            count++;
+            last = value;
+        }
     return count;
 }
 
@@ -57,7 +30,7 @@ size_t support_handles(void)
 
     if (GetProcessHandleCount(GetCurrentProcess(), &count) && count > 0)
         return count;
-    return listed_handles();
+    return tried_handles();
 }
 
 /* The next region of this process's memory behind *at that has all these properties; false at the end. */
