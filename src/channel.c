@@ -49,7 +49,7 @@ static int append(channel *channel, const wire_frame *frame, const wire_fields *
 /* A segment goes with the first byte of a write, so what is pending has to leave before its frame. */
 static int send_attached(channel *channel, wire_type type, os_shm *segment)
 {
-    wire_frame frame = {.type = type, .attached = segment->size, .token = os_shm_token(segment)};
+    wire_frame frame = {.type = type, .attached = segment->size, .token = (uint64_t)segment->handle};
     int rc = channel->pending_size ? flush_pending(channel, NULL) : 0;
 
     if (rc == 0)
@@ -76,7 +76,7 @@ int channel_send_segment(channel *channel, wire_type type, os_shm *segment)
 static int send_large(channel *channel, wire_type type, const void *data, size_t size)
 {
     os_shm segment;
-    int rc = os_shm_create(&segment, size);
+    int rc = os_shm_create(&segment, size, 0);
 
     if (rc < 0)
         return rc;

@@ -52,7 +52,7 @@ static void drop_output(xf_call *call)
         os_shm_close(&call->output);
     else
         free(call->output.address);
-    call->output = (os_shm){NULL, 0, -1};
+    call->output = OS_SHM_NONE;
     call->has_output = false;
 }
 
@@ -65,10 +65,10 @@ void *xf_call_output(xf_call *call, size_t size)
         return NULL;
     }
     if (size > WIRE_INLINE_MAX) {
-        if (os_shm_create(&call->output, size) < 0)
+        if (os_shm_create(&call->output, size, 0) < 0)
             return NULL;
     } else {
-        call->output = (os_shm){calloc(1, size ? size : 1), size, -1};
+        call->output = (os_shm){calloc(1, size ? size : 1), size, -1, 0};
         if (!call->output.address) {
             error_detail(XF_ENOMEM, "%zu bytes of output", size);
             return NULL;
@@ -230,7 +230,7 @@ static _Noreturn void refuse(xf_call *call, int code)
 /* The input's bytes, aligned: in the segment, or copied from the frame. */
 static int take_input(xf_call *call, wire_reader *reader)
 {
-    const void *segment = os_parent_input(call->channel.parent);
+    const void *segment = os_parent_given(call->channel.parent)->input.address;
     void *copy;
 
     if (segment || call->input_size == 0) {
@@ -332,7 +332,7 @@ _Noreturn void child_run(os_parent *parent)
     int code;
 
     memset(call, 0, offsetof(xf_call, channel)); /* when a task has forked this child, it is the task's own call */
-    call->box = os_parent_box(parent);
+    call->box = os_parent_given(parent)->box.address;
     call->output.handle = -1;
     channel_open(&call->channel, parent);
     say_hello(call);

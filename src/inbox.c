@@ -69,7 +69,7 @@ static int wrap(const wire_frame *frame, inbox_take take, void *arg, parcel **ou
     if (!parcel)
         return error_detail(XF_ENOMEM, "%zu bytes from a child", inside);
     parcel->next = NULL;
-    parcel->segment = (os_shm){NULL, 0, -1};
+    parcel->segment = OS_SHM_NONE;
     parcel->size = frame->attached ? (size_t)frame->attached : inside;
     if (frame->attached) {
         rc = take(arg, frame->token, parcel->size, &parcel->segment);

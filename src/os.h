@@ -38,21 +38,44 @@ typedef struct os_shm {
     void *address;
     size_t size;
     intptr_t handle; /* fd or HANDLE; -1 when only the mapping is left */
+    intptr_t bell;   /* the event of OS_SHM_BELL on Windows; 0: none */
 } os_shm;
 
+#define OS_SHM_NONE ((os_shm){NULL, 0, -1, 0})
+
+enum {
+    OS_SHM_RESERVED = 1, /* size is a limit: memory is there once os_shm_commit was called for it */
+    OS_SHM_BELL = 2      /* processes may sleep on a word in it: os_shm_wait, os_shm_ring */
+};
+
 /* Creates and maps an unnamed shared segment of size bytes (not 0), zero-filled, that cannot shrink.
- * Windows: a pagefile-backed section.  POSIX: a sealed memfd.
+ *   flags  Of OS_SHM_RESERVED and OS_SHM_BELL; 0: neither.
+ * Windows: a pagefile-backed section, and an event for the bell.  POSIX: a sealed memfd; the bell is a futex.
  * XF_ENOMEM, XF_EHANDLES. */
-int os_shm_create(os_shm *shm, size_t size);
+int os_shm_create(os_shm *shm, size_t size, int flags);
+
+/* Makes that part of a reserved segment usable by every process that maps it; harmless where it is already.
+ *   offset, size  Multiples of OS_PAGE.
+ * Windows: VirtualAlloc MEM_COMMIT.  Linux: madvise MADV_POPULATE_WRITE, where there is one (5.14), so that a shortage
+ * is told here and not by a signal at the first use.
+ * XF_ENOMEM. */
+int os_shm_commit(const os_shm *shm, size_t offset, size_t size);
+
+#define OS_PAGE 4096 /* bytes; a system's own pages may be larger */
+
+/* Sleeps while *word is seen, or until timeout_ms (-1: for ever) has passed; may return before either.
+ *   word  In the segment, which has a bell.  Whoever changes it calls os_shm_ring then, in any process. */
+void os_shm_wait(const os_shm *shm, _Atomic uint32_t *word, uint32_t seen, int timeout_ms);
+
+/* Wakes at least one of those that sleep on that word.
+ * Windows: a segment has one bell, and words are not told apart.  POSIX: wakes all that sleep on the word. */
+void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word);
 
 /* Closes the handle and keeps the mapping: the memory lives on until os_shm_close in the last process. */
 void os_shm_forget(os_shm *shm);
 
-/* Unmaps the segment and closes its handle.  Harmless on a struct that is all zero but for handle -1. */
+/* Unmaps the segment and closes its handle.  Harmless on OS_SHM_NONE. */
 void os_shm_close(os_shm *shm);
-
-/* What to write into a frame so that the parent finds the segment: the HANDLE's value on Windows, 0 on POSIX. */
-uint64_t os_shm_token(const os_shm *shm);
 
 /* ---- A child, as its parent sees it ----------------------------------------------------------------------------- */
 
@@ -117,7 +140,8 @@ int os_child_read(os_child *child, int stream, void *data, size_t size, size_t *
 int os_child_write(os_child *child, const void *data, size_t size);
 
 /* Takes the segment that the child attached to the frame whose bytes were read last, and maps it.
- *   token, size  As the frame says.  Neither is trusted.
+ *   token, size  As the frame says: the child's own handle of the segment, which POSIX does not look at, and its size.
+ *                Neither is trusted.
  * XF_EPROTO when nothing is attached, when it is smaller than size, or could shrink; XF_ENOMEM. */
 int os_child_take(os_child *child, uint64_t token, size_t size, os_shm *shm);
 
@@ -207,9 +231,13 @@ int os_parent_read(os_parent *parent, void *data, size_t size, int timeout_ms, s
  * XF_EEND when the parent has gone; XF_EHANDLES, XF_ESYSTEM: then nothing was written. */
 int os_parent_write(os_parent *parent, const void *data, size_t size, os_shm *attached);
 
-/* The box and the input that the parent handed over, mapped; the input is NULL when there was none. */
-void *os_parent_box(os_parent *parent);
-const void *os_parent_input(os_parent *parent);
+/* The segments that the parent handed over, mapped and without handle but with their bells. */
+typedef struct os_given {
+    os_shm box;
+    os_shm input; /* address NULL: there was none */
+} os_given;
+
+const os_given *os_parent_given(const os_parent *parent);
 
 /* Ends this process at once with that exit code: no exit handlers, no flushing. */
 _Noreturn void os_self_exit(int code);

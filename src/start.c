@@ -194,7 +194,7 @@ static int share_input(xf_process *process, const payload *payload)
 
     if (payload->size <= WIRE_INLINE_MAX)
         return 0;
-    rc = os_shm_create(&process->input, payload->size);
+    rc = os_shm_create(&process->input, payload->size, 0);
     if (rc == 0)
         memcpy(process->input.address, payload->data, payload->size);
     return rc;

@@ -384,7 +384,7 @@ int supervisor_take_box(os_shm *box)
         *box = self.boxes[--self.box_count];
     uv_mutex_unlock(&self.lock);
     if (!box->address)
-        return os_shm_create(box, sizeof(struct box));
+        return os_shm_create(box, sizeof(struct box), OS_SHM_BELL);
     memset(box->address, 0, box->size);
     return 0;
 }
@@ -394,7 +394,7 @@ void supervisor_give_box(os_shm *box)
     uv_mutex_lock(&self.lock);
     if (self.box_count < SPARE_BOXES) {
         self.boxes[self.box_count++] = *box;
-        *box = (os_shm){NULL, 0, -1};
+        *box = OS_SHM_NONE;
     }
     uv_mutex_unlock(&self.lock);
     os_shm_close(box);

@@ -27,7 +27,7 @@ static void say_frame(wire_type type, const wire_fields *fields, uint64_t attach
 {
     uint8_t bytes[WIRE_HEADER + sizeof fields->bytes];
     size_t size = fields ? fields->size : 0;
-    uint64_t token = segment ? os_shm_token(segment) : 12345;
+    uint64_t token = segment ? (uint64_t)segment->handle : 12345;
 
     wire_put_header(bytes, &(wire_frame){.type = type, .size = size, .attached = attached, .token = token});
     if (size > 0)
@@ -63,7 +63,7 @@ static void say_small_segment(uint64_t size)
 {
     os_shm segment;
 
-    if (os_shm_create(&segment, 4096) < 0)
+    if (os_shm_create(&segment, 4096, 0) < 0)
         os_self_exit(8);
     say_frame(WIRE_RESULT, NULL, size, &segment);
 }
@@ -115,7 +115,7 @@ static void run_hostile_child(int argc, char **argv, const char *how)
 
     if (os_self_child(argc, argv, NULL, &parent) < 0 || !parent)
         return;
-    atomic_store(&((box *)os_parent_box(parent))->phase, strcmp(how, "phase") == 0 ? 0xFFFFFFFFU : XF_PHASE_RUNNING);
+    atomic_store(&((box *)os_parent_given(parent)->box.address)->phase, strcmp(how, "phase") == 0 ? 0xFFFFFFFFU : XF_PHASE_RUNNING);
     misbehave(how);
     if (strcmp(how, "cut") == 0 || strcmp(how, "phase") == 0)
         os_self_exit(0);

@@ -26,7 +26,7 @@ static int take(void *arg, uint64_t token, size_t size, os_shm *shm)
     self->token = token;
     if (self->take_rc < 0)
         return self->take_rc;
-    rc = os_shm_create(shm, size);
+    rc = os_shm_create(shm, size, 0);
     if (rc == 0)
         memset(shm->address, (int)token, size);
     return rc;
@@ -118,7 +118,7 @@ static int warm_up(void **state)
 
     (void)state;
     faults_forget_detail();
-    assert_int_equal(os_shm_create(&shm, 1), 0);
+    assert_int_equal(os_shm_create(&shm, 1, 0), 0);
     os_shm_close(&shm);
     return support_handles() + support_mappings() > 0 ? 0 : -1;
 }

@@ -47,7 +47,7 @@ static int try_start(kid *kid, os_start *start)
 {
     int rc;
 
-    assert_int_equal(os_shm_create(&kid->box, sizeof(test_box)), 0);
+    assert_int_equal(os_shm_create(&kid->box, sizeof(test_box), 0), 0);
     start->box = &kid->box;
     rc = os_child_start(&kid->child, start);
     if (rc < 0)
@@ -415,7 +415,7 @@ static void be_flood(const char *argument)
 /* Reads nothing until the box says how much there is. */
 static void be_gather(const char *argument)
 {
-    test_box *box = os_parent_box(above);
+    test_box *box = os_parent_given(above)->box.address;
     uint8_t *data;
     size_t size;
 
@@ -454,9 +454,9 @@ static void attach(size_t size, size_t claimed)
     os_shm shm;
     claim frame = {.size = claimed};
 
-    require(os_shm_create(&shm, size) == 0);
+    require(os_shm_create(&shm, size, 0) == 0);
     fill_pattern(shm.address, size);
-    frame.token = os_shm_token(&shm);
+    frame.token = (uint64_t)shm.handle;
     require(os_parent_write(above, &frame, sizeof frame, &shm) == 0);
     require(shm.address == NULL && shm.handle == -1);
 }
@@ -490,7 +490,7 @@ static void be_attach_and_end(const char *argument)
 
 static void be_box(const char *argument)
 {
-    test_box *box = os_parent_box(above);
+    test_box *box = os_parent_given(above)->box.address;
 
     snprintf(box->text, sizeof box->text, "%s", argument);
     say_number(atomic_load(&box->number));
@@ -500,7 +500,7 @@ static void be_box(const char *argument)
 
 static void be_input(const char *argument)
 {
-    const uint8_t *input = os_parent_input(above);
+    const uint8_t *input = os_parent_given(above)->input.address;
 
     if (!input)
         say("none\n");
@@ -583,7 +583,7 @@ static os_child *start_below(const char *role)
     os_start start = role_start(role);
     os_child *child;
 
-    require(os_shm_create(&box, sizeof(test_box)) == 0);
+    require(os_shm_create(&box, sizeof(test_box), 0) == 0);
     start.box = &box;
     start.stdio[1] = XF_STDIO_INHERIT;
     if (method == OS_SERVER)
@@ -710,7 +710,7 @@ static void a_segment_is_zero_filled_and_writable(void **state)
     uint8_t *bytes;
 
     (void)state;
-    assert_int_equal(os_shm_create(&shm, 3 * PAGE), 0);
+    assert_int_equal(os_shm_create(&shm, 3 * PAGE, 0), 0);
     assert_int_equal(shm.size, 3 * PAGE);
     assert_int_not_equal(shm.handle, -1);
     bytes = shm.address;
@@ -726,7 +726,7 @@ static void a_segment_may_have_one_byte(void **state)
     os_shm shm;
 
     (void)state;
-    assert_int_equal(os_shm_create(&shm, 1), 0);
+    assert_int_equal(os_shm_create(&shm, 1, 0), 0);
     assert_int_equal(shm.size, 1);
     *(char *)shm.address = 1;
     os_shm_close(&shm);
@@ -737,7 +737,7 @@ static void a_segment_larger_than_the_address_space_is_no_memory(void **state)
     os_shm shm = {0};
 
     (void)state;
-    assert_int_equal(os_shm_create(&shm, (size_t)1 << 50), XF_ENOMEM);
+    assert_int_equal(os_shm_create(&shm, (size_t)1 << 50, 0), XF_ENOMEM);
     assert_true(*xf_error_detail() != 0);
     assert_null(shm.address);
 }
@@ -748,7 +748,7 @@ static void a_forgotten_segment_stays_mapped(void **state)
     os_shm shm;
 
     (void)state;
-    assert_int_equal(os_shm_create(&shm, PAGE), 0);
+    assert_int_equal(os_shm_create(&shm, PAGE, 0), 0);
     assert_int_equal(support_handles(), handles + 1);
     assert_int_equal(support_mappings(), mappings + 1);
     os_shm_forget(&shm);
@@ -762,7 +762,7 @@ static void a_forgotten_segment_stays_mapped(void **state)
 
 static void closing_nothing_is_harmless(void **state)
 {
-    os_shm shm = {.handle = -1};
+    os_shm shm = OS_SHM_NONE;
 
     (void)state;
     os_shm_close(&shm);
@@ -776,7 +776,7 @@ static void a_child_maps_the_box(void **state)
     kid kid;
 
     (void)state;
-    assert_int_equal(os_shm_create(&kid.box, sizeof(test_box)), 0);
+    assert_int_equal(os_shm_create(&kid.box, sizeof(test_box), 0), 0);
     box_of(&kid)->number = 42;
     start.box = &kid.box;
     assert_int_equal(os_child_start(&kid.child, &start), 0);
@@ -794,7 +794,7 @@ static void a_child_maps_the_input(void **state)
     kid kid;
 
     (void)state;
-    assert_int_equal(os_shm_create(&input, 1000000), 0);
+    assert_int_equal(os_shm_create(&input, 1000000, 0), 0);
     fill_pattern(input.address, input.size);
     start.input = &input;
     kid = start_as(&start);

@@ -55,7 +55,7 @@ int os_child_take(os_child *child, uint64_t token, size_t size, os_shm *shm)
         close(fd);
         return rc;
     }
-    *shm = (os_shm){address, size, fd};
+    *shm = (os_shm){address, size, fd, 0};
     return 0;
 }
 

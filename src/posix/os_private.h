@@ -76,8 +76,7 @@ void child_free(os_child *child);
 /* The channel to the parent, in a child. */
 struct os_parent {
     int channel;
-    void *box;
-    const void *input;
+    os_given given;
 };
 
 /* In a new child: joins a group of its own, ties its life to the parent's, takes its standard streams and directory.

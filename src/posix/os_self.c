@@ -135,16 +135,16 @@ void child_catch_faults(os_note *note)
 
 /* ---- Becoming a child ------------------------------------------------------------------------------------------- */
 
-static void *map_all(int fd, size_t *size)
+static os_shm map_all(int fd)
 {
+    os_shm none = OS_SHM_NONE;
     struct stat facts;
     void *address;
 
     if (fstat(fd, &facts) < 0 || facts.st_size <= 0)
-        return NULL;
+        return none;
     address = mmap(NULL, (size_t)facts.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    *size = (size_t)facts.st_size;
-    return address == MAP_FAILED ? NULL : address;
+    return address == MAP_FAILED ? none : (os_shm){address, (size_t)facts.st_size, -1, 0};
 }
 
 static int not_for_people(void)
@@ -157,17 +157,17 @@ static int become_child(const char *token, os_parent **out)
     static os_parent parent;
     unsigned long long nonce;
     int has_input;
-    size_t size = 0;
+    os_given *given = &parent.given;
     struct stat facts;
 
     if (sscanf(token, "%llx,%d", &nonce, &has_input) != 2 || fstat(EXEC_CHANNEL, &facts) < 0 ||
         !S_ISSOCK(facts.st_mode) || fstat(EXEC_LIFELINE, &facts) < 0 || !S_ISFIFO(facts.st_mode))
         return not_for_people();
-    parent.box = map_all(EXEC_BOX, &size);
-    if (!parent.box || size < sizeof(os_note) || ((os_note *)parent.box)->nonce != nonce)
+    given->box = map_all(EXEC_BOX);
+    if (given->box.size < sizeof(os_note) || ((os_note *)given->box.address)->nonce != nonce)
         return not_for_people();
-    parent.input = has_input ? map_all(EXEC_INPUT, &size) : NULL;
-    if (has_input && !parent.input)
+    given->input = has_input ? map_all(EXEC_INPUT) : OS_SHM_NONE;
+    if (has_input && !given->input.address)
         return os_error(ENOMEM, "mmap of the input");
     parent.channel = EXEC_CHANNEL;
     fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
@@ -178,7 +178,7 @@ static int become_child(const char *token, os_parent **out)
     child_arm_lifeline(EXEC_LIFELINE, getpid());
     child_reset_signals();
     child_catch_exit();
-    child_catch_faults(parent.box);
+    child_catch_faults(given->box.address);
     *out = &parent;
     return 0;
 }
@@ -283,14 +283,9 @@ int os_parent_write(os_parent *parent, const void *data, size_t size, os_shm *at
     return 0;
 }
 
-void *os_parent_box(os_parent *parent)
+const os_given *os_parent_given(const os_parent *parent)
 {
-    return parent->box;
-}
-
-const void *os_parent_input(os_parent *parent)
-{
-    return parent->input;
+    return &parent->given;
 }
 
 _Noreturn void os_self_exit(int code)

@@ -130,7 +130,7 @@ int server_start(os_server *server, const os_start *start, const child_fds *fds,
                         fds->directory, fds->channel,  fds->lifeline, fds->box};
     size_t count = IN_EXTRA;
     request head = {.box_size = start->box->size, .input_size = start->input ? start->input->size : 0};
-    os_shm apart = {NULL, 0, -1};
+    os_shm apart = OS_SHM_NONE;
     int rc = XF_ENOMEM;
     char *environment = NULL, **merged = merge_environment(start->environment);
 
@@ -143,7 +143,7 @@ int server_start(os_server *server, const os_start *start, const child_fds *fds,
         sent[count++] = fds->input;
     head.environment_apart = head.environment_size > INLINE_ENVIRONMENT;
     if (head.environment_apart) {
-        rc = os_shm_create(&apart, head.environment_size);
+        rc = os_shm_create(&apart, head.environment_size, 0);
         if (rc < 0)
             goto free_environment;
         memcpy(apart.address, environment, head.environment_size);
@@ -219,14 +219,14 @@ static _Noreturn void end_all(server *self)
     _exit(0);
 }
 
-static void *map(int fd, size_t size)
+static os_shm map(int fd, size_t size)
 {
     void *address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
     if (address == MAP_FAILED)
         _exit(1);
     close(fd);
-    return address;
+    return (os_shm){address, size, -1, 0};
 }
 
 /* Makes that the environment of the server, and so of the children that it forks.  Mostly it is so already.
@@ -288,16 +288,16 @@ static _Noreturn void run_child(server *self, const request *head, const int *re
                      -1};
 
     parent.channel = fds.channel;
-    parent.box = map(received[IN_BOX], head->box_size);
-    parent.input = head->input_size ? map(received[IN_EXTRA], head->input_size) : NULL;
+    parent.given.box = map(received[IN_BOX], head->box_size);
+    parent.given.input = head->input_size ? map(received[IN_EXTRA], head->input_size) : OS_SHM_NONE;
     child_close_others(&fds);
     child_settle(&fds);
     for (int i = 0; i < 3; i++)
         fd_close(&fds.stdio[i]);
     fd_close(&fds.directory);
     sigaction(SIGCHLD, &standard, NULL); /* the server's own handler; it has no other */
-    child_catch_faults(parent.box);
-    atomic_store(&((os_note *)parent.box)->pid, getpid());
+    child_catch_faults(parent.given.box.address);
+    atomic_store(&((os_note *)parent.given.box.address)->pid, getpid());
     self->entry(&parent);
     abort();
 }

@@ -3,14 +3,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-int os_shm_create(os_shm *shm, size_t size)
+int os_shm_create(os_shm *shm, size_t size, int flags)
 {
     int rc;
     void *address;
-    int fd = memfd_create("crossfork", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd;
+
+    (void)flags; /* pages come as they are used, and a futex needs nothing */
+    fd = memfd_create("crossfork", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     if (fd < 0)
         return os_error(errno, "memfd_create");
@@ -30,7 +37,7 @@ int os_shm_create(os_shm *shm, size_t size)
         rc = os_error(errno, "mmap");
         goto close_fd;
     }
-    *shm = (os_shm){address, size, fd};
+    *shm = (os_shm){address, size, fd, 0};
     return 0;
 
 close_fd:
@@ -55,8 +62,30 @@ void os_shm_close(os_shm *shm)
     shm->size = 0;
 }
 
-uint64_t os_shm_token(const os_shm *shm)
+/* MADV_POPULATE_WRITE of <linux/mman.h>, which glibc has since 2.35. */
+enum { POPULATE_WRITE = 23 };
+
+int os_shm_commit(const os_shm *shm, size_t offset, size_t size)
+{
+    char *start = (char *)shm->address + offset;
+
+    if (offset > shm->size || size > shm->size - offset)
+        return os_error(ENOMEM, "a segment's end");
+    if (madvise(start, size, POPULATE_WRITE) == 0 || errno == EINVAL)
+        return 0;
+    return os_error(errno == EFAULT || errno == EHWPOISON ? ENOMEM : errno, "madvise MADV_POPULATE_WRITE");
+}
+
+void os_shm_wait(const os_shm *shm, _Atomic uint32_t *word, uint32_t seen, int timeout_ms)
+{
+    struct timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
+
+    (void)shm;
+    syscall(SYS_futex, word, FUTEX_WAIT, seen, timeout_ms < 0 ? NULL : &timeout, NULL, 0);
+}
+
+void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word)
 {
     (void)shm;
-    return 0;
+    syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }

@@ -186,7 +186,7 @@ static _Noreturn void run_forked(const os_start *start, os_parent *parent, child
 
 static int start_fork(os_child *child, const os_start *start, child_fds *fds)
 {
-    os_parent parent = {fds->channel, start->box->address, start->input ? start->input->address : NULL};
+    os_parent parent = {fds->channel, {*start->box, start->input ? *start->input : OS_SHM_NONE}};
     child_fds kept = *fds;
     sigset_t all, before;
     int error;

@@ -88,7 +88,7 @@ int os_child_take(os_child *child, uint64_t token, size_t size, os_shm *shm)
     if (rc < 0)
         CloseHandle(section);
     else
-        *shm = (os_shm){address, size, (intptr_t)section};
+        *shm = (os_shm){address, size, (intptr_t)section, 0};
     return rc;
 }
 

@@ -113,8 +113,7 @@ struct os_parent {
     HANDLE channel;
     HANDLE readable; /* events, one for each direction */
     HANDLE writable;
-    void *box;
-    const void *input;
+    os_given given;
 };
 
 #define CHILD_ARGUMENT "--crossfork-child="

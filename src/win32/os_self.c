@@ -8,7 +8,7 @@
 
 const os_traits os = {.has_fork = false, .has_server = false, .attach_needs_ack = true};
 
-enum { ARGUMENT_MAX = 160, STACK_GUARANTEE = 16384, FATAL_APP_EXIT = 0x40000015 };
+enum { ARGUMENT_MAX = 200, STACK_GUARANTEE = 16384, FATAL_APP_EXIT = 0x40000015 };
 
 /* ---- The command line ------------------------------------------------------------------------------------------- */
 
@@ -20,12 +20,14 @@ typedef struct child_token {
     uint64_t box_size;
     uint64_t input;
     uint64_t input_size;
+    uint64_t bell;
+    uint64_t input_bell;
 } child_token;
 
 static bool parse_argument(const char *text, child_token *token)
 {
-    uint64_t *fields[] = {&token->nonce,    &token->channel, &token->box,
-                          &token->box_size, &token->input,   &token->input_size};
+    uint64_t *fields[] = {&token->nonce, &token->channel,    &token->box,  &token->box_size,
+                          &token->input, &token->input_size, &token->bell, &token->input_bell};
 
     if (strncmp(text, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
         return false;
@@ -224,9 +226,13 @@ static int become_child(const child_token *token, os_parent **out)
     if (rc < 0)
         goto unmap_input;
     parent.channel = (HANDLE)(uintptr_t)token->channel;
-    parent.box = self_note;
-    parent.input = input;
+    parent.given.box = (os_shm){self_note, (size_t)token->box_size, -1, (intptr_t)token->bell};
+    parent.given.input = input ? (os_shm){input, (size_t)token->input_size, -1, (intptr_t)token->input_bell} : OS_SHM_NONE;
     SetHandleInformation(parent.channel, HANDLE_FLAG_INHERIT, 0); /* for the task's own children */
+    if (token->bell)
+        SetHandleInformation((HANDLE)parent.given.box.bell, HANDLE_FLAG_INHERIT, 0);
+    if (token->input_bell)
+        SetHandleInformation((HANDLE)parent.given.input.bell, HANDLE_FLAG_INHERIT, 0);
     get_ready();
     *out = &parent;
     return 0;
@@ -325,14 +331,9 @@ int os_parent_write(os_parent *parent, const void *data, size_t size, os_shm *at
     return 0;
 }
 
-void *os_parent_box(os_parent *parent)
+const os_given *os_parent_given(const os_parent *parent)
 {
-    return parent->box;
-}
-
-const void *os_parent_input(os_parent *parent)
-{
-    return parent->input;
+    return &parent->given;
 }
 
 _Noreturn void os_self_exit(int code)

@@ -13,7 +13,7 @@
 
 /* What a child is made with: handles that are inheritable, each made for this child alone and closed once it runs.
  * Only children whose creator names no handles in a list could inherit one meanwhile; ours all have such a list. */
-enum { GIVEN_STDIN, GIVEN_STDOUT, GIVEN_STDERR, GIVEN_CHANNEL, GIVEN_BOX, GIVEN_INPUT, GIVEN };
+enum { GIVEN_STDIN, GIVEN_STDOUT, GIVEN_STDERR, GIVEN_CHANNEL, GIVEN_BOX, GIVEN_BELL, GIVEN_INPUT, GIVEN_INPUT_BELL, GIVEN };
 
 /* ---- Handles ---------------------------------------------------------------------------------------------------- */
 
@@ -24,6 +24,14 @@ static int give_copy(HANDLE own, HANDLE *given)
     return DuplicateHandle(self, own, self, given, 0, TRUE, DUPLICATE_SAME_ACCESS)
                ? 0
                : os_error(GetLastError(), "DuplicateHandle");
+}
+
+/* The segment and its bell, one after the other. */
+static int give_segment(const os_shm *shm, HANDLE given[2])
+{
+    int rc = give_copy((HANDLE)shm->handle, &given[0]);
+
+    return rc < 0 || !shm->bell ? rc : give_copy((HANDLE)shm->bell, &given[1]);
 }
 
 static int give_null(int number, HANDLE *given)
@@ -93,9 +101,9 @@ static int open_given(os_child *child, const os_start *start, HANDLE given[GIVEN
     for (int i = 0; i < 3 && rc == 0; i++)
         rc = open_stdio(child, start->stdio[i], i, &given[GIVEN_STDIN + i]);
     if (rc == 0)
-        rc = give_copy((HANDLE)start->box->handle, &given[GIVEN_BOX]);
+        rc = give_segment(start->box, &given[GIVEN_BOX]);
     if (rc == 0 && start->input)
-        rc = give_copy((HANDLE)start->input->handle, &given[GIVEN_INPUT]);
+        rc = give_segment(start->input, &given[GIVEN_INPUT]);
     return rc;
 }
 
@@ -142,11 +150,12 @@ static int write_command(launch_text *launch, const os_child *child, const os_st
     launch->command = malloc(size * sizeof *launch->command);
     if (!launch->command)
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
-    swprintf(launch->command, size, L"\"%ls\" %hs%llx,%llx,%llx,%llx,%llx,%llx", launch->image, CHILD_ARGUMENT,
+    swprintf(launch->command, size, L"\"%ls\" %hs%llx,%llx,%llx,%llx,%llx,%llx,%llx,%llx", launch->image, CHILD_ARGUMENT,
              (unsigned long long)child->note->nonce, (unsigned long long)(uintptr_t)given[GIVEN_CHANNEL],
              (unsigned long long)(uintptr_t)given[GIVEN_BOX], (unsigned long long)start->box->size,
              (unsigned long long)(uintptr_t)given[GIVEN_INPUT],
-             (unsigned long long)(start->input ? start->input->size : 0));
+             (unsigned long long)(start->input ? start->input->size : 0),
+             (unsigned long long)(uintptr_t)given[GIVEN_BELL], (unsigned long long)(uintptr_t)given[GIVEN_INPUT_BELL]);
     return 0;
 }
 
@@ -171,13 +180,17 @@ static void free_launch(launch_text *launch)
     free(launch->directory);
 }
 
-/* The list of what the child inherits, and the job that it is in from its first instruction on. */
-static int open_attributes(LPPROC_THREAD_ATTRIBUTE_LIST *out, HANDLE *job, HANDLE given[GIVEN])
+/* The list of what the child inherits, in memory of the caller's, and the job that it is in from its first instruction on. */
+static int open_attributes(LPPROC_THREAD_ATTRIBUTE_LIST *out, HANDLE *job, const HANDLE given[GIVEN],
+                           HANDLE list_of[GIVEN])
 {
-    size_t size = 0, count = given[GIVEN_INPUT] ? GIVEN : GIVEN_INPUT;
+    size_t size = 0, count = 0;
     LPPROC_THREAD_ATTRIBUTE_LIST list;
     int rc;
 
+    for (int i = 0; i < GIVEN; i++)
+        if (given[i])
+            list_of[count++] = given[i];
     InitializeProcThreadAttributeList(NULL, 2, 0, &size);
     list = malloc(size);
     if (!list)
@@ -186,7 +199,7 @@ static int open_attributes(LPPROC_THREAD_ATTRIBUTE_LIST *out, HANDLE *job, HANDL
         rc = os_error(GetLastError(), "InitializeProcThreadAttributeList");
         goto free_list;
     }
-    if (!UpdateProcThreadAttribute(list, 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, given, count * sizeof *given, NULL,
+    if (!UpdateProcThreadAttribute(list, 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, list_of, count * sizeof *list_of, NULL,
                                    NULL) ||
         !UpdateProcThreadAttribute(list, 0, PROC_THREAD_ATTRIBUTE_JOB_LIST, job, sizeof *job, NULL, NULL)) {
         rc = os_error(GetLastError(), "UpdateProcThreadAttribute");
@@ -215,8 +228,9 @@ static int create_process(os_child *child, const launch_text *launch, HANDLE giv
                                               .hStdInput = given[GIVEN_STDIN],
                                               .hStdOutput = given[GIVEN_STDOUT],
                                               .hStdError = given[GIVEN_STDERR]}};
+    HANDLE list_of[GIVEN]; /* the attributes refer to it */
     PROCESS_INFORMATION made;
-    int rc = open_attributes(&startup.lpAttributeList, &child->job, given);
+    int rc = open_attributes(&startup.lpAttributeList, &child->job, given, list_of);
 
     if (rc < 0)
         return rc;

@@ -33,7 +33,7 @@ void os_shm_close(os_shm *shm)
 {
     segments -= shm->address != NULL;
     free(shm->address);
-    *shm = (os_shm){NULL, 0, -1};
+    *shm = OS_SHM_NONE;
 }
 
 /* ---- The parent ------------------------------------------------------------------------------------------------- */
@@ -56,7 +56,7 @@ static int take(void *arg, uint64_t token, size_t size, os_shm *shm)
         return XF_ENOMEM;
     if (size == 0 || size > SEGMENT_MAX)
         return XF_EPROTO;
-    *shm = (os_shm){malloc(size), size, 1};
+    *shm = (os_shm){malloc(size), size, 1, 0};
     CHECK(shm->address);
     memset(shm->address, (int)token, size);
     segments++;

@@ -125,7 +125,7 @@ XF_BEFORE_MAIN(leave_libuv_out)
 /* Functions of the seam say more themselves; what is injected stands for their worst. */
 /* clang-format off */
 #define SEAM_AND_LIBUV(X)                                                                                              \
-    X(os_shm_create, int, (os_shm *shm, size_t size), (shm, size), REFUSE(XF_ENOMEM), XF_ENOMEM)                       \
+    X(os_shm_create, int, (os_shm *shm, size_t size, int flags), (shm, size, flags), REFUSE(XF_ENOMEM), XF_ENOMEM)     \
     X(os_child_start, int, (os_child **child, const os_start *start), (child, start), REFUSE(XF_EPROCESSES),           \
       XF_EPROCESSES)                                                                                                   \
     X(os_child_take, int, (os_child *child, uint64_t token, size_t size, os_shm *shm), (child, token, size, shm),      \
@@ -157,11 +157,11 @@ int __wrap_uv_mutex_init(uv_mutex_t *mutex)
 /* ---- A child's own faults --------------------------------------------------------------------------------------- */
 
 /* The first thing that every child does, however it was started. */
-void *__real_os_parent_box(os_parent *parent);
-void *__wrap_os_parent_box(os_parent *parent);
+const os_given *__real_os_parent_given(const os_parent *parent);
+const os_given *__wrap_os_parent_given(const os_parent *parent);
 
-void *__wrap_os_parent_box(os_parent *parent)
+const os_given *__wrap_os_parent_given(const os_parent *parent)
 {
     faults_obey(FAULTS_IN_CHILD);
-    return __real_os_parent_box(parent);
+    return __real_os_parent_given(parent);
 }
