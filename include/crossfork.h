@@ -38,6 +38,7 @@
 #include "crossfork/error.h"
 #include "crossfork/export.h"
 #include "crossfork/main.h"
+#include "crossfork/pool.h"
 #include "crossfork/process.h"
 #include "crossfork/report.h"
 #include "crossfork/task.h"

@@ -205,6 +205,9 @@ int inbox_put(inbox *inbox, const wire_frame *frame, inbox_take take, void *arg,
         return put_log(inbox, frame, log);
     case WIRE_MESSAGE:
         return put_message(inbox, frame, take, arg);
+    case WIRE_PROGRESS:
+        inbox->progress = true;
+        return 0;
     case WIRE_RESULT:
         return put_result(inbox, frame, take, arg);
     case WIRE_FAIL:

@@ -35,6 +35,7 @@ typedef struct inbox {
     uint64_t kept; /* bytes in messages */
     bool hello;
     bool bye;
+    bool progress; /* WIRE_PROGRESS came; cleared by whoever looks */
     wire_outcome outcome;
     int code;
     int64_t pid;

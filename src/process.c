@@ -304,11 +304,20 @@ static void destroy(xf_process *process)
     process_discard(process);
 }
 
+static void tell_owner(const process_owner *owner, bool ended, bool progress)
+{
+    if (ended)
+        owner->ended(owner->arg);
+    else if (progress)
+        owner->progress(owner->arg);
+}
+
 /* On the supervisor's thread. */
 void process_attend(ward *ward)
 {
     xf_process *process = (xf_process *)ward;
-    bool finished;
+    process_owner owner;
+    bool finished, ended, progress;
 
     uv_mutex_lock(&process->lock);
     if (process->leading) {
@@ -321,8 +330,14 @@ void process_attend(ward *ward)
     if (!process->ended && next_deadline(process) != CLOCK_NEVER)
         supervisor_set_deadline(ward, next_deadline(process));
     finished = process->detached && process->ended;
+    owner = process->owner;
+    ended = process->ended;
+    progress = process->inbox.progress;
+    process->inbox.progress = false;
     uv_mutex_unlock(&process->lock);
-    if (finished)
+    if (owner.ended)
+        tell_owner(&owner, ended, progress);
+    else if (finished)
         destroy(process);
 }
 
@@ -443,6 +458,19 @@ void xf_process_terminate(xf_process *process)
     uv_mutex_lock(&process->lock);
     if (!process->ended && !process->gone)
         ask_to_stop(process);
+    uv_mutex_unlock(&process->lock);
+}
+
+void process_ring(xf_process *process)
+{
+    box *box;
+
+    uv_mutex_lock(&process->lock);
+    box = process->box.address;
+    if (box) {
+        atomic_fetch_add(&box->wake, 1);
+        os_shm_ring(&process->box, &box->wake);
+    }
     uv_mutex_unlock(&process->lock);
 }
 

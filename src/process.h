@@ -10,6 +10,14 @@
 
 #include <uv.h>
 
+/* What a process is a part of, which is told of it on the supervisor's thread.  Nobody else waits for such a process.
+ */
+typedef struct process_owner {
+    void (*progress)(void *arg); /* the child has sent WIRE_PROGRESS */
+    void (*ended)(void *arg);    /* the report stands; may free the process */
+    void *arg;
+} process_owner;
+
 /* One thread at a time leads: it alone reads the channel and waits for the child.  That is whoever joins or receives,
  * and the supervisor when nobody does.  The child is watched by the supervisor exactly while nobody leads. */
 struct xf_process {
@@ -24,7 +32,8 @@ struct xf_process {
     inbox inbox;
     capture captured[2]; /* standard output, standard error */
     const xf_task *task;
-    const char *name; /* behind the struct */
+    process_owner owner; /* ended NULL: none */
+    const char *name;    /* behind the struct */
     xf_log_callback on_log;
     void *on_log_arg;
     uint64_t start_deadline; /* of uv_hrtime; CLOCK_NEVER: none */
@@ -45,6 +54,29 @@ struct xf_process {
     xf_log_line lines[XF_REPORT_LOG_LINES];
 };
 
+/* What a process is started with beyond the options. */
+typedef struct process_plan {
+    xf_task *task;
+    const void *input;
+    size_t size;
+    os_method method;
+    const os_shm *segment; /* that the child maps; NULL: none.  Then size is at most WIRE_INLINE_MAX */
+    process_owner owner;
+} process_plan;
+
+/* As xf_process_start, for a task and options that were checked. */
+int process_start(xf_process **process, const process_plan *plan, const xf_process_options *options);
+
+/* The checks of xf_process_start. */
+int process_check_options(const xf_process_options *options);
+int process_check_task(const xf_task *task, size_t size);
+
+/* The start method that is meant by what the options say; otherwise: by default, unless the environment says. */
+int process_choose_method(xf_start_method wanted, const os_method *otherwise, os_method *method);
+
+/* Wakes a child that sleeps on its box's bell. */
+void process_ring(xf_process *process);
+
 /* What the supervisor does for a process. */
 void process_attend(ward *ward);
 
@@ -53,6 +85,9 @@ void process_begin(xf_process *process);
 
 /* Frees a process that has no child and is no ward. */
 void process_discard(xf_process *process);
+
+/* A copy in memory of its own, freed with free; NULL: no memory. */
+xf_report *report_copy(const xf_report *report);
 
 /* Decides how the child ended, once it has gone and its channel is drained, and fills in the report. */
 void process_judge(xf_process *process);

@@ -8,8 +8,9 @@
 
 const char *xf_end_name(xf_end kind)
 {
-    static const char *const names[] = {"running", "done",       "failed",         "exited",        "crashed",
-                                        "killed",  "terminated", "protocol error", "start failure", "unknown end"};
+    static const char *const names[] = {"running",       "done",        "failed",     "exited",
+                                        "crashed",       "killed",      "terminated", "protocol error",
+                                        "start failure", "unknown end", "timed out",  "cancelled"};
 
     return kind >= 0 && (size_t)kind < sizeof names / sizeof *names ? names[kind] : "?";
 }
@@ -213,6 +214,12 @@ static void print_text(FILE *stream, const char *text, size_t size, const char *
     }
 }
 
+static void print_item(const xf_report *report, FILE *stream)
+{
+    if (report->attempt > 0)
+        fprintf(stream, "  item     %llu, attempt %d\n", (unsigned long long)report->item, report->attempt);
+}
+
 static void print_headline(const xf_report *report, FILE *stream)
 {
     fprintf(stream, "crossfork: ");
@@ -278,10 +285,51 @@ int xf_report_print(const xf_report *report, FILE *stream)
     print_headline(report, stream);
     fprintf(stream, "  task     %s, pid %lld, %.3f s, while %s\n", report->task, (long long)report->pid,
             report->ended - report->started, xf_phase_name(report->phase));
+    print_item(report, stream);
     print_message(report, stream);
     print_log(report, stream);
     print_stderr(report, stream);
     if (fflush(stream) != 0 || ferror(stream))
         return error_detail(XF_EIO, "the stream does not take the report of process %s", report->name);
     return 0;
+}
+
+/* ---- Copies ----------------------------------------------------------------------------------------------------- */
+
+static char *append(char **end, const char *text, size_t size)
+{
+    char *copy = memcpy(*end, text, size);
+
+    copy[size] = 0;
+    *end += size + 1;
+    return copy;
+}
+
+/* Everything in one block: the report, its lines, its texts. */
+xf_report *report_copy(const xf_report *report)
+{
+    size_t size = sizeof *report + report->log_count * sizeof *report->log + report->stderr_tail_size + 1;
+    xf_log_line *lines;
+    xf_report *copy;
+    char *end;
+
+    size += strlen(report->message) + strlen(report->name) + strlen(report->task) + 3;
+    for (size_t i = 0; i < report->log_count; i++)
+        size += strlen(report->log[i].text) + 1;
+    copy = malloc(size);
+    if (!copy)
+        return NULL;
+    *copy = *report;
+    lines = (xf_log_line *)(copy + 1);
+    end = (char *)(lines + report->log_count);
+    for (size_t i = 0; i < report->log_count; i++) {
+        lines[i] = report->log[i];
+        lines[i].text = append(&end, report->log[i].text, strlen(report->log[i].text));
+    }
+    copy->log = lines;
+    copy->message = append(&end, report->message, strlen(report->message));
+    copy->name = append(&end, report->name, strlen(report->name));
+    copy->task = append(&end, report->task, strlen(report->task));
+    copy->stderr_tail = append(&end, report->stderr_tail, report->stderr_tail_size);
+    return copy;
 }

@@ -25,7 +25,7 @@ static bool is_stdio(xf_stdio stdio, xf_stdio last)
     return stdio >= XF_STDIO_DEFAULT && stdio <= last;
 }
 
-static int check_options(const xf_process_options *options)
+int process_check_options(const xf_process_options *options)
 {
     if (options->start < XF_START_DEFAULT || options->start > XF_START_SERVER)
         return error_detail(XF_EINVAL, "option start is %d", (int)options->start);
@@ -59,7 +59,7 @@ static int method_by_name(const char *name, os_method *method)
     return error_detail(XF_EINVAL, "XF_START=%s in the environment; it may be fork, spawn or server", name);
 }
 
-static int default_method(os_method *method)
+static int default_method(const os_method *otherwise, os_method *method)
 {
     char name[16] = "";
     size_t size = sizeof name;
@@ -67,24 +67,27 @@ static int default_method(os_method *method)
 
     if (rc == UV_ENOBUFS || (rc == 0 && *name))
         return method_by_name(name, method);
-    *method = os.has_fork && os_self_threads() - supervisor_runs() == 1 ? OS_FORK : OS_SPAWN;
+    if (otherwise)
+        *method = *otherwise;
+    else
+        *method = os.has_fork && os_self_threads() - supervisor_runs() == 1 ? OS_FORK : OS_SPAWN;
     return 0;
 }
 
-static int choose_method(xf_start_method wanted, os_method *method)
+int process_choose_method(xf_start_method wanted, const os_method *otherwise, os_method *method)
 {
     static const os_method methods[] = {OS_SPAWN, OS_FORK, OS_SPAWN, OS_SERVER};
     int rc = 0;
 
     *method = methods[wanted];
     if (wanted == XF_START_DEFAULT)
-        rc = default_method(method);
+        rc = default_method(otherwise, method);
     if (rc == 0 && *method == OS_FORK && !os.has_fork)
         rc = error_detail(XF_ENOTSUP, "this system has no fork");
     return rc;
 }
 
-static int check_task(const xf_task *task, size_t size)
+int process_check_task(const xf_task *task, size_t size)
 {
     int rc = task_check(task);
 
@@ -200,12 +203,13 @@ static int share_input(xf_process *process, const payload *payload)
     return rc;
 }
 
-static int start_child(xf_process *process, os_method method, const payload *payload, const xf_process_options *options)
+static int start_child(xf_process *process, const process_plan *plan, const payload *payload,
+                       const xf_process_options *options)
 {
     size_t room;
     uint8_t *greeting = wire_space(&process->in, &room); /* nobody reads before there is a child */
     os_start start = {
-        .method = method,
+        .method = plan->method,
         .entry = child_run,
         .environment = options->environment,
         .directory = options->directory,
@@ -213,7 +217,7 @@ static int start_child(xf_process *process, os_method method, const payload *pay
                   options->stdout_to ? options->stdout_to : XF_STDIO_INHERIT,
                   options->stderr_to ? options->stderr_to : XF_STDIO_INHERIT},
         .box = &process->box,
-        .input = process->input.address ? &process->input : NULL,
+        .input = process->input.address ? &process->input : plan->segment,
         .greeting = greeting,
     };
 
@@ -222,7 +226,8 @@ static int start_child(xf_process *process, os_method method, const payload *pay
 }
 
 /* Everything that can fail comes before the child is started, but for watching it. */
-static int start(xf_process *process, os_method method, const payload *payload, const xf_process_options *options)
+static int start(xf_process *process, const process_plan *plan, const payload *payload,
+                 const xf_process_options *options)
 {
     int rc = share_input(process, payload);
 
@@ -232,7 +237,7 @@ static int start(xf_process *process, os_method method, const payload *payload, 
         return rc;
     rc = supervisor_take_box(&process->box);
     if (rc == 0)
-        rc = start_child(process, method, payload, options);
+        rc = start_child(process, plan, payload, options);
     if (rc < 0) {
         supervisor_remove(&process->ward);
         return rc;
@@ -242,29 +247,19 @@ static int start(xf_process *process, os_method method, const payload *payload, 
     return 0;
 }
 
-int xf_process_start(xf_process **out, xf_task *task, const void *input, size_t size, const xf_process_options *options)
+int process_start(xf_process **out, const process_plan *plan, const xf_process_options *options)
 {
-    static const xf_process_options defaults;
-    payload payload = {input, size, {0}};
-    os_method method = OS_SPAWN;
+    payload payload = {plan->input, plan->size, {0}};
     xf_process *process = NULL;
-    int rc;
+    int rc = encode_payload(plan->task, &payload);
 
-    if (!options)
-        options = &defaults;
-    rc = check_options(options);
-    if (rc == 0)
-        rc = check_task(task, size);
-    if (rc == 0)
-        rc = choose_method(options->start, &method);
-    if (rc == 0)
-        rc = encode_payload(task, &payload);
     if (rc < 0)
         goto free_payload;
-    rc = create(&process, task, options);
+    rc = create(&process, plan->task, options);
     if (rc < 0)
         goto free_payload;
-    rc = start(process, method, &payload, options);
+    process->owner = plan->owner;
+    rc = start(process, plan, &payload, options);
     if (rc == 0)
         *out = process;
     else
@@ -273,4 +268,20 @@ int xf_process_start(xf_process **out, xf_task *task, const void *input, size_t 
 free_payload:
     writer_free(&payload.encoded);
     return rc;
+}
+
+int xf_process_start(xf_process **out, xf_task *task, const void *input, size_t size, const xf_process_options *options)
+{
+    static const xf_process_options defaults;
+    process_plan plan = {.task = task, .input = input, .size = size};
+    int rc;
+
+    if (!options)
+        options = &defaults;
+    rc = process_check_options(options);
+    if (rc == 0)
+        rc = process_check_task(task, size);
+    if (rc == 0)
+        rc = process_choose_method(options->start, NULL, &plan.method);
+    return rc < 0 ? rc : process_start(out, &plan, options);
 }

@@ -32,6 +32,7 @@ typedef enum wire_type {
     WIRE_HELLO,    /* from the child, first: version, build, hash of the task table, pid */
     WIRE_LOG,      /* level, time, text */
     WIRE_MESSAGE,  /* bytes */
+    WIRE_PROGRESS, /* from a pool's worker: there is something to look at in shared memory */
     WIRE_RESULT,   /* bytes */
     WIRE_FAIL,     /* text of why the task failed */
     WIRE_BYE       /* from the child, last: outcome, code */

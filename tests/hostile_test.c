@@ -115,7 +115,8 @@ static void run_hostile_child(int argc, char **argv, const char *how)
 
     if (os_self_child(argc, argv, NULL, &parent) < 0 || !parent)
         return;
-    atomic_store(&((box *)os_parent_given(parent)->box.address)->phase, strcmp(how, "phase") == 0 ? 0xFFFFFFFFU : XF_PHASE_RUNNING);
+    atomic_store(&((box *)os_parent_given(parent)->box.address)->phase,
+                 strcmp(how, "phase") == 0 ? 0xFFFFFFFFU : XF_PHASE_RUNNING);
     misbehave(how);
     if (strcmp(how, "cut") == 0 || strcmp(how, "phase") == 0)
         os_self_exit(0);

@@ -28,8 +28,10 @@ typedef enum xf_end {
     XF_END_TERMINATED, /* by xf_process_terminate, _kill or _free; code 0 */
     XF_END_PROTOCOL,   /* what it sent could not be understood or kept, and it was ended; code is an XF_E* code */
     XF_END_START,      /* the task never began; code is an XF_E* code: XF_EMAIN, XF_EBUILD, XF_ENOTASK ... */
-    XF_END_UNKNOWN     /* somebody else took the exit status (waitpid(-1), SIGCHLD ignored), and the task had not told
+    XF_END_UNKNOWN,    /* somebody else took the exit status (waitpid(-1), SIGCHLD ignored), and the task had not told
                           its end before; code 0 */
+    XF_END_TIMED_OUT,  /* a pool's item ran longer than its timeout_ms; code 0 */
+    XF_END_CANCELLED   /* a pool's item was cancelled; code 0 */
 } xf_end;
 
 /* The faults that end a process. */
@@ -83,6 +85,8 @@ typedef struct xf_report {
     uint64_t log_total;      /* how many lines there were */
     const char *stderr_tail; /* the end of the captured standard error; "" when none was captured */
     size_t stderr_tail_size;
+    uint64_t item; /* of a pool's future; 0 for a process */
+    int attempt;   /* of the item, counted from 1; 0 for a process */
 } xf_report;
 
 #define XF_REPORT_LOG_LINES 32      /* at most so many lines are kept */

@@ -29,6 +29,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -39,6 +40,10 @@ typedef struct xf_call xf_call;
 
 /* What a task runs. */
 typedef int (*xf_entry)(xf_call *call);
+
+/* What a pool runs on many items of fixed size, one after the other, until one returns something else than 0, which is
+ * returned then.  *settled is increased after each item that returned 0.  XF_TASK defines one. */
+typedef int (*xf_batch)(xf_call *call, const void *in, void *out, size_t count, volatile unsigned *settled);
 
 /* Where an encoder writes; xf_write appends to it. */
 typedef struct xf_writer xf_writer;
@@ -65,6 +70,7 @@ typedef struct xf_task {
     size_t output_size;           /* exact size of the output, or XF_ANY_SIZE */
     const xf_codec *input_codec;  /* NULL: the input is plain bytes */
     const xf_codec *output_codec; /* NULL: the output is plain bytes */
+    xf_batch batch;               /* NULL: a pool calls entry for each item */
     struct xf_task *next;         /* crossfork's own */
     int state;                    /* crossfork's own */
 } xf_task;
@@ -92,7 +98,22 @@ XF_API xf_task *xf_task_find(const char *name);
         out_parameter = XF_CAST(out)(xf_call_output(call, sizeof *out));                                               \
         return out ? task##_run(call, in, out) : XF_TASK_NO_MEMORY;                                                    \
     }                                                                                                                  \
-    xf_task task = {#task, task##_entry, 0, 0, NULL, NULL, NULL, 0};                                                   \
+    static int task##_batch(xf_call *call, const void *xf_from, void *xf_to, size_t xf_left,                           \
+                            volatile unsigned *xf_settled)                                                             \
+    {                                                                                                                  \
+        in_parameter = XF_CAST(in)(xf_from);                                                                           \
+        out_parameter = XF_CAST(out)(xf_to);                                                                           \
+        for (; xf_left > 0; xf_left--, in++, out++) {                                                                  \
+            int xf_code;                                                                                               \
+            memset(out, 0, sizeof *out);                                                                               \
+            xf_code = task##_run(call, in, out);                                                                       \
+            if (xf_code != 0)                                                                                          \
+                return xf_code;                                                                                        \
+            *xf_settled = *xf_settled + 1;                                                                             \
+        }                                                                                                              \
+        return 0;                                                                                                      \
+    }                                                                                                                  \
+    xf_task task = {#task, task##_entry, 0, 0, NULL, NULL, task##_batch, NULL, 0};                                     \
     XF_BEFORE_MAIN(task##_register)                                                                                    \
     {                                                                                                                  \
         in_parameter = NULL;                                                                                           \
@@ -111,7 +132,7 @@ XF_API xf_task *xf_task_find(const char *name);
  * input, xf_call_return takes the output.  Either codec may be NULL. */
 #define XF_ENTRY_CODEC(task, in_codec, out_codec)                                                                      \
     static int task##_entry(xf_call *call);                                                                            \
-    xf_task task = {#task, task##_entry, XF_ANY_SIZE, XF_ANY_SIZE, in_codec, out_codec, NULL, 0};                      \
+    xf_task task = {#task, task##_entry, XF_ANY_SIZE, XF_ANY_SIZE, in_codec, out_codec, NULL, NULL, 0};                \
     XF_BEFORE_MAIN(task##_register)                                                                                    \
     {                                                                                                                  \
         (void)xf_task_register(&task);                                                                                 \

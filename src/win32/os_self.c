@@ -227,7 +227,8 @@ static int become_child(const child_token *token, os_parent **out)
         goto unmap_input;
     parent.channel = (HANDLE)(uintptr_t)token->channel;
     parent.given.box = (os_shm){self_note, (size_t)token->box_size, -1, (intptr_t)token->bell};
-    parent.given.input = input ? (os_shm){input, (size_t)token->input_size, -1, (intptr_t)token->input_bell} : OS_SHM_NONE;
+    parent.given.input =
+        input ? (os_shm){input, (size_t)token->input_size, -1, (intptr_t)token->input_bell} : OS_SHM_NONE;
     SetHandleInformation(parent.channel, HANDLE_FLAG_INHERIT, 0); /* for the task's own children */
     if (token->bell)
         SetHandleInformation((HANDLE)parent.given.box.bell, HANDLE_FLAG_INHERIT, 0);

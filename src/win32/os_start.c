@@ -13,7 +13,17 @@
 
 /* What a child is made with: handles that are inheritable, each made for this child alone and closed once it runs.
  * Only children whose creator names no handles in a list could inherit one meanwhile; ours all have such a list. */
-enum { GIVEN_STDIN, GIVEN_STDOUT, GIVEN_STDERR, GIVEN_CHANNEL, GIVEN_BOX, GIVEN_BELL, GIVEN_INPUT, GIVEN_INPUT_BELL, GIVEN };
+enum {
+    GIVEN_STDIN,
+    GIVEN_STDOUT,
+    GIVEN_STDERR,
+    GIVEN_CHANNEL,
+    GIVEN_BOX,
+    GIVEN_BELL,
+    GIVEN_INPUT,
+    GIVEN_INPUT_BELL,
+    GIVEN
+};
 
 /* ---- Handles ---------------------------------------------------------------------------------------------------- */
 
@@ -150,10 +160,10 @@ static int write_command(launch_text *launch, const os_child *child, const os_st
     launch->command = malloc(size * sizeof *launch->command);
     if (!launch->command)
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
-    swprintf(launch->command, size, L"\"%ls\" %hs%llx,%llx,%llx,%llx,%llx,%llx,%llx,%llx", launch->image, CHILD_ARGUMENT,
-             (unsigned long long)child->note->nonce, (unsigned long long)(uintptr_t)given[GIVEN_CHANNEL],
-             (unsigned long long)(uintptr_t)given[GIVEN_BOX], (unsigned long long)start->box->size,
-             (unsigned long long)(uintptr_t)given[GIVEN_INPUT],
+    swprintf(launch->command, size, L"\"%ls\" %hs%llx,%llx,%llx,%llx,%llx,%llx,%llx,%llx", launch->image,
+             CHILD_ARGUMENT, (unsigned long long)child->note->nonce,
+             (unsigned long long)(uintptr_t)given[GIVEN_CHANNEL], (unsigned long long)(uintptr_t)given[GIVEN_BOX],
+             (unsigned long long)start->box->size, (unsigned long long)(uintptr_t)given[GIVEN_INPUT],
              (unsigned long long)(start->input ? start->input->size : 0),
              (unsigned long long)(uintptr_t)given[GIVEN_BELL], (unsigned long long)(uintptr_t)given[GIVEN_INPUT_BELL]);
     return 0;
@@ -180,7 +190,8 @@ static void free_launch(launch_text *launch)
     free(launch->directory);
 }
 
-/* The list of what the child inherits, in memory of the caller's, and the job that it is in from its first instruction on. */
+/* The list of what the child inherits, in memory of the caller's, and the job that it is in from its first instruction
+ * on. */
 static int open_attributes(LPPROC_THREAD_ATTRIBUTE_LIST *out, HANDLE *job, const HANDLE given[GIVEN],
                            HANDLE list_of[GIVEN])
 {

@@ -1,0 +1,172 @@
+/* What a task calls. */
+#include "call.h"
+
+#include "clock.h"
+#include "error.h"
+#include "task.h"
+#include "worker.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const void *xf_call_input(const xf_call *call, size_t *size)
+{
+    if (size)
+        *size = call->input_size;
+    return call->input;
+}
+
+void *xf_call_object(const xf_call *call)
+{
+    return call->object;
+}
+
+void call_drop_output(xf_call *call)
+{
+    if (call->worker) {
+        call->output = OS_SHM_NONE;
+        call->has_output = false;
+        return;
+    }
+    if (call->output.handle >= 0)
+        os_shm_close(&call->output);
+    else
+        free(call->output.address);
+    call->output = OS_SHM_NONE;
+    call->has_output = false;
+}
+
+void *xf_call_output(xf_call *call, size_t size)
+{
+    call_drop_output(call);
+    if (call->task->output_size != XF_ANY_SIZE && size != call->task->output_size) {
+        error_detail(XF_ESIZE, "task %s declares %zu bytes of output, not %zu", call->task->name,
+                     call->task->output_size, size);
+        return NULL;
+    }
+    if (call->worker)
+        return worker_output(call, size);
+    if (size > WIRE_INLINE_MAX) {
+        if (os_shm_create(&call->output, size, 0) < 0)
+            return NULL;
+    } else {
+        call->output = (os_shm){calloc(1, size ? size : 1), size, -1, 0};
+        if (!call->output.address) {
+            error_detail(XF_ENOMEM, "%zu bytes of output", size);
+            return NULL;
+        }
+    }
+    call->has_output = true;
+    return call->output.address;
+}
+
+int xf_call_return(xf_call *call, const void *object)
+{
+    xf_writer writer = {0};
+    void *output;
+    int rc;
+
+    if (!call->task->output_codec)
+        return error_detail(XF_ESTATE, "task %s has no output codec", call->task->name);
+    rc = task_encode(call->task, call->task->output_codec, object, &writer);
+    if (rc == 0) {
+        output = xf_call_output(call, writer.size);
+        if (output && writer.size > 0)
+            memcpy(output, writer.data, writer.size);
+        rc = output ? 0 : XF_ENOMEM;
+    }
+    writer_free(&writer);
+    return rc;
+}
+
+/* The formatted text in memory of its own; NULL when there is none. */
+static char *format_text(const char *format, va_list arguments)
+{
+    va_list again;
+    char *text;
+    int size;
+
+    va_copy(again, arguments);
+    size = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    text = size < 0 ? NULL : malloc((size_t)size + 1);
+    if (text)
+        vsnprintf(text, (size_t)size + 1, format, arguments);
+    return text;
+}
+
+int xf_fail(xf_call *call, int code, const char *format, ...)
+{
+    va_list arguments;
+
+    if (call->worker)
+        worker_begin_failure(call);
+    va_start(arguments, format);
+    free(call->fail_text);
+    call->fail_text = format_text(format, arguments);
+    va_end(arguments);
+    call->fail_code = code ? code : XF_EFAILED;
+    return call->fail_code;
+}
+
+int xf_log(xf_call *call, xf_level level, const char *format, ...)
+{
+    char line[XF_LOG_MAX + 1];
+    wire_fields fields = {.size = 0};
+    va_list arguments;
+    int size;
+
+    va_start(arguments, format);
+    size = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    if (size < 0)
+        return error_detail(XF_EINVAL, "a log line that cannot be formatted");
+    if (size > XF_LOG_MAX)
+        size = XF_LOG_MAX;
+    if (call->worker && worker_logs(call, level, line))
+        return 0;
+    wire_put_u32(&fields, (uint32_t)level);
+    wire_put_u64(&fields, wire_from_double(clock_now()));
+    return channel_send(&call->channel, WIRE_LOG, &fields, line, (size_t)size, true);
+}
+
+int xf_send(xf_call *call, const void *data, size_t size)
+{
+    if (call->worker)
+        return error_detail(XF_ESTATE, "nobody receives what a pool's task sends");
+    return channel_send(&call->channel, WIRE_MESSAGE, NULL, data, size, true);
+}
+
+bool xf_stopping(xf_call *call, int timeout_ms)
+{
+    uint64_t deadline = clock_deadline(timeout_ms);
+    wire_frame frame;
+
+    if (call->worker)
+        return worker_stopping(call, timeout_ms);
+    while (timeout_ms != 0 && !atomic_load(&call->box->stop)) {
+        if (channel_receive(&call->channel, timeout_ms, &frame) < 0)
+            break;
+        timeout_ms = clock_left_ms(deadline);
+    }
+    return atomic_load(&call->box->stop) != 0;
+}
+
+int call_decode(xf_call *call)
+{
+    const xf_task *task = call->task;
+
+    if (!task->input_codec || task_decode(task, task->input_codec, call->input, call->input_size, &call->object) == 0)
+        return 0;
+    xf_fail(call, XF_ECODEC, "%s", xf_error_detail());
+    return XF_ECODEC;
+}
+
+void call_end_object(xf_call *call)
+{
+    if (call->object && call->task->input_codec->destroy)
+        call->task->input_codec->destroy(call->object);
+    call->object = NULL;
+}

@@ -1,0 +1,164 @@
+/* A pool, inside: what pool.c (its life), crew.c (its workers), job.c (its work) and future.c (what comes of it) share.
+ */
+#ifndef POOL_H
+#define POOL_H
+
+#include "crossfork/pool.h"
+#include "plane.h"
+#include "process.h"
+#include "supervisor.h"
+#include "worker.h"
+
+#include <uv.h>
+
+/* One place for a worker. */
+typedef struct member {
+    xf_pool *pool;
+    uint32_t number;
+    xf_process *process; /* NULL: nobody is there */
+    bool retiring;
+    uint64_t stopping;  /* the intent that was asked to stop; 0: none */
+    xf_end why;         /* it was */
+    uint64_t kill_time; /* of uv_hrtime, when it is killed for that */
+} member;
+
+/* An item that is not done. */
+typedef struct bad {
+    uint64_t item;
+    xf_status status;
+    xf_report *report; /* NULL: none, or no memory for it */
+} bad;
+
+/* How often an item was tried that is not given up. */
+typedef struct attempt {
+    uint64_t item;
+    int count;
+} attempt;
+
+struct xf_future {
+    xf_pool *pool; /* NULL: it was freed */
+    struct xf_future *next, *previous;
+    job *job;
+    xf_task *task;
+    xf_map_options options;
+    int priority;
+    void *out;      /* the caller's, to be filled in; NULL: none */
+    uint64_t pages; /* run of pages; 0: none */
+    bad *bads;      /* in the order of items once it is settled */
+    size_t bad_count, bad_room;
+    bad *stopped; /* items that were asked to stop, and why */
+    size_t stopped_count, stopped_room;
+    attempt *attempts;
+    size_t attempt_count, attempt_room;
+    xf_status swept; /* how items ended that never began */
+    xf_report *swept_report;
+    bool settled;         /* bads are complete, and out is filled in */
+    bool told;            /* its callbacks were called */
+    bool given_up;        /* by its caller */
+    bool short_of_memory; /* some of what should be in bads is not */
+};
+
+struct xf_pool {
+    ward ward;
+    uv_mutex_t lock;   /* of everything below but the plane; never held while a callback runs */
+    uv_cond_t changed; /* a worker has ended, or been started */
+    plane plane;
+    xf_pool_options options;
+    xf_process_options process;
+    os_method method;
+    int grace_ms;
+    int wanted;   /* workers */
+    int strength; /* how many of them have been called for so far */
+    int live;
+    member *members;
+    bool closed, terminating;
+    int failed_starts; /* in a row */
+    xf_report *broken; /* why no worker can be started; NULL: not so */
+    xf_status broken_status;
+    _Atomic uint32_t waiting; /* threads that sleep until more is done */
+    uint32_t job_count;       /* that were ever used */
+    uint32_t jobs_committed;
+    uint32_t *free_jobs;
+    size_t free_count, free_room;
+    xf_future **futures; /* by their jobs */
+    size_t future_room;
+    xf_future *first; /* of all that are open */
+    size_t open_count;
+    size_t given_up, given_up_enough; /* how many of them are; when to look for those that can be freed */
+    xf_future *retired;               /* given up, but a worker may still look at their memory; linked by next */
+    xf_task *tasks[PLANE_TASKS];
+    uint32_t task_count;
+    uint64_t lost, replaced, items_before; /* settled by workers that have ended */
+    worker *here;                          /* of an inline pool */
+};
+
+/* ---- crew.c -------------------------------------------------------------------------------------------------------
+ */
+
+/* With the lock held: wakes idle workers, and starts missing ones, for so many new chunks. */
+int crew_call(xf_pool *pool, uint64_t chunks);
+
+/* With the lock held: wakes them all. */
+void crew_wake(xf_pool *pool);
+
+/* With the lock held: asks whoever runs something of that future to stop, to be killed after the grace. */
+void crew_stop(xf_pool *pool, const xf_future *future, xf_end why);
+
+/* With the lock held: looks at timeouts and graces that have passed, and sets the next time to look. */
+void crew_look(xf_pool *pool);
+
+/* With the lock held: makes those too many end. */
+void crew_retire(xf_pool *pool);
+
+/* With the lock held: asks all to end after what they run, or kills them. */
+void crew_dismiss(xf_pool *pool, bool kill);
+
+/* ---- job.c --------------------------------------------------------------------------------------------------------
+ */
+
+/* With the lock held: the number of the task in the plane.  XF_ELIMIT. */
+int job_number_task(xf_pool *pool, xf_task *task, uint32_t *number);
+
+/* With the lock held: gives the memory of a future's job back, now or as soon as no worker looks at it. */
+void job_retire(xf_pool *pool, xf_future *future);
+
+/* With the lock held: a dead worker's claim, which it had with that epoch; what it ran ended like that. */
+void job_lose(xf_pool *pool, uint32_t slot, uint32_t epoch, xf_end why, const xf_report *report);
+
+/* With the lock held: takes what is not claimed out of the job. */
+void job_sweep(xf_pool *pool, xf_future *future, xf_end why);
+
+/* ---- future.c -----------------------------------------------------------------------------------------------------
+ */
+
+/* Whether every item has ended. */
+bool future_is_complete(const xf_future *future);
+
+/* With the lock held: collects what became of the items, once. */
+void future_settle(xf_future *future);
+
+/* With the lock held: notes an item that is not done; the report is copied, and may be NULL. */
+void future_note(xf_future *future, uint64_t item, xf_status status, const char *message, const xf_report *report);
+
+/* With the lock held: runs callbacks, and ends what was given up.  Gives the lock up meanwhile. */
+void future_tell_all(xf_pool *pool);
+
+/* With the lock held: frees what was given up and has completed, now and then. */
+void future_reap(xf_pool *pool);
+
+/* With the lock held: frees it. */
+void future_destroy(xf_future *future);
+
+/* ---- pool.c -------------------------------------------------------------------------------------------------------
+ */
+
+/* With the lock held: XF_ESTATE or what broke it; 0: it takes work. */
+int pool_check(const xf_pool *pool);
+
+/* A growing array: room for one more of that size.  XF_ENOMEM. */
+int pool_grow(void *array, size_t count, size_t *room, size_t size);
+
+/* Runs what waits, in an inline pool. */
+void pool_run_here(xf_pool *pool);
+
+#endif

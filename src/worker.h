@@ -1,0 +1,40 @@
+/* A pool's worker: what a child runs that takes its work from the data plane. */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include "call.h"
+#include "plane.h"
+
+/* The task that every worker is started with; its input is a worker_place, its segment the plane. */
+extern xf_task worker_task;
+
+typedef struct worker_place {
+    uint32_t slot;
+    uint32_t epoch;
+} worker_place;
+
+typedef struct worker {
+    plane plane;
+    uint32_t number; /* of its slot */
+    slot *slot;
+    xf_call *call;
+    find claimed;
+    uint64_t item;              /* that runs, of the job's */
+    uint64_t slab_at, slab_end; /* room in the pages that were taken last, and for which job */
+    const job *slab_job;
+    xf_task *tasks[PLANE_TASKS];                              /* by their numbers; NULL: not looked up yet */
+    void (*log)(void *arg, xf_level level, const char *text); /* of a pool without processes; NULL: to the parent */
+    void *log_arg;
+} worker;
+
+/* Runs all that waits, in the calling process: a pool without processes. */
+void worker_run_here(worker *worker);
+
+/* For the calls of a task: its output in the plane; the failure of the item that runs now; whether it is to stop; where
+ * its log goes when that is not the parent. */
+void *worker_output(xf_call *call, size_t size);
+void worker_begin_failure(xf_call *call);
+bool worker_stopping(xf_call *call, int timeout_ms);
+bool worker_logs(xf_call *call, xf_level level, const char *text);
+
+#endif
