@@ -236,10 +236,12 @@ static void on_end(void *arg)
 {
     member *member = arg;
     xf_pool *pool = member->pool;
-    const xf_report *report = xf_process_report(member->process);
-    xf_process *process = member->process;
+    const xf_report *report;
+    xf_process *process;
 
-    uv_mutex_lock(&pool->lock);
+    uv_mutex_lock(&pool->lock); /* which start has held until it knew the process */
+    process = member->process;
+    report = xf_process_report(process);
     take_claims_back(pool, member, report);
     judge_start(pool, member, report);
     member->process = NULL;

@@ -101,16 +101,10 @@ static void free_memory(xf_pool *pool, xf_future *future)
     free_job(pool, job);
 }
 
-void job_retire(xf_pool *pool, xf_future *future)
+void job_reclaim(xf_pool *pool)
 {
     xf_future *waiting = pool->retired, **end = &pool->retired;
-    uint32_t number = (uint32_t)(future->job - pool->plane.jobs);
 
-    pool->futures[number] = NULL;
-    atomic_store(&future->job->claim, claim_make(CLAIM_UNUSED, 0, 0, 0));
-    atomic_store(&future->job->active, 0);
-    future->next = waiting;
-    waiting = future;
     while (waiting) {
         xf_future *next = waiting->next;
         if (is_looked_at(pool, (uint32_t)(waiting->job - pool->plane.jobs))) {
@@ -123,6 +117,16 @@ void job_retire(xf_pool *pool, xf_future *future)
         waiting = next;
     }
     *end = NULL;
+}
+
+void job_retire(xf_pool *pool, xf_future *future)
+{
+    pool->futures[future->job - pool->plane.jobs] = NULL;
+    atomic_store(&future->job->claim, claim_make(CLAIM_UNUSED, 0, 0, 0));
+    atomic_store(&future->job->active, 0);
+    future->next = pool->retired;
+    pool->retired = future;
+    job_reclaim(pool);
 }
 
 /* ---- Taking back what a dead worker had -----------------------------------------------------------------------------

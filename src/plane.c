@@ -320,13 +320,18 @@ static bool guard(plane *plane, uint32_t slot, uint32_t number)
 
 static bool claim_of(plane *plane, uint32_t slot, find *found, uint32_t number)
 {
+    bool single, got;
+
     found->job = &plane->jobs[number];
     if (!guard(plane, slot, number))
         return false;
-    if (found->job->chunk_count == 1 ? try_chunk(plane, slot, found, 0) : claim_in_job(plane, slot, found))
-        return true;
-    plane_leave(plane, slot, found->job);
-    return false;
+    single = found->job->chunk_count == 1;
+    got = single ? try_chunk(plane, slot, found, 0) : claim_in_job(plane, slot, found);
+    if (got && single)
+        atomic_store_explicit(&plane->slots[slot].hazard, 0, memory_order_release); /* the claim keeps it */
+    else if (!got)
+        plane_leave(plane, slot, found->job);
+    return got;
 }
 
 bool plane_claim(plane *plane, uint32_t slot, find *claimed)
@@ -361,11 +366,14 @@ static bool waits(const plane *plane, int priority)
 
 bool plane_claim_next(plane *plane, uint32_t slot, find *claimed)
 {
-    return claimed->job->chunk_count > 1 && !waits(plane, XF_HIGH) && claim_in_job(plane, slot, claimed);
+    return atomic_load_explicit(&plane->slots[slot].hazard, memory_order_relaxed) && !waits(plane, XF_HIGH) &&
+           claim_in_job(plane, slot, claimed);
 }
 
 void plane_leave(plane *plane, uint32_t slot, job *job)
 {
+    if (atomic_load_explicit(&plane->slots[slot].hazard, memory_order_relaxed) == 0)
+        return; /* it has one chunk only, and may be another job by now */
     if (job->chunk_count > 1)
         plane_is_settled(plane, job);
     atomic_store_explicit(&plane->slots[slot].hazard, 0, memory_order_release);

@@ -466,6 +466,7 @@ int xf_pool_stats_get(xf_pool *pool, xf_pool_stats *stats, xf_worker_stats *work
     int count = 0;
 
     uv_mutex_lock(&pool->lock);
+    job_reclaim(pool);
     *stats = (xf_pool_stats){.workers = pool->here ? 0 : pool->wanted,
                              .started = pool->live,
                              .queued = count_queued(pool),

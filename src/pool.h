@@ -122,6 +122,9 @@ int job_number_task(xf_pool *pool, xf_task *task, uint32_t *number);
 /* With the lock held: gives the memory of a future's job back, now or as soon as no worker looks at it. */
 void job_retire(xf_pool *pool, xf_future *future);
 
+/* With the lock held: frees what was retired and is looked at no more. */
+void job_reclaim(xf_pool *pool);
+
 /* With the lock held: a dead worker's claim, which it had with that epoch; what it ran ended like that. */
 void job_lose(xf_pool *pool, uint32_t slot, uint32_t epoch, xf_end why, const xf_report *report);
 

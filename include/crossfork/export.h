@@ -14,6 +14,13 @@
 #define XF_API
 #endif
 
+/* A parameter that not every function of its kind uses. */
+#if defined(__GNUC__)
+#define XF_MAYBE_UNUSED __attribute__((unused))
+#else
+#define XF_MAYBE_UNUSED
+#endif
+
 /* The format string is argument `text`, what it formats begins at argument `first`. */
 #if defined(__MINGW32__) && !defined(__clang__)
 #define XF_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))

@@ -91,8 +91,8 @@ XF_API xf_task *xf_task_find(const char *name);
 /* XF_TASK(name, const In *in, Out *out) { ... }  defines and registers the task `name` of fixed-size input and output.
  * The parameters are called in and out; both types must be complete and hold no pointers. */
 #define XF_TASK(task, in_parameter, out_parameter)                                                                     \
-    static int task##_run(xf_call *call, in_parameter, out_parameter);                                                 \
-    static int task##_entry(xf_call *call)                                                                             \
+    static int task##_run(XF_MAYBE_UNUSED xf_call *call, in_parameter, out_parameter);                                 \
+    static int task##_entry(XF_MAYBE_UNUSED xf_call *call)                                                             \
     {                                                                                                                  \
         in_parameter = XF_CAST(in)(xf_call_input(call, NULL));                                                         \
         out_parameter = XF_CAST(out)(xf_call_output(call, sizeof *out));                                               \
@@ -123,7 +123,7 @@ XF_API xf_task *xf_task_find(const char *name);
         (void)in, (void)out;                                                                                           \
         (void)xf_task_register(&task);                                                                                 \
     }                                                                                                                  \
-    static int task##_run(xf_call *call, in_parameter, out_parameter)
+    static int task##_run(XF_MAYBE_UNUSED xf_call *call, in_parameter, out_parameter)
 
 /* XF_ENTRY(name) { ... }  defines and registers the task `name` whose input and output are bytes of any length. */
 #define XF_ENTRY(task) XF_ENTRY_CODEC(task, NULL, NULL)
@@ -131,13 +131,13 @@ XF_API xf_task *xf_task_find(const char *name);
 /* XF_ENTRY_CODEC(name, &input_codec, &output_codec) { ... }  the same for objects: xf_call_object gives the decoded
  * input, xf_call_return takes the output.  Either codec may be NULL. */
 #define XF_ENTRY_CODEC(task, in_codec, out_codec)                                                                      \
-    static int task##_entry(xf_call *call);                                                                            \
+    static int task##_entry(XF_MAYBE_UNUSED xf_call *call);                                                            \
     xf_task task = {#task, task##_entry, XF_ANY_SIZE, XF_ANY_SIZE, in_codec, out_codec, NULL, NULL, 0};                \
     XF_BEFORE_MAIN(task##_register)                                                                                    \
     {                                                                                                                  \
         (void)xf_task_register(&task);                                                                                 \
     }                                                                                                                  \
-    static int task##_entry(xf_call *call)
+    static int task##_entry(XF_MAYBE_UNUSED xf_call *call)
 
 /* The input's bytes, which the task must not change; aligned for any type.  Valid until the entry returns.
  *   size  Set to the number of bytes; may be NULL. */
