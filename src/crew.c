@@ -246,6 +246,7 @@ static void on_end(void *arg)
     judge_start(pool, member, report);
     member->process = NULL;
     pool->live--;
+    pool->ending++;
     refill(pool);
     crew_wake(pool);
     plane_tell(&pool->plane);
@@ -254,6 +255,7 @@ static void on_end(void *arg)
     uv_mutex_lock(&pool->lock);
     crew_look(pool);
     future_tell_all(pool);
+    pool->ending--;
     uv_cond_broadcast(&pool->changed);
     uv_mutex_unlock(&pool->lock);
 }

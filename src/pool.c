@@ -277,12 +277,12 @@ void xf_pool_close(xf_pool *pool)
 /* With the lock held: waits until every worker has ended. */
 static int await_all(xf_pool *pool, uint64_t deadline)
 {
-    while (pool->live > 0) {
+    while (pool->live > 0 || pool->ending > 0) {
         uint64_t now = uv_hrtime();
         if (deadline == CLOCK_NEVER)
             uv_cond_wait(&pool->changed, &pool->lock);
         else if (now >= deadline || uv_cond_timedwait(&pool->changed, &pool->lock, deadline - now) < 0)
-            return pool->live > 0 ? XF_ETIMEDOUT : 0;
+            return pool->live > 0 || pool->ending > 0 ? XF_ETIMEDOUT : 0;
     }
     return 0;
 }

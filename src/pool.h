@@ -70,6 +70,7 @@ struct xf_pool {
     int wanted;   /* workers */
     int strength; /* how many of them have been called for so far */
     int live;
+    int ending; /* whose end the supervisor is dealing with */
     member *members;
     bool closed, terminating;
     int failed_starts; /* in a row */
