@@ -52,7 +52,7 @@ static void on_progress(void *arg)
     xf_pool *pool = member->pool;
 
     uv_mutex_lock(&pool->lock);
-    future_tell_all(pool);
+    future_look(pool);
     uv_mutex_unlock(&pool->lock);
 }
 
@@ -83,6 +83,7 @@ static int start(xf_pool *pool, member *member)
     atomic_store(&slot->busy, 1);
     atomic_store(&slot->items, 0);
     atomic_store(&slot->retire, 0);
+    atomic_store(&slot->unused, 0);
     member->stopping = 0;
     member->retiring = false;
     rc = process_start(&member->process, &plan, &pool->process);
@@ -245,6 +246,7 @@ static void on_end(void *arg)
     take_claims_back(pool, member, report);
     judge_start(pool, member, report);
     member->process = NULL;
+    pool->strength -= atomic_load(&slot_of(member)->unused) != 0;
     pool->live--;
     pool->ending++;
     refill(pool);
@@ -254,7 +256,7 @@ static void on_end(void *arg)
     xf_process_free(process);
     uv_mutex_lock(&pool->lock);
     crew_look(pool);
-    future_tell_all(pool);
+    future_look(pool);
     pool->ending--;
     uv_cond_broadcast(&pool->changed);
     uv_mutex_unlock(&pool->lock);

@@ -244,6 +244,14 @@ void future_tell_all(xf_pool *pool)
         }
 }
 
+void future_look(xf_pool *pool)
+{
+    if (pool->news)
+        uv_async_send(pool->news);
+    else
+        future_tell_all(pool);
+}
+
 /* ---- Waiting --------------------------------------------------------------------------------------------------------
  */
 

@@ -35,6 +35,7 @@ typedef struct slot {
     _Atomic uint32_t busy;   /* it is not looking for work */
     _Atomic uint32_t ready;  /* its initializer is done */
     _Atomic uint32_t retire; /* set by the parent: end after this chunk */
+    _Atomic uint32_t unused; /* it ends because there was nothing to do */
 } slot;
 
 /* One per slot and one for the parent, for each job of many chunks. */
@@ -116,8 +117,8 @@ typedef struct plane_head {
     uint64_t slots_at, tasks_at, jobs_at, rings_at, units_at, arena_at;
     uint64_t unit_count;
     uint64_t tasks_per_worker;
-    uint32_t initializer, finalizer; /* number of the task + 1; 0: none */
-    int32_t depth;
+    uint32_t initializer, finalizer;                /* number of the task + 1; 0: none */
+    int32_t idle_ms;                                /* how long a worker waits for work before it ends; 0: for ever */
     _Alignas(2 * PLANE_LINE) _Atomic uint32_t done; /* bit 0: somebody sleeps until more is done */
     _Atomic uint32_t leaving;                       /* workers end: LEAVE_ */
     _Atomic uint32_t spin_us;

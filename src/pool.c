@@ -160,8 +160,49 @@ static void on_deadline(ward *ward)
 
     uv_mutex_lock(&pool->lock);
     crew_look(pool);
+    future_look(pool);
+    uv_mutex_unlock(&pool->lock);
+}
+
+/* On the thread of the user's loop. */
+static void on_news(uv_async_t *news)
+{
+    xf_pool *pool = news->data;
+
+    uv_mutex_lock(&pool->lock);
     future_tell_all(pool);
     uv_mutex_unlock(&pool->lock);
+}
+
+static int open_news(xf_pool *pool)
+{
+    int rc;
+
+    if (!pool->options.loop)
+        return 0;
+    pool->news = malloc(sizeof *pool->news);
+    if (!pool->news)
+        return error_detail(XF_ENOMEM, "a handle on the loop");
+    rc = uv_async_init(pool->options.loop, pool->news, on_news);
+    if (rc == 0) {
+        pool->news->data = pool;
+        uv_unref((uv_handle_t *)pool->news); /* it is no reason for the loop to go on */
+        return 0;
+    }
+    free(pool->news);
+    pool->news = NULL;
+    return error_detail(XF_EHANDLES, "uv_async_init: %s", uv_strerror(rc));
+}
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void close_news(xf_pool *pool)
+{
+    if (pool->news)
+        uv_close((uv_handle_t *)pool->news, free_handle);
 }
 
 static int open_lock(xf_pool *pool)
@@ -190,6 +231,7 @@ static int open_plane(xf_pool *pool)
     for (uint32_t i = 0; i < slots; i++)
         pool->members[i] = (member){.pool = pool, .number = i, .kill_time = CLOCK_NEVER};
     head = pool->plane.head;
+    head->idle_ms = pool->options.idle_ms;
     head->tasks_per_worker = pool->options.tasks_per_worker;
     if (pool->options.initializer && job_number_task(pool, pool->options.initializer, &head->initializer) == 0)
         head->initializer++;
@@ -246,12 +288,17 @@ int xf_pool_open(xf_pool **out, const xf_pool_options *options)
     rc = open_plane(pool);
     if (rc < 0)
         goto close_lock;
-    rc = start_first(pool);
+    rc = open_news(pool);
     if (rc < 0)
         goto close_plane;
+    rc = start_first(pool);
+    if (rc < 0)
+        goto close_news;
     *out = pool;
     return 0;
 
+close_news:
+    close_news(pool);
 close_plane:
     close_plane(pool);
 close_lock:
@@ -372,6 +419,7 @@ void xf_pool_free(xf_pool *pool)
     uv_mutex_unlock(&pool->lock);
     if (!pool->here)
         supervisor_remove(&pool->ward);
+    close_news(pool);
     free(pool->broken);
     free(pool->free_jobs);
     free(pool->futures);

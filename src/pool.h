@@ -77,6 +77,7 @@ struct xf_pool {
     xf_report *broken; /* why no worker can be started; NULL: not so */
     xf_status broken_status;
     _Atomic uint32_t waiting; /* threads that sleep until more is done */
+    uv_async_t *news;         /* on the user's loop; NULL: callbacks are called on the supervisor's thread */
     uint32_t job_count;       /* that were ever used */
     uint32_t jobs_committed;
     uint32_t *free_jobs;
@@ -143,6 +144,9 @@ void future_settle(xf_future *future);
 
 /* With the lock held: notes an item that is not done; the report is copied, and may be NULL. */
 void future_note(xf_future *future, uint64_t item, xf_status status, const char *message, const xf_report *report);
+
+/* With the lock held: deals with what has completed, on the supervisor's thread; or has the user's loop do it. */
+void future_look(xf_pool *pool);
 
 /* With the lock held: runs callbacks, and ends what was given up.  Gives the lock up meanwhile. */
 void future_tell_all(xf_pool *pool);

@@ -344,21 +344,26 @@ static bool spin(const worker *worker)
     return false;
 }
 
-static void await_work(worker *worker)
+/* Sleeps until there may be work: false when there was none for so long that this worker is to end.  Whoever wants it
+ * clears its bit first, so that it cannot end once it was called. */
+static bool await_work(worker *worker)
 {
     _Atomic uint64_t *idle = &worker->plane.head->idle[worker->number / 64];
-    uint64_t bit = UINT64_C(1) << worker->number % 64;
+    uint64_t bit = UINT64_C(1) << worker->number % 64, deadline;
     box *box = worker->call->box;
+    bool called;
     uint32_t seen;
 
     if (spin(worker))
-        return;
+        return true;
+    deadline = worker->plane.head->idle_ms ? clock_deadline(worker->plane.head->idle_ms) : CLOCK_NEVER;
     seen = atomic_load(&box->wake);
     atomic_fetch_or(idle, bit);
     atomic_thread_fence(memory_order_seq_cst);
     if (!is_wanted(worker))
-        os_shm_wait(&os_parent_given(worker->call->channel.parent)->box, &box->wake, seen, -1);
-    atomic_fetch_and(idle, ~bit);
+        os_shm_wait(&os_parent_given(worker->call->channel.parent)->box, &box->wake, seen, clock_left_ms(deadline));
+    called = !(atomic_fetch_and(idle, ~bit) & bit);
+    return called || is_wanted(worker) || deadline == CLOCK_NEVER || uv_hrtime() < deadline;
 }
 
 /* ---- The life of a worker -----------------------------------------------------------------------------------------
@@ -398,7 +403,10 @@ static int live(worker *worker)
         atomic_store_explicit(&worker->slot->busy, 0, memory_order_relaxed);
         if (atomic_load(leaving) && !plane_has_work(&worker->plane))
             break;
-        await_work(worker);
+        if (!await_work(worker)) {
+            atomic_store(&worker->slot->unused, 1);
+            break;
+        }
     }
     worker->call->worker = NULL;
     worker->call->input_size = 0;

@@ -695,6 +695,21 @@ static void workers_start_when_there_is_work(void **state)
     xf_pool_free(pool);
 }
 
+static void workers_without_work_end_when_asked(void **state)
+{
+    xf_pool_options options = {.workers = 3, .eager = true, .idle_ms = 20};
+    xf_pool *pool = open_pool(&options);
+
+    (void)state;
+    expect_squares(pool, 1000, NULL);
+    while (stats_of(pool).started > 0)
+        uv_sleep(1);
+    assert_int_equal(stats_of(pool).replaced, 0);
+    expect_squares(pool, 1000, NULL);
+    assert_int_equal(stats_of(pool).lost, 0);
+    xf_pool_free(pool);
+}
+
 static void initializers_build_what_tasks_see(void **state)
 {
     int value = 1000, in[10], out[10];
@@ -807,6 +822,52 @@ static void callbacks_are_called_once(void **state)
     assert_int_equal(told.failure, 2);
     uv_sem_destroy(&told.done);
     xf_pool_free(pool);
+}
+
+typedef struct on_loop {
+    uv_thread_t thread;
+    uv_loop_t loop;
+    int calls;
+} on_loop;
+
+static void on_done_here(xf_future *future, void *arg)
+{
+    on_loop *here = arg;
+    uv_thread_t self = uv_thread_self();
+
+    assert_true(uv_thread_equal(&self, &here->thread));
+    xf_future_free(future);
+    if (++here->calls == 3)
+        uv_stop(&here->loop);
+}
+
+static void on_late(uv_timer_t *timer)
+{
+    uv_stop(timer->loop);
+}
+
+static void callbacks_come_on_the_loop_that_was_given(void **state)
+{
+    on_loop here = {.thread = uv_thread_self()};
+    xf_pool_options options = {.workers = 2, .loop = &here.loop};
+    xf_map_options map = {.on_done = on_done_here, .arg = &here};
+    uv_timer_t keep;
+    xf_pool *pool;
+
+    (void)state;
+    assert_int_equal(uv_loop_init(&here.loop), 0);
+    uv_timer_init(&here.loop, &keep);
+    uv_timer_start(&keep, on_late, 60000, 0);
+    pool = open_pool(&options);
+    order_one(pool, FINE, &map);
+    order_one(pool, DIE, &map);
+    order_one(pool, FAIL, &map);
+    uv_run(&here.loop, UV_RUN_DEFAULT);
+    assert_int_equal(here.calls, 3);
+    xf_pool_free(pool);
+    uv_close((uv_handle_t *)&keep, NULL);
+    uv_run(&here.loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&here.loop), 0);
 }
 
 static void exactly_the_complete_future_is_found(void **state)
@@ -1042,11 +1103,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(closing_early_still_recycles),
         cmocka_unit_test(the_number_of_workers_can_change_under_load),
         cmocka_unit_test(workers_start_when_there_is_work),
+        cmocka_unit_test(workers_without_work_end_when_asked),
         cmocka_unit_test(initializers_build_what_tasks_see),
         cmocka_unit_test(an_initializer_that_does_not_work_breaks_the_pool),
         cmocka_unit_test(pools_nest_to_the_limit),
         cmocka_unit_test(a_high_priority_goes_first),
         cmocka_unit_test(callbacks_are_called_once),
+        cmocka_unit_test(callbacks_come_on_the_loop_that_was_given),
         cmocka_unit_test(exactly_the_complete_future_is_found),
         cmocka_unit_test(a_generator_is_pulled_through_a_window),
         cmocka_unit_test(an_abandoned_generator_leaves_nothing),

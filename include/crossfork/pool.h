@@ -53,8 +53,10 @@ typedef struct xf_pool_options {
     int idle_ms;               /* workers that had nothing to do for so long end; 0: they stay */
     int spin_us;               /* how long a wait spins before it sleeps; default 50 when there is a core to spare for
                                   that, and 0 otherwise; -1: 0 */
-    bool eager;                /* start all workers in xf_pool_open */
-    size_t memory_limit;       /* bytes of shared memory at most; default: the machine's memory */
+    struct uv_loop_s *loop; /* a uv_loop_t on whose thread callbacks are called; NULL: on the supervisor's.  The pool is
+                               opened and freed on that thread then, and the loop has to run once more to let go */
+    bool eager;             /* start all workers in xf_pool_open */
+    size_t memory_limit;    /* bytes of shared memory at most; default: the machine's memory */
     const xf_process_options *process; /* how workers are started, and where their logs go; NULL: the default, but for
                                           the start method, which is XF_START_SERVER */
 } xf_pool_options;
@@ -92,7 +94,8 @@ XF_API int xf_pool_resize(xf_pool *pool, int workers);
 
 typedef enum xf_priority { XF_NORMAL, XF_HIGH, XF_LOW } xf_priority;
 
-/* Called once a future is complete, on crossfork's supervisor thread.  It may call anything but what waits. */
+/* Called once a future is complete, on the thread of options.loop, or else on crossfork's supervisor thread.  It may
+ * call anything but what waits or frees the pool. */
 typedef void (*xf_future_callback)(xf_future *future, void *arg);
 
 /* How work is done.  {0} is the default in every member. */
