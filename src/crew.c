@@ -251,7 +251,7 @@ static void on_end(void *arg)
     pool->ending++;
     refill(pool);
     crew_wake(pool);
-    plane_tell(&pool->plane);
+    plane_tell_after_death(&pool->plane);
     uv_mutex_unlock(&pool->lock);
     xf_process_free(process);
     uv_mutex_lock(&pool->lock);
@@ -285,7 +285,9 @@ static claim_word *held_word(const member *member, uint64_t intent, uint64_t *cl
 static void ask(member *member, xf_future *future, uint64_t intent, xf_end why)
 {
     xf_pool *pool = member->pool;
-    uint64_t item = (intent & ((UINT64_C(1) << 40) - 1)) * future->job->chunk + slot_of(member)->progress;
+    uint64_t chunk = intent & ((UINT64_C(1) << 40) - 1);
+    uint32_t at = slot_of(member)->progress, last = plane_chunk_size(future->job, chunk) - 1;
+    uint64_t item = chunk * future->job->chunk + (at < last ? at : last);
 
     if (member->stopping == intent)
         return;

@@ -390,8 +390,9 @@ static void describe(xf_pool *pool, job *job, const offer *offer, const xf_map_o
 {
     uint64_t chunk = choose_chunk(pool, options, offer->count);
 
-    memset(job, 0, offsetof(struct job, in_bytes));
-    atomic_store(&job->claim, claim_make(CLAIM_UNUSED, 0, 0, 0));
+    atomic_store(&job->claim, claim_make(CLAIM_UNUSED, 0, 0, 0)); /* all zero would read as queued */
+    memset(&job->task, 0, offsetof(struct job, in_bytes) - offsetof(struct job, task));
+    job->serial = ++pool->jobs_ever;
     job->count = offer->count;
     job->chunk = chunk < offer->count ? chunk : offer->count ? offer->count : 1;
     job->chunk_count = offer->count ? (offer->count + job->chunk - 1) / job->chunk : 1;

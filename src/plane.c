@@ -430,6 +430,12 @@ void plane_push(plane *plane, job *job, int priority)
     atomic_store(&ring->tail, tail + 1);
 }
 
+void plane_tell_after_death(plane *plane)
+{
+    atomic_fetch_add(&plane->head->done, 2);
+    os_shm_ring(&plane->shm, &plane->head->done);
+}
+
 void plane_tell(plane *plane)
 {
     _Atomic uint32_t *word = &plane->head->done;

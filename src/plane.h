@@ -67,6 +67,7 @@ typedef struct job {
     _Alignas(2 * PLANE_LINE) claim_word claim; /* of the only chunk */
     uint32_t task;
     uint32_t flags;
+    uint64_t serial;      /* tells apart the works that this job is used for */
     uint64_t count;       /* items */
     uint64_t chunk;       /* items in a chunk */
     uint64_t chunk_count; /* 1: no cells, no claims */
@@ -243,5 +244,8 @@ void plane_push(plane *plane, job *job, int priority);
 
 /* Wakes those that sleep until more is done, if any do. */
 void plane_tell(plane *plane);
+
+/* Wakes them in any case: a worker may have died after it had taken the sleepers' bit and before it woke them. */
+void plane_tell_after_death(plane *plane);
 
 #endif

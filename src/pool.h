@@ -80,6 +80,7 @@ struct xf_pool {
     uv_async_t *news;         /* on the user's loop; NULL: callbacks are called on the supervisor's thread */
     uint32_t job_count;       /* that were ever used */
     uint32_t jobs_committed;
+    uint64_t jobs_ever;
     uint32_t *free_jobs;
     size_t free_count, free_room;
     xf_future **futures; /* by their jobs */

@@ -237,6 +237,8 @@ static int lead(xf_process *process, condition holds, uint64_t deadline)
         uv_cond_broadcast(&process->changed);
     }
     cease_to_lead(process);
+    if (process->ended && process->owner.ended) /* it is told by the supervisor, who knows nothing of this yet */
+        supervisor_set_deadline(&process->ward, 0);
     return holds(process) ? 0 : XF_ETIMEDOUT;
 }
 

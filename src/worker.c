@@ -31,7 +31,7 @@ static int add_slab(worker *worker, uint64_t size)
     do
         slab->next = next;
     while (!atomic_compare_exchange_weak(&job->slabs, &next, at));
-    worker->slab_job = job;
+    worker->slab_serial = job->serial;
     worker->slab_at = at + sizeof *slab;
     worker->slab_end = at + size;
     return 0;
@@ -44,7 +44,7 @@ static void *take_room(worker *worker, uint64_t size)
 
     if (size > UINT64_MAX / 2)
         return NULL;
-    if (worker->slab_job != worker->claimed.job || worker->slab_end - worker->slab_at < size) {
+    if (worker->slab_serial != worker->claimed.job->serial || worker->slab_end - worker->slab_at < size) {
         uint64_t whole = size + sizeof(slab);
         if (add_slab(worker, whole < least ? least : whole) < 0)
             return NULL;
