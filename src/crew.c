@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FAILED_STARTS_MAX = 3 };
+enum { FAILED_STARTS_MAX = 5 }; /* in a row, before the pool is given up */
 
 static slot *slot_of(const member *member)
 {
@@ -187,18 +187,31 @@ static void break_pool(xf_pool *pool, const xf_report *report)
     crew_dismiss(pool, false);
 }
 
-/* A worker that ends before it is ready says something about all workers. */
+static bool is_anybody_ready(const xf_pool *pool)
+{
+    for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used); i++)
+        if (pool->members[i].process && atomic_load(&slot_of(&pool->members[i])->ready))
+            return true;
+    return false;
+}
+
+/* Ends that would come again.  XF_EMAIN is not among them: where a kill can look like an exit, it may be one. */
+static bool is_for_good(const xf_status *status)
+{
+    return status->kind == XF_END_FAILED || (status->kind == XF_END_START && status->code != XF_EMAIN);
+}
+
+/* A worker that ends before it is ready says something about all workers, unless another is. */
 static void judge_start(xf_pool *pool, const member *member, const xf_report *report)
 {
-    if (atomic_load(&slot_of(member)->ready)) {
+    if (atomic_load(&slot_of(member)->ready) || is_anybody_ready(pool)) {
         pool->failed_starts = 0;
         return;
     }
     if (pool->terminating || report->status.kind == XF_END_DONE || report->status.kind == XF_END_TERMINATED)
         return;
     pool->failed_starts++;
-    if (!pool->broken && (pool->failed_starts == FAILED_STARTS_MAX || report->status.kind == XF_END_START ||
-                          report->status.kind == XF_END_FAILED))
+    if (!pool->broken && (pool->failed_starts == FAILED_STARTS_MAX || is_for_good(&report->status)))
         break_pool(pool, report);
 }
 

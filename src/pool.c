@@ -492,7 +492,8 @@ static void look_at_worker(xf_pool *pool, const member *member, xf_worker_stats 
 
     memset(stats, 0, sizeof *stats);
     stats->pid = xf_process_pid(member->process);
-    stats->busy = atomic_load(&slot->busy) != 0 && atomic_load(&slot->ready) != 0;
+    stats->ready = atomic_load(&slot->ready) != 0;
+    stats->busy = stats->ready && atomic_load(&slot->busy) != 0;
     stats->done = atomic_load(&slot->items);
     if (stats->busy && future) {
         strncpy(stats->task, future->task->name, sizeof stats->task - 1);

@@ -404,6 +404,7 @@ static void several_crashes_cost_several_files(void **state)
     (void)state;
     check_crashes("/b/", "2");
     check_crashes("\xE2\x82\xAC", "2");
+    check_crashes("c.large", "2");
 }
 
 static void every_file_may_crash(void **state)
@@ -435,7 +436,7 @@ static void make_many(const char *directory)
     }
 }
 
-/* So many that several children work at the same time. */
+/* So many that several children work at the same time, and that there is work left for those that take their place. */
 static void many_files_are_shared_out(void **state)
 {
     char directory[PATH_ROOM], expected[PATH_ROOM + 100], name[20];
@@ -459,7 +460,7 @@ static void many_files_are_shared_out(void **state)
         next += strlen(expected);
     }
     assert_int_equal(sscanf(next, "1090 files hashed, 10 failed 4360 bytes, %*f s, %llu", &children), 1);
-    assert_true(children > 12);
+    assert_in_range(children, 11, 13); /* each crash costs one of them */
     free_result(&result);
 }
 

@@ -245,6 +245,7 @@ typedef struct xf_pool_stats {
 
 typedef struct xf_worker_stats {
     int64_t pid;
+    bool ready; /* it has started, and its initializer is done */
     bool busy;
     char task[64]; /* what it runs, cut to that; "" when it is idle */
     uint64_t item; /* of that task's future */
