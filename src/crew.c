@@ -87,9 +87,14 @@ static int start(xf_pool *pool, member *member)
     member->stopping = 0;
     member->retiring = false;
     rc = process_start(&member->process, &plan, &pool->process);
-    if (rc == 0)
-        pool->live++;
-    return rc;
+    if (rc < 0)
+        return rc;
+    pool->live++;
+    if (pool->vacant > 0) {
+        pool->vacant--;
+        pool->replaced++;
+    }
+    return 0;
 }
 
 /* Starts workers until there are so many, as far as that can be done. */
@@ -178,7 +183,7 @@ static void take_claims_back(xf_pool *pool, member *member, const xf_report *rep
 static void break_pool(xf_pool *pool, const xf_report *report)
 {
     pool->broken = report_copy(report);
-    pool->broken_status = (xf_status){XF_END_START, report->status.code, report->status.system};
+    pool->broken_status = (xf_status){XF_END_START, XF_EFAILED, report->status.system};
     if (report->status.kind == XF_END_START)
         pool->broken_status = report->status;
     pool->closed = true;
@@ -195,7 +200,8 @@ static bool is_anybody_ready(const xf_pool *pool)
     return false;
 }
 
-/* Ends that would come again.  XF_EMAIN is not among them: where a kill can look like an exit, it may be one. */
+/* Ends that would come again.  XF_EMAIN is not among them: where a kill can look like an exit, it may be one.
+ * XF_EPROCESSES and the like may pass, when nothing else works. */
 static bool is_for_good(const xf_status *status)
 {
     return status->kind == XF_END_FAILED || (status->kind == XF_END_START && status->code != XF_EMAIN);
@@ -210,6 +216,10 @@ static void judge_start(xf_pool *pool, const member *member, const xf_report *re
     }
     if (pool->terminating || report->status.kind == XF_END_DONE || report->status.kind == XF_END_TERMINATED)
         return;
+    if (pool->live > 1 && is_for_good(&report->status)) {
+        pool->strength = pool->live - 1; /* there may be no room for more than the others */
+        return;
+    }
     pool->failed_starts++;
     if (!pool->broken && (pool->failed_starts == FAILED_STARTS_MAX || is_for_good(&report->status)))
         break_pool(pool, report);
@@ -225,14 +235,13 @@ static bool must_refill(const xf_pool *pool)
 
 static void refill(xf_pool *pool)
 {
-    int live = pool->live, rc;
+    int rc;
 
     if (pool->strength > pool->wanted)
         pool->strength = pool->wanted;
     if (!must_refill(pool))
         return;
     rc = fill(pool, pool->strength);
-    pool->replaced += (uint64_t)(pool->live - live);
     if (rc < 0 && pool->live == 0) {
         xf_report report = {.status = {XF_END_START, rc, 0},
                             .kind_name = xf_end_name(XF_END_START),
@@ -258,13 +267,18 @@ static void on_end(void *arg)
     report = xf_process_report(process);
     take_claims_back(pool, member, report);
     judge_start(pool, member, report);
-    member->process = NULL;
-    pool->strength -= atomic_load(&slot_of(member)->unused) != 0;
+    if (atomic_load(&slot_of(member)->unused))
+        pool->strength--;
+    else if (!member->retiring)
+        pool->vacant++;
     pool->live--;
     pool->ending++;
-    refill(pool);
-    crew_wake(pool);
+    member->process = NULL;
     plane_tell_after_death(&pool->plane);
+    crew_wake(pool);
+    uv_mutex_unlock(&pool->lock); /* whoever waits for what was lost need not wait for the next worker too */
+    uv_mutex_lock(&pool->lock);
+    refill(pool);
     uv_mutex_unlock(&pool->lock);
     xf_process_free(process);
     uv_mutex_lock(&pool->lock);

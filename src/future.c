@@ -95,7 +95,8 @@ static void collect_swept(xf_future *future)
         for (uint32_t at = claim_skip(claim); at < size; at++) {
             xf_report report = blank_report(future, i * job->chunk + at, status, why);
             if (future->swept_report)
-                report.code_name = future->swept_report->code_name;
+                report.code_name = xf_err_name(status.code);
+            report.phase = XF_PHASE_STARTING;
             report.attempt = 0;
             add_bad(future, report.item, status, status.kind == XF_END_START ? report_copy(&report) : NULL);
         }
@@ -275,15 +276,15 @@ static bool are_all_complete(xf_future *const *futures, int count)
 
 static bool spin(xf_pool *pool, xf_future *const *futures, int count, condition holds, uint64_t deadline)
 {
-    uint64_t until = uv_hrtime() + 1000 * (uint64_t)atomic_load(&pool->plane.head->spin_us);
+    uint64_t spin_ns = 1000 * (uint64_t)atomic_load(&pool->plane.head->spin_us), until = 0, now;
 
-    if (deadline < until)
-        until = deadline;
-    do
-        for (int i = 0; i < 20; i++)
+    do {
+        for (int i = 0; i < 100; i++)
             if (holds(futures, count))
                 return true;
-    while (uv_hrtime() < until);
+        now = spin_ns ? uv_hrtime() : 0;
+        until = until ? until : now + spin_ns;
+    } while (now < until && now < deadline);
     return false;
 }
 
@@ -438,6 +439,7 @@ const xf_report *xf_future_report(xf_future *future, size_t item)
     bad = (struct bad *)find_bad(future, item);
     if (bad && !bad->report) { /* of the many that were cancelled one is rarely asked for */
         xf_report report = blank_report(future, item, bad->status, "");
+        report.phase = XF_PHASE_STARTING;
         report.attempt = 0;
         bad->report = report_copy(&report);
     }

@@ -12,11 +12,18 @@
 
 int job_number_task(xf_pool *pool, xf_task *task, uint32_t *number)
 {
+    uint64_t at;
+    int rc;
+
     for (*number = 0; *number < pool->task_count; ++*number)
         if (pool->tasks[*number] == task)
             return 0;
     if (pool->task_count == PLANE_TASKS)
         return error_detail(XF_ELIMIT, "a pool runs %d different tasks", PLANE_TASKS);
+    at = plane_offset(&pool->plane, &pool->plane.tasks[pool->task_count]);
+    rc = at % OS_PAGE == 0 ? os_shm_commit(&pool->plane.shm, (size_t)at, OS_PAGE) : 0;
+    if (rc < 0)
+        return rc;
     pool->tasks[pool->task_count] = task;
     strcpy(pool->plane.tasks[pool->task_count++].name, task->name);
     return 0;

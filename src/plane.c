@@ -63,7 +63,7 @@ int plane_create(plane *plane, uint32_t slots, size_t memory_limit)
     rc = os_shm_create(&shm, (size_t)head.size, OS_SHM_RESERVED | OS_SHM_BELL);
     if (rc < 0)
         return rc;
-    rc = os_shm_commit(&shm, 0, (size_t)head.jobs_at);
+    rc = os_shm_commit(&shm, 0, (size_t)head.tasks_at);
     if (rc < 0) {
         os_shm_close(&shm);
         return rc;

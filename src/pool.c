@@ -79,11 +79,27 @@ static void choose_spin(xf_pool *pool)
     atomic_store(&pool->plane.head->spin_us, spin < 0 ? 0 : (uint32_t)spin);
 }
 
+/* Read once: it takes several files. */
+static size_t memory_of_machine(void)
+{
+    static _Atomic size_t known;
+    size_t memory = atomic_load(&known);
+    uint64_t constrained, total;
+
+    if (memory)
+        return memory;
+    constrained = uv_get_constrained_memory();
+    total = uv_get_total_memory();
+    if (constrained > 0 && constrained < total)
+        total = constrained;
+    memory = total < SIZE_MAX / 8 ? (size_t)total : SIZE_MAX / 8;
+    atomic_store(&known, memory);
+    return memory;
+}
+
 static int set_options(xf_pool *pool, const xf_pool_options *options)
 {
     static const os_method server = OS_SERVER;
-    uint64_t memory = uv_get_constrained_memory();
-
     pool->options = *options;
     if (options->process)
         pool->process = *options->process;
@@ -92,13 +108,12 @@ static int set_options(xf_pool *pool, const xf_pool_options *options)
     pool->grace_ms = pool->process.grace_ms < 0 ? 0 : pool->process.grace_ms ? pool->process.grace_ms : GRACE_MS;
     if (!pool->options.max_attempts)
         pool->options.max_attempts = 1;
-    if (memory == 0 || memory > uv_get_total_memory())
-        memory = uv_get_total_memory();
     if (!pool->options.memory_limit)
-        pool->options.memory_limit = memory < SIZE_MAX / 8 ? (size_t)memory : SIZE_MAX / 8;
+        pool->options.memory_limit = memory_of_machine();
     pool->wanted = options->workers > 0 ? options->workers : (int)uv_available_parallelism();
     if (options->workers == XF_INLINE)
         pool->wanted = 1;
+    pool->first_wanted = pool->wanted;
     return process_choose_method(pool->process.start, &server, &pool->method);
 }
 
@@ -215,9 +230,19 @@ static int open_lock(xf_pool *pool)
     return error_detail(XF_ENOMEM, "the condition of a pool");
 }
 
+/* Each job has a line of memory for each worker that there can be. */
+static int pool_most_workers(const xf_pool *pool)
+{
+    int most = pool->first_wanted < XF_RESIZE_MIN / 4 ? XF_RESIZE_MIN : 4 * pool->first_wanted;
+
+    if (pool->options.workers == XF_INLINE)
+        return 1;
+    return most < XF_WORKERS_MAX ? most : XF_WORKERS_MAX;
+}
+
 static int open_plane(xf_pool *pool)
 {
-    uint32_t slots = pool->options.workers == XF_INLINE ? 1 : XF_WORKERS_MAX;
+    uint32_t slots = (uint32_t)pool_most_workers(pool);
     plane_head *head;
     int rc = plane_create(&pool->plane, slots, pool->options.memory_limit);
 
@@ -433,8 +458,8 @@ int xf_pool_resize(xf_pool *pool, int workers)
 {
     int rc = 0;
 
-    if (workers < 1 || workers > XF_WORKERS_MAX)
-        return error_detail(XF_EINVAL, "%d workers", workers);
+    if (workers < 1 || (workers > pool_most_workers(pool) && !pool->here))
+        return error_detail(XF_EINVAL, "%d workers; this pool can have %d", workers, pool_most_workers(pool));
     uv_mutex_lock(&pool->lock);
     if (pool->here || pool->closed) {
         rc = error_detail(XF_ESTATE, "a pool that is %s", pool->here ? "inline" : "closed");
@@ -491,7 +516,7 @@ static void look_at_worker(xf_pool *pool, const member *member, xf_worker_stats 
     const xf_future *future = intent && number < pool->job_count ? pool->futures[number] : NULL;
 
     memset(stats, 0, sizeof *stats);
-    stats->pid = xf_process_pid(member->process);
+    stats->pid = process_known_pid(member->process);
     stats->ready = atomic_load(&slot->ready) != 0;
     stats->busy = stats->ready && atomic_load(&slot->busy) != 0;
     stats->done = atomic_load(&slot->items);

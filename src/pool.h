@@ -67,8 +67,9 @@ struct xf_pool {
     xf_process_options process;
     os_method method;
     int grace_ms;
-    int wanted;   /* workers */
-    int strength; /* how many of them have been called for so far */
+    int wanted;       /* workers */
+    int first_wanted; /* when it was opened */
+    int strength;     /* how many of them have been called for so far */
     int live;
     int ending; /* whose end the supervisor is dealing with */
     member *members;
@@ -91,6 +92,7 @@ struct xf_pool {
     xf_future *retired;               /* given up, but a worker may still look at their memory; linked by next */
     xf_task *tasks[PLANE_TASKS];
     uint32_t task_count;
+    uint64_t vacant;                       /* workers that have ended and were not replaced yet */
     uint64_t lost, replaced, items_before; /* settled by workers that have ended */
     worker *here;                          /* of an inline pool */
 };

@@ -504,6 +504,17 @@ int64_t xf_process_pid(xf_process *process)
     return pid;
 }
 
+int64_t process_known_pid(xf_process *process)
+{
+    int64_t pid;
+
+    uv_mutex_lock(&process->lock);
+    learn_pid(process);
+    pid = process->pid;
+    uv_mutex_unlock(&process->lock);
+    return pid;
+}
+
 const char *xf_process_name(const xf_process *process)
 {
     return process->name;

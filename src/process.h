@@ -74,6 +74,9 @@ int process_check_task(const xf_task *task, size_t size);
 /* The start method that is meant by what the options say; otherwise: by default, unless the environment says. */
 int process_choose_method(xf_start_method wanted, const os_method *otherwise, os_method *method);
 
+/* As xf_process_pid, but 0 while it would have to wait. */
+int64_t process_known_pid(xf_process *process);
+
 /* Wakes a child that sleeps on its box's bell. */
 void process_ring(xf_process *process);
 

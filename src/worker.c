@@ -76,7 +76,8 @@ void *worker_output(xf_call *call, size_t size)
         output = take_room(worker, size);
     if (!output)
         return NULL;
-    memset(output, 0, size);
+    if (size <= XF_ZEROED_MAX)
+        memset(output, 0, size);
     call->output = (os_shm){output, size, -1, 0};
     call->has_output = true;
     return output;
@@ -332,15 +333,18 @@ static bool is_wanted(const worker *worker)
     return plane_has_work(&worker->plane) || must_leave(worker) || atomic_load(&worker->plane.head->leaving);
 }
 
+/* The clock is looked at now and then: that takes longer than a look at the rings. */
 static bool spin(const worker *worker)
 {
-    uint64_t until = uv_hrtime() + 1000 * (uint64_t)atomic_load(&worker->plane.head->spin_us);
+    uint64_t spin_ns = 1000 * (uint64_t)atomic_load(&worker->plane.head->spin_us), until = 0, now;
 
-    do
-        for (int i = 0; i < 50; i++)
+    do {
+        for (int i = 0; i < 100; i++)
             if (is_wanted(worker))
                 return true;
-    while (uv_hrtime() < until);
+        now = spin_ns ? uv_hrtime() : 0;
+        until = until ? until : now + spin_ns;
+    } while (now < until);
     return false;
 }
 

@@ -40,6 +40,7 @@ typedef struct xf_future xf_future;
 #define XF_INLINE (-1)
 
 #define XF_WORKERS_MAX 1024
+#define XF_RESIZE_MIN 64
 
 /* How a pool works.  {0} is the default in every member. */
 typedef struct xf_pool_options {
@@ -61,7 +62,7 @@ typedef struct xf_pool_options {
                                           the start method, which is XF_START_SERVER */
 } xf_pool_options;
 
-/* Opens a pool.
+/* Opens a pool.  It reserves address space for memory_limit, and uses memory as it needs it.
  *   pool     Set to the new pool, which the caller frees with xf_pool_free.
  *   options  NULL for the default.  Copied, except what its pointers refer to, which must stay until the pool is freed.
  * Returns 0; XF_EINVAL for an option out of range; XF_EMAIN, XF_ENOTASK, XF_EDUPTASK, XF_ESIZE for the initializer;
@@ -86,7 +87,8 @@ XF_API int xf_pool_terminate(xf_pool *pool, int timeout_ms);
  * Threads: no other call on this pool may be under way or follow. */
 XF_API void xf_pool_free(xf_pool *pool);
 
-/* Changes the number of workers, 1 to XF_WORKERS_MAX: missing ones are started when there is work for them, those too
+/* Changes the number of workers, to 1 at least, and at most four times what the pool was opened with, or XF_RESIZE_MIN
+ * where that is less: missing ones are started when there is work for them, those too
  * many end after the item they run.  Returns 0; XF_EINVAL; XF_ESTATE when the pool is closed or inline. */
 XF_API int xf_pool_resize(xf_pool *pool, int workers);
 
@@ -100,7 +102,7 @@ typedef void (*xf_future_callback)(xf_future *future, void *arg);
 
 /* How work is done.  {0} is the default in every member. */
 typedef struct xf_map_options {
-    size_t chunk;         /* items that a worker claims at a time; 0: so that each worker claims some 64 times.  With
+    size_t chunk;         /* items that a worker claims at a time; 0: so that each worker claims some 1,000 times.  With
                              a timeout it is always 1 */
     int timeout_ms;       /* how long one item may run: then it is asked to stop (xf_stopping), and grace_ms later its
                              worker is killed.  0: as long as it likes */
@@ -244,8 +246,8 @@ typedef struct xf_pool_stats {
 } xf_pool_stats;
 
 typedef struct xf_worker_stats {
-    int64_t pid;
-    bool ready; /* it has started, and its initializer is done */
+    int64_t pid; /* 0: it is just being started */
+    bool ready;  /* it has started, and its initializer is done */
     bool busy;
     char task[64]; /* what it runs, cut to that; "" when it is idle */
     uint64_t item; /* of that task's future */

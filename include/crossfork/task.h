@@ -89,7 +89,8 @@ XF_API int xf_task_register(xf_task *task);
 XF_API xf_task *xf_task_find(const char *name);
 
 /* XF_TASK(name, const In *in, Out *out) { ... }  defines and registers the task `name` of fixed-size input and output.
- * The parameters are called in and out; both types must be complete and hold no pointers. */
+ * The parameters are called in and out; both types must be complete and hold no pointers.  *out is zero when the task
+ * begins, unless it is larger than XF_ZEROED_MAX.  Use in and out, and not xf_call_input and xf_call_output. */
 #define XF_TASK(task, in_parameter, out_parameter)                                                                     \
     static int task##_run(XF_MAYBE_UNUSED xf_call *call, in_parameter, out_parameter);                                 \
     static int task##_entry(XF_MAYBE_UNUSED xf_call *call)                                                             \
@@ -103,13 +104,15 @@ XF_API xf_task *xf_task_find(const char *name);
     {                                                                                                                  \
         in_parameter = XF_CAST(in)(xf_from);                                                                           \
         out_parameter = XF_CAST(out)(xf_to);                                                                           \
+        unsigned xf_done = *xf_settled;                                                                                \
         for (; xf_left > 0; xf_left--, in++, out++) {                                                                  \
             int xf_code;                                                                                               \
-            memset(out, 0, sizeof *out);                                                                               \
+            if (sizeof *out <= XF_ZEROED_MAX)                                                                          \
+                memset(out, 0, sizeof *out);                                                                           \
             xf_code = task##_run(call, in, out);                                                                       \
             if (xf_code != 0)                                                                                          \
                 return xf_code;                                                                                        \
-            *xf_settled = *xf_settled + 1;                                                                             \
+            *xf_settled = ++xf_done;                                                                                   \
         }                                                                                                              \
         return 0;                                                                                                      \
     }                                                                                                                  \
@@ -147,12 +150,14 @@ XF_API const void *xf_call_input(const xf_call *call, size_t *size);
  * the entry has returned. */
 XF_API void *xf_call_object(const xf_call *call);
 
-/* Gives zero-filled memory of size bytes, aligned for any type, that becomes the task's output when the entry returns
- * 0.  Large output is written straight into memory that the parent sees, and is never copied.  A further call replaces
- * the output of the one before.
- * Returns NULL when there is no memory, or when size is not what the task declares; returning XF_TASK_NO_MEMORY then
- * says so to the parent. */
+/* Gives memory of size bytes, aligned for any type, that becomes the task's output when the entry returns 0.  It is
+ * zero-filled up to a size of XF_ZEROED_MAX; larger memory of a pool may hold what another task has left there.  Large
+ * output is written straight into memory that the parent sees, and is never copied.  A further call replaces the output
+ * of the one before. Returns NULL when there is no memory, or when size is not what the task declares; returning
+ * XF_TASK_NO_MEMORY then says so to the parent. */
 XF_API void *xf_call_output(xf_call *call, size_t size);
+
+#define XF_ZEROED_MAX 65536
 
 #define XF_TASK_NO_MEMORY (-2)
 
