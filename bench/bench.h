@@ -1,14 +1,18 @@
 /* What the workloads of xf_bench share.
  *
  * A workload is a table of variants that do the same work: crossfork's, and bare ones that show what the machine
- * allows.  Each round of a variant runs in a process of its own, forked from a small one: open, two calls to warm up,
+ * allows.  Each round of a variant runs in a process of its own, forked from a small one: open, some calls to warm up,
  * the timed calls, close.  So no variant sees what another left behind, and CPU time and memory belong to one variant.
  * The variants take turns round by round, so that noise from outside hits all alike. */
 #ifndef BENCH_H
 #define BENCH_H
 
+#include <crossfork.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 typedef struct bench_variant {
     const char *peer;
@@ -17,6 +21,7 @@ typedef struct bench_variant {
     void (*close)(void); /* not timed, but its CPU time counts; NULL: nothing */
     int calls;           /* a round */
     bool hidden;         /* only there for a ratio: gets no line of its own */
+    void (*check)(void); /* after each call: whether its results are right.  Not timed; NULL: nothing */
 } bench_variant;
 
 /* Says that variant `peer` should take at most `target` times as long as `limit`. */
@@ -28,14 +33,16 @@ typedef struct bench_ratio {
 
 typedef struct bench_workload {
     const char *name;
-    long items; /* of work in a call */
+    long items;   /* of work in a call */
+    int warm_ups; /* calls in a round before the timed ones */
     const bench_variant *variants;
     size_t variant_count;
     const bench_ratio *ratios;
     size_t ratio_count;
 } bench_workload;
 
-extern const bench_workload bench_w1, bench_w1big;
+extern const bench_workload bench_w1, bench_w1big, bench_w2, bench_w2c1, bench_w3, bench_w4, bench_w5, bench_w8,
+    bench_w9;
 
 #define BENCH_COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -45,7 +52,48 @@ _Noreturn void bench_fail(const char *what, const char *why);
 /* Takes a crossfork call's return value: ends the program when it is negative. */
 void bench_check(const char *what, int rc);
 
+/* Nanoseconds of the monotonic clock. */
+uint64_t bench_now_ns(void);
+
+/* Adds a member to the variant's line: the median over all rounds of what each round noted.  BENCH_NOTES at most.
+ *   name  A literal. */
+void bench_note(const char *name, double value);
+
+enum { BENCH_NOTES = 4 };
+
+/* ---- Pools ------------------------------------------------------------------------------------------------------ */
+
+xf_pool *bench_open_pool(const xf_pool_options *options);
+
+/* In good order, with the helper process that starts workers. */
+void bench_close_pool(xf_pool *pool);
+
+/* ---- Bare calls ------------------------------------------------------------------------------------------------- */
+
+/* Memory shared with processes that are forked from now on, in which every page is mapped already. */
+void *bench_share(size_t size);
+
+/* The same as private memory. */
+void *bench_allocate(size_t size);
+
+void bench_futex_wait(_Atomic uint32_t *word, uint32_t seen);
+void bench_futex_wake(_Atomic uint32_t *word);
+
+/* Waits for a child that has to end with 0. */
+void bench_reap(pid_t pid);
+
+/* Two forked processes that run work(0) and work(1) whenever they are told to. */
+void bench_open_team(void (*work)(int me));
+void bench_begin_team(void);
+void bench_await_team(void);
+void bench_close_team(void);
+
 /* As argv[1]: the program ends at once, before it asks whether it is a child of crossfork. */
 #define BENCH_NOTHING "bare-child"
+
+/* The same, but it does bench_bare_worker's work first, on the shared memory whose descriptor is argv[2]. */
+#define BENCH_WORKER "bare-worker"
+
+void bench_bare_worker(int memory);
 
 #endif

@@ -1,7 +1,6 @@
 /* w1: start one child that does nothing, and join it.  w1big: the same from a parent with 1 GiB of dirty heap. */
 #include "bench.h"
 
-#include <crossfork.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -59,17 +58,6 @@ static void clean_up(void)
 
 /* ---- Bare calls ------------------------------------------------------------------------------------------------- */
 
-static void reap(pid_t pid)
-{
-    int status;
-
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            bench_fail("waitpid", NULL);
-    if (status != 0)
-        bench_fail("a bare child", "did not end with 0");
-}
-
 static void bare_fork(void)
 {
     pid_t pid = fork();
@@ -78,7 +66,7 @@ static void bare_fork(void)
         bench_fail("fork", NULL);
     if (pid == 0)
         _exit(0);
-    reap(pid);
+    bench_reap(pid);
 }
 
 static void bare_spawn(void)
@@ -90,7 +78,7 @@ static void bare_spawn(void)
     errno = posix_spawn(&pid, image, NULL, NULL, arguments, environ);
     if (errno)
         bench_fail("posix_spawn", NULL);
-    reap(pid);
+    bench_reap(pid);
 }
 
 /* A small process that was forked early: forks when a byte comes, waits, and sends the status back. */
@@ -144,7 +132,7 @@ static void close_zygote(void)
 {
     close(zygote.asked[1]);
     close(zygote.told[0]);
-    reap(zygote.pid);
+    bench_reap(zygote.pid);
 }
 
 /* ---- The workloads ---------------------------------------------------------------------------------------------- */
@@ -165,12 +153,12 @@ static void open_zygote_and_grow(void)
 }
 
 static const bench_variant w1_variants[] = {
-    {"bare:fork", NULL, bare_fork, NULL, CALLS, false},
-    {"crossfork:fork", NULL, by_fork, clean_up, CALLS, false},
-    {"bare:zygote", open_zygote, bare_zygote, close_zygote, CALLS, false},
-    {"crossfork:server", NULL, by_server, clean_up, CALLS, false},
-    {"bare:posix_spawn", NULL, bare_spawn, NULL, CALLS, false},
-    {"crossfork:spawn", NULL, by_spawn, clean_up, CALLS, false},
+    {"bare:fork", NULL, bare_fork, NULL, CALLS, false, NULL},
+    {"crossfork:fork", NULL, by_fork, clean_up, CALLS, false, NULL},
+    {"bare:zygote", open_zygote, bare_zygote, close_zygote, CALLS, false, NULL},
+    {"crossfork:server", NULL, by_server, clean_up, CALLS, false, NULL},
+    {"bare:posix_spawn", NULL, bare_spawn, NULL, CALLS, false, NULL},
+    {"crossfork:spawn", NULL, by_spawn, clean_up, CALLS, false, NULL},
 };
 
 static const bench_ratio w1_ratios[] = {
@@ -179,17 +167,17 @@ static const bench_ratio w1_ratios[] = {
     {"crossfork:spawn", "bare:posix_spawn", 1.3},
 };
 
-const bench_workload bench_w1 = {"w1", 1, w1_variants, BENCH_COUNT(w1_variants), w1_ratios, BENCH_COUNT(w1_ratios)};
+const bench_workload bench_w1 = {"w1", 1, 2, w1_variants, BENCH_COUNT(w1_variants), w1_ratios, BENCH_COUNT(w1_ratios)};
 
 static const bench_variant w1big_variants[] = {
-    {"bare:fork", grow, bare_fork, NULL, CALLS_BIG_FORK, false},
-    {"crossfork:fork", grow, by_fork, clean_up, CALLS_BIG_FORK, false},
-    {"bare:zygote", open_zygote_and_grow, bare_zygote, close_zygote, CALLS, false},
-    {"crossfork:server", grow, by_server, clean_up, CALLS, false},
-    {"small:server", NULL, by_server, clean_up, CALLS, true},
-    {"bare:posix_spawn", grow, bare_spawn, NULL, CALLS, false},
-    {"crossfork:spawn", grow, by_spawn, clean_up, CALLS, false},
-    {"small:spawn", NULL, by_spawn, clean_up, CALLS, true},
+    {"bare:fork", grow, bare_fork, NULL, CALLS_BIG_FORK, false, NULL},
+    {"crossfork:fork", grow, by_fork, clean_up, CALLS_BIG_FORK, false, NULL},
+    {"bare:zygote", open_zygote_and_grow, bare_zygote, close_zygote, CALLS, false, NULL},
+    {"crossfork:server", grow, by_server, clean_up, CALLS, false, NULL},
+    {"small:server", NULL, by_server, clean_up, CALLS, true, NULL},
+    {"bare:posix_spawn", grow, bare_spawn, NULL, CALLS, false, NULL},
+    {"crossfork:spawn", grow, by_spawn, clean_up, CALLS, false, NULL},
+    {"small:spawn", NULL, by_spawn, clean_up, CALLS, true, NULL},
 };
 
 static const bench_ratio w1big_ratios[] = {
@@ -199,4 +187,4 @@ static const bench_ratio w1big_ratios[] = {
 };
 
 const bench_workload bench_w1big = {
-    "w1big", 1, w1big_variants, BENCH_COUNT(w1big_variants), w1big_ratios, BENCH_COUNT(w1big_ratios)};
+    "w1big", 1, 2, w1big_variants, BENCH_COUNT(w1big_variants), w1big_ratios, BENCH_COUNT(w1big_ratios)};

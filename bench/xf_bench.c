@@ -1,7 +1,6 @@
 /* xf_bench WORKLOAD: measures crossfork beside bare system calls, and prints one line of JSON for each variant. */
 #include "bench.h"
 
-#include <crossfork.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdint.h>
@@ -14,9 +13,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ROUNDS = 10, WARM_UPS = 2 };
+enum { ROUNDS = 10 };
 
-static const bench_workload *const workloads[] = {&bench_w1, &bench_w1big};
+static const bench_workload *const workloads[] = {&bench_w1, &bench_w1big, &bench_w2, &bench_w2c1, &bench_w3,
+                                                  &bench_w4, &bench_w5,    &bench_w8, &bench_w9};
+
+typedef struct note {
+    char name[24];
+    double value;
+} note;
 
 /* What one round of one variant brought, in memory shared with the process that ran it. */
 typedef struct round_result {
@@ -24,8 +29,13 @@ typedef struct round_result {
     double cpu_s;
     long peak_rss_kb;
     uint64_t p50_ns;
+    int note_count;
+    note notes[BENCH_NOTES];
     uint64_t call_ns[];
 } round_result;
+
+/* In the process of a round: where its results go. */
+static round_result *current;
 
 static struct {
     int rounds;
@@ -45,9 +55,33 @@ void bench_check(const char *what, int rc)
         bench_fail(what, xf_error_detail());
 }
 
+void bench_note(const char *name, double value)
+{
+    if (current->note_count == BENCH_NOTES)
+        bench_fail("too many notes", name);
+    snprintf(current->notes[current->note_count].name, sizeof current->notes[0].name, "%s", name);
+    current->notes[current->note_count++].value = value;
+}
+
+xf_pool *bench_open_pool(const xf_pool_options *options)
+{
+    xf_pool *pool;
+
+    bench_check("xf_pool_open", xf_pool_open(&pool, options));
+    return pool;
+}
+
+void bench_close_pool(xf_pool *pool)
+{
+    xf_pool_close(pool);
+    bench_check("xf_pool_join", xf_pool_join(pool, XF_FOREVER));
+    xf_pool_free(pool);
+    bench_check("xf_cleanup", xf_cleanup());
+}
+
 /* ---- Measuring -------------------------------------------------------------------------------------------------- */
 
-static uint64_t now_ns(void)
+uint64_t bench_now_ns(void)
 {
     struct timespec now;
 
@@ -92,24 +126,33 @@ static uint64_t quantile(uint64_t *values, size_t count, double share)
     return values[(size_t)((double)count * share)];
 }
 
-/* In the process of a round. */
-static void measure(const bench_variant *variant, round_result *result)
+static int compare_doubles(const void *one, const void *other)
 {
-    uint64_t begin, sorted[variant->calls];
+    double a = *(const double *)one, b = *(const double *)other;
+
+    return (a > b) - (a < b);
+}
+
+/* In the process of a round. */
+static void measure(const bench_workload *workload, const bench_variant *variant, round_result *result)
+{
+    uint64_t sorted[variant->calls];
     double cpu;
 
+    current = result;
     if (variant->open)
         variant->open();
-    for (int i = 0; i < WARM_UPS; i++)
+    for (int i = 0; i < workload->warm_ups; i++)
         variant->once();
     cpu = cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN);
-    begin = now_ns();
     for (int i = 0; i < variant->calls; i++) {
-        uint64_t before = now_ns();
+        uint64_t before = bench_now_ns();
         variant->once();
-        result->call_ns[i] = now_ns() - before;
+        result->call_ns[i] = bench_now_ns() - before;
+        result->wall_ns += result->call_ns[i];
+        if (variant->check)
+            variant->check();
     }
-    result->wall_ns = now_ns() - begin;
     if (variant->close)
         variant->close();
     result->cpu_s = cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN) - cpu;
@@ -138,7 +181,7 @@ static char *open_results(const bench_variant *variant)
     return results;
 }
 
-static void run_round(const bench_variant *variant, char *results, int round)
+static void run_round(const bench_workload *workload, const bench_variant *variant, char *results, int round)
 {
     int status;
     pid_t pid = fork();
@@ -146,7 +189,7 @@ static void run_round(const bench_variant *variant, char *results, int round)
     if (pid < 0)
         bench_fail("fork", NULL);
     if (pid == 0) {
-        measure(variant, result_of(results, variant, round));
+        measure(workload, variant, result_of(results, variant, round));
         _exit(0);
     }
     if (waitpid(pid, &status, 0) != pid || status != 0)
@@ -155,10 +198,22 @@ static void run_round(const bench_variant *variant, char *results, int round)
 
 /* ---- Printing --------------------------------------------------------------------------------------------------- */
 
+static void print_notes(const bench_variant *variant, char *results)
+{
+    double values[options.rounds];
+
+    for (int at = 0; at < result_of(results, variant, 0)->note_count; at++) {
+        for (int i = 0; i < options.rounds; i++)
+            values[i] = result_of(results, variant, i)->notes[at].value;
+        qsort(values, (size_t)options.rounds, sizeof *values, compare_doubles);
+        printf(",\"%s\":%.10g", result_of(results, variant, 0)->notes[at].name, values[options.rounds / 2]);
+    }
+}
+
 static void print_variant(const bench_workload *workload, const bench_variant *variant, char *results)
 {
     size_t count = (size_t)options.rounds * (size_t)variant->calls;
-    uint64_t *all = malloc(count * sizeof *all), wall = 0;
+    uint64_t *all = malloc(count * sizeof *all), wall = 0, p50;
     double cpu = 0, n = (double)count * (double)workload->items;
     long peak = 0;
 
@@ -171,10 +226,13 @@ static void print_variant(const bench_workload *workload, const bench_variant *v
         cpu += result->cpu_s;
         peak = result->peak_rss_kb > peak ? result->peak_rss_kb : peak;
     }
+    p50 = quantile(all, count, 0.5);
     printf("{\"peer\":\"%s\",\"workload\":\"%s\",\"n\":%.0f,\"seconds\":%.9f,\"per_item_ns\":%.2f,"
-           "\"cpu_seconds\":%.4f,\"peak_rss_kb\":%ld,\"p50_ns\":%llu,\"p99_ns\":%llu}\n",
-           variant->peer, workload->name, n, (double)wall / 1e9, (double)wall / n, cpu, peak,
-           (unsigned long long)quantile(all, count, 0.5), (unsigned long long)quantile(all, count, 0.99));
+           "\"cpu_seconds\":%.4f,\"peak_rss_kb\":%ld,\"p50_ns\":%llu,\"p99_ns\":%llu",
+           variant->peer, workload->name, n, (double)wall / 1e9, (double)p50 / (double)workload->items, cpu, peak,
+           (unsigned long long)p50, (unsigned long long)quantile(all, count, 0.99));
+    print_notes(variant, results);
+    printf("}\n");
     fflush(stdout);
     free(all);
 }
@@ -223,7 +281,7 @@ static void run_workload(const bench_workload *workload)
         for (size_t i = 0; i < count; i++) {
             size_t at = (i + (size_t)round) % count;
             if (results[at])
-                run_round(&workload->variants[at], results[at], round);
+                run_round(workload, &workload->variants[at], results[at], round);
         }
     for (size_t i = 0; i < count; i++)
         if (results[i] && !workload->variants[i].hidden)
@@ -274,6 +332,10 @@ int main(int argc, char **argv)
 {
     if (argc == 2 && strcmp(argv[1], BENCH_NOTHING) == 0)
         _exit(0);
+    if (argc == 3 && strcmp(argv[1], BENCH_WORKER) == 0) {
+        bench_bare_worker(atoi(argv[2]));
+        _exit(0);
+    }
     xf_main(argc, argv);
     read_options(argc, argv);
     for (int i = optind; i < argc; i++) {

@@ -1,0 +1,199 @@
+/* w2: squares of a million doubles by two workers.  w2c1: the same, claimed one by one. */
+#include "bench.h"
+
+#include <string.h>
+
+enum { COUNT = 1000000, CALLS = 9 };
+
+static double *in, *out; /* what the caller has: private memory, or memory that the workers see too */
+
+static void fill(void)
+{
+    for (int i = 0; i < COUNT; i++)
+        in[i] = i * 0.5;
+}
+
+/* Leaves nothing behind that a later call could be taken to have written. */
+static void check(void)
+{
+    for (int i = 0; i < COUNT; i++)
+        if (out[i] != i * 0.5 * (i * 0.5))
+            bench_fail("w2", "a square is wrong");
+    memset(out, 0xFF, COUNT * sizeof *out);
+}
+
+/* ---- crossfork -------------------------------------------------------------------------------------------------- */
+
+static xf_pool *pool;
+
+XF_TASK(square, const double *in, double *out)
+{
+    (void)call;
+    *out = *in * *in;
+    return 0;
+}
+
+static void open_private(void)
+{
+    pool = bench_open_pool(&(xf_pool_options){.workers = 2});
+    in = bench_allocate(COUNT * sizeof *in);
+    out = bench_allocate(COUNT * sizeof *out);
+    fill();
+}
+
+static void open_shared(void)
+{
+    pool = bench_open_pool(&(xf_pool_options){.workers = 2});
+    in = xf_pool_alloc(pool, COUNT * sizeof *in);
+    out = xf_pool_alloc(pool, COUNT * sizeof *out);
+    if (!in || !out)
+        bench_fail("xf_pool_alloc", xf_error_detail());
+    fill();
+}
+
+static void map(void)
+{
+    bench_check("xf_pool_map", xf_pool_map(pool, &square, in, out, COUNT, NULL));
+}
+
+static void map_singly(void)
+{
+    bench_check("xf_pool_map", xf_pool_map(pool, &square, in, out, COUNT, &(xf_map_options){.chunk = 1}));
+}
+
+static void close_pool(void)
+{
+    bench_close_pool(pool);
+}
+
+/* ---- Bare: two processes ---------------------------------------------------------------------------------------- */
+
+enum { CHUNK = COUNT / 8 };
+
+/* Items begin to end - 1 that nobody has taken, in one word: begin in its lower half. */
+typedef struct range {
+    _Alignas(64) _Atomic uint64_t left;
+} range;
+
+static struct {
+    double *in, *out; /* that the processes see */
+    _Atomic uint32_t *next;
+    range *ranges;
+} bare;
+
+static void square_chunks(int me)
+{
+    uint32_t begin;
+
+    (void)me;
+    while ((begin = atomic_fetch_add(bare.next, CHUNK)) < COUNT)
+        for (uint32_t i = begin; i < begin + CHUNK; i++)
+            bare.out[i] = bare.in[i] * bare.in[i];
+}
+
+/* Takes the second half of what the other one has left; false when that is nothing. */
+static bool rob(range *mine, range *theirs)
+{
+    uint64_t left = atomic_load(&theirs->left);
+
+    for (;;) {
+        uint64_t begin = left & UINT32_MAX, end = left >> 32, middle = begin + (end - begin) / 2;
+        if (begin >= end)
+            return false;
+        if (atomic_compare_exchange_weak(&theirs->left, &left, middle << 32 | begin)) {
+            atomic_store(&mine->left, end << 32 | middle);
+            return true;
+        }
+    }
+}
+
+static void square_singly(int me)
+{
+    range *mine = &bare.ranges[me];
+
+    do {
+        uint64_t left = atomic_load_explicit(&mine->left, memory_order_relaxed);
+        while ((left & UINT32_MAX) < left >> 32)
+            if (atomic_compare_exchange_weak(&mine->left, &left, left + 1)) {
+                uint32_t i = (uint32_t)left++;
+                bare.out[i] = bare.in[i] * bare.in[i];
+            }
+    } while (rob(mine, &bare.ranges[!me]));
+}
+
+static void open_bare(void (*work)(int me), bool in_place)
+{
+    bare.in = bench_share(COUNT * sizeof *bare.in);
+    bare.out = bench_share(COUNT * sizeof *bare.out);
+    bare.next = bench_share(sizeof *bare.next);
+    bare.ranges = bench_share(2 * sizeof *bare.ranges);
+    in = in_place ? bare.in : bench_allocate(COUNT * sizeof *in);
+    out = in_place ? bare.out : bench_allocate(COUNT * sizeof *out);
+    fill();
+    bench_open_team(work);
+}
+
+static void open_copied(void)
+{
+    open_bare(square_chunks, false);
+}
+
+static void open_in_place(void)
+{
+    open_bare(square_chunks, true);
+}
+
+static void open_copied_singly(void)
+{
+    open_bare(square_singly, false);
+}
+
+static void open_in_place_singly(void)
+{
+    open_bare(square_singly, true);
+}
+
+static void run_bare(void)
+{
+    if (in != bare.in)
+        memcpy(bare.in, in, COUNT * sizeof *in);
+    atomic_store(bare.next, 0);
+    atomic_store(&bare.ranges[0].left, (uint64_t)(COUNT / 2) << 32);
+    atomic_store(&bare.ranges[1].left, (uint64_t)COUNT << 32 | COUNT / 2);
+    bench_begin_team();
+    bench_await_team();
+    if (out != bare.out)
+        memcpy(out, bare.out, COUNT * sizeof *out);
+}
+
+/* ---- The workloads ---------------------------------------------------------------------------------------------- */
+
+static const bench_variant w2_variants[] = {
+    {"bare:copied", open_copied, run_bare, bench_close_team, CALLS, false, check},
+    {"crossfork:private", open_private, map, close_pool, CALLS, false, check},
+    {"bare:in-place", open_in_place, run_bare, bench_close_team, CALLS, false, check},
+    {"crossfork:shared", open_shared, map, close_pool, CALLS, false, check},
+};
+
+static const bench_ratio w2_ratios[] = {
+    {"crossfork:private", "bare:copied", 1.3},
+    {"crossfork:shared", "bare:in-place", 1.3},
+};
+
+const bench_workload bench_w2 = {
+    "w2", COUNT, 2, w2_variants, BENCH_COUNT(w2_variants), w2_ratios, BENCH_COUNT(w2_ratios)};
+
+static const bench_variant w2c1_variants[] = {
+    {"bare:copied", open_copied_singly, run_bare, bench_close_team, CALLS, false, check},
+    {"crossfork:private", open_private, map_singly, close_pool, CALLS, false, check},
+    {"bare:in-place", open_in_place_singly, run_bare, bench_close_team, CALLS, false, check},
+    {"crossfork:shared", open_shared, map_singly, close_pool, CALLS, false, check},
+};
+
+static const bench_ratio w2c1_ratios[] = {
+    {"crossfork:private", "bare:copied", 2},
+    {"crossfork:shared", "bare:in-place", 2},
+};
+
+const bench_workload bench_w2c1 = {
+    "w2c1", COUNT, 2, w2c1_variants, BENCH_COUNT(w2c1_variants), w2c1_ratios, BENCH_COUNT(w2c1_ratios)};

@@ -1,0 +1,185 @@
+/* w8: open a pool of two workers, run one task, close, join. */
+#include "bench.h"
+
+#include <errno.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { CALLS = 30 };
+
+/* ---- crossfork -------------------------------------------------------------------------------------------------- */
+
+XF_TASK(cube, const double *in, double *out)
+{
+    (void)call;
+    *out = *in * *in * *in;
+    return 0;
+}
+
+/* Both workers are started, as the bare variants do it: a pool starts only as many as there is work for otherwise. */
+static void open_and_close(xf_start_method method, bool eager)
+{
+    xf_process_options process = {.start = method};
+    xf_pool *pool = bench_open_pool(&(xf_pool_options){.workers = 2, .eager = eager, .process = &process});
+    double in = 3, out = 0;
+
+    bench_check("xf_pool_map", xf_pool_map(pool, &cube, &in, &out, 1, NULL));
+    if (out != 27)
+        bench_fail("w8", "a cube is wrong");
+    xf_pool_close(pool);
+    bench_check("xf_pool_join", xf_pool_join(pool, XF_FOREVER));
+    xf_pool_free(pool);
+}
+
+static void clean_up(void)
+{
+    bench_check("xf_cleanup", xf_cleanup());
+}
+
+static void by_fork(void)
+{
+    open_and_close(XF_START_FORK, true);
+}
+
+static void by_spawn(void)
+{
+    open_and_close(XF_START_SPAWN, true);
+}
+
+/* With the start and the end of the server. */
+static void by_server(void)
+{
+    open_and_close(XF_START_SERVER, true);
+    clean_up();
+}
+
+/* With a server that an earlier call left. */
+static void by_kept_server(void)
+{
+    open_and_close(XF_START_SERVER, true);
+}
+
+static void by_default(void)
+{
+    open_and_close(XF_START_SERVER, false);
+}
+
+/* ---- Bare: two processes on shared memory ----------------------------------------------------------------------- */
+
+typedef struct board {
+    _Atomic uint32_t taken;
+    _Atomic uint32_t done;
+    _Atomic uint32_t over;
+    double in, out;
+} board;
+
+static void work(board *board)
+{
+    if (atomic_fetch_add(&board->taken, 1) == 0) {
+        board->out = board->in * board->in * board->in;
+        atomic_store(&board->done, 1);
+        bench_futex_wake(&board->done);
+    }
+    while (!atomic_load(&board->over))
+        bench_futex_wait(&board->over, 0);
+}
+
+static board *map_board(int memory)
+{
+    void *address = mmap(NULL, sizeof(board), PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+
+    if (address == MAP_FAILED)
+        bench_fail("mmap", NULL);
+    return address;
+}
+
+void bench_bare_worker(int memory)
+{
+    work(map_board(memory));
+}
+
+static pid_t bare_fork(board *board, int memory)
+{
+    pid_t pid = fork();
+
+    (void)memory;
+    if (pid < 0)
+        bench_fail("fork", NULL);
+    if (pid == 0) {
+        work(board);
+        _exit(0);
+    }
+    return pid;
+}
+
+static pid_t bare_spawn(board *board, int memory)
+{
+    char image[] = "/proc/self/exe", worker[] = BENCH_WORKER, number[16];
+    char *arguments[] = {image, worker, number, NULL};
+    pid_t pid;
+
+    (void)board;
+    snprintf(number, sizeof number, "%d", memory);
+    errno = posix_spawn(&pid, image, NULL, NULL, arguments, environ);
+    if (errno)
+        bench_fail("posix_spawn", NULL);
+    return pid;
+}
+
+static void run_bare(pid_t (*start)(board *, int))
+{
+    int memory = memfd_create("w8", 0);
+    board *board;
+    pid_t pids[2];
+
+    if (memory < 0 || ftruncate(memory, sizeof *board))
+        bench_fail("memfd_create", NULL);
+    board = map_board(memory);
+    board->in = 3;
+    for (int i = 0; i < 2; i++)
+        pids[i] = start(board, memory);
+    while (!atomic_load(&board->done))
+        bench_futex_wait(&board->done, 0);
+    if (board->out != 27)
+        bench_fail("w8", "a bare cube is wrong");
+    atomic_store(&board->over, 1);
+    bench_futex_wake(&board->over);
+    for (int i = 0; i < 2; i++)
+        bench_reap(pids[i]);
+    munmap(board, sizeof *board);
+    close(memory);
+}
+
+static void run_bare_fork(void)
+{
+    run_bare(bare_fork);
+}
+
+static void run_bare_spawn(void)
+{
+    run_bare(bare_spawn);
+}
+
+/* ---- The workload ----------------------------------------------------------------------------------------------- */
+
+static const bench_variant variants[] = {
+    {"bare:fork", NULL, run_bare_fork, NULL, CALLS, false, NULL},
+    {"crossfork:fork", NULL, by_fork, clean_up, CALLS, false, NULL},
+    {"crossfork:server", NULL, by_server, NULL, CALLS, false, NULL},
+    {"crossfork:server-kept", NULL, by_kept_server, clean_up, CALLS, false, NULL},
+    {"crossfork:lazy", NULL, by_default, clean_up, CALLS, false, NULL},
+    {"bare:posix_spawn", NULL, run_bare_spawn, NULL, CALLS, false, NULL},
+    {"crossfork:spawn", NULL, by_spawn, clean_up, CALLS, false, NULL},
+};
+
+static const bench_ratio ratios[] = {
+    {"crossfork:fork", "bare:fork", 1.3},         {"crossfork:server", "bare:fork", 1.8},
+    {"crossfork:server-kept", "bare:fork", 1.8},  {"crossfork:lazy", "bare:fork", 1.8},
+    {"crossfork:spawn", "bare:posix_spawn", 1.4},
+};
+
+const bench_workload bench_w8 = {"w8", 1, 2, variants, BENCH_COUNT(variants), ratios, BENCH_COUNT(ratios)};
