@@ -1,4 +1,4 @@
-/* The parent's side: children that hash the files of a tree, some at a time. */
+/* The parent's side: a pool of children that hash the files of a tree. */
 #ifndef CHECKTREE_FARM_H
 #define CHECKTREE_FARM_H
 
@@ -18,8 +18,8 @@ typedef struct farm_totals {
     uint64_t children;
 } farm_totals;
 
-/* Hashes the files that have no error yet.  A file that costs its child its life is given up, with the child's report
- * on the standard error; the others go to a new child.
+/* Hashes the files that have no error yet.  A file that costs its child its life has no hash, and the child's report is
+ * on the standard error in the end.
  * Returns 0, or -1 after it has said on the standard error why it had to stop. */
 int farm_run(tree *tree, const farm_options *options, farm_totals *totals);
 

@@ -1,7 +1,6 @@
 #define XXH_INLINE_ALL
 #include "hash.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <uv.h>
@@ -9,6 +8,10 @@
 
 /* Files are read, not mapped: one that shrinks meanwhile would be a fault. */
 enum { BLOCK = 256 * 1024 };
+
+/* A child's own, for all the files that it hashes one after the other. */
+static char block[BLOCK];
+static char *crash_on;
 
 /* Looks again at what has been opened, for it may not be what was listed. */
 static int check_regular(uv_file handle)
@@ -22,7 +25,7 @@ static int check_regular(uv_file handle)
     return rc;
 }
 
-static int hash_contents(uv_file handle, char *block, hash_result *result)
+static int hash_contents(uv_file handle, hash_result *result)
 {
     uv_buf_t buffer = uv_buf_init(block, BLOCK);
     XXH64_state_t state;
@@ -43,7 +46,7 @@ static int hash_contents(uv_file handle, char *block, hash_result *result)
 }
 
 /* A FIFO or a link that has taken the file's place meanwhile is neither waited for nor followed. */
-static int hash_file(const char *path, char *block, hash_result *result)
+static int hash_path(const char *path, hash_result *result)
 {
     uv_fs_t request;
     uv_file handle = uv_fs_open(NULL, &request, path, UV_FS_O_RDONLY | UV_FS_O_NOFOLLOW | UV_FS_O_NONBLOCK, 0, NULL);
@@ -54,7 +57,7 @@ static int hash_file(const char *path, char *block, hash_result *result)
         return handle;
     rc = check_regular(handle);
     if (rc == 0)
-        rc = hash_contents(handle, block, result);
+        rc = hash_contents(handle, result);
     uv_fs_close(NULL, &request, handle, NULL);
     uv_fs_req_cleanup(&request);
     return rc;
@@ -70,34 +73,21 @@ static void crash(xf_call *call, const char *path)
     *(volatile int *)nowhere = 1;
 }
 
-static int hash_paths(xf_call *call, const char *pattern, const char *end, char *block)
+XF_ENTRY(choose_crashes)
 {
-    const char *path = pattern + strlen(pattern) + 1;
-    uint64_t position = 0;
-
-    for (; path < end; path += strlen(path) + 1) {
-        hash_result result = {.position = position++};
-        int rc;
-        if (*pattern && strstr(path, pattern))
-            crash(call, path);
-        result.error = hash_file(path, block, &result);
-        rc = xf_send(call, &result, sizeof result);
-        if (rc < 0)
-            return xf_fail(call, rc, "cannot send the hash of %s: %s", path, xf_strerror(rc));
-    }
-    return 0;
+    crash_on = strdup(xf_call_input(call, NULL));
+    return crash_on ? 0 : XF_TASK_NO_MEMORY;
 }
 
-XF_ENTRY(hash_files)
+XF_ENTRY(hash_file)
 {
-    size_t size;
-    const char *text = xf_call_input(call, &size);
-    char *block = malloc(BLOCK);
-    int rc;
+    const char *path = xf_call_input(call, NULL);
+    hash_result *result = xf_call_output(call, sizeof *result);
 
-    if (!block)
-        return xf_fail(call, XF_ENOMEM, "not enough memory for a block of %d bytes", (int)BLOCK);
-    rc = hash_paths(call, text, text + size, block);
-    free(block);
-    return rc;
+    if (!result)
+        return XF_TASK_NO_MEMORY;
+    if (*crash_on && strstr(path, crash_on))
+        crash(call, path);
+    result->error = hash_path(path, result);
+    return 0;
 }

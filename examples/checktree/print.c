@@ -1,7 +1,6 @@
 #include "print.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>
@@ -10,18 +9,14 @@
 
 enum { PROGRESS_WIDTH = 60 };
 
-static uint64_t progress_shown; /* when, in nanoseconds; 0 when there is no line */
+static bool progress_shown;
 
-void print_progress(size_t done, size_t count, uint64_t bytes)
+void print_progress(uint64_t done, size_t count, uint64_t lost)
 {
-    const uint64_t interval = 100000000;
-    uint64_t now = uv_hrtime();
     char text[PROGRESS_WIDTH];
 
-    if (progress_shown && now - progress_shown < interval)
-        return;
-    progress_shown = now;
-    snprintf(text, sizeof text, "%zu of %zu files, %" PRIu64 " MB", done, count, bytes / 1000000);
+    progress_shown = true;
+    snprintf(text, sizeof text, "%" PRIu64 " of %zu files, %" PRIu64 " lost", done, count, lost);
     fprintf(stderr, "\r%-*s", PROGRESS_WIDTH, text);
     fflush(stderr);
 }
@@ -30,7 +25,7 @@ void print_progress_clear(void)
 {
     if (progress_shown)
         fprintf(stderr, "\r%*s\r", PROGRESS_WIDTH, "");
-    progress_shown = 0;
+    progress_shown = false;
 }
 
 void print_report(const xf_report *report, const char *what, const char *path)

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Shows how far the work is, on one line of the standard error that is written over and over, some times a second. */
-void print_progress(size_t done, size_t count, uint64_t bytes);
+/* Shows how far the work is, on one line of the standard error that is written over and over. */
+void print_progress(uint64_t done, size_t count, uint64_t lost);
 
 /* Removes that line, if there is one, before other text. */
 void print_progress_clear(void);
