@@ -126,6 +126,8 @@ XF_BEFORE_MAIN(leave_libuv_out)
 /* clang-format off */
 #define SEAM_AND_LIBUV(X)                                                                                              \
     X(os_shm_create, int, (os_shm *shm, size_t size, int flags), (shm, size, flags), REFUSE(XF_ENOMEM), XF_ENOMEM)     \
+    X(os_shm_commit, int, (const os_shm *shm, size_t offset, size_t size), (shm, offset, size), REFUSE(XF_ENOMEM),     \
+      XF_ENOMEM)                                                                                                       \
     X(os_child_start, int, (os_child **child, const os_start *start), (child, start), REFUSE(XF_EPROCESSES),           \
       XF_EPROCESSES)                                                                                                   \
     X(os_child_take, int, (os_child *child, uint64_t token, size_t size, os_shm *shm), (child, token, size, shm),      \
