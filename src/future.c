@@ -429,6 +429,21 @@ const void *xf_future_result(xf_future *future, size_t item, size_t *size)
     return plane_at(plane, output.at);
 }
 
+int xf_future_result_object(xf_future *future, size_t item, void **object)
+{
+    const xf_task *task = future->task;
+    size_t size = 0;
+    const void *result = xf_future_result(future, item, &size);
+
+    if (!task->output_codec)
+        return error_detail(XF_ESTATE, "task %s has no output codec", task->name);
+    if (!result)
+        return future->pool && future_is_complete(future)
+                   ? error_detail(XF_EFAILED, "item %zu of task %s has no result", item, task->name)
+                   : error_detail(XF_ESTATE, "item %zu of task %s has not ended", item, task->name);
+    return task_decode(task, task->output_codec, result, size, object);
+}
+
 const xf_report *xf_future_report(xf_future *future, size_t item)
 {
     bad *bad;

@@ -113,6 +113,69 @@ XF_TASK(what_was_built, const int *in, int *out)
     return 0;
 }
 
+/* An object is a text.  What it says is done to it on its way: "decode fails", "encode dies" and so on. */
+static int suffer(const char *text, const char *stage)
+{
+    size_t length = strlen(stage);
+
+    if (strncmp(text, stage, length) != 0)
+        return 0;
+    if (strcmp(text + length, " dies") == 0)
+        support_kill_self();
+    if (strcmp(text + length, " exits") == 0)
+        exit(0);
+    return strcmp(text + length, " fails") == 0 ? -9 : 0;
+}
+
+static int encode_text(xf_writer *writer, const void *object)
+{
+    return xf_write(writer, object, strlen(object));
+}
+
+static int decode_as(const char *stage, const void *data, size_t size, void **object)
+{
+    char *text = calloc(1, size + 1);
+
+    if (!text)
+        return -1;
+    memcpy(text, data, size);
+    if (suffer(text, stage) < 0) {
+        free(text);
+        return -9;
+    }
+    *object = text;
+    return 0;
+}
+
+static int decode_input(const void *data, size_t size, void **object)
+{
+    return decode_as("decode", data, size, object);
+}
+
+static int encode_output(xf_writer *writer, const void *object)
+{
+    int rc = suffer(object, "encode");
+
+    return rc < 0 ? rc : encode_text(writer, object);
+}
+
+static int decode_output(const void *data, size_t size, void **object)
+{
+    return decode_as("result", data, size, object);
+}
+
+static const xf_codec input_codec = {encode_text, decode_input, free};
+static const xf_codec output_codec = {encode_output, decode_output, free};
+
+XF_ENTRY_CODEC(pass_on, &input_codec, &output_codec)
+{
+    int rc = suffer(xf_call_object(call), "run");
+
+    if (rc == 0)
+        rc = xf_call_return(call, xf_call_object(call));
+    return rc < 0 ? xf_fail(call, rc, "%s", xf_error_detail()) : 0;
+}
+
 XF_TASK(nest, const int *in, int *out)
 {
     xf_pool_options options = {.workers = 1};
@@ -342,7 +405,7 @@ static void two_threads_map_at_the_same_time(void **state)
 
 static void a_huge_map_needs_eight_bytes_an_item_beside_its_data(void **state)
 {
-    enum { COUNT = 2000000 };
+    enum { COUNT = 10000000 };
     xf_pool *pool = open_workers(2);
     double *in = calloc(COUNT, sizeof *in);
     xf_future *future;
@@ -516,6 +579,75 @@ static void a_large_reason_arrives_whole(void **state)
     assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
     assert_int_equal(strlen(xf_future_report(future, 0)->message), (1 << 20) - 1);
     xf_future_free(future);
+    xf_pool_free(pool);
+}
+
+static void each_stage_has_its_own_end(void **state)
+{
+    static const struct {
+        const char *text;
+        xf_end kind;
+        int code;
+        xf_phase phase;
+    } cases[] = {
+        {"fine", XF_END_DONE, 0, XF_PHASE_RUNNING},
+        {"decode fails", XF_END_FAILED, XF_ECODEC, XF_PHASE_RUNNING},
+        {"decode dies", XF_END_KILLED, 0, XF_PHASE_LOADING},
+        {"decode exits", XF_END_EXITED, 0, XF_PHASE_LOADING},
+        {"run fails", XF_END_FAILED, -9, XF_PHASE_RUNNING},
+        {"run dies", XF_END_KILLED, 0, XF_PHASE_RUNNING},
+        {"run exits", XF_END_EXITED, 0, XF_PHASE_RUNNING},
+        {"encode fails", XF_END_FAILED, XF_ECODEC, XF_PHASE_RUNNING},
+        {"encode dies", XF_END_KILLED, 0, XF_PHASE_RUNNING},
+        {"result fails", XF_END_DONE, 0, XF_PHASE_RUNNING},
+    };
+    enum { COUNT = sizeof cases / sizeof *cases };
+    xf_pool *pool = open_workers(2);
+    xf_bytes in[COUNT];
+    xf_future *future;
+    void *object;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++)
+        in[i] = (xf_bytes){cases[i].text, 0};
+    assert_int_equal(xf_pool_map_bytes(&future, pool, &pass_on, in, COUNT, NULL), 0);
+    assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
+    for (size_t i = 0; i < COUNT; i++) {
+        const xf_report *report = xf_future_report(future, i);
+        assert_string_equal(xf_end_name(xf_future_status(future, i).kind), xf_end_name(cases[i].kind));
+        assert_int_equal(xf_future_status(future, i).code, cases[i].code);
+        assert_true(!report || report->phase == cases[i].phase);
+    }
+    assert_int_equal(xf_future_result_object(future, 0, &object), 0);
+    assert_string_equal(object, "fine");
+    free(object);
+    assert_int_equal(xf_future_result_object(future, 1, &object), XF_EFAILED);
+    assert_int_equal(xf_future_result_object(future, COUNT - 1, &object), XF_ECODEC);
+    xf_future_free(future);
+    xf_pool_free(pool);
+}
+
+static void cancelling_with_much_in_flight_costs_nothing_else(void **state)
+{
+    enum { SIZE = 100 << 20 };
+    xf_pool *pool = open_workers(2);
+    char *text = calloc(1, SIZE);
+    xf_future *futures[3];
+
+    (void)state;
+    assert_non_null(text);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(xf_pool_submit(&futures[i], pool, &reverse, text, SIZE, NULL), 0);
+    xf_future_cancel(futures[0]);
+    xf_future_cancel(futures[2]);
+    assert_int_equal(xf_future_wait(futures[1], 60000), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_not_equal(xf_future_wait(futures[i], 60000), XF_ETIMEDOUT);
+        xf_future_free(futures[i]);
+    }
+    expect_squares(pool, 100, NULL);
+    await_memory(pool, 0);
+    free(text);
     xf_pool_free(pool);
 }
 
@@ -753,6 +885,8 @@ static void pools_nest_to_the_limit(void **state)
     (void)state;
     assert_int_equal(xf_pool_map(pool, &nest, &depth, &out, 1, NULL), 0);
     assert_int_equal(out, 3);
+    depth = XF_DEPTH_MAX + 1;
+    assert_int_equal(xf_pool_map(pool, &nest, &depth, &out, 1, NULL), XF_EFAILED);
     xf_pool_free(pool);
 }
 
@@ -1095,6 +1229,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(workers_that_all_die_lose_each_its_item),
         cmocka_unit_test(a_crash_while_giving_a_large_result_is_one_lost_item),
         cmocka_unit_test(a_large_reason_arrives_whole),
+        cmocka_unit_test(each_stage_has_its_own_end),
+        cmocka_unit_test(cancelling_with_much_in_flight_costs_nothing_else),
         cmocka_unit_test(the_first_failure_ends_the_rest_when_asked),
         cmocka_unit_test(an_item_that_takes_too_long_is_ended),
         cmocka_unit_test(a_cancelled_item_ends_whether_it_likes_or_not),

@@ -186,6 +186,12 @@ XF_API xf_status xf_future_status(xf_future *future, size_t item);
  */
 XF_API const void *xf_future_result(xf_future *future, size_t item, size_t *size);
 
+/* Decodes the output of an item that is done with the task's output codec.
+ *   object  Set to a new object, which the caller ends with the codec's destroy.
+ * Returns 0; XF_ESTATE while the future is not complete, or when the task has no output codec; XF_EFAILED when the item
+ * is not done; XF_ECODEC when the bytes do not decode. */
+XF_API int xf_future_result_object(xf_future *future, size_t item, void **object);
+
 /* The report of an item that is not done; valid until the future is freed.  NULL when the item is done, or the future
  * not complete. */
 XF_API const xf_report *xf_future_report(xf_future *future, size_t item);
