@@ -96,6 +96,16 @@ static void every_end_has_its_headline(void **state)
     expect_headline(make(XF_END_UNKNOWN, 0, 0), "crossfork: worker 1 unknown end");
 }
 
+static void an_item_of_a_pool_is_told(void **state)
+{
+    xf_report report = make(XF_END_TIMED_OUT, 0, 0);
+
+    (void)state;
+    report.item = 41;
+    report.attempt = 2;
+    assert_non_null(strstr(print(&report), "\n  item     41, attempt 2\n"));
+}
+
 static void the_systems_code_is_told_where_it_says_more(void **state)
 {
     (void)state;
@@ -289,12 +299,13 @@ static void every_end_has_a_name(void **state)
                                         [XF_END_FAILED] = "failed",         [XF_END_EXITED] = "exited",
                                         [XF_END_CRASHED] = "crashed",       [XF_END_KILLED] = "killed",
                                         [XF_END_TERMINATED] = "terminated", [XF_END_PROTOCOL] = "protocol error",
-                                        [XF_END_START] = "start failure",   [XF_END_UNKNOWN] = "unknown end"};
+                                        [XF_END_START] = "start failure",   [XF_END_UNKNOWN] = "unknown end",
+                                        [XF_END_TIMED_OUT] = "timed out",   [XF_END_CANCELLED] = "cancelled"};
 
     (void)state;
-    for (int kind = XF_END_NONE; kind <= XF_END_UNKNOWN; kind++)
+    for (int kind = XF_END_NONE; kind <= XF_END_CANCELLED; kind++)
         assert_string_equal(xf_end_name((xf_end)kind), names[kind]);
-    assert_string_equal(xf_end_name((xf_end)(XF_END_UNKNOWN + 1)), "?");
+    assert_string_equal(xf_end_name((xf_end)(XF_END_CANCELLED + 1)), "?");
     assert_string_equal(xf_end_name((xf_end)-1), "?");
 }
 
@@ -326,6 +337,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_end_has_its_headline),
+        cmocka_unit_test(an_item_of_a_pool_is_told),
         cmocka_unit_test(the_systems_code_is_told_where_it_says_more),
         cmocka_unit_test(every_phase_is_told),
         cmocka_unit_test(everything_has_its_place),
