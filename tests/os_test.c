@@ -25,6 +25,7 @@ typedef struct test_box {
     os_note note;
     _Atomic int64_t number;
     char text[64];
+    _Atomic uint32_t asked; /* to sleep on */
 } test_box;
 
 /* A child and its box. */
@@ -47,7 +48,7 @@ static int try_start(kid *kid, os_start *start)
 {
     int rc;
 
-    assert_int_equal(os_shm_create(&kid->box, sizeof(test_box), 0), 0);
+    assert_int_equal(os_shm_create(&kid->box, sizeof(test_box), OS_SHM_BELL), 0);
     start->box = &kid->box;
     rc = os_child_start(&kid->child, start);
     if (rc < 0)
@@ -498,6 +499,32 @@ static void be_box(const char *argument)
         continue;
 }
 
+/* Answers each time the word in the box has changed, on a word of the input. */
+static void be_answering(const char *argument)
+{
+    const os_given *given = os_parent_given(above);
+    test_box *box = given->box.address;
+    _Atomic uint32_t *answered = given->input.address;
+
+    for (uint32_t seen = 0; seen < (uint32_t)atoi(argument); seen++) {
+        while (atomic_load(&box->asked) == seen)
+            os_shm_wait(&given->box, &box->asked, seen, -1);
+        atomic_store(answered, seen + 1);
+        os_shm_ring(&given->input, answered);
+    }
+}
+
+/* Writes behind what the parent has committed, once it has committed that itself. */
+static void be_committing(const char *argument)
+{
+    const os_shm *input = &os_parent_given(above)->input;
+    size_t at = (size_t)atoll(argument);
+
+    require(os_shm_commit(input, at, OS_PAGE) == 0);
+    fill_pattern((uint8_t *)input->address + at, OS_PAGE);
+    say(is_pattern(input->address, OS_PAGE) ? "whole\n" : "broken\n");
+}
+
 static void be_input(const char *argument)
 {
     const uint8_t *input = os_parent_given(above)->input.address;
@@ -663,6 +690,8 @@ static const struct {
     {"attach_and_end", be_attach_and_end},
     {"box", be_box},
     {"input", be_input},
+    {"answering", be_answering},
+    {"committing", be_committing},
     {"handles", be_handles},
     {"stdout", be_stdout},
     {"stdout_flood", be_stdout_flood},
@@ -758,6 +787,87 @@ static void a_forgotten_segment_stays_mapped(void **state)
     assert_true(is_pattern(shm.address, PAGE));
     os_shm_close(&shm);
     assert_int_equal(support_mappings(), mappings);
+}
+
+static void a_reserved_segment_is_usable_where_it_was_committed(void **state)
+{
+    const size_t reserved = sizeof(size_t) > 4 ? (size_t)1 << 34 : (size_t)1 << 26;
+    size_t mappings = support_mappings(), memory = support_memory();
+    os_shm shm;
+    uint8_t *bytes;
+
+    (void)state;
+    assert_int_equal(os_shm_create(&shm, reserved, OS_SHM_RESERVED), 0);
+    assert_int_equal(shm.size, reserved);
+    assert_true(support_memory() < memory + (64 << 20));
+    assert_int_equal(os_shm_commit(&shm, 16 * OS_PAGE, 4 * OS_PAGE), 0);
+    bytes = (uint8_t *)shm.address + 16 * OS_PAGE;
+    for (size_t at = 0; at < 4 * OS_PAGE; at++)
+        assert_int_equal(bytes[at], 0);
+    fill_pattern(bytes, 4 * OS_PAGE);
+    assert_int_equal(os_shm_commit(&shm, 16 * OS_PAGE, 8 * OS_PAGE), 0);
+    assert_true(is_pattern(bytes, 4 * OS_PAGE));
+    assert_int_equal(os_shm_commit(&shm, reserved, OS_PAGE), XF_ENOMEM);
+    assert_int_equal(os_shm_commit(&shm, reserved - OS_PAGE, 2 * OS_PAGE), XF_ENOMEM);
+    os_shm_close(&shm);
+    assert_int_equal(support_mappings(), mappings);
+}
+
+static void parent_and_child_commit_for_each_other(void **state)
+{
+    os_start start = role_start("committing 65536");
+    os_shm input;
+    kid kid;
+
+    (void)state;
+    assert_int_equal(os_shm_create(&input, 1 << 20, OS_SHM_RESERVED), 0);
+    assert_int_equal(os_shm_commit(&input, 0, OS_PAGE), 0);
+    fill_pattern(input.address, OS_PAGE);
+    start.input = &input;
+    kid = start_as(&start);
+    expect_line(&kid, "whole");
+    finish_well(&kid);
+    assert_true(is_pattern((uint8_t *)input.address + 65536, OS_PAGE));
+    os_shm_close(&input);
+}
+
+static void a_wait_ends_when_the_word_is_another_or_time_has_passed(void **state)
+{
+    os_shm shm;
+    _Atomic uint32_t *word;
+    uint64_t before = uv_hrtime();
+
+    (void)state;
+    assert_int_equal(os_shm_create(&shm, PAGE, OS_SHM_BELL), 0);
+    word = shm.address;
+    os_shm_wait(&shm, word, 1, -1); /* it is 0 */
+    while (uv_hrtime() < before + 30 * UINT64_C(1000000))
+        os_shm_wait(&shm, word, 0, 30); /* which may return before, but not never */
+    os_shm_ring(&shm, word);            /* for nobody */
+    os_shm_close(&shm);
+}
+
+static void those_who_sleep_on_a_word_are_woken(void **state)
+{
+    enum { TURNS = 200 };
+    os_start start = role_start("answering 200");
+    _Atomic uint32_t *answered;
+    os_shm input;
+    kid kid;
+
+    (void)state;
+    assert_int_equal(os_shm_create(&input, PAGE, OS_SHM_BELL), 0);
+    answered = input.address;
+    start.input = &input;
+    kid = start_as(&start);
+    for (uint32_t turn = 0; turn < TURNS; turn++) {
+        atomic_store(&box_of(&kid)->asked, turn + 1);
+        os_shm_ring(&kid.box, &box_of(&kid)->asked);
+        while (atomic_load(answered) == turn)
+            os_shm_wait(&input, answered, turn, -1);
+    }
+    finish_well(&kid);
+    os_shm_close(&input);
 }
 
 static void closing_nothing_is_harmless(void **state)
@@ -2042,6 +2152,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_segment_may_have_one_byte),
     cmocka_unit_test(a_segment_larger_than_the_address_space_is_no_memory),
     cmocka_unit_test(a_forgotten_segment_stays_mapped),
+    cmocka_unit_test(a_reserved_segment_is_usable_where_it_was_committed),
+    cmocka_unit_test(parent_and_child_commit_for_each_other),
+    cmocka_unit_test(a_wait_ends_when_the_word_is_another_or_time_has_passed),
+    cmocka_unit_test(those_who_sleep_on_a_word_are_woken),
     cmocka_unit_test(closing_nothing_is_harmless),
     cmocka_unit_test(a_child_maps_the_box),
     cmocka_unit_test(a_child_maps_the_input),
