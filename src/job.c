@@ -219,10 +219,12 @@ static void lose_chunk(xf_pool *pool, xf_future *future, uint64_t chunk, claim_w
     slot *slot = &pool->plane.slots[claim_owner(atomic_load(word))];
     uint32_t size = plane_chunk_size(job, chunk), at = slot->progress;
 
-    if (at < size && give_item_up(pool, future, chunk * job->chunk + at, why, report))
+    if (at < size && give_item_up(pool, future, chunk * job->chunk + at, why, report)) {
         at++;
-    if (future->options.stop_at_failure && future->bad_count > 0)
-        atomic_store(&job->closing, 1);
+        if (future->options.stop_at_failure)
+            atomic_store(&job->closing, 1);
+    }
+    pool->items_before += slot->progress - claim_skip(atomic_load(word)); /* which it counts at the end of a chunk */
     if (at >= size || atomic_load(&job->closing)) {
         settle(pool, job, word, at < size ? at : size);
     } else {

@@ -97,28 +97,47 @@ static uint64_t take_units(plane *plane, uint64_t first, uint64_t count, uint32_
     return count;
 }
 
-/* Gives memory to all units before end, and to their words. */
-static int commit_to(plane *plane, uint64_t end)
+static void raise_to(_Atomic uint64_t *mark, uint64_t value)
 {
-    plane_head *head = plane->head;
-    uint64_t have = atomic_load(&head->committed), want;
+    uint64_t seen = atomic_load(mark);
+
+    while (seen < value && !atomic_compare_exchange_weak(mark, &seen, value)) {
+    }
+}
+
+/* Lets units before end be looked at: their words read as free, but cannot be read everywhere before they have memory.
+ */
+static int open_units(plane *plane, uint64_t end)
+{
+    uint64_t have = atomic_load(&plane->head->searched), from, to;
     int rc;
 
     if (end <= have)
         return 0;
-    want = end + COMMIT_STEP < head->unit_count ? end + COMMIT_STEP : head->unit_count;
-    rc = os_shm_commit(&plane->shm, (size_t)(head->arena_at + have * OS_PAGE), (size_t)((want - have) * OS_PAGE));
-    while (rc == 0 && have < want && !atomic_compare_exchange_weak(&head->committed, &have, want)) {
-    }
+    from = (plane->head->units_at + have * sizeof(uint32_t)) / OS_PAGE * OS_PAGE;
+    to = round_up(plane->head->units_at + end * sizeof(uint32_t), OS_PAGE);
+    rc = os_shm_commit(&plane->shm, (size_t)from, (size_t)(to - from));
+    if (rc == 0)
+        raise_to(&plane->head->searched, end);
     return rc;
 }
 
-/* The words of units that have no memory yet read as free, but cannot be read everywhere. */
-static int commit_words(plane *plane, uint64_t end)
+/* Gives memory to all units before end. */
+static int commit_to(plane *plane, uint64_t end)
 {
-    uint64_t from = plane->head->units_at / OS_PAGE, to = round_up(plane->head->units_at + end * 4, OS_PAGE) / OS_PAGE;
+    plane_head *head = plane->head;
+    uint64_t have = atomic_load(&head->committed);
+    uint64_t want = end + COMMIT_STEP < head->unit_count ? end + COMMIT_STEP : head->unit_count;
+    int rc;
 
-    return os_shm_commit(&plane->shm, (size_t)(from * OS_PAGE), (size_t)((to - from) * OS_PAGE));
+    if (end <= have)
+        return 0;
+    rc = open_units(plane, want);
+    if (rc == 0)
+        rc = os_shm_commit(&plane->shm, (size_t)(head->arena_at + have * OS_PAGE), (size_t)((want - have) * OS_PAGE));
+    if (rc == 0)
+        raise_to(&head->committed, want);
+    return rc;
 }
 
 /* Finds and takes a run among the units before limit. */
@@ -161,10 +180,10 @@ static bool search_all(plane *plane, uint64_t count, uint32_t what, uint64_t *fo
         return true;
     begin = have > count ? have - count : 0;
     have = have + 2 * count + COMMIT_STEP < head->unit_count ? have + 2 * count + COMMIT_STEP : head->unit_count;
-    if (commit_words(plane, have) < 0)
+    if (open_units(plane, have) < 0)
         return false;
     return search(plane, begin, have, count, what, found) ||
-           (commit_words(plane, head->unit_count) == 0 && search(plane, begin, head->unit_count, count, what, found));
+           (open_units(plane, head->unit_count) == 0 && search(plane, begin, head->unit_count, count, what, found));
 }
 
 int pages_take(plane *plane, uint64_t size, uint32_t what, uint64_t *at)
@@ -196,7 +215,7 @@ void pages_free(plane *plane, uint64_t at)
 {
     uint64_t first = (at - plane->head->arena_at) / OS_PAGE, end = first + 1;
 
-    while (end < plane->head->unit_count && end < atomic_load(&plane->head->committed) &&
+    while (end < plane->head->unit_count && end < atomic_load(&plane->head->searched) &&
            atomic_load(&plane->units[end]) & UNIT_FOLLOWS)
         end++;
     free_run(plane, first, end - first);
@@ -204,7 +223,7 @@ void pages_free(plane *plane, uint64_t at)
 
 void pages_sweep(plane *plane, uint32_t what)
 {
-    uint64_t end = atomic_load(&plane->head->committed);
+    uint64_t end = atomic_load(&plane->head->searched); /* a dead worker may have come no further */
 
     for (uint64_t i = 0; i < end; i++)
         if ((atomic_load(&plane->units[i]) & ~UNIT_FOLLOWS) == what)

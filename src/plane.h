@@ -127,6 +127,7 @@ typedef struct plane_head {
     _Alignas(2 * PLANE_LINE) _Atomic uint64_t idle[PLANE_IDLE_WORDS]; /* a bit for each slot that sleeps */
     _Alignas(2 * PLANE_LINE) _Atomic uint64_t first_free;             /* no unit before it is free, as far as known */
     _Atomic uint64_t committed;                                       /* units that have memory */
+    _Atomic uint64_t searched;                                        /* units that may be taken; not fewer */
     ring rings[PLANE_PRIORITIES];
 } plane_head;
 

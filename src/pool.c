@@ -528,7 +528,7 @@ static void look_at_worker(xf_pool *pool, const member *member, xf_worker_stats 
 
 static size_t count_memory(const plane *plane)
 {
-    uint64_t end = atomic_load(&plane->head->committed), used = 0;
+    uint64_t end = atomic_load(&plane->head->searched), used = 0;
 
     for (uint64_t i = 0; i < end; i++)
         used += atomic_load_explicit(&plane->units[i], memory_order_relaxed) != 0;

@@ -8,10 +8,13 @@
  *
  * A step costs up to 25 us where a debug trap leaves a virtual machine, and to come to N takes N of them; so the cycle
  * is divided into sections by gates in the task, where a worker waits until it is held, and which it passes at full
- * speed in the rounds of later sections. What is left out, and done with XF_STEP_ALL=1 in the environment: most of the
- * 50 looks at an unchanged pool between the last work and sleep; what xf_fail writes into private memory; and in
- * sections of so many instructions that they take more than STEPS_MAX steps (without optimisation, with sanitizers),
- * all but evenly spread ones. */
+ * speed in the rounds of later sections.
+ *
+ * Each instruction of the cycle of a map, and of what is different in other cycles, has its turn, but for these, which
+ * have it with XF_STEP_ALL=1 in the environment: most of the 50 looks at an unchanged pool between the last work and
+ * sleep, and all but one in a few between them and sleep; what xf_fail does; three of four where pages are taken; and
+ * all but evenly spread ones in sections of more than STEPS_MAX steps (every other one or so where a failure is put
+ * down, fewer without optimisation or with sanitizers). */
 #include "tasks.h"
 #include "pool.h"
 
@@ -38,7 +41,7 @@ enum { CAN_STEP = false };
 enum {
     PATIENCE_MS = 10000,
     STEP_NS = 200000, /* what hardly any step takes that does not sleep */
-    STEPS_MAX = 600000,
+    STEPS_MAX = 400000,
     LOOK = 40, /* about as many instructions as one look for work has */
     ITEMS_MAX = 6,
     FOLLOWERS = 2,
@@ -126,7 +129,8 @@ XF_ENTRY(compute_bulk)
 typedef struct work {
     xf_task *task;
     size_t count, chunk;
-    size_t failing; /* that item fails; count: none */
+    size_t failing;  /* that item fails; count: none */
+    size_t from, to; /* the sections that are stepped, by the gates that they begin at */
     int attempts;
     bool stops;    /* with stop_at_failure */
     bool notifies; /* with on_done */
@@ -348,7 +352,7 @@ static bool is_refilled(stage *stage)
     xf_worker_stats workers[2] = {{0}, {0}};
     xf_pool_stats stats = look(stage, workers);
 
-    if (stats.started < 2 || workers[0].pid == stage->victim)
+    if (stats.started < 2 || workers[0].pid == stage->victim || !workers[0].pid || !workers[1].pid)
         return false;
     if (stage->survivor)
         expect(stage, workers[1].pid == stage->survivor, "alive beside the victim");
@@ -684,44 +688,45 @@ static void kill_everywhere(const work *work)
     stage *stage = open_stage(work, 0);
 
     stage->until = is_at_rest;
-    for (size_t gate = 0; gate <= 2 * work->count; gate++) {
-        bool fails = gate == 2 * work->failing + 1;
-        if (!fails || steps_all())
-            kill_in_section(stage, gate);
-        if (work->stops && gate == 2 * work->failing + 2)
-            break; /* nothing comes to later ones */
-    }
+    for (size_t gate = steps_all() ? 0 : work->from; gate <= work->to; gate++)
+        kill_in_section(stage, gate);
     close_stage(stage);
 }
 
 static void a_map_loses_one_item(void **state)
 {
     (void)state;
-    kill_everywhere(&(work){.task = &compute, .count = 5, .chunk = 2, .failing = 5, .attempts = 1});
+    kill_everywhere(&(work){.task = &compute, .count = 3, .chunk = 2, .failing = 3, .to = 6, .attempts = 1});
 }
 
+/* To the end of the last task. */
 static void an_item_is_tried_again(void **state)
 {
     (void)state;
-    kill_everywhere(&(work){.task = &compute, .count = 2, .chunk = 2, .failing = 2, .attempts = 2});
+    kill_everywhere(&(work){.task = &compute, .count = 2, .chunk = 2, .failing = 2, .to = 3, .attempts = 2});
 }
 
+/* From the end of the task that fails to the next one; the rest is that of any map. */
 static void an_item_that_fails_is_lost_or_has_failed(void **state)
 {
     (void)state;
-    kill_everywhere(&(work){.task = &compute, .count = 2, .chunk = 1, .failing = 0, .attempts = 1});
+    kill_everywhere(&(work){.task = &compute, .count = 2, .chunk = 1, .from = 2, .to = 2, .attempts = 1});
 }
 
+/* From the end of the task that fails to the end of the cycle. */
 static void a_failure_stops_the_rest(void **state)
 {
     (void)state;
-    kill_everywhere(&(work){.task = &compute, .count = 4, .chunk = 2, .failing = 0, .attempts = 1, .stops = true});
+    kill_everywhere(
+        &(work){.task = &compute, .count = 4, .chunk = 2, .from = 2, .to = 2, .attempts = 1, .stops = true});
 }
 
+/* From the begin of the task to the end of the cycle. */
 static void an_item_of_any_length_is_done_or_lost(void **state)
 {
     (void)state;
-    kill_everywhere(&(work){.task = &compute_text, .count = 1, .failing = 1, .attempts = 1, .notifies = true});
+    kill_everywhere(
+        &(work){.task = &compute_text, .count = 1, .failing = 1, .from = 1, .to = 2, .attempts = 1, .notifies = true});
 }
 
 /* From the last work to sleep. */
@@ -729,7 +734,7 @@ static void one_that_goes_to_sleep_leaves_nothing_behind(void **state)
 {
     const work work = {.task = &compute, .count = 1, .failing = 1, .attempts = 1};
     stage *stage = open_stage(&work, 0);
-    long end, rested, idle;
+    long end, rested, idle, stride;
 
     (void)state;
     stage->gate = 2;
@@ -738,9 +743,10 @@ static void one_that_goes_to_sleep_leaves_nothing_behind(void **state)
     end = stage->steps;
     rested = stage->rested;
     idle = stage->idle;
-    for (long steps = rested; steps < end; steps++) {
-        if (steps == rested + LOOK && steps < idle - LOOK && !steps_all())
-            steps = idle - LOOK;
+    stride = steps_all() ? 1 : 1 + (end - idle) * end / STEPS_MAX;
+    for (long steps = rested; steps < end; steps += steps < idle ? 1 : stride) {
+        if (steps == rested + LOOK && steps < idle && !steps_all())
+            steps = idle - 1;
         stage->steps = steps;
         kill_once(stage);
     }
@@ -782,7 +788,7 @@ static void pages_without_memory_are_given_back(void **state)
     stage->steps = LONG_MAX;
     kill_once(stage);
     stage->until = NULL;
-    for (long steps = stage->steps; look(stage, NULL).memory_peak == peak; steps++) {
+    for (long steps = stage->steps; look(stage, NULL).memory_peak == peak; steps += steps_all() ? 1 : 4) {
         expect(stage, !takes_pages(stage), "free of pages without memory");
         stage->steps = steps;
         kill_once(stage);

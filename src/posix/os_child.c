@@ -135,12 +135,19 @@ static os_end judge_stolen(const os_child *child)
 }
 
 /* A zombie still holds its group's id, so the descendants are killed before it is reaped. */
+/* A program that traces its own child is told of stops too, whatever it asked for. */
+static bool is_end(const siginfo_t *info)
+{
+    return info->si_pid != 0 &&
+           (info->si_code == CLD_EXITED || info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED);
+}
+
 static int end_of_own(os_child *child)
 {
     siginfo_t info;
     int rc = wait_process(child->pidfd, child->pid, &info, WEXITED | WNOHANG | WNOWAIT);
 
-    if (rc == 0 && info.si_pid == 0)
+    if (rc == 0 && !is_end(&info))
         return XF_EAGAIN;
     if (rc == 0) {
         kill(-child->pid, SIGKILL);
