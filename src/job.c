@@ -1,4 +1,4 @@
-/* The work of a pool: handing it in, taking it back from the dead, and taking it out. */
+/* The jobs of a pool: their places and memory, taking work back from the dead, and taking it out. */
 #include "pool.h"
 
 #include "error.h"
@@ -29,7 +29,7 @@ int job_number_task(xf_pool *pool, xf_task *task, uint32_t *number)
     return 0;
 }
 
-static int new_job(xf_pool *pool, uint32_t *number)
+int job_take(xf_pool *pool, uint32_t *number)
 {
     enum { STEP = 64 };
     plane_head *head = pool->plane.head;
@@ -57,8 +57,7 @@ static int new_job(xf_pool *pool, uint32_t *number)
     return 0;
 }
 
-/* The ring's next entry has memory. */
-static int prepare_ring(xf_pool *pool, int priority)
+int job_prepare_ring(xf_pool *pool, int priority)
 {
     ring *ring = &pool->plane.head->rings[priority];
     uint64_t tail = atomic_load(&ring->tail);
@@ -71,11 +70,11 @@ static int prepare_ring(xf_pool *pool, int priority)
 
 static void push(xf_pool *pool, job *job, int priority)
 {
-    if (prepare_ring(pool, priority) == 0)
+    if (job_prepare_ring(pool, priority) == 0)
         plane_push(&pool->plane, job, priority);
 }
 
-static void free_job(xf_pool *pool, job *job)
+void job_give_back(xf_pool *pool, job *job)
 {
     uint32_t number = (uint32_t)(job - pool->plane.jobs);
 
@@ -105,7 +104,7 @@ static void free_memory(xf_pool *pool, xf_future *future)
         pages_sweep(&pool->plane, PAGES_OF_JOBS + (uint32_t)(job - pool->plane.jobs));
     if (future->pages)
         pages_free(&pool->plane, future->pages);
-    free_job(pool, job);
+    job_give_back(pool, job);
 }
 
 void job_reclaim(xf_pool *pool)
@@ -153,8 +152,7 @@ static void recount(xf_pool *pool, job *job, uint32_t slot)
     atomic_store(&plane_cell(&pool->plane, job, slot)->finished, count);
 }
 
-/* The parent settles a chunk, whose word nobody else changes any more. */
-static void settle(xf_pool *pool, job *job, claim_word *word, uint32_t items)
+void job_settle(xf_pool *pool, job *job, claim_word *word, uint32_t items)
 {
     uint32_t parent = pool->plane.head->slots;
 
@@ -226,7 +224,7 @@ static void lose_chunk(xf_pool *pool, xf_future *future, uint64_t chunk, claim_w
     }
     pool->items_before += slot->progress - claim_skip(atomic_load(word)); /* which it counts at the end of a chunk */
     if (at >= size || atomic_load(&job->closing)) {
-        settle(pool, job, word, at < size ? at : size);
+        job_settle(pool, job, word, at < size ? at : size);
     } else {
         atomic_store(word, claim_make(CLAIM_QUEUED, 0, 0, at));
         atomic_fetch_add(&job->requeues, 1);
@@ -275,383 +273,4 @@ void job_sweep(xf_pool *pool, xf_future *future, xf_end why)
         atomic_fetch_add(&plane_cell(&pool->plane, job, parent)->finished, swept);
     plane_is_settled(&pool->plane, job);
     plane_tell(&pool->plane);
-}
-
-/* ---- Handing in -----------------------------------------------------------------------------------------------------
- */
-
-/* What is handed in. */
-typedef struct offer {
-    xf_task *task;
-    const void *in;        /* count inputs of in_size bytes, or NULL: */
-    const xf_bytes *bytes; /* count inputs of any size */
-    size_t in_size;
-    void *out;
-    size_t count;
-} offer;
-
-static uint64_t aligned(uint64_t size)
-{
-    return (size + PLANE_LINE - 1) / PLANE_LINE * PLANE_LINE;
-}
-
-static bool is_inside(const xf_pool *pool, const void *data, uint64_t size)
-{
-    const char *begin = pool->plane.shm.address;
-    const char *at = data;
-
-    return at >= begin && at < begin + pool->plane.shm.size && pages_hold(&pool->plane, (uint64_t)(at - begin), size);
-}
-
-static uint64_t choose_chunk(const xf_pool *pool, const xf_map_options *options, size_t count)
-{
-    uint64_t chunk = options->chunk, most = UINT32_MAX;
-
-    if (options->timeout_ms)
-        return 1;
-    if (!chunk)
-        chunk = count / ((uint64_t)pool->wanted * 1024);
-    if (pool->options.tasks_per_worker && pool->options.tasks_per_worker < most)
-        most = pool->options.tasks_per_worker;
-    return chunk < 1 ? 1 : chunk > most ? most : chunk;
-}
-
-/* Where the parts of a job are in its run of pages; 0: nowhere. */
-typedef struct parts {
-    uint64_t claims, cells, in, in_data, out, size;
-} parts;
-
-static uint64_t part(parts *parts, uint64_t size)
-{
-    uint64_t at = parts->size;
-
-    parts->size += aligned(size);
-    return at;
-}
-
-static bool fits_inline(const offer *offer)
-{
-    size_t size = offer->bytes ? offer->bytes[0].size : offer->in_size;
-
-    return offer->count == 1 && size <= PLANE_INLINE;
-}
-
-static parts plan_parts(const xf_pool *pool, const job *job, const offer *offer)
-{
-    parts parts = {.size = PLANE_LINE}; /* so that 0 is no place */
-    uint64_t bytes = 0;
-
-    if (job->chunk_count > 1) {
-        parts.claims = part(&parts, job->chunk_count * sizeof(claim_word));
-        parts.cells = part(&parts, (pool->plane.head->slots + UINT64_C(1)) * sizeof(cell));
-    }
-    if (offer->bytes) {
-        for (size_t i = 0; i < offer->count; i++)
-            if (!is_inside(pool, offer->bytes[i].data, offer->bytes[i].size))
-                bytes += (offer->bytes[i].size + 15) / 16 * 16;
-        parts.in = offer->count > 1 ? part(&parts, offer->count * sizeof(view)) : 0;
-        parts.in_data = fits_inline(offer) ? 0 : part(&parts, bytes);
-    } else if (!fits_inline(offer) && !is_inside(pool, offer->in, offer->count * offer->in_size)) {
-        parts.in = part(&parts, offer->count * offer->in_size);
-    }
-    if (job->flags & JOB_OUT_VIEWS)
-        parts.out = offer->count > 1 ? part(&parts, offer->count * sizeof(view)) : 0;
-    else if ((offer->count > 1 || job->out_size > PLANE_INLINE) &&
-             !(offer->out && is_inside(pool, offer->out, offer->count * job->out_size)))
-        parts.out = part(&parts, offer->count * job->out_size);
-    return parts;
-}
-
-static uint64_t place_of(const plane *plane, uint64_t run, uint64_t part, const void *instead)
-{
-    return part ? run + part : plane_offset(plane, instead);
-}
-
-static void fill_views(xf_pool *pool, job *job, const offer *offer, uint64_t data)
-{
-    view *views = offer->count == 1 ? &job->in_view : plane_at(&pool->plane, job->in);
-
-    for (size_t i = 0; i < offer->count; i++) {
-        const xf_bytes *bytes = &offer->bytes[i];
-        if (is_inside(pool, bytes->data, bytes->size)) {
-            views[i] = (view){plane_offset(&pool->plane, bytes->data), bytes->size};
-            continue;
-        }
-        views[i] = (view){data, bytes->size};
-        if (bytes->size > 0)
-            memcpy(plane_at(&pool->plane, data), bytes->data, bytes->size);
-        data += (bytes->size + 15) / 16 * 16;
-    }
-}
-
-static void fill_cells(xf_pool *pool, job *job)
-{
-    memset(plane_at(&pool->plane, job->claims), 0, job->chunk_count * sizeof(claim_word));
-    memset(plane_at(&pool->plane, job->cells), 0, (pool->plane.head->slots + 1) * sizeof(cell));
-    for (uint32_t i = 0; i < job->ranges; i++) {
-        cell *cell = plane_cell(&pool->plane, job, i);
-        atomic_store(&cell->next, plane_range(job, i));
-        atomic_store(&cell->tail, plane_range(job, i + 1));
-    }
-}
-
-static void describe(xf_pool *pool, job *job, const offer *offer, const xf_map_options *options)
-{
-    uint64_t chunk = choose_chunk(pool, options, offer->count);
-
-    atomic_store(&job->claim, claim_make(CLAIM_UNUSED, 0, 0, 0)); /* all zero would read as queued */
-    memset(&job->task, 0, offsetof(struct job, in_bytes) - offsetof(struct job, task));
-    job->serial = ++pool->jobs_ever;
-    job->count = offer->count;
-    job->chunk = chunk < offer->count ? chunk : offer->count ? offer->count : 1;
-    job->chunk_count = offer->count ? (offer->count + job->chunk - 1) / job->chunk : 1;
-    job->ranges = job->chunk_count < (uint64_t)pool->wanted ? (uint32_t)job->chunk_count : (uint32_t)pool->wanted;
-    job->in_size = offer->in_size;
-    job->out_size = offer->task->output_size;
-    job->flags = (offer->bytes ? JOB_IN_VIEWS : 0) | (job->out_size == XF_ANY_SIZE ? JOB_OUT_VIEWS : 0) |
-                 (options->timeout_ms ? JOB_STAMPED : 0) | (options->stop_at_failure ? JOB_STOP : 0);
-    if (options->on_success || options->on_failure || options->on_done || options->stop_at_failure)
-        job->flags |= JOB_NOTIFY;
-}
-
-/* Gives the job memory, and copies inputs that are not in the segment. */
-static int furnish(xf_pool *pool, xf_future *future, const offer *offer)
-{
-    plane *plane = &pool->plane;
-    job *job = future->job;
-    parts parts = plan_parts(pool, job, offer);
-    uint64_t run = 0;
-    int rc;
-
-    if (parts.size > PLANE_LINE) {
-        rc = pages_take(plane, parts.size, PAGES_OF_PARENT, &run);
-        if (rc < 0)
-            return rc;
-        future->pages = run;
-    }
-    job->claims = run + parts.claims;
-    job->cells = run + parts.cells;
-    if (job->chunk_count > 1)
-        fill_cells(pool, job);
-    if (offer->bytes) {
-        job->in = place_of(plane, run, parts.in, job->in_bytes);
-        fill_views(pool, job, offer, place_of(plane, run, parts.in_data, job->in_bytes));
-    } else {
-        bool inside = !parts.in && !fits_inline(offer);
-        job->in = place_of(plane, run, parts.in, inside ? offer->in : job->in_bytes);
-        if (!inside && offer->count * offer->in_size > 0)
-            memcpy(plane_at(plane, job->in), offer->in, offer->count * offer->in_size);
-    }
-    if (job->flags & JOB_OUT_VIEWS || parts.out || (offer->count == 1 && job->out_size <= PLANE_INLINE))
-        job->out = place_of(plane, run, parts.out, job->out_bytes);
-    else
-        job->out = plane_offset(plane, offer->out);
-    future->out = offer->out && plane_offset(plane, offer->out) != job->out ? offer->out : NULL;
-    return 0;
-}
-
-/* Lets the workers see it. */
-static int publish(xf_pool *pool, xf_future *future)
-{
-    job *job = future->job;
-    uint64_t chunks = job->chunk_count;
-
-    future->next = pool->first;
-    if (pool->first)
-        pool->first->previous = future;
-    pool->first = future;
-    pool->open_count++;
-    pool->futures[job - pool->plane.jobs] = future;
-    if (job->count == 0)
-        settle(pool, job, &job->claim, 0);
-    else
-        atomic_store(&job->claim, claim_make(CLAIM_QUEUED, 0, 0, 0));
-    atomic_store(&job->active, 1);
-    if (job->count == 0)
-        return 0;
-    plane_push(&pool->plane, job, future->priority);
-    if (future->options.timeout_ms)
-        crew_look(pool);
-    return pool->here ? 0 : crew_call(pool, chunks);
-}
-
-/* Makes the job of a future. */
-static int make_job(xf_pool *pool, xf_future *future, const offer *offer)
-{
-    uint32_t number = 0, task = 0;
-    int rc = pool_check(pool);
-
-    if (rc == 0)
-        rc = job_number_task(pool, offer->task, &task);
-    if (rc == 0)
-        rc = prepare_ring(pool, future->priority);
-    if (rc == 0)
-        rc = new_job(pool, &number);
-    if (rc < 0)
-        return rc;
-    future->job = &pool->plane.jobs[number];
-    describe(pool, future->job, offer, &future->options);
-    future->job->task = task;
-    rc = furnish(pool, future, offer);
-    if (rc < 0)
-        free_job(pool, future->job);
-    return rc;
-}
-
-/* With the lock held: on failure the future is freed. */
-static int hand_in(xf_pool *pool, xf_future *future, const offer *offer)
-{
-    int rc = make_job(pool, future, offer);
-
-    if (rc < 0) {
-        free(future);
-        return rc;
-    }
-    rc = publish(pool, future);
-    if (rc < 0) {
-        job_sweep(pool, future, XF_END_CANCELLED);
-        future_destroy(future); /* nobody has claimed it: there is no worker */
-    }
-    return rc;
-}
-
-static int check_options(const xf_map_options *options)
-{
-    if (options->timeout_ms < 0 || options->priority < XF_NORMAL || options->priority > XF_LOW)
-        return error_detail(XF_EINVAL, "option timeout_ms is %d, priority %d", options->timeout_ms,
-                            (int)options->priority);
-    return 0;
-}
-
-static int submit(xf_future **out, xf_pool *pool, const offer *offer, const xf_map_options *options)
-{
-    static const xf_map_options defaults;
-    xf_future *future;
-    int rc = check_options(options ? options : &defaults);
-
-    if (rc < 0)
-        return rc;
-    future = calloc(1, sizeof *future);
-    if (!future)
-        return error_detail(XF_ENOMEM, "a future");
-    future->pool = pool;
-    future->task = offer->task;
-    future->options = options ? *options : defaults;
-    future->priority = (int)future->options.priority;
-    uv_mutex_lock(&pool->lock);
-    future_reap(pool);
-    rc = hand_in(pool, future, offer);
-    if (rc == 0)
-        *out = future; /* before any callback */
-    if (rc == 0 && pool->here)
-        pool_run_here(pool);
-    uv_mutex_unlock(&pool->lock);
-    return rc;
-}
-
-static int check_task(const xf_task *task, bool sized)
-{
-    int rc = task_check(task);
-
-    if (rc == 0 && sized && (task->input_codec || task->input_size == XF_ANY_SIZE || task->output_size == XF_ANY_SIZE))
-        rc = error_detail(XF_ESIZE, "task %s does not declare sizes", task->name);
-    return rc;
-}
-
-int xf_pool_map_async(xf_future **future, xf_pool *pool, xf_task *task, const void *in, void *out, size_t count,
-                      const xf_map_options *options)
-{
-    offer offer = {.task = task, .in = in, .in_size = task->input_size, .out = out, .count = count};
-    size_t larger = task->input_size > task->output_size ? task->input_size : task->output_size;
-    int rc = check_task(task, true);
-
-    if (rc == 0 && larger > 0 && count > SIZE_MAX / 4 / larger)
-        rc = error_detail(XF_ENOMEM, "%zu items of %zu bytes", count, larger);
-    return rc < 0 ? rc : submit(future, pool, &offer, options);
-}
-
-int xf_pool_map(xf_pool *pool, xf_task *task, const void *in, void *out, size_t count, const xf_map_options *options)
-{
-    xf_future *future;
-    int rc = xf_pool_map_async(&future, pool, task, in, out, count, options);
-
-    if (rc < 0)
-        return rc;
-    rc = xf_future_wait(future, XF_FOREVER);
-    if (options && options->results)
-        *options->results = future;
-    else
-        xf_future_free(future);
-    return rc;
-}
-
-/* ---- Inputs of any length -------------------------------------------------------------------------------------------
- */
-
-/* Encodes objects, one after the other, into memory that *encoded keeps. */
-static int encode_all(const xf_task *task, const xf_bytes *in, size_t count, xf_bytes *bytes, xf_writer *encoded)
-{
-    size_t at = 0;
-    int rc;
-
-    for (size_t i = 0; i < count; i++) {
-        rc = task_encode(task, task->input_codec, in[i].data, encoded);
-        if (rc < 0)
-            return rc;
-        bytes[i].size = encoded->size - at;
-        at = encoded->size;
-    }
-    at = 0;
-    for (size_t i = 0; i < count; i++) {
-        bytes[i].data = encoded->data + at;
-        at += bytes[i].size;
-    }
-    return 0;
-}
-
-static int map_objects(xf_future **future, xf_pool *pool, xf_task *task, const xf_bytes *in, size_t count,
-                       const xf_map_options *options)
-{
-    offer offer = {.task = task, .count = count};
-    xf_writer encoded = {0};
-    xf_bytes *bytes = calloc(count ? count : 1, sizeof *bytes);
-    int rc = bytes ? encode_all(task, in, count, bytes, &encoded) : error_detail(XF_ENOMEM, "%zu inputs", count);
-
-    offer.bytes = bytes;
-    if (rc == 0)
-        rc = submit(future, pool, &offer, options);
-    writer_free(&encoded);
-    free(bytes);
-    return rc;
-}
-
-static int check_sizes(const xf_task *task, const xf_bytes *in, size_t count)
-{
-    for (size_t i = 0; task->input_size != XF_ANY_SIZE && i < count; i++)
-        if (in[i].size != task->input_size)
-            return error_detail(XF_ESIZE, "task %s takes %zu bytes, not %zu as input %zu has", task->name,
-                                task->input_size, in[i].size, i);
-    return 0;
-}
-
-int xf_pool_map_bytes(xf_future **future, xf_pool *pool, xf_task *task, const xf_bytes *in, size_t count,
-                      const xf_map_options *options)
-{
-    offer offer = {.task = task, .bytes = in, .count = count};
-    int rc = check_task(task, false);
-
-    if (rc < 0)
-        return rc;
-    if (task->input_codec)
-        return map_objects(future, pool, task, in, count, options);
-    rc = check_sizes(task, in, count);
-    return rc < 0 ? rc : submit(future, pool, &offer, options);
-}
-
-int xf_pool_submit(xf_future **future, xf_pool *pool, xf_task *task, const void *input, size_t size,
-                   const xf_map_options *options)
-{
-    xf_bytes bytes = {input, size};
-
-    return xf_pool_map_bytes(future, pool, task, &bytes, 1, options);
 }

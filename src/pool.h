@@ -124,6 +124,18 @@ void crew_dismiss(xf_pool *pool, bool kill);
 /* With the lock held: the number of the task in the plane.  XF_ELIMIT. */
 int job_number_task(xf_pool *pool, xf_task *task, uint32_t *number);
 
+/* With the lock held: a job that is not used.  XF_ENOMEM, XF_ELIMIT. */
+int job_take(xf_pool *pool, uint32_t *number);
+
+/* With the lock held: the opposite. */
+void job_give_back(xf_pool *pool, job *job);
+
+/* With the lock held: makes sure that there is room for one more entry in the ring.  XF_ENOMEM, XF_ELIMIT. */
+int job_prepare_ring(xf_pool *pool, int priority);
+
+/* With the lock held: the parent settles a chunk, whose word nobody else changes any more. */
+void job_settle(xf_pool *pool, job *job, claim_word *word, uint32_t items);
+
 /* With the lock held: gives the memory of a future's job back, now or as soon as no worker looks at it. */
 void job_retire(xf_pool *pool, xf_future *future);
 

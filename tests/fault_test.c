@@ -4,6 +4,7 @@
  * Each test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "error.h"
 #include "faults.h"
+#include "left.h"
 #include "tasks.h"
 
 #include <uv.h>
@@ -185,17 +186,6 @@ static outcome run(const plan *plan)
 
 /* ---- What is left ----------------------------------------------------------------------------------------------- */
 
-typedef struct counts {
-    size_t handles;
-    size_t mappings;
-    long blocks;
-} counts;
-
-static counts count(void)
-{
-    return (counts){support_handles(), support_mappings(), faults_blocks()};
-}
-
 /* Everything once without a failure, so that what is made once and kept is there. */
 static counts warm_up(const plan *plan)
 {
@@ -206,15 +196,6 @@ static counts warm_up(const plan *plan)
                      xf_end_name(outcome.status.kind), outcome.message);
     }
     return count();
-}
-
-static void expect_nothing_left(const counts *before, int n, const char *failed)
-{
-    counts after = count();
-
-    if (after.handles != before->handles || after.mappings != before->mappings || after.blocks != before->blocks)
-        fail_msg("call %d, %s: %zu handles, %zu mappings, %ld blocks; before %zu, %zu, %ld", n, failed, after.handles,
-                 after.mappings, after.blocks, before->handles, before->mappings, before->blocks);
 }
 
 /* ---- Failures in the parent ------------------------------------------------------------------------------------- */

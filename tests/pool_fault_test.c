@@ -4,6 +4,7 @@
  * The test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "error.h"
 #include "faults.h"
+#include "left.h"
 #include "tasks.h"
 
 enum { MOST_ROUNDS = 500, WAIT_MS = 60000, COUNT = 50, LARGE = 100000 };
@@ -135,27 +136,6 @@ static outcome run(void)
     if (xf_cleanup() != 0)
         outcome.wrong = "something is left";
     return outcome;
-}
-
-typedef struct counts {
-    size_t handles;
-    size_t mappings;
-    long blocks;
-} counts;
-
-static counts count(void)
-{
-    return (counts){support_handles(), support_mappings(), faults_blocks()};
-}
-
-static void expect_nothing_left(const counts *before, int n, const char *failed)
-{
-    counts after = count();
-
-    if (after.handles != before->handles || after.mappings != before->mappings || after.blocks != before->blocks)
-        fail_msg("call %d, %s: %u handles, %u mappings, %ld blocks; before %u, %u, %ld", n, failed,
-                 (unsigned)after.handles, (unsigned)after.mappings, after.blocks, (unsigned)before->handles,
-                 (unsigned)before->mappings, before->blocks);
 }
 
 static void every_call_may_fail(void **state)
