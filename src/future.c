@@ -288,7 +288,8 @@ static bool spin(xf_pool *pool, xf_future *const *futures, int count, condition 
     return false;
 }
 
-/* Sleeps until something is done, unless the condition holds.  The one who wakes somebody has cleared the bit. */
+/* Sleeps until something is done, unless the condition holds.  The one who wakes somebody has cleared the bit.  Where a
+ * ring wakes one sleeper, that one passes it on, for it may have been meant for another. */
 static void sleep_on(xf_pool *pool, xf_future *const *futures, int count, condition holds, int timeout_ms)
 {
     plane *plane = &pool->plane;
@@ -296,8 +297,11 @@ static void sleep_on(xf_pool *pool, xf_future *const *futures, int count, condit
     uint32_t seen = atomic_fetch_or(done, 1) | 1;
 
     atomic_thread_fence(memory_order_seq_cst);
-    if (!holds(futures, count))
-        os_shm_wait(&plane->shm, done, seen, timeout_ms);
+    if (holds(futures, count))
+        return;
+    os_shm_wait(&plane->shm, done, seen, timeout_ms);
+    if (os.ring_wakes_one && atomic_load(done) != seen && atomic_load(&pool->waiting) > 1)
+        os_shm_ring(&plane->shm, done);
 }
 
 /* Waits until the condition holds: 0, or XF_ETIMEDOUT. */
@@ -314,8 +318,8 @@ static int await(xf_pool *pool, xf_future *const *futures, int count, condition 
     atomic_fetch_add(waiting, 1);
     while (!(complete = holds(futures, count)) && clock_left_ms(deadline) != 0)
         sleep_on(pool, futures, count, holds, clock_left_ms(deadline));
-    if (atomic_fetch_sub(waiting, 1) > 1)
-        os_shm_ring(&pool->plane.shm, &pool->plane.head->done); /* one ring may have woken one sleeper only */
+    if (atomic_fetch_sub(waiting, 1) > 1 && os.ring_wakes_one)
+        os_shm_ring(&pool->plane.shm, &pool->plane.head->done); /* which this one may have taken from another */
     return complete ? 0 : XF_ETIMEDOUT;
 }
 

@@ -68,10 +68,17 @@ int job_prepare_ring(xf_pool *pool, int priority)
     return at % OS_PAGE == 0 && tail < PLANE_RING ? os_shm_commit(&pool->plane.shm, at, OS_PAGE) : 0;
 }
 
-static void push(xf_pool *pool, job *job, int priority)
+/* Puts a job back into its ring; what is left of it ends with that error where there is no room. */
+static void push(xf_pool *pool, xf_future *future)
 {
-    if (job_prepare_ring(pool, priority) == 0)
-        plane_push(&pool->plane, job, priority);
+    int rc = job_prepare_ring(pool, future->priority);
+
+    if (rc < 0) {
+        future->swept = (xf_status){XF_END_START, rc, 0};
+        atomic_store(&future->job->closing, 1);
+    } else {
+        plane_push(&pool->plane, future->job, future->priority);
+    }
 }
 
 void job_give_back(xf_pool *pool, job *job)
@@ -228,7 +235,7 @@ static void lose_chunk(xf_pool *pool, xf_future *future, uint64_t chunk, claim_w
     } else {
         atomic_store(word, claim_make(CLAIM_QUEUED, 0, 0, at));
         atomic_fetch_add(&job->requeues, 1);
-        push(pool, job, future->priority);
+        push(pool, future);
     }
     if (atomic_load(&job->closing))
         job_sweep(pool, future, XF_END_CANCELLED);

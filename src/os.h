@@ -27,6 +27,7 @@ typedef struct os_traits {
     bool has_fork;         /* OS_FORK works */
     bool has_server;       /* OS_SERVER is more than another word for OS_SPAWN */
     bool attach_needs_ack; /* what is attached to a frame is lost if its sender ends before the receiver took it */
+    bool ring_wakes_one;   /* os_shm_ring, of those that sleep on a segment; else it wakes all */
 } os_traits;
 
 extern const os_traits os;

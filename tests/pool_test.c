@@ -403,6 +403,29 @@ static void two_threads_map_at_the_same_time(void **state)
     xf_pool_free(mappers[0].pool);
 }
 
+static void submit_and_wait(void *arg)
+{
+    for (int i = 0; i < 40; i++)
+        expect_kind(order_one(((mapper *)arg)->pool, i % 10 == 7 ? FAIL : FINE, NULL),
+                    i % 10 == 7 ? XF_END_FAILED : XF_END_DONE, i % 10 == 7 ? 7 : 0);
+}
+
+static void threads_that_wait_for_their_own_all_return(void **state)
+{
+    enum { THREADS = 8 };
+    xf_pool *pool = open_workers(2);
+    mapper waiters[THREADS];
+
+    (void)state;
+    for (int i = 0; i < THREADS; i++) {
+        waiters[i].pool = pool;
+        assert_int_equal(uv_thread_create(&waiters[i].thread, submit_and_wait, &waiters[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        uv_thread_join(&waiters[i].thread);
+    xf_pool_free(pool);
+}
+
 static void a_huge_map_needs_eight_bytes_an_item_beside_its_data(void **state)
 {
     enum { COUNT = 10000000 };
@@ -1222,6 +1245,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(single_tasks_give_small_and_large_outputs),
         cmocka_unit_test(two_hundred_workers_sum_rightly),
         cmocka_unit_test(two_threads_map_at_the_same_time),
+        cmocka_unit_test(threads_that_wait_for_their_own_all_return),
         cmocka_unit_test(a_huge_map_needs_eight_bytes_an_item_beside_its_data),
         cmocka_unit_test(a_failing_item_tells_why_and_the_others_are_done),
         cmocka_unit_test(a_killed_worker_costs_one_item),

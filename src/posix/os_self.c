@@ -17,7 +17,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-const os_traits os = {.has_fork = true, .has_server = true, .attach_needs_ack = false};
+const os_traits os = {.has_fork = true, .has_server = true, .attach_needs_ack = false, .ring_wakes_one = false};
 
 /* ---- Signals ---------------------------------------------------------------------------------------------------- */
 

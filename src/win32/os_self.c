@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const os_traits os = {.has_fork = false, .has_server = false, .attach_needs_ack = true};
+const os_traits os = {.has_fork = false, .has_server = false, .attach_needs_ack = true, .ring_wakes_one = true};
 
 enum { ARGUMENT_MAX = 200, STACK_GUARANTEE = 16384, FATAL_APP_EXIT = 0x40000015 };
 
