@@ -12,9 +12,21 @@
 
 static xf_call only_call;
 
+static int depth_limit = XF_DEPTH_MAX;
+
 int child_depth(void)
 {
     return only_call.depth;
+}
+
+int child_depth_limit(void)
+{
+    return depth_limit;
+}
+
+void child_limit_depth(int limit)
+{
+    depth_limit = limit;
 }
 
 static void set_phase(xf_call *call, xf_phase phase)

@@ -10,4 +10,8 @@ _Noreturn void child_run(os_parent *parent);
 /* How many processes of crossfork are above this one; 0 in the program itself. */
 int child_depth(void);
 
+/* How deep this process may nest others: XF_DEPTH_MAX, or less in a pool's worker. */
+int child_depth_limit(void);
+void child_limit_depth(int limit);
+
 #endif

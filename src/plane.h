@@ -119,6 +119,7 @@ typedef struct plane_head {
     uint64_t unit_count;
     uint64_t tasks_per_worker;
     uint32_t initializer, finalizer;                /* number of the task + 1; 0: none */
+    int32_t depth_limit;                            /* of its tasks' own children */
     int32_t idle_ms;                                /* how long a worker waits for work before it ends; 0: for ever */
     _Alignas(2 * PLANE_LINE) _Atomic uint32_t done; /* bit 0: somebody sleeps until more is done */
     _Atomic uint32_t leaving;                       /* workers end: LEAVE_ */

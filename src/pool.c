@@ -60,10 +60,10 @@ static int check_options(const xf_pool_options *options)
         return error_detail(XF_EINVAL, "option workers is %d", options->workers);
     if (options->initializer_size > INITIALIZER_INPUT_MAX)
         return error_detail(XF_EINVAL, "option initializer_size is %zu", options->initializer_size);
-    if (options->max_attempts < 0 || options->idle_ms < 0 || options->spin_us < -1)
-        return error_detail(XF_EINVAL, "option max_attempts is %d, idle_ms %d, spin_us %d", options->max_attempts,
-                            options->idle_ms, options->spin_us);
-    if (child_depth() >= XF_DEPTH_MAX)
+    if (options->max_attempts < 0 || options->idle_ms < 0 || options->spin_us < -1 || options->nesting < -1)
+        return error_detail(XF_EINVAL, "option max_attempts is %d, idle_ms %d, spin_us %d, nesting %d",
+                            options->max_attempts, options->idle_ms, options->spin_us, options->nesting);
+    if (child_depth() >= child_depth_limit())
         return error_detail(XF_EDEPTH, "a pool's workers would run at depth %d", child_depth() + 1);
     if (!main_called())
         return error_detail(XF_EMAIN, "call xf_main at the top of main");
@@ -230,6 +230,13 @@ static int open_lock(xf_pool *pool)
     return error_detail(XF_ENOMEM, "the condition of a pool");
 }
 
+static int depth_limit_of(const xf_pool_options *options)
+{
+    int limit = child_depth() + 1 + (options->nesting > 0 ? options->nesting : 0);
+
+    return options->nesting == 0 || limit > child_depth_limit() ? child_depth_limit() : limit;
+}
+
 /* Each job has a line of memory for each worker that there can be. */
 static int pool_most_workers(const xf_pool *pool)
 {
@@ -257,6 +264,7 @@ static int open_plane(xf_pool *pool)
         pool->members[i] = (member){.pool = pool, .number = i, .kill_time = CLOCK_NEVER};
     head = pool->plane.head;
     head->idle_ms = pool->options.idle_ms;
+    head->depth_limit = depth_limit_of(&pool->options);
     head->tasks_per_worker = pool->options.tasks_per_worker;
     if (pool->options.initializer && job_number_task(pool, pool->options.initializer, &head->initializer) == 0)
         head->initializer++;

@@ -95,7 +95,7 @@ int process_check_task(const xf_task *task, size_t size)
         return rc;
     if (!task->input_codec && task->input_size != XF_ANY_SIZE && size != task->input_size)
         return error_detail(XF_ESIZE, "task %s takes %zu bytes, not %zu", task->name, task->input_size, size);
-    if (child_depth() >= XF_DEPTH_MAX)
+    if (child_depth() >= child_depth_limit())
         return error_detail(XF_EDEPTH, "task %s would run at depth %d", task->name, child_depth() + 1);
     if (!main_called())
         return error_detail(XF_EMAIN, "call xf_main at the top of main");

@@ -1,5 +1,6 @@
 #include "worker.h"
 
+#include "child.h"
 #include "clock.h"
 #include "error.h"
 #include "task.h"
@@ -433,6 +434,7 @@ static int worker_entry(xf_call *call)
     plane_attach(&self.plane, &os_parent_given(call->channel.parent)->input);
     self.slot = &self.plane.slots[place.slot];
     call->worker = &self;
+    child_limit_depth(self.plane.head->depth_limit);
     code = run_once(&self, self.plane.head->initializer);
     if (code != 0)
         return code;

@@ -916,6 +916,20 @@ static void pools_nest_to_the_limit(void **state)
     xf_pool_free(pool);
 }
 
+static void nesting_is_limited_as_asked(void **state)
+{
+    (void)state;
+    for (int nesting = -1; nesting <= 2; nesting++) {
+        xf_pool_options options = {.workers = 1, .nesting = nesting};
+        xf_pool *pool = open_pool(&options);
+        for (int depth = 1; depth <= 3; depth++) {
+            int out, allowed = nesting == 0 ? 3 : nesting < 0 ? 0 : nesting;
+            assert_int_equal(xf_pool_map(pool, &nest, &depth, &out, 1, NULL), depth <= allowed ? 0 : XF_EFAILED);
+        }
+        xf_pool_free(pool);
+    }
+}
+
 static void a_high_priority_goes_first(void **state)
 {
     xf_pool *pool = open_workers(1);
@@ -1271,6 +1285,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(initializers_build_what_tasks_see),
         cmocka_unit_test(an_initializer_that_does_not_work_breaks_the_pool),
         cmocka_unit_test(pools_nest_to_the_limit),
+        cmocka_unit_test(nesting_is_limited_as_asked),
         cmocka_unit_test(a_high_priority_goes_first),
         cmocka_unit_test(callbacks_are_called_once),
         cmocka_unit_test(callbacks_come_on_the_loop_that_was_given),

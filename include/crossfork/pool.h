@@ -51,6 +51,8 @@ typedef struct xf_pool_options {
     xf_task *finalizer;        /* run without input in each worker that ends in good order */
     uint64_t tasks_per_worker; /* a worker is replaced after so many items; 0: never */
     int max_attempts;          /* how often an item that kills its worker is tried; default 1 */
+    int nesting;               /* how deep its tasks may nest pools and processes below themselves; 0: to XF_DEPTH_MAX;
+                                  -1: not at all */
     int idle_ms;               /* workers that had nothing to do for so long end; 0: they stay */
     int spin_us;               /* how long a wait spins before it sleeps; default 50 when there is a core to spare for
                                   that, and 0 otherwise; -1: 0 */
