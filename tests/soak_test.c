@@ -25,8 +25,8 @@ XF_TASK(obey, const order *in, int64_t *out)
         exit(3);
     if (in->what == FAIL)
         return xf_fail(call, 7, "%d", in->value);
-    while (in->what == HANG)
-        uv_sleep(1000);
+    if (in->what == HANG)
+        hang();
     return 0;
 }
 
@@ -49,6 +49,7 @@ typedef struct soak {
     uint64_t until;
     _Atomic uint64_t items, lost, jobs;
     _Atomic int seed;
+    uv_sem_t done; /* posted for each job */
     uv_thread_t threads[4];
     uv_thread_t disturber;
 } soak;
@@ -123,6 +124,7 @@ static void do_one_job(soak *soak, uint32_t *random)
     soak->items += count;
     soak->jobs++;
     xf_future_free(future);
+    uv_sem_post(&soak->done);
 }
 
 static void hand_work_in(void *arg)
@@ -134,7 +136,9 @@ static void hand_work_in(void *arg)
         do_one_job(soak, &random);
 }
 
-/* Kills workers, and changes how many there are. */
+enum { JOBS_BETWEEN = 4 };
+
+/* Kills workers, and changes how many there are, as work goes on. */
 static void disturb(void *arg)
 {
     soak *soak = arg;
@@ -149,7 +153,8 @@ static void disturb(void *arg)
             support_kill(victim->pid);
         else
             assert_int_equal(xf_pool_resize(soak->pool, 1 + (int)(draw(&random) % 6)), 0);
-        uv_sleep(draw(&random) % 20);
+        for (int i = 0; i < JOBS_BETWEEN; i++)
+            uv_sem_wait(&soak->done);
     }
 }
 
@@ -176,13 +181,17 @@ static void the_books_are_kept(void **state)
 
     (void)state;
     soak.until = uv_hrtime() + (uint64_t)(seconds ? atoi(seconds) : 5) * 1000000000U;
+    assert_int_equal(uv_sem_init(&soak.done, 0), 0);
     assert_int_equal(xf_pool_open(&soak.pool, &options), 0);
     for (int i = 0; i < 4; i++)
         assert_int_equal(uv_thread_create(&soak.threads[i], hand_work_in, &soak), 0);
     assert_int_equal(uv_thread_create(&soak.disturber, disturb, &soak), 0);
     for (int i = 0; i < 4; i++)
         uv_thread_join(&soak.threads[i]);
+    for (int i = 0; i < JOBS_BETWEEN; i++)
+        uv_sem_post(&soak.done);
     uv_thread_join(&soak.disturber);
+    uv_sem_destroy(&soak.done);
     expect_clean_books(&soak);
     xf_pool_close(soak.pool);
     assert_int_equal(xf_pool_join(soak.pool, 60000), 0);

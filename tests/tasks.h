@@ -9,6 +9,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uv.h>
+
+/* Never returns: waits for what nobody will say. */
+static inline void hang(void)
+{
+    uv_sem_t never;
+
+    uv_sem_init(&never, 0);
+    for (;;)
+        uv_sem_wait(&never);
+}
 
 /* Starts a task or fails the test. */
 static inline xf_process *start(xf_task *task, const void *input, size_t size, const xf_process_options *options)
