@@ -18,6 +18,11 @@ const void *xf_call_input(const xf_call *call, size_t *size)
     return call->input;
 }
 
+void call_beat(xf_call *call)
+{
+    atomic_store_explicit(&call->box->heartbeat, uv_hrtime(), memory_order_relaxed);
+}
+
 void *xf_call_object(const xf_call *call)
 {
     return call->object;
@@ -114,7 +119,8 @@ int xf_fail(xf_call *call, int code, const char *format, ...)
 int xf_log(xf_call *call, xf_level level, const char *format, ...)
 {
     char line[XF_LOG_MAX + 1];
-    wire_fields fields = {.size = 0};
+    xf_log_line put = {
+        .time = clock_now(), .level = level, .text = line, .pid = uv_os_getpid(), .task = call->task->name};
     va_list arguments;
     int size;
 
@@ -125,17 +131,26 @@ int xf_log(xf_call *call, xf_level level, const char *format, ...)
         return error_detail(XF_EINVAL, "a log line that cannot be formatted");
     if (size > XF_LOG_MAX)
         size = XF_LOG_MAX;
-    if (call->worker && worker_logs(call, level, line))
-        return 0;
-    wire_put_u32(&fields, (uint32_t)level);
-    wire_put_u64(&fields, wire_from_double(clock_now()));
-    return channel_send(&call->channel, WIRE_LOG, &fields, line, (size_t)size, true);
+    put.item = call->worker ? worker_item(call) : 0;
+    call_beat(call);
+    if (!call->sink)
+        return log_put(call, &put, (size_t)size);
+    call->sink(call->sink_arg, &put);
+    return 0;
+}
+
+void xf_progress(xf_call *call, uint64_t done, uint64_t total)
+{
+    atomic_store_explicit(&call->box->total, total, memory_order_relaxed);
+    atomic_store_explicit(&call->box->done, done, memory_order_relaxed);
+    call_beat(call);
 }
 
 int xf_send(xf_call *call, const void *data, size_t size)
 {
-    if (call->worker)
+    if (call->worker || call->sink)
         return error_detail(XF_ESTATE, "nobody receives what a pool's task sends");
+    call_beat(call);
     return channel_send(&call->channel, WIRE_MESSAGE, NULL, data, size, true);
 }
 

@@ -5,6 +5,10 @@
 #include "box.h"
 #include "channel.h"
 #include "crossfork/task.h"
+#include "log.h"
+
+/* Takes the lines of a task that does not run in a child. */
+typedef void (*log_sink)(void *arg, const xf_log_line *line);
 
 struct xf_call {
     box *box;
@@ -19,7 +23,10 @@ struct xf_call {
     uint64_t fail_item; /* of a pool's chunk, that fail_code is about */
     int depth;
     struct worker *worker; /* NULL: this is no pool's worker */
-    channel channel;       /* last: its buffers are large, and a forked child pays for each page that it writes to */
+    log_sink sink;         /* NULL: lines go to the box and the parent */
+    void *sink_arg;
+    child_log log;
+    channel channel; /* last: its buffers are large, and a forked child pays for each page that it writes to */
 };
 
 /* Ends the output that xf_call_output made, if any. */
@@ -30,5 +37,8 @@ int call_decode(xf_call *call);
 
 /* Ends what that made. */
 void call_end_object(xf_call *call);
+
+/* Says in the box that the task is alive. */
+void call_beat(xf_call *call);
 
 #endif

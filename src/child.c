@@ -32,6 +32,7 @@ void child_limit_depth(int limit)
 static void set_phase(xf_call *call, xf_phase phase)
 {
     atomic_store(&call->box->phase, (uint32_t)phase);
+    call_beat(call);
 }
 
 static void say_hello(xf_call *call)
@@ -76,6 +77,7 @@ static _Noreturn void say_goodbye(xf_call *call, wire_outcome outcome, int code)
 
     if (outcome != WIRE_DONE && *text)
         channel_send(&call->channel, WIRE_FAIL, NULL, text, strlen(text), false);
+    log_close(call);
     wire_put_u32(&fields, outcome);
     wire_put_u32(&fields, (uint32_t)code);
     fflush(stdout);
@@ -197,6 +199,7 @@ _Noreturn void child_run(os_parent *parent)
     call->box = os_parent_given(parent)->box.address;
     call->output.handle = -1;
     channel_open(&call->channel, parent);
+    log_open(&call->log);
     say_hello(call);
     code = channel_receive(&call->channel, -1, &frame);
     if (code == 0)

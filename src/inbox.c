@@ -32,7 +32,6 @@ void inbox_close(inbox *inbox)
         parcel_free(message);
     parcel_free(inbox->result);
     free(inbox->failure);
-    free(inbox->lines);
     memset(inbox, 0, sizeof *inbox);
 }
 
@@ -102,30 +101,20 @@ static int put_hello(inbox *inbox, const wire_frame *frame)
     return 0;
 }
 
-static int put_log(inbox *inbox, const wire_frame *frame, inbox_log *log)
+/* Lines are not kept here: the last ones are in the box. */
+static int put_log(const wire_frame *frame, inbox_log *log)
 {
     wire_reader reader = wire_read(frame);
     uint32_t level = wire_get_u32(&reader);
-    double time = wire_to_double(wire_get_u64(&reader));
-    inbox_line *line;
-    size_t kept = reader.left < XF_REPORT_LOG_BYTES ? reader.left : XF_REPORT_LOG_BYTES;
 
+    log->time = wire_to_double(wire_get_u64(&reader));
+    log->item = wire_get_u64(&reader);
+    wire_get_text(&reader, log->task, sizeof log->task);
     if (reader.bad || reader.left > XF_LOG_MAX || level > INT32_MAX)
         return error_detail(XF_EPROTO, "a log line of %zu bytes", frame->size);
-    if (!inbox->lines)
-        inbox->lines = calloc(XF_REPORT_LOG_LINES, sizeof *inbox->lines);
-    if (!inbox->lines)
-        return error_detail(XF_ENOMEM, "log lines of a child");
-    line = &inbox->lines[inbox->line_count++ % XF_REPORT_LOG_LINES];
-    line->level = (xf_level)level;
-    line->time = time;
-    memcpy(line->text, reader.at, kept);
-    line->text[kept] = 0;
-    if (log) {
-        log->level = line->level;
-        memcpy(log->text, reader.at, reader.left);
-        log->text[reader.left] = 0;
-    }
+    log->level = (xf_level)level;
+    memcpy(log->text, reader.at, reader.left);
+    log->text[reader.left] = 0;
     return 0;
 }
 
@@ -202,7 +191,7 @@ int inbox_put(inbox *inbox, const wire_frame *frame, inbox_take take, void *arg,
     case WIRE_HELLO:
         return put_hello(inbox, frame);
     case WIRE_LOG:
-        return put_log(inbox, frame, log);
+        return put_log(frame, log);
     case WIRE_MESSAGE:
         return put_message(inbox, frame, take, arg);
     case WIRE_PROGRESS:

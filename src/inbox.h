@@ -1,8 +1,7 @@
 /* What a parent has received from one child: a judge of frames and a keeper of what they brought.
  *
  * The child may be broken or hostile.  Frames must come in order (HELLO, then any, then BYE, nothing after it), with
- * the fields they should have, and what is kept is bounded: log lines by number and length, messages by message_limit.
- */
+ * the fields they should have, and what is kept is bounded: messages by message_limit, the rest to one of each. */
 #ifndef INBOX_H
 #define INBOX_H
 
@@ -23,12 +22,6 @@ typedef struct parcel {
 const void *parcel_data(const parcel *parcel);
 void parcel_free(parcel *parcel);
 
-typedef struct inbox_line {
-    xf_level level;
-    double time;
-    char text[XF_REPORT_LOG_BYTES + 1];
-} inbox_line;
-
 typedef struct inbox {
     uint8_t build[OS_BUILD_ID_SIZE]; /* that HELLO has to tell */
     uint64_t message_limit;
@@ -42,23 +35,24 @@ typedef struct inbox {
     uint64_t table_hash;
     parcel *first, *last; /* messages */
     parcel *result;
-    char *failure;     /* text of FAIL; NULL: none */
-    inbox_line *lines; /* a ring; NULL before the first line */
-    uint64_t line_count;
+    char *failure; /* text of FAIL; NULL: none */
 } inbox;
 
 /* An inbox that expects that build. */
 void inbox_open(inbox *inbox, uint64_t message_limit);
 void inbox_close(inbox *inbox);
 
-/* What a log frame says, for whoever wants each line. */
+/* What a log frame says. */
 typedef struct inbox_log {
     xf_level level;
+    double time;
+    uint64_t item;
+    char task[XF_TASK_NAME_MAX + 1];
     char text[XF_LOG_MAX + 1];
 } inbox_log;
 
 /* Takes a frame in.
- *   log  Filled in for WIRE_LOG; may be NULL.
+ *   log  Filled in for WIRE_LOG; NULL where the frame is none.
  * XF_EPROTO for one that must not be; XF_EBUILD; XF_ELIMIT; XF_ENOMEM: with the detail in error_detail. */
 int inbox_put(inbox *inbox, const wire_frame *frame, inbox_take take, void *arg, inbox_log *log);
 

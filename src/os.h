@@ -80,6 +80,8 @@ void os_shm_close(os_shm *shm);
 
 /* ---- A child, as its parent sees it ----------------------------------------------------------------------------- */
 
+enum { OS_RECORD_SIZE = 131072, OS_REGISTERS_MAX = 40, OS_FRAMES_MAX = 64 };
+
 typedef struct os_child os_child;   /* exit, channel and captured streams of a child */
 typedef struct os_parent os_parent; /* the channel to the parent, and what the parent handed over */
 typedef struct os_server os_server; /* the helper process that OS_SERVER forks */
@@ -89,10 +91,29 @@ typedef enum os_method { OS_FORK, OS_SPAWN, OS_SERVER } os_method;
 /* Runs a child; never returns. */
 typedef void (*os_entry)(os_parent *parent);
 
+/* What is kept of a fault, for the parent to read: registers, the top of the stack, where the program was mapped. */
+typedef struct os_record os_record;
+
+/* How a record begins, on every system. */
+typedef struct os_record_head {
+    _Atomic uint32_t state;  /* an os_record_state */
+    int32_t system;          /* signal number or exception code */
+    int32_t detail;          /* si_code; 0 on Windows */
+    int32_t error;           /* errno of the thread */
+    int64_t thread;          /* the system's id */
+    uint64_t fault_address;  /* that an access violation is about */
+    uint32_t register_count; /* of os_register_names */
+    uint32_t unused;
+    uint64_t registers[OS_REGISTERS_MAX];
+} os_record_head;
+
+typedef enum os_record_state { OS_RECORD_NONE, OS_RECORD_BEGUN, OS_RECORD_WHOLE } os_record_state;
+
 /* Shared by a parent and one child, at the start of the box segment: what a child can still say when it can no longer
  * send, written with plain stores. */
 typedef struct os_note {
     uint64_t nonce;          /* set by os_child_start; a child that was executed anew checks it against its argv */
+    uint64_t record_at;      /* where in the segment there is an os_record for faults; 0: they are left to the system */
     _Atomic int32_t crash;   /* an xf_crash + 1, set by the child's own fault handlers; 0: none */
     _Atomic int32_t leaving; /* the process ends by its own exit(), not by somebody's kill */
     _Atomic int32_t armed;   /* the two above can be relied on: set in os_self_child, on Windows before main */

@@ -126,12 +126,12 @@ typedef struct inline_worker {
     box box;
 } inline_worker;
 
-static void on_inline_log(void *arg, xf_level level, const char *text)
+static void on_inline_log(void *arg, const xf_log_line *line)
 {
     xf_pool *pool = arg;
 
     if (pool->process.on_log)
-        pool->process.on_log(NULL, level, text, pool->process.on_log_arg);
+        pool->process.on_log(NULL, line, pool->process.on_log_arg);
 }
 
 static int open_inline(xf_pool *pool)
@@ -147,8 +147,8 @@ static int open_inline(xf_pool *pool)
     here->worker.plane = pool->plane;
     here->worker.slot = pool->plane.slots;
     here->worker.call = &here->call;
-    here->worker.log = on_inline_log;
-    here->worker.log_arg = pool;
+    here->call.sink = on_inline_log;
+    here->call.sink_arg = pool;
     atomic_store(&pool->plane.head->slots_used, 1);
     pool->here = &here->worker;
     return 0;

@@ -29,10 +29,16 @@ static int put_log(xf_process *process, const wire_frame *frame)
 {
     inbox_log log;
     int rc = inbox_put(&process->inbox, frame, take_segment, process, &log);
+    xf_log_line line = {.time = log.time,
+                        .level = log.level,
+                        .text = log.text,
+                        .pid = process->pid,
+                        .task = log.task,
+                        .item = log.item};
 
     if (rc == 0 && process->on_log) {
         uv_mutex_unlock(&process->lock); /* nobody else reads meanwhile: this thread leads */
-        process->on_log(process, log.level, log.text, process->on_log_arg);
+        process->on_log(process, &line, process->on_log_arg);
         uv_mutex_lock(&process->lock);
     }
     return rc;
@@ -177,8 +183,8 @@ static void learn_pid(xf_process *process)
 /* Reads what there is, and sees whether the child has ended. */
 static void pump(xf_process *process)
 {
-    drain(process);
     learn_pid(process);
+    drain(process);
     if (os_child_end(process->child, &process->end) == 0) {
         learn_pid(process);
         process->gone = true;
@@ -290,6 +296,7 @@ void process_discard(xf_process *process)
 {
     os_shm_close(&process->box);
     os_shm_close(&process->input);
+    free(process->texts);
     inbox_close(&process->inbox);
     wire_close(&process->in);
     capture_close(&process->captured[0]);
@@ -474,6 +481,23 @@ void process_ring(xf_process *process)
         os_shm_ring(&process->box, &box->wake);
     }
     uv_mutex_unlock(&process->lock);
+}
+
+int xf_process_progress(xf_process *process, uint64_t *done, uint64_t *total)
+{
+    const box *box;
+    int rc = 0;
+
+    uv_mutex_lock(&process->lock);
+    box = process->box.address;
+    if (box) {
+        *done = atomic_load(&box->done);
+        *total = atomic_load(&box->total);
+    } else {
+        rc = error_detail(XF_ESTATE, "process %s has ended", process->name);
+    }
+    uv_mutex_unlock(&process->lock);
+    return rc;
 }
 
 static void kill_now(xf_process *process)

@@ -18,6 +18,12 @@ typedef struct process_owner {
     void *arg;
 } process_owner;
 
+/* What a log line of a report points to. */
+typedef struct line_text {
+    char task[BOX_TASK + 1];
+    char text[XF_REPORT_LOG_BYTES + 1];
+} line_text;
+
 /* One thread at a time leads: it alone reads the channel and waits for the child.  That is whoever joins or receives,
  * and the supervisor when nobody does.  The child is watched by the supervisor exactly while nobody leads. */
 struct xf_process {
@@ -52,6 +58,7 @@ struct xf_process {
     bool ended; /* drained and judged: the report stands */
     xf_report report;
     xf_log_line lines[XF_REPORT_LOG_LINES];
+    line_text *texts; /* of those lines; NULL: there are none, or no memory */
 };
 
 /* What a process is started with beyond the options. */

@@ -122,18 +122,30 @@ static const char *code_name(const xf_status *status)
     }
 }
 
+/* Copies the last lines out of the box, which the child wrote and so is not trusted. */
 static void report_log(xf_process *process)
 {
-    const inbox *inbox = &process->inbox;
-    uint64_t count = inbox->line_count < XF_REPORT_LOG_LINES ? inbox->line_count : XF_REPORT_LOG_LINES;
+    const box *box = process->box.address;
+    uint64_t total = atomic_load_explicit(&box->line_count, memory_order_acquire);
+    size_t count = total < XF_REPORT_LOG_LINES ? (size_t)total : XF_REPORT_LOG_LINES;
 
-    for (uint64_t i = 0; i < count; i++) {
-        const inbox_line *line = &inbox->lines[(inbox->line_count - count + i) % XF_REPORT_LOG_LINES];
-        process->lines[i] = (xf_log_line){line->time, line->level, line->text};
+    process->report.log_total = total;
+    process->texts = count > 0 ? calloc(count, sizeof *process->texts) : NULL;
+    for (size_t i = 0; process->texts && i < count; i++) {
+        const box_line *from = &box->lines[(total - count + i) % (XF_REPORT_LOG_LINES + 1)];
+        line_text *to = &process->texts[i];
+        uint32_t size = from->size < sizeof from->text ? from->size : sizeof from->text;
+        memcpy(to->task, from->task, sizeof from->task); /* a 0 more is behind each */
+        memcpy(to->text, from->text, size);
+        process->lines[i] = (xf_log_line){.time = from->time,
+                                          .level = (xf_level)from->level,
+                                          .text = to->text,
+                                          .pid = process->pid,
+                                          .task = to->task,
+                                          .item = from->item};
     }
     process->report.log = process->lines;
-    process->report.log_count = (size_t)count;
-    process->report.log_total = inbox->line_count;
+    process->report.log_count = process->texts ? count : 0;
 }
 
 void process_judge(xf_process *process)
@@ -315,7 +327,7 @@ xf_report *report_copy(const xf_report *report)
 
     size += strlen(report->message) + strlen(report->name) + strlen(report->task) + 3;
     for (size_t i = 0; i < report->log_count; i++)
-        size += strlen(report->log[i].text) + 1;
+        size += strlen(report->log[i].text) + strlen(report->log[i].task) + 2;
     copy = malloc(size);
     if (!copy)
         return NULL;
@@ -325,6 +337,7 @@ xf_report *report_copy(const xf_report *report)
     for (size_t i = 0; i < report->log_count; i++) {
         lines[i] = report->log[i];
         lines[i].text = append(&end, report->log[i].text, strlen(report->log[i].text));
+        lines[i].task = append(&end, report->log[i].task, strlen(report->log[i].task));
     }
     copy->log = lines;
     copy->message = append(&end, report->message, strlen(report->message));

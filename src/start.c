@@ -36,6 +36,8 @@ int process_check_options(const xf_process_options *options)
     if (options->start_timeout_ms < 0 || options->grace_ms < -1)
         return error_detail(XF_EINVAL, "option start_timeout_ms is %d, grace_ms %d", options->start_timeout_ms,
                             options->grace_ms);
+    if (options->log_rate < 0)
+        return error_detail(XF_EINVAL, "option log_rate is %d", options->log_rate);
     if (options->capture_limit > SIZE_MAX / 4)
         return error_detail(XF_EINVAL, "option capture_limit is %zu", options->capture_limit);
     for (const char *const *addition = options->environment; addition && *addition; addition++)
@@ -203,6 +205,14 @@ static int share_input(xf_process *process, const payload *payload)
     return rc;
 }
 
+/* What the child has to know before its first instruction. */
+static void prepare_box(box *box, const xf_process_options *options)
+{
+    box->note.record_at = options->no_crash_handler ? 0 : offsetof(struct box, record);
+    box->log_wanted = options->on_log != NULL;
+    box->log_rate = options->log_rate;
+}
+
 static int start_child(xf_process *process, const process_plan *plan, const payload *payload,
                        const xf_process_options *options)
 {
@@ -221,6 +231,7 @@ static int start_child(xf_process *process, const process_plan *plan, const payl
         .greeting = greeting,
     };
 
+    prepare_box(process->box.address, options);
     start.greeting_size = build_greeting(greeting, process->task, payload);
     return supervisor_start_child(&process->child, &start);
 }

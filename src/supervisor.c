@@ -377,6 +377,14 @@ void supervisor_set_deadline(ward *ward, uint64_t deadline)
 
 /* ---- Boxes ------------------------------------------------------------------------------------------------------ */
 
+/* Lines and record count as empty; most children never wrote to them. */
+static void clear_box(box *box)
+{
+    memset(box, 0, offsetof(struct box, lines));
+    if (atomic_load(&box_record(box)->state) != OS_RECORD_NONE)
+        atomic_store(&box_record(box)->state, OS_RECORD_NONE);
+}
+
 int supervisor_take_box(os_shm *box)
 {
     uv_mutex_lock(&self.lock);
@@ -385,7 +393,7 @@ int supervisor_take_box(os_shm *box)
     uv_mutex_unlock(&self.lock);
     if (!box->address)
         return os_shm_create(box, sizeof(struct box), OS_SHM_BELL);
-    memset(box->address, 0, box->size);
+    clear_box(box->address);
     return 0;
 }
 

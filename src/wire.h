@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 enum {
-    WIRE_VERSION = 1,
+    WIRE_VERSION = 2,
     WIRE_HEADER = 24,
     WIRE_BUFFER = OS_GREETING_MAX, /* the largest frame */
     WIRE_PAYLOAD_MAX = WIRE_BUFFER - WIRE_HEADER,
@@ -30,7 +30,7 @@ typedef enum wire_type {
     WIRE_STOP,     /* to the child: the task should stop */
     WIRE_ACK,      /* to the child: everything that was attached has been taken */
     WIRE_HELLO,    /* from the child, first: version, build, hash of the task table, pid */
-    WIRE_LOG,      /* level, time, text */
+    WIRE_LOG,      /* level, time, item, task, text */
     WIRE_MESSAGE,  /* bytes */
     WIRE_PROGRESS, /* from a pool's worker: there is something to look at in shared memory */
     WIRE_RESULT,   /* bytes */

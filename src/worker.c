@@ -137,14 +137,20 @@ static uint64_t first_item(const worker *worker)
     return worker->claimed.chunk * worker->claimed.job->chunk;
 }
 
+uint64_t worker_item(const xf_call *call)
+{
+    const worker *worker = call->worker;
+
+    return worker->claimed.job ? first_item(worker) + worker->slot->progress : 0;
+}
+
 void worker_begin_failure(xf_call *call)
 {
     worker *worker = call->worker;
-    uint64_t item;
+    uint64_t item = worker_item(call);
 
     if (!worker->claimed.job)
         return; /* the initializer */
-    item = first_item(worker) + worker->slot->progress;
     if (call->fail_code != 0 && call->fail_item != item)
         flush_failure(worker);
     call->fail_item = item;
@@ -283,7 +289,7 @@ static void notify(worker *worker, const job *job)
     bool settled = job->chunk_count == 1 || atomic_load(&job->settled);
     bool stopped = job->flags & JOB_STOP && atomic_load(&job->closing);
 
-    if (job->flags & JOB_NOTIFY && (settled || stopped) && !worker->log)
+    if (job->flags & JOB_NOTIFY && (settled || stopped) && !worker->call->sink)
         channel_send(&worker->call->channel, WIRE_PROGRESS, NULL, NULL, 0, true);
 }
 
@@ -468,18 +474,10 @@ bool worker_stopping(xf_call *call, int timeout_ms)
             return true;
         if (timeout_ms == 0 || uv_hrtime() >= deadline)
             return false;
-        if (worker->log)
+        if (call->sink)
             return false; /* nobody will ask, while the one who could is in this call */
         os_shm_wait(&os_parent_given(call->channel.parent)->box, &call->box->wake, seen, clock_left_ms(deadline));
     }
-}
-
-bool worker_logs(xf_call *call, xf_level level, const char *text)
-{
-    if (!call->worker->log)
-        return false;
-    call->worker->log(call->worker->log_arg, level, text);
-    return true;
 }
 
 void worker_run_here(worker *worker)

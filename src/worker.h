@@ -19,22 +19,19 @@ typedef struct worker {
     slot *slot;
     xf_call *call;
     find claimed;
-    uint64_t item;                                            /* that runs, of the job's */
-    uint64_t slab_at, slab_end;                               /* room in the pages that were taken last, */
-    uint64_t slab_serial;                                     /* and for which work */
-    xf_task *tasks[PLANE_TASKS];                              /* by their numbers; NULL: not looked up yet */
-    void (*log)(void *arg, xf_level level, const char *text); /* of a pool without processes; NULL: to the parent */
-    void *log_arg;
+    uint64_t item;               /* that runs, of the job's */
+    uint64_t slab_at, slab_end;  /* room in the pages that were taken last, */
+    uint64_t slab_serial;        /* and for which work */
+    xf_task *tasks[PLANE_TASKS]; /* by their numbers; NULL: not looked up yet */
 } worker;
 
 /* Runs all that waits, in the calling process: a pool without processes. */
 void worker_run_here(worker *worker);
 
-/* For the calls of a task: its output in the plane; the failure of the item that runs now; whether it is to stop; where
- * its log goes when that is not the parent. */
+/* For the calls of a task: its output in the plane; the item that runs now, and its failure; whether it is to stop. */
 void *worker_output(xf_call *call, size_t size);
+uint64_t worker_item(const xf_call *call);
 void worker_begin_failure(xf_call *call);
 bool worker_stopping(xf_call *call, int timeout_ms);
-bool worker_logs(xf_call *call, xf_level level, const char *text);
 
 #endif

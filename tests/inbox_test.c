@@ -69,11 +69,13 @@ static int put_hello(fixture *self)
 
 static int put_log(fixture *self, uint32_t level, const char *text, size_t size)
 {
-    static uint8_t payload[12 + XF_LOG_MAX + 10];
+    static uint8_t payload[512 + XF_LOG_MAX + 10];
     wire_fields fields = {.size = 0};
 
     wire_put_u32(&fields, level);
     wire_put_u64(&fields, wire_from_double(1.5));
+    wire_put_u64(&fields, 7);
+    wire_put_text(&fields, "a task");
     memcpy(payload, fields.bytes, fields.size);
     memcpy(payload + fields.size, text, size);
     return put(self, WIRE_LOG, payload, fields.size + size);
@@ -156,7 +158,6 @@ static void a_frame_before_the_greeting_is_refused(void **state)
             expect_refusal(put(self, (wire_type)type, (const uint8_t *)"", 0), XF_EPROTO);
     expect_refusal(put_log(self, XF_INFO, "x", 1), XF_EPROTO);
     expect_refusal(put_bye(self, WIRE_FAILED, 1), XF_EPROTO);
-    assert_int_equal(self->inbox.line_count, 0);
     assert_false(self->inbox.bye);
 }
 
@@ -308,79 +309,42 @@ static void a_result_may_be_empty(void **state)
 
 /* ---- Log lines -------------------------------------------------------------------------------------------------- */
 
-static void a_log_line_is_kept_and_told(void **state)
+static void a_log_line_is_told(void **state)
 {
     fixture *self = *state;
 
     assert_int_equal(put_log(self, XF_WARNING, "hello", 5), 0);
-    assert_int_equal(self->inbox.line_count, 1);
-    assert_string_equal(self->inbox.lines[0].text, "hello");
-    assert_int_equal(self->inbox.lines[0].level, XF_WARNING);
-    assert_true(self->inbox.lines[0].time == 1.5);
     assert_string_equal(self->log.text, "hello");
     assert_int_equal(self->log.level, XF_WARNING);
+    assert_true(self->log.time == 1.5);
+    assert_int_equal(self->log.item, 7);
+    assert_string_equal(self->log.task, "a task");
     assert_int_equal(put_log(self, XF_DEBUG, "", 0), 0);
-    assert_string_equal(self->inbox.lines[1].text, "");
     assert_string_equal(self->log.text, "");
 }
 
-static void nobody_needs_to_want_log_lines(void **state)
-{
-    static const uint8_t payload[13] = {XF_INFO, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 'x'};
-    fixture *self = *state;
-    const wire_frame frame = {.type = WIRE_LOG, .payload = payload, .size = sizeof payload};
-
-    assert_int_equal(inbox_put(&self->inbox, &frame, take, self, NULL), 0);
-    assert_string_equal(self->inbox.lines[0].text, "x");
-}
-
-static void the_last_lines_are_kept(void **state)
-{
-    enum { LINES = 3 * XF_REPORT_LOG_LINES + 5 };
-    fixture *self = *state;
-    long blocks = 0;
-    char text[32];
-
-    for (int i = 0; i < LINES; i++) {
-        snprintf(text, sizeof text, "line %d", i);
-        assert_int_equal(put_log(self, XF_INFO, text, strlen(text)), 0);
-        if (i == 0)
-            blocks = faults_blocks();
-    }
-    assert_int_equal(faults_blocks(), blocks);
-    assert_int_equal(self->inbox.line_count, LINES);
-    for (int i = LINES - XF_REPORT_LOG_LINES; i < LINES; i++) {
-        snprintf(text, sizeof text, "line %d", i);
-        assert_string_equal(self->inbox.lines[i % XF_REPORT_LOG_LINES].text, text);
-    }
-}
-
-static void much_of_a_line_is_kept_and_all_of_it_told(void **state)
+static void all_of_a_line_is_told(void **state)
 {
     static char text[XF_LOG_MAX + 2];
     fixture *self = *state;
+    long blocks = faults_blocks();
 
     memset(text, 'x', XF_LOG_MAX + 1);
-    assert_int_equal(put_log(self, XF_INFO, text, XF_REPORT_LOG_BYTES), 0);
-    assert_int_equal(strlen(self->inbox.lines[0].text), XF_REPORT_LOG_BYTES);
-    assert_int_equal(put_log(self, XF_INFO, text, XF_REPORT_LOG_BYTES + 1), 0);
-    assert_int_equal(strlen(self->inbox.lines[1].text), XF_REPORT_LOG_BYTES);
-    assert_int_equal(strlen(self->log.text), XF_REPORT_LOG_BYTES + 1);
     assert_int_equal(put_log(self, XF_INFO, text, XF_LOG_MAX), 0);
     assert_int_equal(strlen(self->log.text), XF_LOG_MAX);
     expect_refusal(put_log(self, XF_INFO, text, XF_LOG_MAX + 1), XF_EPROTO);
-    assert_int_equal(self->inbox.line_count, 3);
+    assert_int_equal(faults_blocks(), blocks);
 }
 
 static void a_broken_log_line_is_refused(void **state)
 {
-    static const uint8_t bytes[12] = {XF_INFO};
+    static const uint8_t bytes[24] = {XF_INFO}, name_without_end[28] = {[20] = 5};
     fixture *self = *state;
 
     for (size_t size = 0; size < sizeof bytes; size++)
         expect_refusal(put(self, WIRE_LOG, bytes, size), XF_EPROTO);
+    expect_refusal(put(self, WIRE_LOG, name_without_end, sizeof name_without_end), XF_EPROTO);
     expect_refusal(put_log(self, (uint32_t)INT32_MAX + 1, "x", 1), XF_EPROTO);
-    assert_int_equal(self->inbox.line_count, 0);
 }
 
 /* ---- Messages --------------------------------------------------------------------------------------------------- */
@@ -557,11 +521,6 @@ static void without_memory_nothing_is_kept(void **state)
     rc = put(self, WIRE_FAIL, "abc", 3);
     assert_non_null(faults_disarm());
     expect_refusal(rc, XF_ENOMEM);
-    faults_arm(1);
-    rc = put_log(self, XF_INFO, "abc", 3);
-    assert_non_null(faults_disarm());
-    expect_refusal(rc, XF_ENOMEM);
-    assert_int_equal(self->inbox.line_count, 0);
     assert_int_equal(self->inbox.kept, 0);
     assert_null(inbox_get(&self->inbox));
     assert_null(self->inbox.result);
@@ -603,10 +562,8 @@ int main(void)
         GREETED(the_text_of_a_failure_has_an_end),
         GREETED(the_text_of_a_failure_may_be_empty),
         GREETED(a_result_may_be_empty),
-        GREETED(a_log_line_is_kept_and_told),
-        GREETED(nobody_needs_to_want_log_lines),
-        GREETED(the_last_lines_are_kept),
-        GREETED(much_of_a_line_is_kept_and_all_of_it_told),
+        GREETED(a_log_line_is_told),
+        GREETED(all_of_a_line_is_told),
         GREETED(a_broken_log_line_is_refused),
         GREETED(messages_come_out_in_order),
         GREETED(what_nobody_received_is_limited),

@@ -29,6 +29,14 @@ XF_ENTRY(wait_for_stop)
     return xf_stopping(call, XF_FOREVER) ? 0 : 1;
 }
 
+/* Says how far it has come, and that it has said so. */
+XF_ENTRY(come_half_way)
+{
+    xf_progress(call, 50, 100);
+    send_number(call, 1);
+    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+}
+
 /* Says it is there, and never stops by itself. */
 XF_ENTRY(spin)
 {
@@ -319,16 +327,17 @@ typedef struct expected_lines {
     bool torn;
 } expected_lines;
 
-static void check_line(xf_process *process, xf_level level, const char *text, void *arg)
+static void check_line(xf_process *process, const xf_log_line *line, void *arg)
 {
     expected_lines *expected = arg;
     char wanted[64];
 
     (void)process;
     if (expected->next == 0)
-        expected->pid = strtoll(strstr(text, " of ") + 4, NULL, 10);
+        expected->pid = strtoll(strstr(line->text, " of ") + 4, NULL, 10);
     snprintf(wanted, sizeof wanted, "%d of %lld", expected->next++, (long long)expected->pid);
-    expected->torn |= strcmp(text, wanted) != 0 || level != XF_DEBUG;
+    expected->torn |= strcmp(line->text, wanted) != 0 || line->level != XF_DEBUG || line->source != XF_FROM_LOG ||
+                      strcmp(line->task, "log_many") != 0 || line->pid != expected->pid;
 }
 
 static void four_chatty_children_lose_and_mix_no_line(void **state)
@@ -350,9 +359,56 @@ static void four_chatty_children_lose_and_mix_no_line(void **state)
     }
 }
 
-static void join_in_callback(xf_process *process, xf_level level, const char *text, void *arg)
+/* Counts lines, and what the line in the place of others says of them. */
+static void count_line(xf_process *process, const xf_log_line *line, void *arg)
 {
-    (void)level, (void)text;
+    int *counts = arg, dropped;
+
+    (void)process;
+    if (sscanf(line->text, "%d lines were left out, beyond 10 a second", &dropped) == 1 && line->level == XF_WARNING)
+        counts[1] += dropped;
+    else
+        counts[0]++;
+}
+
+static void lines_beyond_the_rate_are_counted_and_the_last_are_kept(void **state)
+{
+    int lines = 100000, counts[2] = {0, 0};
+    char last[64];
+    xf_process *process = start(&log_many, &lines, sizeof lines,
+                                &(xf_process_options){.on_log = count_line, .on_log_arg = counts, .log_rate = 10});
+    const xf_report *report;
+
+    (void)state;
+    assert_int_equal(join(process).kind, XF_END_DONE);
+    report = xf_process_report(process);
+    assert_int_equal(counts[0] + counts[1], lines);
+    assert_true(counts[0] >= 10 && counts[0] < lines / 10);
+    assert_int_equal(report->log_total, lines);
+    snprintf(last, sizeof last, "%d of %lld", lines - 1, (long long)report->pid);
+    assert_string_equal(report->log[report->log_count - 1].text, last);
+    xf_process_free(process);
+}
+
+static void progress_is_seen_while_the_task_runs(void **state)
+{
+    uint64_t done = 1, total = 1;
+    xf_process *process = start(&come_half_way, NULL, 0, NULL);
+
+    (void)state;
+    receive_number(process);
+    assert_int_equal(xf_process_progress(process, &done, &total), 0);
+    assert_int_equal(done, 50);
+    assert_int_equal(total, 100);
+    xf_process_terminate(process);
+    assert_int_equal(join(process).kind, XF_END_DONE);
+    assert_int_equal(xf_process_progress(process, &done, &total), XF_ESTATE);
+    xf_process_free(process);
+}
+
+static void join_in_callback(xf_process *process, const xf_log_line *line, void *arg)
+{
+    (void)line;
     ((int *)arg)[0] = xf_process_join(process, XF_FOREVER, NULL);
     ((int *)arg)[1] = xf_process_free(process);
 }
@@ -360,8 +416,8 @@ static void join_in_callback(xf_process *process, xf_level level, const char *te
 static void a_callback_cannot_wait_for_its_own_process(void **state)
 {
     int lines = 1, codes[2] = {0, 0};
-    xf_process *process = start(&log_many, &lines, sizeof lines,
-                                &(xf_process_options){.on_log = join_in_callback, .on_log_arg = codes});
+    xf_process *process =
+        start(&log_many, &lines, sizeof lines, &(xf_process_options){.on_log = join_in_callback, .on_log_arg = codes});
 
     (void)state;
     expect_end(process, XF_END_DONE, 0);
@@ -584,6 +640,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(too_many_messages_end_the_child),
         cmocka_unit_test(the_last_log_line_before_a_kill_is_in_the_report),
         cmocka_unit_test(four_chatty_children_lose_and_mix_no_line),
+        cmocka_unit_test(lines_beyond_the_rate_are_counted_and_the_last_are_kept),
+        cmocka_unit_test(progress_is_seen_while_the_task_runs),
         cmocka_unit_test(a_callback_cannot_wait_for_its_own_process),
         cmocka_unit_test(terminate_is_polite_first),
         cmocka_unit_test(terminate_kills_after_the_grace),

@@ -136,7 +136,8 @@ static void every_phase_is_told(void **state)
 
 static void everything_has_its_place(void **state)
 {
-    static const xf_log_line lines[] = {{1.5, XF_INFO, "the first"}, {2.5, XF_ERROR, "the second\nin two rows"}};
+    static const xf_log_line lines[] = {{.time = 1.5, .level = XF_INFO, .text = "the first"},
+                                        {.time = 2.5, .level = XF_ERROR, .text = "the second\nin two rows"}};
     xf_report report = make(XF_END_FAILED, 7, 1);
 
     (void)state;
@@ -160,7 +161,7 @@ static void everything_has_its_place(void **state)
 
 static void control_characters_are_escapes(void **state)
 {
-    static const xf_log_line line = {1, XF_INFO, "\x1b]0;title\x07 \r\nnext\x7f"};
+    static const xf_log_line line = {.time = 1, .level = XF_INFO, .text = "\x1b]0;title\x07 \r\nnext\x7f"};
     static const char tail[] = "a\0b\x01\tc\r\n";
     xf_report report = make(XF_END_FAILED, 7, 1);
 
@@ -220,7 +221,7 @@ static void the_last_twelve_lines_are_shown(void **state)
     (void)state;
     for (int i = 0; i < 20; i++) {
         snprintf(texts[i], sizeof texts[i], "line %d", 980 + i);
-        lines[i] = (xf_log_line){i, XF_INFO, texts[i]};
+        lines[i] = (xf_log_line){.time = i, .level = XF_INFO, .text = texts[i]};
         if (i >= 8)
             strcat(strcat(strcat(expected, "    "), texts[i]), "\n");
     }
@@ -265,7 +266,7 @@ static void a_report_is_a_screen_of_text(void **state)
     report.message = report.stderr_tail = repeat("a\n", 2000);
     report.stderr_tail_size = 4000;
     for (int i = 0; i < XF_REPORT_LOG_LINES; i++)
-        lines[i] = (xf_log_line){i, XF_INFO, report.message + 3000};
+        lines[i] = (xf_log_line){.time = i, .level = XF_INFO, .text = report.message + 3000};
     report.log = lines;
     report.log_count = XF_REPORT_LOG_LINES;
     report.log_total = XF_REPORT_LOG_LINES;

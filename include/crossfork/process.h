@@ -49,14 +49,28 @@ typedef enum xf_stdio {
     XF_STDIO_DEFAULT, /* null for the input, inherit for output and error */
     XF_STDIO_INHERIT, /* the parent's own */
     XF_STDIO_NULL,    /* nothing to read, and what is written is dropped */
-    XF_STDIO_CAPTURE  /* kept by the parent: see xf_process_output.  Not for the input */
+    XF_STDIO_CAPTURE, /* kept by the parent: see xf_process_output.  Not for the input */
+    XF_STDIO_LOG,     /* kept like that, and each line goes to on_log too.  Not for the input */
+    XF_STDIO_FILE     /* the file of stdin_path, stdout_path or stderr_path */
 } xf_stdio;
 
 /* Called for each line that a child logs, in order and one at a time for each child, on the thread that happens to read
  * the channel: one that waits for this process, or the supervisor.  It may call anything but what waits for or frees
- * the same process (XF_EDEADLK).
- *   text  Without a line end; valid during the call. */
-typedef void (*xf_log_callback)(xf_process *process, xf_level level, const char *text, void *arg);
+ * the same process (XF_EDEADLK).  What the child printed before it logged a line comes before that line (XF_STDIO_LOG).
+ *   process  NULL in an inline pool.
+ *   line     Its text has no line end; valid during the call. */
+typedef void (*xf_log_callback)(xf_process *process, const xf_log_line *line, void *arg);
+
+/* What a child may use.  0 in every member: as much as the program itself. */
+typedef struct xf_limits {
+    size_t memory; /* bytes of private memory: beyond it allocations fail; a child that dies of that ends as
+                      XF_END_MEMORY_LIMIT */
+    int cpu_ms;    /* of computing; XF_END_CPU_LIMIT.  Rounded up to a second on POSIX */
+    int wall_ms;   /* of running: then the task is asked to stop, and killed grace_ms later; XF_END_TIMED_OUT */
+    int files;     /* open files and sockets at a time; XF_ENOTSUP on Windows */
+    int processes; /* besides itself: beyond it none can be started.  On POSIX those of the same user count, too, and
+                      root is not limited */
+} xf_limits;
 
 /* How to start a process.  {0} is the default in every member. */
 typedef struct xf_process_options {
@@ -76,6 +90,17 @@ typedef struct xf_process_options {
                              sends more is ended as XF_END_PROTOCOL with XF_ELIMIT */
     xf_log_callback on_log;
     void *on_log_arg;
+    const char *stdin_path;  /* for XF_STDIO_FILE */
+    const char *stdout_path; /* appended to, and made when it is not there; stdout and stderr may be the same */
+    const char *stderr_path;
+    xf_limits limits;
+    int log_rate; /* lines a second that go to on_log; those beyond are counted and dropped, but a report still has the
+                     last lines.  0: all go, and a child that logs faster than on_log takes waits */
+    bool no_crash_handler; /* leave faults to the system: a report then has no stack */
+    const char *dumps;     /* directory for a minidump (Windows) of a crash; on POSIX it allows a core file, which the
+                              system puts where it puts them.  NULL: neither */
+    const char *save_failures; /* directory where a task that fails, crashes or is killed leaves its input: see
+                                  docs/replay.md.  NULL: nowhere */
 } xf_process_options;
 
 /* Starts a child that runs the task on a copy of the input.
@@ -140,6 +165,10 @@ XF_API int xf_process_output(xf_process *process, int stream, char **data, size_
 
 /* Frees memory that a crossfork call gave to the caller. */
 XF_API void xf_memory_free(void *memory);
+
+/* How far the task says that it has come (xf_progress): both 0 before it has said so.
+ * Returns 0, or XF_ESTATE once the child has ended. */
+XF_API int xf_process_progress(xf_process *process, uint64_t *done, uint64_t *total);
 
 /* Asks the task to stop (see xf_stopping), and kills it when the grace has passed.  Returns at once; harmless on a
  * process that has ended.  A task that has not begun never begins.

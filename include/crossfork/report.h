@@ -9,6 +9,7 @@
 #include "export.h"
 #include "task.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,19 +20,22 @@ extern "C" {
 
 /* The ways a child ends; the same end has the same kind and code on every system. */
 typedef enum xf_end {
-    XF_END_NONE,       /* it has not */
-    XF_END_DONE,       /* the task returned 0; code 0 */
-    XF_END_FAILED,     /* the task returned another value or called xf_fail; code is that value */
-    XF_END_EXITED,     /* the process exited inside the task, whatever the exit code; code is the exit code */
-    XF_END_CRASHED,    /* a fault or abort; code is an xf_crash */
-    XF_END_KILLED,     /* killed by somebody else; code 0 */
-    XF_END_TERMINATED, /* by xf_process_terminate, _kill or _free; code 0 */
-    XF_END_PROTOCOL,   /* what it sent could not be understood or kept, and it was ended; code is an XF_E* code */
-    XF_END_START,      /* the task never began; code is an XF_E* code: XF_EMAIN, XF_EBUILD, XF_ENOTASK ... */
-    XF_END_UNKNOWN,    /* somebody else took the exit status (waitpid(-1), SIGCHLD ignored), and the task had not told
-                          its end before; code 0 */
-    XF_END_TIMED_OUT,  /* a pool's item ran longer than its timeout_ms; code 0 */
-    XF_END_CANCELLED   /* a pool's item was cancelled; code 0 */
+    XF_END_NONE,         /* it has not */
+    XF_END_DONE,         /* the task returned 0; code 0 */
+    XF_END_FAILED,       /* the task returned another value or called xf_fail; code is that value */
+    XF_END_EXITED,       /* the process exited inside the task, whatever the exit code; code is the exit code */
+    XF_END_CRASHED,      /* a fault or abort; code is an xf_crash */
+    XF_END_KILLED,       /* killed by somebody else; code 0 */
+    XF_END_TERMINATED,   /* by xf_process_terminate, _kill or _free; code 0 */
+    XF_END_PROTOCOL,     /* what it sent could not be understood or kept, and it was ended; code is an XF_E* code */
+    XF_END_START,        /* the task never began; code is an XF_E* code: XF_EMAIN, XF_EBUILD, XF_ENOTASK ... */
+    XF_END_UNKNOWN,      /* somebody else took the exit status (waitpid(-1), SIGCHLD ignored), and the task had not told
+                            its end before; code 0 */
+    XF_END_TIMED_OUT,    /* it ran longer than a pool's timeout_ms, or than limits.wall_ms; code 0 */
+    XF_END_CANCELLED,    /* a pool's item was cancelled; code 0 */
+    XF_END_MEMORY_LIMIT, /* it died of limits.memory; code 0 */
+    XF_END_CPU_LIMIT,    /* it used up limits.cpu_ms; code 0 */
+    XF_END_OUT_OF_MEMORY /* the system killed it because memory was short; code 0 */
 } xf_end;
 
 /* The faults that end a process. */
@@ -61,12 +65,34 @@ typedef enum xf_phase {
     XF_PHASE_ENDED     /* it had said goodbye */
 } xf_phase;
 
-/* A line that the child logged. */
+/* A line that the child logged, or printed (XF_STDIO_LOG). */
 typedef struct xf_log_line {
     double time; /* seconds since 1970, by the child's clock */
     xf_level level;
     const char *text;
+    xf_source source;
+    int64_t pid;
+    const char *task; /* that logged it */
+    uint64_t item;    /* of a pool's future; 0 for a process */
 } xf_log_line;
+
+/* A place in the child's program: one function on its stack. */
+typedef struct xf_frame {
+    uint64_t address;     /* in the child */
+    const char *module;   /* path of the program or library; "" when it is in none */
+    const char *build_id; /* of the module, hexadecimal; "" when it has none */
+    uint64_t offset;      /* in the module, as addr2line -e module takes it; the address when there is no module */
+    const char *function; /* "" when it is not known */
+    const char *file;     /* of the source; "" when it is not known */
+    int line;             /* 0 when it is not known */
+    bool inlined;         /* into the next frame */
+} xf_frame;
+
+/* A processor's register when the child crashed. */
+typedef struct xf_register {
+    const char *name;
+    uint64_t value;
+} xf_register;
 
 /* Everything known about the end of a child.  Members are only ever added at the end. */
 typedef struct xf_report {
@@ -85,15 +111,25 @@ typedef struct xf_report {
     uint64_t log_total;      /* how many lines there were */
     const char *stderr_tail; /* the end of the captured standard error; "" when none was captured */
     size_t stderr_tail_size;
-    uint64_t item; /* of a pool's future; 0 for a process */
-    int attempt;   /* of the item, counted from 1; 0 for a process */
+    uint64_t item;          /* of a pool's future; 0 for a process */
+    int attempt;            /* of the item, counted from 1; 0 for a process */
+    const xf_frame *stack;  /* where it was when it crashed or was stopped for its time, innermost first */
+    size_t stack_count;     /* 0: not known, as for a kill by somebody else */
+    uint64_t fault_address; /* that an access violation was about; 0 otherwise */
+    const xf_register *registers;
+    size_t register_count;
+    uint64_t memory_peak; /* bytes that it held in memory at most; 0 when the system does not tell */
+    double cpu_time;      /* seconds that it computed, system time included */
+    const char *dump;     /* path of a core file or minidump; "" when there is none */
+    const char *saved;    /* path of the file that XF_REPLAY takes (see save_failures); "" when there is none */
 } xf_report;
 
 #define XF_REPORT_LOG_LINES 32      /* at most so many lines are kept */
 #define XF_REPORT_LOG_BYTES 1024    /* and so much of each */
 #define XF_REPORT_STDERR_BYTES 4096 /* and so much of the standard error */
 
-/* Writes a report for a person: at most a screen of text.  Control characters from the child are shown as escapes.
+/* Writes a report for a person: at most a screen of text, in colour on a terminal (unless NO_COLOR is set in the
+ * environment).  Control characters from the child are shown as escapes.
  * Returns 0, or XF_EIO when the stream does not take it. */
 XF_API int xf_report_print(const xf_report *report, FILE *stream);
 

@@ -29,6 +29,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #ifdef __cplusplus
@@ -174,13 +175,21 @@ XF_API int xf_fail(xf_call *call, int code, const char *format, ...) XF_PRINTF(3
 /* Weight of a log line. */
 typedef enum xf_level { XF_DEBUG = 10, XF_INFO = 20, XF_WARNING = 30, XF_ERROR = 40 } xf_level;
 
-/* Sends one log line to the parent.  It has left the child when the call returns, so it is not lost in a crash.
+/* Where a line comes from: xf_log, or what a child printed on its standard output or error. */
+typedef enum xf_source { XF_FROM_LOG, XF_FROM_STDOUT, XF_FROM_STDERR } xf_source;
+
+/* Logs one line.  It is in memory that the parent shares when the call returns, so it is in the report however the
+ * child ends; where the parent has an on_log, it goes there too, and this may wait until there is room.
  *   format  As printf's; a line of more than XF_LOG_MAX bytes is cut there.
- * Returns 0, XF_ENOMEM, or XF_EEND when the parent has gone.
+ * Returns 0, XF_EINVAL for a format that cannot be printed, or XF_EEND when the parent has gone.
  * Threads: any thread of the child; each line arrives whole. */
 XF_API int xf_log(xf_call *call, xf_level level, const char *format, ...) XF_PRINTF(3, 4);
 
 #define XF_LOG_MAX 16384
+
+/* Says how far the task has come, in units of its own: see xf_process_progress.  Costs no system call.
+ * Threads: any thread of the child. */
+XF_API void xf_progress(xf_call *call, uint64_t done, uint64_t total);
 
 /* Sends one message to the parent, who gets it whole and in order from xf_process_receive.
  *   data  Copied; NULL when size is 0.

@@ -95,8 +95,6 @@ static void check_inbox(const inbox *inbox)
     CHECK(inbox->kept >= kept && inbox->kept <= inbox->message_limit);
     look_at_parcel(inbox->result);
     CHECK(!inbox->failure || strlen(inbox->failure) <= SENT_MAX);
-    for (uint64_t i = 0; i < inbox->line_count && i < XF_REPORT_LOG_LINES; i++)
-        CHECK(strlen(inbox->lines[i].text) <= XF_REPORT_LOG_BYTES);
     CHECK(!inbox->bye || (inbox->hello && (inbox->outcome == WIRE_DONE) == (inbox->result != NULL)));
 }
 
@@ -136,7 +134,7 @@ static bool take_frames(parent *self)
             return false;
         CHECK(self->inbox.hello && !had_ended && !(frame.attached && frame.size));
         if (frame.type == WIRE_LOG)
-            CHECK(strlen(self->log.text) <= XF_LOG_MAX);
+            CHECK(strlen(self->log.text) <= XF_LOG_MAX && strlen(self->log.task) <= XF_TASK_NAME_MAX);
         if (self->fetches >> (self->frames++ % 8) & 1)
             parcel_free(inbox_get(&self->inbox));
     }

@@ -1,0 +1,29 @@
+/* The log of a child: each line goes into the black box, and to the parent when it wants lines. */
+#ifndef LOG_H
+#define LOG_H
+
+#include "crossfork/report.h"
+
+#include <uv.h>
+
+struct xf_call;
+
+typedef struct child_log {
+    uv_mutex_t lock; /* of everything below, and of the lines in the box */
+    uint64_t second; /* of uv_hrtime, that the counts are about */
+    uint32_t sent;
+    uint32_t dropped;
+} child_log;
+
+/* Needs no memory. */
+void log_open(child_log *log);
+
+/* Keeps a line, whose text has size bytes, and sends it on unless that is more than the parent wants in a second.
+ * Once this returns the line is not lost, however the process ends.  XF_EEND when the parent has gone.
+ * Threads: any. */
+int log_put(struct xf_call *call, const xf_log_line *line, size_t size);
+
+/* Tells the parent how many lines were left out since it was told last. */
+void log_close(struct xf_call *call);
+
+#endif
