@@ -32,6 +32,7 @@ typedef struct box {
     /* What a child that logs nothing and does not crash never writes to. */
     _Alignas(OS_PAGE) box_line lines[XF_REPORT_LOG_LINES + 1]; /* a ring; one of them may be half written */
     _Alignas(OS_PAGE) uint8_t record[OS_RECORD_SIZE];          /* an os_record */
+    char dumps[1024]; /* path of a directory of this child's own, where it may leave a core file */
 } box;
 
 _Static_assert(offsetof(box, lines) == OS_PAGE, "what every child writes to is one page");

@@ -163,14 +163,14 @@ static xf_end why_lost(const xf_pool *pool, const member *member, uint64_t inten
     return pool->terminating ? XF_END_CANCELLED : XF_END_NONE;
 }
 
-static void take_claims_back(xf_pool *pool, member *member, const xf_report *report)
+static void take_claims_back(xf_pool *pool, member *member)
 {
     slot *slot = slot_of(member);
     uint32_t epoch = atomic_load(&slot->epoch);
     uint64_t intent = atomic_load(&slot->intent);
 
     if (intent)
-        job_lose(pool, member->number, epoch, why_lost(pool, member, intent), report);
+        job_lose(pool, member->number, epoch, why_lost(pool, member, intent), member->process);
     pool->items_before += atomic_load(&slot->items);
     atomic_fetch_and(&pool->plane.head->idle[member->number / 64], ~(UINT64_C(1) << member->number % 64));
     atomic_store(&slot->items, 0);
@@ -180,9 +180,9 @@ static void take_claims_back(xf_pool *pool, member *member, const xf_report *rep
 }
 
 /* No work is done any more: all of it ends for that reason. */
-static void break_pool(xf_pool *pool, const xf_report *report)
+static void break_pool(xf_pool *pool, const xf_report *report, trace *trace)
 {
-    pool->broken = report_copy(report);
+    pool->broken = report_copy(report, trace);
     pool->broken_status = (xf_status){XF_END_START, XF_EFAILED, report->status.system};
     if (report->status.kind == XF_END_START)
         pool->broken_status = report->status;
@@ -222,7 +222,7 @@ static void judge_start(xf_pool *pool, const member *member, const xf_report *re
     }
     pool->failed_starts++;
     if (!pool->broken && (pool->failed_starts == FAILED_STARTS_MAX || is_for_good(&report->status)))
-        break_pool(pool, report);
+        break_pool(pool, report, member->process->trace);
 }
 
 /* Whether a worker has to come in the place of one that has gone. */
@@ -249,8 +249,10 @@ static void refill(xf_pool *pool)
                             .message = xf_error_detail(),
                             .name = worker_task.name,
                             .task = worker_task.name,
-                            .stderr_tail = ""};
-        break_pool(pool, &report);
+                            .stderr_tail = "",
+                            .dump = "",
+                            .saved = ""};
+        break_pool(pool, &report, NULL);
     }
 }
 
@@ -264,8 +266,8 @@ static void on_end(void *arg)
 
     uv_mutex_lock(&pool->lock); /* which start has held until it knew the process */
     process = member->process;
-    report = xf_process_report(process);
-    take_claims_back(pool, member, report);
+    report = process_report(process);
+    take_claims_back(pool, member);
     judge_start(pool, member, report);
     if (atomic_load(&slot_of(member)->unused))
         pool->strength--;
@@ -348,7 +350,7 @@ static void kill_late(member *member)
 
     if (word && claim_state_of(claim) == CLAIM_CLAIMED &&
         claim_change(word, claim, (claim & ~(UINT64_C(15) << 60)) | (uint64_t)CLAIM_DOOMED << 60))
-        xf_process_kill(member->process);
+        process_kill_late(member->process);
     else
         member->stopping = 0;
     member->kill_time = CLOCK_NEVER;

@@ -22,13 +22,13 @@ bool future_is_complete(const xf_future *future)
                                  : atomic_load(&job->settled) != 0;
 }
 
-static void add_bad(xf_future *future, uint64_t item, xf_status status, xf_report *report)
+void future_note(xf_future *future, uint64_t item, xf_report *report, xf_status status)
 {
     if (pool_grow(&future->bads, future->bad_count, &future->bad_room, sizeof(bad)) == 0) {
         future->bads[future->bad_count++] = (bad){item, status, report};
     } else {
         future->short_of_memory = true;
-        free(report);
+        report_free(report);
     }
 }
 
@@ -41,20 +41,19 @@ static xf_report blank_report(const xf_future *future, uint64_t item, xf_status 
                        .name = future->task->name,
                        .task = future->task->name,
                        .stderr_tail = "",
+                       .dump = "",
+                       .saved = "",
                        .phase = XF_PHASE_RUNNING,
                        .item = item,
                        .attempt = 1};
 }
 
-void future_note(xf_future *future, uint64_t item, xf_status status, const char *message, const xf_report *report)
+/* The item failed in a worker that lives on. */
+static void note_failure(xf_future *future, uint64_t item, xf_status status, const char *message)
 {
-    xf_report blank;
+    xf_report report = blank_report(future, item, status, message);
 
-    if (!report) {
-        blank = blank_report(future, item, status, message);
-        report = &blank;
-    }
-    add_bad(future, item, status, report_copy(report));
+    future_note(future, item, report_copy(&report, NULL), status);
 }
 
 /* An item that was asked to stop and then failed has done as it was asked to. */
@@ -77,7 +76,7 @@ static void collect_failures(xf_future *future)
         bool whole =
             record->size > 0 && pages_hold(plane, at, sizeof *record + record->size) && !text[record->size - 1];
         if (record->item < future->job->count)
-            future_note(future, record->item, status_of_failure(future, record), whole ? text : "", NULL);
+            note_failure(future, record->item, status_of_failure(future, record), whole ? text : "");
         at = record->next;
     }
 }
@@ -98,7 +97,7 @@ static void collect_swept(xf_future *future)
                 report.code_name = xf_err_name(status.code);
             report.phase = XF_PHASE_STARTING;
             report.attempt = 0;
-            add_bad(future, report.item, status, status.kind == XF_END_START ? report_copy(&report) : NULL);
+            future_note(future, report.item, status.kind == XF_END_START ? report_copy(&report, NULL) : NULL, status);
         }
     }
 }
@@ -119,7 +118,7 @@ static void sort_bads(xf_future *future)
         qsort(future->bads, future->bad_count, sizeof(bad), compare_bads);
     for (size_t i = 0; i < future->bad_count; i++) {
         if (kept > 0 && future->bads[kept - 1].item == future->bads[i].item)
-            free(future->bads[i].report);
+            report_free(future->bads[i].report);
         else
             future->bads[kept++] = future->bads[i];
     }
@@ -166,7 +165,7 @@ void future_destroy(xf_future *future)
         pool->given_up -= future->given_up;
     }
     for (size_t i = 0; i < future->bad_count; i++)
-        free(future->bads[i].report);
+        report_free(future->bads[i].report);
     free(future->bads);
     free(future->stopped);
     free(future->attempts);
@@ -460,10 +459,13 @@ const xf_report *xf_future_report(xf_future *future, size_t item)
         xf_report report = blank_report(future, item, bad->status, "");
         report.phase = XF_PHASE_STARTING;
         report.attempt = 0;
-        bad->report = report_copy(&report);
+        bad->report = report_copy(&report, NULL);
     }
     uv_mutex_unlock(&future->pool->lock);
-    return bad ? bad->report : NULL;
+    if (!bad || !bad->report)
+        return NULL;
+    report_find_stack(bad->report);
+    return bad->report;
 }
 
 /* ---- Giving up ------------------------------------------------------------------------------------------------------

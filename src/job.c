@@ -194,10 +194,10 @@ static int count_attempt(xf_future *future, uint64_t item)
 }
 
 /* Decides about the item that was running: true when it is given up. */
-static bool give_item_up(xf_pool *pool, xf_future *future, uint64_t item, xf_end why, const xf_report *report)
+static bool give_item_up(xf_pool *pool, xf_future *future, uint64_t item, xf_end why, xf_process *dead)
 {
     int most = pool->options.max_attempts, attempts;
-    xf_report lost = *report;
+    xf_report lost = *process_report(dead);
 
     if (has_failed(pool, future->job, item))
         return true;
@@ -208,23 +208,22 @@ static bool give_item_up(xf_pool *pool, xf_future *future, uint64_t item, xf_end
     lost.attempt = attempts;
     lost.task = future->task->name;
     if (why != XF_END_NONE) {
-        lost.status = (xf_status){why, 0, report->status.system};
+        lost.status = (xf_status){why, 0, lost.status.system};
         lost.kind_name = xf_end_name(why);
         lost.code_name = "";
     }
     pool->lost += why == XF_END_NONE;
-    future_note(future, item, lost.status, NULL, &lost);
+    future_note(future, item, report_copy(&lost, dead->trace), lost.status);
     return true;
 }
 
-static void lose_chunk(xf_pool *pool, xf_future *future, uint64_t chunk, claim_word *word, xf_end why,
-                       const xf_report *report)
+static void lose_chunk(xf_pool *pool, xf_future *future, uint64_t chunk, claim_word *word, xf_end why, xf_process *dead)
 {
     job *job = future->job;
     slot *slot = &pool->plane.slots[claim_owner(atomic_load(word))];
     uint32_t size = plane_chunk_size(job, chunk), at = slot->progress;
 
-    if (at < size && give_item_up(pool, future, chunk * job->chunk + at, why, report)) {
+    if (at < size && give_item_up(pool, future, chunk * job->chunk + at, why, dead)) {
         at++;
         if (future->options.stop_at_failure)
             atomic_store(&job->closing, 1);
@@ -241,7 +240,7 @@ static void lose_chunk(xf_pool *pool, xf_future *future, uint64_t chunk, claim_w
         job_sweep(pool, future, XF_END_CANCELLED);
 }
 
-void job_lose(xf_pool *pool, uint32_t number, uint32_t epoch, xf_end why, const xf_report *report)
+void job_lose(xf_pool *pool, uint32_t number, uint32_t epoch, xf_end why, xf_process *dead)
 {
     uint64_t intent = atomic_load(&pool->plane.slots[number].intent);
     uint64_t job_number = (intent >> 40) - 1, chunk = intent & ((UINT64_C(1) << 40) - 1);
@@ -254,7 +253,7 @@ void job_lose(xf_pool *pool, uint32_t number, uint32_t epoch, xf_end why, const 
     word = plane_word(&pool->plane, future->job, chunk);
     recount(pool, future->job, number);
     if (claim_held_by(atomic_load(word), number, epoch))
-        lose_chunk(pool, future, chunk, word, why, report);
+        lose_chunk(pool, future, chunk, word, why, dead);
     plane_is_settled(&pool->plane, future->job);
 }
 

@@ -28,6 +28,7 @@ typedef struct os_traits {
     bool has_server;       /* OS_SERVER is more than another word for OS_SPAWN */
     bool attach_needs_ack; /* what is attached to a frame is lost if its sender ends before the receiver took it */
     bool ring_wakes_one;   /* os_shm_ring, of those that sleep on a segment; else it wakes all */
+    const char *const *register_names; /* of os_record_head.registers */
 } os_traits;
 
 extern const os_traits os;
@@ -117,6 +118,11 @@ typedef struct os_note {
     _Atomic int32_t crash;   /* an xf_crash + 1, set by the child's own fault handlers; 0: none */
     _Atomic int32_t leaving; /* the process ends by its own exit(), not by somebody's kill */
     _Atomic int32_t armed;   /* the two above can be relied on: set in os_self_child, on Windows before main */
+    uint64_t dump_at;        /* where in the segment the path is of a directory for a core file; 0: no dump is wanted */
+    uint64_t dump_event;     /* set by os_child_start: the child's handle of what asks for a minidump; 0 on POSIX */
+    uint64_t exception;      /* what the dump is about, in the child; 0 on POSIX */
+    _Atomic uint32_t dumped; /* set by the parent: the child need not wait for it any longer */
+    uint64_t image;          /* set by the child, before main: where it was loaded; 0 on POSIX */
     _Atomic int64_t pid;     /* set by a child of the server, whose parent does not know it otherwise */
 } os_note;
 
@@ -189,6 +195,20 @@ int os_child_end(os_child *child, os_end *end);
 
 /* Kills the child and its descendants at once.  Harmless when it has ended. */
 void os_child_kill(os_child *child);
+
+/* Records where the child's main thread is, in the box: it is stopped for that moment, whatever it does.
+ * XF_ESTATE when the box has no record, or it is in use; XF_EACCESS, XF_ETIMEDOUT, XF_EEND when it has ended.
+ * Windows: a thread of our own in the child, which suspends the main one.  POSIX: ptrace. */
+int os_child_stack(os_child *child);
+
+/* Takes what a crash of the child has left for a debugger, where note.dump_at asks for that.
+ *   name  Of the file, without its ending: an absolute path.
+ *   path  Set to the file's path, of size bytes at most.
+ * XF_EAGAIN when there is nothing to take, or not yet; XF_ENOENT when the system left no core file where it can be
+ * found; XF_EACCESS, XF_ENOSPACE.  Called again, it says XF_EAGAIN.
+ * Windows: writes a minidump; to be tried whenever os_child_wait returns, for the child waits for it, 10 s at most.
+ * POSIX: moves a core file, once os_child_end has returned 0. */
+int os_child_dump(os_child *child, const char *name, char *path, size_t size);
 
 /* The child's process id, or 0 in the moment until a child of the server has told it; nothing becomes ready then. */
 int64_t os_child_pid(os_child *child);
@@ -271,6 +291,10 @@ _Noreturn void os_self_exit(int code);
 /* What tells this program's build from every other, without reading a file: the linker's build id, or what stands for
  * it. */
 void os_self_build(uint8_t build[OS_BUILD_ID_SIZE]);
+
+/* Whether what is written to descriptor 1 or 2 may hold the escapes of ECMA-48 for colours.
+ * Windows: a console that takes them, which it is asked to.  POSIX: a terminal that is not TERM=dumb. */
+bool os_self_colours(int descriptor);
 
 /* How many threads this process has; 0 when that cannot be known. */
 int os_self_threads(void);

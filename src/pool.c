@@ -453,7 +453,7 @@ void xf_pool_free(xf_pool *pool)
     if (!pool->here)
         supervisor_remove(&pool->ward);
     close_news(pool);
-    free(pool->broken);
+    report_free(pool->broken);
     free(pool->free_jobs);
     free(pool->futures);
     close_plane(pool);

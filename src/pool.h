@@ -143,7 +143,7 @@ void job_retire(xf_pool *pool, xf_future *future);
 void job_reclaim(xf_pool *pool);
 
 /* With the lock held: a dead worker's claim, which it had with that epoch; what it ran ended like that. */
-void job_lose(xf_pool *pool, uint32_t slot, uint32_t epoch, xf_end why, const xf_report *report);
+void job_lose(xf_pool *pool, uint32_t slot, uint32_t epoch, xf_end why, xf_process *dead);
 
 /* With the lock held: takes what is not claimed out of the job. */
 void job_sweep(xf_pool *pool, xf_future *future, xf_end why);
@@ -157,8 +157,8 @@ bool future_is_complete(const xf_future *future);
 /* With the lock held: collects what became of the items, once. */
 void future_settle(xf_future *future);
 
-/* With the lock held: notes an item that is not done; the report is copied, and may be NULL. */
-void future_note(xf_future *future, uint64_t item, xf_status status, const char *message, const xf_report *report);
+/* With the lock held: notes an item that is not done.  The report, which may be NULL, is the future's then. */
+void future_note(xf_future *future, uint64_t item, xf_report *report, xf_status status);
 
 /* With the lock held: deals with what has completed, on the supervisor's thread; or has the user's loop do it. */
 void future_look(xf_pool *pool);

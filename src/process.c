@@ -4,6 +4,7 @@
 #include "error.h"
 #include "task.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <stdio.h>
@@ -146,6 +147,13 @@ static void read_farewell(xf_process *process)
 
 /* ---- The end ---------------------------------------------------------------------------------------------------- */
 
+/* Kills a child that did not come to where it should be in time, and keeps where it was instead, if that can be had. */
+static void kill_late(xf_process *process)
+{
+    (void)os_child_stack(process->child);
+    os_child_kill(process->child);
+}
+
 static void check_deadlines(xf_process *process)
 {
     uint64_t now = uv_hrtime();
@@ -155,13 +163,13 @@ static void check_deadlines(xf_process *process)
         process->start_deadline = CLOCK_NEVER;
         if (atomic_load(&box->phase) == XF_PHASE_STARTING && !process->gone) {
             process->start_timed_out = true;
-            os_child_kill(process->child);
+            kill_late(process);
         }
     }
     if (process->grace_deadline <= now) {
         process->grace_deadline = CLOCK_NEVER;
         process->kill_asked = true;
-        os_child_kill(process->child);
+        kill_late(process);
     }
 }
 
@@ -180,6 +188,23 @@ static void learn_pid(xf_process *process)
         process->pid = os_child_pid(process->child);
 }
 
+/* Takes a dump if there is one to be had, and says why not in the report's message. */
+static void take_dump(xf_process *process)
+{
+    char name[1024];
+    size_t at = (size_t)snprintf(name, sizeof name, "%s/crossfork-", process->dumps);
+    int rc;
+
+    for (const char *c = process->task->name; *c && at < sizeof name - 32; c++)
+        name[at++] = isalnum((unsigned char)*c) ? *c : '_';
+    snprintf(name + at, sizeof name - at, "-%lld", (long long)process->pid);
+    rc = os_child_dump(process->child, name, process->dump, sizeof process->dump);
+    if (rc < 0)
+        process->dump[0] = 0;
+    if (rc < 0 && rc != XF_EAGAIN)
+        snprintf(process->message, sizeof process->message, "no dump: %s", xf_error_detail());
+}
+
 /* Reads what there is, and sees whether the child has ended. */
 static void pump(xf_process *process)
 {
@@ -190,6 +215,8 @@ static void pump(xf_process *process)
         process->gone = true;
         drain(process);
         read_farewell(process);
+        if (process->dumps && !*process->dump)
+            take_dump(process);
         process_judge(process);
         supervisor_set_deadline(&process->ward, CLOCK_NEVER);
         if (process->inbox.bye) /* it ended in good order */
@@ -197,6 +224,8 @@ static void pump(xf_process *process)
         os_shm_close(&process->box);
         os_shm_close(&process->input);
     } else {
+        if (process->dumps && !*process->dump)
+            take_dump(process);
         check_deadlines(process);
     }
 }
@@ -296,7 +325,9 @@ void process_discard(xf_process *process)
 {
     os_shm_close(&process->box);
     os_shm_close(&process->input);
+    free(process->dumps);
     free(process->texts);
+    trace_free(process->trace);
     inbox_close(&process->inbox);
     wire_close(&process->in);
     capture_close(&process->captured[0]);
@@ -508,6 +539,16 @@ static void kill_now(xf_process *process)
     os_child_kill(process->child);
 }
 
+void process_kill_late(xf_process *process)
+{
+    uv_mutex_lock(&process->lock);
+    if (!process->ended && !process->gone) {
+        process->kill_asked = true;
+        kill_late(process);
+    }
+    uv_mutex_unlock(&process->lock);
+}
+
 void xf_process_kill(xf_process *process)
 {
     uv_mutex_lock(&process->lock);
@@ -554,7 +595,7 @@ intptr_t xf_process_sentinel(xf_process *process)
     return os_child_sentinel(process->child);
 }
 
-const xf_report *xf_process_report(xf_process *process)
+const xf_report *process_report(xf_process *process)
 {
     const xf_report *report;
 
@@ -562,6 +603,46 @@ const xf_report *xf_process_report(xf_process *process)
     report = process->ended ? &process->report : NULL;
     uv_mutex_unlock(&process->lock);
     return report;
+}
+
+const xf_report *xf_process_report(xf_process *process)
+{
+    const xf_report *report = process_report(process);
+
+    if (report && process->trace)
+        process->report.stack = trace_frames(process->trace, &process->report.stack_count);
+    return report;
+}
+
+int xf_process_stack(xf_process *process, xf_stack *stack)
+{
+    os_record_head *record;
+    trace *trace = NULL;
+    int rc = XF_ESTATE;
+
+    uv_mutex_lock(&process->lock);
+    record = process->box.address ? box_record(process->box.address) : NULL;
+    if (!process->gone && record)
+        rc = os_child_stack(process->child);
+    else
+        error_detail(XF_ESTATE, "process %s has ended", process->name);
+    if (rc == 0) {
+        trace = trace_take(record);
+        atomic_store(&record->state, OS_RECORD_NONE);
+        rc = trace ? 0 : error_detail(XF_ENOMEM, "the stack of process %s", process->name);
+    }
+    uv_mutex_unlock(&process->lock);
+    if (rc < 0)
+        return rc;
+    stack->owner = trace;
+    stack->frames = trace_frames(trace, &stack->count);
+    return 0;
+}
+
+void xf_stack_free(xf_stack *stack)
+{
+    trace_free(stack->owner);
+    *stack = (xf_stack){NULL, 0, NULL};
 }
 
 void xf_process_detach(xf_process *process)

@@ -7,6 +7,7 @@
 #include "crossfork/process.h"
 #include "inbox.h"
 #include "supervisor.h"
+#include "trace.h"
 
 #include <uv.h>
 
@@ -46,6 +47,8 @@ struct xf_process {
     uint64_t grace_deadline;
     int start_timeout_ms;
     int grace_ms;
+    char *dumps;     /* directory; NULL: none are wanted */
+    char dump[1024]; /* path of one; "" while there is none */
     bool detached;
     bool unwatched; /* the system had no room to watch it: it is looked at now and then */
     int64_t pid;    /* 0 while it is not known */
@@ -59,6 +62,7 @@ struct xf_process {
     xf_report report;
     xf_log_line lines[XF_REPORT_LOG_LINES];
     line_text *texts; /* of those lines; NULL: there are none, or no memory */
+    trace *trace;     /* NULL: it is not known where it was */
 };
 
 /* What a process is started with beyond the options. */
@@ -96,8 +100,18 @@ void process_begin(xf_process *process);
 /* Frees a process that has no child and is no ward. */
 void process_discard(xf_process *process);
 
-/* A copy in memory of its own, freed with free; NULL: no memory. */
-xf_report *report_copy(const xf_report *report);
+/* The report of a process that has ended, as it is without a search for frames. */
+const xf_report *process_report(xf_process *process);
+
+/* A copy in memory of its own; NULL: no memory.  The trace, which may be NULL, is shared with it. */
+xf_report *report_copy(const xf_report *report, trace *trace);
+void report_free(xf_report *report);
+
+/* Has the frames found of a report that is a copy. */
+void report_find_stack(xf_report *report);
+
+/* Kills the child, and keeps where it was. */
+void process_kill_late(xf_process *process);
 
 /* Decides how the child ended, once it has gone and its channel is drained, and fills in the report. */
 void process_judge(xf_process *process);

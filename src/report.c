@@ -1,4 +1,4 @@
-/* Judging how a child ended, and telling it. */
+/* Judging how a child ended. */
 #include "process.h"
 #include "clock.h"
 #include "error.h"
@@ -148,6 +148,30 @@ static void report_log(xf_process *process)
     process->report.log_count = process->texts ? count : 0;
 }
 
+static void report_progress(xf_process *process, const box *box)
+{
+    uint64_t heartbeat = atomic_load(&box->heartbeat), now = uv_hrtime();
+
+    process->report.done = atomic_load(&box->done);
+    process->report.total = atomic_load(&box->total);
+    if (heartbeat > 0 && heartbeat <= now)
+        process->report.heard = process->report.ended - (double)(now - heartbeat) / 1e9;
+}
+
+/* Where it was matters for an end that it did not tell itself. */
+static void report_trace(xf_process *process)
+{
+    xf_report *report = &process->report;
+
+    if (process->inbox.bye)
+        return;
+    process->trace = trace_take(box_record(process->box.address));
+    if (!process->trace)
+        return;
+    report->fault_address = trace_fault_address(process->trace);
+    report->registers = trace_registers(process->trace, &report->register_count);
+}
+
 void process_judge(xf_process *process)
 {
     xf_report *report = &process->report;
@@ -166,147 +190,22 @@ void process_judge(xf_process *process)
     report->pid = process->pid;
     report->ended = clock_now();
     report_log(process);
+    report_trace(process);
+    report_progress(process, box);
+    report->dump = process->dump;
+    report->saved = "";
     report->stderr_tail = capture_tail(&process->captured[1], XF_REPORT_STDERR_BYTES, &report->stderr_tail_size);
     process->ended = true;
 }
 
-/* ---- Telling ---------------------------------------------------------------------------------------------------- */
-
-enum {
-    PRINTED_MESSAGE = 1000,
-    PRINTED_LINES = 12,
-    PRINTED_STDERR = 1600,
-    PRINTED_TEXT_LINES = 24,
-    PRINTED_LOG_LINES = 2
-};
-
-/* Whether a terminal would take the bytes at text for a control: C0, DEL, or C1 in UTF-8 (U+0080 to U+009F).
- *   length  Set to how many bytes that is. */
-static bool is_control(const char *text, size_t size, size_t *length)
-{
-    unsigned char first = (unsigned char)text[0], second = size > 1 ? (unsigned char)text[1] : 0;
-
-    *length = first == 0xC2 && second >= 0x80 && second <= 0x9F ? 2 : 1;
-    return *length == 2 || (first < ' ' && first != '\t') || first == 0x7F;
-}
-
-static void print_escaped(FILE *stream, const char *text, size_t length)
-{
-    for (size_t i = 0; i < length; i++)
-        fprintf(stream, "\\x%02x", (unsigned char)text[i]);
-}
-
-/* Writes text with controls as escapes, so that a child cannot play with the reader's terminal. */
-static void print_part(FILE *stream, const char *text, size_t size)
-{
-    for (size_t at = 0, length; at < size; at += length)
-        if (is_control(text + at, size - at, &length))
-            print_escaped(stream, text + at, length);
-        else
-            fwrite(text + at, 1, length, stream);
-}
-
-/* Writes so many lines at most, all but the first indented, and without the last line end; says when some were left
- * out. */
-static void print_text(FILE *stream, const char *text, size_t size, const char *indent, int most)
-{
-    int lines = 0;
-
-    for (size_t at = 0; at < size && lines <= most; lines++) {
-        const char *end = memchr(text + at, '\n', size - at);
-        size_t length = end ? (size_t)(end - text) - at : size - at;
-        bool carriage_return = length > 0 && end && text[at + length - 1] == '\r';
-        if (lines > 0)
-            fprintf(stream, "\n%s", indent);
-        if (lines < most)
-            print_part(stream, text + at, length - carriage_return);
-        else
-            fputs("...", stream);
-        at += length + 1;
-    }
-}
-
-static void print_item(const xf_report *report, FILE *stream)
-{
-    if (report->attempt > 0)
-        fprintf(stream, "  item     %llu, attempt %d\n", (unsigned long long)report->item, report->attempt);
-}
-
-static void print_headline(const xf_report *report, FILE *stream)
-{
-    fprintf(stream, "crossfork: ");
-    print_part(stream, report->name, strlen(report->name));
-    fprintf(stream, " %s", report->kind_name);
-    if (*report->code_name)
-        fprintf(stream, ": %s", report->code_name);
-    else if (report->status.kind == XF_END_FAILED || report->status.kind == XF_END_EXITED)
-        fprintf(stream, " with code %d", report->status.code);
-    if (report->status.kind == XF_END_CRASHED || report->status.kind == XF_END_KILLED)
-        fprintf(stream,
-                report->status.system > 255 || report->status.system < 0 ? " (system code 0x%llX)"
-                                                                         : " (system code %llu)",
-                (unsigned long long)report->status.system);
-    fputc('\n', stream);
-}
-
-static void print_message(const xf_report *report, FILE *stream)
-{
-    size_t size = strlen(report->message);
-    size_t shown = size < PRINTED_MESSAGE ? size : PRINTED_MESSAGE;
-
-    if (size == 0)
-        return;
-    fputs("  message  ", stream);
-    print_text(stream, report->message, shown, "           ", PRINTED_TEXT_LINES);
-    fprintf(stream, shown < size ? " ... (%zu bytes)\n" : "\n", size);
-}
-
-static void print_log(const xf_report *report, FILE *stream)
-{
-    size_t first = report->log_count > PRINTED_LINES ? report->log_count - PRINTED_LINES : 0;
-
-    if (report->log_count == 0)
-        return;
-    fprintf(stream, "  log      the last %zu of %llu lines\n", report->log_count - first,
-            (unsigned long long)report->log_total);
-    for (size_t i = first; i < report->log_count; i++) {
-        fputs("    ", stream);
-        print_text(stream, report->log[i].text, strlen(report->log[i].text), "    ", PRINTED_LOG_LINES);
-        fputc('\n', stream);
-    }
-}
-
-/* The last lines of at most PRINTED_STDERR bytes. */
-static void print_stderr(const xf_report *report, FILE *stream)
-{
-    size_t size = report->stderr_tail_size, lines = 0;
-    size_t first = size > PRINTED_STDERR ? size - PRINTED_STDERR : 0;
-
-    for (size_t at = size; at > first; at--)
-        if (report->stderr_tail[at - 1] == '\n' && at < size && ++lines == PRINTED_TEXT_LINES)
-            first = at;
-    if (size == 0)
-        return;
-    fprintf(stream, "  stderr   the last %zu bytes\n    ", size - first);
-    print_text(stream, report->stderr_tail + first, size - first, "    ", PRINTED_TEXT_LINES);
-    fputc('\n', stream);
-}
-
-int xf_report_print(const xf_report *report, FILE *stream)
-{
-    print_headline(report, stream);
-    fprintf(stream, "  task     %s, pid %lld, %.3f s, while %s\n", report->task, (long long)report->pid,
-            report->ended - report->started, xf_phase_name(report->phase));
-    print_item(report, stream);
-    print_message(report, stream);
-    print_log(report, stream);
-    print_stderr(report, stream);
-    if (fflush(stream) != 0 || ferror(stream))
-        return error_detail(XF_EIO, "the stream does not take the report of process %s", report->name);
-    return 0;
-}
-
 /* ---- Copies ----------------------------------------------------------------------------------------------------- */
+
+/* Everything but the trace in one block: the report, its lines, its texts. */
+typedef struct kept_report {
+    xf_report report;
+    trace *trace;
+    xf_log_line lines[];
+} kept_report;
 
 static char *append(char **end, const char *text, size_t size)
 {
@@ -317,32 +216,50 @@ static char *append(char **end, const char *text, size_t size)
     return copy;
 }
 
-/* Everything in one block: the report, its lines, its texts. */
-xf_report *report_copy(const xf_report *report)
+/* The members that are text. */
+#define REPORT_TEXTS(X) X(message) X(name) X(task) X(dump) X(saved)
+
+xf_report *report_copy(const xf_report *report, trace *trace)
 {
-    size_t size = sizeof *report + report->log_count * sizeof *report->log + report->stderr_tail_size + 1;
-    xf_log_line *lines;
-    xf_report *copy;
+    size_t size = sizeof(kept_report) + report->log_count * sizeof *report->log + report->stderr_tail_size + 1;
+    kept_report *copy;
     char *end;
 
-    size += strlen(report->message) + strlen(report->name) + strlen(report->task) + 3;
+#define ADD_SIZE(text) size += strlen(report->text) + 1;
+    REPORT_TEXTS(ADD_SIZE)
     for (size_t i = 0; i < report->log_count; i++)
         size += strlen(report->log[i].text) + strlen(report->log[i].task) + 2;
     copy = malloc(size);
     if (!copy)
         return NULL;
-    *copy = *report;
-    lines = (xf_log_line *)(copy + 1);
-    end = (char *)(lines + report->log_count);
+    copy->report = *report;
+    copy->trace = trace_share(trace);
+    end = (char *)(copy->lines + report->log_count);
     for (size_t i = 0; i < report->log_count; i++) {
-        lines[i] = report->log[i];
-        lines[i].text = append(&end, report->log[i].text, strlen(report->log[i].text));
-        lines[i].task = append(&end, report->log[i].task, strlen(report->log[i].task));
+        copy->lines[i] = report->log[i];
+        copy->lines[i].text = append(&end, report->log[i].text, strlen(report->log[i].text));
+        copy->lines[i].task = append(&end, report->log[i].task, strlen(report->log[i].task));
     }
-    copy->log = lines;
-    copy->message = append(&end, report->message, strlen(report->message));
-    copy->name = append(&end, report->name, strlen(report->name));
-    copy->task = append(&end, report->task, strlen(report->task));
-    copy->stderr_tail = append(&end, report->stderr_tail, report->stderr_tail_size);
-    return copy;
+    copy->report.log = copy->lines;
+#define COPY_TEXT(text) copy->report.text = append(&end, report->text, strlen(report->text));
+    REPORT_TEXTS(COPY_TEXT)
+    copy->report.stderr_tail = append(&end, report->stderr_tail, report->stderr_tail_size);
+    return &copy->report;
+}
+
+void report_free(xf_report *report)
+{
+    kept_report *copy = (kept_report *)report;
+
+    if (report)
+        trace_free(copy->trace);
+    free(copy);
+}
+
+void report_find_stack(xf_report *report)
+{
+    kept_report *copy = (kept_report *)report;
+
+    if (copy->trace)
+        report->stack = trace_frames(copy->trace, &report->stack_count);
 }

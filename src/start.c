@@ -6,6 +6,7 @@
 #include "process.h"
 #include "task.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,6 +165,31 @@ static int open_lock(xf_process *process)
     return error_detail(XF_ENOMEM, "the condition of a process");
 }
 
+/* The whole path, as the program may be in another directory by the time that there is something to put there. */
+static int find_dumps(xf_process *process, const xf_process_options *options)
+{
+    uv_fs_t request;
+    int rc;
+
+    if (!options->dumps)
+        return 0;
+    rc = uv_fs_realpath(NULL, &request, options->dumps, NULL);
+    if (rc < 0)
+        rc = error_detail(rc == UV_ENOENT    ? XF_ENOENT
+                          : rc == UV_ENOTDIR ? XF_ENOTDIR
+                          : rc == UV_ENOMEM  ? XF_ENOMEM
+                                             : XF_EACCESS,
+                          "option dumps is \"%s\": %s", options->dumps, uv_strerror(rc));
+    else if (strlen(request.ptr) > 800)
+        rc = error_detail(XF_EINVAL, "option dumps is a path of %zu bytes", strlen(request.ptr));
+    else if (!(process->dumps = malloc(strlen(request.ptr) + 1)))
+        rc = error_detail(XF_ENOMEM, "option dumps");
+    else
+        strcpy(process->dumps, request.ptr);
+    uv_fs_req_cleanup(&request);
+    return rc < 0 ? rc : 0;
+}
+
 static int create(xf_process **out, const xf_task *task, const xf_process_options *options)
 {
     const char *name = options->name ? options->name : task->name;
@@ -179,13 +205,18 @@ static int create(xf_process **out, const xf_task *task, const xf_process_option
     rc = wire_open(&process->in);
     if (rc < 0)
         goto free_process;
-    rc = open_lock(process);
+    rc = find_dumps(process, options);
     if (rc < 0)
         goto close_wire;
+    rc = open_lock(process);
+    if (rc < 0)
+        goto free_dumps;
     set_options(process, options);
     *out = process;
     return 0;
 
+free_dumps:
+    free(process->dumps);
 close_wire:
     wire_close(&process->in);
 free_process:
@@ -206,11 +237,16 @@ static int share_input(xf_process *process, const payload *payload)
 }
 
 /* What the child has to know before its first instruction. */
-static void prepare_box(box *box, const xf_process_options *options)
+static void prepare_box(box *box, const xf_process *process, const xf_process_options *options)
 {
-    box->note.record_at = options->no_crash_handler ? 0 : offsetof(struct box, record);
+    box->note.record_at = options->no_crash_record ? 0 : offsetof(struct box, record);
     box->log_wanted = options->on_log != NULL;
     box->log_rate = options->log_rate;
+    if (process->dumps) {
+        snprintf(box->dumps, sizeof box->dumps, "%s/crossfork-%llx-%llx", process->dumps,
+                 (unsigned long long)uv_os_getpid(), (unsigned long long)uv_hrtime());
+        box->note.dump_at = offsetof(struct box, dumps);
+    }
 }
 
 static int start_child(xf_process *process, const process_plan *plan, const payload *payload,
@@ -231,7 +267,7 @@ static int start_child(xf_process *process, const process_plan *plan, const payl
         .greeting = greeting,
     };
 
-    prepare_box(process->box.address, options);
+    prepare_box(process->box.address, process, options);
     start.greeting_size = build_greeting(greeting, process->task, payload);
     return supervisor_start_child(&process->child, &start);
 }

@@ -96,9 +96,9 @@ typedef struct xf_process_options {
     xf_limits limits;
     int log_rate; /* lines a second that go to on_log; those beyond are counted and dropped, but a report still has the
                      last lines.  0: all go, and a child that logs faster than on_log takes waits */
-    bool no_crash_handler; /* leave faults to the system: a report then has no stack */
-    const char *dumps;     /* directory for a minidump (Windows) of a crash; on POSIX it allows a core file, which the
-                              system puts where it puts them.  NULL: neither */
+    bool no_crash_record; /* do not keep where a child crashes: its report then has no stack */
+    const char *dumps;    /* directory for a minidump (Windows) of a crash; on POSIX it allows a core file, which the
+                             system puts where it puts them.  NULL: neither */
     const char *save_failures; /* directory where a task that fails, crashes or is killed leaves its input: see
                                   docs/replay.md.  NULL: nowhere */
 } xf_process_options;
@@ -196,6 +196,24 @@ XF_API intptr_t xf_process_sentinel(xf_process *process);
 
 /* How the child ended.  Returns memory of the process, valid until it is freed; NULL while the child runs. */
 XF_API const xf_report *xf_process_report(xf_process *process);
+
+/* Where a child is. */
+typedef struct xf_stack {
+    const xf_frame *frames; /* innermost first */
+    size_t count;
+    void *owner; /* crossfork's own */
+} xf_stack;
+
+/* Takes the stack of a child's main thread, whether it computes or waits; it goes on afterwards.
+ *   stack  Set on success; freed by the caller with xf_stack_free.
+ * Returns 0; XF_ESTATE when it has ended, or was started with no_crash_record; XF_EACCESS when the system does not
+ * allow it (a debugger is attached; ptrace is forbidden); XF_ETIMEDOUT when the child cannot be stopped; XF_ENOMEM,
+ * XF_ESYSTEM. Differences: on POSIX a system call that the child waits in is interrupted, and some of those return
+ * EINTR. */
+XF_API int xf_process_stack(xf_process *process, xf_stack *stack);
+
+/* Frees what xf_process_stack gave; harmless on one that is all zero. */
+XF_API void xf_stack_free(xf_stack *stack);
 
 /* Gives the process up: the child runs on, and crossfork frees everything when it ends.  It still ends with this
  * process.  `process` must not be used any more. */

@@ -118,6 +118,8 @@ typedef struct xf_report {
     uint64_t fault_address; /* that an access violation was about; 0 otherwise */
     const xf_register *registers;
     size_t register_count;
+    double heard;         /* seconds since 1970 when the task last called crossfork; 0: never */
+    uint64_t done, total; /* of xf_progress */
     uint64_t memory_peak; /* bytes that it held in memory at most; 0 when the system does not tell */
     double cpu_time;      /* seconds that it computed, system time included */
     const char *dump;     /* path of a core file or minidump; "" when there is none */
@@ -132,6 +134,10 @@ typedef struct xf_report {
  * environment).  Control characters from the child are shown as escapes.
  * Returns 0, or XF_EIO when the stream does not take it. */
 XF_API int xf_report_print(const xf_report *report, FILE *stream);
+
+/* Writes a report for a tool: one line, a JSON object in UTF-8; docs/report.md describes its members.  What is not
+ * UTF-8 in the child's texts becomes U+FFFD. Returns 0, or XF_EIO when the stream does not take it. */
+XF_API int xf_report_json(const xf_report *report, FILE *stream);
 
 /* Names for messages: "crashed", "access violation", "running".  Never NULL. */
 XF_API const char *xf_end_name(xf_end kind);

@@ -90,14 +90,46 @@ void child_reset_signals(void);
  * before. */
 void child_catch_exit(void);
 
-/* In a new child, after that: our own handlers for what the note has to tell, and no signal blocked. */
-void child_catch_faults(os_note *note);
-
 /* In a new child that did not come by exec: closes every fd above 2 that is not in fds.  Async-signal-safe. */
 void child_close_others(const child_fds *fds);
 
 /* Makes the kernel kill this process's group when the lifeline hangs up; ends at once when it already has. */
 void child_arm_lifeline(int lifeline, pid_t leader);
+
+/* ---- os_crash.c ------------------------------------------------------------------------------------------------- */
+
+enum { RECORD_STACK = 65536, RECORD_MAPS = 28672 };
+
+struct os_record {
+    os_record_head head;
+    uint64_t stack_at;      /* where in the child the copy of its stack begins */
+    uint32_t stack_size;    /* bytes of it */
+    uint32_t maps_size;     /* bytes of maps */
+    char maps[RECORD_MAPS]; /* lines of /proc/PID/maps that are about files */
+    uint8_t stack[RECORD_STACK];
+};
+
+_Static_assert(sizeof(os_record) <= OS_RECORD_SIZE, "a record fits the box");
+
+/* Of os_record_head.registers. */
+extern const char *const crash_register_names[];
+
+/* What is set up for faults when a process comes to xf_main, as one that is executed anew finds it: nothing, or a
+ * sanitizer's handlers.  A forked child gets it back. */
+void crash_remember_faults(void);
+void crash_reset_faults(void);
+bool crash_is_fault(int number);
+
+/* In a new child, after that: our own handlers, before which what stood there is run in its turn, and no signal
+ * blocked. */
+void child_catch_faults(os_note *note);
+
+/* Records where this process is, which is about to end by exit(). */
+void crash_record_exit(void);
+
+/* Fills in a record of the process of that id, which is this one or one that is stopped. */
+void record_stack(os_record *record, pid_t pid, uintptr_t stack_pointer);
+void record_maps(os_record *record, const char *path);
 
 /* ---- os_server.c ------------------------------------------------------------------------------------------------ */
 

@@ -13,84 +13,21 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
 #include <uv.h>
 
-const os_traits os = {.has_fork = true, .has_server = true, .attach_needs_ack = false, .ring_wakes_one = false};
+const os_traits os = {.has_fork = true,
+                      .has_server = true,
+                      .attach_needs_ack = false,
+                      .ring_wakes_one = false,
+                      .register_names = crash_register_names};
 
 /* ---- Signals ---------------------------------------------------------------------------------------------------- */
-
-/* In this order, as a forked child pays for each page that it writes to, and seldom writes to the stack. */
-static struct {
-    os_note *note;
-    struct sigaction previous[2]; /* what SIGSEGV and SIGBUS did before */
-    char stack[32768];            /* to run on when the child's own is at its end */
-} guard;
-
-static uintptr_t stack_pointer(const void *context)
-{
-    const ucontext_t *interrupted = context;
-
-#if defined(__x86_64__)
-    return (uintptr_t)interrupted->uc_mcontext.gregs[REG_RSP];
-#elif defined(__i386__)
-    return (uintptr_t)interrupted->uc_mcontext.gregs[REG_ESP];
-#elif defined(__aarch64__)
-    return (uintptr_t)interrupted->uc_mcontext.sp;
-#elif defined(__arm__)
-    return (uintptr_t)interrupted->uc_mcontext.arm_sp;
-#elif defined(__riscv)
-    return (uintptr_t)interrupted->uc_mcontext.__gregs[REG_SP];
-#elif defined(__s390x__)
-    return (uintptr_t)interrupted->uc_mcontext.gregs[15];
-#else
-    (void)interrupted;
-    return 0; /* a stack overflow then reads as an access violation */
-#endif
-}
-
-/* A fault within 64 KiB of the stack pointer can only be the end of the stack: the stack itself is mapped.  Then the
- * disposition from before is put back and the fault happens again, so the end is the true one. */
-static void on_fault(int number, siginfo_t *info, void *context)
-{
-    enum { NEAR = 65536 };
-    uintptr_t fault = (uintptr_t)info->si_addr, stack = stack_pointer(context);
-
-    if (info->si_code > 0 && stack && fault - stack + NEAR < 2 * (uintptr_t)NEAR)
-        atomic_store(&guard.note->crash, XF_CRASH_STACK_OVERFLOW + 1);
-    sigaction(number, &guard.previous[number == SIGBUS], NULL);
-    if (info->si_code <= 0)
-        raise(number);
-}
-
-static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
-
-enum { FAULTS = sizeof faults / sizeof *faults };
-
-/* What the program had set up for faults when it came to xf_main, as a child that is executed anew finds it: nothing,
- * or a sanitizer's handlers. */
-static struct sigaction at_main[FAULTS];
-static bool know_main;
-
-static void remember_faults(void)
-{
-    for (int i = 0; i < FAULTS; i++)
-        sigaction(faults[i], NULL, &at_main[i]);
-    know_main = true;
-}
-
-static bool is_fault(int number)
-{
-    for (int i = 0; i < FAULTS; i++)
-        if (faults[i] == number)
-            return true;
-    return false;
-}
 
 static void leave_by_exit(int code, void *arg)
 {
     (void)arg;
+    crash_record_exit();
     fflush(stdout);
     fflush(stderr);
     _exit(code);
@@ -108,29 +45,14 @@ static void reset_signal(int number)
 void child_reset_signals(void)
 {
     for (int number = 1; number < NSIG; number++)
-        if (!is_fault(number))
+        if (!crash_is_fault(number))
             reset_signal(number);
-    for (int i = 0; i < FAULTS && know_main; i++)
-        sigaction(faults[i], &at_main[i], NULL);
+    crash_reset_faults();
 }
 
 void child_catch_exit(void)
 {
     on_exit(leave_by_exit, NULL); /* runs before what was registered earlier, and does not return */
-}
-
-void child_catch_faults(os_note *note)
-{
-    struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    sigset_t none;
-
-    guard.note = note;
-    sigaltstack(&(stack_t){.ss_sp = guard.stack, .ss_size = sizeof guard.stack}, NULL);
-    sigaction(SIGSEGV, &fault, &guard.previous[0]);
-    sigaction(SIGBUS, &fault, &guard.previous[1]);
-    sigemptyset(&none);
-    pthread_sigmask(SIG_SETMASK, &none, NULL);
-    atomic_store(&note->armed, 1);
 }
 
 /* ---- Becoming a child ------------------------------------------------------------------------------------------- */
@@ -212,14 +134,13 @@ int os_self_child(int argc, char **argv, os_entry entry, os_parent **parent)
     else if (argc == 0)
         second_argument(asked, sizeof asked);
     *parent = NULL;
+    crash_remember_faults();
     if (strcmp(argument, SERVER_ARGUMENT) == 0) {
         fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
         server_run(EXEC_CHANNEL, entry);
     }
-    if (strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0) {
-        remember_faults();
+    if (strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
         return 0;
-    }
     return become_child(argument + strlen(CHILD_ARGUMENT), parent);
 }
 
@@ -347,6 +268,13 @@ void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
 }
 
 /* proc(5): a directory has two links and one for each directory in it. */
+bool os_self_colours(int descriptor)
+{
+    const char *terminal = getenv("TERM");
+
+    return isatty(descriptor) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
+}
+
 int os_self_threads(void)
 {
     struct stat facts;

@@ -106,6 +106,8 @@ static DWORD list_handles(os_child *child, HANDLE *handles, bool *ready)
     }
     if (!child->ended)
         handles[count++] = child->process;
+    if (!child->ended && child->dump_asked)
+        handles[count++] = child->dump_asked;
     return count;
 }
 
@@ -113,7 +115,7 @@ static DWORD list_handles(os_child *child, HANDLE *handles, bool *ready)
 int os_child_wait(os_child *child, int timeout_ms)
 {
     uint64_t deadline = GetTickCount64() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
-    HANDLE handles[OS_STREAMS + 1];
+    HANDLE handles[OS_STREAMS + 2];
     DWORD count, left, signalled;
     bool ready;
 
@@ -128,7 +130,8 @@ int os_child_wait(os_child *child, int timeout_ms)
             return XF_ETIMEDOUT;
         if (signalled == WAIT_FAILED)
             return os_error(GetLastError(), "WaitForMultipleObjects");
-        if (handles[signalled - WAIT_OBJECT_0] == child->process)
+        if (handles[signalled - WAIT_OBJECT_0] == child->process ||
+            handles[signalled - WAIT_OBJECT_0] == child->dump_asked)
             return 0;
     }
 }
@@ -235,6 +238,7 @@ void child_free(os_child *child)
     handle_close(&child->outbox.event);
     handle_close(&child->process);
     handle_close(&child->job);
+    handle_close(&child->dump_asked);
     free(child);
 }
 

@@ -81,7 +81,7 @@ bool pipe_has_ended(DWORD system);
 typedef struct child_watch {
     os_watcher *watcher; /* NULL: none */
     uint64_t key;
-    HANDLE waits[OS_STREAMS + 1];
+    HANDLE waits[OS_STREAMS + 2];        /* the streams, the process, dump_asked */
     struct child_watch *previous, *next; /* among those whose key is to be told; NULL: not among them */
 } child_watch;
 
@@ -98,6 +98,7 @@ struct os_child {
     } outbox; /* the write to the channel that is under way */
     HANDLE process;
     HANDLE job;
+    HANDLE dump_asked; /* an event; NULL: no dump is wanted, or it was written */
     int64_t pid;
     child_watch watch;
     bool ended;
@@ -115,6 +116,21 @@ struct os_parent {
     HANDLE writable;
     os_given given;
 };
+
+/* ---- os_crash.c ------------------------------------------------------------------------------------------------- */
+
+/* In a child, before main: what it shares with its parent. */
+void child_take_note(os_note *note, size_t size);
+os_note *child_note(void); /* NULL: this process is nobody's child */
+
+/* In a child that came to xf_main: our own handlers for what the note has to tell. */
+void child_catch_faults(void);
+
+/* The start of a thread that the parent makes in this process: records where the main one is; 0 when it could not. */
+DWORD WINAPI crash_record_main(void *unused);
+
+/* This process ends by its own will. */
+void child_note_leaving(void);
 
 #define CHILD_ARGUMENT "--crossfork-child="
 

@@ -2,13 +2,20 @@
 #include "../error.h"
 #include "os_private.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
-const os_traits os = {.has_fork = false, .has_server = false, .attach_needs_ack = true, .ring_wakes_one = true};
+static const char *const register_names[OS_REGISTERS_MAX] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
+                                                             "rsi", "rdi", "r8",  "r9",  "r10", "r11",
+                                                             "r12", "r13", "r14", "r15", "rip", "eflags"};
 
-enum { ARGUMENT_MAX = 200, STACK_GUARANTEE = 16384, FATAL_APP_EXIT = 0x40000015 };
+const os_traits os = {.has_fork = false,
+                      .has_server = false,
+                      .attach_needs_ack = true,
+                      .ring_wakes_one = true,
+                      .register_names = register_names};
+
+enum { ARGUMENT_MAX = 200 };
 
 /* ---- The command line ------------------------------------------------------------------------------------------- */
 
@@ -60,83 +67,7 @@ static bool second_word(const wchar_t *line, char *word, size_t size)
     return line[length] == 0;
 }
 
-/* ---- How this process ends -------------------------------------------------------------------------------------- */
-
-static os_note *self_note; /* NULL: this process is nobody's child */
-static DWORD exit_slot = FLS_OUT_OF_INDEXES;
-
-static _Noreturn void end_by_crash(xf_crash crash, DWORD code)
-{
-    atomic_store(&self_note->crash, (int32_t)crash + 1);
-    TerminateProcess(GetCurrentProcess(), code);
-    abort();
-}
-
-/* Some systems end the thread only, or with exit code 0.  Handlers that the program has installed come first, and there
- * is stack left for this by SetThreadStackGuarantee. */
-static LONG CALLBACK on_exception(EXCEPTION_POINTERS *exception)
-{
-    if (exception->ExceptionRecord->ExceptionCode == EXCEPTION_STACK_OVERFLOW)
-        end_by_crash(XF_CRASH_STACK_OVERFLOW, EXCEPTION_STACK_OVERFLOW);
-    return EXCEPTION_CONTINUE_SEARCH;
-}
-
-static void on_abort(int number)
-{
-    (void)number;
-    end_by_crash(XF_CRASH_ABORT, FATAL_APP_EXIT);
-}
-
-static void note_leaving(void)
-{
-    if (self_note)
-        atomic_store(&self_note->leaving, 1);
-}
-
-static void guarantee_stack(void)
-{
-    ULONG size = STACK_GUARANTEE;
-
-    SetThreadStackGuarantee(&size);
-}
-
-static void CALLBACK on_thread_storage_end(void *value)
-{
-    typedef BOOLEAN(WINAPI * question)(void);
-    question shutting_down =
-        (question)(void (*)(void))GetProcAddress(GetModuleHandleW(L"ntdll.dll"), "RtlDllShutdownInProgress");
-
-    (void)value;
-    if (shutting_down && shutting_down())
-        note_leaving();
-}
-
-/* The system calls this when a thread begins, and when the process ends by ExitProcess, which exit() comes to; not for
- * TerminateProcess and not for a fault.  Wine leaves out the latter for programs, but ends the storage of the thread
- * that calls ExitProcess, so each thread has some. */
-static void WINAPI on_thread_or_exit(void *module, DWORD reason, void *reserved)
-{
-    (void)module, (void)reserved;
-    if (!self_note)
-        return;
-    if (reason == DLL_PROCESS_DETACH)
-        note_leaving();
-    if (reason == DLL_THREAD_ATTACH) {
-        guarantee_stack();
-        FlsSetValue(exit_slot, self_note);
-    }
-}
-
-#ifdef _MSC_VER
-#pragma comment(linker, "/INCLUDE:_tls_used")
-#pragma comment(linker, "/INCLUDE:on_thread_or_exit_hook")
-#pragma const_seg(".CRT$XLD")
-extern const PIMAGE_TLS_CALLBACK on_thread_or_exit_hook;
-const PIMAGE_TLS_CALLBACK on_thread_or_exit_hook = on_thread_or_exit;
-#pragma const_seg()
-#else
-static const PIMAGE_TLS_CALLBACK on_thread_or_exit_hook __attribute__((section(".CRT$XLD"), used)) = on_thread_or_exit;
-#endif
+/* ---- Becoming a child ------------------------------------------------------------------------------------------- */
 
 /* Maps an inherited section and closes its handle; NULL when it is not one of that size. */
 static void *map_inherited(uint64_t handle, uint64_t size)
@@ -159,38 +90,21 @@ XF_BEFORE_MAIN(find_note)
         token.box_size < sizeof *note)
         return;
     note = map_inherited(token.box, token.box_size);
-    if (note && note->nonce == token.nonce) {
-        self_note = note;
-        exit_slot = FlsAlloc(on_thread_storage_end);
-        FlsSetValue(exit_slot, note);
-        atomic_store(&note->armed, 1);
-    }
+    if (note && note->nonce == token.nonce)
+        child_take_note(note, (size_t)token.box_size);
 }
-
-/* ---- Becoming a child ------------------------------------------------------------------------------------------- */
 
 static BOOL WINAPI ignore_interrupts(DWORD event)
 {
     return event == CTRL_C_EVENT || event == CTRL_BREAK_EVENT;
 }
 
-/* No dialogs, no ends by Ctrl-C, and an end that can be read from the note.  What the program did about abort() before
- * it came here stays. */
+/* No dialogs, no ends by Ctrl-C, and an end that can be read from the note. */
 static void get_ready(void)
 {
-    void (*before)(int);
-
     SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX);
     SetConsoleCtrlHandler(ignore_interrupts, TRUE);
-    AddVectoredExceptionHandler(0, on_exception);
-    guarantee_stack();
-    _set_error_mode(_OUT_TO_STDERR);
-#if defined(_UCRT) || defined(_MSC_VER)
-    _set_abort_behavior(0, _WRITE_ABORT_MSG | _CALL_REPORTFAULT);
-#endif
-    before = signal(SIGABRT, on_abort);
-    if (before != SIG_DFL && before != SIG_ERR)
-        signal(SIGABRT, before);
+    child_catch_faults();
 }
 
 static int not_for_people(void)
@@ -214,7 +128,7 @@ static int become_child(const child_token *token, os_parent **out)
     void *input = NULL;
     int rc;
 
-    if (!self_note || self_note->nonce != token->nonce ||
+    if (!child_note() || child_note()->nonce != token->nonce ||
         GetFileType((HANDLE)(uintptr_t)token->channel) != FILE_TYPE_PIPE)
         return not_for_people();
     if (token->input) {
@@ -226,7 +140,7 @@ static int become_child(const child_token *token, os_parent **out)
     if (rc < 0)
         goto unmap_input;
     parent.channel = (HANDLE)(uintptr_t)token->channel;
-    parent.given.box = (os_shm){self_note, (size_t)token->box_size, -1, (intptr_t)token->bell};
+    parent.given.box = (os_shm){child_note(), (size_t)token->box_size, -1, (intptr_t)token->bell};
     parent.given.input =
         input ? (os_shm){input, (size_t)token->input_size, -1, (intptr_t)token->input_bell} : OS_SHM_NONE;
     SetHandleInformation(parent.channel, HANDLE_FLAG_INHERIT, 0); /* for the task's own children */
@@ -339,7 +253,7 @@ const os_given *os_parent_given(const os_parent *parent)
 
 _Noreturn void os_self_exit(int code)
 {
-    note_leaving();
+    child_note_leaving();
     TerminateProcess(GetCurrentProcess(), (UINT)code);
     abort();
 }
@@ -371,6 +285,14 @@ void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
     const uint8_t *id = find_build_id(image, headers);
 
     memcpy(build, id ? id : (const void *)facts, OS_BUILD_ID_SIZE);
+}
+
+bool os_self_colours(int descriptor)
+{
+    HANDLE console = GetStdHandle(descriptor == 1 ? STD_OUTPUT_HANDLE : STD_ERROR_HANDLE);
+    DWORD mode;
+
+    return GetConsoleMode(console, &mode) && SetConsoleMode(console, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING);
 }
 
 int os_self_threads(void)

@@ -22,6 +22,7 @@ enum {
     GIVEN_BELL,
     GIVEN_INPUT,
     GIVEN_INPUT_BELL,
+    GIVEN_DUMP,
     GIVEN
 };
 
@@ -104,6 +105,19 @@ static int open_channel(os_child *child, const os_start *start, HANDLE *given)
     return rc;
 }
 
+/* What a child that crashes sets, to have a minidump written. */
+static int give_dump_event(os_child *child, HANDLE *given)
+{
+    int rc;
+
+    child->dump_asked = CreateEventW(NULL, TRUE, FALSE, NULL);
+    if (!child->dump_asked)
+        return os_error(GetLastError(), "CreateEventW");
+    rc = give_copy(child->dump_asked, given);
+    child->note->dump_event = (uintptr_t)*given;
+    return rc;
+}
+
 static int open_given(os_child *child, const os_start *start, HANDLE given[GIVEN])
 {
     int rc = open_channel(child, start, &given[GIVEN_CHANNEL]);
@@ -114,6 +128,8 @@ static int open_given(os_child *child, const os_start *start, HANDLE given[GIVEN
         rc = give_segment(start->box, &given[GIVEN_BOX]);
     if (rc == 0 && start->input)
         rc = give_segment(start->input, &given[GIVEN_INPUT]);
+    if (rc == 0 && child->note->dump_at)
+        rc = give_dump_event(child, &given[GIVEN_DUMP]);
     return rc;
 }
 

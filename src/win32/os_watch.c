@@ -153,6 +153,8 @@ int os_child_watch(os_child *child, os_watcher *watcher, uint64_t key)
         rc = watch_stream(child, i);
     if (rc == 0 && !child->ended)
         rc = watch_handle(&child->watch, OS_STREAMS, child->process);
+    if (rc == 0 && child->dump_asked)
+        rc = watch_handle(&child->watch, OS_STREAMS + 1, child->dump_asked);
     if (rc < 0)
         os_child_unwatch(child);
     return rc;
@@ -166,7 +168,7 @@ void os_child_unwatch(os_child *child)
 
     if (!watcher)
         return;
-    for (int i = 0; i <= OS_STREAMS; i++)
+    for (int i = 0; i < OS_STREAMS + 2; i++)
         if (entry->waits[i])
             UnregisterWaitEx(entry->waits[i], INVALID_HANDLE_VALUE);
     AcquireSRWLockExclusive(&watcher->lock);

@@ -1,0 +1,57 @@
+/* Core files.  A child that crashes goes to a directory of its own first (os_crash.c), where the system puts the core
+ * unless /proc/sys/kernel/core_pattern is an absolute path or a program; what is found there is the core. */
+#include "../error.h"
+#include "os_private.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The only file of a directory; false when it holds none. */
+static bool find_file(const char *directory, char *path, size_t size)
+{
+    struct dirent *entry;
+    DIR *list = opendir(directory);
+    bool found = false;
+
+    while (list && !found && (entry = readdir(list)))
+        if (entry->d_name[0] != '.')
+            found = (size_t)snprintf(path, size, "%s/%s", directory, entry->d_name) < size;
+    if (list)
+        closedir(list);
+    return found;
+}
+
+static int explain(void)
+{
+    char pattern[128] = "";
+    FILE *file = fopen("/proc/sys/kernel/core_pattern", "re");
+
+    if (file) {
+        if (!fgets(pattern, sizeof pattern, file))
+            pattern[0] = 0;
+        fclose(file);
+    }
+    pattern[strcspn(pattern, "\n")] = 0;
+    return error_detail(XF_ENOENT, "the system left no core file here; its core_pattern is \"%s\"", pattern);
+}
+
+int os_child_dump(os_child *child, const char *name, char *path, size_t size)
+{
+    const char *directory = (const char *)child->note + child->note->dump_at;
+    char core[1280];
+    int rc = 0;
+
+    if (!child->ended || child->end.kind != OS_CRASHED)
+        return XF_EAGAIN;
+    if (!find_file(directory, core, sizeof core))
+        rc = explain();
+    else if ((size_t)snprintf(path, size, "%s.core", name) >= size)
+        rc = error_detail(XF_EINVAL, "a path of more than %zu bytes", size);
+    else if (rename(core, path) < 0)
+        rc = os_error(errno, "rename of a core file");
+    rmdir(directory);
+    return rc;
+}

@@ -1,0 +1,289 @@
+/* How a child ends, and what it leaves behind when it crashes: registers and the addresses on its stack.
+ *
+ * This runs in an exception filter of a process whose heap and locks may be in any state, so it allocates nothing and
+ * takes no lock of its own, and all else is left to the parent. */
+#include "os_private.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { STACK_GUARANTEE = 65536, FATAL_APP_EXIT = 0x40000015 };
+
+static struct {
+    os_note *note;     /* NULL: this process is nobody's child */
+    os_record *record; /* NULL: nothing is recorded */
+    LPTOP_LEVEL_EXCEPTION_FILTER previous;
+    HANDLE main_thread;
+    DWORD exit_slot;
+} guard = {.exit_slot = FLS_OUT_OF_INDEXES};
+
+/* ---- The record ------------------------------------------------------------------------------------------------- */
+
+/* Whether this thread is to write the record.  Another that crashes at the same time waits for it, a little, so that
+ * it does not end the process in the middle; one that crashes again while it writes goes on to its end. */
+static bool begin_record(os_record *record)
+{
+    os_record_head *head = &record->head;
+    enum { PATIENCE_MS = 500 };
+    uint32_t none = OS_RECORD_NONE;
+
+    if (atomic_compare_exchange_strong(&head->state, &none, OS_RECORD_BEGUN)) {
+        head->thread = GetCurrentThreadId();
+        record->frame_count = 0;
+        return true;
+    }
+    for (int i = 0; i < PATIENCE_MS && atomic_load(&head->state) == OS_RECORD_BEGUN &&
+                    head->thread != (int64_t)GetCurrentThreadId();
+         i++)
+        Sleep(1);
+    return false;
+}
+
+/* In the order of os.register_names, which is that of the context. */
+static void record_registers(os_record_head *head, const CONTEXT *context)
+{
+#if defined(__x86_64__) || defined(_M_X64)
+    head->register_count = 18;
+    memcpy(head->registers, &context->Rax, 17 * sizeof context->Rax);
+    head->registers[17] = context->EFlags;
+#else
+    (void)context;
+    head->register_count = 0;
+#endif
+}
+
+/* What the thread's last failure was, as far as it was a lack of memory. */
+static int last_error(void)
+{
+    DWORD system = GetLastError();
+
+    return system == ERROR_NOT_ENOUGH_MEMORY || system == ERROR_OUTOFMEMORY || system == ERROR_COMMITMENT_LIMIT ? ENOMEM
+                                                                                                                : errno;
+}
+
+static void fill_record(DWORD code, uint64_t address, const CONTEXT *context)
+{
+    os_record_head *head = &guard.record->head;
+
+    head->error = last_error();
+    head->system = (int32_t)code;
+    head->detail = 0;
+    head->fault_address = address;
+    record_registers(head, context);
+    stack_capture(guard.record, context);
+    atomic_store(&head->state, OS_RECORD_WHOLE);
+}
+
+static void record(DWORD code, uint64_t address, const CONTEXT *context)
+{
+    if (begin_record(guard.record))
+        fill_record(code, address, context);
+}
+
+static void record_here(DWORD code)
+{
+    CONTEXT context;
+
+    if (!guard.record)
+        return;
+    RtlCaptureContext(&context);
+    record(code, 0, &context);
+}
+
+static void record_exception(const EXCEPTION_POINTERS *exception)
+{
+    const EXCEPTION_RECORD *what = exception->ExceptionRecord;
+    bool has_address = what->ExceptionCode == EXCEPTION_ACCESS_VIOLATION && what->NumberParameters >= 2;
+
+    if (guard.record)
+        record(what->ExceptionCode, has_address ? what->ExceptionInformation[1] : 0, exception->ContextRecord);
+}
+
+/* The main thread may hold any lock, so nothing is called meanwhile that takes one of the process's. */
+DWORD WINAPI crash_record_main(void *unused)
+{
+    CONTEXT context = {.ContextFlags = CONTEXT_FULL};
+    bool done = false;
+
+    (void)unused;
+    if (!guard.main_thread || SuspendThread(guard.main_thread) == (DWORD)-1)
+        return 0;
+    if (GetThreadContext(guard.main_thread, &context) && begin_record(guard.record)) {
+        fill_record(0, 0, &context);
+        done = true;
+    }
+    ResumeThread(guard.main_thread);
+    return done;
+}
+
+/* ---- Crashes ---------------------------------------------------------------------------------------------------- */
+
+static _Noreturn void end_by_crash(xf_crash crash, DWORD code)
+{
+    atomic_store(&guard.note->crash, (int32_t)crash + 1);
+    TerminateProcess(GetCurrentProcess(), code);
+    abort();
+}
+
+/* Some systems end the thread only, or with exit code 0.  Handlers that the program has installed come first, and there
+ * is stack left for this by SetThreadStackGuarantee. */
+static LONG CALLBACK on_exception(EXCEPTION_POINTERS *exception)
+{
+    if (exception->ExceptionRecord->ExceptionCode == EXCEPTION_STACK_OVERFLOW) {
+        record_exception(exception);
+        await_dump(exception);
+        end_by_crash(XF_CRASH_STACK_OVERFLOW, EXCEPTION_STACK_OVERFLOW);
+    }
+    return EXCEPTION_CONTINUE_SEARCH;
+}
+
+/* The parent writes a minidump of this process as it is, if it wants one. */
+static void await_dump(const EXCEPTION_POINTERS *exception)
+{
+    enum { PATIENCE_MS = 10000 };
+
+    if (!guard.record || !guard.note->dump_event)
+        return;
+    guard.note->exception = (uintptr_t)exception;
+    SetEvent((HANDLE)(uintptr_t)guard.note->dump_event);
+    for (int i = 0; i < PATIENCE_MS && !atomic_load(&guard.note->dumped); i++)
+        Sleep(1);
+}
+
+/* Nobody has handled it; who asked to be told of that before is told still, and may yet handle it. */
+static LONG WINAPI on_unhandled(EXCEPTION_POINTERS *exception)
+{
+    LONG answer = EXCEPTION_CONTINUE_SEARCH;
+
+    record_exception(exception);
+    if (guard.previous)
+        answer = guard.previous(exception);
+    if (answer != EXCEPTION_CONTINUE_EXECUTION)
+        await_dump(exception);
+    else if (guard.record)
+        atomic_store(&guard.record->head.state, OS_RECORD_NONE);
+    return answer;
+}
+
+static void on_abort(int number)
+{
+    (void)number;
+    record_here(FATAL_APP_EXIT);
+    await_dump(NULL);
+    end_by_crash(XF_CRASH_ABORT, FATAL_APP_EXIT);
+}
+
+#if defined(_UCRT) || defined(_MSC_VER)
+/* The C library would end the process without asking anybody. */
+static void on_invalid_parameter(const wchar_t *expression, const wchar_t *function, const wchar_t *file, unsigned line,
+                                 uintptr_t reserved)
+{
+    (void)expression, (void)function, (void)file, (void)line, (void)reserved;
+    record_here(STATUS_INVALID_CRUNTIME_PARAMETER);
+    end_by_crash(XF_CRASH_ABORT, STATUS_INVALID_CRUNTIME_PARAMETER);
+}
+#endif
+
+static void guarantee_stack(void)
+{
+    ULONG size = STACK_GUARANTEE;
+
+    SetThreadStackGuarantee(&size);
+}
+
+void child_catch_faults(void)
+{
+    void (*before)(int);
+
+    AddVectoredExceptionHandler(0, on_exception);
+    guard.previous = SetUnhandledExceptionFilter(on_unhandled);
+    guarantee_stack();
+    _set_error_mode(_OUT_TO_STDERR);
+#if defined(_UCRT) || defined(_MSC_VER)
+    _set_abort_behavior(0, _WRITE_ABORT_MSG | _CALL_REPORTFAULT);
+    if (guard.record)
+        _set_invalid_parameter_handler(on_invalid_parameter);
+#endif
+    before = signal(SIGABRT, on_abort);
+    if (before != SIG_DFL && before != SIG_ERR)
+        signal(SIGABRT, before); /* what the program did about abort() before it came here stays */
+}
+
+/* ---- Exits ------------------------------------------------------------------------------------------------------ */
+
+void child_note_leaving(void)
+{
+    if (guard.note)
+        atomic_store(&guard.note->leaving, 1);
+}
+
+static bool is_ending(void)
+{
+    typedef BOOLEAN(WINAPI * question)(void);
+    question shutting_down =
+        (question)(void (*)(void))GetProcAddress(GetModuleHandleW(L"ntdll.dll"), "RtlDllShutdownInProgress");
+
+    return shutting_down && shutting_down();
+}
+
+static void on_exit_in_task(void)
+{
+    if (atomic_load(&guard.note->leaving))
+        return;
+    record_here(0);
+    child_note_leaving();
+}
+
+static void CALLBACK on_thread_storage_end(void *value)
+{
+    (void)value;
+    if (is_ending())
+        on_exit_in_task();
+}
+
+/* The system calls this when a thread begins, and when the process ends by ExitProcess, which exit() comes to; not for
+ * TerminateProcess and not for a fault.  Wine leaves out the latter for programs, but ends the storage of the thread
+ * that calls ExitProcess, so each thread has some. */
+static void WINAPI on_thread_or_exit(void *module, DWORD reason, void *reserved)
+{
+    (void)module, (void)reserved;
+    if (!guard.note)
+        return;
+    if (reason == DLL_PROCESS_DETACH)
+        on_exit_in_task();
+    if (reason == DLL_THREAD_ATTACH) {
+        guarantee_stack();
+        FlsSetValue(guard.exit_slot, guard.note);
+    }
+}
+
+#ifdef _MSC_VER
+#pragma comment(linker, "/INCLUDE:_tls_used")
+#pragma comment(linker, "/INCLUDE:on_thread_or_exit_hook")
+#pragma const_seg(".CRT$XLD")
+extern const PIMAGE_TLS_CALLBACK on_thread_or_exit_hook;
+const PIMAGE_TLS_CALLBACK on_thread_or_exit_hook = on_thread_or_exit;
+#pragma const_seg()
+#else
+static const PIMAGE_TLS_CALLBACK on_thread_or_exit_hook __attribute__((section(".CRT$XLD"), used)) = on_thread_or_exit;
+#endif
+
+os_note *child_note(void)
+{
+    return guard.note;
+}
+
+void child_take_note(os_note *note, size_t size)
+{
+    guard.note = note;
+    if (note->record_at > 0 && size >= sizeof(os_record) && note->record_at <= size - sizeof(os_record))
+        guard.record = (os_record *)((char *)note + note->record_at);
+    if (guard.record)
+        guard.main_thread = OpenThread(THREAD_SUSPEND_RESUME | THREAD_GET_CONTEXT, FALSE, GetCurrentThreadId());
+    note->image = (uintptr_t)GetModuleHandleW(NULL);
+    guard.exit_slot = FlsAlloc(on_thread_storage_end);
+    FlsSetValue(guard.exit_slot, note);
+    atomic_store(&note->armed, 1);
+}

@@ -1,0 +1,53 @@
+# Goal: what runs when a child has crashed calls nothing that may wait or allocate.
+#
+# Usage: cmake -D NM=... -D SYSTEM=posix|win32 -D OBJECTS=... -P crash_symbols.cmake
+# Reads the undefined symbols of the object file of os_crash.c, and fails on one that is not in the list.
+
+# POSIX: the async-signal-safe functions of POSIX.1-2017, 2.4.3, that are used.
+set(posix
+  chdir close getpid memcpy memset mkdir open poll raise read rmdir sigaction sigemptyset
+  __errno_location          # what errno is
+  gettid process_vm_readv   # plain system calls of Linux
+  __stack_chk_fail _GLOBAL_OFFSET_TABLE_
+  # Called where handlers are installed, or by exit(), and not in a handler.
+  getcontext getrlimit pthread_sigmask setrlimit sigaltstack)
+
+# Windows: calls into the kernel, and what walks a stack by the tables of the images alone.
+set(win32
+  GetCurrentProcess GetCurrentThreadId GetLastError SetEvent Sleep TerminateProcess VirtualQuery
+  RtlCaptureContext RtlLookupFunctionEntry RtlVirtualUnwind K32GetMappedFileNameW
+  GetThreadContext ResumeThread SuspendThread
+  memcpy memset _errno __chkstk_ms ___chkstk_ms
+  abort                     # never comes to be called: TerminateProcess does not return
+  # Called where handlers are installed, or by exit(), and not in a filter.
+  AddVectoredExceptionHandler FlsAlloc FlsSetValue GetModuleHandleW GetProcAddress OpenThread SetThreadStackGuarantee
+  SetUnhandledExceptionFilter _set_error_mode signal)
+
+string(REPLACE "|" ";" objects "${OBJECTS}")
+list(FILTER objects INCLUDE REGEX "/os_crash\\.c")
+list(LENGTH objects count)
+if(NOT count EQUAL 1)
+  message(FATAL_ERROR "no object file of os_crash.c in ${OBJECTS}")
+endif()
+execute_process(COMMAND ${NM} -u ${objects} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX REPLACE "[ \n]+U " ";" symbols "\n${symbols}")
+string(STRIP "${symbols}" symbols)
+set(unsafe "")
+set(checked 0)
+foreach(symbol IN LISTS symbols)
+  string(REGEX REPLACE "@.*$|^__imp_|[ \n]" "" symbol "${symbol}")
+  if(symbol STREQUAL "")
+    continue()
+  endif()
+  math(EXPR checked "${checked} + 1")
+  if(NOT symbol IN_LIST ${SYSTEM})
+    list(APPEND unsafe ${symbol})
+  endif()
+endforeach()
+if(unsafe)
+  message(FATAL_ERROR "not known to be safe in a crashed process: ${unsafe}")
+endif()
+if(checked LESS 5)
+  message(FATAL_ERROR "only ${checked} symbols were found: ${symbols}")
+endif()
+message(STATUS "${checked} symbols, all safe")
