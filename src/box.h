@@ -3,7 +3,7 @@
 #define BOX_H
 
 #include "crossfork/report.h"
-#include "os.h"
+#include "os_crash.h"
 
 enum { BOX_FAREWELL = 3840, BOX_TASK = 64 };
 

@@ -2,7 +2,7 @@
  *
  * Everything in src/ above this file is the same on every system; src/posix and src/win32 hold the twins that keep
  * these contracts: the same files, the same functions, in the same order.  tests/os_test.c asserts them sentence by
- * sentence.
+ * sentence.  os_crash.h is its second part: what a child leaves behind when it crashes.
  *
  * Rules for all of them.  They return 0 or a negative XF_E* code and write outputs only on success.  On failure they
  * hold nothing, and have told error_detail (error.h) what the system said.  They are safe to call from several threads
@@ -28,7 +28,7 @@ typedef struct os_traits {
     bool has_server;       /* OS_SERVER is more than another word for OS_SPAWN */
     bool attach_needs_ack; /* what is attached to a frame is lost if its sender ends before the receiver took it */
     bool ring_wakes_one;   /* os_shm_ring, of those that sleep on a segment; else it wakes all */
-    const char *const *register_names; /* of os_record_head.registers */
+    const char *const *register_names; /* of an os_record_head (os_crash.h) */
 } os_traits;
 
 extern const os_traits os;
@@ -81,8 +81,6 @@ void os_shm_close(os_shm *shm);
 
 /* ---- A child, as its parent sees it ----------------------------------------------------------------------------- */
 
-enum { OS_RECORD_SIZE = 131072, OS_REGISTERS_MAX = 40, OS_FRAMES_MAX = 64 };
-
 typedef struct os_child os_child;   /* exit, channel and captured streams of a child */
 typedef struct os_parent os_parent; /* the channel to the parent, and what the parent handed over */
 typedef struct os_server os_server; /* the helper process that OS_SERVER forks */
@@ -91,24 +89,6 @@ typedef enum os_method { OS_FORK, OS_SPAWN, OS_SERVER } os_method;
 
 /* Runs a child; never returns. */
 typedef void (*os_entry)(os_parent *parent);
-
-/* What is kept of a fault, for the parent to read: registers, the top of the stack, where the program was mapped. */
-typedef struct os_record os_record;
-
-/* How a record begins, on every system. */
-typedef struct os_record_head {
-    _Atomic uint32_t state;  /* an os_record_state */
-    int32_t system;          /* signal number or exception code */
-    int32_t detail;          /* si_code; 0 on Windows */
-    int32_t error;           /* errno of the thread */
-    int64_t thread;          /* the system's id */
-    uint64_t fault_address;  /* that an access violation is about */
-    uint32_t register_count; /* of os_register_names */
-    uint32_t unused;
-    uint64_t registers[OS_REGISTERS_MAX];
-} os_record_head;
-
-typedef enum os_record_state { OS_RECORD_NONE, OS_RECORD_BEGUN, OS_RECORD_WHOLE } os_record_state;
 
 /* Shared by a parent and one child, at the start of the box segment: what a child can still say when it can no longer
  * send, written with plain stores. */
@@ -195,20 +175,6 @@ int os_child_end(os_child *child, os_end *end);
 
 /* Kills the child and its descendants at once.  Harmless when it has ended. */
 void os_child_kill(os_child *child);
-
-/* Records where the child's main thread is, in the box: it is stopped for that moment, whatever it does.
- * XF_ESTATE when the box has no record, or it is in use; XF_EACCESS, XF_ETIMEDOUT, XF_EEND when it has ended.
- * Windows: a thread of our own in the child, which suspends the main one.  POSIX: ptrace. */
-int os_child_stack(os_child *child);
-
-/* Takes what a crash of the child has left for a debugger, where note.dump_at asks for that.
- *   name  Of the file, without its ending: an absolute path.
- *   path  Set to the file's path, of size bytes at most.
- * XF_EAGAIN when there is nothing to take, or not yet; XF_ENOENT when the system left no core file where it can be
- * found; XF_EACCESS, XF_ENOSPACE.  Called again, it says XF_EAGAIN.
- * Windows: writes a minidump; to be tried whenever os_child_wait returns, for the child waits for it, 10 s at most.
- * POSIX: moves a core file, once os_child_end has returned 0. */
-int os_child_dump(os_child *child, const char *name, char *path, size_t size);
 
 /* The child's process id, or 0 in the moment until a child of the server has told it; nothing becomes ready then. */
 int64_t os_child_pid(os_child *child);

@@ -94,7 +94,7 @@ static void print_headline(const xf_report *report, FILE *stream)
                 report->status.system > 255 || report->status.system < 0 ? " (system code 0x%llX)"
                                                                          : " (system code %llu)",
                 (unsigned long long)report->status.system);
-    if (report->fault_address)
+    if (report->stack_count > 0 && report->status.code == XF_CRASH_ACCESS && report->status.kind == XF_END_CRASHED)
         fprintf(stream, " at address 0x%llx", (unsigned long long)report->fault_address);
 }
 
@@ -171,17 +171,29 @@ static void print_frame(const xf_frame *frame, FILE *stream)
     }
 }
 
+/* How many frames there are above those that call the task, which are the same in every report. */
+static size_t count_frames(const xf_report *report)
+{
+    static const char *const callers[] = {"run_task", "run_item", "run_items", "run_once"};
+
+    for (size_t i = 0; i < report->stack_count; i++)
+        for (size_t j = 0; j < sizeof callers / sizeof *callers; j++)
+            if (strcmp(report->stack[i].function, callers[j]) == 0)
+                return i;
+    return report->stack_count;
+}
+
 static void print_stack(const xf_report *report, FILE *stream)
 {
-    size_t shown = report->stack_count < PRINTED_FRAMES ? report->stack_count : PRINTED_FRAMES;
+    size_t count = count_frames(report), shown = count < PRINTED_FRAMES ? count : PRINTED_FRAMES;
 
     for (size_t i = 0; i < shown; i++) {
         fputs(i == 0 ? "  stack    " : "           ", stream);
         print_frame(&report->stack[i], stream);
         fputc('\n', stream);
     }
-    if (shown < report->stack_count)
-        fprintf(stream, "           ... and %zu more\n", report->stack_count - shown);
+    if (shown < count)
+        fprintf(stream, "           ... and %zu more\n", count - shown);
 }
 
 static void print_path(const char *name, const char *path, FILE *stream)

@@ -163,9 +163,12 @@ static void report_trace(xf_process *process)
 {
     xf_report *report = &process->report;
 
-    if (process->inbox.bye)
+    const os_record_head *record = box_record(process->box.address);
+    bool is_stale = atomic_load(&record->state) == OS_RECORD_STALE;
+
+    if (process->inbox.bye || (is_stale && (process->end.kind != OS_CRASHED || process->end.system != record->system)))
         return;
-    process->trace = trace_take(box_record(process->box.address));
+    process->trace = trace_take(record);
     if (!process->trace)
         return;
     report->fault_address = trace_fault_address(process->trace);

@@ -4,7 +4,7 @@
 #define TRACE_H
 
 #include "crossfork/report.h"
-#include "os.h"
+#include "os_crash.h"
 
 typedef struct trace trace;
 

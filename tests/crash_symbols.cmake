@@ -3,6 +3,8 @@
 # Usage: cmake -D NM=... -D SYSTEM=posix|win32 -D OBJECTS=... -P crash_symbols.cmake
 # Reads the undefined symbols of the object file of os_crash.c, and fails on one that is not in the list.
 
+cmake_minimum_required(VERSION 3.25)
+
 # POSIX: the async-signal-safe functions of POSIX.1-2017, 2.4.3, that are used.
 set(posix
   chdir close getpid memcpy memset mkdir open poll raise read rmdir sigaction sigemptyset

@@ -264,10 +264,10 @@ static const death deaths[] = {
 
 enum { DEATHS = sizeof deaths / sizeof *deaths };
 
-XF_TASK(die, const int *number, int *out)
+XF_TASK(die, const int *in, int *out)
 {
     *out = 0;
-    return deaths[*number].die(call);
+    return deaths[*in].die(call);
 }
 
 static void start_and_end(xf_process **process, const death *death)

@@ -133,7 +133,23 @@ const char *const crash_register_names[] = {"x0",  "x1",  "x2",  "x3",  "x4",  "
                                             "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x18", "x19", "x20", "x21",
                                             "x22", "x23", "x24", "x25", "x26", "x27", "x28", "x29", "x30", "sp",  "pc"};
 #else
-const char *const crash_register_names[] = {"none"};
+#if defined(__i386__)
+#define STACK_POINTER(machine) (uint32_t)(machine).gregs[REG_ESP]
+#define PROGRAM_COUNTER(machine) (uint32_t)(machine).gregs[REG_EIP]
+#elif defined(__arm__)
+#define STACK_POINTER(machine) (machine).arm_sp
+#define PROGRAM_COUNTER(machine) (machine).arm_pc
+#elif defined(__riscv)
+#define STACK_POINTER(machine) (machine).__gregs[REG_SP]
+#define PROGRAM_COUNTER(machine) (machine).__gregs[REG_PC]
+#elif defined(__s390x__)
+#define STACK_POINTER(machine) (machine).gregs[15]
+#define PROGRAM_COUNTER(machine) (machine).psw.addr
+#else /* a stack overflow then reads as an access violation */
+#define STACK_POINTER(machine) ((void)(machine), 0)
+#define PROGRAM_COUNTER(machine) ((void)(machine), 0)
+#endif
+const char *const crash_register_names[] = {"sp", "pc"};
 #endif
 
 /* Returns the stack pointer. */
@@ -151,17 +167,11 @@ static uintptr_t record_registers(os_record_head *head, const ucontext_t *contex
     head->registers[31] = context->uc_mcontext.sp;
     head->registers[32] = context->uc_mcontext.pc;
     return (uintptr_t)context->uc_mcontext.sp;
-#elif defined(__i386__)
-    return (uintptr_t)context->uc_mcontext.gregs[REG_ESP];
-#elif defined(__arm__)
-    return (uintptr_t)context->uc_mcontext.arm_sp;
-#elif defined(__riscv)
-    return (uintptr_t)context->uc_mcontext.__gregs[REG_SP];
-#elif defined(__s390x__)
-    return (uintptr_t)context->uc_mcontext.gregs[15];
 #else
-    (void)head, (void)context;
-    return 0; /* a stack overflow then reads as an access violation */
+    head->register_count = 2;
+    head->registers[0] = STACK_POINTER(context->uc_mcontext);
+    head->registers[1] = PROGRAM_COUNTER(context->uc_mcontext);
+    return (uintptr_t)head->registers[0];
 #endif
 }
 
@@ -171,9 +181,10 @@ static bool begin_record(os_record *record)
 {
     os_record_head *head = &record->head;
     enum { PATIENCE_MS = 500 };
-    uint32_t none = OS_RECORD_NONE;
+    uint32_t none = OS_RECORD_NONE, stale = OS_RECORD_STALE;
 
-    if (atomic_compare_exchange_strong(&head->state, &none, OS_RECORD_BEGUN)) {
+    if (atomic_compare_exchange_strong(&head->state, &none, OS_RECORD_BEGUN) ||
+        atomic_compare_exchange_strong(&head->state, &stale, OS_RECORD_BEGUN)) {
         head->thread = gettid();
         record->stack_size = record->maps_size = 0;
         return true;
@@ -241,12 +252,11 @@ static void pass_on(int number, siginfo_t *info, void *context)
     }
 }
 
-/* A program whose own handler mends the fault goes on, and nothing has happened. */
-static void forget(void)
+/* A program whose own handler mends the fault goes on; or it dies of it after all, when that handler only looked. */
+static void grow_stale(void)
 {
-    atomic_store(&guard.note->crash, 0);
     if (guard.record && guard.record->head.thread == gettid())
-        atomic_store(&guard.record->head.state, OS_RECORD_NONE);
+        atomic_store(&guard.record->head.state, OS_RECORD_STALE);
 }
 
 static void on_crash(int number, siginfo_t *info, void *context)
@@ -254,15 +264,15 @@ static void on_crash(int number, siginfo_t *info, void *context)
     os_record_head unused;
     int error = errno;
     bool is_handled = guard.previous[index_of(number)].sa_handler != SIG_DFL;
+    bool is_overflow = is_stack_overflow(number, info, record_registers(&unused, context));
 
-    if (is_stack_overflow(number, info, record_registers(&unused, context)))
-        atomic_store(&guard.note->crash, XF_CRASH_STACK_OVERFLOW + 1);
+    atomic_store(&guard.note->crash, is_overflow ? XF_CRASH_STACK_OVERFLOW + 1 : 0);
     if (guard.record)
         record(number, info->si_code, error, info->si_code > 0 ? (uintptr_t)info->si_addr : 0, context);
     errno = error;
     pass_on(number, info, context);
     if (is_handled)
-        forget();
+        grow_stale();
 }
 
 /* As large a core file as somebody has not forbidden. */

@@ -2,10 +2,12 @@
 #ifndef OS_PRIVATE_H
 #define OS_PRIVATE_H
 
-#include "../os.h"
+#include "../os_crash.h"
 
+#include <link.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 /* Translates errno of a failed call, keeps "call: text" as the error detail, and returns the XF_E* code. */
@@ -154,5 +156,30 @@ enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END };
 
 #define CHILD_ARGUMENT "--crossfork-child="
 #define SERVER_ARGUMENT "--crossfork-server"
+
+/* ---- os_module.c ------------------------------------------------------------------------------------------------ */
+
+enum { MODULE_PARTS_MAX = 64 };
+
+/* The file of a program or shared library.  What it says of itself is not trusted. */
+typedef struct module_file {
+    int fd;
+    struct stat facts;
+    ElfW(Half) type; /* ET_EXEC or ET_DYN */
+    size_t count;
+    ElfW(Phdr) parts[MODULE_PARTS_MAX];
+} module_file;
+
+/* Opens a file of this machine's kind; waits for nobody, whatever the path stands for. */
+bool module_open(module_file *file, const char *path);
+
+/* The address, as it was linked, of what is at that offset in the file. */
+bool module_linked(const module_file *file, uint64_t offset, uint64_t *address);
+
+/* The build id of a file in hexadecimal, "" when it has none. */
+void module_build_id(const module_file *file, char *text, size_t size);
+
+/* A build id among notes; they are aligned.  NULL: there is none. */
+const uint8_t *find_build_id(const void *notes, size_t size, size_t *id_size);
 
 #endif

@@ -216,30 +216,21 @@ _Noreturn void os_self_exit(int code)
 
 /* ---- Facts ------------------------------------------------------------------------------------------------------ */
 
-static bool find_build_note(const char *notes, size_t size, uint8_t *build)
-{
-    for (size_t at = 0; at + sizeof(ElfW(Nhdr)) <= size;) {
-        const ElfW(Nhdr) *note = (const void *)(notes + at);
-        const char *name = notes + at + sizeof *note;
-        const char *value = name + ((note->n_namesz + 3U) & ~3U);
-        if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 && memcmp(name, "GNU", 4) == 0) {
-            memcpy(build, value, note->n_descsz < OS_BUILD_ID_SIZE ? note->n_descsz : OS_BUILD_ID_SIZE);
-            return true;
-        }
-        at = (size_t)(value - notes) + ((note->n_descsz + 3U) & ~3U);
-    }
-    return false;
-}
-
 /* The first object is the program itself. */
 static int look_at_program(struct dl_phdr_info *object, size_t size, void *build)
 {
     (void)size;
     for (int i = 0; i < object->dlpi_phnum; i++) {
         const ElfW(Phdr) *part = &object->dlpi_phdr[i];
-        if (part->p_type == PT_NOTE &&
-            find_build_note((const char *)object->dlpi_addr + part->p_vaddr, part->p_memsz, build))
+        size_t id_size;
+        const uint8_t *id;
+        if (part->p_type != PT_NOTE)
+            continue;
+        id = find_build_id((const char *)object->dlpi_addr + part->p_vaddr, part->p_memsz, &id_size);
+        if (id) {
+            memcpy(build, id, id_size < OS_BUILD_ID_SIZE ? id_size : OS_BUILD_ID_SIZE);
             return 1;
+        }
     }
     return -1;
 }

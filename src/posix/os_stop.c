@@ -96,14 +96,15 @@ int os_child_stack(os_child *child)
     os_note *note = (os_note *)(uintptr_t)child->note;
     os_record *record = (os_record *)((char *)note + note->record_at);
     pid_t pid = (pid_t)os_child_pid(child);
-    uint32_t none = OS_RECORD_NONE;
+    uint32_t none = OS_RECORD_NONE, stale = OS_RECORD_STALE;
     int rc;
 
     if (!note->record_at)
         return error_detail(XF_ESTATE, "where this child is, is not recorded");
     if (child->ended || pid == 0)
         return error_detail(XF_EEND, "the child does not run");
-    if (!atomic_compare_exchange_strong(&record->head.state, &none, OS_RECORD_BEGUN))
+    if (!atomic_compare_exchange_strong(&record->head.state, &none, OS_RECORD_BEGUN) &&
+        !atomic_compare_exchange_strong(&record->head.state, &stale, OS_RECORD_BEGUN))
         return error_detail(XF_ESTATE, "the child is just crashing");
     rc = stop_and_record(record, pid);
     atomic_store(&record->head.state, rc == 0 ? OS_RECORD_WHOLE : OS_RECORD_NONE);

@@ -27,9 +27,10 @@ static bool begin_record(os_record *record)
 {
     os_record_head *head = &record->head;
     enum { PATIENCE_MS = 500 };
-    uint32_t none = OS_RECORD_NONE;
+    uint32_t none = OS_RECORD_NONE, stale = OS_RECORD_STALE;
 
-    if (atomic_compare_exchange_strong(&head->state, &none, OS_RECORD_BEGUN)) {
+    if (atomic_compare_exchange_strong(&head->state, &none, OS_RECORD_BEGUN) ||
+        atomic_compare_exchange_strong(&head->state, &stale, OS_RECORD_BEGUN)) {
         head->thread = GetCurrentThreadId();
         record->frame_count = 0;
         return true;
@@ -163,7 +164,7 @@ static LONG WINAPI on_unhandled(EXCEPTION_POINTERS *exception)
     if (answer != EXCEPTION_CONTINUE_EXECUTION)
         await_dump(exception);
     else if (guard.record)
-        atomic_store(&guard.record->head.state, OS_RECORD_NONE);
+        atomic_store(&guard.record->head.state, OS_RECORD_STALE);
     return answer;
 }
 

@@ -37,6 +37,9 @@ void support_lead_group(void);
 /* Sends Ctrl-C to the group of this process as a console does; false where that cannot be had (Wine). */
 bool support_interrupt_group(void);
 
+/* Whether the system leaves a dump of a crash where it can be found. */
+bool support_can_dump(void);
+
 /* Peak or current private memory of this process, in bytes. */
 size_t support_memory(void);
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <signal.h>
 #include <stdio.h>
@@ -164,4 +165,19 @@ size_t support_memory(void)
         abort();
     fclose(statm);
     return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+bool support_can_dump(void)
+{
+    char pattern[2] = "|";
+    struct rlimit limit = {0, 0};
+    FILE *file = fopen("/proc/sys/kernel/core_pattern", "re");
+
+    if (file) {
+        if (!fgets(pattern, sizeof pattern, file))
+            pattern[0] = '|';
+        fclose(file);
+    }
+    getrlimit(RLIMIT_CORE, &limit);
+    return pattern[0] != '|' && pattern[0] != '/' && limit.rlim_max > 0;
 }

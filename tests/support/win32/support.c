@@ -196,3 +196,8 @@ size_t support_memory(void)
         total += region.RegionSize;
     return total;
 }
+
+bool support_can_dump(void)
+{
+    return true;
+}

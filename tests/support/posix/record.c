@@ -1,0 +1,125 @@
+/* Records of a stack on POSIX, for x86-64 and aarch64. */
+#include "posix/os_private.h"
+#include "record.h"
+#include "unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+os_record *record_new(void)
+{
+    os_record *record = calloc(1, sizeof *record);
+
+    assert_non_null(record);
+    return record;
+}
+
+size_t record_size(void)
+{
+    return sizeof(os_record);
+}
+
+/* The lines of mappings of files. */
+static void take_maps(os_record *record)
+{
+    char line[4096];
+    FILE *maps = fopen("/proc/self/maps", "r");
+
+    assert_non_null(maps);
+    record->maps_size = 0;
+    while (fgets(line, sizeof line, maps)) {
+        size_t length = strlen(line);
+        if (!strchr(line, '/') || record->maps_size + length > sizeof record->maps)
+            continue;
+        memcpy(record->maps + record->maps_size, line, length);
+        record->maps_size += (uint32_t)length;
+    }
+    fclose(maps);
+}
+
+#if defined(__x86_64__)
+enum { COUNT = 23, STACK_POINTER = REG_RSP };
+
+static void take_registers(os_record *record, const ucontext_t *context)
+{
+    memcpy(record->head.registers, context->uc_mcontext.gregs, COUNT * sizeof *record->head.registers);
+}
+#else
+enum { COUNT = 33, STACK_POINTER = 31 };
+
+static void take_registers(os_record *record, const ucontext_t *context)
+{
+    memcpy(record->head.registers, context->uc_mcontext.regs, 31 * sizeof *record->head.registers);
+    record->head.registers[STACK_POINTER] = context->uc_mcontext.sp;
+    record->head.registers[32] = context->uc_mcontext.pc;
+}
+#endif
+
+/* Copies words, also those that a sanitizer has reserved. */
+__attribute__((no_sanitize("address", "thread", "undefined"))) static void take_stack(os_record *record, uintptr_t from,
+                                                                                      uintptr_t to)
+{
+    const volatile uint8_t *at = (const volatile uint8_t *)from;
+
+    record->stack_at = from;
+    record->stack_size = 0;
+    while (from + record->stack_size < to && record->stack_size < sizeof record->stack) {
+        record->stack[record->stack_size] = at[record->stack_size];
+        record->stack_size++;
+    }
+}
+
+static uintptr_t stack_end(void)
+{
+    pthread_attr_t attributes;
+    void *start;
+    size_t size;
+
+    assert_int_equal(pthread_getattr_np(pthread_self(), &attributes), 0);
+    assert_int_equal(pthread_attr_getstack(&attributes, &start, &size), 0);
+    pthread_attr_destroy(&attributes);
+    return (uintptr_t)start + size;
+}
+
+void record_take(void *arg)
+{
+    os_record *record = arg;
+    ucontext_t context;
+
+    assert_int_equal(getcontext(&context), 0);
+    take_registers(record, &context);
+    record->head.register_count = COUNT;
+    take_stack(record, record->head.registers[STACK_POINTER], stack_end());
+    take_maps(record);
+    atomic_store(&record->head.state, 2);
+}
+
+void record_truncate(os_record *record)
+{
+    record->stack_size = record->stack_size > 2048 ? 2048 : record->stack_size;
+}
+
+void record_smash(os_record *record)
+{
+    record->head.registers[STACK_POINTER] = 0x1234;
+}
+
+/* The inode is the fifth word of a line; a digit more makes it another. */
+void record_replace(os_record *record)
+{
+    static char maps[sizeof record->maps];
+    size_t size = 0;
+    int word = 0;
+
+    for (uint32_t i = 0; i < record->maps_size && size + 1 < sizeof maps; i++) {
+        char letter = record->maps[i];
+        word = letter == '\n' ? 0 : word + (letter == ' ' && word < 5);
+        if (letter == ' ' && word == 5 && maps[size - 1] != ' ')
+            maps[size++] = '7';
+        maps[size++] = letter;
+    }
+    memcpy(record->maps, maps, size);
+    record->maps_size = (uint32_t)size;
+}
