@@ -18,21 +18,26 @@ static const char *file_name(void)
     return name;
 }
 
-/* What a report looks like; valid until the next call. */
-static const char *print(const xf_report *report)
+/* What a report looks like, for people or for tools; valid until the next call. */
+static const char *tell(const xf_report *report, int (*form)(const xf_report *report, FILE *stream))
 {
     static char text[20000];
     FILE *file = fopen(file_name(), "w+b");
     size_t size;
 
     assert_non_null(file);
-    assert_int_equal(xf_report_print(report, file), 0);
+    assert_int_equal(form(report, file), 0);
     rewind(file);
     size = fread(text, 1, sizeof text - 1, file);
     text[size] = 0;
     assert_int_equal(fclose(file), 0);
     remove(file_name());
     return text;
+}
+
+static const char *print(const xf_report *report)
+{
+    return tell(report, xf_report_print);
 }
 
 /* How a report is filled in for that end. */
@@ -48,7 +53,9 @@ static xf_report make(xf_end kind, int code, int64_t system)
                        .phase = XF_PHASE_RUNNING,
                        .started = 1000.5,
                        .ended = 1002.75,
-                       .stderr_tail = ""};
+                       .stderr_tail = "",
+                       .dump = "",
+                       .saved = ""};
 }
 
 #define FACTS "  task     area, pid 4711, 2.250 s, while running\n"
@@ -292,6 +299,128 @@ static void a_stream_that_takes_nothing_is_an_error(void **state)
     remove(file_name());
 }
 
+/* ---- Stacks, and what else is known ----------------------------------------------------------------------------- */
+
+static const xf_frame frames[] = {
+    {0x401136, "/opt/farm/decoder", "ab12", 0x1136, "read_size", "src/read.c", 41, true},
+    {0x401136, "/opt/farm/decoder", "ab12", 0x1136, "decode", "src/decode.c", 120, false},
+    {0x7f0000001234, "C:\\lib\\png.dll", "", 0x180001234, "png_read", "", 0, false},
+    {0x7f0000005678, "/lib/libc.so.6", "", 0x5678, "", "", 0, false},
+    {0xdead, "", "", 0xdead, "", "", 0, false},
+    {0x401200, "/opt/farm/decoder", "ab12", 0x1200, "run_item", "src/worker.c", 1, false},
+    {0x401300, "/opt/farm/decoder", "ab12", 0x1300, "main", "src/main.c", 9, false},
+};
+
+static xf_report make_crash(void)
+{
+    xf_report report = with_code(make(XF_END_CRASHED, XF_CRASH_ACCESS, 11), "access violation");
+
+    report.stack = frames;
+    report.stack_count = sizeof frames / sizeof *frames;
+    return report;
+}
+
+static void a_stack_is_told_down_to_the_task(void **state)
+{
+    xf_report report = make_crash();
+
+    (void)state;
+    assert_string_equal(print(&report),
+                        "crossfork: worker 1 crashed: access violation (system code 11) at address 0x0\n" FACTS
+                        "  stack    read_size at src/read.c:41 (inlined)\n"
+                        "           decode at src/decode.c:120\n"
+                        "           png_read in png.dll+0x180001234\n"
+                        "           libc.so.6+0x5678\n"
+                        "           0xdead\n");
+}
+
+static void a_deep_stack_is_cut(void **state)
+{
+    xf_frame many[50];
+    xf_report report = make_crash();
+
+    (void)state;
+    for (int i = 0; i < 50; i++)
+        many[i] = frames[1];
+    report.stack = many;
+    report.stack_count = 50;
+    assert_non_null(strstr(print(&report), "           ... and 34 more\n"));
+    assert_int_equal(count_lines(print(&report)), 2 + 16 + 1);
+}
+
+static void progress_and_silence_are_told_of_those_that_did_not_finish(void **state)
+{
+    xf_report report = make(XF_END_KILLED, 0, 9);
+
+    (void)state;
+    report.done = 37;
+    report.total = 100;
+    report.heard = 1001.5;
+    report.dump = "/tmp/core\x1b";
+    report.saved = "/tmp/saved";
+    assert_string_equal(print(&report), "crossfork: worker 1 killed (system code 9)\n" FACTS "  progress 37 of 100\n"
+                                        "  silent   for 1.2 s before that\n"
+                                        "  dump     /tmp/core\\x1b\n"
+                                        "  replay   /tmp/saved\n");
+}
+
+/* ---- For tools -------------------------------------------------------------------------------------------------- */
+
+static void a_tool_gets_all_of_it_as_json(void **state)
+{
+    static const xf_log_line line = {1.5, XF_WARNING, "a \"quoted\" text", XF_FROM_STDERR, 4711, "area", 7};
+    static const xf_register registers[] = {{"rip", 0x401136}, {"rsp", UINT64_MAX}};
+    xf_report report = make_crash();
+
+    (void)state;
+    report.stack_count = 1;
+    report.registers = registers;
+    report.register_count = 2;
+    report.log = &line;
+    report.log_count = 1;
+    report.log_total = 33;
+    report.item = 7;
+    report.attempt = 2;
+    assert_string_equal(
+        tell(&report, xf_report_json),
+        "{\"crossfork_report\": 1, \"kind\": \"crashed\", \"code\": 2, \"code_name\": \"access violation\", "
+        "\"system\": 11, "
+        "\"message\": \"\", \"name\": \"worker 1\", \"task\": \"area\", \"item\": 7, \"attempt\": 2, \"pid\": 4711, "
+        "\"phase\": \"running\", \"started\": 1000.500000, \"ended\": 1002.750000, \"heard\": 0.000000, "
+        "\"cpu_time\": 0.000000, \"memory_peak\": 0, \"done\": 0, \"total\": 0, \"fault_address\": \"0x0\", "
+        "\"stack\": [{\"line\": 41, \"inlined\": true, \"function\": \"read_size\", \"file\": \"src/read.c\", "
+        "\"module\": \"/opt/farm/decoder\", \"build_id\": \"ab12\", \"offset\": \"0x1136\", \"address\": "
+        "\"0x401136\"}], "
+        "\"registers\": {\"rip\": \"0x401136\", \"rsp\": \"0xffffffffffffffff\"}, \"log_total\": 33, \"log\": "
+        "[{\"time\": 1.500000, "
+        "\"level\": 30, \"source\": \"stderr\", \"item\": 7, \"task\": \"area\", \"text\": \"a \\u0022quoted\\u0022 "
+        "text\"}], "
+        "\"stderr\": \"\", \"dump\": \"\", \"saved\": \"\"}\n");
+}
+
+static void json_is_utf_8_whatever_the_child_sent(void **state)
+{
+    static const struct {
+        const char *sent, *told;
+    } texts[] = {
+        {"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80", "\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80"},
+        {"\x80 \xC3 \xC0\x80 \xE0\x80\x80 \xED\xA0\x80 \xF4\x90\x80\x80 \xF8",
+         "\\ufffd \\ufffd \\ufffd\\ufffd \\ufffd\\ufffd\\ufffd \\ufffd\\ufffd\\ufffd \\ufffd\\ufffd\\ufffd\\ufffd "
+         "\\ufffd"},
+        {"\x1b[31m\n\\</script>", "\\u001b[31m\\u000a\\u005c\\u003c/script>"},
+        {"\xE2\x82", "\\ufffd\\ufffd"},
+    };
+    char told[400];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        xf_report report = make(XF_END_FAILED, 1, 1);
+        report.message = texts[i].sent;
+        snprintf(told, sizeof told, "\"message\": \"%s\", \"name\"", texts[i].told);
+        assert_non_null(strstr(tell(&report, xf_report_json), told));
+    }
+}
+
 /* ---- Names ------------------------------------------------------------------------------------------------------ */
 
 static void every_end_has_a_name(void **state)
@@ -349,6 +478,11 @@ int main(void)
         cmocka_unit_test(the_end_of_a_long_error_stream_is_shown),
         cmocka_unit_test(a_report_is_a_screen_of_text),
         cmocka_unit_test(a_stream_that_takes_nothing_is_an_error),
+        cmocka_unit_test(a_stack_is_told_down_to_the_task),
+        cmocka_unit_test(a_deep_stack_is_cut),
+        cmocka_unit_test(progress_and_silence_are_told_of_those_that_did_not_finish),
+        cmocka_unit_test(a_tool_gets_all_of_it_as_json),
+        cmocka_unit_test(json_is_utf_8_whatever_the_child_sent),
         cmocka_unit_test(every_end_has_a_name),
         cmocka_unit_test(every_crash_has_a_name),
         cmocka_unit_test(an_unknown_phase_has_a_name),
