@@ -41,6 +41,17 @@ static void open_private(void)
     fill();
 }
 
+/* As open_private, but for what a crash would leave behind. */
+static void open_unarmed(void)
+{
+    static const xf_process_options process = {.no_crash_record = true};
+
+    pool = bench_open_pool(&(xf_pool_options){.workers = 2, .process = &process});
+    in = bench_allocate(COUNT * sizeof *in);
+    out = bench_allocate(COUNT * sizeof *out);
+    fill();
+}
+
 static void open_shared(void)
 {
     pool = bench_open_pool(&(xf_pool_options){.workers = 2});
@@ -171,12 +182,14 @@ static void run_bare(void)
 static const bench_variant w2_variants[] = {
     {"bare:copied", open_copied, run_bare, bench_close_team, CALLS, false, check},
     {"crossfork:private", open_private, map, close_pool, CALLS, false, check},
+    {"crossfork:unarmed", open_unarmed, map, close_pool, CALLS, true, check},
     {"bare:in-place", open_in_place, run_bare, bench_close_team, CALLS, false, check},
     {"crossfork:shared", open_shared, map, close_pool, CALLS, false, check},
 };
 
 static const bench_ratio w2_ratios[] = {
     {"crossfork:private", "bare:copied", 1.3},
+    {"crossfork:private", "crossfork:unarmed", 1.01},
     {"crossfork:shared", "bare:in-place", 1.3},
 };
 
@@ -186,12 +199,14 @@ const bench_workload bench_w2 = {
 static const bench_variant w2c1_variants[] = {
     {"bare:copied", open_copied_singly, run_bare, bench_close_team, CALLS, false, check},
     {"crossfork:private", open_private, map_singly, close_pool, CALLS, false, check},
+    {"crossfork:unarmed", open_unarmed, map_singly, close_pool, CALLS, true, check},
     {"bare:in-place", open_in_place_singly, run_bare, bench_close_team, CALLS, false, check},
     {"crossfork:shared", open_shared, map_singly, close_pool, CALLS, false, check},
 };
 
 static const bench_ratio w2c1_ratios[] = {
     {"crossfork:private", "bare:copied", 2},
+    {"crossfork:private", "crossfork:unarmed", 1.01},
     {"crossfork:shared", "bare:in-place", 2},
 };
 
