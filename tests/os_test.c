@@ -2,7 +2,7 @@
  *
  * The program is its own child: the greeting names a role and its argument, "exit 3".  XF_START=fork|spawn|server says
  * how children come to be.  Usage: os_test [TEST], where * and ? stand for any characters. */
-#include "os.h"
+#include "os_crash.h"
 #include "support.h"
 #include "unit.h"
 
@@ -26,7 +26,10 @@ typedef struct test_box {
     _Atomic int64_t number;
     char text[64];
     _Atomic uint32_t asked; /* to sleep on */
+    _Alignas(64) uint8_t record[OS_RECORD_SIZE];
 } test_box;
+
+static bool records; /* children leave a record of where they were */
 
 /* A child and its box. */
 typedef struct kid {
@@ -50,6 +53,8 @@ static int try_start(kid *kid, os_start *start)
 
     assert_int_equal(os_shm_create(&kid->box, sizeof(test_box), OS_SHM_BELL), 0);
     start->box = &kid->box;
+    if (records)
+        ((test_box *)kid->box.address)->note.record_at = offsetof(test_box, record);
     rc = os_child_start(&kid->child, start);
     if (rc < 0)
         os_shm_close(&kid->box);
@@ -1386,6 +1391,101 @@ static void crashes_are_told_apart(void **state)
     expect_end("thread_crash abort", OS_CRASHED, XF_CRASH_ABORT);
 }
 
+/* ---- Records ---------------------------------------------------------------------------------------------------- */
+
+static int switch_records_on(void **state)
+{
+    (void)state;
+    records = true;
+    return 0;
+}
+
+static int switch_records_off(void **state)
+{
+    (void)state;
+    records = false;
+    return 0;
+}
+
+static const os_record_head *record_of(const kid *kid)
+{
+    return (const os_record_head *)(const void *)box_of(kid)->record;
+}
+
+/* Whether there are frames, the first of which is in a module. */
+static void expect_frames(const kid *kid)
+{
+    os_frame *frames = malloc(OS_FRAMES_MAX * sizeof *frames);
+
+    assert_int_equal(atomic_load(&record_of(kid)->state), OS_RECORD_WHOLE);
+    assert_true(record_of(kid)->register_count > 0 && record_of(kid)->register_count <= OS_REGISTERS_MAX);
+    assert_non_null(os.register_names[record_of(kid)->register_count - 1]);
+    assert_true(os_record_frames((const os_record *)(const void *)record_of(kid), frames, OS_FRAMES_MAX) > 1);
+    assert_true(*frames[0].module);
+    free(frames);
+}
+
+static void a_crash_is_recorded(void **state)
+{
+    kid kid = start_role("crash access");
+    os_end end;
+
+    (void)state;
+    end = wait_end(&kid);
+    assert_int_equal(end.kind, OS_CRASHED);
+    assert_int_equal((int32_t)end.system, record_of(&kid)->system);
+    assert_int_equal(record_of(&kid)->fault_address, 0);
+    expect_frames(&kid);
+    close_kid(&kid);
+}
+
+static void a_running_child_can_be_recorded(void **state)
+{
+    static const char *const roles[] = {"spin", "wait"}, *const said[] = {"spinning", "waiting"};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        kid kid = start_role(roles[i]);
+        expect_line(&kid, said[i]);
+        assert_int_equal(os_child_stack(kid.child), 0);
+        expect_frames(&kid);
+        assert_int_equal(os_child_stack(kid.child), XF_ESTATE); /* the record is in use */
+        kill_and_finish(&kid);
+    }
+}
+
+static void a_child_that_has_ended_is_not_recorded(void **state)
+{
+    kid kid = start_role("exit 0");
+
+    (void)state;
+    (void)wait_end(&kid);
+    assert_int_equal(os_child_stack(kid.child), XF_EEND);
+    close_kid(&kid);
+}
+
+static void without_room_for_it_nothing_is_recorded(void **state)
+{
+    kid kid = start_role("wait");
+
+    (void)state;
+    expect_line(&kid, "waiting");
+    assert_int_equal(os_child_stack(kid.child), XF_ESTATE);
+    assert_int_equal(atomic_load(&record_of(&kid)->state), OS_RECORD_NONE);
+    kill_and_finish(&kid);
+}
+
+static void without_a_crash_there_is_no_dump(void **state)
+{
+    char path[64];
+    kid kid = start_role("exit 0");
+
+    (void)state;
+    (void)wait_end(&kid);
+    assert_int_equal(os_child_dump(kid.child, "name", path, sizeof path), XF_EAGAIN);
+    close_kid(&kid);
+}
+
 static void a_threads_stack_overflow_ends_the_child(void **state)
 {
     kid kid;
@@ -2186,6 +2286,11 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_main_that_ends_early_is_an_exit),
     cmocka_unit_test(os_self_exit_gives_its_code),
     cmocka_unit_test(crashes_are_told_apart),
+    cmocka_unit_test_setup_teardown(a_crash_is_recorded, switch_records_on, switch_records_off),
+    cmocka_unit_test_setup_teardown(a_running_child_can_be_recorded, switch_records_on, switch_records_off),
+    cmocka_unit_test_setup_teardown(a_child_that_has_ended_is_not_recorded, switch_records_on, switch_records_off),
+    cmocka_unit_test(without_room_for_it_nothing_is_recorded),
+    cmocka_unit_test(without_a_crash_there_is_no_dump),
     cmocka_unit_test(a_threads_stack_overflow_ends_the_child),
     cmocka_unit_test(a_kill_is_no_exit),
     cmocka_unit_test(a_kill_by_somebody_else_is_no_exit),
