@@ -2059,6 +2059,59 @@ static void unwatching_is_harmless(void **state)
     close_crowd(crowd);
 }
 
+/* A watch that ends as soon as the first of several reasons for it is told, and begins again. */
+typedef struct restless {
+    uv_thread_t thread;
+    uv_loop_t loop;
+    os_watcher *watcher;
+    kid kid;
+    int rounds;
+} restless;
+
+static void watch_once_more(uint64_t key, void *arg)
+{
+    restless *restless = arg;
+
+    if (restless->rounds == 0)
+        return; /* a call that was under way */
+    os_child_unwatch(restless->kid.child);
+    if (--restless->rounds > 0)
+        assert_int_equal(os_child_watch(restless->kid.child, restless->watcher, key), 0);
+    else
+        uv_stop(&restless->loop);
+}
+
+/* The child has closed its channel and has ended, so there are two reasons at the same time. */
+static void be_restless(void *arg)
+{
+    restless *restless = arg;
+
+    assert_int_equal(uv_loop_init(&restless->loop), 0);
+    assert_int_equal(os_watcher_open(&restless->watcher, &restless->loop, watch_once_more, restless), 0);
+    restless->kid = start_role("hello");
+    assert_true(support_sentinel_ready(os_child_sentinel(restless->kid.child), PATIENCE));
+    assert_int_equal(os_child_watch(restless->kid.child, restless->watcher, 0), 0);
+    uv_run(&restless->loop, UV_RUN_DEFAULT);
+    finish_well(&restless->kid);
+    os_watcher_close(restless->watcher);
+    assert_int_equal(uv_run(&restless->loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_loop_close(&restless->loop), 0);
+}
+
+static void watches_may_end_while_they_are_told(void **state)
+{
+    enum { THREADS = 4, ROUNDS = 250 };
+    restless all[THREADS];
+
+    (void)state;
+    for (int i = 0; i < THREADS; i++) {
+        all[i].rounds = ROUNDS;
+        assert_int_equal(uv_thread_create(&all[i].thread, be_restless, &all[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++)
+        uv_thread_join(&all[i].thread);
+}
+
 /* ---- The server ------------------------------------------------------------------------------------------------- */
 
 static void a_server_that_was_killed_starts_nothing(void **state)
@@ -2320,6 +2373,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(another_thread_may_begin_a_watch),
     cmocka_unit_test(a_watch_hears_of_what_was_there_before),
     cmocka_unit_test(unwatching_is_harmless),
+    cmocka_unit_test(watches_may_end_while_they_are_told),
     cmocka_unit_test(a_server_that_was_killed_starts_nothing),
     cmocka_unit_test(a_server_takes_its_children_along),
     cmocka_unit_test(a_server_can_be_opened_everywhere),

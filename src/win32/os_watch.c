@@ -12,6 +12,8 @@ struct os_watcher {
     SRWLOCK lock;
     child_watch signalled; /* head of the ring of those whose key is to be told */
     size_t count;          /* how many those are */
+    SRWLOCK ending;        /* held while a wait is unregistered; taken before lock */
+    HANDLE over;           /* set when it is */
     os_ready ready;
     void *arg;
 };
@@ -82,18 +84,26 @@ int os_watcher_open(os_watcher **out, uv_loop_t *loop, os_ready ready, void *arg
 
     if (!watcher)
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "calloc");
+    watcher->over = CreateEventW(NULL, FALSE, FALSE, NULL);
+    if (!watcher->over) {
+        rc = os_error(GetLastError(), "CreateEventW");
+        goto free_watcher;
+    }
     rc = uv_async_init(loop, &watcher->async, on_async);
     if (rc < 0) {
         rc = error_detail(rc == UV_ENOMEM ? XF_ENOMEM : XF_EHANDLES, "uv_async_init: %s", uv_strerror(rc));
-        goto free_watcher;
+        goto close_over;
     }
     InitializeSRWLock(&watcher->lock);
+    InitializeSRWLock(&watcher->ending);
     watcher->signalled.previous = watcher->signalled.next = &watcher->signalled;
     watcher->ready = ready;
     watcher->arg = arg;
     *out = watcher;
     return 0;
 
+close_over:
+    CloseHandle(watcher->over);
 free_watcher:
     free(watcher);
     return rc;
@@ -101,7 +111,10 @@ free_watcher:
 
 static void on_closed(uv_handle_t *handle)
 {
-    free(handle);
+    os_watcher *watcher = (os_watcher *)handle;
+
+    CloseHandle(watcher->over);
+    free(watcher);
 }
 
 void os_watcher_close(os_watcher *watcher)
@@ -160,7 +173,15 @@ int os_child_watch(os_child *child, os_watcher *watcher, uint64_t key)
     return rc;
 }
 
-/* UnregisterWaitEx waits until on_event is over. */
+/* Until on_event is over, or will not come.  UnregisterWaitEx can wait for that by itself, but Wine's looks at what its
+ * waiting thread is changing then: it faults at times, or returns while on_event runs.  The event that it is given is
+ * set when the system has done with the wait. */
+static void end_wait(os_watcher *watcher, HANDLE wait)
+{
+    if (UnregisterWaitEx(wait, watcher->over) || GetLastError() == ERROR_IO_PENDING)
+        WaitForSingleObject(watcher->over, INFINITE);
+}
+
 void os_child_unwatch(os_child *child)
 {
     child_watch *entry = &child->watch;
@@ -168,9 +189,11 @@ void os_child_unwatch(os_child *child)
 
     if (!watcher)
         return;
+    AcquireSRWLockExclusive(&watcher->ending);
     for (int i = 0; i < OS_STREAMS + 2; i++)
         if (entry->waits[i])
-            UnregisterWaitEx(entry->waits[i], INVALID_HANDLE_VALUE);
+            end_wait(watcher, entry->waits[i]);
+    ReleaseSRWLockExclusive(&watcher->ending);
     AcquireSRWLockExclusive(&watcher->lock);
     leave(watcher, entry);
     ReleaseSRWLockExclusive(&watcher->lock);
