@@ -61,6 +61,22 @@ bool module_linked(const module_file *file, uint64_t offset, uint64_t *address)
     return false;
 }
 
+bool module_span(const module_file *file, uint64_t *start, uint64_t *end)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < file->count; i++) {
+        const ElfW(Phdr) *part = &file->parts[i];
+        if (part->p_type != PT_LOAD)
+            continue;
+        if (!any)
+            *start = part->p_vaddr & -part->p_align;
+        *end = part->p_vaddr + part->p_memsz;
+        any = true;
+    }
+    return any && *start < *end;
+}
+
 /* ---- Build ids -------------------------------------------------------------------------------------------------- */
 
 const uint8_t *find_build_id(const void *notes, size_t size, size_t *id_size)
@@ -105,6 +121,37 @@ void module_build_id(const module_file *file, char *text, size_t size)
 static bool holds(const ElfW(Phdr) * part, uint64_t address)
 {
     return part->p_type == PT_LOAD && address >= part->p_vaddr && address - part->p_vaddr < part->p_memsz;
+}
+
+/* Whether a section is all there, and its names end. */
+static bool is_whole(const module_file *file, const ElfW(Shdr) * section, size_t count)
+{
+    uint64_t size = (uint64_t)file->facts.st_size;
+    char last = 0;
+
+    if (section->sh_type == SHT_NOBITS || section->sh_type == SHT_NULL)
+        return true;
+    if (section->sh_size > size || section->sh_offset > size - section->sh_size)
+        return false;
+    if ((section->sh_type == SHT_SYMTAB || section->sh_type == SHT_DYNSYM) &&
+        (section->sh_link == 0 || section->sh_link >= count))
+        return false;
+    return section->sh_type != SHT_STRTAB || section->sh_size == 0 ||
+           (read_at(file->fd, &last, 1, section->sh_offset + section->sh_size - 1) && last == 0);
+}
+
+/* libbacktrace maps sections as their headers say, and a part that the file does not have would end this process. */
+static bool has_whole_sections(const module_file *file)
+{
+    ElfW(Ehdr) header;
+    ElfW(Shdr) section;
+    bool whole = read_at(file->fd, &header, sizeof header, 0) && header.e_shentsize == sizeof section &&
+                 header.e_shstrndx > 0 && header.e_shstrndx < header.e_shnum;
+
+    for (size_t i = 0; whole && i < header.e_shnum; i++)
+        whole = read_at(file->fd, &section, sizeof section, header.e_shoff + i * sizeof section) &&
+                (i != header.e_shstrndx || section.sh_type == SHT_STRTAB) && is_whole(file, &section, header.e_shnum);
+    return whole;
 }
 
 static bool has_code(const module_file *file, uint64_t address)
@@ -152,7 +199,7 @@ bool os_module_place(const char *module, uint64_t offset, os_place *place)
     place->identity[2] = (uint64_t)file.facts.st_mtim.tv_sec * 1000000000 + (uint64_t)file.facts.st_mtim.tv_nsec;
     place->identity[3] = (uint64_t)file.facts.st_size;
     search.moved = file.type == ET_DYN;
-    found = has_code(&file, offset) && dl_iterate_phdr(look_at_module, &search) == 0;
+    found = has_code(&file, offset) && has_whole_sections(&file) && dl_iterate_phdr(look_at_module, &search) == 0;
     place->address = search.address;
     close(file.fd);
     return found;

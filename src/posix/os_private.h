@@ -107,7 +107,7 @@ struct os_record {
     uint64_t stack_at;      /* where in the child the copy of its stack begins */
     uint32_t stack_size;    /* bytes of it */
     uint32_t maps_size;     /* bytes of maps */
-    char maps[RECORD_MAPS]; /* lines of /proc/PID/maps that are about files */
+    char maps[RECORD_MAPS]; /* lines of /proc/PID/maps that are about code of files */
     uint8_t stack[RECORD_STACK];
 };
 
@@ -175,6 +175,9 @@ bool module_open(module_file *file, const char *path);
 
 /* The address, as it was linked, of what is at that offset in the file. */
 bool module_linked(const module_file *file, uint64_t offset, uint64_t *address);
+
+/* All the addresses of a file, as they were linked. */
+bool module_span(const module_file *file, uint64_t *start, uint64_t *end);
 
 /* The build id of a file in hexadecimal, "" when it has none. */
 void module_build_id(const module_file *file, char *text, size_t size);

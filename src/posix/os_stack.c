@@ -16,17 +16,17 @@
 
 enum { MODULES_MAX = 256 };
 
-/* A file that was mapped into the child: mappings that follow each other, and where in the file they begin. */
+/* Code that was mapped into the child. */
 typedef struct module {
-    uint64_t start, end, offset;
-    uint64_t code_start, code_end, code_offset; /* the executable part */
+    uint64_t start, end, offset; /* the last is where it begins in the file */
     unsigned major, minor;
     uint64_t inode;
     char path[1024]; /* as recorded; then as it is given out */
     char build_id[2 * 20 + 1];
-    bool seen;     /* the file has been looked for */
-    bool there;    /* and found, and it is the one that was mapped */
-    uint64_t bias; /* from addresses as linked to those in the child */
+    bool seen;                         /* the file has been looked for */
+    bool there;                        /* and found, and it is the one that was mapped */
+    uint64_t bias;                     /* from addresses as linked to those in the child */
+    uint64_t linked_start, linked_end; /* of the whole file */
 } module;
 
 /* What is looked at is a copy, so that it stays as it was checked. */
@@ -101,13 +101,7 @@ static bool read_word(const os_record *record, uint64_t address, uint64_t *value
 
 /* ---- Modules ---------------------------------------------------------------------------------------------------- */
 
-static bool same_file(const module *one, const module *other)
-{
-    return one->major == other->major && one->minor == other->minor && one->inode == other->inode &&
-           strcmp(one->path, other->path) == 0;
-}
-
-/* One line of /proc/PID/maps: proc(5). */
+/* One line of /proc/PID/maps: proc(5).  Data is mapped by many, and tells nothing of a stack. */
 static bool parse_mapping(const char *line, module *mapping)
 {
     char rights[5];
@@ -117,59 +111,28 @@ static bool parse_mapping(const char *line, module *mapping)
     if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n", &mapping->start, &mapping->end,
                rights, &mapping->offset, &mapping->major, &mapping->minor, &mapping->inode, &path) < 7)
         return false;
-    if (path == 0 || line[path] != '/' || strlen(line + path) >= sizeof mapping->path || mapping->start >= mapping->end)
+    if (path == 0 || line[path] != '/' || strlen(line + path) >= sizeof mapping->path || !strchr(rights, 'x'))
         return false;
     strcpy(mapping->path, line + path);
-    if (strchr(rights, 'x')) {
-        mapping->code_start = mapping->start;
-        mapping->code_end = mapping->end;
-        mapping->code_offset = mapping->offset;
-    }
-    return true;
-}
-
-/* The kernel lists mappings in the order of their addresses. */
-static void add_mapping(stack *self, const module *mapping)
-{
-    module *last = self->module_count > 0 ? &self->modules[self->module_count - 1] : NULL;
-
-    if (last && mapping->start < last->end)
-        return;
-    if (last && same_file(last, mapping)) {
-        last->end = mapping->end;
-        if (mapping->code_end > 0) {
-            last->code_start = mapping->code_start;
-            last->code_end = mapping->code_end;
-            last->code_offset = mapping->code_offset;
-        }
-    } else if (self->module_count < MODULES_MAX) {
-        self->modules[self->module_count++] = *mapping;
-    }
+    return mapping->start < mapping->end;
 }
 
 static void list_modules(stack *self)
 {
     char *next = self->record.maps;
-    module mapping;
 
-    for (char *line = strsep(&next, "\n"); line; line = strsep(&next, "\n"))
-        if (parse_mapping(line, &mapping))
-            add_mapping(self, &mapping);
+    for (char *line = strsep(&next, "\n"); line && self->module_count < MODULES_MAX; line = strsep(&next, "\n"))
+        if (parse_mapping(line, &self->modules[self->module_count]))
+            self->module_count++;
 }
 
+/* NULL: there is no code. */
 static module *find_module(stack *self, uint64_t address)
 {
     for (size_t i = 0; i < self->module_count; i++)
         if (address >= self->modules[i].start && address < self->modules[i].end)
             return &self->modules[i];
     return NULL;
-}
-
-static bool is_code(stack *self, uint64_t address)
-{
-    const module *module = find_module(self, address);
-
-    return module && address >= module->code_start && address < module->code_end;
 }
 
 /* Whether the file is the one that was mapped.  What the kernel calls its device and inode in maps is not what stat
@@ -225,7 +188,8 @@ static void look_for_file(module *module)
     }
     if (!module->there)
         return;
-    module->there = module_linked(&file, module->offset, &linked);
+    module->there =
+        module_linked(&file, module->offset, &linked) && module_span(&file, &module->linked_start, &module->linked_end);
     module->bias = module->start - linked;
     module_build_id(&file, module->build_id, sizeof module->build_id);
     close(file.fd);
@@ -239,7 +203,7 @@ static void walk_frame_pointers(stack *self, uint64_t fp)
     uint64_t next, pc;
 
     while (self->count < self->room && read_word(&self->record, fp, &next) &&
-           read_word(&self->record, fp + sizeof(void *), &pc) && is_code(self, pc - 1)) {
+           read_word(&self->record, fp + sizeof(void *), &pc) && find_module(self, pc - 1)) {
         self->pcs[self->count++] = pc - 1;
         if (next <= fp)
             break;
@@ -308,9 +272,6 @@ static int open_elf(Dwfl_Module *dwfl_module, void **data, const char *name, Dwa
     module *module = *data;
 
     (void)dwfl_module, (void)name, (void)start, (void)elf;
-    look_for_file(module);
-    if (!module->there)
-        return -1;
     *path = strdup(module->path);
     return *path ? open(*path, O_RDONLY | O_CLOEXEC) : -1;
 }
@@ -372,13 +333,19 @@ static int take_frame(Dwfl_Frame *frame, void *arg)
     return DWARF_CB_OK;
 }
 
+/* libdw reckons with whole files, and from the first part on. */
 static bool report_modules(stack *self, Dwfl *dwfl)
 {
     dw.dwfl_report_begin(dwfl);
     for (size_t i = 0; i < self->module_count; i++) {
         module *module = &self->modules[i];
-        Dwfl_Module *reported = dw.dwfl_report_module(dwfl, module->path, module->start, module->end);
+        Dwfl_Module *reported;
         void **data;
+        look_for_file(module);
+        if (!module->there)
+            continue;
+        reported = dw.dwfl_report_module(dwfl, module->path, module->bias + module->linked_start,
+                                         module->bias + module->linked_end);
         if (!reported)
             return false;
         dw.dwfl_module_info(reported, &data, NULL, NULL, NULL, NULL, NULL, NULL);
@@ -420,7 +387,8 @@ static bool return_from_nowhere(stack *self, registers *from)
 {
     uint64_t pc = from->lr;
 
-    if (is_code(self, from->pc) || (pc == 0 && !read_word(&self->record, from->sp, &pc)) || !is_code(self, pc - 1))
+    if (find_module(self, from->pc) || (pc == 0 && !read_word(&self->record, from->sp, &pc)) ||
+        !find_module(self, pc - 1))
         return false;
     from->sp += from->lr == 0 ? sizeof(void *) : 0;
     from->pc = pc - 1;
@@ -450,12 +418,7 @@ static void describe(stack *self, uint64_t pc, os_frame *frame)
     if (!module)
         return;
     look_for_file(module);
-    if (module->there)
-        frame->offset = pc - module->bias;
-    else if (is_code(self, pc))
-        frame->offset = pc - module->code_start + module->code_offset;
-    else
-        frame->offset = pc - module->start + module->offset;
+    frame->offset = module->there ? pc - module->bias : pc - module->start + module->offset;
     strcpy(frame->module, module->path);
     strcpy(frame->build_id, module->build_id);
 }

@@ -21,7 +21,7 @@ size_t record_size(void)
     return sizeof(os_record);
 }
 
-/* The lines of mappings of files. */
+/* The lines of executable mappings of files. */
 static void take_maps(os_record *record)
 {
     char line[4096];
@@ -31,7 +31,7 @@ static void take_maps(os_record *record)
     record->maps_size = 0;
     while (fgets(line, sizeof line, maps)) {
         size_t length = strlen(line);
-        if (!strchr(line, '/') || record->maps_size + length > sizeof record->maps)
+        if (!strchr(line, '/') || !strstr(line, "-xp ") || record->maps_size + length > sizeof record->maps)
             continue;
         memcpy(record->maps + record->maps_size, line, length);
         record->maps_size += (uint32_t)length;
