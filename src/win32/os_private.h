@@ -134,4 +134,53 @@ void child_note_leaving(void);
 
 #define CHILD_ARGUMENT "--crossfork-child="
 
+/* ---- os_module.c ------------------------------------------------------------------------------------------------ */
+
+/* The file of a program or shared library.  What it says of itself is not trusted. */
+typedef struct module_file {
+    HANDLE handle;
+    BY_HANDLE_FILE_INFORMATION facts;
+    IMAGE_NT_HEADERS headers;
+} module_file;
+
+/* Opens a file of this machine's kind. */
+bool module_open(module_file *file, const wchar_t *path);
+
+/* The build id of a file in hexadecimal, or what stands for it. */
+void module_build_id(const module_file *file, char *text, size_t size);
+
+/* ---- os_stack.c ------------------------------------------------------------------------------------------------- */
+
+enum { RECORD_MODULES = 32, RECORD_PATH = 300 };
+
+#define NO_MODULE UINT32_MAX
+
+/* A module of a child. */
+typedef struct record_module {
+    uint64_t base;
+    uint64_t preferred_base; /* as its header in memory says, where the system may have written another */
+    uint32_t size;
+    uint32_t timestamp;
+    uint32_t checksum;
+    wchar_t path[RECORD_PATH]; /* as the system itself calls it; "" when not known */
+} record_module;
+
+/* What a child has recorded of a thread: where it is, and where its functions return to. */
+struct os_record {
+    os_record_head head;
+    uint64_t frames[OS_FRAMES_MAX];
+    uint32_t module_of[OS_FRAMES_MAX]; /* a number in modules, or NO_MODULE */
+    uint32_t frame_count;
+    uint32_t module_count;
+    record_module modules[RECORD_MODULES];
+};
+
+_Static_assert(sizeof(struct os_record) <= OS_RECORD_SIZE, "a record is as large as everybody thinks");
+
+/* In the child that crashed, for an exception handler: records the stack from there on.  Allocates nothing and takes no
+ * lock of its own; what the system's unwinder does is what it does for every exception.  Where the stack is so broken
+ * that walking it faults again, the record holds what was found before.
+ *   context  Of this thread, or of one that is stopped. */
+void stack_capture(os_record *record, const CONTEXT *context);
+
 #endif
