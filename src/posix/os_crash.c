@@ -90,28 +90,33 @@ void record_stack(os_record *record, pid_t pid, uintptr_t stack_pointer)
     }
 }
 
-/* Appends a byte of the system's list; a line that names no file, or does not fit whole, is taken back at its end.
- *   begin  Where the line begins. */
-static void put_map_byte(os_record *record, uint32_t *begin, bool *names_file, char byte)
+/* Whether a line is worth its place: a stack is told by code, and everything else is mapped by many. */
+static bool is_code_of_file(const char *line, size_t size)
 {
-    if (record->maps_size < RECORD_MAPS)
+    const char *rights = memchr(line, ' ', size); /* " r-xp" */
+
+    return rights && size - (size_t)(rights - line) > 3 && rights[3] == 'x' && memchr(line, '/', size);
+}
+
+/* Appends a byte of the system's list; a line that is of no use, or does not fit whole, is taken back at its end.
+ *   begin  Where the line begins. */
+static void put_map_byte(os_record *record, uint32_t *begin, char byte)
+{
+    bool fits = record->maps_size < RECORD_MAPS;
+
+    if (fits)
         record->maps[record->maps_size++] = byte;
-    else
-        *names_file = false;
-    *names_file |= byte == '/' && record->maps_size < RECORD_MAPS;
     if (byte != '\n')
         return;
-    if (!*names_file)
+    if (!fits || !is_code_of_file(record->maps + *begin, record->maps_size - *begin))
         record->maps_size = *begin;
     *begin = record->maps_size;
-    *names_file = false;
 }
 
 void record_maps(os_record *record, const char *path)
 {
     char part[1024];
     uint32_t begin = 0;
-    bool names_file = false;
     ssize_t count;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
@@ -120,7 +125,7 @@ void record_maps(os_record *record, const char *path)
         return;
     while ((count = read(fd, part, sizeof part)) > 0)
         for (ssize_t i = 0; i < count; i++)
-            put_map_byte(record, &begin, &names_file, part[i]);
+            put_map_byte(record, &begin, part[i]);
     record->maps_size = begin;
     close(fd);
 }
