@@ -25,8 +25,10 @@ find_package_handle_standard_args(Libbacktrace REQUIRED_VARS Libbacktrace_LIBRAR
 mark_as_advanced(Libbacktrace_INCLUDE_DIR Libbacktrace_LIBRARY)
 
 if(Libbacktrace_FOUND AND NOT TARGET Libbacktrace::Libbacktrace)
+  # gcc's directory also holds its own standard headers, which are no good to other compilers.
+  set(Libbacktrace_HEADERS "${CMAKE_CURRENT_BINARY_DIR}/libbacktrace")
+  file(COPY "${Libbacktrace_INCLUDE_DIR}/backtrace.h" DESTINATION "${Libbacktrace_HEADERS}")
   add_library(Libbacktrace::Libbacktrace UNKNOWN IMPORTED)
-  # Last of all, because gcc's directory also holds gcc's own standard headers, which are no good to other compilers.
   set_target_properties(Libbacktrace::Libbacktrace PROPERTIES IMPORTED_LOCATION "${Libbacktrace_LIBRARY}"
-      INTERFACE_COMPILE_OPTIONS "SHELL:-idirafter \"${Libbacktrace_INCLUDE_DIR}\"")
+      INTERFACE_INCLUDE_DIRECTORIES "${Libbacktrace_HEADERS}")
 endif()
