@@ -50,10 +50,12 @@ typedef struct registers {
 #if defined(__x86_64__)
 enum { R8, R9, R10, R11, R12, R13, R14, R15, RDI, RSI, RBP, RBX, RDX, RAX, RCX, RSP, RIP, REGISTERS };
 
+#if defined(XF_UNWIND)
 /* As DWARF numbers them: System V ABI, AMD64 supplement, figure 3.36. */
 enum { DWARF_SP = 7 };
 static const uint8_t dwarf_order[] = {RAX, RDX, RCX, RBX, RSI, RDI, RBP, RSP, R8,
                                       R9,  R10, R11, R12, R13, R14, R15, RIP};
+#endif
 
 static registers recorded(const os_record *record)
 {
@@ -62,9 +64,11 @@ static registers recorded(const os_record *record)
 #elif defined(__aarch64__)
 enum { FP = 29, LR, SP, PC, REGISTERS };
 
+#if defined(XF_UNWIND)
 enum { DWARF_SP = 31 };
 static const uint8_t dwarf_order[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
                                       16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, LR, SP};
+#endif
 
 static registers recorded(const os_record *record)
 {
