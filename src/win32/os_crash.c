@@ -128,18 +128,6 @@ static _Noreturn void end_by_crash(xf_crash crash, DWORD code)
     abort();
 }
 
-/* Some systems end the thread only, or with exit code 0.  Handlers that the program has installed come first, and there
- * is stack left for this by SetThreadStackGuarantee. */
-static LONG CALLBACK on_exception(EXCEPTION_POINTERS *exception)
-{
-    if (exception->ExceptionRecord->ExceptionCode == EXCEPTION_STACK_OVERFLOW) {
-        record_exception(exception);
-        await_dump(exception);
-        end_by_crash(XF_CRASH_STACK_OVERFLOW, EXCEPTION_STACK_OVERFLOW);
-    }
-    return EXCEPTION_CONTINUE_SEARCH;
-}
-
 /* The parent writes a minidump of this process as it is, if it wants one. */
 static void await_dump(const EXCEPTION_POINTERS *exception)
 {
@@ -151,6 +139,18 @@ static void await_dump(const EXCEPTION_POINTERS *exception)
     SetEvent((HANDLE)(uintptr_t)guard.note->dump_event);
     for (int i = 0; i < PATIENCE_MS && !atomic_load(&guard.note->dumped); i++)
         Sleep(1);
+}
+
+/* Some systems end the thread only, or with exit code 0.  Handlers that the program has installed come first, and there
+ * is stack left for this by SetThreadStackGuarantee. */
+static LONG CALLBACK on_exception(EXCEPTION_POINTERS *exception)
+{
+    if (exception->ExceptionRecord->ExceptionCode == EXCEPTION_STACK_OVERFLOW) {
+        record_exception(exception);
+        await_dump(exception);
+        end_by_crash(XF_CRASH_STACK_OVERFLOW, EXCEPTION_STACK_OVERFLOW);
+    }
+    return EXCEPTION_CONTINUE_SEARCH;
 }
 
 /* Nobody has handled it; who asked to be told of that before is told still, and may yet handle it. */
