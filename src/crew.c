@@ -51,6 +51,7 @@ static void on_progress(void *arg)
     member *member = arg;
     xf_pool *pool = member->pool;
 
+    supervisor_attend_for(&pool->ward);
     uv_mutex_lock(&pool->lock);
     future_look(pool);
     uv_mutex_unlock(&pool->lock);
@@ -256,7 +257,8 @@ static void refill(xf_pool *pool)
     }
 }
 
-/* On the supervisor's thread. */
+/* On the supervisor's thread.  The pool may be freed as soon as this has given up the lock for the last time, so
+ * whoever frees it waits until this has returned: a lock must not be destroyed while it is being unlocked. */
 static void on_end(void *arg)
 {
     member *member = arg;
@@ -264,6 +266,7 @@ static void on_end(void *arg)
     const xf_report *report;
     xf_process *process;
 
+    supervisor_attend_for(&pool->ward);
     uv_mutex_lock(&pool->lock); /* which start has held until it knew the process */
     process = member->process;
     report = process_report(process);

@@ -357,6 +357,13 @@ void supervisor_remove(ward *ward)
     uv_mutex_unlock(&self.lock);
 }
 
+void supervisor_attend_for(ward *ward)
+{
+    uv_mutex_lock(&self.lock);
+    self.attending = ward;
+    uv_mutex_unlock(&self.lock);
+}
+
 int supervisor_watch(ward *ward, os_child *child)
 {
     uint64_t key;

@@ -20,6 +20,10 @@ int supervisor_add(ward *ward);
 /* Lets a ward go: when this returns, attend does not run and never will, unless this is called from attend itself. */
 void supervisor_remove(ward *ward);
 
+/* From attend of another ward, which this one is a part of or has to do with: supervisor_remove of this one waits for
+ * that call too. */
+void supervisor_attend_for(ward *ward);
+
 /* Calls attend when there is news from the child; until os_child_unwatch. */
 int supervisor_watch(ward *ward, os_child *child);
 

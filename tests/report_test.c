@@ -19,7 +19,7 @@ static const char *file_name(void)
 }
 
 /* What a report looks like, for people or for tools; valid until the next call. */
-static const char *tell(const xf_report *report, int (*form)(const xf_report *report, FILE *stream))
+static const char *form_of(const xf_report *report, int (*form)(const xf_report *report, FILE *stream))
 {
     static char text[20000];
     FILE *file = fopen(file_name(), "w+b");
@@ -37,7 +37,7 @@ static const char *tell(const xf_report *report, int (*form)(const xf_report *re
 
 static const char *print(const xf_report *report)
 {
-    return tell(report, xf_report_print);
+    return form_of(report, xf_report_print);
 }
 
 /* How a report is filled in for that end. */
@@ -382,7 +382,7 @@ static void a_tool_gets_all_of_it_as_json(void **state)
     report.item = 7;
     report.attempt = 2;
     assert_string_equal(
-        tell(&report, xf_report_json),
+        form_of(&report, xf_report_json),
         "{\"crossfork_report\": 1, \"kind\": \"crashed\", \"code\": 2, \"code_name\": \"access violation\", "
         "\"system\": 11, "
         "\"message\": \"\", \"name\": \"worker 1\", \"task\": \"area\", \"item\": 7, \"attempt\": 2, \"pid\": 4711, "
@@ -417,7 +417,7 @@ static void json_is_utf_8_whatever_the_child_sent(void **state)
         xf_report report = make(XF_END_FAILED, 1, 1);
         report.message = texts[i].sent;
         snprintf(told, sizeof told, "\"message\": \"%s\", \"name\"", texts[i].told);
-        assert_non_null(strstr(tell(&report, xf_report_json), told));
+        assert_non_null(strstr(form_of(&report, xf_report_json), told));
     }
 }
 
