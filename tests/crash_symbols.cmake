@@ -1,13 +1,14 @@
 # Goal: what runs when a child has crashed calls nothing that may wait or allocate.
 #
 # Usage: cmake -D NM=... -D SYSTEM=posix|win32 -D OBJECTS=... -P crash_symbols.cmake
-# Reads the undefined symbols of the object file of os_crash.c, and fails on one that is not in the list.
+# Reads the undefined symbols of the object files of os_crash.c and os_record.c, and fails on one that is not in the list.
 
 cmake_minimum_required(VERSION 3.25)
 
 # POSIX: the async-signal-safe functions of POSIX.1-2017, 2.4.3, that are used.
 set(posix
-  chdir close getpid memcpy memset mkdir open poll raise read rmdir sigaction sigemptyset
+  record_maps record_registers record_stack # of the other file
+  chdir close getpid memchr memcpy memset mkdir open poll raise read rmdir sigaction sigemptyset
   __errno_location          # what errno is
   gettid process_vm_readv   # plain system calls of Linux
   __stack_chk_fail _GLOBAL_OFFSET_TABLE_
@@ -16,8 +17,9 @@ set(posix
 
 # Windows: calls into the kernel, and what walks a stack by the tables of the images alone.
 set(win32
-  GetCurrentProcess GetCurrentThreadId GetLastError SetEvent Sleep TerminateProcess VirtualQuery
-  RtlCaptureContext RtlLookupFunctionEntry RtlVirtualUnwind K32GetMappedFileNameW
+  record_registers record_stack # of the other file
+  GetCurrentProcess GetCurrentThreadId GetLastError SetEvent Sleep TerminateProcess VirtualQuery NtQueryVirtualMemory
+  RtlCaptureContext RtlRestoreContext RtlLookupFunctionEntry RtlVirtualUnwind
   GetThreadContext ResumeThread SuspendThread
   memcpy memset _errno __chkstk_ms ___chkstk_ms
   abort                     # never comes to be called: TerminateProcess does not return
@@ -26,12 +28,13 @@ set(win32
   SetUnhandledExceptionFilter _set_error_mode signal)
 
 string(REPLACE "|" ";" objects "${OBJECTS}")
-list(FILTER objects INCLUDE REGEX "/os_crash\\.c")
+list(FILTER objects INCLUDE REGEX "/os_(crash|record)\\.c")
 list(LENGTH objects count)
-if(NOT count EQUAL 1)
-  message(FATAL_ERROR "no object file of os_crash.c in ${OBJECTS}")
+if(NOT count EQUAL 2)
+  message(FATAL_ERROR "no object files of os_crash.c and os_record.c in ${OBJECTS}")
 endif()
 execute_process(COMMAND ${NM} -u ${objects} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+string(REGEX REPLACE "\n[^\n]*:\n" "\n" symbols "\n${symbols}") # names of files
 string(REGEX REPLACE "[ \n]+U " ";" symbols "\n${symbols}")
 string(STRIP "${symbols}" symbols)
 set(unsafe "")

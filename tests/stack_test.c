@@ -165,6 +165,7 @@ static void look_on(int number)
 {
     signal(number, SIG_DFL);
     fputs("the program's own handler\n", stderr);
+    fflush(stderr);
 }
 
 static void crash_again(int number)

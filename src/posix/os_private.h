@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <ucontext.h>
 
 /* Translates errno of a failed call, keeps "call: text" as the error detail, and returns the XF_E* code. */
 int os_error(int system, const char *call);
@@ -113,9 +114,6 @@ struct os_record {
 
 _Static_assert(sizeof(os_record) <= OS_RECORD_SIZE, "a record fits the box");
 
-/* Of os_record_head.registers. */
-extern const char *const crash_register_names[];
-
 /* What is set up for faults when a process comes to xf_main, as one that is executed anew finds it: nothing, or a
  * sanitizer's handlers.  A forked child gets it back. */
 void crash_remember_faults(void);
@@ -129,9 +127,17 @@ void child_catch_faults(os_note *note);
 /* Records where this process is, which is about to end by exit(). */
 void crash_record_exit(void);
 
+/* ---- os_record.c ------------------------------------------------------------------------------------------------ */
+
 /* Fills in a record of the process of that id, which is this one or one that is stopped. */
 void record_stack(os_record *record, pid_t pid, uintptr_t stack_pointer);
 void record_maps(os_record *record, const char *path);
+
+/* Of os_record_head.registers. */
+extern const char *const record_register_names[];
+
+/* The registers as a handler finds them.  Returns the stack pointer; 0 where it is not known. */
+uintptr_t record_registers(os_record_head *head, const ucontext_t *context);
 
 /* ---- os_server.c ------------------------------------------------------------------------------------------------ */
 

@@ -20,7 +20,7 @@ const os_traits os = {.has_fork = true,
                       .has_server = true,
                       .attach_needs_ack = false,
                       .ring_wakes_one = false,
-                      .register_names = crash_register_names};
+                      .register_names = record_register_names};
 
 /* ---- Signals ---------------------------------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
-/* How a child ends, and what it leaves behind when it crashes: registers and the addresses on its stack.
+/* When a child leaves a record of where it is: filters of exceptions, abort(), and the end by exit().
  *
- * This runs in an exception filter of a process whose heap and locks may be in any state, so it allocates nothing and
- * takes no lock of its own, and all else is left to the parent. */
+ * This and os_record.c run in an exception filter of a process whose heap and locks may be in any state, so they
+ * allocate nothing and take no lock of their own, and all else is left to the parent. */
 #include "os_private.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STACK_GUARANTEE = 65536, FATAL_APP_EXIT = 0x40000015 };
+enum { STACK_GUARANTEE = 16384, FATAL_APP_EXIT = 0x40000015 };
 
 static struct {
     os_note *note;     /* NULL: this process is nobody's child */
@@ -42,19 +42,6 @@ static bool begin_record(os_record *record)
     return false;
 }
 
-/* In the order of os.register_names, which is that of the context. */
-static void record_registers(os_record_head *head, const CONTEXT *context)
-{
-#if defined(__x86_64__) || defined(_M_X64)
-    head->register_count = 18;
-    memcpy(head->registers, &context->Rax, 17 * sizeof context->Rax);
-    head->registers[17] = context->EFlags;
-#else
-    (void)context;
-    head->register_count = 0;
-#endif
-}
-
 /* What the thread's last failure was, as far as it was a lack of memory. */
 static int last_error(void)
 {
@@ -73,7 +60,7 @@ static void fill_record(DWORD code, uint64_t address, const CONTEXT *context)
     head->detail = 0;
     head->fault_address = address;
     record_registers(head, context);
-    stack_capture(guard.record, context);
+    record_stack(guard.record, context);
     atomic_store(&head->state, OS_RECORD_WHOLE);
 }
 
@@ -141,15 +128,35 @@ static void await_dump(const EXCEPTION_POINTERS *exception)
         Sleep(1);
 }
 
-/* Some systems end the thread only, or with exit code 0.  Handlers that the program has installed come first, and there
- * is stack left for this by SetThreadStackGuarantee. */
+static _Noreturn void end_by_overflow(EXCEPTION_POINTERS *exception)
+{
+    record_exception(exception);
+    await_dump(exception);
+    end_by_crash(XF_CRASH_STACK_OVERFLOW, EXCEPTION_STACK_OVERFLOW);
+}
+
+/* Goes on with that on a stack of our own: Wine leaves a page of the thread's own one, whatever SetThreadStackGuarantee
+ * was told. */
+static void leave_stack(EXCEPTION_POINTERS *exception)
+{
+#if defined(__x86_64__) || defined(_M_X64)
+    static _Alignas(16) char stack[65536];
+    static CONTEXT next;
+
+    RtlCaptureContext(&next);
+    next.Rip = (uintptr_t)end_by_overflow;
+    next.Rcx = (uintptr_t)exception;
+    next.Rsp = (uintptr_t)stack + sizeof stack - 64 - 8; /* as after a call: room for registers, a return address */
+    RtlRestoreContext(&next, NULL);
+#endif
+    end_by_overflow(exception);
+}
+
+/* Some systems end the thread only, or with exit code 0.  Handlers that the program has installed come first. */
 static LONG CALLBACK on_exception(EXCEPTION_POINTERS *exception)
 {
-    if (exception->ExceptionRecord->ExceptionCode == EXCEPTION_STACK_OVERFLOW) {
-        record_exception(exception);
-        await_dump(exception);
-        end_by_crash(XF_CRASH_STACK_OVERFLOW, EXCEPTION_STACK_OVERFLOW);
-    }
+    if (exception->ExceptionRecord->ExceptionCode == EXCEPTION_STACK_OVERFLOW)
+        leave_stack(exception);
     return EXCEPTION_CONTINUE_SEARCH;
 }
 

@@ -149,7 +149,7 @@ bool module_open(module_file *file, const wchar_t *path);
 /* The build id of a file in hexadecimal, or what stands for it. */
 void module_build_id(const module_file *file, char *text, size_t size);
 
-/* ---- os_stack.c ------------------------------------------------------------------------------------------------- */
+/* ---- os_record.c ------------------------------------------------------------------------------------------------ */
 
 enum { RECORD_MODULES = 32, RECORD_PATH = 300 };
 
@@ -181,6 +181,9 @@ _Static_assert(sizeof(struct os_record) <= OS_RECORD_SIZE, "a record is as large
  * lock of its own; what the system's unwinder does is what it does for every exception.  Where the stack is so broken
  * that walking it faults again, the record holds what was found before.
  *   context  Of this thread, or of one that is stopped. */
-void stack_capture(os_record *record, const CONTEXT *context);
+void record_stack(os_record *record, const CONTEXT *context);
+
+/* The registers, in the order of os.register_names. */
+void record_registers(os_record_head *head, const CONTEXT *context);
 
 #endif

@@ -24,7 +24,7 @@ void record_take(void *arg)
     CONTEXT context;
 
     RtlCaptureContext(&context);
-    stack_capture(record, &context);
+    record_stack(record, &context);
     atomic_store(&record->head.state, 2);
 }
 
