@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,6 +46,96 @@ XF_ENTRY(no_signal_is_blocked)
             return number;
     return 0;
 }
+
+/* ---- A handler that the program comes with, and which mends what it may -------------------------------------------
+ */
+
+static char *volatile guarded; /* a page that may not be written to until somebody tries */
+
+static void mend(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    if (!guarded || (char *)info->si_addr < guarded || (char *)info->si_addr >= guarded + 4096)
+        signal(number, SIG_DFL);
+    else
+        mprotect(guarded, 4096, PROT_READ | PROT_WRITE);
+}
+
+static void come_with_a_handler(void)
+{
+    struct sigaction action = {.sa_sigaction = mend, .sa_flags = SA_SIGINFO};
+
+    sigaction(SIGSEGV, &action, NULL);
+}
+
+static void write_to_guarded_page(void)
+{
+    guarded = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    guarded[0] = 1;
+}
+
+XF_ENTRY(fault_and_go_on)
+{
+    (void)call;
+    for (int i = 0; i < 3; i++)
+        write_to_guarded_page();
+    return 0;
+}
+
+static __attribute__((noinline)) void give_up(void)
+{
+    abort();
+}
+
+XF_ENTRY(fault_and_abort)
+{
+    (void)call;
+    write_to_guarded_page();
+    give_up();
+    return 0;
+}
+
+XF_ENTRY(fault_and_wait)
+{
+    write_to_guarded_page();
+    send_number(call, 1);
+    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+}
+
+static void a_fault_that_the_program_mends_is_none(void **state)
+{
+    (void)state;
+    expect_end(start(&fault_and_go_on, NULL, 0, NULL), XF_END_DONE, 0);
+}
+
+static void the_crash_after_it_is_the_one_that_is_told(void **state)
+{
+    xf_process *process = start(&fault_and_abort, NULL, 0, NULL);
+    const xf_report *report;
+    bool found = false;
+
+    (void)state;
+    join(process);
+    report = xf_process_report(process);
+    for (size_t i = 0; i < report->stack_count; i++)
+        found |= strcmp(report->stack[i].function, "give_up") == 0;
+    assert_true(found);
+    expect_end(process, XF_END_CRASHED, XF_CRASH_ABORT);
+}
+
+static void a_kill_after_it_has_nothing_to_do_with_it(void **state)
+{
+    xf_process *process = start(&fault_and_wait, NULL, 0, NULL);
+
+    (void)state;
+    receive_number(process);
+    support_kill(xf_process_pid(process));
+    join(process);
+    assert_int_equal(xf_process_report(process)->stack_count, 0);
+    expect_end(process, XF_END_KILLED, 0);
+}
+
+/* ---- Children of the program's own ------------------------------------------------------------------------------ */
 
 static pid_t make_own_child(int code)
 {
@@ -178,8 +269,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_child_has_the_systems_handlers),
         cmocka_unit_test(a_child_blocks_no_signal),
         cmocka_unit_test(a_fork_of_the_programs_own_can_use_crossfork),
+        cmocka_unit_test(a_fault_that_the_program_mends_is_none),
+        cmocka_unit_test(the_crash_after_it_is_the_one_that_is_told),
+        cmocka_unit_test(a_kill_after_it_has_nothing_to_do_with_it),
     };
 
+    come_with_a_handler();
     xf_main(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
