@@ -113,6 +113,12 @@ static bool is_stack_overflow(int number, const siginfo_t *info, uintptr_t stack
            fault - stack + NEAR < 2 * (uintptr_t)NEAR;
 }
 
+/* Whether the instruction that caused it is executed again when the handler returns; others are sent, or past it. */
+static bool comes_again(int number)
+{
+    return number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE;
+}
+
 /* Runs what stood there before, as if it had come first.  Without such a handler the system's default is put back, and
  * the fault happens again, so that exit status and core dump are the true ones. */
 static void pass_on(int number, siginfo_t *info, void *context)
@@ -127,8 +133,8 @@ static void pass_on(int number, siginfo_t *info, void *context)
         if (guard.dumps && mkdir(guard.dumps, 0700) == 0 && chdir(guard.dumps) < 0)
             rmdir(guard.dumps);
         sigaction(number, previous, NULL);
-        if (info->si_code <= 0 || number == SIGXCPU)
-            raise(number); /* it was sent, and does not come again by itself */
+        if (info->si_code <= 0 || !comes_again(number))
+            raise(number);
     } else {
         previous->sa_handler(number);
     }
