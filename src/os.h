@@ -104,6 +104,8 @@ typedef struct os_note {
     _Atomic uint32_t dumped; /* set by the parent: the child need not wait for it any longer */
     uint64_t image;          /* set by the child, before main: where it was loaded; 0 on POSIX */
     _Atomic int64_t pid;     /* set by a child of the server, whose parent does not know it otherwise */
+    xf_limits limits;        /* set by os_child_start, for the child to put on */
+    _Atomic int32_t refused; /* memory beyond limits.memory was refused, and then it ended; not used on Windows */
 } os_note;
 
 typedef struct os_start {
@@ -112,6 +114,7 @@ typedef struct os_start {
     os_entry entry;                 /* what the child runs; a child that is executed anew gets to it by os_self_child */
     const char *const *environment; /* "NAME=value" ..., NULL: added to this process's own; NULL: nothing */
     const char *directory;          /* NULL: this process's own */
+    const xf_limits *limits;        /* NULL: none */
     xf_stdio stdio[3];              /* no XF_STDIO_DEFAULT; [0] is not captured */
     const os_shm *box;              /* begins with an os_note; mapped in the child, and here until os_child_end is 0 */
     const os_shm *input;            /* mapped in the child; NULL: none */
@@ -130,8 +133,11 @@ typedef struct os_start {
  * Windows: CreateProcessW of the running image with a handle list, in a kill-on-close job object of its own.
  * POSIX: fork, posix_spawn of the running image, or a request to the server; pidfd; a process group; a lifeline pipe
  * whose hang-up makes the kernel send SIGKILL to the group.
+ * Limits hold from os_self_child on; for a child that is not executed anew, and on Windows, from its first instruction.
+ * They are never wider than this process's own.  Windows: limits of the job.  POSIX: setrlimit in the child.
  * XF_EINVAL (environment or directory that is not UTF-8, on Windows); XF_ENOENT, XF_ENOTDIR, XF_EACCESS (the
- * directory); XF_EHANDLES, XF_EPROCESSES, XF_ENOMEM, XF_ENOTSUP, XF_ESYSTEM; XF_EEND when the server has gone. */
+ * directory); XF_EHANDLES, XF_EPROCESSES, XF_ENOMEM, XF_ENOTSUP (fork, or limits.files, on Windows), XF_ESYSTEM;
+ * XF_EEND when the server has gone. */
 int os_child_start(os_child **child, const os_start *start);
 
 /* The streams of a child that can be read. */
@@ -158,18 +164,36 @@ int os_child_take(os_child *child, uint64_t token, size_t size, os_shm *shm);
  * os_child_kill. */
 int os_child_wait(os_child *child, int timeout_ms);
 
-typedef enum os_end_kind { OS_EXITED, OS_CRASHED, OS_KILLED, OS_LOST, OS_UNSTARTED } os_end_kind;
+typedef enum os_end_kind {
+    OS_EXITED,
+    OS_CRASHED,
+    OS_KILLED,
+    OS_LOST,
+    OS_UNSTARTED,
+    OS_CPU_LIMIT,
+    OS_OUT_OF_MEMORY
+} os_end_kind;
 
 /* Before a child has come to os_self_child, a kill by somebody else may read as an exit: Windows cannot tell. */
 typedef struct os_end {
     os_end_kind kind;
     int code;       /* OS_EXITED: the exit code; OS_CRASHED: an xf_crash; OS_UNSTARTED: an XF_E* code; 0 otherwise */
     int64_t system; /* exit code, signal number or exception code */
+    bool refused;   /* beyond limits.memory the child was refused memory */
+    uint64_t memory_peak; /* bytes that it held in memory at most; 0: not known */
+    double cpu_time;      /* seconds that it computed, in user and system mode; 0: not known */
 } os_end;
 
 /* Tells how the child's process ended, kills what is left of its descendants, and lets the system forget it.  Reading
  * goes on to work after that.
  *   end  OS_LOST when somebody else took the status; OS_UNSTARTED when the server could not make the child.
+ *        OS_CPU_LIMIT when limits.cpu_ms were used up.  Windows: the job's exit code for that.  POSIX: SIGXCPU, or
+ *        SIGKILL when about a second more was used up.
+ *        OS_OUT_OF_MEMORY when the system killed it for lack of memory.  Windows: never.  Linux: SIGKILL, not by
+ *        os_child_kill, while the count of such kills grew, in the cgroup that this process is in or else everywhere;
+ *        each kill counts for one child.
+ *        refused is evidence, not proof.  Windows: the job said so.  POSIX: when the child crashed or exited, errno was
+ *        ENOMEM, or there was no sixteenth of limits.memory left; nothing is known of one that was killed.
  * XF_EAGAIN while it runs.  May be called again, and says the same. */
 int os_child_end(os_child *child, os_end *end);
 

@@ -62,6 +62,15 @@ static void print_text(FILE *stream, const char *text, size_t size, const char *
     }
 }
 
+static void print_facts(const xf_report *report, FILE *stream)
+{
+    fprintf(stream, "  task     %s, pid %lld, %.3f s, while %s", report->task, (long long)report->pid,
+            report->ended - report->started, xf_phase_name(report->phase));
+    if (report->memory_peak > 0)
+        fprintf(stream, ", peak %.1f MiB, cpu %.3f s", (double)report->memory_peak / (1 << 20), report->cpu_time);
+    fputc('\n', stream);
+}
+
 static void print_item(const xf_report *report, FILE *stream)
 {
     if (report->attempt > 0)
@@ -232,8 +241,7 @@ int xf_report_print(const xf_report *report, FILE *stream)
         fprintf(stream, "\x1b[1m%s", colour_of(report->status.kind));
     print_headline(report, stream);
     fputs(coloured ? "\x1b[0m\n" : "\n", stream);
-    fprintf(stream, "  task     %s, pid %lld, %.3f s, while %s\n", report->task, (long long)report->pid,
-            report->ended - report->started, xf_phase_name(report->phase));
+    print_facts(report, stream);
     print_item(report, stream);
     print_progress(report, stream);
     print_message(report, stream);

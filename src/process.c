@@ -154,6 +154,30 @@ static void kill_late(xf_process *process)
     os_child_kill(process->child);
 }
 
+static uint64_t next_deadline(const xf_process *process)
+{
+    uint64_t next = process->unwatched ? uv_hrtime() + 10 * CLOCK_NS_PER_MS : CLOCK_NEVER;
+
+    if (process->start_deadline < next)
+        next = process->start_deadline;
+    if (process->wall_deadline < next)
+        next = process->wall_deadline;
+    return process->grace_deadline < next ? process->grace_deadline : next;
+}
+
+static void ask_to_stop(xf_process *process)
+{
+    uint8_t stop[WIRE_HEADER];
+    box *box = process->box.address;
+
+    if (atomic_exchange(&box->stop, 1))
+        return;
+    wire_put_header(stop, &(wire_frame){.type = WIRE_STOP});
+    os_child_write(process->child, stop, sizeof stop); /* wakes a task that waits for it; the word in the box says it */
+    process->grace_deadline = clock_deadline(process->grace_ms);
+    supervisor_set_deadline(&process->ward, next_deadline(process));
+}
+
 static void check_deadlines(xf_process *process)
 {
     uint64_t now = uv_hrtime();
@@ -166,20 +190,16 @@ static void check_deadlines(xf_process *process)
             kill_late(process);
         }
     }
+    if (process->wall_deadline <= now && !process->gone) {
+        process->wall_deadline = CLOCK_NEVER;
+        process->timed_out = !atomic_load(&box->stop);
+        ask_to_stop(process);
+    }
     if (process->grace_deadline <= now) {
         process->grace_deadline = CLOCK_NEVER;
         process->kill_asked = true;
         kill_late(process);
     }
-}
-
-static uint64_t next_deadline(const xf_process *process)
-{
-    uint64_t next = process->unwatched ? uv_hrtime() + 10 * CLOCK_NS_PER_MS : CLOCK_NEVER;
-
-    if (process->start_deadline < next)
-        next = process->start_deadline;
-    return process->grace_deadline < next ? process->grace_deadline : next;
 }
 
 static void learn_pid(xf_process *process)
@@ -478,19 +498,6 @@ int xf_process_output(xf_process *process, int stream, char **data, size_t *size
 void xf_memory_free(void *memory)
 {
     free(memory);
-}
-
-static void ask_to_stop(xf_process *process)
-{
-    uint8_t stop[WIRE_HEADER];
-    box *box = process->box.address;
-
-    if (atomic_exchange(&box->stop, 1))
-        return;
-    wire_put_header(stop, &(wire_frame){.type = WIRE_STOP});
-    os_child_write(process->child, stop, sizeof stop); /* wakes a task that waits for it; the word in the box says it */
-    process->grace_deadline = clock_deadline(process->grace_ms);
-    supervisor_set_deadline(&process->ward, next_deadline(process));
 }
 
 void xf_process_terminate(xf_process *process)

@@ -45,6 +45,7 @@ struct xf_process {
     void *on_log_arg;
     uint64_t start_deadline; /* of uv_hrtime; CLOCK_NEVER: none */
     uint64_t grace_deadline;
+    uint64_t wall_deadline;
     int start_timeout_ms;
     int grace_ms;
     char *dumps;     /* directory; NULL: none are wanted */
@@ -55,6 +56,8 @@ struct xf_process {
     bool gone;      /* the child's process has ended; its channel may not be drained yet */
     bool kill_asked;
     bool start_timed_out;
+    bool timed_out; /* it was asked to stop for limits.wall_ms */
+    xf_limits limits;
     int protocol_error; /* why what it sent is not read any more */
     char message[512];
     os_end end;

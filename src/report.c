@@ -8,9 +8,9 @@
 
 const char *xf_end_name(xf_end kind)
 {
-    static const char *const names[] = {"running",       "done",        "failed",     "exited",
-                                        "crashed",       "killed",      "terminated", "protocol error",
-                                        "start failure", "unknown end", "timed out",  "cancelled"};
+    static const char *const names[] = {"running",   "done",       "failed",         "exited",        "crashed",
+                                        "killed",    "terminated", "protocol error", "start failure", "unknown end",
+                                        "timed out", "cancelled",  "memory limit",   "CPU limit",     "out of memory"};
 
     return kind >= 0 && (size_t)kind < sizeof names / sizeof *names ? names[kind] : "?";
 }
@@ -42,17 +42,49 @@ static xf_status status_of(xf_end kind, int code, const xf_process *process)
     return (xf_status){kind, code, process->end.system};
 }
 
+/* Of a child that was asked to stop, or then killed: why. */
+static xf_status judge_stopped(xf_process *process)
+{
+    if (process->timed_out)
+        say(process, "it ran longer than limits.wall_ms");
+    return status_of(process->timed_out ? XF_END_TIMED_OUT : XF_END_TERMINATED, 0, process);
+}
+
+/* A crash or an exit after memory was refused, or a task that says that it had none. */
+static bool died_of_memory(const xf_process *process, const xf_status *status)
+{
+    if (!process->limits.memory)
+        return false;
+    if (status->kind == XF_END_FAILED)
+        return status->code == XF_TASK_NO_MEMORY;
+    return (status->kind == XF_END_CRASHED || status->kind == XF_END_EXITED) && process->end.refused;
+}
+
+static xf_status judge_memory(xf_process *process, xf_status status)
+{
+    char text[160];
+
+    if (!died_of_memory(process, &status))
+        return status;
+    if (status.kind != XF_END_FAILED) {
+        snprintf(text, sizeof text, "it %s when there was no more of limits.memory", xf_end_name(status.kind));
+        say(process, text);
+    }
+    return status_of(XF_END_MEMORY_LIMIT, 0, process);
+}
+
 /* The child said how its task ended. */
-static xf_status judge_goodbye(const xf_process *process)
+static xf_status judge_goodbye(xf_process *process)
 {
     static const xf_end kinds[] = {
         [WIRE_DONE] = XF_END_DONE,
         [WIRE_FAILED] = XF_END_FAILED,
-        [WIRE_STOPPED] = XF_END_TERMINATED,
         [WIRE_UNSTARTED] = XF_END_START,
     };
 
-    return status_of(kinds[process->inbox.outcome], process->inbox.code, process);
+    if (process->inbox.outcome == WIRE_STOPPED)
+        return judge_stopped(process);
+    return judge_memory(process, status_of(kinds[process->inbox.outcome], process->inbox.code, process));
 }
 
 static xf_status judge_unreached(xf_process *process)
@@ -80,16 +112,22 @@ static xf_status judge_end(xf_process *process, xf_phase phase)
     if (process->start_timed_out)
         return judge_unreached(process);
     if (process->kill_asked && (end->kind == OS_KILLED || end->kind == OS_LOST || phase == XF_PHASE_STARTING))
-        return status_of(XF_END_TERMINATED, 0, process);
+        return judge_stopped(process);
     switch (end->kind) {
     case OS_EXITED:
         if (phase == XF_PHASE_STARTING && !process->inbox.hello)
             return judge_unreached(process);
         say(process, process->in.begin < process->in.end ? "the process exited in the middle of a frame"
                                                          : "the process exited inside the task");
-        return status_of(XF_END_EXITED, end->code, process);
+        return judge_memory(process, status_of(XF_END_EXITED, end->code, process));
     case OS_CRASHED:
-        return status_of(XF_END_CRASHED, end->code, process);
+        return judge_memory(process, status_of(XF_END_CRASHED, end->code, process));
+    case OS_CPU_LIMIT:
+        say(process, "it used up limits.cpu_ms");
+        return status_of(XF_END_CPU_LIMIT, 0, process);
+    case OS_OUT_OF_MEMORY:
+        say(process, "the system killed it because memory was short");
+        return status_of(XF_END_OUT_OF_MEMORY, 0, process);
     case OS_KILLED:
         say(process, "somebody else killed it");
         return status_of(XF_END_KILLED, 0, process);
@@ -192,6 +230,8 @@ void process_judge(xf_process *process)
     report->task = process->task->name;
     report->pid = process->pid;
     report->ended = clock_now();
+    report->memory_peak = process->end.memory_peak;
+    report->cpu_time = process->end.cpu_time;
     report_log(process);
     report_trace(process);
     report_progress(process, box);

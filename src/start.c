@@ -37,6 +37,12 @@ int process_check_options(const xf_process_options *options)
     if (options->start_timeout_ms < 0 || options->grace_ms < -1)
         return error_detail(XF_EINVAL, "option start_timeout_ms is %d, grace_ms %d", options->start_timeout_ms,
                             options->grace_ms);
+    if (options->limits.cpu_ms < 0 || options->limits.wall_ms < 0)
+        return error_detail(XF_EINVAL, "option limits.cpu_ms is %d, wall_ms %d", options->limits.cpu_ms,
+                            options->limits.wall_ms);
+    if (options->limits.files < 0 || options->limits.processes < 0)
+        return error_detail(XF_EINVAL, "option limits.files is %d, processes %d", options->limits.files,
+                            options->limits.processes);
     if (options->log_rate < 0)
         return error_detail(XF_EINVAL, "option log_rate is %d", options->log_rate);
     if (options->capture_limit > SIZE_MAX / 4)
@@ -151,6 +157,8 @@ static void set_options(xf_process *process, const xf_process_options *options)
     process->captured[1].limit = options->stderr_to == XF_STDIO_CAPTURE ? limit : 0;
     process->start_deadline = clock_deadline(process->start_timeout_ms);
     process->grace_deadline = CLOCK_NEVER;
+    process->limits = options->limits;
+    process->wall_deadline = options->limits.wall_ms ? clock_deadline(options->limits.wall_ms) : CLOCK_NEVER;
     inbox_open(&process->inbox, options->message_limit ? options->message_limit : MESSAGE_LIMIT);
     process->report.started = clock_now();
 }
@@ -259,6 +267,7 @@ static int start_child(xf_process *process, const process_plan *plan, const payl
         .entry = child_run,
         .environment = options->environment,
         .directory = options->directory,
+        .limits = &process->limits,
         .stdio = {options->stdin_from ? options->stdin_from : XF_STDIO_NULL,
                   options->stdout_to ? options->stdout_to : XF_STDIO_INHERIT,
                   options->stderr_to ? options->stderr_to : XF_STDIO_INHERIT},

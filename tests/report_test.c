@@ -425,17 +425,26 @@ static void json_is_utf_8_whatever_the_child_sent(void **state)
 
 static void every_end_has_a_name(void **state)
 {
-    static const char *const names[] = {[XF_END_NONE] = "running",          [XF_END_DONE] = "done",
-                                        [XF_END_FAILED] = "failed",         [XF_END_EXITED] = "exited",
-                                        [XF_END_CRASHED] = "crashed",       [XF_END_KILLED] = "killed",
-                                        [XF_END_TERMINATED] = "terminated", [XF_END_PROTOCOL] = "protocol error",
-                                        [XF_END_START] = "start failure",   [XF_END_UNKNOWN] = "unknown end",
-                                        [XF_END_TIMED_OUT] = "timed out",   [XF_END_CANCELLED] = "cancelled"};
+    static const char *const names[] = {[XF_END_NONE] = "running",
+                                        [XF_END_DONE] = "done",
+                                        [XF_END_FAILED] = "failed",
+                                        [XF_END_EXITED] = "exited",
+                                        [XF_END_CRASHED] = "crashed",
+                                        [XF_END_KILLED] = "killed",
+                                        [XF_END_TERMINATED] = "terminated",
+                                        [XF_END_PROTOCOL] = "protocol error",
+                                        [XF_END_START] = "start failure",
+                                        [XF_END_UNKNOWN] = "unknown end",
+                                        [XF_END_TIMED_OUT] = "timed out",
+                                        [XF_END_CANCELLED] = "cancelled",
+                                        [XF_END_MEMORY_LIMIT] = "memory limit",
+                                        [XF_END_CPU_LIMIT] = "CPU limit",
+                                        [XF_END_OUT_OF_MEMORY] = "out of memory"};
 
     (void)state;
-    for (int kind = XF_END_NONE; kind <= XF_END_CANCELLED; kind++)
+    for (int kind = XF_END_NONE; kind <= XF_END_OUT_OF_MEMORY; kind++)
         assert_string_equal(xf_end_name((xf_end)kind), names[kind]);
-    assert_string_equal(xf_end_name((xf_end)(XF_END_CANCELLED + 1)), "?");
+    assert_string_equal(xf_end_name((xf_end)(XF_END_OUT_OF_MEMORY + 1)), "?");
     assert_string_equal(xf_end_name((xf_end)-1), "?");
 }
 

@@ -65,9 +65,9 @@ typedef void (*xf_log_callback)(xf_process *process, const xf_log_line *line, vo
 typedef struct xf_limits {
     size_t memory; /* bytes of private memory: beyond it allocations fail; a child that dies of that ends as
                       XF_END_MEMORY_LIMIT */
-    int cpu_ms;    /* of computing; XF_END_CPU_LIMIT.  Rounded up to a second on POSIX */
-    int wall_ms;   /* of running: then the task is asked to stop, and killed grace_ms later; XF_END_TIMED_OUT */
-    int files;     /* open files and sockets at a time; XF_ENOTSUP on Windows */
+    int cpu_ms;    /* of computing; XF_END_CPU_LIMIT.  Rounded up to a second on POSIX; in user mode on Windows */
+    int wall_ms;   /* from its start on: then the task is asked to stop, and killed grace_ms later; XF_END_TIMED_OUT */
+    int files;     /* open files and sockets at a time, some five of crossfork's included; XF_ENOTSUP on Windows */
     int processes; /* besides itself: beyond it none can be started.  On POSIX those of the same user count, too, and
                       root is not limited */
 } xf_limits;
@@ -112,10 +112,10 @@ typedef struct xf_process_options {
  * Returns 0 once the child is on its way: what goes wrong later is told by join and the report.  XF_EMAIN when the
  * program never called xf_main; XF_ENOTASK when the task is not registered, XF_EDUPTASK when its name is taken twice,
  * XF_ESIZE when size is not what it declares, XF_ECODEC; XF_EDEPTH beyond XF_DEPTH_MAX processes inside each other;
- * XF_ENOENT, XF_ENOTDIR or XF_EACCESS for the directory; XF_ENOTSUP for fork on Windows; XF_EINVAL for an option out of
- * range or an XF_START in the environment that is none; XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
- * Differences: fork is said to be fit only for programs with one thread, as POSIX leaves little else defined; the
- * supervisor thread of crossfork does not count. */
+ * XF_ENOENT, XF_ENOTDIR or XF_EACCESS for the directory; XF_ENOTSUP for fork or limits.files on Windows; XF_EINVAL for
+ * an option out of range or an XF_START in the environment that is none; XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES,
+ * XF_ESYSTEM. Differences: fork is said to be fit only for programs with one thread, as POSIX leaves little else
+ * defined; the supervisor thread of crossfork does not count. */
 XF_API int xf_process_start(xf_process **process, xf_task *task, const void *input, size_t size,
                             const xf_process_options *options);
 

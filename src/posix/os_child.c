@@ -101,16 +101,29 @@ static int crash_of_signal(int number)
     }
 }
 
-static os_end judge(const os_child *child, const siginfo_t *info)
+static os_end end_of(os_end_kind kind, int code, int64_t system)
+{
+    return (os_end){.kind = kind, .code = code, .system = system};
+}
+
+static os_end judge_signal(const os_child *child, const siginfo_t *info)
 {
     int noted = atomic_load(&child->note->crash) - 1;
     int crash = crash_of_signal(info->si_status);
 
     if (info->si_code == CLD_EXITED)
-        return (os_end){OS_EXITED, info->si_status, info->si_status};
+        return end_of(OS_EXITED, info->si_status, info->si_status);
     if (crash < 0)
-        return (os_end){OS_KILLED, 0, info->si_status};
-    return (os_end){OS_CRASHED, noted >= 0 ? noted : crash, info->si_status};
+        return end_of(OS_KILLED, 0, info->si_status);
+    return end_of(OS_CRASHED, noted >= 0 ? noted : crash, info->si_status);
+}
+
+static os_end judge(const os_child *child, const siginfo_t *info, const struct rusage *usage)
+{
+    os_end end = judge_signal(child, info);
+
+    limit_judge(child, usage, &end);
+    return end;
 }
 
 /* Linux 6.15 keeps the status for whoever holds a pidfd, also when somebody else has reaped the child:
@@ -126,15 +139,15 @@ static os_end judge_stolen(const os_child *child)
     enum { INFO_EXIT = 1 << 3 };
     struct kernel_pidfd_info kernel = {.mask = INFO_EXIT};
     siginfo_t info = {0};
+    struct rusage nothing = {0};
 
     if (ioctl(child->pidfd, _IOWR(0xFF, 11, struct kernel_pidfd_info), &kernel) < 0 || !(kernel.mask & INFO_EXIT))
-        return (os_end){OS_LOST, 0, 0};
+        return end_of(OS_LOST, 0, 0);
     info.si_code = WIFEXITED(kernel.exit_code) ? CLD_EXITED : CLD_KILLED;
     info.si_status = WIFEXITED(kernel.exit_code) ? WEXITSTATUS(kernel.exit_code) : WTERMSIG(kernel.exit_code);
-    return judge(child, &info);
+    return judge(child, &info, &nothing);
 }
 
-/* A zombie still holds its group's id, so the descendants are killed before it is reaped. */
 /* A program that traces its own child is told of stops too, whatever it asked for. */
 static bool is_end(const siginfo_t *info)
 {
@@ -142,18 +155,20 @@ static bool is_end(const siginfo_t *info)
            (info->si_code == CLD_EXITED || info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED);
 }
 
+/* A zombie still holds its group's id, so the descendants are killed before it is reaped. */
 static int end_of_own(os_child *child)
 {
     siginfo_t info;
-    int rc = wait_process(child->pidfd, child->pid, &info, WEXITED | WNOHANG | WNOWAIT);
+    struct rusage usage;
+    int rc = wait_process(child->pidfd, child->pid, &info, WEXITED | WNOHANG | WNOWAIT, NULL);
 
     if (rc == 0 && !is_end(&info))
         return XF_EAGAIN;
     if (rc == 0) {
         kill(-child->pid, SIGKILL);
-        rc = wait_process(child->pidfd, child->pid, &info, WEXITED | WNOHANG);
+        rc = wait_process(child->pidfd, child->pid, &info, WEXITED | WNOHANG, &usage);
     }
-    child->end = rc == 0 ? judge(child, &info) : judge_stolen(child);
+    child->end = rc == 0 ? judge(child, &info, &usage) : judge_stolen(child);
     return 0;
 }
 
@@ -170,13 +185,13 @@ static int end_of_servers(os_child *child)
     fd_close(&child->lifeline);
     if (size != sizeof news) {
         child->pid = (pid_t)atomic_load(&child->note->pid);
-        child->end = child->pid ? (os_end){OS_LOST, 0, 0} /* the server has gone, and its child is nobody's */
-                                : (os_end){OS_UNSTARTED, XF_ESYSTEM, 0};
+        child->end = child->pid ? end_of(OS_LOST, 0, 0) /* the server has gone, and its child is nobody's */
+                                : end_of(OS_UNSTARTED, XF_ESYSTEM, 0);
     } else if (news.error) {
-        child->end = (os_end){OS_UNSTARTED, os_error(news.error, "fork in the server"), 0};
+        child->end = end_of(OS_UNSTARTED, os_error(news.error, "fork in the server"), 0);
     } else {
         child->pid = news.info.si_pid;
-        child->end = judge(child, &news.info);
+        child->end = judge(child, &news.info, &news.usage);
     }
     return 0;
 }
@@ -196,6 +211,7 @@ void os_child_kill(os_child *child)
 {
     if (child->ended)
         return;
+    child->killed = true;
     if (!child->by_server) {
         kill(-child->pid, SIGKILL);
         kill(child->pid, SIGKILL); /* it may not have made its group yet */

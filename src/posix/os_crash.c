@@ -97,6 +97,7 @@ void crash_record_exit(void)
 {
     ucontext_t context;
 
+    limit_note(guard.note, errno);
     if (guard.record && getcontext(&context) == 0)
         record(0, 0, errno, 0, &context);
 }
@@ -157,6 +158,7 @@ static void on_crash(int number, siginfo_t *info, void *context)
     atomic_store(&guard.note->crash, is_overflow ? XF_CRASH_STACK_OVERFLOW + 1 : 0);
     if (guard.record)
         record(number, info->si_code, error, info->si_code > 0 ? (uintptr_t)info->si_addr : 0, context);
+    limit_note(guard.note, error);
     errno = error;
     pass_on(number, info, context);
     if (is_handled)

@@ -7,6 +7,7 @@
 #include <link.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <ucontext.h>
@@ -34,8 +35,9 @@ int stream_read(os_child *child, int stream, void *data, size_t size, size_t *co
 /* A pidfd, or -1 and errno: ENOSYS where the system has none. */
 int pidfd_of(pid_t pid);
 
-/* waitid for a child that is known by a pidfd, or else by its pid. */
-int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options);
+/* waitid for a child that is known by a pidfd, or else by its pid.
+ *   usage  What it used up; NULL: not asked for. */
+int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusage *usage);
 
 /* ---- os_text.c -------------------------------------------------------------------------------------------------- */
 
@@ -58,9 +60,12 @@ struct os_child {
     int watched_by;         /* epoll set, or -1 */
     pid_t pid;              /* 0: of the server's, and running */
     bool by_server;
+    bool killed; /* by os_child_kill */
     bool ended;
     os_end end;
     const os_note *note;
+    xf_limits limits;
+    uint64_t kills_before; /* limit_kills when it was started */
 };
 
 /* What a child is made with: the fds it keeps, none below 3 but inherited stdio, -1 where there is none. */
@@ -139,6 +144,20 @@ extern const char *const record_register_names[];
 /* The registers as a handler finds them.  Returns the stack pointer; 0 where it is not known. */
 uintptr_t record_registers(os_record_head *head, const ucontext_t *context);
 
+/* ---- os_limit.c ------------------------------------------------------------------------------------------------- */
+
+/* In a new child: puts the note's limits on.  Async-signal-safe. */
+void limit_self(const os_note *note);
+
+/* In a child that crashes or exits with that errno: notes whether it was short of memory.  Async-signal-safe. */
+void limit_note(os_note *note, int error);
+
+/* In the parent: how often the kernel has killed for lack of memory, when that was looked at last. */
+uint64_t limit_kills(void);
+
+/* In the parent: sees whether a child that ended like that came to one of its limits, and adds what it used up. */
+void limit_judge(const os_child *child, const struct rusage *usage, os_end *end);
+
 /* ---- os_server.c ------------------------------------------------------------------------------------------------ */
 
 /* Asks the server to fork a child; status receives server_news. */
@@ -148,6 +167,7 @@ int server_start(os_server *server, const os_start *start, const child_fds *fds,
 typedef struct server_news {
     int error;      /* of fork; 0: there was a child */
     siginfo_t info; /* as waitid gave it */
+    struct rusage usage;
 } server_news;
 
 /* Runs the server on its request socket; never returns. */

@@ -98,6 +98,7 @@ static int become_child(const char *token, os_parent **out)
     if (has_input)
         close(EXEC_INPUT);
     child_arm_lifeline(EXEC_LIFELINE, getpid());
+    limit_self(given->box.address);
     child_reset_signals();
     child_catch_exit();
     child_catch_faults(given->box.address);

@@ -98,7 +98,7 @@ void os_server_close(os_server *server)
     if (!server)
         return;
     close(server->requests);
-    wait_process(server->pidfd, server->pid, &info, WEXITED);
+    wait_process(server->pidfd, server->pid, &info, WEXITED, NULL);
     fd_close(&server->pidfd);
     free(server);
 }
@@ -176,14 +176,16 @@ typedef struct server {
 } server;
 
 /* Tells the program how a child ended, or why there is none. */
-static void tell(int status, int error, const siginfo_t *info)
+static void tell(int status, int error, const siginfo_t *info, const struct rusage *usage)
 {
     server_news news;
 
     memset(&news, 0, sizeof news);
     news.error = error;
-    if (info)
+    if (info) {
         news.info = *info;
+        news.usage = *usage;
+    }
     send(status, &news, sizeof news, MSG_NOSIGNAL | MSG_DONTWAIT);
     close(status);
 }
@@ -196,14 +198,15 @@ static void on_child_end(int number)
 static void reap(server *self)
 {
     siginfo_t info = {0};
+    struct rusage usage;
 
     while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid) {
         pid_t pid = info.si_pid;
         kill(-pid, SIGKILL); /* before the group's id is free again */
-        waitid(P_PID, (id_t)pid, &info, WEXITED);
+        wait_process(-1, pid, &info, WEXITED, &usage);
         for (size_t i = 0; i < self->count; i++)
             if (self->children[i].pid == pid) {
-                tell(self->children[i].status, 0, &info);
+                tell(self->children[i].status, 0, &info, &usage);
                 self->children[i--] = self->children[--self->count];
             }
         info.si_pid = 0;
@@ -292,6 +295,7 @@ static _Noreturn void run_child(server *self, const request *head, const int *re
     parent.given.input = head->input_size ? map(received[IN_EXTRA], head->input_size) : OS_SHM_NONE;
     child_close_others(&fds);
     child_settle(&fds);
+    limit_self(parent.given.box.address);
     for (int i = 0; i < 3; i++)
         fd_close(&fds.stdio[i]);
     fd_close(&fds.directory);
@@ -327,7 +331,7 @@ static void serve(server *self, const request *head, const char *environment, co
     if (pid == 0)
         run_child(self, head, received);
     if (pid < 0) {
-        tell(received[IN_STATUS], errno, NULL);
+        tell(received[IN_STATUS], errno, NULL, NULL);
         return;
     }
     setpgid(pid, pid);
@@ -380,7 +384,7 @@ static bool take_request(server *self)
     if (count == descriptors_of(&received.head))
         serve(self, &received.head, received.environment, fds);
     else if (count > IN_STATUS)
-        tell(fds[IN_STATUS], EMFILE, NULL); /* there was no number for some */
+        tell(fds[IN_STATUS], EMFILE, NULL, NULL); /* there was no number for some */
     for (size_t i = IN_STATUS + 1; i < count; i++)
         close(fds[i]);
     return true;

@@ -171,6 +171,7 @@ static void flush_before_fork(FILE *stream)
 static _Noreturn void run_forked(const os_start *start, os_parent *parent, child_fds *fds)
 {
     child_settle(fds);
+    limit_self(start->box->address);
     child_reset_signals();
     child_catch_exit();
     child_catch_faults(start->box->address);
@@ -370,6 +371,8 @@ int os_child_start(os_child **out, const os_start *start)
     child->pidfd = child->exit_fd = child->lifeline = child->attached = child->watched_by = -1;
     note->nonce = make_nonce();
     child->note = note;
+    child->limits = note->limits = start->limits ? *start->limits : (xf_limits){0};
+    child->kills_before = limit_kills();
     rc = open_child_fds(child, start, &fds);
     if (rc == 0)
         rc = start_by_method(child, start, &fds);

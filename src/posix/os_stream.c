@@ -72,15 +72,16 @@ int pidfd_of(pid_t pid)
     return fd_above_stdio((int)syscall(SYS_pidfd_open, pid, 0));
 }
 
-int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options)
+/* The system call knows a parameter more than the function. */
+int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusage *usage)
 {
-    int rc;
+    long rc;
 
     info->si_pid = 0;
     do
-        rc = waitid(pidfd < 0 ? P_PID : P_PIDFD, pidfd < 0 ? (id_t)pid : (id_t)pidfd, info, options);
+        rc = syscall(SYS_waitid, pidfd < 0 ? P_PID : P_PIDFD, pidfd < 0 ? pid : (pid_t)pidfd, info, options, usage);
     while (rc < 0 && errno == EINTR);
-    return rc;
+    return (int)rc;
 }
 
 /* Keeps one descriptor that came with a message; more than one, or a second before the first was taken, is nothing that

@@ -180,18 +180,31 @@ static int crash_of_code(DWORD code)
     }
 }
 
+static os_end end_of(os_end_kind kind, int code, DWORD system)
+{
+    return (os_end){.kind = kind, .code = code, .system = system};
+}
+
 /* Exit codes are no proof: TerminateProcess gives any, closing a job 0.  Of an end before the note was armed there is
  * nothing else. */
-static os_end judge(const os_child *child, DWORD code)
+static os_end judge_code(const os_child *child, DWORD code)
 {
     int noted = atomic_load(&child->note->crash) - 1;
     int crash = noted >= 0 && noted <= XF_CRASH_TRAP ? noted : crash_of_code(code);
 
     if (crash >= 0)
-        return (os_end){OS_CRASHED, crash, code};
+        return end_of(OS_CRASHED, crash, code);
     if (atomic_load(&child->note->leaving) || (!atomic_load(&child->note->armed) && code != KILL_CODE))
-        return (os_end){OS_EXITED, (int)code, code};
-    return (os_end){OS_KILLED, 0, code};
+        return end_of(OS_EXITED, (int)code, code);
+    return end_of(OS_KILLED, 0, code);
+}
+
+static os_end judge(const os_child *child, DWORD code)
+{
+    os_end end = judge_code(child, code);
+
+    limit_judge(child, &end);
+    return end;
 }
 
 int os_child_end(os_child *child, os_end *end)
@@ -239,6 +252,7 @@ void child_free(os_child *child)
     handle_close(&child->process);
     handle_close(&child->job);
     handle_close(&child->dump_asked);
+    handle_close(&child->news);
     free(child);
 }
 

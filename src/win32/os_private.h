@@ -104,10 +104,23 @@ struct os_child {
     bool ended;
     os_end end;
     os_note *note;
+    xf_limits limits;
+    HANDLE news; /* the job's completion port, where it says that it refused memory; NULL: none */
 };
 
 /* Frees a child that was not started, or has ended. */
 void child_free(os_child *child);
+
+/* ---- os_limit.c ------------------------------------------------------------------------------------------------- */
+
+/* Puts limits on a new job that a child will be in.
+ *   news  Set to a completion port that the job reports to, where that is of use. */
+int limit_job(HANDLE job, const xf_limits *limits, HANDLE *news);
+
+/* Sees whether a child that ended like that came to one of its limits, and adds what it used up. */
+void limit_judge(const os_child *child, os_end *end);
+
+/* ---- os_self.c -------------------------------------------------------------------------------------------------- */
 
 /* The channel to the parent, in a child. */
 struct os_parent {

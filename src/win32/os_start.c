@@ -137,26 +137,12 @@ static int open_given(os_child *child, const os_start *start, HANDLE given[GIVEN
 
 /* The child and its descendants are in a job of their own, which nobody leaves.  This process has the only handle, so
  * the job and all in it end with this process.  No dialog is shown for a fault in it. */
-static int open_job(HANDLE *out)
+static int open_job(os_child *child)
 {
-    JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits = {.BasicLimitInformation.LimitFlags =
-                                                       JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE |
-                                                       JOB_OBJECT_LIMIT_DIE_ON_UNHANDLED_EXCEPTION};
-    HANDLE job = CreateJobObjectW(NULL, NULL);
-    int rc;
-
-    if (!job)
+    child->job = CreateJobObjectW(NULL, NULL);
+    if (!child->job)
         return os_error(GetLastError(), "CreateJobObjectW");
-    if (!SetInformationJobObject(job, JobObjectExtendedLimitInformation, &limits, sizeof limits)) {
-        rc = os_error(GetLastError(), "SetInformationJobObject");
-        goto close_job;
-    }
-    *out = job;
-    return 0;
-
-close_job:
-    CloseHandle(job);
-    return rc;
+    return limit_job(child->job, &child->limits, &child->news);
 }
 
 /* ---- The process ------------------------------------------------------------------------------------------------ */
@@ -311,9 +297,12 @@ int os_child_start(os_child **out, const os_start *start)
     if (!child)
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "calloc");
     child->note = start->box->address;
+    if (start->limits)
+        child->limits = *start->limits;
+    child->note->limits = child->limits;
     rc = make_nonce(&child->note->nonce);
     if (rc == 0)
-        rc = open_job(&child->job);
+        rc = open_job(child);
     if (rc == 0)
         rc = open_given(child, start, given);
     if (rc == 0)

@@ -43,4 +43,20 @@ bool support_can_dump(void);
 /* Peak or current private memory of this process, in bytes. */
 size_t support_memory(void);
 
+/* Whether limits of a child are enforced here (not by Wine), and whether memory can be limited to some MiB too (not
+ * under a sanitizer, which has terabytes). */
+bool support_limits(void);
+bool support_limits_memory(void);
+
+/* Goes on with the signal for used up time ignored, where there is one. */
+void support_ignore_cpu_signal(void);
+
+/* Goes on as a user that limits hold for, where some do not for others. */
+void support_leave_root(void);
+
+/* Makes a group of processes that may use so much memory together, with this process in it, or takes it away again;
+ * false where that cannot be had. */
+bool support_join_small_group(const char *name, size_t memory);
+void support_remove_small_group(const char *name);
+
 #endif

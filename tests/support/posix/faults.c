@@ -118,16 +118,18 @@ int __wrap_fcntl(int fd, int command, ...)
 long __wrap_syscall(long number, ...)
 {
     va_list arguments;
-    long first, second, third;
+    long first, second, third, fourth, fifth;
 
     va_start(arguments, number);
     first = va_arg(arguments, long);
     second = va_arg(arguments, long);
     third = va_arg(arguments, long);
+    fourth = va_arg(arguments, long);
+    fifth = va_arg(arguments, long);
     va_end(arguments);
     if (number == SYS_pidfd_open && faults_due("pidfd_open", XF_EHANDLES))
         return fail(EMFILE);
-    return __real_syscall(number, first, second, third);
+    return __real_syscall(number, first, second, third, fourth, fifth);
 }
 
 /* ---- The server's own faults ------------------------------------------------------------------------------------ */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -180,4 +181,74 @@ bool support_can_dump(void)
     }
     getrlimit(RLIMIT_CORE, &limit);
     return pattern[0] != '|' && pattern[0] != '/' && limit.rlim_max > 0;
+}
+
+bool support_limits(void)
+{
+    return true;
+}
+
+bool support_limits_memory(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return false;
+#else
+    return true;
+#endif
+}
+
+void support_ignore_cpu_signal(void)
+{
+    signal(SIGXCPU, SIG_IGN);
+}
+
+void support_leave_root(void)
+{
+    enum { NOBODY = 65534 };
+
+    if (geteuid() == 0 && (setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0))
+        abort();
+}
+
+/* ---- cgroups(7), of the first or the second version ------------------------------------------------------------- */
+
+static void path_of_group(char *path, size_t size, const char *name)
+{
+    bool is_second = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
+
+    snprintf(path, size, "/sys/fs/cgroup/%s%s", is_second ? "" : "memory/", name);
+}
+
+static bool set_in_group(const char *group, const char *file, size_t value)
+{
+    char path[256];
+    FILE *stream;
+    bool done;
+
+    snprintf(path, sizeof path, "%s/%s", group, file);
+    stream = fopen(path, "r+");
+    if (!stream)
+        return false;
+    done = fprintf(stream, "%zu", value) > 0;
+    return fclose(stream) == 0 && done;
+}
+
+bool support_join_small_group(const char *name, size_t memory)
+{
+    char path[128];
+
+    path_of_group(path, sizeof path, name);
+    if (mkdir(path, 0755) < 0)
+        return false;
+    (void)(set_in_group(path, "memory.swap.max", 0) || set_in_group(path, "memory.swappiness", 0));
+    return (set_in_group(path, "memory.max", memory) || set_in_group(path, "memory.limit_in_bytes", memory)) &&
+           set_in_group(path, "cgroup.procs", (size_t)getpid());
+}
+
+void support_remove_small_group(const char *name)
+{
+    char path[128];
+
+    path_of_group(path, sizeof path, name);
+    rmdir(path);
 }

@@ -201,3 +201,32 @@ bool support_can_dump(void)
 {
     return true;
 }
+
+bool support_limits(void)
+{
+    return !GetProcAddress(GetModuleHandleW(L"ntdll.dll"), "wine_get_version");
+}
+
+bool support_limits_memory(void)
+{
+    return support_limits();
+}
+
+void support_ignore_cpu_signal(void)
+{
+}
+
+void support_leave_root(void)
+{
+}
+
+bool support_join_small_group(const char *name, size_t memory)
+{
+    (void)name, (void)memory;
+    return false;
+}
+
+void support_remove_small_group(const char *name)
+{
+    (void)name;
+}

@@ -1,0 +1,181 @@
+/* Limits of a child, and how an end by one of them is told from others. */
+#include "os_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* ---- In the child ----------------------------------------------------------------------------------------------- */
+
+/* What this process is not allowed already it is not given. */
+static void set_limit(int resource, rlim_t soft, rlim_t hard)
+{
+    struct rlimit limit;
+
+    if (getrlimit(resource, &limit) < 0)
+        return;
+    if (hard < limit.rlim_max)
+        limit.rlim_max = hard;
+    limit.rlim_cur = soft < limit.rlim_max ? soft : limit.rlim_max;
+    setrlimit(resource, &limit);
+}
+
+static rlim_t cpu_seconds(const xf_limits *limits)
+{
+    return ((rlim_t)limits->cpu_ms + 999) / 1000;
+}
+
+/* Not RLIMIT_AS, which counts shared memory too, and address space that is only reserved. */
+void limit_self(const os_note *note)
+{
+    const xf_limits *limits = &note->limits;
+
+    if (limits->memory)
+        set_limit(RLIMIT_DATA, limits->memory, limits->memory);
+    if (limits->cpu_ms)
+        set_limit(RLIMIT_CPU, cpu_seconds(limits), cpu_seconds(limits) + 1);
+    if (limits->files)
+        set_limit(RLIMIT_NOFILE, (rlim_t)limits->files, (rlim_t)limits->files);
+    if (limits->processes)
+        set_limit(RLIMIT_NPROC, (rlim_t)limits->processes + 1, (rlim_t)limits->processes + 1);
+}
+
+/* Whether a sixteenth of the limit could still be had. */
+static bool has_room(size_t limit)
+{
+    size_t part = limit / 16 + 1;
+    void *probe = mmap(NULL, part, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (probe == MAP_FAILED)
+        return errno != ENOMEM;
+    munmap(probe, part);
+    return true;
+}
+
+void limit_note(os_note *note, int error)
+{
+    if (note && note->limits.memory && (error == ENOMEM || !has_room(note->limits.memory)))
+        atomic_store(&note->refused, 1);
+}
+
+/* ---- Kills for lack of memory ----------------------------------------------------------------------------------- */
+
+/* Reads "key number" out of a file; false when it is not there. */
+static bool read_number(const char *path, const char *key, uint64_t *number)
+{
+    char line[512];
+    unsigned long long found;
+    size_t length = strlen(key);
+    bool is_there = false;
+    FILE *file = fopen(path, "re");
+
+    if (!file)
+        return false;
+    while (!is_there && fgets(line, sizeof line, file))
+        is_there = strncmp(line, key, length) == 0 && line[length] == ' ' && sscanf(line + length, "%llu", &found) == 1;
+    fclose(file);
+    if (is_there)
+        *number = found;
+    return is_there;
+}
+
+/* The kernel's file that counts kills in a cgroup: cgroups(7), "number:controllers:path". */
+static bool count_in_group(const char *line, uint64_t *count)
+{
+    char path[4200], group[4000], controllers[64] = "";
+    bool is_second = sscanf(line, "0::%3999[^\n]", group) == 1;
+
+    if (!is_second &&
+        (sscanf(line, "%*d:%63[^:]:%3999[^\n]", controllers, group) != 2 || !strstr(controllers, "memory")))
+        return false;
+    snprintf(path, sizeof path,
+             is_second ? "/sys/fs/cgroup%s/memory.events" : "/sys/fs/cgroup/memory%s/memory.oom_control", group);
+    return read_number(path, "oom_kill", count);
+}
+
+/* In this process's own cgroup, where its children are too and nobody else's kills count; or else everywhere. */
+static uint64_t count_kills(void)
+{
+    char line[4200];
+    uint64_t count = 0;
+    bool is_known = false;
+    FILE *groups = fopen("/proc/self/cgroup", "re");
+
+    while (groups && !is_known && fgets(line, sizeof line, groups))
+        is_known = count_in_group(line, &count);
+    if (groups)
+        fclose(groups);
+    if (!is_known)
+        (void)read_number("/proc/vmstat", "oom_kill", &count);
+    return count;
+}
+
+/* Counted before the first child, and whenever one was killed; not at each start, which would cost more than the rest
+ * of it. */
+static struct {
+    pthread_once_t once;
+    uint64_t first;
+    _Atomic uint64_t last;
+    _Atomic uint64_t told; /* kills since the first count that were put down to a child */
+} kills = {.once = PTHREAD_ONCE_INIT};
+
+static void count_first(void)
+{
+    kills.first = count_kills();
+    atomic_store(&kills.last, kills.first);
+}
+
+uint64_t limit_kills(void)
+{
+    pthread_once(&kills.once, count_first);
+    return atomic_load(&kills.last);
+}
+
+/* The kernel counts before it kills, so a kill that ended the child is in the count.  One of another process, since the
+ * count before the child's start, is in it as well. */
+static bool was_for_memory(const os_child *child)
+{
+    uint64_t count = count_kills(), told = atomic_load(&kills.told);
+
+    atomic_store(&kills.last, count);
+    if (count <= child->kills_before)
+        return false;
+    while (told < count - kills.first)
+        if (atomic_compare_exchange_weak(&kills.told, &told, told + 1))
+            return true;
+    return false;
+}
+
+/* ---- The end ---------------------------------------------------------------------------------------------------- */
+
+static double seconds(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+/* A task that ignores SIGXCPU goes on to the hard limit.  The kernel goes by whole ticks there, which on a busy virtual
+ * machine are more than the time that it tells of. */
+static bool used_up_cpu(const os_child *child, const os_end *end)
+{
+    if (!child->limits.cpu_ms)
+        return false;
+    return end->system == SIGXCPU ||
+           (end->system == SIGKILL && !child->killed && end->cpu_time >= ((double)cpu_seconds(&child->limits) + 1) / 2);
+}
+
+void limit_judge(const os_child *child, const struct rusage *usage, os_end *end)
+{
+    end->cpu_time = seconds(usage->ru_utime) + seconds(usage->ru_stime);
+    end->memory_peak = (uint64_t)usage->ru_maxrss * 1024;
+    end->refused = child->limits.memory && atomic_load(&child->note->refused);
+    if (end->kind == OS_EXITED)
+        return;
+    if (used_up_cpu(child, end))
+        end->kind = OS_CPU_LIMIT;
+    else if (end->kind == OS_KILLED && end->system == SIGKILL && !child->killed && was_for_memory(child))
+        end->kind = OS_OUT_OF_MEMORY;
+    if (end->kind == OS_CPU_LIMIT)
+        end->code = 0;
+}
