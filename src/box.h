@@ -25,6 +25,7 @@ typedef struct box {
     _Atomic uint32_t farewell_size; /* set by the child, last of all: how much of the farewell there is */
     uint32_t log_wanted;            /* set by the parent: lines go to it, too */
     int32_t log_rate;               /* and so many a second at most; 0: all */
+    uint32_t marked;                /* set by the parent: 1 << 1, 1 << 2: that stream is cut into lines, see lines.h */
     _Atomic uint64_t heartbeat;     /* of uv_hrtime, when the task last called */
     _Atomic uint64_t done, total;   /* of xf_progress */
     _Atomic uint64_t line_count;    /* that were logged; the last of them are in lines */

@@ -2,6 +2,7 @@
 
 #include "call.h"
 #include "clock.h"
+#include "lines.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@ void log_open(child_log *log)
     if (uv_mutex_init(&log->lock))
         abort(); /* it has no reason to fail */
     log->second = log->sent = log->dropped = 0;
+    log->frames = 0;
 }
 
 /* Counted last, so that what is counted is whole when the process is killed meanwhile. */
@@ -29,6 +31,25 @@ static void keep(box *box, const xf_log_line *line, size_t size)
     atomic_store_explicit(&box->line_count, count + 1, memory_order_release);
 }
 
+/* So that the parent delivers what was printed before this frame before it.  A task may have put another file in the
+ * place of its stream. */
+static void mark_streams(xf_call *call)
+{
+    FILE *const streams[] = {[1] = stdout, [2] = stderr};
+    char mark[LINES_MARK + 1];
+
+    lines_make_mark(mark, call->box->note.nonce, ++call->log.frames);
+    for (int i = 1; i <= 2; i++) {
+        if (!(call->box->marked & 1U << i))
+            continue;
+        fflush(streams[i]);
+        if (uv_guess_handle(i) != UV_NAMED_PIPE)
+            continue;
+        fwrite(mark, 1, LINES_MARK, streams[i]);
+        fflush(streams[i]);
+    }
+}
+
 static int forward(xf_call *call, const xf_log_line *line, size_t size)
 {
     wire_fields fields = {.size = 0};
@@ -37,6 +58,7 @@ static int forward(xf_call *call, const xf_log_line *line, size_t size)
     wire_put_u64(&fields, wire_from_double(line->time));
     wire_put_u64(&fields, line->item);
     wire_put_text(&fields, line->task);
+    mark_streams(call);
     return channel_send(&call->channel, WIRE_LOG, &fields, line->text, size, true);
 }
 

@@ -13,6 +13,7 @@ typedef struct child_log {
     uint64_t second; /* of uv_hrtime, that the counts are about */
     uint32_t sent;
     uint32_t dropped;
+    uint64_t frames;
 } child_log;
 
 /* Needs no memory. */

@@ -115,7 +115,8 @@ typedef struct os_start {
     const char *const *environment; /* "NAME=value" ..., NULL: added to this process's own; NULL: nothing */
     const char *directory;          /* NULL: this process's own */
     const xf_limits *limits;        /* NULL: none */
-    xf_stdio stdio[3];              /* no XF_STDIO_DEFAULT; [0] is not captured */
+    xf_stdio stdio[3];              /* no XF_STDIO_DEFAULT or _LOG; [0] is not captured */
+    const char *stdio_path[3];      /* for XF_STDIO_FILE, of this process's directory */
     const os_shm *box;              /* begins with an os_note; mapped in the child, and here until os_child_end is 0 */
     const os_shm *input;            /* mapped in the child; NULL: none */
     const void *greeting;           /* the first bytes the child reads; at most OS_GREETING_MAX */
@@ -135,9 +136,9 @@ typedef struct os_start {
  * whose hang-up makes the kernel send SIGKILL to the group.
  * Limits hold from os_self_child on; for a child that is not executed anew, and on Windows, from its first instruction.
  * They are never wider than this process's own.  Windows: limits of the job.  POSIX: setrlimit in the child.
- * XF_EINVAL (environment or directory that is not UTF-8, on Windows); XF_ENOENT, XF_ENOTDIR, XF_EACCESS (the
- * directory); XF_EHANDLES, XF_EPROCESSES, XF_ENOMEM, XF_ENOTSUP (fork, or limits.files, on Windows), XF_ESYSTEM;
- * XF_EEND when the server has gone. */
+ * XF_EINVAL (environment, directory or path that is not UTF-8, on Windows); XF_ENOENT, XF_ENOTDIR, XF_EACCESS (the
+ * directory, or a path of stdio_path); XF_EHANDLES, XF_EPROCESSES, XF_ENOMEM, XF_ENOTSUP (fork, or limits.files, on
+ * Windows), XF_ESYSTEM; XF_EEND when the server has gone. */
 int os_child_start(os_child **child, const os_start *start);
 
 /* The streams of a child that can be read. */

@@ -26,6 +26,72 @@ static void give_up(xf_process *process, int code)
     os_child_kill(process->child);
 }
 
+/* Calls on_log without the lock: nobody else reads meanwhile, for this thread leads. */
+static void deliver(xf_process *process, const xf_log_line *line)
+{
+    uv_mutex_unlock(&process->lock);
+    process->on_log(process, line, process->on_log_arg);
+    uv_mutex_lock(&process->lock);
+}
+
+static void deliver_printed(xf_process *process, int stream, const lines_piece *piece)
+{
+    char text[XF_LOG_MAX + 1];
+    xf_log_line line = {.time = clock_now(),
+                        .level = stream == OS_STDOUT ? XF_INFO : XF_WARNING,
+                        .text = text,
+                        .source = stream == OS_STDOUT ? XF_FROM_STDOUT : XF_FROM_STDERR,
+                        .pid = process->pid,
+                        .task = process->task->name};
+
+    memcpy(text, piece->text, piece->size);
+    text[piece->size] = 0;
+    deliver(process, &line);
+}
+
+/* Delivers the lines that can be had.
+ *   all  Whole or not: no more will come. */
+static int put_printed(xf_process *process, int stream, bool all)
+{
+    lines *lines = &process->printed[stream - OS_STDOUT];
+    lines_piece piece;
+    int rc = 0;
+
+    while (rc == 0 && lines->bytes && lines_next(lines, all, &piece)) {
+        rc = capture_put(&process->captured[stream - OS_STDOUT], piece.text, piece.raw_size);
+        deliver_printed(process, stream, &piece);
+    }
+    return rc;
+}
+
+static bool read_printed(xf_process *process, int stream);
+
+/* What was printed before the frame is in the pipe by now, so it is read up to the frame's mark, if there is one. */
+static void catch_up(xf_process *process)
+{
+    enum { MOST_READS = 64 };
+
+    process->log_frames++;
+    for (int stream = OS_STDOUT; stream <= OS_STDERR; stream++) {
+        lines *lines = &process->printed[stream - OS_STDOUT];
+        for (int i = 0; i < MOST_READS && lines->bytes && lines->seen < process->log_frames; i++)
+            if (!read_printed(process, stream))
+                break;
+    }
+}
+
+/* The frame has been delivered: what was printed after it may follow. */
+static int pass_mark(xf_process *process)
+{
+    int rc = 0;
+
+    for (int stream = OS_STDOUT; stream <= OS_STDERR && rc == 0; stream++) {
+        process->printed[stream - OS_STDOUT].passed = process->log_frames;
+        rc = put_printed(process, stream, false);
+    }
+    return rc;
+}
+
 static int put_log(xf_process *process, const wire_frame *frame)
 {
     inbox_log log;
@@ -37,12 +103,11 @@ static int put_log(xf_process *process, const wire_frame *frame)
                         .task = log.task,
                         .item = log.item};
 
-    if (rc == 0 && process->on_log) {
-        uv_mutex_unlock(&process->lock); /* nobody else reads meanwhile: this thread leads */
-        process->on_log(process, &line, process->on_log_arg);
-        uv_mutex_lock(&process->lock);
-    }
-    return rc;
+    if (rc < 0 || !process->on_log)
+        return rc;
+    catch_up(process);
+    deliver(process, &line);
+    return pass_mark(process);
 }
 
 static void acknowledge(xf_process *process)
@@ -98,12 +163,30 @@ static bool read_channel(xf_process *process)
     return true;
 }
 
+static bool read_printed(xf_process *process, int stream)
+{
+    lines *lines = &process->printed[stream - OS_STDOUT];
+    size_t room, count;
+    char *space = lines_space(lines, &room);
+    int rc = os_child_read(process->child, stream, space, room, &count);
+
+    if (rc < 0)
+        return stop_reading(process, rc);
+    lines_filled(lines, count);
+    rc = put_printed(process, stream, false);
+    if (rc < 0)
+        give_up(process, rc);
+    return true;
+}
+
 static bool read_captured(xf_process *process, int stream)
 {
     char data[16384];
     size_t count;
     int rc;
 
+    if (process->printed[stream - OS_STDOUT].bytes)
+        return read_printed(process, stream);
     rc = os_child_read(process->child, stream, data, sizeof data, &count);
     if (rc < 0)
         return stop_reading(process, rc);
@@ -235,6 +318,8 @@ static void pump(xf_process *process)
         process->gone = true;
         drain(process);
         read_farewell(process);
+        (void)put_printed(process, OS_STDOUT, true);
+        (void)put_printed(process, OS_STDERR, true);
         if (process->dumps && !*process->dump)
             take_dump(process);
         process_judge(process);
@@ -352,6 +437,8 @@ void process_discard(xf_process *process)
     wire_close(&process->in);
     capture_close(&process->captured[0]);
     capture_close(&process->captured[1]);
+    lines_close(&process->printed[0]);
+    lines_close(&process->printed[1]);
     uv_cond_destroy(&process->changed);
     uv_mutex_destroy(&process->lock);
     free(process);

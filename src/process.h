@@ -6,6 +6,7 @@
 #include "capture.h"
 #include "crossfork/process.h"
 #include "inbox.h"
+#include "lines.h"
 #include "supervisor.h"
 #include "trace.h"
 
@@ -38,6 +39,8 @@ struct xf_process {
     wire_decoder in;
     inbox inbox;
     capture captured[2]; /* standard output, standard error */
+    lines printed[2];    /* the same, for XF_STDIO_LOG */
+    uint64_t log_frames; /* that have come */
     const xf_task *task;
     process_owner owner; /* ended NULL: none */
     const char *name;    /* behind the struct */

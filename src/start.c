@@ -26,14 +26,29 @@ static bool is_stdio(xf_stdio stdio, xf_stdio last)
     return stdio >= XF_STDIO_DEFAULT && stdio <= last;
 }
 
+static int check_stdio(const xf_process_options *options)
+{
+    if (!is_stdio(options->stdin_from, XF_STDIO_FILE) || options->stdin_from == XF_STDIO_CAPTURE ||
+        options->stdin_from == XF_STDIO_LOG)
+        return error_detail(XF_EINVAL, "option stdin_from is %d", (int)options->stdin_from);
+    if (!is_stdio(options->stdout_to, XF_STDIO_FILE) || !is_stdio(options->stderr_to, XF_STDIO_FILE))
+        return error_detail(XF_EINVAL, "option stdout_to or stderr_to is out of range");
+    if ((options->stdin_from == XF_STDIO_FILE && !options->stdin_path) ||
+        (options->stdout_to == XF_STDIO_FILE && !options->stdout_path) ||
+        (options->stderr_to == XF_STDIO_FILE && !options->stderr_path))
+        return error_detail(XF_EINVAL, "XF_STDIO_FILE needs option stdin_path, stdout_path or stderr_path");
+    return 0;
+}
+
 int process_check_options(const xf_process_options *options)
 {
+    int rc;
+
     if (options->start < XF_START_DEFAULT || options->start > XF_START_SERVER)
         return error_detail(XF_EINVAL, "option start is %d", (int)options->start);
-    if (!is_stdio(options->stdin_from, XF_STDIO_NULL))
-        return error_detail(XF_EINVAL, "option stdin_from is %d", (int)options->stdin_from);
-    if (!is_stdio(options->stdout_to, XF_STDIO_CAPTURE) || !is_stdio(options->stderr_to, XF_STDIO_CAPTURE))
-        return error_detail(XF_EINVAL, "option stdout_to or stderr_to is out of range");
+    rc = check_stdio(options);
+    if (rc < 0)
+        return rc;
     if (options->start_timeout_ms < 0 || options->grace_ms < -1)
         return error_detail(XF_EINVAL, "option start_timeout_ms is %d, grace_ms %d", options->start_timeout_ms,
                             options->grace_ms);
@@ -145,6 +160,11 @@ static size_t build_greeting(uint8_t *greeting, const xf_task *task, const paylo
     return WIRE_HEADER + fields.size + inside;
 }
 
+static bool is_captured(xf_stdio stdio)
+{
+    return stdio == XF_STDIO_CAPTURE || stdio == XF_STDIO_LOG;
+}
+
 static void set_options(xf_process *process, const xf_process_options *options)
 {
     size_t limit = options->capture_limit ? options->capture_limit : CAPTURE_LIMIT;
@@ -153,8 +173,8 @@ static void set_options(xf_process *process, const xf_process_options *options)
     process->on_log_arg = options->on_log_arg;
     process->start_timeout_ms = options->start_timeout_ms ? options->start_timeout_ms : START_TIMEOUT_MS;
     process->grace_ms = options->grace_ms < 0 ? 0 : options->grace_ms ? options->grace_ms : GRACE_MS;
-    process->captured[0].limit = options->stdout_to == XF_STDIO_CAPTURE ? limit : 0;
-    process->captured[1].limit = options->stderr_to == XF_STDIO_CAPTURE ? limit : 0;
+    process->captured[0].limit = is_captured(options->stdout_to) ? limit : 0;
+    process->captured[1].limit = is_captured(options->stderr_to) ? limit : 0;
     process->start_deadline = clock_deadline(process->start_timeout_ms);
     process->grace_deadline = CLOCK_NEVER;
     process->limits = options->limits;
@@ -250,6 +270,8 @@ static void prepare_box(box *box, const xf_process *process, const xf_process_op
     box->note.record_at = options->no_crash_record ? 0 : offsetof(struct box, record);
     box->log_wanted = options->on_log != NULL;
     box->log_rate = options->log_rate;
+    box->marked = (options->on_log && options->stdout_to == XF_STDIO_LOG) << 1 |
+                  (options->on_log && options->stderr_to == XF_STDIO_LOG) << 2;
     if (process->dumps) {
         snprintf(box->dumps, sizeof box->dumps, "%s/crossfork-%llx-%llx", process->dumps,
                  (unsigned long long)uv_os_getpid(), (unsigned long long)uv_hrtime());
@@ -257,10 +279,29 @@ static void prepare_box(box *box, const xf_process *process, const xf_process_op
     }
 }
 
+/* The kind of a stream as the seam knows it. */
+static xf_stdio plain_stdio(xf_stdio wanted, xf_stdio otherwise)
+{
+    return wanted == XF_STDIO_LOG ? XF_STDIO_CAPTURE : wanted ? wanted : otherwise;
+}
+
+/* Their nonce is known once the child is started. */
+static int open_lines(xf_process *process)
+{
+    const box *box = process->box.address;
+    int rc = 0;
+
+    for (int i = 0; i < 2 && rc == 0; i++)
+        if (box->marked & 2U << i)
+            rc = lines_open(&process->printed[i], 0);
+    return rc;
+}
+
 static int start_child(xf_process *process, const process_plan *plan, const payload *payload,
                        const xf_process_options *options)
 {
     size_t room;
+    int rc;
     uint8_t *greeting = wire_space(&process->in, &room); /* nobody reads before there is a child */
     os_start start = {
         .method = plan->method,
@@ -268,17 +309,23 @@ static int start_child(xf_process *process, const process_plan *plan, const payl
         .environment = options->environment,
         .directory = options->directory,
         .limits = &process->limits,
-        .stdio = {options->stdin_from ? options->stdin_from : XF_STDIO_NULL,
-                  options->stdout_to ? options->stdout_to : XF_STDIO_INHERIT,
-                  options->stderr_to ? options->stderr_to : XF_STDIO_INHERIT},
+        .stdio = {plain_stdio(options->stdin_from, XF_STDIO_NULL), plain_stdio(options->stdout_to, XF_STDIO_INHERIT),
+                  plain_stdio(options->stderr_to, XF_STDIO_INHERIT)},
+        .stdio_path = {options->stdin_path, options->stdout_path, options->stderr_path},
         .box = &process->box,
         .input = process->input.address ? &process->input : plan->segment,
         .greeting = greeting,
     };
 
     prepare_box(process->box.address, process, options);
+    rc = open_lines(process);
+    if (rc < 0)
+        return rc;
     start.greeting_size = build_greeting(greeting, process->task, payload);
-    return supervisor_start_child(&process->child, &start);
+    rc = supervisor_start_child(&process->child, &start);
+    for (int i = 0; i < 2; i++)
+        process->printed[i].nonce = ((box *)process->box.address)->note.nonce;
+    return rc;
 }
 
 /* Everything that can fail comes before the child is started, but for watching it. */

@@ -17,6 +17,8 @@ static const struct {
     {EAGAIN, XF_EPROCESSES},
     {EACCES, XF_EACCESS},
     {EPERM, XF_EACCESS},
+    {EISDIR, XF_EACCESS},
+    {EROFS, XF_EACCESS},
     {ENOENT, XF_ENOENT},
     {ENOTDIR, XF_ENOTDIR},
     {ENOSPC, XF_ENOSPACE},

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,6 +29,18 @@ static void close_child_fds(child_fds *fds)
     fd_close(&fds->directory);
     fd_close(&fds->channel);
     fd_close(&fds->lifeline);
+}
+
+/* A file for standard input, or to append to. */
+static int open_file(const char *path, int number, int *fd)
+{
+    int flags = number == 0 ? O_RDONLY : O_WRONLY | O_APPEND | O_CREAT;
+    struct stat facts;
+
+    *fd = fd_above_stdio(open(path, flags | O_CLOEXEC, 0666));
+    if (*fd < 0)
+        return os_error(errno, path);
+    return fstat(*fd, &facts) == 0 && S_ISDIR(facts.st_mode) ? os_error(EISDIR, path) : 0;
 }
 
 /* The child's end goes to *fd; what the parent keeps of it goes to the child's stream. */
@@ -50,6 +63,15 @@ static int open_stdio(os_child *child, xf_stdio kind, int number, int *fd)
     return 0;
 }
 
+/* Output and error may go to the same file. */
+static int open_file_once(const os_start *start, int number, int fds[3])
+{
+    if (number != 2 || start->stdio[1] != XF_STDIO_FILE || strcmp(start->stdio_path[1], start->stdio_path[2]) != 0)
+        return open_file(start->stdio_path[number], number, &fds[number]);
+    fds[2] = fcntl(fds[1], F_DUPFD_CLOEXEC, 3);
+    return fds[2] < 0 ? os_error(errno, "fcntl F_DUPFD_CLOEXEC") : 0;
+}
+
 static int open_directory(const os_start *start, int *fd)
 {
     const char *path = start->directory;
@@ -68,7 +90,8 @@ static int open_child_fds(os_child *child, const os_start *start, child_fds *fds
         (child_fds){{-1, -1, -1}, -1, -1, -1, (int)start->box->handle, start->input ? (int)start->input->handle : -1};
     rc = open_directory(start, &fds->directory);
     for (int i = 0; i < 3 && rc == 0; i++)
-        rc = open_stdio(child, start->stdio[i], i, &fds->stdio[i]);
+        rc = start->stdio[i] == XF_STDIO_FILE ? open_file_once(start, i, fds->stdio)
+                                              : open_stdio(child, start->stdio[i], i, &fds->stdio[i]);
     if (rc < 0)
         return rc;
     rc = fd_socketpair(channel, SOCK_STREAM);

@@ -30,6 +30,9 @@ int running_image(wchar_t **path);
 /* The path of a directory that is there; freed by the caller.  XF_ENOENT, XF_ENOTDIR, XF_EACCESS. */
 int wide_directory(const char *directory, wchar_t **path);
 
+/* The path of a file, however long; freed by the caller. */
+int wide_path(const char *text, wchar_t **path);
+
 /* This process's environment with the additions, as CreateProcessW takes it; freed by the caller.
  * XF_EINVAL for an addition that is not UTF-8, or has no name. */
 int merge_environment(const char *const *additions, wchar_t **block);

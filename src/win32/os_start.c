@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #ifndef PROC_THREAD_ATTRIBUTE_JOB_LIST
 #define PROC_THREAD_ATTRIBUTE_JOB_LIST 0x0002000D
@@ -68,6 +69,35 @@ static int give_own_stdio(int number, HANDLE *given)
     return 0;
 }
 
+/* A file for standard input, or to append to. */
+static int give_file(const char *path, int number, HANDLE *given)
+{
+    SECURITY_ATTRIBUTES inheritable = {sizeof inheritable, NULL, TRUE};
+    DWORD access = number == 0 ? GENERIC_READ : FILE_APPEND_DATA | FILE_READ_ATTRIBUTES | SYNCHRONIZE;
+    HANDLE file;
+    wchar_t *wide;
+    int rc = wide_path(path, &wide);
+
+    if (rc < 0)
+        return rc;
+    file = CreateFileW(wide, access, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, &inheritable,
+                       number == 0 ? OPEN_EXISTING : OPEN_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
+    if (file == INVALID_HANDLE_VALUE)
+        rc = os_error(GetLastError(), path);
+    else
+        *given = file;
+    free(wide);
+    return rc;
+}
+
+/* Output and error may go to the same file. */
+static int give_file_once(const os_start *start, int number, HANDLE given[3])
+{
+    if (number != 2 || start->stdio[1] != XF_STDIO_FILE || strcmp(start->stdio_path[1], start->stdio_path[2]) != 0)
+        return give_file(start->stdio_path[number], number, &given[number]);
+    return give_copy(given[1], &given[2]);
+}
+
 static int open_stdio(os_child *child, xf_stdio kind, int number, HANDLE *given)
 {
     HANDLE ours;
@@ -123,7 +153,8 @@ static int open_given(os_child *child, const os_start *start, HANDLE given[GIVEN
     int rc = open_channel(child, start, &given[GIVEN_CHANNEL]);
 
     for (int i = 0; i < 3 && rc == 0; i++)
-        rc = open_stdio(child, start->stdio[i], i, &given[GIVEN_STDIN + i]);
+        rc = start->stdio[i] == XF_STDIO_FILE ? give_file_once(start, i, &given[GIVEN_STDIN])
+                                              : open_stdio(child, start->stdio[i], i, &given[GIVEN_STDIN + i]);
     if (rc == 0)
         rc = give_segment(start->box, &given[GIVEN_BOX]);
     if (rc == 0 && start->input)

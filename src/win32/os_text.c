@@ -78,6 +78,29 @@ free_image:
     return rc;
 }
 
+/* As it is, unless the whole path is too long for that. */
+int wide_path(const char *text, wchar_t **path)
+{
+    enum { LONGEST = 32768, PREFIX = 7 };
+    wchar_t *wide, *whole;
+    DWORD length;
+    int rc = wide_text(text, &wide);
+
+    if (rc < 0)
+        return rc;
+    length = GetFullPathNameW(wide, 0, NULL, NULL);
+    if (length <= MAX_PATH || length > LONGEST) {
+        *path = wide;
+        return 0;
+    }
+    whole = malloc((length + PREFIX) * sizeof *whole);
+    if (whole && GetFullPathNameW(wide, length, whole, NULL))
+        add_prefix(whole);
+    free(wide);
+    *path = whole;
+    return whole ? 0 : os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
+}
+
 /* CreateProcessW has one error for everything that can be wrong with a directory, so it is looked at beforehand. */
 int wide_directory(const char *directory, wchar_t **path)
 {

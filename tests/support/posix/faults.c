@@ -98,7 +98,13 @@ int __wrap_epoll_ctl(int set, int action, int fd, struct epoll_event *event)
 
 int __wrap_open(const char *path, int flags, ...)
 {
-    return faults_due("open", XF_EHANDLES) ? fail(EMFILE) : __real_open(path, flags);
+    va_list arguments;
+    int mode;
+
+    va_start(arguments, flags);
+    mode = flags & O_CREAT ? va_arg(arguments, int) : 0;
+    va_end(arguments);
+    return faults_due("open", XF_EHANDLES) ? fail(EMFILE) : __real_open(path, flags, mode);
 }
 
 /* Only what makes something can fail for the lack of it. */
