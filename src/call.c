@@ -148,10 +148,25 @@ void xf_progress(xf_call *call, uint64_t done, uint64_t total)
 
 int xf_send(xf_call *call, const void *data, size_t size)
 {
-    if (call->worker || call->sink)
+    if (call->worker)
         return error_detail(XF_ESTATE, "nobody receives what a pool's task sends");
     call_beat(call);
+    if (call->sink) {
+        fprintf(stderr, "crossfork: %s sends a message of %zu bytes\n", call->task->name, size);
+        return 0;
+    }
     return channel_send(&call->channel, WIRE_MESSAGE, NULL, data, size, true);
+}
+
+/* Where there is no parent that could ask to stop. */
+static bool wait_for_nobody(int timeout_ms)
+{
+    enum { LONG = 1000 };
+
+    while (timeout_ms < 0)
+        uv_sleep(LONG);
+    uv_sleep((unsigned)timeout_ms);
+    return false;
 }
 
 bool xf_stopping(xf_call *call, int timeout_ms)
@@ -161,6 +176,8 @@ bool xf_stopping(xf_call *call, int timeout_ms)
 
     if (call->worker)
         return worker_stopping(call, timeout_ms);
+    if (call->sink)
+        return wait_for_nobody(timeout_ms);
     while (timeout_ms != 0 && !atomic_load(&call->box->stop)) {
         if (channel_receive(&call->channel, timeout_ms, &frame) < 0)
             break;

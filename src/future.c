@@ -48,12 +48,27 @@ static xf_report blank_report(const xf_future *future, uint64_t item, xf_status 
                        .attempt = 1};
 }
 
+void future_note_end(xf_future *future, uint64_t item, const xf_report *report, trace *trace)
+{
+    xf_report told = *report;
+    char *saved, *unsaved = NULL;
+
+    if (job_save(future->pool, future, item, report->status, &saved) < 0)
+        unsaved = report_add_reason(report->message, xf_error_detail());
+    told.saved = saved ? saved : "";
+    if (unsaved)
+        told.message = unsaved;
+    future_note(future, item, report_copy(&told, trace), report->status);
+    free(unsaved);
+    free(saved);
+}
+
 /* The item failed in a worker that lives on. */
 static void note_failure(xf_future *future, uint64_t item, xf_status status, const char *message)
 {
     xf_report report = blank_report(future, item, status, message);
 
-    future_note(future, item, report_copy(&report, NULL), status);
+    future_note_end(future, item, &report, NULL);
 }
 
 /* An item that was asked to stop and then failed has done as it was asked to. */

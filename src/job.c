@@ -213,7 +213,7 @@ static bool give_item_up(xf_pool *pool, xf_future *future, uint64_t item, xf_end
         lost.code_name = "";
     }
     pool->lost += why == XF_END_NONE;
-    future_note(future, item, report_copy(&lost, dead->trace), lost.status);
+    future_note_end(future, item, &lost, dead->trace);
     return true;
 }
 
@@ -255,6 +255,46 @@ void job_lose(xf_pool *pool, uint32_t number, uint32_t epoch, xf_end why, xf_pro
     if (claim_held_by(atomic_load(word), number, epoch))
         lose_chunk(pool, future, chunk, word, why, dead);
     plane_is_settled(&pool->plane, future->job);
+}
+
+/* The input of an item, in memory that workers write to, too. */
+static xf_bytes input_of(const xf_pool *pool, const job *job, uint64_t item)
+{
+    view input = {job->in + item * job->in_size, job->in_size};
+
+    if (job->flags & JOB_IN_VIEWS)
+        input = job->count == 1 ? job->in_view : ((const view *)plane_at(&pool->plane, job->in))[item];
+    if (input.at > pool->plane.shm.size || input.size > pool->plane.shm.size - input.at)
+        input = (view){0, 0};
+    return (xf_bytes){plane_at(&pool->plane, input.at), (size_t)input.size};
+}
+
+int job_save(xf_pool *pool, const xf_future *future, uint64_t item, xf_status status, char **saved)
+{
+    const xf_task *initializer = pool->options.initializer;
+    xf_bytes input = input_of(pool, future->job, item);
+    const replay_case what = {.task = future->task->name,
+                              .declared_input = future->task->input_size,
+                              .declared_output = future->task->output_size,
+                              .input = input.data,
+                              .size = input.size,
+                              .item = item,
+                              .initializer = initializer ? initializer->name : "",
+                              .initializer_input = pool->options.initializer_input,
+                              .initializer_size = initializer ? pool->options.initializer_size : 0,
+                              .environment = pool->process.environment,
+                              .directory = pool->process.directory};
+    xf_writer file = {0};
+    int rc;
+
+    *saved = NULL;
+    if (!pool->process.save_failures || !replay_is_wanted(status.kind))
+        return 0;
+    rc = replay_encode(&file, &what);
+    if (rc == 0)
+        rc = replay_save(&file, pool->process.save_failures, future->task->name, status, saved);
+    writer_free(&file);
+    return rc;
 }
 
 void job_sweep(xf_pool *pool, xf_future *future, xf_end why)

@@ -1,6 +1,7 @@
 /* Start-up and clean-up. */
 #include "main.h"
 
+#include "again.h"
 #include "child.h"
 #include "crossfork.h"
 #include "supervisor.h"
@@ -27,6 +28,7 @@ void xf_main(int argc, char **argv)
     }
     if (parent)
         child_run(parent);
+    again_run();
 }
 
 int xf_cleanup(void)

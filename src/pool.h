@@ -145,6 +145,11 @@ void job_reclaim(xf_pool *pool);
 /* With the lock held: a dead worker's claim, which it had with that epoch; what it ran ended like that. */
 void job_lose(xf_pool *pool, uint32_t slot, uint32_t epoch, xf_end why, xf_process *dead);
 
+/* With the lock held: saves an item that is not done, where that is wanted (save_failures).
+ *   saved  Set to the path, freed by the caller with free; NULL: it was not.
+ * Returns 0, or why it was not, with the error detail. */
+int job_save(xf_pool *pool, const xf_future *future, uint64_t item, xf_status status, char **saved);
+
 /* With the lock held: takes what is not claimed out of the job. */
 void job_sweep(xf_pool *pool, xf_future *future, xf_end why);
 
@@ -159,6 +164,9 @@ void future_settle(xf_future *future);
 
 /* With the lock held: notes an item that is not done.  The report, which may be NULL, is the future's then. */
 void future_note(xf_future *future, uint64_t item, xf_report *report, xf_status status);
+
+/* With the lock held: notes that an item has ended like that, and saves it where that is wanted; the report is copied. */
+void future_note_end(xf_future *future, uint64_t item, const xf_report *report, trace *trace);
 
 /* With the lock held: deals with what has completed, on the supervisor's thread; or has the user's loop do it. */
 void future_look(xf_pool *pool);

@@ -433,6 +433,10 @@ void process_discard(xf_process *process)
     free(process->dumps);
     free(process->texts);
     trace_free(process->trace);
+    writer_free(&process->replay);
+    free(process->save_to);
+    free(process->saved);
+    free(process->unsaved);
     inbox_close(&process->inbox);
     wire_close(&process->in);
     capture_close(&process->captured[0]);

@@ -7,6 +7,7 @@
 #include "crossfork/process.h"
 #include "inbox.h"
 #include "lines.h"
+#include "replay.h"
 #include "supervisor.h"
 #include "trace.h"
 
@@ -66,6 +67,10 @@ struct xf_process {
     os_end end;
     bool ended; /* drained and judged: the report stands */
     xf_report report;
+    xf_writer replay; /* what is saved if the task fails; data NULL: nothing */
+    char *save_to;    /* the directory for that */
+    char *saved;      /* the path; NULL: it was not */
+    char *unsaved;    /* the report's message, with why not */
     xf_log_line lines[XF_REPORT_LOG_LINES];
     line_text *texts; /* of those lines; NULL: there are none, or no memory */
     trace *trace;     /* NULL: it is not known where it was */
@@ -118,6 +123,9 @@ void report_find_stack(xf_report *report);
 
 /* Kills the child, and keeps where it was. */
 void process_kill_late(xf_process *process);
+
+/* A message with why the task was not saved, freed with free; NULL: no memory. */
+char *report_add_reason(const char *message, const char *why);
 
 /* Decides how the child ended, once it has gone and its channel is drained, and fills in the report. */
 void process_judge(xf_process *process);

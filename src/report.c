@@ -213,6 +213,33 @@ static void report_trace(xf_process *process)
     report->registers = trace_registers(process->trace, &report->register_count);
 }
 
+char *report_add_reason(const char *message, const char *why)
+{
+    size_t size = strlen(message) + strlen(why) + 16;
+    char *text = malloc(size);
+
+    if (text)
+        snprintf(text, size, "%s%snot saved: %s", message, *message ? "; " : "", why);
+    return text;
+}
+
+/* Says in the report where the task was saved, or why it was not. */
+static void save_failure(xf_process *process)
+{
+    xf_report *report = &process->report;
+
+    report->saved = "";
+    if (!process->replay.data || !replay_is_wanted(report->status.kind))
+        return;
+    if (replay_save(&process->replay, process->save_to, process->task->name, report->status, &process->saved) == 0) {
+        report->saved = process->saved;
+        return;
+    }
+    process->unsaved = report_add_reason(report->message, xf_error_detail());
+    if (process->unsaved)
+        report->message = process->unsaved;
+}
+
 void process_judge(xf_process *process)
 {
     xf_report *report = &process->report;
@@ -236,8 +263,8 @@ void process_judge(xf_process *process)
     report_trace(process);
     report_progress(process, box);
     report->dump = process->dump;
-    report->saved = "";
     report->stderr_tail = capture_tail(&process->captured[1], XF_REPORT_STDERR_BYTES, &report->stderr_tail_size);
+    save_failure(process);
     process->ended = true;
 }
 

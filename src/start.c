@@ -297,6 +297,27 @@ static int open_lines(xf_process *process)
     return rc;
 }
 
+/* Encoded now, as the options and the input are the caller's. */
+static int prepare_replay(xf_process *process, const payload *payload, const xf_process_options *options)
+{
+    const replay_case what = {.task = process->task->name,
+                              .declared_input = process->task->input_size,
+                              .declared_output = process->task->output_size,
+                              .input = payload->data,
+                              .size = payload->size,
+                              .initializer = "",
+                              .environment = options->environment,
+                              .directory = options->directory};
+
+    if (!options->save_failures || process->owner.ended) /* a pool saves the items, not its workers */
+        return 0;
+    process->save_to = malloc(strlen(options->save_failures) + 1);
+    if (!process->save_to)
+        return error_detail(XF_ENOMEM, "option save_failures");
+    strcpy(process->save_to, options->save_failures);
+    return replay_encode(&process->replay, &what);
+}
+
 static int start_child(xf_process *process, const process_plan *plan, const payload *payload,
                        const xf_process_options *options)
 {
@@ -332,8 +353,10 @@ static int start_child(xf_process *process, const process_plan *plan, const payl
 static int start(xf_process *process, const process_plan *plan, const payload *payload,
                  const xf_process_options *options)
 {
-    int rc = share_input(process, payload);
+    int rc = prepare_replay(process, payload, options);
 
+    if (rc == 0)
+        rc = share_input(process, payload);
     if (rc == 0)
         rc = supervisor_add(&process->ward);
     if (rc < 0)

@@ -21,6 +21,8 @@ extern "C" {
  *   argc, argv  As main got them; 0 and NULL where main gets none (the system is asked then).
  * A program that never calls it gets XF_EMAIN from its first xf_process_start: no child can be lost in a main that
  * does not know it is one.
+ * With XF_REPLAY=file in the environment it runs the task that was saved in that file (save_failures), in this process,
+ * and ends it: see docs/replay.md.
  * Threads: call once, from the main thread.
  * Differences: none.  A forked child never comes through main, but the call is required all the same, so that what
  * runs on one system runs on the other. */

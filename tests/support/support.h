@@ -59,4 +59,8 @@ void support_leave_root(void);
 bool support_join_small_group(const char *name, size_t memory);
 void support_remove_small_group(const char *name);
 
+/* Puts a disk with hardly any room where that directory is, or takes it away again; false where that cannot be had. */
+bool support_mount_small_disk(const char *path);
+void support_unmount_small_disk(const char *path);
+
 #endif

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -251,4 +252,14 @@ void support_remove_small_group(const char *name)
 
     path_of_group(path, sizeof path, name);
     rmdir(path);
+}
+
+bool support_mount_small_disk(const char *path)
+{
+    return mount("none", path, "tmpfs", 0, "size=64k") == 0;
+}
+
+void support_unmount_small_disk(const char *path)
+{
+    umount2(path, MNT_DETACH);
 }

@@ -230,3 +230,14 @@ void support_remove_small_group(const char *name)
 {
     (void)name;
 }
+
+bool support_mount_small_disk(const char *path)
+{
+    (void)path;
+    return false;
+}
+
+void support_unmount_small_disk(const char *path)
+{
+    (void)path;
+}
