@@ -140,8 +140,7 @@ static void a_returned_value_is_the_tasks_own(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
-        expect_end(start(&do_return, &codes[i], sizeof *codes, NULL), codes[i] ? XF_END_FAILED : XF_END_DONE,
-                   codes[i]);
+        expect_end(start(&do_return, &codes[i], sizeof *codes, NULL), codes[i] ? XF_END_FAILED : XF_END_DONE, codes[i]);
 }
 
 static void killed_by_us_is_terminated(void **state)

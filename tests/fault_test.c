@@ -277,6 +277,32 @@ static void large_input_and_output(void **state)
     sweep_parent(&large);
 }
 
+static void drop_line(xf_process *process, const xf_log_line *line, void *arg)
+{
+    (void)process, (void)line, (void)arg;
+}
+
+/* And all that a failure would be saved with. */
+static void logged_lines_and_a_file(void **state)
+{
+    char path[64];
+    plan plan = large;
+
+    (void)state;
+    snprintf(path, sizeof path, "fault_test.%d", (int)uv_os_getpid());
+    plan.options = (xf_process_options){.stdin_from = XF_STDIO_FILE,
+                                        .stdin_path = path,
+                                        .stdout_to = XF_STDIO_LOG,
+                                        .stderr_to = XF_STDIO_FILE,
+                                        .stderr_path = path,
+                                        .on_log = drop_line,
+                                        .limits.wall_ms = 600000,
+                                        .save_failures = "."};
+    fclose(fopen(path, "w"));
+    sweep_parent(&plan);
+    remove(path);
+}
+
 static void captured_streams_and_an_environment(void **state)
 {
     const char *const environment[] = {"XF_TEST_WORD=heard", "XF_TEST_OTHER=2", NULL};
@@ -422,6 +448,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(while_nobody_waits),
         cmocka_unit_test(large_input_and_output),
         cmocka_unit_test(captured_streams_and_an_environment),
+        cmocka_unit_test(logged_lines_and_a_file),
         cmocka_unit_test(a_large_environment),
         cmocka_unit_test(objects),
         cmocka_unit_test(small_input_in_the_child),

@@ -1750,6 +1750,77 @@ static void captured_streams_can_be_read_after_the_end(void **state)
     close_kid(&kid);
 }
 
+/* Output is appended; one file may serve for both, and is opened by this process. */
+static void a_stream_can_be_a_file(void **state)
+{
+    char path[64], text[64] = "";
+    os_start start = role_start("stdout text");
+    FILE *file;
+    kid kid;
+
+    (void)state;
+    snprintf(path, sizeof path, "os_test.%d", (int)uv_os_getpid());
+    start.stdio[1] = start.stdio[2] = XF_STDIO_FILE;
+    start.stdio_path[1] = start.stdio_path[2] = path;
+    for (int i = 0; i < 2; i++) {
+        start.directory = i ? ".." : NULL;
+        kid = start_as(&start);
+        finish_well(&kid);
+    }
+    file = fopen(path, "r");
+    assert_non_null(file);
+    assert_int_equal(fread(text, 1, sizeof text - 1, file), 4 * 8);
+    fclose(file);
+    assert_string_equal(text, "out texterr textout texterr text");
+    start = role_start("stdin");
+    start.stdio[0] = XF_STDIO_FILE;
+    start.stdio_path[0] = path;
+    kid = start_as(&start);
+    hear_line(&kid, text, sizeof text);
+    assert_string_equal(text, "something");
+    finish_well(&kid);
+    remove(path);
+    assert_int_equal(try_start(&kid, &start), XF_ENOENT);
+    assert_non_null(strstr(xf_error_detail(), path));
+}
+
+static void what_a_child_used_is_told(void **state)
+{
+    kid kid = start_role("hello");
+    char line[64];
+    os_end end;
+
+    (void)state;
+    hear_line(&kid, line, sizeof line);
+    end = finish(&kid);
+    assert_true(!end.refused && end.cpu_time >= 0 && end.cpu_time < 60);
+    if (support_limits())
+        assert_in_range(end.memory_peak, 65536, (uint64_t)1 << 36);
+}
+
+/* A child that cannot be given its limits does not start. */
+static void limits_are_put_on_or_refused(void **state)
+{
+    const xf_limits cpu = {.cpu_ms = 500}, files = {.files = 64};
+    os_start start = role_start("spin");
+    char line[64];
+    kid kid;
+    int rc;
+
+    (void)state;
+    start.limits = &files;
+    rc = try_start(&kid, &start);
+    assert_true(rc == 0 || rc == XF_ENOTSUP);
+    if (rc == 0)
+        kill_and_finish(&kid);
+    start.limits = &cpu;
+    if (!support_limits())
+        skip();
+    kid = start_as(&start);
+    hear_line(&kid, line, sizeof line);
+    assert_int_equal(finish(&kid).kind, OS_CPU_LIMIT);
+}
+
 static void a_captured_stream_may_be_large(void **state)
 {
     enum { SIZE = 1 << 20 };
@@ -2361,6 +2432,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(two_threads_start_children_at_the_same_time),
     cmocka_unit_test(captured_streams_are_kept_apart),
     cmocka_unit_test(captured_streams_can_be_read_after_the_end),
+    cmocka_unit_test(a_stream_can_be_a_file),
+    cmocka_unit_test(what_a_child_used_is_told),
+    cmocka_unit_test(limits_are_put_on_or_refused),
     cmocka_unit_test(a_captured_stream_may_be_large),
     cmocka_unit_test(inherited_output_is_the_parents_own),
     cmocka_unit_test(null_gives_nothing_and_takes_everything),

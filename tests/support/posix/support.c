@@ -205,9 +205,9 @@ void support_ignore_cpu_signal(void)
 
 void support_leave_root(void)
 {
-    enum { NOBODY = 65534 };
+    id_t user = 100000 + (id_t)getpid(); /* whose processes are this one's only */
 
-    if (geteuid() == 0 && (setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0))
+    if (geteuid() == 0 && (setresgid(user, user, user) < 0 || setresuid(user, user, user) < 0))
         abort();
 }
 
