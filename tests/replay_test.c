@@ -267,6 +267,23 @@ static void environment_and_directory_come_back(void **state)
 
 /* ---- Pools ------------------------------------------------------------------------------------------------------ */
 
+/* Files to run once the pool has gone: libuv closes descriptors behind the back of the thread sanitizer, which would
+ * take the next of that number for a race. */
+static struct {
+    char path[2048];
+    int64_t code;
+} items[8];
+
+static int item_count;
+
+static void run_items_again(void)
+{
+    while (item_count > 0) {
+        item_count--;
+        assert_int_equal(run_again(items[item_count].path), items[item_count].code);
+    }
+}
+
 static void expect_item_again(xf_future *future, size_t item, int64_t code)
 {
     const xf_report *report;
@@ -275,7 +292,8 @@ static void expect_item_again(xf_future *future, size_t item, int64_t code)
     report = xf_future_report(future, item);
     assert_non_null(report);
     assert_string_not_equal(report->saved, "");
-    assert_int_equal(run_again(report->saved), code < 0 ? exit_code_of(report->status) : code);
+    snprintf(items[item_count].path, sizeof items->path, "%s", report->saved);
+    items[item_count++].code = code < 0 ? exit_code_of(report->status) : code;
 }
 
 static void a_pool_saves_its_items(void **state)
@@ -302,7 +320,6 @@ static void a_pool_saves_its_items(void **state)
     expect_item_again(future, 17, -1);
     assert_int_equal(xf_future_failures(future), 3);
     xf_future_free(future);
-    assert_int_equal(empty_directory(), 3);
     for (int i = 0; i < COUNT; i++)
         bytes[i] = (xf_bytes){&in[i], sizeof in[i]};
     assert_int_equal(xf_pool_map_bytes(&future, pool, &obey_last, bytes, COUNT, NULL), 0);
@@ -312,7 +329,8 @@ static void a_pool_saves_its_items(void **state)
     expect_item_again(future, 11, 11);
     xf_future_free(future);
     xf_pool_free(pool);
-    assert_int_equal(empty_directory(), 6);
+    run_items_again();
+    assert_int_equal(empty_directory(), 9);
 }
 
 static void the_initializer_runs_first(void **state)
@@ -333,6 +351,7 @@ static void the_initializer_runs_first(void **state)
     expect_item_again(future, 0, 55);
     xf_future_free(future);
     xf_pool_free(pool);
+    run_items_again();
 }
 
 /* ---- Broken files ----------------------------------------------------------------------------------------------- */
