@@ -165,7 +165,8 @@ void future_settle(xf_future *future);
 /* With the lock held: notes an item that is not done.  The report, which may be NULL, is the future's then. */
 void future_note(xf_future *future, uint64_t item, xf_report *report, xf_status status);
 
-/* With the lock held: notes that an item has ended like that, and saves it where that is wanted; the report is copied. */
+/* With the lock held: notes that an item has ended like that, and saves it where that is wanted; the report is copied.
+ */
 void future_note_end(xf_future *future, uint64_t item, const xf_report *report, trace *trace);
 
 /* With the lock held: deals with what has completed, on the supervisor's thread; or has the user's loop do it. */

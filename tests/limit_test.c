@@ -154,6 +154,7 @@ static void whoever_dies_of_refused_memory_is_told_apart(void **state)
     if (!support_limits_memory())
         skip();
     expect_end_short(SHORT_CRASH, XF_END_MEMORY_LIMIT, 0);
+    expect_end_short(SHORT_ABORT, XF_END_MEMORY_LIMIT, 0);
     expect_end_short(SHORT_EXIT, XF_END_MEMORY_LIMIT, 0);
     expect_end_short(SHORT_SAY, XF_END_MEMORY_LIMIT, 0);
 }
