@@ -184,9 +184,9 @@ static int run_role(void)
         return 1;
     xf_process_join(process, XF_FOREVER, NULL);
     report = xf_process_report(process);
-    printf("%s %s\n%s\n%s\n", report->kind_name, report->code_name,
+    printf("%s %s\n%s\n%.*s\n", report->kind_name, report->code_name,
            has_function(report->stack, report->stack_count, "write_nowhere") ? "with its stack" : "without a stack",
-           report->stderr_tail);
+           (int)report->stderr_tail_size, report->stderr_tail);
     xf_process_free(process);
     return 0;
 }
