@@ -24,10 +24,28 @@ static size_t tried_handles(void)
     return count;
 }
 
+static void CALLBACK never(void *unused, BOOLEAN timed_out)
+{
+    (void)unused, (void)timed_out;
+}
+
+/* The system's thread that waits for registered handles ends when there was none for some seconds, and takes its own
+ * handles along; one that is never set keeps it. */
+static void keep_wait_thread(void)
+{
+    static HANDLE event, wait;
+
+    if (event)
+        return;
+    event = CreateEventW(NULL, TRUE, FALSE, NULL);
+    RegisterWaitForSingleObject(&wait, event, never, NULL, INFINITE, WT_EXECUTEONLYONCE | WT_EXECUTEINWAITTHREAD);
+}
+
 size_t support_handles(void)
 {
     DWORD count;
 
+    keep_wait_thread();
     if (GetProcessHandleCount(GetCurrentProcess(), &count) && count > 0)
         return count;
     return tried_handles();
