@@ -40,6 +40,7 @@
 #include "crossfork/main.h"
 #include "crossfork/pool.h"
 #include "crossfork/process.h"
+#include "crossfork/ref.h"
 #include "crossfork/report.h"
 #include "crossfork/task.h"
 

@@ -169,21 +169,22 @@ static bool wait_for_nobody(int timeout_ms)
     return false;
 }
 
+static bool is_stopped(const void *arg)
+{
+    const xf_call *call = arg;
+
+    return atomic_load(&call->box->stop) != 0;
+}
+
 bool xf_stopping(xf_call *call, int timeout_ms)
 {
-    uint64_t deadline = clock_deadline(timeout_ms);
-    wire_frame frame;
-
     if (call->worker)
         return worker_stopping(call, timeout_ms);
     if (call->sink)
         return wait_for_nobody(timeout_ms);
-    while (timeout_ms != 0 && !atomic_load(&call->box->stop)) {
-        if (channel_receive(&call->channel, timeout_ms, &frame) < 0)
-            break;
-        timeout_ms = clock_left_ms(deadline);
-    }
-    return atomic_load(&call->box->stop) != 0;
+    if (timeout_ms != 0)
+        (void)channel_await(&call->channel, is_stopped, call, timeout_ms);
+    return is_stopped(call);
 }
 
 int call_decode(xf_call *call)

@@ -4,6 +4,7 @@
 #include "call.h"
 #include "clock.h"
 #include "error.h"
+#include "object.h"
 #include "task.h"
 
 #include <stdio.h>
@@ -200,8 +201,9 @@ _Noreturn void child_run(os_parent *parent)
     call->output.handle = -1;
     channel_open(&call->channel, parent);
     log_open(&call->log);
+    object_begin(&call->channel);
     say_hello(call);
-    code = channel_receive(&call->channel, -1, &frame);
+    code = channel_receive(&call->channel, &frame);
     if (code == 0)
         code = load_task(call, &frame);
     if (code < 0)

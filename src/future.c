@@ -302,8 +302,7 @@ static bool spin(xf_pool *pool, xf_future *const *futures, int count, condition 
     return false;
 }
 
-/* Sleeps until something is done, unless the condition holds.  The one who wakes somebody has cleared the bit.  Where a
- * ring wakes one sleeper, that one passes it on, for it may have been meant for another. */
+/* Sleeps until something is done, unless the condition holds.  The one who wakes somebody has cleared the bit. */
 static void sleep_on(xf_pool *pool, xf_future *const *futures, int count, condition holds, int timeout_ms)
 {
     plane *plane = &pool->plane;
@@ -314,8 +313,6 @@ static void sleep_on(xf_pool *pool, xf_future *const *futures, int count, condit
     if (holds(futures, count))
         return;
     os_shm_wait(&plane->shm, done, seen, timeout_ms);
-    if (os.ring_wakes_one && atomic_load(done) != seen && atomic_load(&pool->waiting) > 1)
-        os_shm_ring(&plane->shm, done);
 }
 
 /* Waits until the condition holds: 0, or XF_ETIMEDOUT. */
@@ -323,17 +320,13 @@ static int await(xf_pool *pool, xf_future *const *futures, int count, condition 
 {
     uint64_t deadline = clock_deadline(timeout_ms);
     bool complete = holds(futures, count) || (timeout_ms != 0 && spin(pool, futures, count, holds, deadline));
-    _Atomic uint32_t *waiting = &pool->waiting;
 
     if (complete)
         return 0;
     if (timeout_ms == 0)
         return XF_ETIMEDOUT;
-    atomic_fetch_add(waiting, 1);
     while (!(complete = holds(futures, count)) && clock_left_ms(deadline) != 0)
         sleep_on(pool, futures, count, holds, clock_left_ms(deadline));
-    if (atomic_fetch_sub(waiting, 1) > 1 && os.ring_wakes_one)
-        os_shm_ring(&pool->plane.shm, &pool->plane.head->done); /* which this one may have taken from another */
     return complete ? 0 : XF_ETIMEDOUT;
 }
 

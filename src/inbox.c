@@ -179,7 +179,8 @@ static int put_bye(inbox *inbox, const wire_frame *frame)
 
 int inbox_put(inbox *inbox, const wire_frame *frame, inbox_take take, void *arg, inbox_log *log)
 {
-    bool carries = frame->type == WIRE_MESSAGE || frame->type == WIRE_RESULT || frame->type == WIRE_FAIL;
+    bool carries = frame->type == WIRE_MESSAGE || frame->type == WIRE_RESULT || frame->type == WIRE_FAIL ||
+                   frame->type == WIRE_OFFER;
 
     if (inbox->bye)
         return error_detail(XF_EPROTO, "a frame after the goodbye");
@@ -203,6 +204,10 @@ int inbox_put(inbox *inbox, const wire_frame *frame, inbox_take take, void *arg,
         return put_failure(inbox, frame, take, arg);
     case WIRE_BYE:
         return put_bye(inbox, frame);
+    case WIRE_ASK:
+    case WIRE_OFFER:
+    case WIRE_DROP:
+        return 0; /* that is for object.c */
     default:
         return error_detail(XF_EPROTO, "a frame of type %d from a child", (int)frame->type);
     }

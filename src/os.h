@@ -27,7 +27,6 @@ typedef struct os_traits {
     bool has_fork;         /* OS_FORK works */
     bool has_server;       /* OS_SERVER is more than another word for OS_SPAWN */
     bool attach_needs_ack; /* what is attached to a frame is lost if its sender ends before the receiver took it */
-    bool ring_wakes_one;   /* os_shm_ring, of those that sleep on a segment; else it wakes all */
     const char *const *register_names; /* of an os_record_head (os_crash.h) */
 } os_traits;
 
@@ -40,21 +39,29 @@ typedef struct os_shm {
     void *address;
     size_t size;
     intptr_t handle; /* fd or HANDLE; -1 when only the mapping is left */
-    intptr_t bell;   /* the event of OS_SHM_BELL on Windows; 0: none */
+    int flags;
 } os_shm;
 
 #define OS_SHM_NONE ((os_shm){NULL, 0, -1, 0})
 
 enum {
     OS_SHM_RESERVED = 1, /* size is a limit: memory is there once os_shm_commit was called for it */
-    OS_SHM_BELL = 2      /* processes may sleep on a word in it: os_shm_wait, os_shm_ring */
+    OS_SHM_BELL = 2,     /* processes may sleep on words in it: os_shm_wait, os_shm_ring */
+    OS_SHM_PRIVATE = 4,  /* a child that is forked does not have it mapped */
+    OS_SHM_HUGE = 8,     /* large pages, where the system has them to give */
+    OS_SHM_READONLY = 16 /* for os_shm_open: writing to it is an access violation */
 };
 
 /* Creates and maps an unnamed shared segment of size bytes (not 0), zero-filled, that cannot shrink.
- *   flags  Of OS_SHM_RESERVED and OS_SHM_BELL; 0: neither.
- * Windows: a pagefile-backed section, and an event for the bell.  POSIX: a sealed memfd; the bell is a futex.
+ *   flags  Of OS_SHM_; 0: none.
+ * Windows: a pagefile-backed section.  POSIX: a sealed memfd.
  * XF_ENOMEM, XF_EHANDLES. */
 int os_shm_create(os_shm *shm, size_t size, int flags);
+
+/* Maps a segment that another process has made with that size and those flags, neither of which is trusted.
+ *   handle  From os_child_take or os_parent_take; the segment's from then on, and closed here on failure.
+ * XF_EPROTO when it is no such segment, is smaller, or could shrink; XF_ENOMEM. */
+int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags);
 
 /* Makes that part of a reserved segment usable by every process that maps it; harmless where it is already.
  *   offset, size  Multiples of OS_PAGE.
@@ -66,12 +73,15 @@ int os_shm_commit(const os_shm *shm, size_t offset, size_t size);
 #define OS_PAGE 4096 /* bytes; a system's own pages may be larger */
 
 /* Sleeps while *word is seen, or until timeout_ms (-1: for ever) has passed; may return before either.
- *   word  In the segment, which has a bell.  Whoever changes it calls os_shm_ring then, in any process. */
+ *   word  In the segment, which was made with OS_SHM_BELL.  Whoever changes it calls os_shm_ring then, in any process.
+ * Windows: sleepers are listed in the segment, each with an event of its own; when there are more than fit the list,
+ * the rest looks again every few milliseconds.  POSIX: a futex. */
 void os_shm_wait(const os_shm *shm, _Atomic uint32_t *word, uint32_t seen, int timeout_ms);
 
-/* Wakes at least one of those that sleep on that word.
- * Windows: a segment has one bell, and words are not told apart.  POSIX: wakes all that sleep on the word. */
-void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word);
+/* Wakes up to count of those that sleep on that word, in whichever process. */
+void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word, int count);
+
+enum { OS_ALL = INT32_MAX };
 
 /* Closes the handle and keeps the mapping: the memory lives on until os_shm_close in the last process. */
 void os_shm_forget(os_shm *shm);
@@ -154,11 +164,18 @@ int os_child_read(os_child *child, int stream, void *data, size_t size, size_t *
  * XF_EAGAIN when there is no room; XF_EEND when the child has gone. */
 int os_child_write(os_child *child, const void *data, size_t size);
 
-/* Takes the segment that the child attached to the frame whose bytes were read last, and maps it.
- *   token, size  As the frame says: the child's own handle of the segment, which POSIX does not look at, and its size.
- *                Neither is trusted.
- * XF_EPROTO when nothing is attached, when it is smaller than size, or could shrink; XF_ENOMEM. */
-int os_child_take(os_child *child, uint64_t token, size_t size, os_shm *shm);
+/* The same, and hands a copy of that handle to the child, which gets at it by os_parent_take.
+ *   data  Has room for a token at OS_TOKEN_AT, which is filled in.
+ * XF_EHANDLES besides.
+ * Windows: DuplicateHandle into the child.  POSIX: SCM_RIGHTS. */
+int os_child_give(os_child *child, uint8_t *data, size_t size, intptr_t handle);
+
+enum { OS_TOKEN_AT = 16, OS_TOKEN_SIZE = 8 }; /* where a frame says what is attached to it; little-endian */
+
+/* Takes the handle that the child attached to the frame whose bytes were read last.
+ *   token  As the frame says: the child's own handle, which POSIX does not look at.  It is not trusted.
+ * XF_EPROTO when nothing is attached; XF_EHANDLES. */
+int os_child_take(os_child *child, uint64_t token, intptr_t *handle);
 
 /* Waits until os_child_read or os_child_end has something new to say, or timeout_ms (-1: for ever) has passed:
  * XF_ETIMEDOUT.  Not to be called when everything has ended.  Meanwhile other threads may call os_child_write and
@@ -260,11 +277,14 @@ int os_self_child(int argc, char **argv, os_entry entry, os_parent **parent);
 int os_parent_read(os_parent *parent, void *data, size_t size, int timeout_ms, size_t *count);
 
 /* Writes all of data to the channel, waiting for as long as the parent does not read.
- *   attached  A segment that goes with the bytes; on success it is the parent's, and closed here.  NULL: none.
+ *   attached  A handle that goes with the bytes; on success it is the parent's, and closed here.  -1: none.
  * XF_EEND when the parent has gone; XF_EHANDLES, XF_ESYSTEM: then nothing was written. */
-int os_parent_write(os_parent *parent, const void *data, size_t size, os_shm *attached);
+int os_parent_write(os_parent *parent, const void *data, size_t size, intptr_t attached);
 
-/* The segments that the parent handed over, mapped and without handle but with their bells. */
+/* Takes the handle that the parent attached to the frame whose bytes were read last.  XF_EPROTO, XF_EHANDLES. */
+int os_parent_take(os_parent *parent, uint64_t token, intptr_t *handle);
+
+/* The segments that the parent handed over, mapped and without handle. */
 typedef struct os_given {
     os_shm box;
     os_shm input; /* address NULL: there was none */
@@ -289,5 +309,22 @@ bool os_self_colours(int descriptor);
 
 /* How many threads this process has; 0 when that cannot be known. */
 int os_self_threads(void);
+
+/* A number of at most OS_THREAD_BITS bits, not 0, that stands for the calling thread and for no other on this machine,
+ * also when the system gives its id to another later; costs nothing after the first time.
+ * Windows and POSIX: the thread's id, and below it some bits of when it started. */
+uint64_t os_self_thread(void);
+
+/* Whether that thread has not ended, whichever process it is of.
+ * Windows: OpenThread.  Linux: /proc. */
+bool os_thread_lives(uint64_t thread);
+
+enum { OS_THREAD_BITS = 56 };
+
+/* ---- Handles ---------------------------------------------------------------------------------------------------- */
+
+/* A second fd or HANDLE of the same file, socket or segment.  XF_EHANDLES; XF_EINVAL when it is none. */
+int os_handle_copy(intptr_t handle, intptr_t *copy);
+void os_handle_close(intptr_t handle);
 
 #endif

@@ -452,7 +452,7 @@ void plane_push(plane *plane, job *job, int priority)
 void plane_tell_after_death(plane *plane)
 {
     atomic_fetch_add(&plane->head->done, 2);
-    os_shm_ring(&plane->shm, &plane->head->done);
+    os_shm_ring(&plane->shm, &plane->head->done, OS_ALL);
 }
 
 void plane_tell(plane *plane)
@@ -464,7 +464,7 @@ void plane_tell(plane *plane)
     seen = atomic_load_explicit(word, memory_order_relaxed);
     while (seen & 1)
         if (atomic_compare_exchange_weak(word, &seen, seen + 1)) { /* which clears the bit */
-            os_shm_ring(&plane->shm, word);
+            os_shm_ring(&plane->shm, word, OS_ALL);
             break;
         }
 }

@@ -77,9 +77,8 @@ struct xf_pool {
     int failed_starts; /* in a row */
     xf_report *broken; /* why no worker can be started; NULL: not so */
     xf_status broken_status;
-    _Atomic uint32_t waiting; /* threads that sleep until more is done */
-    uv_async_t *news;         /* on the user's loop; NULL: callbacks are called on the supervisor's thread */
-    uint32_t job_count;       /* that were ever used */
+    uv_async_t *news;   /* on the user's loop; NULL: callbacks are called on the supervisor's thread */
+    uint32_t job_count; /* that were ever used */
     uint32_t jobs_committed;
     uint64_t jobs_ever;
     uint32_t *free_jobs;

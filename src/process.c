@@ -15,7 +15,10 @@ static int take_segment(void *arg, uint64_t token, size_t size, os_shm *shm)
 {
     xf_process *process = arg;
 
-    return os_child_take(process->child, token, size, shm);
+    intptr_t handle;
+    int rc = os_child_take(process->child, token, &handle);
+
+    return rc < 0 ? rc : os_shm_open(shm, handle, size, 0);
 }
 
 /* What the child sends from here on is not read: it is ended. */
@@ -129,6 +132,8 @@ static int put_frames(xf_process *process)
     while ((rc = wire_next(&process->in, &frame)) == 0) {
         rc = frame.type == WIRE_LOG ? put_log(process, &frame)
                                     : inbox_put(&process->inbox, &frame, take_segment, process, NULL);
+        if (rc == 0)
+            rc = object_serve(&process->objects, process->child, &frame);
         if (rc < 0)
             return rc;
         if (frame.type == WIRE_BYE)
@@ -322,6 +327,7 @@ static void pump(xf_process *process)
         (void)put_printed(process, OS_STDERR, true);
         if (process->dumps && !*process->dump)
             take_dump(process);
+        object_forget_child(&process->objects);
         process_judge(process);
         supervisor_set_deadline(&process->ward, CLOCK_NEVER);
         if (process->inbox.bye) /* it ended in good order */
@@ -607,7 +613,7 @@ void process_ring(xf_process *process)
     box = process->box.address;
     if (box) {
         atomic_fetch_add(&box->wake, 1);
-        os_shm_ring(&process->box, &box->wake);
+        os_shm_ring(&process->box, &box->wake, OS_ALL);
     }
     uv_mutex_unlock(&process->lock);
 }

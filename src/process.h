@@ -7,6 +7,7 @@
 #include "crossfork/process.h"
 #include "inbox.h"
 #include "lines.h"
+#include "object.h"
 #include "replay.h"
 #include "supervisor.h"
 #include "trace.h"
@@ -42,6 +43,7 @@ struct xf_process {
     capture captured[2]; /* standard output, standard error */
     lines printed[2];    /* the same, for XF_STDIO_LOG */
     uint64_t log_frames; /* that have come */
+    object_child objects;
     const xf_task *task;
     process_owner owner; /* ended NULL: none */
     const char *name;    /* behind the struct */

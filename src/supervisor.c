@@ -3,6 +3,7 @@
 #include "clock.h"
 
 #include "error.h"
+#include "self.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -51,27 +52,18 @@ static void end_at_exit(void);
 
 static void initialize(void)
 {
+    parents = self;
+    memset(&self, 0, sizeof self);
     if (atexit(end_at_exit) || uv_mutex_init(&self.starting) || uv_mutex_init(&self.lock) ||
         uv_cond_init(&self.attended))
         abort();
 }
 
-/* A forked child has the memory of its parent's supervisor, but not the thread.  That is found out when it first needs
- * one, and not before: each page that a child writes to is copied.  One thread sets up, others wait for it; whoever was
- * at it in the parent when this process was forked does not count. */
 static void enter(void)
 {
-    static _Atomic int64_t ready_in; /* the process that is set up, or minus the one that is being */
-    int64_t own = uv_os_getpid(), seen;
+    static _Atomic int64_t ready_in;
 
-    while ((seen = atomic_load(&ready_in)) != own) {
-        if (seen == -own || !atomic_compare_exchange_strong(&ready_in, &seen, -own))
-            continue;
-        parents = self;
-        memset(&self, 0, sizeof self);
-        initialize();
-        atomic_store(&ready_in, own);
-    }
+    self_set_up(&ready_in, initialize);
 }
 
 bool supervisor_runs(void)

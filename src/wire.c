@@ -75,7 +75,7 @@ int wire_next(wire_decoder *decoder, wire_frame *frame)
     if (size > WIRE_PAYLOAD_MAX)
         return error_detail(XF_EPROTO, "a frame of %llu bytes; at most %d are allowed", (unsigned long long)size,
                             WIRE_PAYLOAD_MAX);
-    if (type < WIRE_TASK || type > WIRE_BYE)
+    if (type < WIRE_TASK || type >= WIRE_TYPES)
         return error_detail(XF_EPROTO, "a frame of the unknown type %llu", (unsigned long long)type);
     if (have < WIRE_HEADER + size)
         return XF_EAGAIN;

@@ -35,7 +35,12 @@ typedef enum wire_type {
     WIRE_PROGRESS, /* from a pool's worker: there is something to look at in shared memory */
     WIRE_RESULT,   /* bytes */
     WIRE_FAIL,     /* text of why the task failed */
-    WIRE_BYE       /* from the child, last: outcome, code */
+    WIRE_BYE,      /* from the child, last: outcome, code */
+    WIRE_ASK,      /* from the child: request, reference of an object that it opens */
+    WIRE_OFFER,    /* from the child: request, reference, flags; attached: an object that it gives out a reference of */
+    WIRE_DROP,   /* from the child: reference of an object that it has closed, how often it was asked for or offered */
+    WIRE_ANSWER, /* to the child: request, code, flags; attached: what was asked for */
+    WIRE_TYPES
 } wire_type;
 
 /* How a task came to its end, in BYE. */

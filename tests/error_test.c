@@ -39,6 +39,7 @@ static void values_are_the_negative_numbers_in_order(void **state)
         assert_int_equal(rows[i].value, -1 - i);
     assert_int_equal(XF_EINVAL, -1);
     assert_int_equal(XF_ESTATE, -27);
+    assert_int_equal(XF_EOWNERDEAD, -28);
 }
 
 static void names_and_texts_are_unique(void **state)

@@ -19,7 +19,7 @@ static os_parent *parent;
 
 static void say(const void *bytes, size_t size)
 {
-    if (os_parent_write(parent, bytes, size, NULL) < 0)
+    if (os_parent_write(parent, bytes, size, -1) < 0)
         os_self_exit(9);
 }
 
@@ -32,7 +32,7 @@ static void say_frame(wire_type type, const wire_fields *fields, uint64_t attach
     wire_put_header(bytes, &(wire_frame){.type = type, .size = size, .attached = attached, .token = token});
     if (size > 0)
         memcpy(bytes + WIRE_HEADER, fields->bytes, size);
-    if (os_parent_write(parent, bytes, WIRE_HEADER + size, segment) < 0)
+    if (os_parent_write(parent, bytes, WIRE_HEADER + size, segment ? segment->handle : -1) < 0)
         os_self_exit(9);
 }
 
@@ -68,6 +68,21 @@ static void say_small_segment(uint64_t size)
     say_frame(WIRE_RESULT, NULL, size, &segment);
 }
 
+/* A question, or an offer of a segment that is smaller than said or holds no object. */
+static void say_about_object(wire_type type, uint64_t size)
+{
+    xf_ref ref = {{1, 2}, XF_KIND_LOCK, 0};
+    wire_fields fields = {.size = 0};
+    os_shm segment;
+
+    wire_put_u32(&fields, 1);
+    wire_put(&fields, &ref, sizeof ref);
+    wire_put_u32(&fields, 0);
+    if (size > 0 && os_shm_create(&segment, OS_PAGE, 0) < 0)
+        os_self_exit(8);
+    say_frame(type, &fields, size, size > 0 ? &segment : NULL);
+}
+
 static void say_endlessly(void)
 {
     static const uint8_t noise[4096] = {1, 2, 3};
@@ -99,6 +114,17 @@ static void misbehave(const char *how)
         say_small_segment(1 << 20);
     if (strcmp(how, "endless segment") == 0)
         say_small_segment(UINT64_MAX);
+    if (strcmp(how, "small object") == 0)
+        say_about_object(WIRE_OFFER, 1 << 20);
+    if (strcmp(how, "false object") == 0)
+        say_about_object(WIRE_OFFER, OS_PAGE);
+    if (strcmp(how, "no object") == 0)
+        say_about_object(WIRE_OFFER, 0);
+    if (strcmp(how, "cut question") == 0)
+        say_frame(WIRE_ASK, NULL, 0, NULL);
+    if (strcmp(how, "deaf") == 0)
+        for (;;)
+            say_about_object(WIRE_ASK, 0);
     if (strcmp(how, "no result") == 0)
         say_bye(WIRE_DONE);
     if (strcmp(how, "outcome") == 0)
@@ -199,6 +225,36 @@ static void a_segment_of_all_there_is(void **state)
     check("endless segment", XF_END_PROTOCOL, XF_EPROTO, "segment");
 }
 
+static void an_object_that_is_too_small(void **state)
+{
+    (void)state;
+    check("small object", XF_END_PROTOCOL, XF_EPROTO, "1048576");
+}
+
+static void an_object_that_is_none(void **state)
+{
+    (void)state;
+    check("false object", XF_END_PROTOCOL, XF_EPROTO, "lock");
+}
+
+static void an_object_that_did_not_come(void **state)
+{
+    (void)state;
+    check("no object", XF_END_PROTOCOL, XF_EPROTO, "about an object");
+}
+
+static void a_question_that_is_cut_short(void **state)
+{
+    (void)state;
+    check("cut question", XF_END_PROTOCOL, XF_EPROTO, "about an object");
+}
+
+static void questions_without_end(void **state)
+{
+    (void)state;
+    check("deaf", XF_END_PROTOCOL, XF_EPROTO, "does not read");
+}
+
 static void done_without_a_result(void **state)
 {
     (void)state;
@@ -235,6 +291,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_segment_that_did_not_come),
         cmocka_unit_test(a_segment_that_is_too_small),
         cmocka_unit_test(a_segment_of_all_there_is),
+        cmocka_unit_test(an_object_that_is_too_small),
+        cmocka_unit_test(an_object_that_is_none),
+        cmocka_unit_test(an_object_that_did_not_come),
+        cmocka_unit_test(a_question_that_is_cut_short),
+        cmocka_unit_test(questions_without_end),
         cmocka_unit_test(done_without_a_result),
         cmocka_unit_test(an_unknown_outcome),
         cmocka_unit_test(a_frame_after_the_goodbye),

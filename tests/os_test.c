@@ -240,7 +240,7 @@ static void hear_parent(void *data, size_t size)
 
 static void say(const char *text)
 {
-    require(os_parent_write(above, text, strlen(text), NULL) == 0);
+    require(os_parent_write(above, text, strlen(text), -1) == 0);
 }
 
 static void say_number(int64_t number)
@@ -372,7 +372,7 @@ static void be_echo(const char *argument)
     while (left > 0) {
         size_t count = left < sizeof part ? left : sizeof part;
         hear_parent(part, count);
-        require(os_parent_write(above, part, count, NULL) == 0);
+        require(os_parent_write(above, part, count, -1) == 0);
         left -= count;
     }
 }
@@ -415,7 +415,7 @@ static void be_flood(const char *argument)
 
     require(data != NULL);
     fill_pattern(data, size);
-    require(os_parent_write(above, data, size, NULL) == 0);
+    require(os_parent_write(above, data, size, -1) == 0);
 }
 
 /* Reads nothing until the box says how much there is. */
@@ -463,8 +463,9 @@ static void attach(size_t size, size_t claimed)
     require(os_shm_create(&shm, size, 0) == 0);
     fill_pattern(shm.address, size);
     frame.token = (uint64_t)shm.handle;
-    require(os_parent_write(above, &frame, sizeof frame, &shm) == 0);
-    require(shm.address == NULL && shm.handle == -1);
+    require(os_parent_write(above, &frame, sizeof frame, shm.handle) == 0);
+    shm.handle = -1; /* the parent's */
+    os_shm_close(&shm);
 }
 
 /* Attaches segments of each of these sizes, and waits until it is told that all have been taken. */
@@ -515,8 +516,55 @@ static void be_answering(const char *argument)
         while (atomic_load(&box->asked) == seen)
             os_shm_wait(&given->box, &box->asked, seen, -1);
         atomic_store(answered, seen + 1);
-        os_shm_ring(&given->input, answered);
+        os_shm_ring(&given->input, answered, 1);
     }
+}
+
+/* Sleeps until a word of the input has changed. */
+static void be_sleeping(const char *argument)
+{
+    const os_shm *input = &os_parent_given(above)->input;
+    _Atomic uint32_t *word = (_Atomic uint32_t *)input->address + atoi(argument);
+
+    say("asleep\n");
+    while (atomic_load(word) == 0)
+        os_shm_wait(input, word, 0, -1);
+}
+
+/* A frame as os_child_give wants it. */
+typedef struct gift {
+    uint64_t size;
+    uint64_t unused;
+    uint8_t token[OS_TOKEN_SIZE];
+} gift;
+
+/* Takes as many segments as it is said to, and one that does not come. */
+static void be_taking(const char *argument)
+{
+    gift frame;
+    intptr_t handle;
+    os_shm shm;
+
+    for (int left = atoi(argument); left > 0; left--) {
+        uint64_t token = 0;
+        hear_parent(&frame, sizeof frame);
+        for (int i = 0; i < OS_TOKEN_SIZE; i++)
+            token |= (uint64_t)frame.token[i] << (8 * i);
+        require(os_parent_take(above, token, &handle) == 0);
+        require(os_shm_open(&shm, handle, (size_t)frame.size, OS_SHM_BELL) == 0);
+        say(is_pattern(shm.address, (size_t)frame.size) ? "whole\n" : "broken\n");
+        os_shm_close(&shm);
+    }
+    require(os_parent_take(above, 0, &handle) == XF_EPROTO);
+}
+
+static void be_thread(const char *argument)
+{
+    char byte;
+
+    (void)argument;
+    say_number((int64_t)os_self_thread());
+    hear_parent(&byte, 1);
 }
 
 /* Writes behind what the parent has committed, once it has committed that itself. */
@@ -605,7 +653,7 @@ static void be_build(const char *argument)
 
     (void)argument;
     os_self_build(build);
-    require(os_parent_write(above, build, sizeof build, NULL) == 0);
+    require(os_parent_write(above, build, sizeof build, -1) == 0);
 }
 
 /* A child of this child in that role, with this process's own output. */
@@ -696,6 +744,9 @@ static const struct {
     {"box", be_box},
     {"input", be_input},
     {"answering", be_answering},
+    {"sleeping", be_sleeping},
+    {"taking", be_taking},
+    {"thread", be_thread},
     {"committing", be_committing},
     {"handles", be_handles},
     {"stdout", be_stdout},
@@ -848,7 +899,7 @@ static void a_wait_ends_when_the_word_is_another_or_time_has_passed(void **state
     os_shm_wait(&shm, word, 1, -1); /* it is 0 */
     while (uv_hrtime() < before + 30 * UINT64_C(1000000))
         os_shm_wait(&shm, word, 0, 30); /* which may return before, but not never */
-    os_shm_ring(&shm, word);            /* for nobody */
+    os_shm_ring(&shm, word, OS_ALL);    /* for nobody */
     os_shm_close(&shm);
 }
 
@@ -867,11 +918,40 @@ static void those_who_sleep_on_a_word_are_woken(void **state)
     kid = start_as(&start);
     for (uint32_t turn = 0; turn < TURNS; turn++) {
         atomic_store(&box_of(&kid)->asked, turn + 1);
-        os_shm_ring(&kid.box, &box_of(&kid)->asked);
+        os_shm_ring(&kid.box, &box_of(&kid)->asked, 1);
         while (atomic_load(answered) == turn)
             os_shm_wait(&input, answered, turn, -1);
     }
     finish_well(&kid);
+    os_shm_close(&input);
+}
+
+/* The words are told apart, the dead do not count, and each of the living is woken. */
+static void a_ring_wakes_the_living_who_sleep_on_its_word(void **state)
+{
+    const char *roles[] = {"sleeping 1", "sleeping 2", "sleeping 1", "sleeping 1"};
+    _Atomic uint32_t *words;
+    os_shm input;
+    kid kids[4];
+
+    (void)state;
+    assert_int_equal(os_shm_create(&input, PAGE, OS_SHM_BELL), 0);
+    words = input.address;
+    for (int i = 0; i < 4; i++) {
+        os_start start = role_start(roles[i]);
+        start.input = &input;
+        kids[i] = start_as(&start);
+        expect_line(&kids[i], "asleep");
+    }
+    assert_int_equal(os_child_wait(kids[0].child, 30), XF_ETIMEDOUT); /* which lets them fall asleep, as it should */
+    kill_and_finish(&kids[0]);
+    atomic_store(&words[1], 1);
+    os_shm_ring(&input, &words[1], OS_ALL);
+    finish_well(&kids[2]);
+    finish_well(&kids[3]);
+    atomic_store(&words[2], 1);
+    os_shm_ring(&input, &words[2], 1);
+    finish_well(&kids[1]);
     os_shm_close(&input);
 }
 
@@ -1111,6 +1191,14 @@ static void a_childs_reading_times_out(void **state)
 
 /* ---- Attached segments ------------------------------------------------------------------------------------------ */
 
+static int take(kid *kid, uint64_t token, size_t size, os_shm *shm)
+{
+    intptr_t handle;
+    int rc = os_child_take(kid->child, token, &handle);
+
+    return rc < 0 ? rc : os_shm_open(shm, handle, size, 0);
+}
+
 static void take_one(kid *kid, size_t size)
 {
     claim frame;
@@ -1118,7 +1206,7 @@ static void take_one(kid *kid, size_t size)
 
     hear_stream(kid, OS_CHANNEL, &frame, sizeof frame);
     assert_int_equal(frame.size, size);
-    assert_int_equal(os_child_take(kid->child, frame.token, size, &shm), 0);
+    assert_int_equal(take(kid, frame.token, size, &shm), 0);
     assert_int_equal(shm.size, size);
     assert_true(is_pattern(shm.address, size));
     os_shm_close(&shm);
@@ -1146,7 +1234,7 @@ static void a_taken_segment_outlives_the_child(void **state)
 
     (void)state;
     hear_stream(&kid, OS_CHANNEL, &frame, sizeof frame);
-    assert_int_equal(os_child_take(kid.child, frame.token, PAGE, &shm), 0);
+    assert_int_equal(take(&kid, frame.token, PAGE, &shm), 0);
     kill_and_finish(&kid);
     assert_true(is_pattern(shm.address, PAGE));
     os_shm_close(&shm);
@@ -1162,7 +1250,7 @@ static void a_segment_smaller_than_said_is_refused(void **state)
     (void)state;
     hear_stream(&kid, OS_CHANNEL, &frame, sizeof frame);
     handles = support_handles();
-    assert_int_equal(os_child_take(kid.child, frame.token, (size_t)frame.size, &shm), XF_EPROTO);
+    assert_int_equal(take(&kid, frame.token, (size_t)frame.size, &shm), XF_EPROTO);
     assert_true(support_handles() <= handles);
     assert_int_equal(support_mappings(), mappings);
     send_text(&kid, "!");
@@ -1178,7 +1266,7 @@ static void what_is_not_attached_is_refused(void **state)
     (void)state;
     expect_line(&kid, "waiting");
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
-        assert_int_equal(os_child_take(kid.child, tokens[i], PAGE, &shm), XF_EPROTO);
+        assert_int_equal(take(&kid, tokens[i], PAGE, &shm), XF_EPROTO);
     send_text(&kid, "!");
     finish_well(&kid);
 }
@@ -1191,11 +1279,74 @@ static void a_segment_cannot_be_taken_twice(void **state)
 
     (void)state;
     hear_stream(&kid, OS_CHANNEL, &frame, sizeof frame);
-    assert_int_equal(os_child_take(kid.child, frame.token, PAGE, &shm), 0);
+    assert_int_equal(take(&kid, frame.token, PAGE, &shm), 0);
     os_shm_close(&shm);
-    assert_int_equal(os_child_take(kid.child, frame.token, PAGE, &shm), XF_EPROTO);
+    assert_int_equal(take(&kid, frame.token, PAGE, &shm), XF_EPROTO);
     send_text(&kid, "!");
     finish_well(&kid);
+}
+
+static void a_child_takes_what_it_is_given(void **state)
+{
+    const size_t sizes[] = {1, 65536, 5000000};
+    size_t handles = support_handles();
+    kid kid = start_role("taking 3");
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        gift frame = {.size = sizes[i]};
+        os_shm shm;
+        assert_int_equal(os_shm_create(&shm, sizes[i], OS_SHM_BELL), 0);
+        fill_pattern(shm.address, sizes[i]);
+        assert_int_equal(os_child_give(kid.child, (uint8_t *)&frame, sizeof frame, shm.handle), 0);
+        os_shm_close(&shm); /* what is given is a copy */
+        expect_line(&kid, "whole");
+    }
+    finish_well(&kid);
+    assert_int_equal(support_handles(), handles);
+}
+
+static void nothing_is_given_to_the_dead(void **state)
+{
+    kid kid = start_role("exit 0");
+    size_t handles;
+    gift frame = {.size = PAGE};
+    os_shm shm;
+
+    (void)state;
+    wait_end(&kid);
+    assert_int_equal(os_shm_create(&shm, PAGE, 0), 0);
+    handles = support_handles();
+    assert_int_equal(os_child_give(kid.child, (uint8_t *)&frame, sizeof frame, shm.handle), XF_EEND);
+    assert_int_equal(support_handles(), handles);
+    os_shm_close(&shm);
+    close_kid(&kid);
+}
+
+static void a_segment_is_opened_as_what_it_is(void **state)
+{
+    os_shm shm, other;
+    intptr_t copy;
+
+    (void)state;
+    assert_int_equal(os_shm_create(&shm, 5 * OS_PAGE, OS_SHM_RESERVED | OS_SHM_BELL), 0);
+    assert_int_equal(os_shm_commit(&shm, 0, OS_PAGE), 0);
+    fill_pattern(shm.address, OS_PAGE);
+    assert_int_equal(os_handle_copy(shm.handle, &copy), 0);
+    assert_int_equal(os_shm_open(&other, copy, shm.size, shm.flags), 0);
+    assert_int_equal(other.size, shm.size);
+    assert_true(is_pattern(other.address, OS_PAGE));
+    assert_int_equal(os_shm_commit(&other, 4 * OS_PAGE, OS_PAGE), 0);
+    fill_pattern((uint8_t *)other.address + 4 * OS_PAGE, OS_PAGE);
+    assert_true(is_pattern((uint8_t *)shm.address + 4 * OS_PAGE, OS_PAGE));
+    os_shm_close(&other);
+    assert_int_equal(os_handle_copy(shm.handle, &copy), 0);
+    assert_int_equal(os_shm_open(&other, copy, 6 * OS_PAGE, shm.flags), XF_EPROTO);
+    assert_int_equal(os_handle_copy(shm.handle, &copy), 0);
+    assert_int_equal(os_shm_open(&other, copy, 0, shm.flags), XF_EPROTO);
+    os_shm_close(&shm);
+    assert_int_equal(os_handle_copy(0x7ffffff0, &copy), XF_EINVAL);
+    assert_int_equal(os_handle_copy(-1, &copy), XF_EINVAL);
 }
 
 static void attaching_needs_an_acknowledgement_where_it_says_so(void **state)
@@ -1208,7 +1359,7 @@ static void attaching_needs_an_acknowledgement_where_it_says_so(void **state)
     (void)state;
     wait_end_unread(&kid);
     hear_stream(&kid, OS_CHANNEL, &frame, sizeof frame);
-    rc = os_child_take(kid.child, frame.token, PAGE, &shm);
+    rc = take(&kid, frame.token, PAGE, &shm);
     assert_int_equal(rc, os.attach_needs_ack ? XF_EPROTO : 0);
     if (rc == 0)
         os_shm_close(&shm);
@@ -2310,6 +2461,42 @@ static void threads_are_counted_where_they_are_known(void **state)
     uv_sem_destroy(&semaphore);
 }
 
+static void note_number(void *number)
+{
+    *(uint64_t *)number = os_self_thread();
+}
+
+static void a_thread_has_a_number_while_it_lives(void **state)
+{
+    uint64_t own = os_self_thread(), others = 0;
+    uv_thread_t thread;
+
+    (void)state;
+    assert_true(own != 0 && own < (UINT64_C(1) << OS_THREAD_BITS));
+    assert_true(own == os_self_thread());
+    assert_true(os_thread_lives(own));
+    assert_int_equal(uv_thread_create(&thread, note_number, &others), 0);
+    uv_thread_join(&thread);
+    assert_true(others != 0 && others != own);
+    assert_false(os_thread_lives(others));
+    assert_false(os_thread_lives(own ^ UINT64_C(1) << 33)); /* one that had the same id at another time */
+}
+
+/* Also before its parent has learnt of it. */
+static void a_childs_thread_is_seen_to_end(void **state)
+{
+    kid kid = start_role("thread");
+    uint64_t thread = (uint64_t)hear_number(&kid);
+
+    (void)state;
+    assert_true(os_thread_lives(thread));
+    os_child_kill(kid.child);
+    assert_true(support_sentinel_ready(os_child_sentinel(kid.child), PATIENCE));
+    assert_false(os_thread_lives(thread));
+    finish(&kid);
+    assert_false(os_thread_lives(thread));
+}
+
 /* ---- What is left ----------------------------------------------------------------------------------------------- */
 
 static void use_everything(void)
@@ -2380,6 +2567,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(parent_and_child_commit_for_each_other),
     cmocka_unit_test(a_wait_ends_when_the_word_is_another_or_time_has_passed),
     cmocka_unit_test(those_who_sleep_on_a_word_are_woken),
+    cmocka_unit_test(a_ring_wakes_the_living_who_sleep_on_its_word),
     cmocka_unit_test(closing_nothing_is_harmless),
     cmocka_unit_test(a_child_maps_the_box),
     cmocka_unit_test(a_child_maps_the_input),
@@ -2399,6 +2587,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_segment_smaller_than_said_is_refused),
     cmocka_unit_test(what_is_not_attached_is_refused),
     cmocka_unit_test(a_segment_cannot_be_taken_twice),
+    cmocka_unit_test(a_child_takes_what_it_is_given),
+    cmocka_unit_test(nothing_is_given_to_the_dead),
+    cmocka_unit_test(a_segment_is_opened_as_what_it_is),
     cmocka_unit_test(attaching_needs_an_acknowledgement_where_it_says_so),
     cmocka_unit_test(waiting_for_nothing_times_out),
     cmocka_unit_test(waiting_ends_when_there_is_something_to_read),
@@ -2455,6 +2646,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_command_line_without_its_channel_is_refused),
     cmocka_unit_test(the_build_is_the_same_in_a_child),
     cmocka_unit_test(threads_are_counted_where_they_are_known),
+    cmocka_unit_test(a_thread_has_a_number_while_it_lives),
+    cmocka_unit_test(a_childs_thread_is_seen_to_end),
     cmocka_unit_test(nothing_is_left_behind),
 };
 

@@ -9,9 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
@@ -32,31 +30,20 @@ int os_child_write(os_child *child, const void *data, size_t size)
     return errno == EAGAIN || errno == EWOULDBLOCK ? XF_EAGAIN : os_error(errno, "send");
 }
 
-int os_child_take(os_child *child, uint64_t token, size_t size, os_shm *shm)
+int os_child_give(os_child *child, uint8_t *data, size_t size, intptr_t handle)
 {
-    struct stat facts;
-    void *address;
-    int fd = child->attached;
+    if (child->stream[OS_CHANNEL] < 0)
+        return XF_EEND;
+    memset(data + OS_TOKEN_AT, 0, OS_TOKEN_SIZE);
+    if (send_attached(child->stream[OS_CHANNEL], data, size, (int)handle, MSG_DONTWAIT) == (ssize_t)size)
+        return 0;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? XF_EAGAIN : os_error(errno, "sendmsg");
+}
 
+int os_child_take(os_child *child, uint64_t token, intptr_t *handle)
+{
     (void)token;
-    if (fd < 0 && child->attachment_lost)
-        return os_error(EMFILE, "recvmsg of a segment");
-    if (fd < 0)
-        return error_detail(XF_EPROTO, "no segment came with the frame");
-    child->attached = -1;
-    if (size == 0 || fstat(fd, &facts) < 0 || facts.st_size < 0 || (uint64_t)facts.st_size < size ||
-        !(fcntl(fd, F_GET_SEALS) & F_SEAL_SHRINK)) {
-        close(fd);
-        return error_detail(XF_EPROTO, "the segment is not one of %zu bytes", size);
-    }
-    address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (address == MAP_FAILED) {
-        int rc = os_error(errno, "mmap");
-        close(fd);
-        return rc;
-    }
-    *shm = (os_shm){address, size, fd, 0};
-    return 0;
+    return take_attached(&child->attached, handle);
 }
 
 int os_child_wait(os_child *child, int timeout_ms)
@@ -235,7 +222,7 @@ void child_free(os_child *child)
         fd_close(&child->stream[i]);
     fd_close(&child->exit_fd);
     fd_close(&child->lifeline);
-    fd_close(&child->attached);
+    fd_close(&child->attached.fd);
     free(child);
 }
 

@@ -10,6 +10,7 @@ static const struct {
     int code;
 } table[] = {
     {EINVAL, XF_EINVAL},
+    {EBADF, XF_EINVAL},
     {ENOMEM, XF_ENOMEM},
     {ETIMEDOUT, XF_ETIMEDOUT},
     {EMFILE, XF_EHANDLES},

@@ -32,6 +32,19 @@ int fd_null(int *fd);
 /* As os_child_read. */
 int stream_read(os_child *child, int stream, void *data, size_t size, size_t *count);
 
+/* A descriptor that came over a channel with the bytes read last. */
+typedef struct attachment {
+    int fd;    /* -1: none */
+    bool lost; /* one came, and there was no number for it */
+} attachment;
+
+/* Takes it out: XF_EPROTO when there is none, XF_EHANDLES when it was lost. */
+int take_attached(attachment *attached, intptr_t *handle);
+
+/* recv and send on a channel, with an attachment. */
+ssize_t receive_attached(int channel, void *data, size_t size, int flags, attachment *attached);
+ssize_t send_attached(int channel, const void *data, size_t size, int fd, int flags);
+
 /* A pidfd, or -1 and errno: ENOSYS where the system has none. */
 int pidfd_of(pid_t pid);
 
@@ -55,10 +68,9 @@ struct os_child {
     int exit_fd;            /* ready at the end: the pidfd, or the socket on which the server tells, or a lifeline */
     int pidfd;              /* -1: the system has none, or the child is the server's; closed as exit_fd */
     int lifeline;           /* the writing end: closing it kills the group */
-    int attached;           /* a descriptor that came with the bytes read last */
-    bool attachment_lost;   /* one came, and there was no number for it */
-    int watched_by;         /* epoll set, or -1 */
-    pid_t pid;              /* 0: of the server's, and running */
+    attachment attached;
+    int watched_by; /* epoll set, or -1 */
+    pid_t pid;      /* 0: of the server's, and running */
     bool by_server;
     bool killed; /* by os_child_kill */
     bool ended;
@@ -84,6 +96,7 @@ void child_free(os_child *child);
 /* The channel to the parent, in a child. */
 struct os_parent {
     int channel;
+    attachment attached;
     os_given given;
 };
 

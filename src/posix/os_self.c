@@ -19,7 +19,6 @@
 const os_traits os = {.has_fork = true,
                       .has_server = true,
                       .attach_needs_ack = false,
-                      .ring_wakes_one = false,
                       .register_names = record_register_names};
 
 /* ---- Signals ---------------------------------------------------------------------------------------------------- */
@@ -92,6 +91,7 @@ static int become_child(const char *token, os_parent **out)
     if (has_input && !given->input.address)
         return os_error(ENOMEM, "mmap of the input");
     parent.channel = EXEC_CHANNEL;
+    parent.attached.fd = -1;
     fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
     fcntl(EXEC_LIFELINE, F_SETFD, FD_CLOEXEC);
     close(EXEC_BOX);
@@ -154,7 +154,7 @@ int os_parent_read(os_parent *parent, void *data, size_t size, int timeout_ms, s
     ssize_t got;
 
     for (;;) {
-        got = recv(parent->channel, data, size, timeout_ms < 0 ? 0 : MSG_DONTWAIT);
+        got = receive_attached(parent->channel, data, size, timeout_ms < 0 ? 0 : MSG_DONTWAIT, &parent->attached);
         if (got > 0)
             break;
         if (got == 0 || (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK))
@@ -171,38 +171,30 @@ int os_parent_read(os_parent *parent, void *data, size_t size, int timeout_ms, s
     return 0;
 }
 
-static ssize_t send_attached(int channel, const void *data, size_t size, int attached)
-{
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {.header = {CMSG_LEN(sizeof attached), SOL_SOCKET, SCM_RIGHTS}};
-    struct iovec part = {(void *)data, size};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-
-    memcpy(CMSG_DATA(&control.header), &attached, sizeof attached);
-    return sendmsg(channel, &message, MSG_NOSIGNAL);
-}
-
-int os_parent_write(os_parent *parent, const void *data, size_t size, os_shm *attached)
+int os_parent_write(os_parent *parent, const void *data, size_t size, intptr_t attached)
 {
     const char *left = data;
 
     while (size > 0) {
-        ssize_t sent = attached ? send_attached(parent->channel, left, size, (int)attached->handle)
-                                : send(parent->channel, left, size, MSG_NOSIGNAL);
+        ssize_t sent = attached >= 0 ? send_attached(parent->channel, left, size, (int)attached, 0)
+                                     : send(parent->channel, left, size, MSG_NOSIGNAL);
         if (sent < 0 && errno != EINTR)
             return os_error(errno, "send to the parent");
         if (sent < 0)
             continue;
-        if (attached)
-            os_shm_close(attached); /* it went with the first byte */
-        attached = NULL;
+        if (attached >= 0)
+            os_handle_close(attached); /* it went with the first byte */
+        attached = -1;
         left += sent;
         size -= (size_t)sent;
     }
     return 0;
+}
+
+int os_parent_take(os_parent *parent, uint64_t token, intptr_t *handle)
+{
+    (void)token;
+    return take_attached(&parent->attached, handle);
 }
 
 const os_given *os_parent_given(const os_parent *parent)
@@ -272,4 +264,94 @@ int os_self_threads(void)
     struct stat facts;
 
     return stat("/proc/self/task", &facts) < 0 ? 0 : (int)facts.st_nlink - 2;
+}
+
+/* ---- Threads ---------------------------------------------------------------------------------------------------- */
+
+/* When a thread started, in clock ticks since the system did: 0 when that cannot be read.
+ *   state  Set to the letter for what it does: see proc(5).
+ * The name of the program, in parentheses, may hold anything. */
+static uint64_t thread_start(pid_t id, char *state)
+{
+    char path[40], text[1024], *fields;
+    unsigned long long start = 0;
+    ssize_t size;
+    int fd;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)id);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    size = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[size > 0 ? size : 0] = 0;
+    fields = strrchr(text, ')');
+    if (!fields || sscanf(fields, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+                          state, &start) != 2)
+        return 0;
+    return start;
+}
+
+enum { STAMP_BITS = OS_THREAD_BITS - 32 };
+
+/* 0 stands for a start that is not known. */
+static uint64_t stamp_of(uint64_t start)
+{
+    uint64_t stamp = start & ((UINT64_C(1) << STAMP_BITS) - 1);
+
+    return start && !stamp ? 1 : stamp;
+}
+
+/* A forked child's only thread has taken over its parent's memory, but not its name. */
+static _Thread_local uint64_t own_thread;
+
+static void forget_thread(void)
+{
+    own_thread = 0;
+}
+
+XF_BEFORE_MAIN(register_thread_handler)
+{
+    pthread_atfork(NULL, NULL, forget_thread);
+}
+
+uint64_t os_self_thread(void)
+{
+    pid_t id;
+    char state;
+
+    if (own_thread)
+        return own_thread;
+    id = (pid_t)syscall(SYS_gettid);
+    return own_thread = stamp_of(thread_start(id, &state)) << 32 | (uint32_t)id;
+}
+
+/* What cannot be found out reads as life. */
+bool os_thread_lives(uint64_t thread)
+{
+    pid_t id = (pid_t)(uint32_t)thread;
+    uint64_t stamp = thread >> 32, now;
+    char state = 0;
+
+    if (syscall(SYS_tkill, id, 0) < 0 && errno == ESRCH)
+        return false;
+    now = stamp_of(thread_start(id, &state));
+    return now == 0 || (state != 'Z' && state != 'X' && (stamp == 0 || stamp == now));
+}
+
+/* ---- Handles ---------------------------------------------------------------------------------------------------- */
+
+int os_handle_copy(intptr_t handle, intptr_t *copy)
+{
+    int fd = fcntl((int)handle, F_DUPFD_CLOEXEC, 3);
+
+    if (fd < 0)
+        return os_error(errno, "fcntl F_DUPFD_CLOEXEC");
+    *copy = fd;
+    return 0;
+}
+
+void os_handle_close(intptr_t handle)
+{
+    close((int)handle);
 }

@@ -291,6 +291,7 @@ static _Noreturn void run_child(server *self, const request *head, const int *re
                      -1};
 
     parent.channel = fds.channel;
+    parent.attached.fd = -1;
     parent.given.box = map(received[IN_BOX], head->box_size);
     parent.given.input = head->input_size ? map(received[IN_EXTRA], head->input_size) : OS_SHM_NONE;
     child_close_others(&fds);

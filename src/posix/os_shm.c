@@ -1,23 +1,35 @@
 /* Shared memory: sealed memfds. */
+#include "../error.h"
 #include "os_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+/* Pages come as they are used, and a futex needs nothing. */
+static int map(os_shm *shm, int fd, size_t size, int flags)
+{
+    int protection = flags & OS_SHM_READONLY ? PROT_READ : PROT_READ | PROT_WRITE;
+    void *address = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
+
+    if (address == MAP_FAILED)
+        return os_error(errno, "mmap");
+    if (flags & OS_SHM_PRIVATE)
+        madvise(address, size, MADV_DONTFORK);
+    if (flags & OS_SHM_HUGE)
+        madvise(address, size, MADV_HUGEPAGE);
+    *shm = (os_shm){address, size, fd, flags};
+    return 0;
+}
+
 int os_shm_create(os_shm *shm, size_t size, int flags)
 {
-    int rc;
-    void *address;
-    int fd;
-
-    (void)flags; /* pages come as they are used, and a futex needs nothing */
-    fd = memfd_create("crossfork", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int rc, fd = memfd_create("crossfork", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     if (fd < 0)
         return os_error(errno, "memfd_create");
@@ -32,16 +44,27 @@ int os_shm_create(os_shm *shm, size_t size, int flags)
         rc = os_error(errno, "fcntl F_ADD_SEALS");
         goto close_fd;
     }
-    address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (address == MAP_FAILED) {
-        rc = os_error(errno, "mmap");
-        goto close_fd;
-    }
-    *shm = (os_shm){address, size, fd, 0};
-    return 0;
+    rc = map(shm, fd, size, flags);
+    if (rc == 0)
+        return 0;
 
 close_fd:
     close(fd);
+    return rc;
+}
+
+int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags)
+{
+    int rc, fd = (int)handle, seals = fcntl(fd, F_GET_SEALS);
+    struct stat facts;
+
+    if (size == 0 || fstat(fd, &facts) < 0 || facts.st_size < 0 || (uint64_t)facts.st_size < size || seals < 0 ||
+        !(seals & F_SEAL_SHRINK))
+        rc = error_detail(XF_EPROTO, "the segment is not one of %zu bytes", size);
+    else
+        rc = map(shm, fd, size, flags);
+    if (rc < 0)
+        close(fd);
     return rc;
 }
 
@@ -84,8 +107,8 @@ void os_shm_wait(const os_shm *shm, _Atomic uint32_t *word, uint32_t seen, int t
     syscall(SYS_futex, word, FUTEX_WAIT, seen, timeout_ms < 0 ? NULL : &timeout, NULL, 0);
 }
 
-void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word)
+void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word, int count)
 {
     (void)shm;
-    syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);
 }

@@ -210,7 +210,7 @@ static _Noreturn void run_forked(const os_start *start, os_parent *parent, child
 
 static int start_fork(os_child *child, const os_start *start, child_fds *fds)
 {
-    os_parent parent = {fds->channel, {*start->box, start->input ? *start->input : OS_SHM_NONE}};
+    os_parent parent = {fds->channel, {-1, false}, {*start->box, start->input ? *start->input : OS_SHM_NONE}};
     child_fds kept = *fds;
     sigset_t all, before;
     int error;
@@ -391,7 +391,7 @@ int os_child_start(os_child **out, const os_start *start)
         return os_error(ENOMEM, "calloc");
     for (int i = 0; i < OS_STREAMS; i++)
         child->stream[i] = -1;
-    child->pidfd = child->exit_fd = child->lifeline = child->attached = child->watched_by = -1;
+    child->pidfd = child->exit_fd = child->lifeline = child->attached.fd = child->watched_by = -1;
     note->nonce = make_nonce();
     child->note = note;
     child->limits = note->limits = start->limits ? *start->limits : (xf_limits){0};

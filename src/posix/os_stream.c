@@ -1,4 +1,5 @@
 /* Descriptors, and reading what a child wrote. */
+#include "../error.h"
 #include "os_private.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -84,9 +85,10 @@ int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusa
     return (int)rc;
 }
 
-/* Keeps one descriptor that came with a message; more than one, or a second before the first was taken, is nothing that
- * our own child sends. */
-static void keep_attached(os_child *child, struct msghdr *message)
+/* ---- Descriptors that go with the bytes of a channel ----------------------------------------------------------- */
+
+/* Keeps one; more than one, or a second before the first was taken, is nothing that our own processes send. */
+static void keep(attachment *attached, struct msghdr *message)
 {
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
         int fds[8];
@@ -95,13 +97,13 @@ static void keep_attached(os_child *child, struct msghdr *message)
             continue;
         memcpy(fds, CMSG_DATA(header), count * sizeof *fds);
         for (size_t i = 0; i < count; i++) {
-            fd_close(&child->attached);
-            child->attached = fds[i];
+            fd_close(&attached->fd);
+            attached->fd = fds[i];
         }
     }
 }
 
-static ssize_t read_channel(os_child *child, void *data, size_t size)
+ssize_t receive_attached(int channel, void *data, size_t size, int flags, attachment *attached)
 {
     union {
         struct cmsghdr header;
@@ -110,14 +112,43 @@ static ssize_t read_channel(os_child *child, void *data, size_t size)
     struct iovec part = {data, size};
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    ssize_t count = recvmsg(child->stream[OS_CHANNEL], &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    ssize_t count = recvmsg(channel, &message, flags | MSG_CMSG_CLOEXEC);
 
     if (count > 0 && message.msg_controllen > 0)
-        keep_attached(child, &message);
+        keep(attached, &message);
     if (count > 0 && message.msg_flags & MSG_CTRUNC)
-        child->attachment_lost = true;
+        attached->lost = true;
     return count;
 }
+
+ssize_t send_attached(int channel, const void *data, size_t size, int fd, int flags)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {CMSG_LEN(sizeof fd), SOL_SOCKET, SCM_RIGHTS}};
+    struct iovec part = {(void *)data, size};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+
+    memcpy(CMSG_DATA(&control.header), &fd, sizeof fd);
+    return sendmsg(channel, &message, flags | MSG_NOSIGNAL);
+}
+
+int take_attached(attachment *attached, intptr_t *handle)
+{
+    int fd = fd_above_stdio(attached->fd);
+    bool lost = attached->lost;
+
+    *attached = (attachment){-1, false};
+    if (fd < 0)
+        return lost ? os_error(EMFILE, "recvmsg of a descriptor")
+                    : error_detail(XF_EPROTO, "no segment came with the frame");
+    *handle = fd;
+    return 0;
+}
+
+/* ---- Reading ---------------------------------------------------------------------------------------------------- */
 
 int stream_read(os_child *child, int stream, void *data, size_t size, size_t *count)
 {
@@ -126,7 +157,8 @@ int stream_read(os_child *child, int stream, void *data, size_t size, size_t *co
     if (child->stream[stream] < 0)
         return XF_EEND;
     do
-        got = stream == OS_CHANNEL ? read_channel(child, data, size) : read(child->stream[stream], data, size);
+        got = stream == OS_CHANNEL ? receive_attached(child->stream[stream], data, size, MSG_DONTWAIT, &child->attached)
+                                   : read(child->stream[stream], data, size);
     while (got < 0 && errno == EINTR);
     if (got > 0) {
         *count = (size_t)got;

@@ -3,7 +3,6 @@
 #include "os_private.h"
 
 #include <assert.h>
-#include <psapi.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,51 +44,40 @@ int os_child_write(os_child *child, const void *data, size_t size)
     return 0;
 }
 
-/* Whether the mapping is memory that only a lack of memory can take away: not a file, not an image, not reserved. */
-static bool is_plain_memory(void *address, size_t size)
+static void put_token(uint8_t *at, uint64_t token)
 {
-    MEMORY_BASIC_INFORMATION facts;
-    wchar_t file[MAX_PATH];
-
-    return VirtualQuery(address, &facts, sizeof facts) && facts.Type == MEM_MAPPED && facts.State == MEM_COMMIT &&
-           facts.RegionSize >= size &&
-           GetMappedFileNameW(GetCurrentProcess(), address, file, sizeof file / sizeof *file) == 0;
+    for (int i = 0; i < OS_TOKEN_SIZE; i++)
+        at[i] = (uint8_t)(token >> (8 * i));
 }
 
-static int map_taken(HANDLE section, size_t size, void **out)
+int os_child_give(os_child *child, uint8_t *data, size_t size, intptr_t handle)
 {
-    void *address = MapViewOfFile(section, FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, size);
+    HANDLE given;
+    int rc;
 
-    if (!address && os_error(GetLastError(), "MapViewOfFile") == XF_ENOMEM)
-        return XF_ENOMEM;
-    if (!address || !is_plain_memory(address, size)) {
-        if (address)
-            UnmapViewOfFile(address);
-        return error_detail(XF_EPROTO, "the segment is not one of %llu bytes", (unsigned long long)size);
-    }
-    *out = address;
-    return 0;
+    if (!DuplicateHandle(GetCurrentProcess(), (HANDLE)handle, child->process, &given, 0, FALSE, DUPLICATE_SAME_ACCESS))
+        return WaitForSingleObject(child->process, 0) == WAIT_OBJECT_0 ? XF_EEND
+                                                                       : os_error(GetLastError(), "DuplicateHandle");
+    put_token(data + OS_TOKEN_AT, (uintptr_t)given);
+    rc = os_child_write(child, data, size);
+    if (rc < 0)
+        DuplicateHandle(child->process, given, NULL, NULL, 0, FALSE, DUPLICATE_CLOSE_SOURCE);
+    return rc;
 }
 
 /* The child left its handle open for us to take; handles have 32 significant bits, and those that are negative stand
  * for the caller's own process and thread. */
-int os_child_take(os_child *child, uint64_t token, size_t size, os_shm *shm)
+int os_child_take(os_child *child, uint64_t token, intptr_t *handle)
 {
-    void *address = NULL;
-    HANDLE section;
-    int rc;
+    HANDLE taken;
 
-    if (token == 0 || token > INT32_MAX || size == 0 ||
-        !DuplicateHandle(child->process, (HANDLE)(uintptr_t)token, GetCurrentProcess(), &section, 0, FALSE,
+    if (token == 0 || token > INT32_MAX ||
+        !DuplicateHandle(child->process, (HANDLE)(uintptr_t)token, GetCurrentProcess(), &taken, 0, FALSE,
                          DUPLICATE_SAME_ACCESS | DUPLICATE_CLOSE_SOURCE))
         return GetLastError() == ERROR_NO_SYSTEM_RESOURCES ? os_error(GetLastError(), "DuplicateHandle")
                                                            : error_detail(XF_EPROTO, "no segment came with the frame");
-    rc = map_taken(section, size, &address);
-    if (rc < 0)
-        CloseHandle(section);
-    else
-        *shm = (os_shm){address, size, (intptr_t)section, 0};
-    return rc;
+    *handle = (intptr_t)taken;
+    return 0;
 }
 
 /* What is waited for: the streams, unless one is ready already, and the process. */

@@ -19,6 +19,11 @@ int os_error(DWORD system, const char *call);
 /* Closes *handle, if there is one, and sets it to NULL. */
 void handle_close(HANDLE *handle);
 
+/* ---- os_shm.c --------------------------------------------------------------------------------------------------- */
+
+/* Maps a section, which is the segment's on success. */
+int shm_map(os_shm *shm, HANDLE section, size_t size, int flags);
+
 /* ---- os_text.c -------------------------------------------------------------------------------------------------- */
 
 /* Text as the system wants it; freed by the caller.  XF_EINVAL when it is not UTF-8. */

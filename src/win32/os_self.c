@@ -12,7 +12,6 @@ static const char *const register_names[OS_REGISTERS_MAX] = {"rax", "rcx", "rdx"
 const os_traits os = {.has_fork = false,
                       .has_server = false,
                       .attach_needs_ack = true,
-                      .ring_wakes_one = true,
                       .register_names = register_names};
 
 enum { ARGUMENT_MAX = 200 };
@@ -25,16 +24,16 @@ typedef struct child_token {
     uint64_t channel;
     uint64_t box;
     uint64_t box_size;
+    uint64_t box_flags;
     uint64_t input;
     uint64_t input_size;
-    uint64_t bell;
-    uint64_t input_bell;
+    uint64_t input_flags;
 } child_token;
 
 static bool parse_argument(const char *text, child_token *token)
 {
-    uint64_t *fields[] = {&token->nonce, &token->channel,    &token->box,  &token->box_size,
-                          &token->input, &token->input_size, &token->bell, &token->input_bell};
+    uint64_t *fields[] = {&token->nonce,     &token->channel, &token->box,        &token->box_size,
+                          &token->box_flags, &token->input,   &token->input_size, &token->input_flags};
 
     if (strncmp(text, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
         return false;
@@ -69,15 +68,17 @@ static bool second_word(const wchar_t *line, char *word, size_t size)
 
 /* ---- Becoming a child ------------------------------------------------------------------------------------------- */
 
-/* Maps an inherited section and closes its handle; NULL when it is not one of that size. */
-static void *map_inherited(uint64_t handle, uint64_t size)
+/* Maps an inherited section and closes its handle. */
+static int map_inherited(os_shm *shm, uint64_t handle, uint64_t size, uint64_t flags)
 {
-    void *address = MapViewOfFile((HANDLE)(uintptr_t)handle, FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, (size_t)size);
+    int rc = shm_map(shm, (HANDLE)(uintptr_t)handle, (size_t)size, (int)flags);
 
-    if (address)
-        CloseHandle((HANDLE)(uintptr_t)handle);
-    return address;
+    if (rc == 0)
+        os_shm_forget(shm);
+    return rc;
 }
+
+static os_shm self_box;
 
 /* Runs before main, so that a main which ends before it comes to os_self_child reads as an exit as well. */
 XF_BEFORE_MAIN(find_note)
@@ -87,10 +88,10 @@ XF_BEFORE_MAIN(find_note)
     os_note *note;
 
     if (!second_word(GetCommandLineW(), argument, sizeof argument) || !parse_argument(argument, &token) ||
-        token.box_size < sizeof *note)
+        token.box_size < sizeof *note || map_inherited(&self_box, token.box, token.box_size, token.box_flags) < 0)
         return;
-    note = map_inherited(token.box, token.box_size);
-    if (note && note->nonce == token.nonce)
+    note = self_box.address;
+    if (note->nonce == token.nonce)
         child_take_note(note, (size_t)token.box_size);
 }
 
@@ -125,36 +126,29 @@ static int open_events(os_parent *parent)
 static int become_child(const child_token *token, os_parent **out)
 {
     static os_parent parent;
-    void *input = NULL;
+    os_shm input = OS_SHM_NONE;
     int rc;
 
     if (!child_note() || child_note()->nonce != token->nonce ||
         GetFileType((HANDLE)(uintptr_t)token->channel) != FILE_TYPE_PIPE)
         return not_for_people();
     if (token->input) {
-        input = map_inherited(token->input, token->input_size);
-        if (!input)
-            return os_error(GetLastError(), "MapViewOfFile of the input");
+        rc = map_inherited(&input, token->input, token->input_size, token->input_flags);
+        if (rc < 0)
+            return rc;
     }
     rc = open_events(&parent);
     if (rc < 0)
         goto unmap_input;
     parent.channel = (HANDLE)(uintptr_t)token->channel;
-    parent.given.box = (os_shm){child_note(), (size_t)token->box_size, -1, (intptr_t)token->bell};
-    parent.given.input =
-        input ? (os_shm){input, (size_t)token->input_size, -1, (intptr_t)token->input_bell} : OS_SHM_NONE;
+    parent.given = (os_given){self_box, input};
     SetHandleInformation(parent.channel, HANDLE_FLAG_INHERIT, 0); /* for the task's own children */
-    if (token->bell)
-        SetHandleInformation((HANDLE)parent.given.box.bell, HANDLE_FLAG_INHERIT, 0);
-    if (token->input_bell)
-        SetHandleInformation((HANDLE)parent.given.input.bell, HANDLE_FLAG_INHERIT, 0);
     get_ready();
     *out = &parent;
     return 0;
 
 unmap_input:
-    if (input)
-        UnmapViewOfFile(input);
+    os_shm_close(&input);
     return rc;
 }
 
@@ -226,12 +220,13 @@ static int write_part(os_parent *parent, const char *data, size_t size, DWORD *c
     return finish(parent, &io, parent->writable, -1, count);
 }
 
-/* An attached segment's handle stays open for the parent, which takes it and closes it. */
-int os_parent_write(os_parent *parent, const void *data, size_t size, os_shm *attached)
+/* An attached handle stays open for the parent, which takes it and closes it. */
+int os_parent_write(os_parent *parent, const void *data, size_t size, intptr_t attached)
 {
     const char *left = data;
     DWORD count;
 
+    (void)attached;
     while (size > 0) {
         int rc = write_part(parent, left, size, &count);
         if (rc < 0)
@@ -239,10 +234,16 @@ int os_parent_write(os_parent *parent, const void *data, size_t size, os_shm *at
         left += count;
         size -= count;
     }
-    if (attached) {
-        attached->handle = -1;
-        os_shm_close(attached);
-    }
+    return 0;
+}
+
+/* The parent has put it among our handles. */
+int os_parent_take(os_parent *parent, uint64_t token, intptr_t *handle)
+{
+    (void)parent;
+    if (token == 0 || token > INT32_MAX)
+        return error_detail(XF_EPROTO, "no segment came with the frame");
+    *handle = (intptr_t)token;
     return 0;
 }
 
@@ -298,4 +299,61 @@ bool os_self_colours(int descriptor)
 int os_self_threads(void)
 {
     return 0;
+}
+
+/* ---- Threads ---------------------------------------------------------------------------------------------------- */
+
+enum { STAMP_BITS = OS_THREAD_BITS - 32 };
+
+/* Some bits of when a thread started; the lowest 16 would only tell what is less than 7 ms apart. */
+static uint64_t stamp_of(HANDLE thread)
+{
+    FILETIME created, unused;
+    uint64_t start;
+
+    if (!GetThreadTimes(thread, &created, &unused, &unused, &unused))
+        return 0;
+    start = (uint64_t)created.dwHighDateTime << 32 | created.dwLowDateTime;
+    return start >> 16 & ((UINT64_C(1) << STAMP_BITS) - 1);
+}
+
+static _Thread_local uint64_t own_thread;
+
+uint64_t os_self_thread(void)
+{
+    if (!own_thread)
+        own_thread = stamp_of(GetCurrentThread()) << 32 | GetCurrentThreadId();
+    return own_thread;
+}
+
+/* What cannot be found out reads as life. */
+bool os_thread_lives(uint64_t thread)
+{
+    HANDLE handle = OpenThread(SYNCHRONIZE | THREAD_QUERY_LIMITED_INFORMATION, FALSE, (DWORD)thread);
+    bool lives;
+
+    if (!handle)
+        return GetLastError() != ERROR_INVALID_PARAMETER;
+    lives = WaitForSingleObject(handle, 0) == WAIT_TIMEOUT && stamp_of(handle) == thread >> 32;
+    CloseHandle(handle);
+    return lives;
+}
+
+/* ---- Handles ---------------------------------------------------------------------------------------------------- */
+
+int os_handle_copy(intptr_t handle, intptr_t *copy)
+{
+    HANDLE self = GetCurrentProcess(), made;
+
+    if (handle <= 0) /* negative ones stand for the caller's own process and thread */
+        return error_detail(XF_EINVAL, "no handle");
+    if (!DuplicateHandle(self, (HANDLE)handle, self, &made, 0, FALSE, DUPLICATE_SAME_ACCESS))
+        return os_error(GetLastError(), "DuplicateHandle");
+    *copy = (intptr_t)made;
+    return 0;
+}
+
+void os_handle_close(intptr_t handle)
+{
+    CloseHandle((HANDLE)handle);
 }

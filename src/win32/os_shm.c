@@ -1,35 +1,134 @@
 /* Shared memory: pagefile-backed sections. */
+#include "../error.h"
 #include "os_private.h"
+
+#include <psapi.h>
+
+/* Those that sleep on a word of a segment are listed in a page behind its end, each with an event of its own.  Nothing
+ * in the list is behind a lock, and whoever is in it may be killed at any moment. */
+typedef struct sleeper {
+    _Atomic uint64_t thread; /* whose entry it is; 0: nobody's */
+    _Atomic uint64_t state;  /* AWAKE, ASLEEP, or RINGING and the thread that is about to wake it */
+    _Atomic uint64_t word;   /* what it sleeps on: an offset + 1 */
+    uint64_t event;          /* in its process */
+    uint64_t process_start;
+    uint32_t process;
+} sleeper;
+
+#define RINGING (UINT64_C(1) << 63)
+
+enum { AWAKE, ASLEEP };
+
+enum { SLEEPERS = (OS_PAGE - 8) / sizeof(sleeper), LOOK_MS = 4 };
+
+typedef struct sleepers {
+    _Atomic uint32_t count; /* entries that are somebody's; the killed included, for ever */
+    sleeper at[SLEEPERS];
+} sleepers;
+
+/* ---- Segments --------------------------------------------------------------------------------------------------- */
+
+static size_t list_offset(size_t size)
+{
+    return (size + OS_PAGE - 1) / OS_PAGE * OS_PAGE;
+}
+
+static size_t whole_size(size_t size, int flags)
+{
+    return flags & OS_SHM_BELL ? list_offset(size) + OS_PAGE : size;
+}
+
+static sleepers *list_of(const os_shm *shm)
+{
+    return (sleepers *)((char *)shm->address + list_offset(shm->size));
+}
+
+int shm_map(os_shm *shm, HANDLE section, size_t size, int flags)
+{
+    DWORD access = flags & OS_SHM_READONLY ? FILE_MAP_READ : FILE_MAP_READ | FILE_MAP_WRITE;
+    void *address = MapViewOfFile(section, access, 0, 0, whole_size(size, flags));
+
+    if (!address)
+        return os_error(GetLastError(), "MapViewOfFile");
+    *shm = (os_shm){address, size, (intptr_t)section, flags};
+    return 0;
+}
 
 int os_shm_create(os_shm *shm, size_t size, int flags)
 {
-    int rc;
-    void *address;
+    size_t whole = whole_size(size, flags);
     DWORD protection = PAGE_READWRITE | (flags & OS_SHM_RESERVED ? SEC_RESERVE : SEC_COMMIT);
-    HANDLE bell = NULL, section = CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, protection,
-                                                     (DWORD)((uint64_t)size >> 32), (DWORD)size, NULL);
+    HANDLE section;
+    int rc;
 
+    if (whole < size)
+        return error_detail(XF_ENOMEM, "a segment of %llu bytes", (unsigned long long)size);
+    section =
+        CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, protection, (DWORD)((uint64_t)whole >> 32), (DWORD)whole, NULL);
     if (!section)
         return os_error(GetLastError(), "CreateFileMappingW");
-    address = MapViewOfFile(section, FILE_MAP_READ | FILE_MAP_WRITE, 0, 0, size);
-    if (!address) {
-        rc = os_error(GetLastError(), "MapViewOfFile");
+    rc = shm_map(shm, section, size, flags);
+    if (rc < 0)
         goto close_section;
+    if (flags & OS_SHM_BELL && !VirtualAlloc(list_of(shm), OS_PAGE, MEM_COMMIT, PAGE_READWRITE)) {
+        rc = os_error(GetLastError(), "VirtualAlloc");
+        goto unmap;
     }
-    if (flags & OS_SHM_BELL) {
-        bell = CreateEventW(NULL, FALSE, FALSE, NULL);
-        if (!bell) {
-            rc = os_error(GetLastError(), "CreateEventW");
-            goto unmap;
-        }
-    }
-    *shm = (os_shm){address, size, (intptr_t)section, (intptr_t)bell};
     return 0;
 
 unmap:
-    UnmapViewOfFile(address);
+    UnmapViewOfFile(shm->address);
 close_section:
     CloseHandle(section);
+    *shm = OS_SHM_NONE;
+    return rc;
+}
+
+/* Whether a part of a mapping is memory that only a lack of memory can take away: not a file, not an image, and
+ * reserved only where it may be. */
+static bool is_plain_memory(const char *address, size_t size, bool reserved)
+{
+    MEMORY_BASIC_INFORMATION facts;
+    wchar_t file[MAX_PATH];
+    const char *end = address + size;
+
+    if (GetMappedFileNameW(GetCurrentProcess(), (void *)address, file, sizeof file / sizeof *file) != 0)
+        return false;
+    while (address < end) {
+        if (!VirtualQuery(address, &facts, sizeof facts) || facts.Type != MEM_MAPPED ||
+            !(facts.State == MEM_COMMIT || (reserved && facts.State == MEM_RESERVE)))
+            return false;
+        address = (const char *)facts.BaseAddress + facts.RegionSize;
+    }
+    return true;
+}
+
+/* Wine does not see of a second view that the page of the list has been committed in the first. */
+static bool is_segment(const os_shm *shm)
+{
+    DWORD protection = shm->flags & OS_SHM_READONLY ? PAGE_READONLY : PAGE_READWRITE;
+
+    if (shm->flags & OS_SHM_BELL && shm->flags & OS_SHM_RESERVED)
+        VirtualAlloc(list_of(shm), OS_PAGE, MEM_COMMIT, protection);
+    return is_plain_memory(shm->address, shm->size, shm->flags & OS_SHM_RESERVED) &&
+           (!(shm->flags & OS_SHM_BELL) || is_plain_memory((char *)list_of(shm), OS_PAGE, false));
+}
+
+int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags)
+{
+    os_shm opened = OS_SHM_NONE;
+    int rc = size == 0 || whole_size(size, flags) < size ? XF_EPROTO : shm_map(&opened, (HANDLE)handle, size, flags);
+
+    if (rc == 0 && !is_segment(&opened)) {
+        UnmapViewOfFile(opened.address);
+        rc = XF_EPROTO;
+    }
+    if (rc < 0 && rc != XF_ENOMEM)
+        rc = error_detail(XF_EPROTO, "the segment is not one of %llu bytes", (unsigned long long)size);
+    if (rc < 0)
+        CloseHandle((HANDLE)handle);
+    else
+        *shm = opened;
     return rc;
 }
 
@@ -45,9 +144,6 @@ void os_shm_close(os_shm *shm)
     if (shm->address)
         UnmapViewOfFile(shm->address);
     os_shm_forget(shm);
-    if (shm->bell)
-        CloseHandle((HANDLE)shm->bell);
-    shm->bell = 0;
     shm->address = NULL;
     shm->size = 0;
 }
@@ -61,14 +157,140 @@ int os_shm_commit(const os_shm *shm, size_t offset, size_t size)
                : os_error(GetLastError(), "VirtualAlloc");
 }
 
-void os_shm_wait(const os_shm *shm, _Atomic uint32_t *word, uint32_t seen, int timeout_ms)
+/* ---- Sleeping --------------------------------------------------------------------------------------------------- */
+
+static uint64_t process_start(HANDLE process)
 {
-    if (atomic_load(word) == seen)
-        WaitForSingleObject((HANDLE)shm->bell, timeout_ms < 0 ? INFINITE : (DWORD)timeout_ms);
+    FILETIME created, unused;
+
+    if (!GetProcessTimes(process, &created, &unused, &unused, &unused))
+        return 0;
+    return (uint64_t)created.dwHighDateTime << 32 | created.dwLowDateTime;
 }
 
-void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word)
+/* Makes an entry nobody's concern, but not while somebody is about to set its event. */
+static void settle(sleeper *entry)
 {
-    (void)word;
-    SetEvent((HANDLE)shm->bell);
+    uint64_t state = atomic_load(&entry->state);
+
+    for (int i = 0; state & RINGING && os_thread_lives(state & ~RINGING); i++) {
+        Sleep(i < 100 ? 0 : 1);
+        state = atomic_load(&entry->state);
+    }
+    atomic_store(&entry->state, AWAKE);
+}
+
+/* An entry for this thread; NULL when all are in use.  Those of the killed are found one at a time, for to ask about
+ * all would take too long. */
+static sleeper *enter(sleepers *list)
+{
+    static _Atomic uint32_t suspect;
+    uint64_t own = os_self_thread(), seen;
+    sleeper *entry = NULL;
+
+    for (uint32_t i = 0; i < SLEEPERS && !entry; i++) {
+        seen = 0;
+        if (atomic_load(&list->at[i].thread) == 0 && atomic_compare_exchange_strong(&list->at[i].thread, &seen, own))
+            entry = &list->at[i];
+    }
+    if (entry) {
+        atomic_fetch_add(&list->count, 1);
+        return entry;
+    }
+    entry = &list->at[atomic_fetch_add(&suspect, 1) % SLEEPERS];
+    seen = atomic_load(&entry->thread);
+    if (seen == 0 || os_thread_lives(seen) || !atomic_compare_exchange_strong(&entry->thread, &seen, own))
+        return NULL;
+    settle(entry);
+    return entry;
+}
+
+static void leave(sleepers *list, sleeper *entry)
+{
+    uint64_t state = ASLEEP;
+
+    if (!atomic_compare_exchange_strong(&entry->state, &state, AWAKE))
+        settle(entry);
+    atomic_store(&entry->thread, 0);
+    atomic_fetch_sub(&list->count, 1);
+}
+
+static void sleep_listed(sleepers *list, sleeper *entry, HANDLE event, uint64_t place, _Atomic uint32_t *word,
+                         uint32_t seen, DWORD timeout_ms)
+{
+    entry->event = (uintptr_t)event;
+    entry->process = GetCurrentProcessId();
+    entry->process_start = process_start(GetCurrentProcess());
+    atomic_store(&entry->word, place);
+    atomic_store(&entry->state, ASLEEP);
+    if (atomic_load(word) == seen)
+        WaitForSingleObject(event, timeout_ms);
+    leave(list, entry);
+}
+
+void os_shm_wait(const os_shm *shm, _Atomic uint32_t *word, uint32_t seen, int timeout_ms)
+{
+    sleepers *list = list_of(shm);
+    uint64_t place = (uint64_t)((char *)word - (char *)shm->address) + 1;
+    HANDLE event;
+    sleeper *entry;
+
+    if (atomic_load(word) != seen)
+        return;
+    event = CreateEventW(NULL, FALSE, FALSE, NULL);
+    entry = event ? enter(list) : NULL;
+    if (entry)
+        sleep_listed(list, entry, event, place, word, seen, timeout_ms < 0 ? INFINITE : (DWORD)timeout_ms);
+    else
+        Sleep(timeout_ms < 0 || timeout_ms > LOOK_MS ? LOOK_MS : (DWORD)timeout_ms);
+    handle_close(&event);
+}
+
+/* Sets an event of another process; false when that has gone. */
+static bool set_event_of(const sleeper *entry)
+{
+    HANDLE event, process = OpenProcess(PROCESS_DUP_HANDLE | PROCESS_QUERY_LIMITED_INFORMATION, FALSE, entry->process);
+    bool set = false;
+
+    if (!process)
+        return false;
+    if (process_start(process) == entry->process_start &&
+        DuplicateHandle(process, (HANDLE)(uintptr_t)entry->event, GetCurrentProcess(), &event, EVENT_MODIFY_STATE,
+                        FALSE, 0)) {
+        set = SetEvent(event);
+        CloseHandle(event);
+    }
+    CloseHandle(process);
+    return set;
+}
+
+/* Whether it sleeps, and nobody else who lives is about to wake it; then this thread is. */
+static bool claim(sleeper *entry, uint64_t place, uint64_t own)
+{
+    uint64_t state = atomic_load(&entry->state);
+
+    if (atomic_load(&entry->word) != place || state == AWAKE)
+        return false;
+    if (state & RINGING && os_thread_lives(state & ~RINGING))
+        return false;
+    return atomic_compare_exchange_strong(&entry->state, &state, RINGING | own);
+}
+
+void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word, int count)
+{
+    sleepers *list = list_of(shm);
+    uint64_t place = (uint64_t)((char *)word - (char *)shm->address) + 1, own;
+
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load(&list->count) == 0)
+        return;
+    own = os_self_thread();
+    for (uint32_t i = 0; i < SLEEPERS && count > 0; i++) {
+        sleeper *entry = &list->at[i];
+        if (!claim(entry, place, own))
+            continue;
+        count -=
+            entry->process == GetCurrentProcessId() ? SetEvent((HANDLE)(uintptr_t)entry->event) : set_event_of(entry);
+        atomic_store(&entry->state, AWAKE);
+    }
 }

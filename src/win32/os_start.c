@@ -20,9 +20,7 @@ enum {
     GIVEN_STDERR,
     GIVEN_CHANNEL,
     GIVEN_BOX,
-    GIVEN_BELL,
     GIVEN_INPUT,
-    GIVEN_INPUT_BELL,
     GIVEN_DUMP,
     GIVEN
 };
@@ -36,14 +34,6 @@ static int give_copy(HANDLE own, HANDLE *given)
     return DuplicateHandle(self, own, self, given, 0, TRUE, DUPLICATE_SAME_ACCESS)
                ? 0
                : os_error(GetLastError(), "DuplicateHandle");
-}
-
-/* The segment and its bell, one after the other. */
-static int give_segment(const os_shm *shm, HANDLE given[2])
-{
-    int rc = give_copy((HANDLE)shm->handle, &given[0]);
-
-    return rc < 0 || !shm->bell ? rc : give_copy((HANDLE)shm->bell, &given[1]);
 }
 
 static int give_null(int number, HANDLE *given)
@@ -156,9 +146,9 @@ static int open_given(os_child *child, const os_start *start, HANDLE given[GIVEN
         rc = start->stdio[i] == XF_STDIO_FILE ? give_file_once(start, i, &given[GIVEN_STDIN])
                                               : open_stdio(child, start->stdio[i], i, &given[GIVEN_STDIN + i]);
     if (rc == 0)
-        rc = give_segment(start->box, &given[GIVEN_BOX]);
+        rc = give_copy((HANDLE)start->box->handle, &given[GIVEN_BOX]);
     if (rc == 0 && start->input)
-        rc = give_segment(start->input, &given[GIVEN_INPUT]);
+        rc = give_copy((HANDLE)start->input->handle, &given[GIVEN_INPUT]);
     if (rc == 0 && child->note->dump_at)
         rc = give_dump_event(child, &given[GIVEN_DUMP]);
     return rc;
@@ -193,12 +183,11 @@ static int write_command(launch_text *launch, const os_child *child, const os_st
     launch->command = malloc(size * sizeof *launch->command);
     if (!launch->command)
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
-    swprintf(launch->command, size, L"\"%ls\" %hs%llx,%llx,%llx,%llx,%llx,%llx,%llx,%llx", launch->image,
-             CHILD_ARGUMENT, (unsigned long long)child->note->nonce,
-             (unsigned long long)(uintptr_t)given[GIVEN_CHANNEL], (unsigned long long)(uintptr_t)given[GIVEN_BOX],
-             (unsigned long long)start->box->size, (unsigned long long)(uintptr_t)given[GIVEN_INPUT],
-             (unsigned long long)(start->input ? start->input->size : 0),
-             (unsigned long long)(uintptr_t)given[GIVEN_BELL], (unsigned long long)(uintptr_t)given[GIVEN_INPUT_BELL]);
+    swprintf(launch->command, size, L"\"%ls\" %hs%llx,%llx,%llx,%llx,%x,%llx,%llx,%x", launch->image, CHILD_ARGUMENT,
+             (unsigned long long)child->note->nonce, (unsigned long long)(uintptr_t)given[GIVEN_CHANNEL],
+             (unsigned long long)(uintptr_t)given[GIVEN_BOX], (unsigned long long)start->box->size, start->box->flags,
+             (unsigned long long)(uintptr_t)given[GIVEN_INPUT],
+             (unsigned long long)(start->input ? start->input->size : 0), start->input ? start->input->flags : 0);
     return 0;
 }
 

@@ -124,7 +124,7 @@ static bool take_frames(parent *self)
     int rc;
 
     while ((rc = wire_next(&self->decoder, &frame)) == 0) {
-        CHECK(frame.size <= WIRE_PAYLOAD_MAX && frame.type >= WIRE_TASK && frame.type <= WIRE_BYE);
+        CHECK(frame.size <= WIRE_PAYLOAD_MAX && frame.type >= WIRE_TASK && frame.type < WIRE_TYPES);
         CHECK(sum(frame.payload, frame.size) <= 255 * (unsigned)frame.size);
         read_as_task(&frame);
         had_ended = self->inbox.bye;

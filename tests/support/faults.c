@@ -130,8 +130,15 @@ XF_BEFORE_MAIN(leave_libuv_out)
       XF_ENOMEM)                                                                                                       \
     X(os_child_start, int, (os_child **child, const os_start *start), (child, start), REFUSE(XF_EPROCESSES),           \
       XF_EPROCESSES)                                                                                                   \
-    X(os_child_take, int, (os_child *child, uint64_t token, size_t size, os_shm *shm), (child, token, size, shm),      \
-      REFUSE(XF_ENOMEM), XF_ENOMEM)                                                                                    \
+    X(os_child_take, int, (os_child *child, uint64_t token, intptr_t *handle), (child, token, handle),                 \
+      REFUSE(XF_EHANDLES), XF_EHANDLES)                                                                                \
+    X(os_parent_take, int, (os_parent *parent, uint64_t token, intptr_t *handle), (parent, token, handle),             \
+      REFUSE(XF_EHANDLES), XF_EHANDLES)                                                                                \
+    X(os_shm_open, int, (os_shm *shm, intptr_t handle, size_t size, int flags), (shm, handle, size, flags),            \
+      (os_handle_close(handle), REFUSE(XF_ENOMEM)), XF_ENOMEM)                                                         \
+    X(os_handle_copy, int, (intptr_t handle, intptr_t *copy), (handle, copy), REFUSE(XF_EHANDLES), XF_EHANDLES)        \
+    X(os_child_give, int, (os_child *child, uint8_t *data, size_t size, intptr_t handle),                              \
+      (child, data, size, handle), REFUSE(XF_EHANDLES), XF_EHANDLES)                                                   \
     X(os_child_watch, int, (os_child *child, os_watcher *watcher, uint64_t key), (child, watcher, key),                \
       REFUSE(XF_EHANDLES), XF_EHANDLES)                                                                                \
     X(os_watcher_open, int, (os_watcher **watcher, uv_loop_t *loop, os_ready ready, void *arg),                        \
@@ -139,7 +146,6 @@ XF_BEFORE_MAIN(leave_libuv_out)
     X(os_server_open, int, (os_server **server), (server), REFUSE(XF_EPROCESSES), XF_EPROCESSES)                       \
     X(uv_thread_create, int, (uv_thread_t *thread, uv_thread_cb entry, void *arg), (thread, entry, arg), UV_EAGAIN,    \
       XF_EPROCESSES)                                                                                                   \
-    X(uv_cond_init, int, (uv_cond_t *condition), (condition), UV_ENOMEM, XF_ENOMEM)                                    \
     X(uv_loop_init, int, (uv_loop_t *loop), (loop), UV_EMFILE, XF_EHANDLES)                                            \
     X(uv_async_init, int, (uv_loop_t *loop, uv_async_t *async, uv_async_cb called), (loop, async, called),             \
       UV_EMFILE, XF_EHANDLES)
@@ -149,11 +155,18 @@ SEAM_AND_LIBUV(FAULTS_WRAPPER)
 
 int __real_uv_mutex_init(uv_mutex_t *mutex);
 int __wrap_uv_mutex_init(uv_mutex_t *mutex);
+int __real_uv_cond_init(uv_cond_t *condition);
+int __wrap_uv_cond_init(uv_cond_t *condition);
 
-/* Not in a child: without a lock for the channel to its parent it has nothing to do but to abort. */
+/* Not in a child: without these for the channel to its parent it has nothing to do but to abort. */
 int __wrap_uv_mutex_init(uv_mutex_t *mutex)
 {
     return !told && faults_due("uv_mutex_init", XF_ENOMEM) ? UV_ENOMEM : __real_uv_mutex_init(mutex);
+}
+
+int __wrap_uv_cond_init(uv_cond_t *condition)
+{
+    return !told && faults_due("uv_cond_init", XF_ENOMEM) ? UV_ENOMEM : __real_uv_cond_init(condition);
 }
 
 /* ---- A child's own faults --------------------------------------------------------------------------------------- */

@@ -124,18 +124,15 @@ int __wrap_fcntl(int fd, int command, ...)
 long __wrap_syscall(long number, ...)
 {
     va_list arguments;
-    long first, second, third, fourth, fifth;
+    long argument[6];
 
     va_start(arguments, number);
-    first = va_arg(arguments, long);
-    second = va_arg(arguments, long);
-    third = va_arg(arguments, long);
-    fourth = va_arg(arguments, long);
-    fifth = va_arg(arguments, long);
+    for (int i = 0; i < 6; i++)
+        argument[i] = va_arg(arguments, long);
     va_end(arguments);
     if (number == SYS_pidfd_open && faults_due("pidfd_open", XF_EHANDLES))
         return fail(EMFILE);
-    return __real_syscall(number, first, second, third, fourth, fifth);
+    return __real_syscall(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
 }
 
 /* ---- The server's own faults ------------------------------------------------------------------------------------ */
