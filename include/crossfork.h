@@ -42,6 +42,7 @@
 #include "crossfork/process.h"
 #include "crossfork/ref.h"
 #include "crossfork/report.h"
+#include "crossfork/shm.h"
 #include "crossfork/task.h"
 
 #define XF_VERSION_MAJOR 0
