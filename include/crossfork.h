@@ -43,6 +43,7 @@
 #include "crossfork/ref.h"
 #include "crossfork/report.h"
 #include "crossfork/shm.h"
+#include "crossfork/sync.h"
 #include "crossfork/task.h"
 
 #define XF_VERSION_MAJOR 0
