@@ -42,7 +42,7 @@ typedef struct bench_workload {
 } bench_workload;
 
 extern const bench_workload bench_w1, bench_w1big, bench_w2, bench_w2c1, bench_w3, bench_w4, bench_w5, bench_w8,
-    bench_w9, bench_fault;
+    bench_w9, bench_w10, bench_w10c, bench_fault;
 
 #define BENCH_COUNT(array) (sizeof(array) / sizeof *(array))
 
