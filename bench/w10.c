@@ -1,5 +1,5 @@
-/* w10: a lock is acquired and released, by one process alone.  w10c: by two at the same time.  Next to a robust mutex of pthreads,
- * which tells of a holder's death too. */
+/* w10: a lock is acquired and released, by one process alone.  w10c: by two at the same time.  Next to a robust mutex
+ * of pthreads, which tells of a holder's death too. */
 #include "bench.h"
 
 #include <pthread.h>
@@ -22,7 +22,8 @@ static void check(void)
         bench_fail("w10", "nothing was counted");
 }
 
-/* ---- crossfork ---------------------------------------------------------------------------------------------------- */
+/* ---- crossfork ----------------------------------------------------------------------------------------------------
+ */
 
 typedef struct order {
     xf_ref field;
@@ -98,7 +99,8 @@ static void close_together(void)
     close_alone();
 }
 
-/* ---- Bare: a robust mutex ------------------------------------------------------------------------------------------- */
+/* ---- Bare: a robust mutex -------------------------------------------------------------------------------------------
+ */
 
 static pid_t bare_rival;
 
@@ -154,7 +156,8 @@ static void bare_close_together(void)
     bench_reap(bare_rival);
 }
 
-/* ---- Workloads ------------------------------------------------------------------------------------------------------ */
+/* ---- Workloads ------------------------------------------------------------------------------------------------------
+ */
 
 static const bench_variant alone[] = {
     {"crossfork:lock", open_alone, count_alone, close_alone, CALLS, false, check},
