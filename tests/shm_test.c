@@ -129,6 +129,26 @@ XF_ENTRY(make_and_wait)
     return 0;
 }
 
+/* Adds 1 as often as it is told to, to one element by atomic steps and to another with the lock. */
+XF_TASK(count_up, const order *in, uint64_t *out)
+{
+    xf_array *array;
+
+    if (xf_array_open(&array, &in->ref, sizeof(int64_t)) < 0)
+        return xf_fail(call, 1, "%s", xf_error_detail());
+    for (uint64_t i = 0; i < in->size; i++) {
+        atomic_fetch_add(&XF_ATOMIC_AT(array, int64_t, 0), 1);
+        if (xf_lock_acquire(xf_array_lock(array), XF_FOREVER) < 0)
+            return 2;
+        XF_AT(array, int64_t, 1)++;
+        if (xf_lock_release(xf_array_lock(array)) < 0)
+            return 3;
+    }
+    *out = xf_array_count(array);
+    xf_array_close(array);
+    return 0;
+}
+
 /* ---- Helpers --------------------------------------------------------------------------------------------------------
  */
 
@@ -330,6 +350,39 @@ static void it_outlives_its_maker(void **state)
     assert_int_equal(mappings_at_rest(), before);
 }
 
+static void an_array_is_counted_in(void **state)
+{
+    enum { CHILDREN = 3, TIMES = 5000 };
+    size_t before = mappings_at_rest();
+    xf_process *processes[CHILDREN];
+    order order = {.size = TIMES};
+    xf_array *array, *other;
+    xf_shm *shm;
+
+    (void)state;
+    assert_int_equal(xf_array_create(&array, 2, sizeof(int64_t)), 0);
+    assert_int_equal(xf_array_count(array), 2);
+    assert_int_equal((uintptr_t)xf_array_data(array) % 64, 0);
+    assert_int_equal(XF_AT(array, int64_t, 0), 0);
+    assert_int_equal(xf_array_ref(array, &order.ref), 0);
+    for (int i = 0; i < CHILDREN; i++)
+        processes[i] = start(&count_up, &order, sizeof order, NULL);
+    for (int i = 0; i < CHILDREN; i++)
+        expect_end(processes[i], XF_END_DONE, 0);
+    assert_int_equal(XF_AT(array, int64_t, 0), CHILDREN * TIMES);
+    assert_int_equal(XF_AT(array, int64_t, 1), CHILDREN * TIMES);
+    assert_int_equal(xf_array_open(&other, &order.ref, 4), XF_ESIZE);
+    shm = create(BYTES, NULL);
+    assert_int_equal(xf_shm_ref(shm, &order.ref), 0);
+    assert_int_equal(xf_array_open(&other, &order.ref, 4), XF_EPROTO);
+    assert_int_equal(xf_array_create(&other, 0, 4), XF_EINVAL);
+    assert_int_equal(xf_array_create(&other, SIZE_MAX / 2, 4), XF_ENOMEM);
+    xf_shm_close(shm);
+    xf_array_close(array);
+    xf_array_close(NULL);
+    assert_int_equal(mappings_at_rest(), before);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +395,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(several_make_it_grow),
         cmocka_unit_test(a_limit_costs_addresses_and_no_memory),
         cmocka_unit_test(it_outlives_its_maker),
+        cmocka_unit_test(an_array_is_counted_in),
     };
 
     if (argc > 1 && strncmp(argv[1], "--", 2) != 0)
