@@ -165,6 +165,8 @@ static void use(const plan *plan, xf_process *process, outcome *outcome)
         return;
     }
     snprintf(outcome->message, sizeof outcome->message, "%s", xf_process_report(process)->message);
+    if (*xf_process_report(process)->saved)
+        remove(xf_process_report(process)->saved);
     if (outcome->status.kind == XF_END_DONE)
         use_result(plan, process, outcome);
     use_captured(plan, process, outcome);
