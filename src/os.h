@@ -321,6 +321,13 @@ bool os_thread_lives(uint64_t thread);
 
 enum { OS_THREAD_BITS = 56 };
 
+/* The same of this process and of others.  The id is in the low 32 bits; a process lives as long as a thread of it
+ * does. Windows: OpenProcess.  Linux: /proc. */
+uint64_t os_self_process(void);
+bool os_process_lives(uint64_t process);
+
+enum { OS_PROCESS_BITS = 56 };
+
 /* ---- Handles ---------------------------------------------------------------------------------------------------- */
 
 /* A second fd or HANDLE of the same file, socket or segment.  XF_EHANDLES; XF_EINVAL when it is none. */

@@ -567,6 +567,15 @@ static void be_thread(const char *argument)
     hear_parent(&byte, 1);
 }
 
+static void be_process(const char *argument)
+{
+    char byte;
+
+    (void)argument;
+    say_number((int64_t)os_self_process());
+    hear_parent(&byte, 1);
+}
+
 /* Writes behind what the parent has committed, once it has committed that itself. */
 static void be_committing(const char *argument)
 {
@@ -747,6 +756,7 @@ static const struct {
     {"sleeping", be_sleeping},
     {"taking", be_taking},
     {"thread", be_thread},
+    {"process", be_process},
     {"committing", be_committing},
     {"handles", be_handles},
     {"stdout", be_stdout},
@@ -2497,6 +2507,27 @@ static void a_childs_thread_is_seen_to_end(void **state)
     assert_false(os_thread_lives(thread));
 }
 
+static void a_process_has_a_number_while_it_lives(void **state)
+{
+    uint64_t own = os_self_process(), others;
+    kid kid = start_role("process");
+
+    (void)state;
+    others = (uint64_t)hear_number(&kid);
+    assert_true(own != 0 && own < (UINT64_C(1) << OS_PROCESS_BITS));
+    assert_true(own == os_self_process());
+    assert_true(own != others);
+    assert_int_equal((uint32_t)own, uv_os_getpid());
+    assert_true(os_process_lives(own));
+    assert_true(os_process_lives(others));
+    assert_false(os_process_lives(own ^ UINT64_C(1) << 33));
+    os_child_kill(kid.child);
+    assert_true(support_sentinel_ready(os_child_sentinel(kid.child), PATIENCE));
+    assert_false(os_process_lives(others)); /* also before its parent has learnt of it */
+    finish(&kid);
+    assert_false(os_process_lives(others));
+}
+
 /* ---- What is left ----------------------------------------------------------------------------------------------- */
 
 static void use_everything(void)
@@ -2648,6 +2679,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(threads_are_counted_where_they_are_known),
     cmocka_unit_test(a_thread_has_a_number_while_it_lives),
     cmocka_unit_test(a_childs_thread_is_seen_to_end),
+    cmocka_unit_test(a_process_has_a_number_while_it_lives),
     cmocka_unit_test(nothing_is_left_behind),
 };
 

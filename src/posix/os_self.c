@@ -16,10 +16,8 @@
 #include <unistd.h>
 #include <uv.h>
 
-const os_traits os = {.has_fork = true,
-                      .has_server = true,
-                      .attach_needs_ack = false,
-                      .register_names = record_register_names};
+const os_traits os = {
+    .has_fork = true, .has_server = true, .attach_needs_ack = false, .register_names = record_register_names};
 
 /* ---- Signals ---------------------------------------------------------------------------------------------------- */
 
@@ -337,6 +335,39 @@ bool os_thread_lives(uint64_t thread)
         return false;
     now = stamp_of(thread_start(id, &state));
     return now == 0 || (state != 'Z' && state != 'X' && (stamp == 0 || stamp == now));
+}
+
+/* A process has the name of its first thread. */
+uint64_t os_self_process(void)
+{
+    pid_t id = getpid();
+    char state;
+
+    return stamp_of(thread_start(id, &state)) << 32 | (uint32_t)id;
+}
+
+/* A first thread that has ended stays as a zombie for as long as others run. */
+static bool has_threads(pid_t id)
+{
+    char path[32];
+    struct stat facts;
+
+    snprintf(path, sizeof path, "/proc/%d/task", (int)id);
+    return stat(path, &facts) == 0 && facts.st_nlink > 2 + 1;
+}
+
+bool os_process_lives(uint64_t process)
+{
+    pid_t id = (pid_t)(uint32_t)process;
+    uint64_t stamp = process >> 32, now;
+    char state = 0;
+
+    if (kill(id, 0) < 0 && errno == ESRCH)
+        return false;
+    now = stamp_of(thread_start(id, &state));
+    if (now == 0 || (stamp != 0 && stamp != now))
+        return now == 0;
+    return state != 'X' && (state != 'Z' || has_threads(id));
 }
 
 /* ---- Handles ---------------------------------------------------------------------------------------------------- */

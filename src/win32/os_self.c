@@ -9,10 +9,8 @@ static const char *const register_names[OS_REGISTERS_MAX] = {"rax", "rcx", "rdx"
                                                              "rsi", "rdi", "r8",  "r9",  "r10", "r11",
                                                              "r12", "r13", "r14", "r15", "rip", "eflags"};
 
-const os_traits os = {.has_fork = false,
-                      .has_server = false,
-                      .attach_needs_ack = true,
-                      .register_names = register_names};
+const os_traits os = {
+    .has_fork = false, .has_server = false, .attach_needs_ack = true, .register_names = register_names};
 
 enum { ARGUMENT_MAX = 200 };
 
@@ -305,16 +303,19 @@ int os_self_threads(void)
 
 enum { STAMP_BITS = OS_THREAD_BITS - 32 };
 
-/* Some bits of when a thread started; the lowest 16 would only tell what is less than 7 ms apart. */
+/* Some bits of a time; the lowest 16 would only tell what is less than 7 ms apart. */
+static uint64_t stamp_from(const FILETIME *time)
+{
+    uint64_t start = (uint64_t)time->dwHighDateTime << 32 | time->dwLowDateTime;
+
+    return start >> 16 & ((UINT64_C(1) << STAMP_BITS) - 1);
+}
+
 static uint64_t stamp_of(HANDLE thread)
 {
     FILETIME created, unused;
-    uint64_t start;
 
-    if (!GetThreadTimes(thread, &created, &unused, &unused, &unused))
-        return 0;
-    start = (uint64_t)created.dwHighDateTime << 32 | created.dwLowDateTime;
-    return start >> 16 & ((UINT64_C(1) << STAMP_BITS) - 1);
+    return GetThreadTimes(thread, &created, &unused, &unused, &unused) ? stamp_from(&created) : 0;
 }
 
 static _Thread_local uint64_t own_thread;
@@ -335,6 +336,30 @@ bool os_thread_lives(uint64_t thread)
     if (!handle)
         return GetLastError() != ERROR_INVALID_PARAMETER;
     lives = WaitForSingleObject(handle, 0) == WAIT_TIMEOUT && stamp_of(handle) == thread >> 32;
+    CloseHandle(handle);
+    return lives;
+}
+
+static uint64_t stamp_of_process(HANDLE process)
+{
+    FILETIME created, unused;
+
+    return GetProcessTimes(process, &created, &unused, &unused, &unused) ? stamp_from(&created) : 0;
+}
+
+uint64_t os_self_process(void)
+{
+    return stamp_of_process(GetCurrentProcess()) << 32 | GetCurrentProcessId();
+}
+
+bool os_process_lives(uint64_t process)
+{
+    HANDLE handle = OpenProcess(SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION, FALSE, (DWORD)process);
+    bool lives;
+
+    if (!handle)
+        return GetLastError() != ERROR_INVALID_PARAMETER;
+    lives = WaitForSingleObject(handle, 0) == WAIT_TIMEOUT && stamp_of_process(handle) == process >> 32;
     CloseHandle(handle);
     return lives;
 }
