@@ -41,6 +41,7 @@
 #include "crossfork/main.h"
 #include "crossfork/pool.h"
 #include "crossfork/process.h"
+#include "crossfork/queue.h"
 #include "crossfork/ref.h"
 #include "crossfork/report.h"
 #include "crossfork/shm.h"

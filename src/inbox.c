@@ -10,6 +10,18 @@ const void *parcel_data(const parcel *parcel)
     return parcel->segment.address ? parcel->segment.address : parcel->bytes;
 }
 
+parcel *parcel_make(size_t size)
+{
+    parcel *parcel = size < SIZE_MAX / 2 ? malloc(sizeof *parcel + size) : NULL;
+
+    if (parcel) {
+        parcel->next = NULL;
+        parcel->segment = OS_SHM_NONE;
+        parcel->size = size;
+    }
+    return parcel;
+}
+
 void parcel_free(parcel *parcel)
 {
     if (parcel)
@@ -64,12 +76,11 @@ static int wrap(const wire_frame *frame, inbox_take take, void *arg, parcel **ou
     if (frame->attached > SIZE_MAX / 2 || (frame->attached && frame->size))
         return error_detail(XF_EPROTO, "a segment of %llu bytes with %zu more beside it",
                             (unsigned long long)frame->attached, frame->size);
-    parcel = malloc(sizeof *parcel + inside);
+    parcel = parcel_make(inside);
     if (!parcel)
         return error_detail(XF_ENOMEM, "%zu bytes from a child", inside);
-    parcel->next = NULL;
-    parcel->segment = OS_SHM_NONE;
-    parcel->size = frame->attached ? (size_t)frame->attached : inside;
+    if (frame->attached)
+        parcel->size = (size_t)frame->attached;
     if (frame->attached) {
         rc = take(arg, frame->token, parcel->size, &parcel->segment);
         if (rc < 0) {

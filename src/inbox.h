@@ -19,6 +19,9 @@ typedef struct parcel {
     max_align_t bytes[];
 } parcel;
 
+/* One with room for size bytes that follow; NULL: no memory. */
+parcel *parcel_make(size_t size);
+
 const void *parcel_data(const parcel *parcel);
 void parcel_free(parcel *parcel);
 

@@ -135,3 +135,17 @@ int task_decode(const xf_task *task, const xf_codec *codec, const void *data, si
 
     return rc < 0 ? error_detail(XF_ECODEC, "decoding for task %s failed with %d", task->name, rc) : 0;
 }
+
+int codec_encode(const xf_codec *codec, const char *whose, const void *object, xf_writer *writer)
+{
+    int rc = codec->encode(writer, object);
+
+    return rc < 0 ? error_detail(XF_ECODEC, "encoding for %s failed with %d", whose, rc) : 0;
+}
+
+int codec_decode(const xf_codec *codec, const char *whose, const void *data, size_t size, void **object)
+{
+    int rc = codec->decode(data, size, object);
+
+    return rc < 0 ? error_detail(XF_ECODEC, "decoding for %s failed with %d", whose, rc) : 0;
+}

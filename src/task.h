@@ -24,7 +24,12 @@ struct xf_writer {
 
 void writer_free(xf_writer *writer);
 
-/* Runs a codec's encode; XF_ECODEC with a detail when it fails. */
+/* Run a codec's functions; XF_ECODEC with a detail when they fail.
+ *   whose  "a queue", for the detail. */
+int codec_encode(const xf_codec *codec, const char *whose, const void *object, xf_writer *writer);
+int codec_decode(const xf_codec *codec, const char *whose, const void *data, size_t size, void **object);
+
+/* The same for a task. */
 int task_encode(const xf_task *task, const xf_codec *codec, const void *object, xf_writer *writer);
 int task_decode(const xf_task *task, const xf_codec *codec, const void *data, size_t size, void **object);
 

@@ -1,0 +1,618 @@
+/* Goal: whoever is killed and whenever, no message is delivered twice, none is lost but what a dead consumer had claimed,
+ * messages come in order, and nobody is blocked.
+ *
+ * The protocol of docs/queue.md: a ring of CELLS cells, and when it GROWS a second one behind it.  Every access to shared
+ * memory is a step of its own, and a process may be killed between any two.  Who settles the claims of the dead is a
+ * process of its own here, which stands for whoever is in their way, and may be killed too.
+ *
+ *   PRODUCERS, CONSUMERS
+ *   MESSAGES    of each producer; the last one to have put all of its own ends the queue
+ *   TAKES       how often each consumer gets; it ends early when the queue has ended
+ *   KILLS       processes killed from outside, at any step, the settler included
+ *   GROWS       1: a full ring is followed by another, once
+ *   BUG_...     seeded faults: each has to be found */
+
+#ifndef PRODUCERS
+#define PRODUCERS 2
+#endif
+#ifndef CONSUMERS
+#define CONSUMERS 2
+#endif
+#ifndef MESSAGES
+#define MESSAGES 1
+#endif
+#ifndef TAKES
+#define TAKES (PRODUCERS * MESSAGES + 1)
+#endif
+#ifndef CELLS
+#define CELLS 2
+#endif
+#ifndef KILLS
+#define KILLS 0
+#endif
+#ifndef GROWS
+#define GROWS 0
+#endif
+
+#define PROCESSES (PRODUCERS + CONSUMERS)
+#define SETTLER PROCESSES
+#define RINGS (1 + GROWS)
+#define ALL (PRODUCERS * MESSAGES)
+
+/* A claim: of which lap, counted from 1, and by whom. */
+#define NOBODY 0
+#define NEXT 7 /* the ring ends here, and another one follows */
+#define END 6  /* the queue ends here */
+#define CLAIM(lap, who) (((lap) + 1) * 8 + (who))
+#define LAP(claim) ((claim) / 8)
+#define WHO(claim) ((claim) % 8)
+#define ME (me + 1)
+
+/* Places: rings of CELLS cells, one after the other. */
+#define CELL(ring, at) ((ring) * CELLS + (at) % CELLS)
+#define EMPTY(at) (2 * ((at) / CELLS))
+#define FULL(at) (EMPTY(at) + 1)
+#define PASSED(at) (EMPTY(at) + 2)
+
+#ifdef BUG_FULL_NOT_SEEN
+#define IS_FREE 1
+#else
+#define IS_FREE (t == EMPTY(p) -> 1 : 0)
+#endif
+
+/* Shared memory. */
+byte turn[RINGS * CELLS];
+byte putter[RINGS * CELLS];
+byte getter[RINGS * CELLS];
+byte cell[RINGS * CELLS]; /* the message + 1 */
+byte put_ring, put_at, get_ring, get_at;
+byte pending_cell; /* the settler's: + 1; what it is about to count as lost */
+byte pending_turn;
+byte pending_losses;
+byte losses;
+bool hungry, stuck; /* somebody sleeps until there is more; until there is room */
+
+/* The system's. */
+bool killed[PROCESSES + 1];
+bool dead[PROCESSES + 1];
+bool asleep[PROCESSES];
+bool settled[PROCESSES];
+byte events; /* deaths, and that they are settled */
+byte kills = KILLS;
+
+/* For assertions. */
+byte fate[ALL]; /* of each message */
+#define UNPUT 0
+#define PUT 1    /* committed */
+#define TAKEN 2  /* claimed by a consumer */
+#define LOST 3   /* it died before it let go of the cell */
+byte before[ALL]; /* messages whose put had ended when this one's began, a bit each */
+byte ended_puts;  /* a bit each */
+byte put_count; /* messages that will not be put any more: done, or their producer is dead */
+
+/* done = 1 when word was seen and is now next. */
+inline compare_and_swap(word, seen, next, done)
+{
+    atomic {
+        if
+        :: word == (seen) -> word = next; done = 1
+        :: else -> done = 0
+        fi
+    }
+}
+
+inline wake(flag, first, last)
+{
+    if
+    :: flag ->
+        flag = 0;
+        atomic {
+            j = first;
+            do
+            :: j <= last -> asleep[j] = 0; j++
+            :: else -> break
+            od;
+            j = 0
+        }
+    :: else
+    fi
+}
+
+/* Who sleeps looks now and then whether somebody died, so it looks after the last death, and after what that left was
+ * settled. */
+inline sleep(flag)
+{
+    atomic { asleep[me] = flag };
+end_asleep:
+    atomic { !asleep[me] || events != seen -> asleep[me] = 0; seen = 0 }
+}
+
+/* ---- producers ------------------------------------------------------------------------------------------------------- */
+
+/* Finds the place behind the last one that is claimed: found = 1 when its cell is empty, 2 when the queue has ended, 0
+ * when it is full. */
+inline find_place()
+{
+    atomic { r = put_ring; p = put_at; found = 9 };
+    do
+    :: found == 9 ->
+        atomic {
+            t = turn[CELL(r, p)];
+            if
+            :: t > FULL(p) -> p++; t = 0
+            :: else
+            fi
+        };
+        atomic {
+            if
+            :: t <= FULL(p) ->
+                by = putter[CELL(r, p)];
+                if
+                :: LAP(by) == p / CELLS + 1 && WHO(by) == NEXT -> r++; p = 0
+                :: LAP(by) == p / CELLS + 1 && WHO(by) == END -> found = 2
+                :: LAP(by) == p / CELLS + 1 && WHO(by) < END -> p++
+                :: LAP(by) != p / CELLS + 1 && turn[CELL(r, p)] == t -> found = IS_FREE
+                :: LAP(by) != p / CELLS + 1 && turn[CELL(r, p)] != t /* it is read again, and so is the place */
+                fi;
+                t = 0
+            :: else
+            fi
+        }
+    :: else -> break
+    od
+}
+
+inline claim_place(who)
+{
+    compare_and_swap(putter[CELL(r, p)], by, CLAIM(p / CELLS, who), ok);
+    if
+    :: ok && who != NEXT -> atomic { put_ring = r; put_at = p + 1 }
+    :: else
+    fi
+}
+
+/* Sleeps until there may be room, unless there is after it said so. */
+inline await_room()
+{
+    seen = events;
+    stuck = 1;
+    find_place();
+    if
+    :: found == 0 -> sleep(stuck)
+    :: else -> seen = 0
+    fi
+}
+
+inline put_message()
+{
+    atomic { m = me * MESSAGES + n; before[m] = ended_puts };
+    do
+    :: find_place();
+        if
+        :: found == 1 ->
+            claim_place(ME);
+            if
+            :: ok -> break
+            :: else
+            fi
+        :: found == 0 && r < RINGS - 1 -> claim_place(NEXT)
+        :: found == 0 && r == RINGS - 1 -> await_room()
+        fi
+    od;
+#ifdef BUG_COMMIT_BEFORE_WRITE
+    atomic { turn[CELL(r, p)] = FULL(p); fate[m] = PUT };
+    cell[CELL(r, p)] = m + 1;
+#else
+    cell[CELL(r, p)] = m + 1;
+    atomic { turn[CELL(r, p)] = FULL(p); fate[m] = PUT };
+#endif
+    wake(hungry, PRODUCERS, PROCESSES - 1);
+    atomic { ended_puts = ended_puts | (1 << m); n++; m = 0; r = 0; p = 0; found = 0; ok = 0 }
+}
+
+/* Whoever is the last to put ends the queue. */
+inline end_queue()
+{
+    do
+    :: find_place();
+        if
+        :: found == 2 -> break
+        :: else ->
+            claim_place(END);
+            if
+            :: ok -> break
+            :: else
+            fi
+        fi
+    od;
+    wake(hungry, PRODUCERS, PROCESSES - 1)
+}
+
+proctype producer(byte me)
+{
+    byte r, p, t, by, n, m, found, j, seen;
+    bool ok;
+
+    {
+        do
+        :: n < MESSAGES -> put_message()
+        :: else -> break
+        od;
+        atomic {
+            put_count = put_count + 1;
+            ok = put_count == PRODUCERS
+        };
+        if
+        :: ok -> end_queue()
+        :: else
+        fi;
+end_live:
+        false /* it lives on, and may be killed */
+    } unless {
+        atomic {
+            killed[me] -> dead[me] = 1;
+            events++;
+            asleep[me] = 0;
+            r = 0; p = 0; t = 0; by = 0; n = 0; m = 0; found = 0; j = 0; seen = 0; ok = 0
+        }
+    }
+}
+
+/* ---- consumers ------------------------------------------------------------------------------------------------------- */
+
+/* Finds the first full cell that nobody has claimed: found = 1; 0: there is none; 2: nor will there be. */
+inline scan()
+{
+    atomic { r = get_ring; p = get_at; found = 9; skipped = 0 };
+    do
+    :: found == 9 ->
+        atomic {
+            t = turn[CELL(r, p)];
+            if
+            :: t >= PASSED(p) -> p++; t = 9
+            :: else
+            fi
+        };
+        atomic {
+            if
+            :: t == 9
+            :: t == FULL(p) && t != 9 -> /* the turn is read again after the claim, which is a step of its own */
+                by = getter[CELL(r, p)];
+                if
+#ifndef BUG_CLAIM_OF_ANOTHER_LAP
+                :: turn[CELL(r, p)] != t -> by = 0
+#endif
+                :: turn[CELL(r, p)] == t && LAP(by) == p / CELLS + 1 -> p++; by = 0
+                :: turn[CELL(r, p)] == t && LAP(by) != p / CELLS + 1 -> found = 1
+#ifdef BUG_CLAIM_OF_ANOTHER_LAP
+                :: turn[CELL(r, p)] != t -> found = 1
+#endif
+                fi
+            :: t < FULL(p) ->
+                by = putter[CELL(r, p)];
+                if
+                :: LAP(by) != p / CELLS + 1 -> found = 0
+                :: LAP(by) == p / CELLS + 1 && WHO(by) == NEXT -> r++; p = 0
+                :: LAP(by) == p / CELLS + 1 && WHO(by) == END -> found = (skipped -> 0 : 2)
+                :: LAP(by) == p / CELLS + 1 && WHO(by) < END ->
+                    if
+                    :: !skipped -> skipped = 1; first_ring = r; first = p
+                    :: else
+                    fi;
+                    p++
+                fi;
+                by = 0
+            fi;
+            t = 0
+        }
+    :: else -> break
+    od
+}
+
+/* One of those that were skipped may have become full before this one was. */
+inline scan_again()
+{
+#ifndef BUG_NO_SECOND_SCAN
+    do
+    :: found == 1 && skipped && (first_ring < r || first < p) ->
+        atomic {
+            t = turn[CELL(first_ring, first)];
+            if
+            :: t >= PASSED(first) -> first++; t = 9
+            :: else
+            fi
+        };
+        atomic {
+            if
+            :: t == 9
+            :: t == FULL(first) && t != 9 && LAP(getter[CELL(first_ring, first)]) != first / CELLS + 1 ->
+                r = first_ring; /* which is the first one now */
+                p = first;
+                by = getter[CELL(r, p)]
+            :: t == FULL(first) && t != 9 && LAP(getter[CELL(first_ring, first)]) == first / CELLS + 1 -> first++
+            :: t < FULL(first) ->
+                if
+                :: putter[CELL(first_ring, first)] == CLAIM(first / CELLS, NEXT) -> first_ring++; first = 0
+                :: else -> first++
+                fi
+            fi;
+            t = 0
+        }
+    :: else -> break
+    od;
+#endif
+    atomic { first = 0; first_ring = 0 }
+}
+
+/* What came before must have come out before. */
+inline assert_order()
+{
+    atomic {
+        j = 0;
+        do
+        :: j < ALL ->
+            assert(!(before[m] & (1 << j)) || fate[j] >= TAKEN);
+            j++
+        :: else -> break
+        od;
+        j = 0
+    }
+}
+
+/* With the message, if there is one to be had. */
+inline claim_message()
+{
+    atomic {
+        if
+#ifdef BUG_CLAIM_BY_STORE
+        :: true ->
+#else
+        :: getter[CELL(r, p)] == by ->
+#endif
+            getter[CELL(r, p)] = CLAIM(p / CELLS, ME);
+            m = cell[CELL(r, p)] - 1;
+            assert(m < ALL && fate[m] == PUT);
+            fate[m] = TAKEN;
+            ok = 1
+        :: else -> ok = 0
+        fi;
+        by = 0
+    }
+}
+
+inline take_message()
+{
+    claim_message();
+    if
+    :: ok ->
+        if
+#ifdef BUG_HEAD_PASSES_SKIPPED
+        :: true ->
+#else
+        :: !skipped ->
+#endif
+            atomic { get_ring = r; get_at = p + 1 }
+        :: else
+        fi;
+        atomic { assert(cell[CELL(r, p)] == m + 1); assert_order() };
+        turn[CELL(r, p)] = PASSED(p);
+        atomic { n++; m = 0; r = 0; p = 0; ok = 0; found = 0; skipped = 0 };
+        wake(stuck, 0, PRODUCERS - 1)
+    :: else
+    fi
+}
+
+inline await_message()
+{
+    seen = events;
+#ifndef BUG_ASKS_AFTER_LOOKING
+    hungry = 1;
+#endif
+    scan();
+#ifdef BUG_ASKS_AFTER_LOOKING
+    hungry = 1;
+#endif
+    if
+    :: found == 0 -> sleep(hungry)
+    :: else -> seen = 0
+    fi
+}
+
+proctype consumer(byte me)
+{
+    byte r, p, t, by, n, m, found, j, seen, first, first_ring;
+    bool ok, skipped;
+
+    {
+        do
+        :: n < TAKES ->
+            scan();
+            scan_again();
+            if
+            :: found == 1 -> take_message()
+            :: found == 0 -> await_message()
+            :: found == 2 -> break
+            fi
+        :: else -> break
+        od;
+end_live:
+        false
+    } unless {
+        atomic {
+            killed[me] -> dead[me] = 1;
+            events++;
+            asleep[me] = 0;
+            r = 0; p = 0; t = 0; by = 0; n = 0; m = 0; found = 0; j = 0; seen = 0; ok = 0; first = 0; first_ring = 0;
+            skipped = 0
+        }
+    }
+}
+
+/* ---- whoever settles ------------------------------------------------------------------------------------------------- */
+
+/* From here on the message is lost, whoever is killed. */
+inline count_loss()
+{
+#ifdef BUG_COUNT_APART
+    compare_and_swap(turn[c], t, t + 1, ok);
+    losses = losses + 1;
+#else
+    pending_losses = losses;
+    pending_turn = t;
+    pending_cell = c + 1;
+    compare_and_swap(turn[c], t, t + 1, ok);
+    losses = pending_losses + 1;
+    pending_cell = 0;
+#endif
+    skip
+}
+
+inline resume()
+{
+    if
+    :: pending_cell != 0 ->
+        compare_and_swap(turn[pending_cell - 1], pending_turn, pending_turn + 1, ok);
+        losses = pending_losses + 1;
+        pending_cell = 0
+    :: else
+    fi
+}
+
+inline mark_lost()
+{
+    atomic {
+        m = cell[c] - 1;
+        assert(fate[m] == TAKEN || fate[m] == LOST);
+        fate[m] = LOST
+    }
+}
+
+inline settle()
+{
+    c = 0;
+    do
+    :: c < RINGS * CELLS ->
+        t = turn[c];
+        by = putter[c];
+        if
+        :: t % 2 == 0 && by == CLAIM(t / 2, w + 1) ->
+#ifndef BUG_UNCOMMITTED_STAYS
+            compare_and_swap(turn[c], t, t + 2, ok)
+#else
+            skip
+#endif
+        :: else ->
+            by = getter[c];
+            if
+            :: t % 2 == 1 && by == CLAIM(t / 2, w + 1) -> mark_lost(); count_loss()
+            :: else
+            fi
+        fi;
+        c++
+    :: else -> break
+    od;
+    atomic { c = 0; t = 0; by = 0; m = 0 }
+}
+
+inline settle_all()
+{
+    resume();
+    settle();
+    atomic { settled[w] = 1; events++; w = 0 }
+}
+
+#define UNSETTLED(w) (dead[w] && !settled[w])
+
+proctype settler()
+{
+    byte c, t, by, m, w;
+    bool ok;
+
+born:
+    {
+        ok = 0;
+end_settled:
+        do
+        :: atomic { UNSETTLED(0) -> w = 0 }; settle_all()
+        :: atomic { UNSETTLED(1) -> w = 1 }; settle_all()
+#if PROCESSES > 2
+        :: atomic { UNSETTLED(2) -> w = 2 }; settle_all()
+#endif
+#if PROCESSES > 3
+        :: atomic { UNSETTLED(3) -> w = 3 }; settle_all()
+#endif
+        od
+    } unless {
+        atomic { killed[SETTLER] -> killed[SETTLER] = 0; c = 0; t = 0; by = 0; m = 0; w = 0; ok = 0 }
+    };
+    goto born
+}
+
+/* ---- who kills, and who judges --------------------------------------------------------------------------------------- */
+
+proctype killer()
+{
+    byte w;
+
+end_enough:
+    do
+    :: kills > 0 ->
+        atomic {
+            kills--;
+            select(w : 0 .. PROCESSES);
+            killed[w] = 1;
+            w = 0
+        }
+    od
+}
+
+inline count(what, number)
+{
+    number = 0;
+    j = 0;
+    do
+    :: j < ALL -> number = number + (fate[j] == (what)); j++
+    :: else -> break
+    od;
+    j = 0
+}
+
+/* When nobody can go on. */
+proctype judge()
+{
+    byte w, j, put, lost;
+
+    timeout;
+    atomic {
+        count(PUT, put);
+        count(LOST, lost);
+        assert(losses == lost);
+        do
+        :: w < PROCESSES ->
+            assert(!asleep[w] || dead[w] || (w < PRODUCERS -> put >= CELLS : put == 0));
+            w++
+        :: else -> break
+        od;
+        w = 0
+    }
+}
+
+init
+{
+    byte i;
+
+    atomic {
+        do
+        :: i < PRODUCERS -> run producer(i); i++
+        :: else -> break
+        od;
+        do
+        :: i < PROCESSES -> run consumer(i); i++
+        :: else -> break
+        od;
+        run settler();
+        run killer();
+        run judge();
+        i = 0
+    }
+}

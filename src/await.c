@@ -1,0 +1,73 @@
+/* Waiting for a lane: spin, then sleep. */
+#include "lane.h"
+
+#include "clock.h"
+
+#include <uv.h>
+
+void lane_ring_bell(lane *lane, _Atomic uint32_t *bell)
+{
+    uint32_t seen = atomic_load(bell);
+
+    while (seen & 1)
+        if (atomic_compare_exchange_weak(bell, &seen, seen + 1)) { /* which clears the bit */
+            os_shm_ring(lane->shm, bell, OS_ALL);
+            break;
+        }
+}
+
+/* The clock is looked at now and then: that takes longer than a look at the lane. */
+static bool spin(lane *lane, lane_glimpse glimpse, uint64_t deadline)
+{
+    uint64_t until = 0, now;
+
+    do {
+        for (int i = 0; i < 50; i++)
+            if (glimpse(lane))
+                return true;
+        now = uv_hrtime();
+        if (until == 0)
+            until = now + 1000 * (uint64_t)lane->plan.spin_us;
+    } while (now < until && now < deadline);
+    return false;
+}
+
+/* Whoever is in the way is looked at every LANE_LOOK_MS, by whichever thread comes first. */
+static void look_at(lane *lane, uint64_t who)
+{
+    uint64_t now = uv_hrtime(), due = atomic_load_explicit(&lane->next_look, memory_order_relaxed);
+
+    if (now >= due &&
+        atomic_compare_exchange_strong(&lane->next_look, &due, now + LANE_LOOK_MS * (uint64_t)CLOCK_NS_PER_MS))
+        lane_settle(lane, who);
+}
+
+/* One who dies before it wakes those who sleep leaves them asleep; so nobody sleeps for longer than LANE_REST_MS. */
+static int nap_ms(uint64_t deadline, uint64_t in_the_way)
+{
+    int left = clock_left_ms(deadline), most = in_the_way ? LANE_LOOK_MS : LANE_REST_MS;
+
+    return left < 0 || left > most ? most : left;
+}
+
+int lane_await(lane *lane, _Atomic uint32_t *bell, lane_glimpse glimpse, lane_test holds, void *arg, uint64_t deadline)
+{
+    uint64_t in_the_way = 0;
+    uint32_t seen;
+
+    if (glimpse && deadline > uv_hrtime() && spin(lane, glimpse, deadline))
+        return 0;
+    for (;;) {
+        seen = atomic_fetch_or(bell, 1) | 1;
+        in_the_way = 0;
+        if (holds(lane, arg, &in_the_way))
+            return 0;
+        if (in_the_way)
+            look_at(lane, in_the_way);
+        if (holds(lane, arg, &in_the_way))
+            return 0;
+        if (uv_hrtime() >= deadline)
+            return XF_ETIMEDOUT;
+        os_shm_wait(lane->shm, bell, seen, nap_ms(deadline, in_the_way));
+    }
+}
