@@ -39,6 +39,7 @@
 #include "crossfork/error.h"
 #include "crossfork/export.h"
 #include "crossfork/main.h"
+#include "crossfork/pipe.h"
 #include "crossfork/pool.h"
 #include "crossfork/process.h"
 #include "crossfork/queue.h"
