@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -49,6 +50,124 @@ void bench_reap(pid_t pid)
             bench_fail("waitpid", NULL);
     if (status != 0)
         bench_fail("a bare child", "did not end with 0");
+}
+
+/* Two that spin for each other on one core meet only when one of them sleeps; and on a machine with other work the
+ * scheduler puts them there.  So those that are to be hot have a core each.  Where there is only one, they have none.
+ *   n  0: the one who asks; 1: the one who answers */
+void bench_keep_to_core(int n)
+{
+    static cpu_set_t all; /* as this process found them; a worker may use all there are */
+    cpu_set_t one;
+    int core = -1;
+
+    CPU_ZERO(&one);
+    if (n == 0 && sched_getaffinity(0, sizeof all, &all))
+        bench_fail("sched_getaffinity", NULL);
+    if (n == 1 && CPU_COUNT(&all) == 0)
+        for (int i = 0; i < CPU_SETSIZE; i++)
+            CPU_SET(i, &all);
+    for (; n >= 0; n--)
+        do
+            core++;
+        while (core < CPU_SETSIZE && !CPU_ISSET(core, &all));
+    if (core == CPU_SETSIZE)
+        return;
+    CPU_SET(core, &one);
+    sched_setaffinity(0, sizeof one, &one); /* where that fails there is no second core */
+}
+
+enum { POST_SPIN_US = 50 };
+
+/* ---- A child that waits on a word in shared memory -------------------------------------------------------- */
+
+/* A number that only grows, and the value that came with it. */
+typedef struct post {
+    _Alignas(64) _Atomic uint32_t number;
+    _Atomic uint32_t asleep; /* somebody waits in the kernel for the next one */
+    uint64_t value;
+} post;
+
+static struct {
+    post *posts; /* to the child, and from it */
+    uint64_t spin_ns;
+    pid_t pid;
+} posted;
+
+static uint64_t await(post *post, uint32_t number)
+{
+    uint64_t until = posted.spin_ns ? bench_now_ns() + posted.spin_ns : 0;
+
+    while (until && bench_now_ns() < until)
+        for (int i = 0; i < 20; i++)
+            if (atomic_load_explicit(&post->number, memory_order_acquire) == number)
+                return post->value;
+    while (atomic_load(&post->number) != number) {
+        atomic_store(&post->asleep, 1);
+        if (atomic_load(&post->number) != number)
+            bench_futex_wait(&post->number, number - 1);
+    }
+    return post->value;
+}
+
+/* Clears the sleeper's mark itself, so that each sleep costs one call. */
+static void put(post *post, uint64_t value)
+{
+    post->value = value;
+    atomic_fetch_add(&post->number, 1);
+    if (atomic_load(&post->asleep) && atomic_exchange(&post->asleep, 0))
+        bench_futex_wake(&post->number);
+}
+
+static _Noreturn void answer(void)
+{
+    for (uint32_t number = 1;; number++) {
+        uint64_t value = await(&posted.posts[0], number);
+        if (value == 0)
+            _exit(0);
+        put(&posted.posts[1], 3 * value);
+    }
+}
+
+static void open_post(uint64_t spin_us)
+{
+    posted.posts = bench_share(2 * sizeof *posted.posts);
+    posted.spin_ns = 1000 * spin_us;
+    posted.pid = fork();
+    if (posted.pid < 0)
+        bench_fail("fork", NULL);
+    if (posted.pid == 0) {
+        if (spin_us)
+            bench_keep_to_core(1);
+        answer();
+    }
+}
+
+void bench_open_post_hot(void)
+{
+    bench_keep_to_core(0);
+    open_post(POST_SPIN_US);
+}
+
+void bench_open_post_asleep(void)
+{
+    open_post(0);
+}
+
+void bench_ask_post(void)
+{
+    static uint64_t question;
+
+    question++;
+    put(&posted.posts[0], question);
+    if (await(&posted.posts[1], (uint32_t)question) != 3 * question)
+        bench_fail("a bare child", "a bare answer is wrong");
+}
+
+void bench_close_post(void)
+{
+    put(&posted.posts[0], 0);
+    bench_reap(posted.pid);
 }
 
 /* ---- A team ----------------------------------------------------------------------------------------------------- */

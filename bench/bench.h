@@ -41,8 +41,8 @@ typedef struct bench_workload {
     size_t ratio_count;
 } bench_workload;
 
-extern const bench_workload bench_w1, bench_w1big, bench_w2, bench_w2c1, bench_w3, bench_w4, bench_w5, bench_w8,
-    bench_w9, bench_w10, bench_w10c, bench_fault;
+extern const bench_workload bench_w1, bench_w1big, bench_w2, bench_w2c1, bench_w3, bench_w4, bench_w5, bench_w6,
+    bench_w6big, bench_w7, bench_w8, bench_w9, bench_w10, bench_w10c, bench_fault;
 
 #define BENCH_COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -87,6 +87,16 @@ void bench_open_team(void (*work)(int me));
 void bench_begin_team(void);
 void bench_await_team(void);
 void bench_close_team(void);
+
+/* Keeps this process to a core of its own: see bare.c. */
+void bench_keep_to_core(int n);
+
+/* A child that answers a number with three times that, through two words in shared memory: it spins, or sleeps at once.
+ */
+void bench_open_post_hot(void);
+void bench_open_post_asleep(void);
+void bench_ask_post(void);
+void bench_close_post(void);
 
 /* As argv[1]: the program ends at once, before it asks whether it is a child of crossfork. */
 #define BENCH_NOTHING "bare-child"

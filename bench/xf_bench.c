@@ -15,9 +15,9 @@
 
 enum { ROUNDS = 10 };
 
-static const bench_workload *const workloads[] = {&bench_w1, &bench_w1big, &bench_w2, &bench_w2c1, &bench_w3,
-                                                  &bench_w4, &bench_w5,    &bench_w8, &bench_w9,   &bench_w10,
-                                                  &bench_w10c, &bench_fault};
+static const bench_workload *const workloads[] = {&bench_w1, &bench_w1big, &bench_w2,  &bench_w2c1,  &bench_w3,
+                                                  &bench_w4, &bench_w5,    &bench_w6,  &bench_w6big, &bench_w7,
+                                                  &bench_w8, &bench_w9,    &bench_w10, &bench_w10c,  &bench_fault};
 
 typedef struct note {
     char name[24];
