@@ -155,8 +155,10 @@ int os_parent_read(os_parent *parent, void *data, size_t size, int timeout_ms, s
         got = receive_attached(parent->channel, data, size, timeout_ms < 0 ? 0 : MSG_DONTWAIT, &parent->attached);
         if (got > 0)
             break;
-        if (got == 0 || (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK))
+        if (got == 0)
             return XF_EEND;
+        if (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)
+            return os_error(errno, "recvmsg from the parent");
         if (timeout_ms > 0) {
             uint64_t now = uv_hrtime();
             timeout_ms = now < deadline ? (int)((deadline - now + 999999) / 1000000) : 0;
