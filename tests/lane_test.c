@@ -39,7 +39,7 @@ static int take(lane *lane, char room[64])
     return 0;
 }
 
-/* ---- Broken memory: scenario 34 --------------------------------------------------------------------------------- */
+/* ---- Broken memory ---------------------------------------------------------------------------------------------- */
 
 #define PLAN ((lane_plan){.capacity = 4, .room = 64, .memory = MIB})
 

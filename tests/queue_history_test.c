@@ -369,7 +369,6 @@ static void processes_see_one_queue(void **state)
     assert_int_equal(settled, 0);
 }
 
-/* Scenario 28. */
 static void also_when_one_is_killed(void **state)
 {
     enum { STEPS = 1500 }; /* about as many as a worker has */
