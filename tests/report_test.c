@@ -302,13 +302,13 @@ static void a_stream_that_takes_nothing_is_an_error(void **state)
 /* ---- Stacks, and what else is known ----------------------------------------------------------------------------- */
 
 static const xf_frame frames[] = {
-    {0x401136, "/opt/farm/decoder", "ab12", 0x1136, "read_size", "src/read.c", 41, true},
-    {0x401136, "/opt/farm/decoder", "ab12", 0x1136, "decode", "src/decode.c", 120, false},
+    {0x401136, "/opt/app/decoder", "ab12", 0x1136, "read_size", "src/read.c", 41, true},
+    {0x401136, "/opt/app/decoder", "ab12", 0x1136, "decode", "src/decode.c", 120, false},
     {0x7f0000001234, "C:\\lib\\png.dll", "", 0x180001234, "png_read", "", 0, false},
     {0x7f0000005678, "/lib/libc.so.6", "", 0x5678, "", "", 0, false},
     {0xdead, "", "", 0xdead, "", "", 0, false},
-    {0x401200, "/opt/farm/decoder", "ab12", 0x1200, "run_item", "src/worker.c", 1, false},
-    {0x401300, "/opt/farm/decoder", "ab12", 0x1300, "main", "src/main.c", 9, false},
+    {0x401200, "/opt/app/decoder", "ab12", 0x1200, "run_item", "src/worker.c", 1, false},
+    {0x401300, "/opt/app/decoder", "ab12", 0x1300, "main", "src/main.c", 9, false},
 };
 
 static xf_report make_crash(void)
@@ -389,7 +389,7 @@ static void a_tool_gets_all_of_it_as_json(void **state)
         "\"phase\": \"running\", \"started\": 1000.500000, \"ended\": 1002.750000, \"heard\": 0.000000, "
         "\"cpu_time\": 0.000000, \"memory_peak\": 0, \"done\": 0, \"total\": 0, \"fault_address\": \"0x0\", "
         "\"stack\": [{\"line\": 41, \"inlined\": true, \"function\": \"read_size\", \"file\": \"src/read.c\", "
-        "\"module\": \"/opt/farm/decoder\", \"build_id\": \"ab12\", \"offset\": \"0x1136\", \"address\": "
+        "\"module\": \"/opt/app/decoder\", \"build_id\": \"ab12\", \"offset\": \"0x1136\", \"address\": "
         "\"0x401136\"}], "
         "\"registers\": {\"rip\": \"0x401136\", \"rsp\": \"0xffffffffffffffff\"}, \"log_total\": 33, \"log\": "
         "[{\"time\": 1.500000, "
