@@ -64,7 +64,7 @@ static void put_map_byte(os_record *record, uint32_t *begin, char byte)
 
 void record_maps(os_record *record, const char *path)
 {
-    char part[1024];
+    char part[4096]; /* as much as the system gives at a time */
     uint32_t begin = 0;
     ssize_t count;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
