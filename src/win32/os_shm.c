@@ -215,6 +215,9 @@ static void leave(sleepers *list, sleeper *entry)
     atomic_fetch_sub(&list->count, 1);
 }
 
+/* Whoever rings needs a handle of the event, and may not get one: then the sleeper has to look by itself. */
+enum { UNTOLD_MS = 1000 };
+
 static void sleep_listed(sleepers *list, sleeper *entry, HANDLE event, uint64_t place, _Atomic uint32_t *word,
                          uint32_t seen, DWORD timeout_ms)
 {
@@ -224,7 +227,7 @@ static void sleep_listed(sleepers *list, sleeper *entry, HANDLE event, uint64_t 
     atomic_store(&entry->word, place);
     atomic_store(&entry->state, ASLEEP);
     if (atomic_load(word) == seen)
-        WaitForSingleObject(event, timeout_ms);
+        WaitForSingleObject(event, timeout_ms < UNTOLD_MS ? timeout_ms : UNTOLD_MS);
     leave(list, entry);
 }
 
