@@ -141,7 +141,7 @@ static void send_text(kid *kid, const char *text)
 /* Reads a stream until there is nothing or its end has come, and drops it. */
 static int drain(kid *kid, int stream)
 {
-    static char dropped[4096];
+    char dropped[4096];
     size_t count;
     int rc;
 
