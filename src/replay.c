@@ -34,15 +34,23 @@ bool replay_is_wanted(xf_end kind)
     }
 }
 
+static uint64_t little_endian(const uint8_t *bytes)
+{
+    uint64_t word = 0;
+
+    for (int i = 7; i >= 0; i--)
+        word = word << 8 | bytes[i];
+    return word;
+}
+
 /* FNV-1a, by words of 8 bytes where there are as many: an input may be large. */
 static uint64_t checksum(const uint8_t *bytes, size_t size)
 {
-    uint64_t sum = 0xCBF29CE484222325U, word;
+    uint64_t sum = 0xCBF29CE484222325U;
     size_t at = 0;
 
-    for (; at + sizeof word <= size; at += sizeof word) {
-        memcpy(&word, bytes + at, sizeof word);
-        sum = (sum ^ word) * 0x100000001B3U;
+    for (; at + 8 <= size; at += 8) {
+        sum = (sum ^ little_endian(bytes + at)) * 0x100000001B3U;
         sum ^= sum >> 29; /* or the high bits of a word would reach high bits only */
     }
     for (; at < size; at++)

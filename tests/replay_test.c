@@ -4,6 +4,8 @@
 #include "replay.h"
 #include "tasks.h"
 
+#include <unistd.h>
+
 /* ---- A directory for each test ---------------------------------------------------------------------------------- */
 
 static char directory[1024];
@@ -464,6 +466,76 @@ static void a_task_that_is_unknown_or_changed_is_refused(void **state)
     }
 }
 
+/* The sum of docs/replay.md, written down from there. */
+static uint64_t documented_sum(const unsigned char *bytes, size_t size)
+{
+    uint64_t sum = 14695981039346656037u, word;
+
+    for (; size >= sizeof word; bytes += sizeof word, size -= sizeof word) {
+        word = 0;
+        for (size_t i = 0; i < sizeof word; i++)
+            word |= (uint64_t)bytes[i] << (8 * i);
+        sum = (sum ^ word) * 1099511628211u;
+        sum ^= sum >> 29;
+    }
+    for (; size > 0; bytes++, size--)
+        sum = (sum ^ *bytes) * 1099511628211u;
+    return sum;
+}
+
+/* As another build of this program would have saved it. */
+static void change_build(const char *path)
+{
+    enum { SUM_AT = 24, BUILD_AT = 32 };
+    size_t size;
+    char *bytes = read_saved(path, &size);
+    uint64_t sum = documented_sum((unsigned char *)bytes + BUILD_AT, size - BUILD_AT);
+
+    for (int i = 0; i < 8; i++)
+        assert_int_equal((unsigned char)bytes[SUM_AT + i], (unsigned char)(sum >> (8 * i)));
+    bytes[BUILD_AT] = (char)~bytes[BUILD_AT];
+    sum = documented_sum((unsigned char *)bytes + BUILD_AT, size - BUILD_AT);
+    for (int i = 0; i < 8; i++)
+        bytes[SUM_AT + i] = (char)(sum >> (8 * i));
+    write_saved(path, bytes, size);
+    free(bytes);
+}
+
+/* What a run of the file says, and its exit code. */
+static char *told_again(const char *path, int64_t *code)
+{
+    const char *const arguments[] = {"again", path, NULL};
+    char *text;
+
+    *code = program_end(program_start(NULL, arguments, NULL), &text);
+    return text;
+}
+
+static void another_build_runs_it_and_says_so(void **state)
+{
+    static const char remark[] = "this is another build of the program";
+    const order order = {EXIT, 21};
+    const xf_process_options options = saving();
+    xf_process *process = start(&obey, &order, sizeof order, &options);
+    char path[1100], *text;
+    int64_t code;
+
+    (void)state;
+    join(process);
+    snprintf(path, sizeof path, "%s", xf_process_report(process)->saved);
+    xf_process_free(process);
+    text = told_again(path, &code);
+    assert_int_equal(code, 21);
+    assert_non_null(strstr(text, "crossfork: obey"));
+    assert_null(strstr(text, remark));
+    free(text);
+    change_build(path);
+    text = told_again(path, &code);
+    assert_int_equal(code, 21);
+    assert_non_null(strstr(text, remark));
+    free(text);
+}
+
 /* ---- Places that do not take it --------------------------------------------------------------------------------- */
 
 static void expect_not_saved(const char *place, const char *why)
@@ -532,10 +604,15 @@ int main(int argc, char **argv)
         TEST(broken_files_are_refused),
         TEST(a_program_refuses_a_broken_file),
         TEST(a_task_that_is_unknown_or_changed_is_refused),
+        TEST(another_build_runs_it_and_says_so),
         TEST(a_place_that_does_not_take_it_does_no_harm),
         TEST(a_full_disk_does_no_harm),
     };
 
+    if (argc == 3 && strcmp(argv[1], "again") == 0) { /* the file is run, and what is said goes to the output */
+        dup2(1, 2);
+        uv_os_setenv("XF_REPLAY", argv[2]);
+    }
     xf_main(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
