@@ -1,5 +1,6 @@
 # CMake toolchain: builds for 64-bit Windows with Debian's MinGW-w64; tests run under Wine.
 #   XF_WINDOWS_SYSROOT  where ci/windows-sysroot put libuv, cmocka and xxhash.h; pkg-config looks there and nowhere else.
+#   XF_WINDOWS_CRT      the C library: msvcrt, the compiler's own, or ucrt, which Windows itself has had since 10.
 set(CMAKE_SYSTEM_NAME Windows)
 set(CMAKE_SYSTEM_VERSION 10.0)
 set(CMAKE_SYSTEM_PROCESSOR x86_64)
@@ -7,6 +8,16 @@ set(CMAKE_SYSTEM_PROCESSOR x86_64)
 # The win32 flavour of the compiler needs no libwinpthread.
 set(CMAKE_C_COMPILER x86_64-w64-mingw32-gcc-win32)
 set(CMAKE_RC_COMPILER x86_64-w64-mingw32-windres)
+
+# Debian's compiler knows msvcrt only, so a copy of its link rules names the other one.
+set(XF_WINDOWS_CRT msvcrt CACHE STRING "the C library: msvcrt or ucrt")
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES XF_WINDOWS_CRT)
+if(XF_WINDOWS_CRT STREQUAL ucrt)
+  execute_process(COMMAND ${CMAKE_C_COMPILER} -dumpspecs OUTPUT_VARIABLE specs COMMAND_ERROR_IS_FATAL ANY)
+  string(REPLACE "-lmsvcrt" "-lucrt" specs "${specs}")
+  file(WRITE "${CMAKE_BINARY_DIR}/ucrt.specs" "${specs}")
+  set(CMAKE_C_FLAGS_INIT "-D_UCRT -specs=${CMAKE_BINARY_DIR}/ucrt.specs")
+endif()
 
 # Nothing but the .exe has to be found at run time.
 set(CMAKE_EXE_LINKER_FLAGS_INIT "-static")
