@@ -78,6 +78,21 @@ int os_shm_commit(const os_shm *shm, size_t offset, size_t size);
  * the rest looks again every few milliseconds.  POSIX: a futex. */
 void os_shm_wait(const os_shm *shm, _Atomic uint32_t *word, uint32_t seen, int timeout_ms);
 
+/* A word that is slept on, as for os_shm_wait. */
+typedef struct os_word {
+    const os_shm *shm;
+    _Atomic uint32_t *word;
+    uint32_t seen;
+    void *own; /* the system's, while it sleeps */
+} os_word;
+
+/* Sleeps while all of count words are as they were seen, in whichever segments they are; else as os_shm_wait.
+ *   count  At least 1, and as many as there may be.
+ * Windows: one event, listed in each segment.  Linux: futex_waitv, with a helping thread for each further 127 words,
+ * which are gone when this returns; where there is no futex_waitv (before 5.16) or no thread to be had, it looks again
+ * every few milliseconds. */
+void os_shm_wait_any(os_word *words, size_t count, int timeout_ms);
+
 /* Wakes up to count of those that sleep on that word, in whichever process. */
 void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word, int count);
 

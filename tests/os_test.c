@@ -965,6 +965,110 @@ static void a_ring_wakes_the_living_who_sleep_on_its_word(void **state)
     os_shm_close(&input);
 }
 
+/* More words than Windows waits for handles at once, and than one futex_waitv takes; no segment's list has room for
+ * all of them. */
+enum { MANY = 300, SEGMENTS = 5 };
+
+typedef struct many {
+    os_shm shm[SEGMENTS];
+    os_word words[MANY];
+    _Atomic bool over;
+} many;
+
+static _Atomic uint32_t *word_of(many *many, int number)
+{
+    return (_Atomic uint32_t *)many->shm[number % SEGMENTS].address + number / SEGMENTS;
+}
+
+static void make_many(many *many)
+{
+    atomic_store(&many->over, false);
+    for (int i = 0; i < SEGMENTS; i++)
+        assert_int_equal(os_shm_create(&many->shm[i], PAGE, OS_SHM_BELL), 0);
+    for (int i = 0; i < MANY; i++)
+        many->words[i] = (os_word){&many->shm[i % SEGMENTS], word_of(many, i), 0, NULL};
+}
+
+static void close_many(many *many)
+{
+    for (int i = 0; i < SEGMENTS; i++)
+        os_shm_close(&many->shm[i]);
+}
+
+static void a_wait_for_any_word_ends_as_one_for_a_word_does(void **state)
+{
+    uint64_t before = uv_hrtime();
+    many many;
+
+    (void)state;
+    make_many(&many);
+    for (size_t count = 1; count <= MANY; count += MANY - 1) {
+        many.words[count - 1].seen = 1; /* it is 0 */
+        os_shm_wait_any(many.words, count, -1);
+        many.words[count - 1].seen = 0;
+        before = uv_hrtime();
+        while (uv_hrtime() < before + 30 * UINT64_C(1000000))
+            os_shm_wait_any(many.words, count, 30);
+    }
+    close_many(&many);
+}
+
+static void wait_for_many(void *arg)
+{
+    many *many = arg;
+
+    os_shm_wait_any(many->words, MANY, -1);
+    atomic_store(&many->over, true);
+}
+
+/* And not by looking at them again and again: it would have returned for that. */
+static void each_of_many_words_wakes_a_sleeper(void **state)
+{
+    const int rung[] = {0, 126, 127, 128, 253, 254, MANY - 1};
+    uv_thread_t sleeper;
+    many many;
+
+    (void)state;
+    make_many(&many);
+    for (size_t i = 0; i < sizeof rung / sizeof *rung; i++) {
+        _Atomic uint32_t *word = word_of(&many, rung[i]);
+        atomic_store(&many.over, false);
+        assert_int_equal(uv_thread_create(&sleeper, wait_for_many, &many), 0);
+        uv_sleep(20);
+        assert_false(atomic_load(&many.over));
+        atomic_store(word, 1);
+        os_shm_ring(many.words[rung[i]].shm, word, OS_ALL);
+        uv_thread_join(&sleeper);
+        atomic_store(word, 0);
+    }
+    close_many(&many);
+}
+
+static void another_process_wakes_one_who_sleeps_on_many_words(void **state)
+{
+    enum { TURNS = 50 };
+    os_start start = role_start("answering 50");
+    os_word *word;
+    many many;
+    kid kid;
+
+    (void)state;
+    make_many(&many);
+    word = &many.words[MANY - SEGMENTS];
+    start.input = word->shm;
+    *word = many.words[0]; /* where the child answers, among the last */
+    kid = start_as(&start);
+    for (uint32_t turn = 0; turn < TURNS; turn++) {
+        atomic_store(&box_of(&kid)->asked, turn + 1);
+        os_shm_ring(&kid.box, &box_of(&kid)->asked, 1);
+        many.words[0].seen = word->seen = turn;
+        while (atomic_load(word->word) == turn)
+            os_shm_wait_any(many.words + 1, MANY - 1, -1);
+    }
+    finish_well(&kid);
+    close_many(&many);
+}
+
 static void closing_nothing_is_harmless(void **state)
 {
     os_shm shm = OS_SHM_NONE;
@@ -2598,6 +2702,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(parent_and_child_commit_for_each_other),
     cmocka_unit_test(a_wait_ends_when_the_word_is_another_or_time_has_passed),
     cmocka_unit_test(those_who_sleep_on_a_word_are_woken),
+    cmocka_unit_test(a_wait_for_any_word_ends_as_one_for_a_word_does),
+    cmocka_unit_test(each_of_many_words_wakes_a_sleeper),
+    cmocka_unit_test(another_process_wakes_one_who_sleeps_on_many_words),
     cmocka_unit_test(a_ring_wakes_the_living_who_sleep_on_its_word),
     cmocka_unit_test(closing_nothing_is_harmless),
     cmocka_unit_test(a_child_maps_the_box),

@@ -218,34 +218,70 @@ static void leave(sleepers *list, sleeper *entry)
 /* Whoever rings needs a handle of the event, and may not get one: then the sleeper has to look by itself. */
 enum { UNTOLD_MS = 1000 };
 
-static void sleep_listed(sleepers *list, sleeper *entry, HANDLE event, uint64_t place, _Atomic uint32_t *word,
-                         uint32_t seen, DWORD timeout_ms)
+static bool is_changed(const os_word *words, size_t count)
 {
-    entry->event = (uintptr_t)event;
-    entry->process = GetCurrentProcessId();
-    entry->process_start = process_start(GetCurrentProcess());
-    atomic_store(&entry->word, place);
-    atomic_store(&entry->state, ASLEEP);
-    if (atomic_load(word) == seen)
-        WaitForSingleObject(event, timeout_ms < UNTOLD_MS ? timeout_ms : UNTOLD_MS);
-    leave(list, entry);
+    for (size_t i = 0; i < count; i++)
+        if (atomic_load(words[i].word) != words[i].seen)
+            return true;
+    return false;
+}
+
+static uint64_t place_of(const os_shm *shm, const _Atomic uint32_t *word)
+{
+    return (uint64_t)((const char *)word - (const char *)shm->address) + 1;
+}
+
+/* Lists a sleeper on each word, with the same event; false when a list has no room. */
+static bool list_all(os_word *words, size_t count, HANDLE event)
+{
+    uint64_t start = process_start(GetCurrentProcess());
+    bool all = true;
+
+    for (size_t i = 0; i < count; i++) {
+        sleeper *entry = enter(list_of(words[i].shm));
+        words[i].own = entry;
+        all &= entry != NULL;
+        if (!entry)
+            continue;
+        entry->event = (uintptr_t)event;
+        entry->process = GetCurrentProcessId();
+        entry->process_start = start;
+        atomic_store(&entry->word, place_of(words[i].shm, words[i].word));
+        atomic_store(&entry->state, ASLEEP);
+    }
+    return all;
+}
+
+static void leave_all(os_word *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (words[i].own)
+            leave(list_of(words[i].shm), words[i].own);
 }
 
 void os_shm_wait(const os_shm *shm, _Atomic uint32_t *word, uint32_t seen, int timeout_ms)
 {
-    sleepers *list = list_of(shm);
-    uint64_t place = (uint64_t)((char *)word - (char *)shm->address) + 1;
-    HANDLE event;
-    sleeper *entry;
+    os_word one = {shm, word, seen, NULL};
 
-    if (atomic_load(word) != seen)
+    os_shm_wait_any(&one, 1, timeout_ms);
+}
+
+void os_shm_wait_any(os_word *words, size_t count, int timeout_ms)
+{
+    HANDLE event;
+    DWORD most;
+
+    if (is_changed(words, count))
         return;
     event = CreateEventW(NULL, FALSE, FALSE, NULL);
-    entry = event ? enter(list) : NULL;
-    if (entry)
-        sleep_listed(list, entry, event, place, word, seen, timeout_ms < 0 ? INFINITE : (DWORD)timeout_ms);
-    else
+    if (!event) {
         Sleep(timeout_ms < 0 || timeout_ms > LOOK_MS ? LOOK_MS : (DWORD)timeout_ms);
+        return;
+    }
+    most = list_all(words, count, event) ? UNTOLD_MS : LOOK_MS;
+    if (!is_changed(words, count))
+        WaitForSingleObject(event, timeout_ms < 0 || (DWORD)timeout_ms > most ? most : (DWORD)timeout_ms);
+    leave_all(words, count);
     handle_close(&event);
 }
 
@@ -282,7 +318,7 @@ static bool claim(sleeper *entry, uint64_t place, uint64_t own)
 void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word, int count)
 {
     sleepers *list = list_of(shm);
-    uint64_t place = (uint64_t)((char *)word - (char *)shm->address) + 1, own;
+    uint64_t place = place_of(shm, word), own;
 
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load(&list->count) == 0)
