@@ -48,6 +48,7 @@
 #include "crossfork/shm.h"
 #include "crossfork/sync.h"
 #include "crossfork/task.h"
+#include "crossfork/wait.h"
 
 #define XF_VERSION_MAJOR 0
 #define XF_VERSION_MINOR 1

@@ -2,6 +2,7 @@
 #include "lane.h"
 
 #include "clock.h"
+#include "ready.h"
 
 #include <uv.h>
 
@@ -43,31 +44,35 @@ static void look_at(lane *lane, uint64_t who)
 }
 
 /* One who dies before it wakes those who sleep leaves them asleep; so nobody sleeps for longer than LANE_REST_MS. */
-static int nap_ms(uint64_t deadline, uint64_t in_the_way)
+bool lane_look(lane *lane, _Atomic uint32_t *bell, lane_test holds, void *arg, vigil *vigil)
 {
-    int left = clock_left_ms(deadline), most = in_the_way ? LANE_LOOK_MS : LANE_REST_MS;
+    uint64_t in_the_way = 0;
+    uint32_t seen = vigil ? atomic_fetch_or(bell, 1) | 1 : 0;
 
-    return left < 0 || left > most ? most : left;
+    if (holds(lane, arg, &in_the_way))
+        return true;
+    if (in_the_way)
+        look_at(lane, in_the_way);
+    if (holds(lane, arg, &in_the_way))
+        return true;
+    if (vigil)
+        *vigil = (struct vigil){{lane->shm, bell, seen, NULL}, in_the_way ? LANE_LOOK_MS : LANE_REST_MS};
+    return false;
 }
 
 int lane_await(lane *lane, _Atomic uint32_t *bell, lane_glimpse glimpse, lane_test holds, void *arg, uint64_t deadline)
 {
-    uint64_t in_the_way = 0;
-    uint32_t seen;
+    vigil vigil;
+    int left;
 
     if (glimpse && deadline > uv_hrtime() && spin(lane, glimpse, deadline))
         return 0;
     for (;;) {
-        seen = atomic_fetch_or(bell, 1) | 1;
-        in_the_way = 0;
-        if (holds(lane, arg, &in_the_way))
+        if (lane_look(lane, bell, holds, arg, &vigil))
             return 0;
-        if (in_the_way)
-            look_at(lane, in_the_way);
-        if (holds(lane, arg, &in_the_way))
-            return 0;
-        if (uv_hrtime() >= deadline)
+        left = clock_left_ms(deadline);
+        if (left == 0)
             return XF_ETIMEDOUT;
-        os_shm_wait(lane->shm, bell, seen, nap_ms(deadline, in_the_way));
+        os_shm_wait(lane->shm, bell, vigil.word.seen, left < 0 || left > vigil.most_ms ? vigil.most_ms : left);
     }
 }

@@ -3,6 +3,7 @@
 
 #include "clock.h"
 #include "error.h"
+#include "ready.h"
 #include "task.h"
 #include "worker.h"
 
@@ -185,6 +186,15 @@ bool xf_stopping(xf_call *call, int timeout_ms)
     if (timeout_ms != 0)
         (void)channel_await(&call->channel, is_stopped, call, timeout_ms);
     return is_stopped(call);
+}
+
+bool call_is_ready(xf_call *call, vigil *vigil)
+{
+    _Atomic uint32_t *wake = &call->box->wake;
+
+    if (vigil && !call->sink)
+        *vigil = (struct vigil){{&os_parent_given(call->channel.parent)->box, wake, atomic_load(wake), NULL}, -1};
+    return xf_stopping(call, 0);
 }
 
 int call_decode(xf_call *call)

@@ -2,6 +2,9 @@
 #include "sync.h"
 
 #include "error.h"
+#include "ready.h"
+
+enum { REST_MS = 200 }; /* how long one who waits for many things sleeps at most */
 
 typedef struct event_state {
     sync_head head;
@@ -65,4 +68,34 @@ int xf_event_wait(xf_event *event, int timeout_ms)
         sync_sleep(&event->hold, &state->bell, seen, &wait);
     }
     return 0;
+}
+
+/* ---- Among many things --------------------------------------------------------------------------------------------
+ */
+
+uint32_t event_count(const xf_event *event)
+{
+    return atomic_load(&state_of(event)->bell.count);
+}
+
+/* Who sets it may be killed before it rings. */
+bool event_is_ready(xf_event *event, uint32_t since, vigil *vigil)
+{
+    event_state *state = state_of(event);
+
+    if (atomic_load(&state->set) != 0 || event_count(event) != since)
+        return true;
+    if (vigil)
+        *vigil = (struct vigil){{&event->hold.object->shm, &state->bell.count, since, NULL}, REST_MS};
+    return false;
+}
+
+void event_sleep(xf_event *event)
+{
+    atomic_fetch_add(&state_of(event)->bell.sleepers, 1);
+}
+
+void event_wake(xf_event *event)
+{
+    atomic_fetch_sub(&state_of(event)->bell.sleepers, 1);
 }

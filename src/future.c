@@ -3,6 +3,7 @@
 
 #include "clock.h"
 #include "error.h"
+#include "ready.h"
 #include "task.h"
 
 #include <stdio.h>
@@ -313,6 +314,23 @@ static void sleep_on(xf_pool *pool, xf_future *const *futures, int count, condit
     if (holds(futures, count))
         return;
     os_shm_wait(&plane->shm, done, seen, timeout_ms);
+}
+
+int future_check(const xf_future *future)
+{
+    return future->pool ? 0 : error_detail(XF_ESTATE, "the future's pool was freed");
+}
+
+bool future_is_ready(xf_future *future, vigil *vigil)
+{
+    plane *plane = &future->pool->plane;
+    _Atomic uint32_t *done = &plane->head->done;
+
+    if (vigil) {
+        *vigil = (struct vigil){{&plane->shm, done, atomic_fetch_or(done, 1) | 1, NULL}, -1};
+        atomic_thread_fence(memory_order_seq_cst);
+    }
+    return future_is_complete(future);
 }
 
 /* Waits until the condition holds: 0, or XF_ETIMEDOUT. */

@@ -271,8 +271,12 @@ int lane_broken(void);
  *   in_the_way  Set to who has claimed what would have to go on first; left as it is when that is nobody. */
 typedef bool (*lane_test)(lane *lane, void *arg, uint64_t *in_the_way);
 
-/* Waits until a test holds, whose truth a bell tells of: spins, then sleeps, and looks now and then whether somebody in
- * the way has died.
+/* Whether a test holds, whose truth a bell tells of; looks now and then whether somebody in the way has died.
+ *   vigil  See ready.h. */
+typedef struct vigil vigil;
+bool lane_look(lane *lane, _Atomic uint32_t *bell, lane_test holds, void *arg, vigil *vigil);
+
+/* Waits until a test holds: spins, then sleeps.
  *   glimpse  What is looked at while it spins: says no too often rather than touch what others are
  *            writing; NULL: it does not spin.
  * Returns 0, or XF_ETIMEDOUT. */

@@ -5,6 +5,7 @@
 #include "inbox.h"
 #include "lane.h"
 #include "object.h"
+#include "ready.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -264,13 +265,35 @@ static bool goes_on(xf_pipe *pipe, int rc, uint64_t deadline)
     return rc == XF_ETIMEDOUT && (has_gone(pipe) || uv_hrtime() < deadline);
 }
 
+int pipe_check(const xf_pipe *pipe, bool send)
+{
+    if (send ? pipe->sends : pipe->receives)
+        return 0;
+    return error_detail(XF_ESTATE, "this end of the pipe only %s", send ? "receives" : "sends");
+}
+
+static bool look(xf_pipe *pipe, bool send, vigil *vigil)
+{
+    return send ? lane_look(&pipe->out, &pipe->out.head->freed, lane_has_room, NULL, vigil)
+                : lane_look(&pipe->in, &pipe->in.head->filled, lane_has_message, NULL, vigil);
+}
+
+bool pipe_is_ready(xf_pipe *pipe, bool send, vigil *vigil)
+{
+    if (look(pipe, send, vigil) || (has_gone(pipe) && look(pipe, send, vigil)))
+        return true;
+    if (vigil)
+        vigil->most_ms = vigil->most_ms < LOOK_MS ? vigil->most_ms : LOOK_MS;
+    return false;
+}
+
 int xf_pipe_send(xf_pipe *pipe, const void *data, size_t size, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
-    int rc;
+    int rc = pipe_check(pipe, true);
 
-    if (!pipe->sends)
-        return error_detail(XF_ESTATE, "this end of the pipe only receives");
+    if (rc < 0)
+        return rc;
     do
         rc = lane_put(&pipe->out, data, size, slice(deadline));
     while (goes_on(pipe, rc, deadline));
@@ -280,10 +303,10 @@ int xf_pipe_send(xf_pipe *pipe, const void *data, size_t size, int timeout_ms)
 /* Claims the next message of at most that size, as lane_take does. */
 static int take(xf_pipe *pipe, lane_hold *hold, uint64_t most, uint64_t deadline)
 {
-    int rc;
+    int rc = pipe_check(pipe, false);
 
-    if (!pipe->receives)
-        return error_detail(XF_ESTATE, "this end of the pipe only sends");
+    if (rc < 0)
+        return rc;
     do
         rc = lane_take(&pipe->in, hold, most, slice(deadline));
     while (goes_on(pipe, rc, deadline));
@@ -327,10 +350,10 @@ int xf_pipe_receive_into(xf_pipe *pipe, void *room, size_t size, size_t *got, in
 int xf_pipe_poll(xf_pipe *pipe, size_t *size, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms), found = 0;
-    int rc;
+    int rc = pipe_check(pipe, false);
 
-    if (!pipe->receives)
-        return error_detail(XF_ESTATE, "this end of the pipe only sends");
+    if (rc < 0)
+        return rc;
     do
         rc = lane_peek(&pipe->in, &found, slice(deadline));
     while (goes_on(pipe, rc, deadline));

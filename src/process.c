@@ -2,6 +2,7 @@
 #include "clock.h"
 
 #include "error.h"
+#include "ready.h"
 #include "task.h"
 
 #include <ctype.h>
@@ -253,6 +254,15 @@ static uint64_t next_deadline(const xf_process *process)
     return process->grace_deadline < next ? process->grace_deadline : next;
 }
 
+/* Wakes a child that sleeps on its box's bell. */
+static void ring(xf_process *process)
+{
+    box *box = process->box.address;
+
+    atomic_fetch_add(&box->wake, 1);
+    os_shm_ring(&process->box, &box->wake, OS_ALL);
+}
+
 static void ask_to_stop(xf_process *process)
 {
     uint8_t stop[WIRE_HEADER];
@@ -262,6 +272,7 @@ static void ask_to_stop(xf_process *process)
         return;
     wire_put_header(stop, &(wire_frame){.type = WIRE_STOP});
     os_child_write(process->child, stop, sizeof stop); /* wakes a task that waits for it; the word in the box says it */
+    ring(process);
     process->grace_deadline = clock_deadline(process->grace_ms);
     supervisor_set_deadline(&process->ward, next_deadline(process));
 }
@@ -350,13 +361,21 @@ static void begin_to_lead(xf_process *process)
     os_child_unwatch(process->child);
 }
 
+/* Wakes those who wait for what is there now. */
+static void tell_all(xf_process *process)
+{
+    uv_cond_broadcast(&process->changed);
+    if (process->ended || process->inbox.first)
+        supervisor_ring();
+}
+
 static void cease_to_lead(xf_process *process)
 {
     process->leading = false;
     process->unwatched = !process->ended && supervisor_watch(&process->ward, process->child) < 0;
     if (process->unwatched)
         supervisor_set_deadline(&process->ward, next_deadline(process));
-    uv_cond_broadcast(&process->changed);
+    tell_all(process);
 }
 
 static bool leads(const xf_process *process)
@@ -380,7 +399,7 @@ static int lead(xf_process *process, condition holds, uint64_t deadline)
         os_child_wait(process->child, timeout_ms);
         uv_mutex_lock(&process->lock);
         pump(process);
-        uv_cond_broadcast(&process->changed);
+        tell_all(process);
     }
     cease_to_lead(process);
     if (process->ended && process->owner.ended) /* it is told by the supervisor, who knows nothing of this yet */
@@ -498,6 +517,42 @@ void process_attend(ward *ward)
         destroy(process);
 }
 
+/* ---- Among many things ---------------------------------------------------------------------------------------- */
+
+int process_prepare(xf_process *process)
+{
+    bool own;
+
+    uv_mutex_lock(&process->lock);
+    own = leads(process);
+    uv_mutex_unlock(&process->lock);
+    if (own || supervisor_is_this())
+        return error_detail(XF_EDEADLK, "process %s is waited for on the thread that looks after it", process->name);
+    return supervisor_open_bell();
+}
+
+void process_look(xf_process *process)
+{
+    uv_mutex_lock(&process->lock);
+    if (!process->ended && !process->leading)
+        (void)lead(process, has_ended, 0);
+    uv_mutex_unlock(&process->lock);
+}
+
+bool process_is_ready(xf_process *process, bool message, vigil *vigil)
+{
+    bool ready;
+
+    if (vigil) {
+        supervisor_hear(&vigil->word);
+        vigil->most_ms = -1;
+    }
+    uv_mutex_lock(&process->lock);
+    ready = process->ended || (message && has_message(process));
+    uv_mutex_unlock(&process->lock);
+    return ready;
+}
+
 /* ---- Calls on a process ----------------------------------------------------------------------------------------- */
 
 int xf_process_join(xf_process *process, int timeout_ms, xf_status *status)
@@ -607,14 +662,9 @@ void xf_process_terminate(xf_process *process)
 
 void process_ring(xf_process *process)
 {
-    box *box;
-
     uv_mutex_lock(&process->lock);
-    box = process->box.address;
-    if (box) {
-        atomic_fetch_add(&box->wake, 1);
-        os_shm_ring(&process->box, &box->wake, OS_ALL);
-    }
+    if (process->box.address)
+        ring(process);
     uv_mutex_unlock(&process->lock);
 }
 

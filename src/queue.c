@@ -5,6 +5,7 @@
 #include "inbox.h"
 #include "lane.h"
 #include "object.h"
+#include "ready.h"
 #include "task.h"
 
 #include <stdlib.h>
@@ -299,6 +300,14 @@ int xf_queue_peek(xf_queue *queue, size_t *size, int timeout_ms)
     if (rc == 0)
         *size = (size_t)found;
     return rc;
+}
+
+bool queue_is_ready(xf_queue *queue, bool put, vigil *vigil)
+{
+    lane *lane = &queue->lane;
+
+    return put ? lane_look(lane, &lane->head->freed, lane_has_room, NULL, vigil)
+               : lane_look(lane, &lane->head->filled, lane_has_message, NULL, vigil);
 }
 
 /* ---- Tasks ------------------------------------------------------------------------------------------------------ */

@@ -43,6 +43,8 @@ typedef struct supervisor {
     os_server *server;
     os_shm boxes[SPARE_BOXES]; /* pages that were given back: making one costs as much as all else before a fork */
     uint32_t box_count;
+    os_shm bell;                 /* its first word is rung; not there before somebody needs it */
+    _Atomic(os_shm *) open_bell; /* that, or NULL */
 } supervisor;
 
 static supervisor self;
@@ -172,6 +174,8 @@ static void run(void *arg)
     self.server = NULL;
     while (self.box_count > 0)
         os_shm_close(&self.boxes[--self.box_count]);
+    atomic_store(&self.open_bell, NULL);
+    os_shm_close(&self.bell);
 }
 
 /* ---- Starting and ending ---------------------------------------------------------------------------------------- */
@@ -405,6 +409,53 @@ void supervisor_give_box(os_shm *box)
     }
     uv_mutex_unlock(&self.lock);
     os_shm_close(box);
+}
+
+/* ---- The bell --------------------------------------------------------------------------------------------------- */
+
+int supervisor_open_bell(void)
+{
+    int rc = 0;
+
+    uv_mutex_lock(&self.lock);
+    if (!atomic_load(&self.open_bell)) {
+        rc = os_shm_create(&self.bell, OS_PAGE, OS_SHM_BELL | OS_SHM_PRIVATE);
+        if (rc == 0)
+            atomic_store(&self.open_bell, &self.bell);
+    }
+    uv_mutex_unlock(&self.lock);
+    return rc;
+}
+
+void supervisor_hear(os_word *word)
+{
+    _Atomic uint32_t *bell = self.bell.address;
+
+    *word = (os_word){&self.bell, bell, atomic_fetch_or(bell, 1) | 1, NULL}; /* bit 0: somebody sleeps */
+}
+
+void supervisor_ring(void)
+{
+    os_shm *shm = atomic_load(&self.open_bell);
+    _Atomic uint32_t *bell = shm ? shm->address : NULL;
+    uint32_t seen = bell ? atomic_load(bell) : 0;
+
+    while (seen & 1)
+        if (atomic_compare_exchange_weak(bell, &seen, seen + 1)) {
+            os_shm_ring(shm, bell, OS_ALL);
+            break;
+        }
+}
+
+bool supervisor_is_this(void)
+{
+    uv_thread_t caller = uv_thread_self();
+    bool is;
+
+    uv_mutex_lock(&self.lock);
+    is = self.state == RUNNING && uv_thread_equal(&caller, &self.thread);
+    uv_mutex_unlock(&self.lock);
+    return is;
 }
 
 /* ---- The server ------------------------------------------------------------------------------------------------- */

@@ -36,6 +36,17 @@ int supervisor_take_box(os_shm *box);
 /* Gives a page back that nobody writes to any more. */
 void supervisor_give_box(os_shm *box);
 
+/* A bell for news of children, for those who wait for more than one thing.  Only while there are wards.
+ *   supervisor_open_bell  Has to have been called before; XF_ENOMEM, XF_EHANDLES.
+ *   supervisor_hear       Sets what to sleep on until something that is not seen yet comes.
+ *   supervisor_ring       Wakes those who do; costs nothing when nobody does. */
+int supervisor_open_bell(void);
+void supervisor_hear(os_word *word);
+void supervisor_ring(void);
+
+/* Whether this is the supervisor's thread. */
+bool supervisor_is_this(void);
+
 /* Starts a child; for OS_SERVER, by the server, which is started if it does not run. */
 int supervisor_start_child(os_child **child, os_start *start);
 
