@@ -883,6 +883,7 @@ static void a_watch_can_be_stopped_at_any_time(void **state)
     (void)state;
     assert_int_equal(uv_loop_init(&loop), 0);
     make_many(items);
+    assert_int_equal(xf_cleanup(), 0); /* the supervisor of the tests before */
     handles = support_handles();
     mappings = support_mappings();
     for (int round = 0; round < 6; round++) {
