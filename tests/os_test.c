@@ -965,9 +965,9 @@ static void a_ring_wakes_the_living_who_sleep_on_its_word(void **state)
     os_shm_close(&input);
 }
 
-/* More words than Windows waits for handles at once, and than one futex_waitv takes; no segment's list has room for
- * all of them. */
-enum { MANY = 300, SEGMENTS = 5 };
+/* More words than Windows waits for handles at once, than a segment's list of sleepers has room for there, and than one
+ * futex_waitv takes. */
+enum { MANY = 300, SEGMENTS = 2 };
 
 typedef struct many {
     os_shm shm[SEGMENTS];

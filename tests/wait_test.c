@@ -716,6 +716,54 @@ static void workers_wait_too(void **state)
     xf_event_close(items[0].event);
 }
 
+/* Waits for a message and many other things, as on an older system. */
+XF_ENTRY(wait_when_older)
+{
+    enum { OTHERS = 150 };
+    static xf_wait_item items[OTHERS + 1];
+    const xf_ref *in = xf_call_input(call, NULL);
+    int rc = 0, told;
+
+    for (int i = 0; i < OTHERS && rc == 0; i++) {
+        items[i] = (xf_wait_item){.what = XF_WAIT_EVENT};
+        rc = xf_event_create(&items[i].event, NULL);
+    }
+    items[OTHERS].what = XF_WAIT_GET;
+    if (rc == 0)
+        rc = xf_queue_open(&items[OTHERS].queue, in);
+    if (rc < 0)
+        return xf_fail(call, rc, "%s", xf_error_detail());
+    (void)send_number(call, support_be_older());
+    for (told = 0; told < 3; told++) {
+        rc = xf_wait(items, OTHERS + 1, PATIENCE_MS);
+        if (rc != 1 || !items[OTHERS].ready)
+            return xf_fail(call, 1, "%d", rc);
+        get_one(items[OTHERS].queue);
+        (void)send_number(call, told);
+    }
+    return 0;
+}
+
+static void older_systems_will_do(void **state)
+{
+    xf_process *process;
+    xf_queue *queue;
+    xf_ref ref;
+
+    (void)state;
+    assert_int_equal(xf_queue_create(&queue, NULL), 0);
+    assert_int_equal(xf_queue_ref(queue, &ref), 0);
+    process = start(&wait_when_older, &ref, sizeof ref, NULL);
+    if (!receive_number(process))
+        print_message("           as on this system\n");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(xf_queue_put(queue, "m", 1, 0), 0);
+        assert_int_equal(receive_number(process), i);
+    }
+    expect_end(process, XF_END_DONE, 0);
+    xf_queue_free(queue);
+}
+
 /* ---- Threads ----------------------------------------------------------------------------------------------------- */
 
 XF_TASK(say_something, const int *in, int *out)
@@ -925,6 +973,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_killed_producer_holds_nobody_up),
         cmocka_unit_test(children_wait_too),
         cmocka_unit_test(workers_wait_too),
+        cmocka_unit_test(older_systems_will_do),
         cmocka_unit_test(a_log_callback_cannot_wait_for_its_process),
         cmocka_unit_test(threads_wait_for_the_same),
         cmocka_unit_test(a_watch_tells_a_loop),

@@ -9,13 +9,15 @@
 typedef struct sleeper {
     _Atomic uint64_t thread; /* whose entry it is; 0: nobody's */
     _Atomic uint64_t state;  /* AWAKE, ASLEEP, or RINGING and the thread that is about to wake it */
-    _Atomic uint64_t word;   /* what it sleeps on: an offset + 1 */
+    _Atomic uint64_t word;   /* what it sleeps on: an offset + 1, or ANY_WORD */
     uint64_t event;          /* in its process */
     uint64_t process_start;
     uint32_t process;
 } sleeper;
 
 #define RINGING (UINT64_C(1) << 63)
+
+#define ANY_WORD UINT64_MAX /* of several, or another that it does not mind */
 
 enum { AWAKE, ASLEEP };
 
@@ -231,15 +233,29 @@ static uint64_t place_of(const os_shm *shm, const _Atomic uint32_t *word)
     return (uint64_t)((const char *)word - (const char *)shm->address) + 1;
 }
 
-/* Lists a sleeper on each word, with the same event; false when a list has no room. */
+/* The entry that one of the words before has in the list of the same segment. */
+static sleeper *entry_before(const os_word *words, size_t number)
+{
+    for (size_t i = number; i-- > 0;)
+        if (words[i].own && words[i].shm == words[number].shm)
+            return words[i].own;
+    return NULL;
+}
+
+/* Lists a sleeper in the segment of each word, with the same event; false when a list has no room. */
 static bool list_all(os_word *words, size_t count, HANDLE event)
 {
     uint64_t start = process_start(GetCurrentProcess());
     bool all = true;
 
     for (size_t i = 0; i < count; i++) {
-        sleeper *entry = enter(list_of(words[i].shm));
-        words[i].own = entry;
+        sleeper *entry = entry_before(words, i);
+        words[i].own = NULL;
+        if (entry) {
+            atomic_store(&entry->word, ANY_WORD);
+            continue;
+        }
+        entry = words[i].own = enter(list_of(words[i].shm));
         all &= entry != NULL;
         if (!entry)
             continue;
@@ -306,9 +322,9 @@ static bool set_event_of(const sleeper *entry)
 /* Whether it sleeps, and nobody else who lives is about to wake it; then this thread is. */
 static bool claim(sleeper *entry, uint64_t place, uint64_t own)
 {
-    uint64_t state = atomic_load(&entry->state);
+    uint64_t state = atomic_load(&entry->state), word = atomic_load(&entry->word);
 
-    if (atomic_load(&entry->word) != place || state == AWAKE)
+    if ((word != place && word != ANY_WORD) || state == AWAKE)
         return false;
     if (state & RINGING && os_thread_lives(state & ~RINGING))
         return false;
@@ -326,10 +342,11 @@ void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word, int count)
     own = os_self_thread();
     for (uint32_t i = 0; i < SLEEPERS && count > 0; i++) {
         sleeper *entry = &list->at[i];
+        bool set;
         if (!claim(entry, place, own))
             continue;
-        count -=
-            entry->process == GetCurrentProcessId() ? SetEvent((HANDLE)(uintptr_t)entry->event) : set_event_of(entry);
+        set = entry->process == GetCurrentProcessId() ? SetEvent((HANDLE)(uintptr_t)entry->event) : set_event_of(entry);
+        count -= set && atomic_load(&entry->word) == place;
         atomic_store(&entry->state, AWAKE);
     }
 }

@@ -51,6 +51,10 @@ bool support_limits_memory(void);
 /* Goes on with the signal for used up time ignored, where there is one. */
 void support_ignore_cpu_signal(void);
 
+/* Goes on without calls that older systems do not have, in this thread and those it makes; false where that cannot be
+ * had. */
+bool support_be_older(void);
+
 /* Goes on as a user that limits hold for, where some do not for others. */
 void support_leave_root(void);
 

@@ -234,6 +234,11 @@ void support_ignore_cpu_signal(void)
 {
 }
 
+bool support_be_older(void)
+{
+    return false;
+}
+
 void support_leave_root(void)
 {
 }
