@@ -2,7 +2,6 @@
 #include "lane.h"
 
 #include "clock.h"
-#include "ready.h"
 
 #include <uv.h>
 

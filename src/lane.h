@@ -10,6 +10,7 @@
 
 #include "os.h"
 #include "store.h"
+#include "vigil.h"
 
 enum {
     LANE_LINE = 64, /* what processors share memory by */
@@ -272,8 +273,7 @@ int lane_broken(void);
 typedef bool (*lane_test)(lane *lane, void *arg, uint64_t *in_the_way);
 
 /* Whether a test holds, whose truth a bell tells of; looks now and then whether somebody in the way has died.
- *   vigil  See ready.h. */
-typedef struct vigil vigil;
+ *   vigil  Set when it does not, to what to sleep on; NULL: nobody is going to. */
 bool lane_look(lane *lane, _Atomic uint32_t *bell, lane_test holds, void *arg, vigil *vigil);
 
 /* Waits until a test holds: spins, then sleeps.

@@ -9,13 +9,7 @@
 #include "crossfork/queue.h"
 #include "crossfork/sync.h"
 #include "crossfork/task.h"
-#include "os.h"
-
-/* What to sleep on until a thing may have become ready. */
-typedef struct vigil {
-    os_word word; /* word NULL: it will never be ready */
-    int most_ms;  /* then look again, whatever the word says; -1: no need */
-} vigil;
+#include "vigil.h"
 
 /* Each tells whether it is so.
  *   vigil  Set when it is not so, after whoever changes it was told that somebody sleeps; NULL: nobody is going to. */

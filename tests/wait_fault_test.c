@@ -61,6 +61,12 @@ static int wait_and_watch(void)
     return rc;
 }
 
+/* Who gets no event to sleep on (Windows) looks again and again. */
+static int expected(const fault *fault)
+{
+    return fault && !strstr(fault->name, "CreateEvent") ? fault->code : 0;
+}
+
 static const fault *fail_call(int n)
 {
     const fault *fault;
@@ -71,7 +77,7 @@ static const fault *fail_call(int n)
     faults_arm(n);
     rc = wait_and_watch();
     fault = faults_disarm();
-    if (rc != (fault ? fault->code : 0) || (rc < 0 && !*xf_error_detail()))
+    if (rc != expected(fault) || (rc < 0 && !*xf_error_detail()))
         fail_msg("call %d, %s: %s (%s)", n, fault ? fault->name : "none", xf_err_name(rc), xf_error_detail());
     free_items();
     return fault;
