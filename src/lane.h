@@ -75,7 +75,7 @@ typedef struct lane_head {
 } lane_head;
 
 typedef struct lane_cell {
-    uint64_t size;
+    _Atomic uint64_t size; /* looked at also by those who have not claimed the message */
     _Atomic uint64_t block; /* of the store, where the message is; 0: it follows */
     _Alignas(16) uint8_t bytes[];
 } lane_cell;

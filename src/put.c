@@ -61,7 +61,7 @@ static int try_put(lane *lane, const void *data, uint64_t size)
     if (rc < 0)
         return rc;
     cell = lane_cell_at(lane, spot.ring, spot.at);
-    cell->size = size;
+    atomic_store_explicit(&cell->size, size, memory_order_relaxed);
     atomic_store_explicit(&cell->block, 0, memory_order_relaxed);
     memcpy(cell->bytes, data, (size_t)size);
     fill(lane, &spot);
@@ -83,7 +83,7 @@ static int try_commit(lane *lane, uint64_t block, uint64_t size)
     if (rc < 0)
         return rc;
     cell = lane_cell_at(lane, spot.ring, spot.at);
-    cell->size = size;
+    atomic_store_explicit(&cell->size, size, memory_order_relaxed);
     atomic_store_explicit(&cell->block, block, memory_order_relaxed);
     atomic_store_explicit(&head->place, number_of(spot.number, spot.at), memory_order_relaxed);
     fill(lane, &spot);

@@ -66,7 +66,7 @@ static void lose_message(lane *lane, uint32_t number, uint64_t index, uint64_t t
 {
     lane_ring *ring = &lane->rings[number];
     lane_cell *cell = lane_cell_at(lane, ring, place_of(ring, index, turn));
-    uint64_t size = cell->size, block = atomic_load(&cell->block);
+    uint64_t size = atomic_load(&cell->size), block = atomic_load(&cell->block);
 
     if (block && store_at(&lane->store, block, size)) {
         store_adopt(&lane->store, block, size, lane->me);

@@ -26,7 +26,7 @@ static bool find_bytes(lane *lane, lane_hold *hold)
 {
     lane_cell *cell = lane_cell_at(lane, &lane->rings[hold->ring], hold->at);
 
-    hold->size = *(volatile uint64_t *)&cell->size;
+    hold->size = atomic_load_explicit(&cell->size, memory_order_relaxed);
     hold->block = atomic_load_explicit(&cell->block, memory_order_relaxed);
     if (!can_be(lane, hold->block, hold->size))
         return false;
@@ -39,7 +39,7 @@ static bool read_size(lane *lane, const lane_spot *spot, uint64_t *size)
 {
     uint64_t index = spot->at & spot->ring->mask;
 
-    *size = *(volatile uint64_t *)&lane_cell_at(lane, spot->ring, spot->at)->size;
+    *size = atomic_load_explicit(&lane_cell_at(lane, spot->ring, spot->at)->size, memory_order_relaxed);
     atomic_thread_fence(memory_order_acquire);
     return atomic_load(&spot->ring->turns[index]) == spot->turn &&
            atomic_load(&spot->ring->getters[index]) == spot->claim;

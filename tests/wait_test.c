@@ -648,6 +648,7 @@ XF_ENTRY(wait_in_child)
     if (rc != 1 || !items[2].ready || xf_process_join(items[2].process, 0, NULL) < 0)
         return xf_fail(call, 1, "of its process: %d (%s)", rc, xf_error_detail());
     xf_process_free(items[2].process);
+    (void)xf_cleanup(); /* no thread is left over */
     (void)send_number(call, 1);
     rc = xf_wait(items, 2, XF_FOREVER);
     if (rc != 1 || !items[0].ready)
