@@ -1,13 +1,13 @@
 /* Arrays and single values that processes share, with their lock.
  *
  *     xf_array *counters;
- *     xf_array_create(&counters, 100, sizeof(int64_t));    a value is an array of one
- *     xf_array_ref(counters, &ref);                        to be handed over: see ref.h
+ *     xf_array_create(&counters, 100, sizeof(int64_t));    // a value is an array of one
+ *     xf_array_ref(counters, &ref);                        // to be handed over: see ref.h
  *
- *     xf_array_open(&counters, &ref, sizeof(int64_t));     in another process
+ *     xf_array_open(&counters, &ref, sizeof(int64_t));     // in another process
  *     atomic_fetch_add(&XF_ATOMIC_AT(counters, int64_t, 7), 1);
  *
- *     xf_lock_acquire(xf_array_lock(counters), XF_FOREVER);     for what is more than one step
+ *     xf_lock_acquire(xf_array_lock(counters), XF_FOREVER);     // for what is more than one step
  *     XF_AT(counters, int64_t, 7) *= 2;
  *     xf_lock_release(xf_array_lock(counters)); */
 #ifndef CROSSFORK_ARRAY_H

@@ -3,7 +3,7 @@
  *     int main(int argc, char **argv)
  *     {
  *         xf_main(argc, argv);
- *         ...
+ *         return 0; // the program
  *     } */
 #ifndef CROSSFORK_MAIN_H
 #define CROSSFORK_MAIN_H

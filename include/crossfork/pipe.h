@@ -8,7 +8,9 @@
  *     xf_pipe_free(theirs);
  *     xf_pipe_send(mine, "hello", 5, XF_FOREVER);
  *
- *     xf_pipe_open(&pipe, in);                                             in the task, whose input is the xf_ref
+ *     xf_pipe *pipe;                                                       // in the task
+ *     xf_message message;
+ *     xf_pipe_open(&pipe, &ref);                                           // ref is its input
  *     xf_pipe_receive(pipe, &message, XF_FOREVER);
  *
  * Messages lie in shared memory, whole and in order.  When the other end has gone, because it was freed everywhere or

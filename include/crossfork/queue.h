@@ -2,12 +2,13 @@
  *
  *     xf_queue *queue;
  *     xf_ref ref;
- *     xf_queue_create(&queue, NULL);                                       in one process
+ *     xf_queue_create(&queue, NULL);                                       // in one process
  *     xf_queue_ref(queue, &ref);
  *     xf_process_start(&process, &task, &ref, sizeof ref, NULL);
  *     xf_queue_put(queue, "hello", 5, XF_FOREVER);
  *
- *     xf_queue_open(&queue, in);                                           in the task, whose input is the xf_ref
+ *     xf_message message;                                                  // in the task
+ *     xf_queue_open(&queue, &ref);                                         // ref is its input
  *     if (xf_queue_get(queue, &message, XF_FOREVER) == 0)
  *         xf_message_free(&message);
  *

@@ -1,10 +1,10 @@
 /* References: how an object that processes share is handed over.
  *
  *     xf_ref ref;
- *     xf_lock_ref(lock, &ref);                             in one process
+ *     xf_lock_ref(lock, &ref);                             // in one process
  *     xf_process_start(&process, &task, &ref, sizeof ref, NULL);
  *
- *     xf_lock_open(&lock, in);                             in the task, whose input is the xf_ref
+ *     xf_lock_open(&lock, &ref);                           // in the task, whose input is the xf_ref
  *
  * A reference is a few plain bytes without a pointer or a handle in it.  It can be copied, be a member of a task's
  * input, be sent in a message, a queue or a pipe.  Any process of the family (the program, its children, theirs, and so

@@ -3,10 +3,10 @@
  *     xf_shm *shm;
  *     xf_ref ref;
  *     xf_shm_create(&shm, 1 << 20, NULL);
- *     xf_shm_ref(shm, &ref);                               to be handed over: see ref.h
+ *     xf_shm_ref(shm, &ref);                               // to be handed over: see ref.h
  *     ((double *)xf_shm_data(shm))[7] = 1.5;
  *
- *     xf_shm_open(&shm, &ref, XF_SHM_READ);                in another process
+ *     xf_shm_open(&shm, &ref, XF_SHM_READ);                // in another process
  *
  * It has no name and belongs to nobody in particular: it is there as long as some process has it open, and gone with
  * the last, on every system, also when all of them are killed.  Each process sees it at an address of its own, so what

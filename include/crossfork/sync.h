@@ -3,12 +3,12 @@
  *     xf_lock *lock;
  *     xf_ref ref;
  *     xf_lock_create(&lock, NULL);
- *     xf_lock_ref(lock, &ref);                             to be handed over: see ref.h
+ *     xf_lock_ref(lock, &ref);                             // to be handed over: see ref.h
  *
- *     xf_lock_open(&lock, &ref);                           in another process
+ *     xf_lock_open(&lock, &ref);                           // in another process
  *     rc = xf_lock_acquire(lock, XF_FOREVER);
  *     if (rc == XF_EOWNERDEAD)
- *         repair();                                        whoever had it ended, and may have left things half done
+ *         repair();                                        // whoever had it ended, and may have left things half done
  *     if (rc == 0 || rc == XF_EOWNERDEAD)
  *         xf_lock_release(lock);
  *

@@ -1,6 +1,6 @@
 /* Tasks: the functions that children run.
  *
- *     XF_TASK(area, const struct shape *in, double *out)       a fixed-size struct in, a fixed-size struct out
+ *     XF_TASK(area, const struct shape *in, double *out)       // a fixed-size struct in, a fixed-size struct out
  *     {
  *         if (in->width < 0)
  *             return xf_fail(call, 1, "width %g is negative", in->width);
@@ -8,7 +8,7 @@
  *         return 0;
  *     }
  *
- *     XF_ENTRY(reverse)                                        bytes of any length in and out
+ *     XF_ENTRY(reverse)                                        // bytes of any length in and out
  *     {
  *         size_t size;
  *         const char *in = xf_call_input(call, &size);

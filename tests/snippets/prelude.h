@@ -1,0 +1,27 @@
+/* What the snippets of the documentation may use without declaring it. */
+#ifndef PRELUDE_H
+#define PRELUDE_H
+
+#include <crossfork.h>
+
+#include <stdio.h>
+
+#ifndef __STDC_NO_ATOMICS__
+#include <stdatomic.h>
+#endif
+
+struct shape {
+    double width, height;
+};
+
+extern xf_task area, integrate, reverse, square, task, upper, worker, count_up;
+extern xf_pool *pool;
+extern xf_future *future;
+extern xf_process *process;
+extern xf_ref ref;
+extern xf_lock *lock;
+extern double in[1000000], out[1000000], x;
+extern int rc;
+void repair(void);
+
+#endif
