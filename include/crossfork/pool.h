@@ -120,8 +120,8 @@ typedef struct xf_map_options {
 
 /* Runs the task on each of count inputs, and waits.
  *   in, out  count inputs and outputs of the sizes that the task declares, one after the other.  Memory of
- *            xf_pool_alloc is used in place; other memory is copied once.
- *   out      What an item that is not done has written is unspecified.  NULL when outputs are not wanted here.
+ *            xf_pool_alloc is used in place; other memory is copied once.  What an item that is not done has written is
+ *            unspecified.  out may be NULL when outputs are not wanted here.
  * Returns 0 when every item is done; XF_EFAILED when some are not: see options.results; XF_ESIZE when the task does not
  * declare sizes; XF_ENOTASK, XF_EDUPTASK; XF_ESTATE when the pool is closed; XF_ENOMEM beyond memory_limit; XF_ELIMIT
  * with more than XF_JOBS_MAX futures, or for more than 4,294,967,295 chunks. */
