@@ -7,6 +7,8 @@ set(CMAKE_SYSTEM_PROCESSOR x86_64)
 
 # The win32 flavour of the compiler needs no libwinpthread.
 set(CMAKE_C_COMPILER x86_64-w64-mingw32-gcc-win32)
+find_program(XF_WINDOWS_CXX x86_64-w64-mingw32-g++-win32) # only tests want it
+set(CMAKE_CXX_COMPILER ${XF_WINDOWS_CXX})
 set(CMAKE_RC_COMPILER x86_64-w64-mingw32-windres)
 
 # Debian's compiler knows msvcrt only, so a copy of its link rules names the other one.
