@@ -18,6 +18,21 @@ bool support_alive(int64_t pid);
 /* Waits up to timeout_ms until no process of that id runs (a zombie does not); it need not be a child. */
 bool support_gone(int64_t pid, int timeout_ms);
 
+/* Processes besides this one that run the same executable, whoever started them.
+ * Returns how many there are; up to room of them are put into pids. */
+size_t support_same_program(int64_t *pids, size_t room);
+
+/* Calls found for each name by which what a process has made can be found in the whole system, or its session.
+ * Windows: named objects and pipes.  POSIX: /dev/shm, and the memory and semaphores of System V. */
+void support_names(void (*found)(void *arg, const char *name), void *arg);
+
+/* Makes such a name, or lets it go. */
+void *support_make_name(void);
+void support_drop_name(void *made);
+
+/* Gives this process, and what it starts, such names of its own, where that can be had. */
+void support_own_names(void);
+
 /* Kills a process from outside: SIGKILL, or TerminateProcess with exit code 1. */
 void support_kill(int64_t pid);
 

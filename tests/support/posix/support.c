@@ -3,9 +3,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
 #include <spawn.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -13,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -77,6 +80,95 @@ bool support_gone(int64_t pid, int timeout_ms)
         continue;
     syscall(SYS_close, waiting.fd); /* as it was made, or the thread sanitizer takes it for the last of that number */
     return ready == 1;
+}
+
+/* Of a zombie the link cannot be read. */
+static bool runs(pid_t pid, const char *program)
+{
+    char path[64], image[4096];
+    ssize_t length;
+
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    length = readlink(path, image, sizeof image - 1);
+    image[length < 0 ? 0 : length] = 0;
+    return strcmp(image, program) == 0;
+}
+
+size_t support_same_program(int64_t *pids, size_t room)
+{
+    char own[4096] = "";
+    size_t count = 0;
+    DIR *processes = opendir("/proc");
+    struct dirent *entry;
+
+    if (!processes || readlink("/proc/self/exe", own, sizeof own - 1) < 0)
+        abort();
+    while ((entry = readdir(processes))) {
+        pid_t pid = (pid_t)atoi(entry->d_name);
+        if (pid <= 0 || pid == getpid() || !runs(pid, own))
+            continue;
+        if (count < room)
+            pids[count] = pid;
+        count++;
+    }
+    closedir(processes);
+    return count;
+}
+
+/* The first column of a table of the System V kind is a key, the second an id. */
+static void list_table(const char *path, void (*found)(void *arg, const char *name), void *arg)
+{
+    char line[1024], name[64];
+    long key, id;
+    FILE *table = fopen(path, "r");
+
+    while (table && fgets(line, sizeof line, table))
+        if (sscanf(line, "%ld %ld", &key, &id) == 2) {
+            snprintf(name, sizeof name, "%s: %ld", path, id);
+            found(arg, name);
+        }
+    if (table)
+        fclose(table);
+}
+
+void support_names(void (*found)(void *arg, const char *name), void *arg)
+{
+    DIR *directory = opendir("/dev/shm");
+    struct dirent *entry;
+
+    while (directory && (entry = readdir(directory)))
+        if (entry->d_name[0] != '.')
+            found(arg, entry->d_name);
+    if (directory)
+        closedir(directory);
+    list_table("/proc/sysvipc/shm", found, arg);
+    list_table("/proc/sysvipc/sem", found, arg);
+}
+
+#define MADE_NAME "/crossfork_made_name"
+
+void *support_make_name(void)
+{
+    int fd = shm_open(MADE_NAME, O_RDWR | O_CREAT, 0600);
+
+    if (fd < 0)
+        abort();
+    close(fd);
+    return NULL;
+}
+
+void support_drop_name(void *made)
+{
+    (void)made;
+    shm_unlink(MADE_NAME);
+}
+
+void support_own_names(void)
+{
+    if (unshare(CLONE_NEWNS | CLONE_NEWIPC) < 0)
+        return;
+    if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+        (void)mount("none", "/dev/shm", "tmpfs", 0, "size=64m"); /* or it is the one of everybody */
 }
 
 void support_kill(int64_t pid)

@@ -3,6 +3,8 @@
 
 #include <windows.h>
 #include <psapi.h>
+#include <tlhelp32.h>
+#include <winternl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <wchar.h>
@@ -91,6 +93,106 @@ bool support_gone(int64_t pid, int timeout_ms)
     gone = WaitForSingleObject(process, timeout_ms < 0 ? INFINITE : (DWORD)timeout_ms) == WAIT_OBJECT_0;
     CloseHandle(process);
     return gone;
+}
+
+size_t support_same_program(int64_t *pids, size_t room)
+{
+    PROCESSENTRY32W entry = {.dwSize = sizeof entry};
+    HANDLE processes = CreateToolhelp32Snapshot(TH32CS_SNAPPROCESS, 0);
+    wchar_t own[MAX_PATH];
+    size_t count = 0;
+
+    GetModuleFileNameW(NULL, own, MAX_PATH);
+    for (BOOL more = Process32FirstW(processes, &entry); more; more = Process32NextW(processes, &entry)) {
+        if (entry.th32ProcessID == GetCurrentProcessId() || _wcsicmp(entry.szExeFile, wcsrchr(own, L'\\') + 1) != 0 ||
+            !support_alive(entry.th32ProcessID))
+            continue;
+        if (count < room)
+            pids[count] = entry.th32ProcessID;
+        count++;
+    }
+    CloseHandle(processes);
+    return count;
+}
+
+#ifndef DIRECTORY_QUERY
+#define DIRECTORY_QUERY 1
+#endif
+
+/* What the headers for programs leave out. */
+typedef struct directory_entry {
+    UNICODE_STRING name, type;
+} directory_entry;
+
+typedef NTSTATUS(NTAPI *open_directory)(HANDLE *, ACCESS_MASK, OBJECT_ATTRIBUTES *);
+typedef NTSTATUS(NTAPI *query_directory)(HANDLE, directory_entry *, ULONG, BOOLEAN, BOOLEAN, ULONG *, ULONG *);
+
+static void tell(void (*found)(void *arg, const char *name), void *arg, const wchar_t *name, int length)
+{
+    char text[4 * MAX_PATH];
+    int size = WideCharToMultiByte(CP_UTF8, 0, name, length, text, sizeof text - 1, NULL, NULL);
+
+    text[size] = 0;
+    found(arg, text);
+}
+
+/* Named objects of the session: those that are created without a prefix. */
+static void list_objects(void (*found)(void *arg, const char *name), void *arg)
+{
+    HMODULE ntdll = GetModuleHandleW(L"ntdll.dll");
+    open_directory open = (open_directory)(void (*)(void))GetProcAddress(ntdll, "NtOpenDirectoryObject");
+    query_directory query = (query_directory)(void (*)(void))GetProcAddress(ntdll, "NtQueryDirectoryObject");
+    wchar_t path[64];
+    UNICODE_STRING name = {.Buffer = path, .MaximumLength = sizeof path};
+    OBJECT_ATTRIBUTES attributes = {.Length = sizeof attributes, .ObjectName = &name};
+    union {
+        directory_entry entry;
+        char room[4096];
+    } part;
+    DWORD session = 0;
+    ULONG context = 0;
+    HANDLE directory;
+
+    ProcessIdToSessionId(GetCurrentProcessId(), &session);
+    swprintf(path, sizeof path / sizeof *path, L"\\Sessions\\%lu\\BaseNamedObjects", session);
+    name.Length = (USHORT)(wcslen(path) * sizeof *path);
+    if (open(&directory, DIRECTORY_QUERY, &attributes) < 0)
+        abort();
+    while (query(directory, &part.entry, sizeof part, TRUE, FALSE, &context, NULL) == 0)
+        tell(found, arg, part.entry.name.Buffer, part.entry.name.Length / (int)sizeof(wchar_t));
+    CloseHandle(directory);
+}
+
+void support_names(void (*found)(void *arg, const char *name), void *arg)
+{
+    WIN32_FIND_DATAW pipe;
+    HANDLE pipes = FindFirstFileW(L"\\\\.\\pipe\\*", &pipe);
+
+    list_objects(found, arg);
+    if (pipes == INVALID_HANDLE_VALUE)
+        return; /* Wine cannot list them */
+    do
+        tell(found, arg, pipe.cFileName, (int)wcslen(pipe.cFileName));
+    while (FindNextFileW(pipes, &pipe));
+    FindClose(pipes);
+}
+
+void *support_make_name(void)
+{
+    HANDLE event = CreateEventW(NULL, TRUE, FALSE, L"crossfork_made_name");
+
+    if (!event)
+        abort();
+    return event;
+}
+
+void support_drop_name(void *made)
+{
+    CloseHandle(made);
+}
+
+void support_own_names(void)
+{
 }
 
 void support_kill(int64_t pid)
