@@ -95,13 +95,13 @@ static int lay_out(lane *lane, const os_shm *shm, uint64_t at, const lane_plan *
         place_ring(lane, bits_for(plan->capacity), &end);
     else
         place_growing(lane, &end);
-    words = place_part(&end, store_words_size(plan->memory));
+    words = place_part(&end, arena_words_size(plan->memory));
     if (shm) {
         lane->head = (lane_head *)((char *)shm->address + at);
         lane->hands = (lane_hand *)((char *)shm->address + hands);
-        store_attach(&lane->store, shm, &lane->head->store, words, end, plan->memory);
+        arena_attach(&lane->store, shm, &lane->head->store, words, end, plan->memory);
     }
-    place_part(&end, store_pages_size(plan->memory));
+    place_part(&end, arena_pages_size(plan->memory));
     *size = end - at;
     return 0;
 }

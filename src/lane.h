@@ -71,7 +71,7 @@ typedef struct lane_head {
     lane_pending pending;
     lane_loss losses[LANE_LOSSES];      /* the last ones, number n in n % LANE_LOSSES */
     _Atomic uint64_t ready[LANE_RINGS]; /* cells of each ring that have memory */
-    store_head store;
+    arena_head store;
 } lane_head;
 
 typedef struct lane_cell {

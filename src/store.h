@@ -1,11 +1,11 @@
-/* The store: memory for long messages, in runs of pages of a shared segment.
+/* The store: memory for long messages, in runs of pages of an arena.
  *
- * Each page has a word that says which process has it; a run is a page and those behind it that follow it.  Nothing is
- * locked: a process may be killed at any instruction, and what it had taken is found by its name. */
+ * A page's word says which process has it.  Nothing is locked: a process may be killed at any instruction, and what it
+ * had taken is found by its name. */
 #ifndef STORE_H
 #define STORE_H
 
-#include "os.h"
+#include "arena.h"
 
 /* The head of a run, before the message. */
 typedef struct store_block {
@@ -14,34 +14,13 @@ typedef struct store_block {
     _Alignas(64) uint8_t bytes[];
 } store_block;
 
-/* In shared memory. */
-typedef struct store_head {
-    _Atomic uint64_t first_free; /* no page before it is free, as far as known */
-    _Atomic uint64_t committed;  /* pages that have memory */
-    _Atomic uint64_t searched;   /* pages whose words have */
-} store_head;
+/* A process's view of it: an arena whose words say who has the page, by the name of the process (os_self_process), and
+ * besides: */
+typedef arena store;
 
-/* A process's view of it. */
-typedef struct store {
-    const os_shm *shm;
-    store_head *head;
-    uint64_t words_at, pages_at, count; /* offsets in the segment; pages */
-    _Atomic uint64_t *words;
-} store;
-
-/* Words: who has the page, by the name of the process (os_self_process), and besides: */
-#define STORE_FOLLOWS (UINT64_C(1) << 63) /* the page is not the first one of its run */
-#define STORE_VIEWED (UINT64_C(1) << 62)  /* it is a message that has left its lane: on the first page only */
-#define STORE_FREED (UINT64_C(1) << 61)   /* its owner is dead, and it is being freed */
+#define STORE_VIEWED (UINT64_C(1) << 62) /* it is a message that has left its lane: on the first page only */
+#define STORE_FREED (UINT64_C(1) << 61)  /* its owner is dead, and it is being freed */
 #define STORE_WHO ((UINT64_C(1) << OS_PROCESS_BITS) - 1)
-
-/* How many bytes of words and pages a store of so many bytes needs, each a multiple of OS_PAGE. */
-uint64_t store_words_size(uint64_t bytes);
-uint64_t store_pages_size(uint64_t bytes);
-
-/* Looks at a store of so many bytes whose parts are at these offsets in the segment. */
-void store_attach(store *store, const os_shm *shm, store_head *head, uint64_t words_at, uint64_t pages_at,
-                  uint64_t bytes);
 
 /* Takes a run for a message of that size.
  *   block  Set to its offset; its head says the size and no place.
