@@ -38,6 +38,7 @@
 #include "crossfork/array.h"
 #include "crossfork/error.h"
 #include "crossfork/export.h"
+#include "crossfork/heap.h"
 #include "crossfork/main.h"
 #include "crossfork/pipe.h"
 #include "crossfork/pool.h"

@@ -37,7 +37,8 @@ typedef enum xf_kind {
     XF_KIND_BARRIER,
     XF_KIND_ONCE,
     XF_KIND_QUEUE,
-    XF_KIND_PIPE
+    XF_KIND_PIPE,
+    XF_KIND_HEAP
 } xf_kind;
 
 /* Names an object.  All zero names none.  Two are of the same object when their bytes are the same. */
