@@ -6,11 +6,9 @@
  *
  * A page of slots is given back when its last slot is freed.  Who does that marks the page and then looks at its slots;
  * who takes a slot takes it and then looks at the page.  So one of them sees the other, and lets go. */
-#include "crossfork/heap.h"
+#include "heap.h"
 
-#include "arena.h"
 #include "error.h"
-#include "object.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -46,13 +44,6 @@ typedef struct heap_head {
 
 _Static_assert(OBJECT_HEAD + sizeof(heap_head) <= OS_PAGE, "the heads fit the first page");
 
-struct xf_heap {
-    object *object;
-    heap_head *head;
-    arena arena;
-    uint64_t slots_at; /* offset of the slots' words in the segment */
-};
-
 /* An allocation, as it was found. */
 typedef struct place {
     _Atomic uint64_t *word;
@@ -79,6 +70,7 @@ static void attach(xf_heap *heap, object *object)
     heap->object = object;
     heap->head = object->body;
     heap->slots_at = slots_at;
+    heap->me = os_self_process();
     arena_attach(&heap->arena, &object->shm, &heap->head->arena, words_at, slots_at + slots_size(limit), limit);
 }
 
@@ -223,7 +215,7 @@ static bool has_taken_slots(const xf_heap *heap, uint64_t page, int class)
  * again: who freed the last slot meanwhile left it to this process. */
 static void give_back(xf_heap *heap, uint64_t page, int class)
 {
-    uint64_t open = page_of_class(class), closed = open | CLOSED | os_self_process();
+    uint64_t open = page_of_class(class), closed = open | CLOSED | heap->me;
 
     while (!has_taken_slots(heap, page, class)) {
         uint64_t seen = open;
@@ -253,7 +245,7 @@ static void leave_slot(xf_heap *heap, uint64_t page, _Atomic uint64_t *slot)
 static void *take_slot(xf_heap *heap, uint64_t page, int class)
 {
     _Atomic uint64_t *word = &heap->arena.words[page], *slots = slots_at(heap, page);
-    uint64_t open = page_of_class(class), own = os_self_process();
+    uint64_t open = page_of_class(class), own = heap->me;
 
     if (page >= slotted(heap))
         return NULL;
@@ -293,7 +285,7 @@ static void *find_slot(xf_heap *heap, int class, uint64_t begin, uint64_t end, u
 static int divide_page(xf_heap *heap, int class, void **memory)
 {
     uint64_t page;
-    int rc = arena_take(&heap->arena, os_self_process(), 1, &page);
+    int rc = arena_take(&heap->arena, heap->me, 1, &page);
 
     if (rc < 0)
         return rc;
@@ -336,7 +328,7 @@ static int class_for(size_t size)
 static int alloc_pages(xf_heap *heap, size_t size, void **memory)
 {
     uint64_t page;
-    int rc = arena_take(&heap->arena, os_self_process(), arena_count(size), &page);
+    int rc = arena_take(&heap->arena, heap->me, arena_count(size), &page);
 
     if (rc == 0)
         *memory = (char *)heap->object->shm.address + arena_offset(&heap->arena, page);
@@ -415,7 +407,7 @@ static bool release(xf_heap *heap, place *place)
     _Atomic uint64_t *next;
 
     if (place->class < 0) {
-        if (!atomic_compare_exchange_strong(place->word, &place->seen, FREED | os_self_process()))
+        if (!atomic_compare_exchange_strong(place->word, &place->seen, FREED | heap->me))
             return false;
         arena_free(&heap->arena, place->page, arena_run(&heap->arena, place->page));
         return true;
@@ -455,7 +447,7 @@ int xf_heap_keep(xf_heap *heap, void *memory)
 
 int xf_heap_own(xf_heap *heap, void *memory)
 {
-    return give_to(heap, memory, os_self_process());
+    return give_to(heap, memory, heap->me);
 }
 
 size_t xf_heap_size(const xf_heap *heap, const void *memory)

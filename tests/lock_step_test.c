@@ -8,16 +8,11 @@
 #include "crossfork.h"
 #include "sync.h"
 #include "lock.h"
+#include "step.h"
 #include "tasks.h"
 
-#include <errno.h>
-#include <signal.h>
-#include <stddef.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
-#include <sys/user.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { PROMPT_MS = 10000, STEPS_MAX = 20000 };
@@ -106,47 +101,6 @@ static _Noreturn void run_victim(const kind *kind, void *object)
     _exit(0);
 }
 
-/* Waits until it stops or ends; true: it has stopped. */
-static bool await_stop(pid_t pid)
-{
-    int status;
-
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (WIFEXITED(status))
-        assert_int_equal(WEXITSTATUS(status), 0);
-    return WIFSTOPPED(status);
-}
-
-/* The linker's names for where this program, with the library in it, begins and where its code ends. */
-extern const char __executable_start[], etext[];
-
-static bool is_in_program(pid_t pid)
-{
-#ifdef __x86_64__
-    errno = 0;
-    uintptr_t at = (uintptr_t)ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user, regs.rip), NULL);
-    assert_int_equal(errno, 0);
-    return at >= (uintptr_t)__executable_start && at < (uintptr_t)etext;
-#else
-    (void)pid;
-    return true;
-#endif
-}
-
-/* Lets it go for so many instructions, and kills it; false when it came to its end before. */
-static bool step_and_kill(pid_t pid, int steps)
-{
-    while (steps > 0) {
-        assert_int_equal(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
-        if (!await_stop(pid))
-            return false;
-        steps -= is_in_program(pid);
-    }
-    kill(pid, SIGKILL);
-    assert_int_equal(waitpid(pid, NULL, 0), pid);
-    return true;
-}
-
 static pid_t start_victim(const kind *kind, void *object)
 {
     pid_t pid = fork();
@@ -175,15 +129,6 @@ static void expect_whole(const kind *kind, void *object, int steps, uint64_t *to
     assert_int_equal(kind->end(object), 0);
     assert_int_equal(kind->begin(object, 0), kind->fresh);
     assert_int_equal(kind->end(object), 0);
-}
-
-/* To come to the end of a long row takes as many steps each time, so where readers are looked through, some are left
- * out: not the same of each reader. */
-static int stride(int steps)
-{
-    enum { EACH = 200, SOME = 7 };
-
-    return steps < EACH ? 1 : SOME;
 }
 
 static void kill_after_each_step(const kind *kind, void *object)
