@@ -333,7 +333,15 @@ static void a_full_heap_looks_for_the_dead(void **state)
 /* ---- At random -----------------------------------------------------------------------------------------------------
  */
 
-enum { HAS = 40, THREADS = 2, PROCESSES = 3, KILLS = 6, SIZE_MAX_TRIED = 12000 };
+/* The thread sanitizer does not see that what one thread has given up came to another by way of another process, so to
+ * it there is one process of several threads. */
+#ifdef __SANITIZE_THREAD__
+enum { PROCESSES = 1 };
+#else
+enum { PROCESSES = 3 };
+#endif
+
+enum { HAS = 40, THREADS = 2, KILLS = 6, SIZE_MAX_TRIED = 12000 };
 
 typedef struct churner {
     uv_thread_t thread;
