@@ -1,18 +1,19 @@
 /* A heap in shared memory: memory that any process allocates and any process frees.
  *
  *     xf_heap *heap;
- *     xf_ref ref;
  *     void *memory;
+ *     uint64_t offset;
  *     xf_heap_create(&heap, 1 << 30);
- *     xf_heap_ref(heap, &ref);                             to be handed over: see ref.h
+ *     xf_heap_ref(heap, &ref);                             // to be handed over: see ref.h
  *     xf_heap_alloc(heap, 5000, &memory);
- *     offset = xf_heap_offset(heap, memory);               a number that means the same in every process
- *     xf_heap_keep(heap, memory);                          it stays now, whoever ends
+ *     offset = xf_heap_offset(heap, memory);               // a number that means the same in every process
+ *     xf_heap_keep(heap, memory);                          // it stays now, whoever ends
  *     xf_queue_put(queue, &offset, sizeof offset, XF_FOREVER);
  *
- *     xf_heap_open(&heap, &ref);                           in another process
- *     memory = xf_heap_at(heap, offset);
- *     xf_heap_free(heap, memory);
+ *     xf_heap *theirs;                                     // in another process
+ *     xf_heap_open(&theirs, &ref);
+ *     memory = xf_heap_at(theirs, offset);
+ *     xf_heap_free(theirs, memory);
  *
  * Death.  An allocation belongs to the process that made it: when that process ends, in whatever way, before it has
  * freed or kept it, the allocation is freed, by the next process that finds the heap full or calls xf_heap_reclaim. One
