@@ -56,6 +56,7 @@ static void initialize(void)
 {
     parents = self;
     memset(&self, 0, sizeof self);
+    self.bell = OS_SHM_NONE;
     if (atexit(end_at_exit) || uv_mutex_init(&self.starting) || uv_mutex_init(&self.lock) ||
         uv_cond_init(&self.attended))
         abort();

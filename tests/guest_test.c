@@ -1,7 +1,9 @@
 /* Goal: crossfork is a good guest of a program that has children, signal handlers and forks of its own (POSIX). */
+#include "program.h"
 #include "tasks.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -260,6 +262,34 @@ static void a_fork_of_the_programs_own_can_use_crossfork(void **state)
     expect_end(process, XF_END_DONE, 0);
 }
 
+/* Runs after crossfork's own, which was set up later, has ended the supervisor. */
+static void check_streams(void)
+{
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            _exit(10 + fd);
+}
+
+/* The program in another role: it has a supervisor for a while, and ends. */
+static int have_a_supervisor(void)
+{
+    xf_status status;
+    xf_process *process;
+
+    if (atexit(check_streams) || xf_process_start(&process, &exit_9, NULL, 0, NULL) < 0)
+        return 1;
+    if (xf_process_join(process, XF_FOREVER, &status) < 0 || status.code != 9)
+        return 2;
+    xf_process_free(process);
+    return 0;
+}
+
+static void the_standard_streams_stay_open(void **state)
+{
+    (void)state;
+    assert_int_equal(program_end(program_start(NULL, (const char *const[]){"streams", NULL}, NULL), NULL), 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -272,9 +302,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_fault_that_the_program_mends_is_none),
         cmocka_unit_test(the_crash_after_it_is_the_one_that_is_told),
         cmocka_unit_test(a_kill_after_it_has_nothing_to_do_with_it),
+        cmocka_unit_test(the_standard_streams_stay_open),
     };
 
     come_with_a_handler();
     xf_main(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "streams") == 0)
+        return have_a_supervisor();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
