@@ -10,6 +10,9 @@
  * is divided into sections by gates in the task, where a worker waits until it is held, and which it passes at full
  * speed in the rounds of later sections.
  *
+ * The cycle is the same by whatever method the worker was started, so the runs by fork, spawn and server share the
+ * instructions of a section: each has every third of them.
+ *
  * Each instruction of the cycle of a map, and of what is different in other cycles, has its turn, but for these, which
  * have it with XF_STEP_ALL=1 in the environment: most of the 50 looks at an unchanged pool between the last work and
  * sleep, and all but one in a few between them and sleep; what xf_fail does; three of four where pages are taken; and
@@ -662,9 +665,25 @@ static long choose_stride(long steps)
     return steps_all() || turns >= steps ? 1 : (steps + turns - 1) / turns;
 }
 
+enum { SHARES = 3 };
+
+/* Which turns this run has: those whose number leaves this rest. */
+static int own_share(void)
+{
+    static const char *const methods[SHARES] = {"fork", "spawn", "server"};
+    const char *method = getenv("XF_START");
+    int share = 0;
+
+    for (int i = 0; method && i < SHARES; i++)
+        if (strcmp(method, methods[i]) == 0)
+            share = i;
+    return share;
+}
+
 /* Everything between one gate and the next. */
 static void kill_in_section(stage *stage, size_t gate)
 {
+    bool all = steps_all();
     long end, stride;
 
     stage->gate = gate;
@@ -672,7 +691,7 @@ static void kill_in_section(stage *stage, size_t gate)
     kill_once(stage);
     end = stage->steps;
     stride = choose_stride(end);
-    for (long steps = 1; steps < end; steps += stride) {
+    for (long steps = 1 + (all ? 0 : own_share() * stride); steps < end; steps += all ? 1 : SHARES * stride) {
         stage->steps = steps;
         kill_once(stage);
     }
