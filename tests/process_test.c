@@ -268,7 +268,7 @@ static void join_before_get_at_100_mib(void **state)
 static void join_before_get_at_1_gib(void **state)
 {
     (void)state;
-    check_join_before_get((size_t)1 << 30);
+    check_join_before_get((size_t)LARGE_MIB << 20);
 }
 
 static void messages_come_in_order_and_then_end(void **state)

@@ -394,12 +394,6 @@ XF_TASK(add_up, const order *in, uint64_t *out)
     return rc == XF_EEND ? 0 : xf_fail(call, 2, "%s: %s", xf_err_name(rc), xf_error_detail());
 }
 
-#ifdef __SANITIZE_THREAD__ /* which follows each byte of it, for minutes */
-enum { LARGE_MIB = 64 };
-#else
-enum { LARGE_MIB = 1024 };
-#endif
-
 /* The producer has ended before anything is got. */
 static void join_then_get(uint64_t size, uint64_t count)
 {

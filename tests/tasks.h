@@ -11,6 +11,13 @@
 #include <string.h>
 #include <uv.h>
 
+/* What is large: 1 GiB; less for the thread sanitizer, which follows each byte of it, for minutes. */
+#ifdef __SANITIZE_THREAD__
+enum { LARGE_MIB = 64 };
+#else
+enum { LARGE_MIB = 1024 };
+#endif
+
 /* Never returns: waits for what nobody will say. */
 static inline void hang(void)
 {
