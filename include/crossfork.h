@@ -39,6 +39,7 @@
 #include "crossfork/error.h"
 #include "crossfork/export.h"
 #include "crossfork/heap.h"
+#include "crossfork/listener.h"
 #include "crossfork/main.h"
 #include "crossfork/pipe.h"
 #include "crossfork/pool.h"

@@ -542,6 +542,29 @@ int object_open(object **out, const xf_ref *ref, xf_kind kind, uint32_t version)
     return 0;
 }
 
+int object_hold(object **out, const xf_ref *ref)
+{
+    entry *entry;
+    int rc = look_up(&entry, ref);
+
+    if (rc == 0)
+        *out = &entry->object;
+    return rc;
+}
+
+int object_adopt(object **out, const xf_ref *ref, intptr_t handle, uint64_t size, int flags)
+{
+    os_shm shm;
+    entry *entry;
+    int rc = open_segment(&shm, ref, handle, size, flags);
+
+    if (rc == 0)
+        rc = make_entry(&entry, ref, &shm);
+    if (rc == 0)
+        *out = &put_in_once(entry)->object;
+    return rc;
+}
+
 int object_ref(object *object, xf_ref *ref)
 {
     entry *entry = (struct entry *)object;

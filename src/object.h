@@ -36,7 +36,15 @@ int object_open(object **object, const xf_ref *ref, xf_kind kind, uint32_t versi
  * XF_EEND, XF_EHANDLES, XF_ENOMEM, XF_ELIMIT. */
 int object_ref(object *object, xf_ref *ref);
 
-/* Closes it, once for each object_create and object_open.  NULL is harmless. */
+/* Opens whatever kind of object a reference names. */
+int object_hold(object **object, const xf_ref *ref);
+
+/* Opens an object of a process that is not of the family, and puts it where this process finds it by its reference.
+ *   handle, size, flags  Its segment, as the other says; the handle is the object's from then on, also on failure.
+ * XF_EPROTO when it is not what it is said to be; XF_ENOMEM. */
+int object_adopt(object **object, const xf_ref *ref, intptr_t handle, uint64_t size, int flags);
+
+/* Closes it, once for each object_create, object_open, object_hold and object_adopt.  NULL is harmless. */
 void object_close(object *object);
 
 /* ---- Handing over ----------------------------------------------------------------------------------------------- */

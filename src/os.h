@@ -343,6 +343,75 @@ bool os_process_lives(uint64_t process);
 
 enum { OS_PROCESS_BITS = 56 };
 
+/* ---- Other processes of this user ------------------------------------------------------------------------------- */
+
+typedef struct os_door os_door; /* a name, at which processes arrive that need not be of the family */
+typedef struct os_link os_link; /* a stream of bytes between two processes, with handles beside them */
+
+enum { OS_NAME_MAX = 63, OS_LINKS_MAX = 32 };
+
+/* Takes a name, until os_door_close or the end of this process, however it ends; nothing is left in the file system.
+ *   name  1 to OS_NAME_MAX of a-z, 0-9, '-', '_', '.'.  Each user has names of their own.
+ * Windows: a named pipe that admits this user only and no remote clients.  Linux: a socket with an abstract name, which
+ * is gone with its last descriptor.
+ * XF_EEXIST when a process has the name; XF_EHANDLES, XF_ENOMEM, XF_ESYSTEM. */
+int os_door_open(os_door **door, const char *name);
+
+/* Takes in who has arrived, without waiting.  Processes of other users are turned away.
+ * XF_EAGAIN when nobody has; XF_EEND when the door was shut; XF_EHANDLES, XF_ENOMEM, XF_ESYSTEM. */
+int os_door_admit(os_door *door, os_link **link);
+
+/* Lets nobody in any more, from any thread: os_door_wait returns, and os_door_admit says XF_EEND from then on.  The
+ * name stays taken. */
+void os_door_shut(os_door *door);
+
+/* Closes the door; who has arrived and was not taken in sees XF_EEND. */
+void os_door_close(os_door *door);
+
+/* Waits until somebody has arrived at the door (NULL: none), a link has something to read or to say, or timeout_ms (-1:
+ * for ever) has passed: XF_ETIMEDOUT.
+ *   links  count of them, at most OS_LINKS_MAX. */
+int os_door_wait(os_door *door, os_link *const *links, size_t count, int timeout_ms);
+
+/* Arrives at the door of that name, and waits for a place there for up to timeout_ms (-1: for ever).
+ * XF_ENOENT when nobody has the name; XF_ETIMEDOUT; XF_EACCESS when another user has it; XF_EHANDLES, XF_ENOMEM. */
+int os_link_open(os_link **link, const char *name, int timeout_ms);
+
+/* Reads what is there, without waiting.
+ *   count  At least 1 on success.
+ * XF_EAGAIN when nothing is there now; XF_EEND when the other side has closed the link or ended, and ever after. */
+int os_link_read(os_link *link, void *data, size_t size, size_t *count);
+
+/* Writes a few bytes, OS_LINK_WRITE_MAX at most, all or nothing, without waiting.
+ *   handle  A copy of it goes with them; data has room for a token at OS_TOKEN_AT then, which is filled in.  -1: none.
+ * XF_EAGAIN when there is no room; XF_EEND when the other side has gone; XF_EHANDLES, XF_ENOMEM.
+ * Windows: DuplicateHandle into the other side's process, by the side that was arrived at only.  POSIX: SCM_RIGHTS. */
+int os_link_write(os_link *link, void *data, size_t size, intptr_t handle);
+
+enum { OS_LINK_WRITE_MAX = 256 };
+
+/* Takes the handle that came with the bytes that were read last.
+ *   token  As they say.  XF_EPROTO when there is none; XF_EHANDLES. */
+int os_link_take(os_link *link, uint64_t token, intptr_t *handle);
+
+/* Closes this side.  The other can read what was written before. */
+void os_link_close(os_link *link);
+
+/* ---- Secrets ---------------------------------------------------------------------------------------------------- */
+
+enum { OS_HMAC_SIZE = 32 };
+
+/* HMAC-SHA256 (RFC 2104).  Windows: BCrypt.  POSIX: nettle.
+ * XF_ENOTSUP when crossfork was built without it; XF_ENOMEM, XF_ESYSTEM. */
+int os_hmac(const void *key, size_t key_size, const void *data, size_t size, uint8_t mac[OS_HMAC_SIZE]);
+
+/* Reads a whole file that nobody else can read.
+ *   size   Room; the file is not larger, or XF_ELIMIT.
+ *   count  Set to its size.
+ * XF_ENOENT; XF_EACCESS when it may not be read, or is not this user's alone: POSIX: its owner is another, or its mode
+ * has rights for group or others; Windows: not looked at.  XF_EINVAL when it is no plain file; XF_EHANDLES, XF_EIO. */
+int os_secret_read(const char *path, void *room, size_t size, size_t *count);
+
 /* ---- Handles ---------------------------------------------------------------------------------------------------- */
 
 /* A second fd or HANDLE of the same file, socket or segment.  XF_EHANDLES; XF_EINVAL when it is none. */

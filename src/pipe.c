@@ -1,4 +1,4 @@
-#include "crossfork/pipe.h"
+#include "pipe.h"
 
 #include "clock.h"
 #include "error.h"
@@ -360,4 +360,9 @@ int xf_pipe_poll(xf_pipe *pipe, size_t *size, int timeout_ms)
     if (rc == 0)
         *size = (size_t)found;
     return rc == XF_EEND ? error_detail(rc, "the other end of the pipe has gone") : rc;
+}
+
+uint64_t pipe_memory(const xf_pipe *pipe)
+{
+    return pipe->receives ? pipe->in.plan.memory : 0;
 }

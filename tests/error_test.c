@@ -40,6 +40,7 @@ static void values_are_the_negative_numbers_in_order(void **state)
     assert_int_equal(XF_EINVAL, -1);
     assert_int_equal(XF_ESTATE, -27);
     assert_int_equal(XF_EOWNERDEAD, -28);
+    assert_int_equal(XF_EEXIST, -29);
 }
 
 static void names_and_texts_are_unique(void **state)
