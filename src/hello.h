@@ -78,7 +78,7 @@ typedef struct talk {
 
 /* Says it, and keeps it if it is an ASK or CHALLENGE, which get a fresh nonce, the process and HELLO_KEYED here.
  * Proofs are filled in.
- *   handle  Goes with a GRANT; -1: none.
+ *   handle  Goes with a GRANT, and stays open until OPENED is heard; -1: none.
  * XF_EEND when the other side has gone; XF_EHANDLES, XF_ENOMEM, XF_ESYSTEM. */
 int talk_say(talk *talk, hello *message, intptr_t handle);
 

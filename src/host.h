@@ -25,7 +25,7 @@ typedef struct host {
 
     /* Makes what a guest gets that has proved itself.
      *   ref    Set to what names it.
-     *   given  Set to what this side keeps of it, not NULL. */
+     *   given  Set to what this side keeps of it, not NULL, which has the object open. */
     int (*grant)(struct host *host, const guest *guest, xf_ref *ref, void **given);
 
     /* Takes it back: the guest has gone before it had opened it. */

@@ -383,15 +383,18 @@ int os_link_open(os_link **link, const char *name, int timeout_ms);
 int os_link_read(os_link *link, void *data, size_t size, size_t *count);
 
 /* Writes a few bytes, OS_LINK_WRITE_MAX at most, all or nothing, without waiting.
- *   handle  A copy of it goes with them; data has room for a token at OS_TOKEN_AT then, which is filled in.  -1: none.
+ *   handle  A copy of it goes with them, and it stays open here until the other side has taken that; data has room for
+ *           a token at OS_TOKEN_AT then, which is filled in.  -1: none.
  * XF_EAGAIN when there is no room; XF_EEND when the other side has gone; XF_EHANDLES, XF_ENOMEM.
- * Windows: DuplicateHandle into the other side's process, by the side that was arrived at only.  POSIX: SCM_RIGHTS. */
+ * POSIX: SCM_RIGHTS.  Windows: see os_link_take. */
 int os_link_write(os_link *link, void *data, size_t size, intptr_t handle);
 
 enum { OS_LINK_WRITE_MAX = 256 };
 
 /* Takes the handle that came with the bytes that were read last.
- *   token  As they say.  XF_EPROTO when there is none; XF_EHANDLES. */
+ *   token  As they say; it is not trusted.
+ * XF_EPROTO when there is none; XF_EHANDLES, XF_ENOMEM; XF_EACCESS when this process may not.
+ * Windows: DuplicateHandle out of the other side's process. */
 int os_link_take(os_link *link, uint64_t token, intptr_t *handle);
 
 /* Closes this side.  The other can read what was written before. */

@@ -1,5 +1,8 @@
 /* Doors and links: named pipes that admit this user only.  A door always has one instance more than it has taken in,
- * where the next one arrives; the name is gone with the last instance. */
+ * where the next one arrives; the name is gone with the last instance.
+ *
+ * FILE_FLAG_FIRST_PIPE_INSTANCE sees to it that a door has its pipe alone.  Wine passes over it, so there is another
+ * pipe that can have one instance only, and to which nobody connects. */
 #include "../error.h"
 #include "os_private.h"
 
@@ -15,7 +18,8 @@ enum { LINK_BUFFER = 4096, NAME_SIZE = 256 };
 struct os_door {
     wchar_t name[NAME_SIZE];
     SECURITY_ATTRIBUTES security;
-    HANDLE pipe; /* where the next one arrives */
+    HANDLE claim; /* to the name */
+    HANDLE pipe;  /* where the next one arrives */
     HANDLE event;
     OVERLAPPED io;
     enum { DOOR_WAITING, DOOR_REACHED, DOOR_MISSED } state;
@@ -114,17 +118,41 @@ static void await_arrival(os_door *door)
         SetEvent(door->event);
 }
 
-static int make_instance(os_door *door, DWORD first)
+static int create_pipe(const os_door *door, const wchar_t *name, DWORD flags, DWORD instances, HANDLE *pipe)
 {
-    HANDLE pipe = CreateNamedPipeW(door->name, PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | first,
-                                   PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS,
-                                   PIPE_UNLIMITED_INSTANCES, LINK_BUFFER, LINK_BUFFER, 0, &door->security);
+    *pipe = CreateNamedPipeW(name, PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | flags,
+                             PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS, instances,
+                             LINK_BUFFER, LINK_BUFFER, 0, (SECURITY_ATTRIBUTES *)&door->security);
+    return *pipe == INVALID_HANDLE_VALUE ? os_error(GetLastError(), "CreateNamedPipeW") : 0;
+}
 
-    if (pipe == INVALID_HANDLE_VALUE)
-        return os_error(GetLastError(), "CreateNamedPipeW");
+static int make_instance(os_door *door, DWORD flags)
+{
+    HANDLE pipe;
+    int rc = create_pipe(door, door->name, flags, PIPE_UNLIMITED_INSTANCES, &pipe);
+
+    if (rc < 0)
+        return rc;
     door->pipe = pipe;
     await_arrival(door);
     return 0;
+}
+
+/* Takes the name, and makes the first instance.  Where the name is taken, the flag gives ERROR_ACCESS_DENIED, and the
+ * number of instances ERROR_PIPE_BUSY. */
+static int claim_name(os_door *door, const char *name)
+{
+    wchar_t claim[NAME_SIZE + 1];
+    int rc;
+
+    swprintf(claim, NAME_SIZE + 1, L"%ls!", door->name); /* which no name has in it */
+    rc = create_pipe(door, claim, FILE_FLAG_FIRST_PIPE_INSTANCE, 1, &door->claim);
+    if (rc == 0) {
+        rc = make_instance(door, FILE_FLAG_FIRST_PIPE_INSTANCE);
+        if (rc < 0)
+            CloseHandle(door->claim);
+    }
+    return rc == XF_EACCESS || rc == XF_EBUSY ? error_detail(XF_EEXIST, "a process listens as %s", name) : rc;
 }
 
 int os_door_open(os_door **out, const char *name)
@@ -143,9 +171,7 @@ int os_door_open(os_door **out, const char *name)
         rc = os_error(GetLastError(), "CreateEventW");
         goto free_security;
     }
-    rc = make_instance(door, FILE_FLAG_FIRST_PIPE_INSTANCE);
-    if (rc == XF_EACCESS) /* which is what the flag gives where the pipe is there */
-        rc = error_detail(XF_EEXIST, "a process listens as %s", name);
+    rc = claim_name(door, name);
     if (rc < 0)
         goto close_event;
     *out = door;
@@ -234,6 +260,7 @@ void os_door_close(os_door *door)
     if (door->state == DOOR_WAITING && CancelIoEx(door->pipe, &door->io))
         GetOverlappedResult(door->pipe, &door->io, &unused, TRUE);
     CloseHandle(door->pipe);
+    CloseHandle(door->claim);
     CloseHandle(door->event);
     LocalFree(door->security.lpSecurityDescriptor);
     free(door);
@@ -370,54 +397,45 @@ static void put_token(uint8_t *at, uint64_t token)
         at[i] = (uint8_t)(token >> (8 * i));
 }
 
-/* The process that has arrived. */
+/* The other side gets it for itself. */
+int os_link_write(os_link *link, void *data, size_t size, intptr_t handle)
+{
+    if (handle != -1)
+        put_token((uint8_t *)data + OS_TOKEN_AT, (uint64_t)handle);
+    return write_out(link, data, size);
+}
+
 static int open_other_side(const os_link *link, HANDLE *process)
 {
     ULONG id;
 
-    if (!link->was_arrived_at)
-        return error_detail(XF_EINVAL, "who arrives gives no handles");
-    if (!GetNamedPipeClientProcessId(link->stream.pipe, &id))
-        return os_error(GetLastError(), "GetNamedPipeClientProcessId");
+    if (!(link->was_arrived_at ? GetNamedPipeClientProcessId(link->stream.pipe, &id)
+                               : GetNamedPipeServerProcessId(link->stream.pipe, &id)))
+        return os_error(GetLastError(), "GetNamedPipeServerProcessId");
     *process = OpenProcess(PROCESS_DUP_HANDLE, FALSE, id);
     if (*process)
         return 0;
-    return GetLastError() == ERROR_INVALID_PARAMETER ? error_detail(XF_EEND, "who arrived has ended")
+    return GetLastError() == ERROR_INVALID_PARAMETER ? error_detail(XF_EEND, "the other side has ended")
                                                      : os_error(GetLastError(), "OpenProcess");
 }
 
-int os_link_write(os_link *link, void *data, size_t size, intptr_t handle)
-{
-    HANDLE process, given;
-    int rc;
-
-    if (handle == -1)
-        return write_out(link, data, size);
-    rc = open_other_side(link, &process);
-    if (rc < 0)
-        return rc;
-    if (!DuplicateHandle(GetCurrentProcess(), (HANDLE)handle, process, &given, 0, FALSE, DUPLICATE_SAME_ACCESS)) {
-        rc = os_error(GetLastError(), "DuplicateHandle");
-        goto close_process;
-    }
-    put_token((uint8_t *)data + OS_TOKEN_AT, (uintptr_t)given);
-    rc = write_out(link, data, size);
-    if (rc < 0)
-        DuplicateHandle(process, given, NULL, NULL, 0, FALSE, DUPLICATE_CLOSE_SOURCE);
-
-close_process:
-    CloseHandle(process);
-    return rc;
-}
-
-/* The other side has put it among our handles. */
+/* Handles have 32 significant bits, and those that are negative stand for the caller's own process and thread. */
 int os_link_take(os_link *link, uint64_t token, intptr_t *handle)
 {
-    (void)link;
-    if (token == 0 || token > INT32_MAX)
-        return error_detail(XF_EPROTO, "no handle came with the bytes");
-    *handle = (intptr_t)token;
-    return 0;
+    HANDLE process, taken;
+    int rc = token == 0 || token > INT32_MAX ? error_detail(XF_EPROTO, "no handle came with the bytes")
+                                             : open_other_side(link, &process);
+
+    if (rc < 0)
+        return rc;
+    if (DuplicateHandle(process, (HANDLE)(uintptr_t)token, GetCurrentProcess(), &taken, 0, FALSE,
+                        DUPLICATE_SAME_ACCESS))
+        *handle = (intptr_t)taken;
+    else
+        rc = GetLastError() == ERROR_INVALID_HANDLE ? error_detail(XF_EPROTO, "no handle came with the bytes")
+                                                    : os_error(GetLastError(), "DuplicateHandle");
+    CloseHandle(process);
+    return rc;
 }
 
 void os_link_close(os_link *link)

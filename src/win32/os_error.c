@@ -47,6 +47,7 @@ static const struct {
     {ERROR_NOT_SUPPORTED, XF_ENOTSUP},
     {ERROR_CALL_NOT_IMPLEMENTED, XF_ENOTSUP},
     {ERROR_BUSY, XF_EBUSY},
+    {ERROR_PIPE_BUSY, XF_EBUSY},
 };
 
 /* The system's text for an error, without the full stop and the line end; "" when it has none. */
