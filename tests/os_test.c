@@ -2632,6 +2632,243 @@ static void a_process_has_a_number_while_it_lives(void **state)
     assert_false(os_process_lives(others));
 }
 
+/* ---- Doors and links --------------------------------------------------------------------------------------------- */
+
+/* A door with one who has arrived. */
+typedef struct visit {
+    char name[OS_NAME_MAX + 1];
+    os_door *door;
+    os_link *inside, *outside;
+} visit;
+
+static const char *door_name(void)
+{
+    static char name[OS_NAME_MAX + 1];
+    static int number;
+
+    snprintf(name, sizeof name, "os-test.%lld_%d", (long long)uv_os_getpid(), number++);
+    return name;
+}
+
+static os_door *open_door(const char *name)
+{
+    os_door *door = NULL;
+
+    assert_int_equal(os_door_open(&door, name), 0);
+    return door;
+}
+
+static os_link *admit(os_door *door)
+{
+    os_link *link = NULL;
+    int rc;
+
+    while ((rc = os_door_admit(door, &link)) == XF_EAGAIN)
+        assert_int_equal(os_door_wait(door, NULL, 0, PATIENCE), 0);
+    assert_int_equal(rc, 0);
+    return link;
+}
+
+static visit begin_visit(void)
+{
+    visit visit;
+
+    strcpy(visit.name, door_name());
+    visit.door = open_door(visit.name);
+    assert_int_equal(os_link_open(&visit.outside, visit.name, PATIENCE), 0);
+    visit.inside = admit(visit.door);
+    return visit;
+}
+
+static void end_visit(visit visit)
+{
+    os_link_close(visit.inside);
+    os_link_close(visit.outside);
+    os_door_close(visit.door);
+}
+
+static void expect_bytes(os_link *link, const char *expected)
+{
+    char bytes[OS_LINK_WRITE_MAX];
+    size_t have = 0, count, size = strlen(expected);
+    int rc;
+
+    while (have < size) {
+        rc = os_link_read(link, bytes + have, size - have, &count);
+        if (rc == XF_EAGAIN)
+            assert_int_equal(os_door_wait(NULL, &link, 1, PATIENCE), 0);
+        else
+            assert_int_equal(rc, 0);
+        have += rc == 0 ? count : 0;
+    }
+    assert_memory_equal(bytes, expected, size);
+}
+
+static void expect_end_of(os_link *link)
+{
+    size_t count;
+    char byte;
+    int rc;
+
+    while ((rc = os_link_read(link, &byte, 1, &count)) == XF_EAGAIN)
+        assert_int_equal(os_door_wait(NULL, &link, 1, PATIENCE), 0);
+    assert_int_equal(rc, XF_EEND);
+    assert_int_equal(os_link_read(link, &byte, 1, &count), XF_EEND);
+    os_link_close(link);
+}
+
+static void a_name_has_one_door(void **state)
+{
+    const char *name = door_name();
+    os_door *door = open_door(name), *second;
+    os_link *link;
+
+    (void)state;
+    assert_int_equal(os_door_open(&second, name), XF_EEXIST);
+    os_door_close(open_door(door_name()));
+    os_door_close(door);
+    assert_int_equal(os_link_open(&link, name, PATIENCE), XF_ENOENT);
+    os_door_close(open_door(name));
+}
+
+static void a_link_carries_bytes_both_ways(void **state)
+{
+    visit visit = begin_visit();
+    char out[] = "to the outside", in[] = "to the inside";
+    size_t count;
+
+    (void)state;
+    assert_int_equal(os_link_read(visit.outside, out, sizeof out, &count), XF_EAGAIN);
+    assert_int_equal(os_door_wait(visit.door, &visit.outside, 1, 10), XF_ETIMEDOUT);
+    assert_int_equal(os_link_write(visit.inside, out, strlen(out), -1), 0);
+    assert_int_equal(os_link_write(visit.outside, in, strlen(in), -1), 0);
+    expect_bytes(visit.inside, "to the inside");
+    expect_bytes(visit.outside, "to the outside");
+    assert_int_equal(os_link_write(visit.inside, out, strlen(out), -1), 0);
+    os_link_close(visit.inside);
+    expect_bytes(visit.outside, "to the outside"); /* which was written before the end */
+    assert_int_equal(os_link_write(visit.outside, in, strlen(in), -1), XF_EEND);
+    expect_end_of(visit.outside);
+    os_door_close(visit.door);
+}
+
+static void a_link_carries_handles(void **state)
+{
+    uint8_t bytes[32] = "a handle comes with this";
+    visit visit = begin_visit();
+    uint64_t token = 0;
+    intptr_t handle;
+    os_shm shm, seen;
+    size_t count, have = 0;
+
+    (void)state;
+    assert_int_equal(os_shm_create(&shm, PAGE, 0), 0);
+    strcpy(shm.address, "shared");
+    assert_int_equal(os_link_take(visit.outside, 0, &handle), XF_EPROTO);
+    assert_int_equal(os_link_write(visit.inside, bytes, sizeof bytes, shm.handle), 0);
+    while (have < sizeof bytes) {
+        int rc = os_link_read(visit.outside, bytes + have, sizeof bytes - have, &count);
+        if (rc == XF_EAGAIN)
+            assert_int_equal(os_door_wait(NULL, &visit.outside, 1, PATIENCE), 0);
+        have += rc == 0 ? count : 0;
+    }
+    for (int i = 0; i < OS_TOKEN_SIZE; i++)
+        token |= (uint64_t)bytes[OS_TOKEN_AT + i] << (8 * i);
+    assert_int_equal(os_link_take(visit.outside, token, &handle), 0);
+    assert_int_equal(os_shm_open(&seen, handle, PAGE, 0), 0);
+    assert_string_equal(seen.address, "shared");
+    os_shm_close(&seen);
+    os_shm_close(&shm);
+    end_visit(visit);
+}
+
+static void a_door_is_waited_at(void **state)
+{
+    os_door *door;
+    os_link *link, *first;
+    const char *name = door_name();
+    int count = 0;
+
+    (void)state;
+    door = open_door(name);
+    assert_int_equal(os_door_admit(door, &link), XF_EAGAIN);
+    assert_int_equal(os_door_wait(door, NULL, 0, 10), XF_ETIMEDOUT);
+    assert_int_equal(os_link_open(&first, name, 0), 0);
+    assert_int_equal(os_door_wait(door, NULL, 0, PATIENCE), 0);
+    while (os_link_open(&link, name, 0) == 0 && count++ < 1000) /* more than there are places */
+        os_link_close(link);
+    assert_true(count < 1000);
+    assert_int_equal(os_link_open(&link, name, 10), XF_ETIMEDOUT);
+    os_door_close(door);
+    expect_end_of(first); /* nobody took it in */
+}
+
+static void a_door_can_be_shut(void **state)
+{
+    const char *name = door_name();
+    os_door *door = open_door(name), *second;
+    os_link *link;
+
+    (void)state;
+    os_door_shut(door);
+    assert_int_equal(os_door_wait(door, NULL, 0, PATIENCE), 0);
+    assert_int_equal(os_door_admit(door, &link), XF_EEND);
+    assert_int_equal(os_door_open(&second, name), XF_EEXIST);
+    os_door_close(door);
+}
+
+/* ---- Secrets ----------------------------------------------------------------------------------------------------- */
+
+/* Cases 2 and 6 of RFC 4231. */
+static void a_digest_is_that_of_the_standard(void **state)
+{
+    static const uint8_t brief[OS_HMAC_SIZE] = {0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e, 0x6a, 0x04, 0x24,
+                                                0x26, 0x08, 0x95, 0x75, 0xc7, 0x5a, 0x00, 0x3f, 0x08, 0x9d, 0x27,
+                                                0x39, 0x83, 0x9d, 0xec, 0x58, 0xb9, 0x64, 0xec, 0x38, 0x43};
+    static const uint8_t large[OS_HMAC_SIZE] = {0x60, 0xe4, 0x31, 0x59, 0x1e, 0xe0, 0xb6, 0x7f, 0x0d, 0x8a, 0x26,
+                                                0xaa, 0xcb, 0xf5, 0xb7, 0x7f, 0x8e, 0x0b, 0xc6, 0x21, 0x37, 0x28,
+                                                0xc5, 0x14, 0x05, 0x46, 0x04, 0x0f, 0x0e, 0xe3, 0x7f, 0x54};
+    const char *text = "what do ya want for nothing?",
+               *other = "Test Using Larger Than Block-Size Key - Hash Key First";
+    uint8_t key[131], mac[OS_HMAC_SIZE];
+
+    (void)state;
+    if (!XF_TEST_AUTH) {
+        assert_int_equal(os_hmac("Jefe", 4, text, strlen(text), mac), XF_ENOTSUP);
+        return;
+    }
+    memset(key, 0xaa, sizeof key);
+    assert_int_equal(os_hmac("Jefe", 4, text, strlen(text), mac), 0);
+    assert_memory_equal(mac, brief, sizeof mac);
+    assert_int_equal(os_hmac(key, sizeof key, other, strlen(other), mac), 0);
+    assert_memory_equal(mac, large, sizeof mac);
+}
+
+static void a_secret_is_read_whole(void **state)
+{
+    const char *path = "os_test.secret";
+    FILE *file = fopen(path, "wb");
+    char room[8];
+    uv_fs_t request;
+    size_t size;
+
+    (void)state;
+    assert_non_null(file);
+    assert_int_equal(fwrite("\0secret", 1, 7, file), 7);
+    fclose(file);
+    assert_int_equal(uv_fs_chmod(NULL, &request, path, 0600, NULL), 0);
+    assert_int_equal(os_secret_read(path, room, sizeof room, &size), 0);
+    assert_int_equal(size, 7);
+    assert_memory_equal(room, "\0secret", 7);
+    assert_int_equal(os_secret_read(path, room, 7, &size), 0);
+    assert_int_equal(os_secret_read(path, room, 6, &size), XF_ELIMIT);
+    assert_int_equal(uv_fs_chmod(NULL, &request, path, 0604, NULL), 0);
+    assert_int_equal(os_secret_read(path, room, sizeof room, &size), os.has_fork ? XF_EACCESS : 0);
+    uv_fs_req_cleanup(&request);
+    assert_int_equal(remove(path), 0);
+    assert_int_equal(os_secret_read(path, room, sizeof room, &size), XF_ENOENT);
+}
+
 /* ---- What is left ----------------------------------------------------------------------------------------------- */
 
 static void use_everything(void)
@@ -2642,6 +2879,7 @@ static void use_everything(void)
     assert_int_equal(os_child_watch(crowd->kids[0].child, crowd->watcher, 0), 0);
     uv_run(&crowd->loop, UV_RUN_DEFAULT);
     finish(&crowd->kids[0]);
+    end_visit(begin_visit());
     close_crowd(crowd);
     a_child_maps_the_input(NULL);
     attached_segments_are_taken(NULL);
@@ -2787,6 +3025,13 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_thread_has_a_number_while_it_lives),
     cmocka_unit_test(a_childs_thread_is_seen_to_end),
     cmocka_unit_test(a_process_has_a_number_while_it_lives),
+    cmocka_unit_test(a_name_has_one_door),
+    cmocka_unit_test(a_link_carries_bytes_both_ways),
+    cmocka_unit_test(a_link_carries_handles),
+    cmocka_unit_test(a_door_is_waited_at),
+    cmocka_unit_test(a_door_can_be_shut),
+    cmocka_unit_test(a_digest_is_that_of_the_standard),
+    cmocka_unit_test(a_secret_is_read_whole),
     cmocka_unit_test(nothing_is_left_behind),
 };
 

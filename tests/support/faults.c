@@ -146,6 +146,9 @@ XF_BEFORE_MAIN(leave_libuv_out)
     X(os_server_open, int, (os_server **server), (server), REFUSE(XF_EPROCESSES), XF_EPROCESSES)                       \
     X(uv_thread_create, int, (uv_thread_t *thread, uv_thread_cb entry, void *arg), (thread, entry, arg), UV_EAGAIN,    \
       XF_EPROCESSES)                                                                                                   \
+    X(uv_random, int,                                                                                                  \
+      (uv_loop_t *loop, uv_random_t *request, void *bytes, size_t size, unsigned flags, uv_random_cb called),          \
+      (loop, request, bytes, size, flags, called), UV_EIO, XF_ESYSTEM)                                                 \
     X(uv_loop_init, int, (uv_loop_t *loop), (loop), UV_EMFILE, XF_EHANDLES)                                            \
     X(uv_async_init, int, (uv_loop_t *loop, uv_async_t *async, uv_async_cb called), (loop, async, called),             \
       UV_EMFILE, XF_EHANDLES)

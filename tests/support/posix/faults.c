@@ -26,6 +26,14 @@ static int fail(int error)
 #define SYSTEM_CALLS(X)                                                                                                \
     X(socketpair, int, (int family, int type, int protocol, int ends[2]), (family, type, protocol, ends),              \
       fail(EMFILE), XF_EHANDLES)                                                                                       \
+    X(socket, int, (int family, int type, int protocol), (family, type, protocol), fail(EMFILE), XF_EHANDLES)          \
+    X(bind, int, (int fd, const struct sockaddr *address, socklen_t size), (fd, address, size), fail(ENOMEM),          \
+      XF_ENOMEM)                                                                                                       \
+    X(listen, int, (int fd, int count), (fd, count), fail(ENOMEM), XF_ENOMEM)                                          \
+    X(accept4, int, (int fd, struct sockaddr *address, socklen_t *size, int flags), (fd, address, size, flags),        \
+      fail(EMFILE), XF_EHANDLES)                                                                                       \
+    X(connect, int, (int fd, const struct sockaddr *address, socklen_t size), (fd, address, size), fail(ENOMEM),       \
+      XF_ENOMEM)                                                                                                       \
     X(pipe2, int, (int ends[2], int flags), (ends, flags), fail(EMFILE), XF_EHANDLES)                                  \
     X(memfd_create, int, (const char *name, unsigned flags), (name, flags), fail(EMFILE), XF_EHANDLES)                 \
     X(ftruncate, int, (int fd, off_t size), (fd, size), fail(ENOSPC), XF_ENOSPACE)                                     \
