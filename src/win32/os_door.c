@@ -85,21 +85,25 @@ free_user:
     return rc;
 }
 
-static bool is_of_this_user(HANDLE pipe)
+/* XF_EACCESS when the pipe is another user's. */
+static int check_owner(HANDLE pipe, const char *name)
 {
     PSECURITY_DESCRIPTOR access = NULL;
     TOKEN_USER *user;
     PSID owner;
-    bool own;
+    DWORD system;
+    int rc = find_user(&user);
 
-    if (find_user(&user) < 0)
-        return false;
-    own = GetSecurityInfo(pipe, SE_KERNEL_OBJECT, OWNER_SECURITY_INFORMATION, &owner, NULL, NULL, NULL, &access) ==
-              ERROR_SUCCESS &&
-          EqualSid(owner, user->User.Sid);
+    if (rc < 0)
+        return rc;
+    system = GetSecurityInfo(pipe, SE_KERNEL_OBJECT, OWNER_SECURITY_INFORMATION, &owner, NULL, NULL, NULL, &access);
+    if (system != ERROR_SUCCESS)
+        rc = os_error(system, "GetSecurityInfo");
+    else if (!EqualSid(owner, user->User.Sid))
+        rc = error_detail(XF_EACCESS, "another user listens as %s", name);
     LocalFree(access);
     free(user);
-    return own;
+    return rc;
 }
 
 /* ---- Doors ------------------------------------------------------------------------------------------------------ */
@@ -351,10 +355,11 @@ int os_link_open(os_link **link, const char *name, int timeout_ms)
         rc = arrive(name, full, timeout_ms, &pipe);
     if (rc < 0)
         return rc;
-    if (is_of_this_user(pipe))
+    rc = check_owner(pipe, name);
+    if (rc == 0)
         return make_link(link, pipe, false);
     CloseHandle(pipe);
-    return error_detail(XF_EACCESS, "another user listens as %s", name);
+    return rc;
 }
 
 int os_link_read(os_link *link, void *data, size_t size, size_t *count)
