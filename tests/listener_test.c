@@ -279,7 +279,7 @@ static void twenty_programs_are_served_at_once(void **state)
     xf_listener *listener = listen_as(name, &options);
     program *programs[PROGRAMS];
     xf_pipe *pipes[PROGRAMS];
-    char text[16];
+    char text[24];
 
     (void)state;
     for (int i = 0; i < PROGRAMS; i++)
