@@ -1,15 +1,18 @@
 /* Pipes between programs that know nothing of each other but a name, on one machine and of one user.
  *
+ *     // In one program:
  *     xf_listener_options options = {.key.file = "/home/me/.build-cache.key"};
  *     xf_listener *listener;
+ *     xf_listener_open(&listener, "build-cache", &options);
  *     xf_pipe *pipe;
- *     xf_listener_open(&listener, "build-cache", &options);                in one program
  *     while (xf_listener_accept(listener, &pipe, XF_FOREVER) == 0)
  *         serve(pipe);
  *
- *     xf_connect_options options = {.key.file = "/home/me/.build-cache.key"};
- *     xf_connect(&pipe, "build-cache", &options, 5000);                    in another
- *     xf_pipe_send(pipe, "hello", 5, XF_FOREVER);
+ *     // In another:
+ *     xf_connect_options to = {.key.file = "/home/me/.build-cache.key"};
+ *     xf_pipe *there;
+ *     xf_connect(&there, "build-cache", &to, 5000);
+ *     xf_pipe_send(there, "hello", 5, XF_FOREVER);
  *
  * What each of them gets is one end of a pipe (pipe.h), which can be handed to children like any other.  Its end is
  * told like any other's: XF_EEND within a moment after the other program has ended in whatever way.

@@ -27,5 +27,6 @@ extern xf_lock *lock;
 extern double in[1000000], out[1000000], x;
 extern int rc;
 void repair(void);
+void serve(xf_pipe *client);
 
 #endif
