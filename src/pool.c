@@ -524,8 +524,8 @@ static void look_at_worker(xf_pool *pool, const member *member, xf_worker_stats 
     const xf_future *future = intent && number < pool->job_count ? pool->futures[number] : NULL;
 
     memset(stats, 0, sizeof *stats);
-    stats->pid = process_known_pid(member->process);
     stats->ready = atomic_load(&slot->ready) != 0;
+    stats->pid = process_known_pid(member->process); /* asked for after that: who is ready has one */
     stats->busy = stats->ready && atomic_load(&slot->busy) != 0;
     stats->done = atomic_load(&slot->items);
     if (stats->busy && future) {
