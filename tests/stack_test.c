@@ -44,6 +44,40 @@ XF_ENTRY(crash)
     return write_nowhere();
 }
 
+/* At its end a function's registers are the caller's again, and are said to be saved on the stack all the same, below
+ * where that ends by then. */
+#if defined(__x86_64__)
+void restore_and_trap(void);
+__asm__(".text\n"
+        ".globl restore_and_trap\n"
+        "restore_and_trap:\n"
+        ".cfi_startproc\n"
+        "push %rbp\n"
+        ".cfi_def_cfa_offset 16\n"
+        ".cfi_offset %rbp, -16\n"
+        "pop %rbp\n"
+        ".cfi_def_cfa_offset 8\n"
+        "ud2\n"
+        ".cfi_endproc\n");
+#else
+#define restore_and_trap __builtin_trap
+#endif
+
+/* Its frame is found by the register that was restored, for it is of no fixed size. */
+FAULTY static int crash_where_a_function_ends(void)
+{
+    volatile char room[(size_t)nowhere + 16];
+
+    room[0] = 0;
+    restore_and_trap();
+    return room[0];
+}
+
+XF_ENTRY(crash_below_an_end)
+{
+    return crash_where_a_function_ends() + (int)nowhere;
+}
+
 FAULTY static void compute_for_ever(void)
 {
     for (volatile int turns = 0; !nowhere;)
@@ -113,6 +147,19 @@ static void one_that_has_ended_has_none(void **state)
     (void)state;
     join(process);
     assert_int_equal(xf_process_stack(process, &stack), XF_ESTATE);
+    xf_process_free(process);
+}
+
+static void a_stack_is_whole_where_a_function_ends(void **state)
+{
+    xf_process *process = start(&crash_below_an_end, NULL, 0, NULL);
+    const xf_report *report;
+
+    (void)state;
+    join(process);
+    report = xf_process_report(process);
+    assert_true(has_function(report->stack, report->stack_count, "crash_where_a_function_ends"));
+    assert_true(has_function(report->stack, report->stack_count, "crash_below_an_end_entry"));
     xf_process_free(process);
 }
 
@@ -275,6 +322,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_computing_childs_stack_can_be_taken),
         cmocka_unit_test(a_waiting_childs_stack_can_be_taken),
         cmocka_unit_test(one_that_has_ended_has_none),
+        cmocka_unit_test(a_stack_is_whole_where_a_function_ends),
         cmocka_unit_test(recording_can_be_switched_off),
         cmocka_unit_test(items_that_end_badly_tell_where_they_were),
         cmocka_unit_test(a_handler_of_the_programs_own_runs_too),

@@ -26,12 +26,15 @@ static size_t copy_memory(void *to, size_t room, pid_t pid, uintptr_t from)
     return copied < 0 ? 0 : (size_t)copied;
 }
 
-/* A stack pointer that has run over the end of the stack points below what can be read. */
+/* A stack pointer that has run over the end of the stack points below what can be read.  Where a function ends, what
+ * its call frame information still says to be on the stack is below the pointer already, where handlers of signals
+ * leave it alone (the red zone: System V ABI, AMD64 supplement, 3.2.2). */
 void record_stack(os_record *record, pid_t pid, uintptr_t stack_pointer)
 {
-    enum { PAGES_BELOW = 16 };
+    enum { PAGES_BELOW = 16, RED_ZONE = 128 };
 
     record->stack_size = 0;
+    stack_pointer -= RED_ZONE;
     for (int i = 0; i < PAGES_BELOW && record->stack_size == 0 && stack_pointer < UINTPTR_MAX - RECORD_STACK; i++) {
         record->stack_at = stack_pointer;
         record->stack_size = (uint32_t)copy_memory(record->stack, RECORD_STACK, pid, stack_pointer);
