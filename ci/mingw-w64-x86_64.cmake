@@ -19,6 +19,7 @@ if(XF_WINDOWS_CRT STREQUAL ucrt)
   string(REPLACE "-lmsvcrt" "-lucrt" specs "${specs}")
   file(WRITE "${CMAKE_BINARY_DIR}/ucrt.specs" "${specs}")
   set(CMAKE_C_FLAGS_INIT "-D_UCRT -specs=${CMAKE_BINARY_DIR}/ucrt.specs")
+  set(CMAKE_CXX_FLAGS_INIT "${CMAKE_C_FLAGS_INIT}")
 endif()
 
 # Nothing but the .exe has to be found at run time.

@@ -127,7 +127,7 @@ typedef struct os_note {
     uint64_t dump_event;     /* set by os_child_start: the child's handle of what asks for a minidump; 0 on POSIX */
     uint64_t exception;      /* what the dump is about, in the child; 0 on POSIX */
     _Atomic uint32_t dumped; /* set by the parent: the child need not wait for it any longer */
-    uint64_t image;          /* set by the child, before main: where it was loaded; 0 on POSIX */
+    uint64_t image;          /* set by the child, before main: where crossfork was loaded; 0 on POSIX */
     _Atomic int64_t pid;     /* set by a child of the server, whose parent does not know it otherwise */
     xf_limits limits;        /* set by os_child_start, for the child to put on */
     _Atomic int32_t refused; /* memory beyond limits.memory was refused, and then it ended; not used on Windows */
@@ -315,7 +315,7 @@ _Noreturn void os_self_exit(int code);
 #define OS_BUILD_ID_SIZE 20
 
 /* What tells this program's build from every other, without reading a file: the linker's build id, or what stands for
- * it. */
+ * it; and the same of the shared library or DLL, where crossfork is one, which may be replaced by itself. */
 void os_self_build(uint8_t build[OS_BUILD_ID_SIZE]);
 
 /* Whether what is written to descriptor 1 or 2 may hold the escapes of ECMA-48 for colours.

@@ -22,6 +22,7 @@ set(win32
   GetCurrentProcess GetCurrentThreadId GetLastError SetEvent Sleep TerminateProcess VirtualQuery NtQueryVirtualMemory
   RtlCaptureContext RtlRestoreContext RtlLookupFunctionEntry RtlVirtualUnwind
   GetThreadContext ResumeThread SuspendThread
+  __ImageBase               # where the program or DLL begins, an address
   memcpy memset _errno __chkstk_ms ___chkstk_ms
   abort                     # never comes to be called: TerminateProcess does not return
   # Called where handlers are installed, or by exit(), and not in a filter.

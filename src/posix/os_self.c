@@ -209,38 +209,65 @@ _Noreturn void os_self_exit(int code)
 
 /* ---- Facts ------------------------------------------------------------------------------------------------------ */
 
-/* The first object is the program itself. */
-static int look_at_program(struct dl_phdr_info *object, size_t size, void *build)
-{
-    (void)size;
-    for (int i = 0; i < object->dlpi_phnum; i++) {
-        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
-        size_t id_size;
-        const uint8_t *id;
-        if (part->p_type != PT_NOTE)
-            continue;
-        id = find_build_id((const char *)object->dlpi_addr + part->p_vaddr, part->p_memsz, &id_size);
-        if (id) {
-            memcpy(build, id, id_size < OS_BUILD_ID_SIZE ? id_size : OS_BUILD_ID_SIZE);
-            return 1;
-        }
-    }
-    return -1;
-}
-
+/* What is known of the program, and of the library where that is shared. */
 static uint8_t own_build[OS_BUILD_ID_SIZE];
 
-static void find_build(void)
+/* Adds the build id of an object; false when it has none. */
+static bool add_build(const struct dl_phdr_info *object)
+{
+    size_t size = 0;
+    const uint8_t *id = NULL;
+
+    for (int i = 0; i < object->dlpi_phnum && !id; i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+        if (part->p_type == PT_NOTE)
+            id = find_build_id((const char *)object->dlpi_addr + part->p_vaddr, part->p_memsz, &size);
+    }
+    for (size_t i = 0; id && i < size && i < OS_BUILD_ID_SIZE; i++)
+        own_build[i] ^= id[i];
+    return id;
+}
+
+static bool has_this_code(const struct dl_phdr_info *object)
+{
+    uintptr_t offset = (uintptr_t)own_build - object->dlpi_addr;
+    const ElfW(Phdr) *part = object->dlpi_phdr;
+
+    for (; part < object->dlpi_phdr + object->dlpi_phnum; part++)
+        if (part->p_type == PT_LOAD && offset >= part->p_vaddr && offset - part->p_vaddr < part->p_memsz)
+            return true;
+    return false;
+}
+
+/* The first object is the program itself. */
+static int look_at_builds(struct dl_phdr_info *object, size_t size, void *arg)
+{
+    bool *is_program = arg;
+    bool known = (!*is_program && !has_this_code(object)) || add_build(object);
+
+    (void)size;
+    *is_program = false;
+    return known ? 0 : -1;
+}
+
+/* Adds what the file is that is running. */
+static void add_file(void)
 {
     struct stat facts = {0};
     int64_t identity[2];
 
-    if (dl_iterate_phdr(look_at_program, own_build) == 1)
-        return;
-    stat("/proc/self/exe", &facts); /* built without --build-id: the file that is running */
+    stat("/proc/self/exe", &facts);
     identity[0] = (int64_t)facts.st_ino ^ ((int64_t)facts.st_dev << 40);
     identity[1] = (int64_t)facts.st_mtim.tv_sec * 1000000000 + facts.st_mtim.tv_nsec;
     memcpy(own_build, identity, sizeof identity);
+}
+
+static void find_build(void)
+{
+    bool is_program = true;
+
+    if (dl_iterate_phdr(look_at_builds, &is_program) < 0) /* built without --build-id */
+        add_file();
 }
 
 void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])

@@ -290,7 +290,7 @@ void child_take_note(os_note *note, size_t size)
         guard.record = (os_record *)((char *)note + note->record_at);
     if (guard.record)
         guard.main_thread = OpenThread(THREAD_SUSPEND_RESUME | THREAD_GET_CONTEXT, FALSE, GetCurrentThreadId());
-    note->image = (uintptr_t)GetModuleHandleW(NULL);
+    note->image = (uintptr_t)&__ImageBase;
     guard.exit_slot = FlsAlloc(on_thread_storage_end);
     FlsSetValue(guard.exit_slot, note);
     atomic_store(&note->armed, 1);

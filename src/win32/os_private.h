@@ -29,6 +29,9 @@ int shm_map(os_shm *shm, HANDLE section, size_t size, int flags);
 /* Text as the system wants it; freed by the caller.  XF_EINVAL when it is not UTF-8. */
 int wide_text(const char *text, wchar_t **wide);
 
+/* Where the program or DLL begins that this code is in; the linker defines it. */
+extern IMAGE_DOS_HEADER __ImageBase;
+
 /* Where the image of this process is, however long that is, in a form CreateProcessW takes; freed by the caller. */
 int running_image(wchar_t **path);
 

@@ -274,16 +274,28 @@ static const uint8_t *find_build_id(const uint8_t *image, const IMAGE_NT_HEADERS
     return NULL;
 }
 
-void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
+static void add_build(uint8_t build[OS_BUILD_ID_SIZE], const void *module)
 {
-    const uint8_t *image = (const uint8_t *)GetModuleHandleW(NULL);
+    const uint8_t *image = module;
     const IMAGE_NT_HEADERS *headers = (const void *)(image + ((const IMAGE_DOS_HEADER *)image)->e_lfanew);
     const DWORD facts[OS_BUILD_ID_SIZE / sizeof(DWORD)] = {
         headers->FileHeader.TimeDateStamp, headers->OptionalHeader.CheckSum, headers->OptionalHeader.SizeOfImage,
         headers->OptionalHeader.AddressOfEntryPoint, headers->OptionalHeader.SizeOfInitializedData};
-    const uint8_t *id = find_build_id(image, headers);
+    const uint8_t *linked = find_build_id(image, headers);
+    const uint8_t *id = linked ? linked : (const void *)facts;
 
-    memcpy(build, id ? id : (const void *)facts, OS_BUILD_ID_SIZE);
+    for (size_t i = 0; i < OS_BUILD_ID_SIZE; i++)
+        build[i] ^= id[i];
+}
+
+void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
+{
+    const void *program = GetModuleHandleW(NULL);
+
+    memset(build, 0, OS_BUILD_ID_SIZE);
+    add_build(build, program);
+    if (program != &__ImageBase)
+        add_build(build, &__ImageBase);
 }
 
 bool os_self_colours(int descriptor)

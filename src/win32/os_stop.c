@@ -2,10 +2,10 @@
 #include "../error.h"
 #include "os_private.h"
 
-/* The child runs the same image as this process, so what is at an offset here is at the same offset there. */
+/* The child runs the program or DLL that this code is in: what is at an offset here is at the same offset there. */
 static LPTHREAD_START_ROUTINE in_child(const os_child *child, LPTHREAD_START_ROUTINE function)
 {
-    uintptr_t offset = (uintptr_t)function - (uintptr_t)GetModuleHandleW(NULL);
+    uintptr_t offset = (uintptr_t)function - (uintptr_t)&__ImageBase;
 
     return (LPTHREAD_START_ROUTINE)((uintptr_t)child->note->image + offset);
 }

@@ -1,0 +1,52 @@
+# What an installation holds: the library, its headers, and how CMake and pkg-config find them.
+include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
+
+set(XF_CONFIG_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/crossfork)
+get_target_property(XF_KIND crossfork TYPE)
+
+target_include_directories(crossfork INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+install(TARGETS crossfork EXPORT crossforkTargets)
+install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.h)
+install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+# ---- find_package(crossfork) ------------------------------------------------------------------------------------
+
+install(EXPORT crossforkTargets NAMESPACE crossfork:: DESTINATION ${XF_CONFIG_DIR})
+configure_package_config_file(cmake/crossforkConfig.cmake.in crossforkConfig.cmake INSTALL_DESTINATION ${XF_CONFIG_DIR})
+write_basic_package_version_file(crossforkConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/crossforkConfig.cmake ${PROJECT_BINARY_DIR}/crossforkConfigVersion.cmake
+    cmake/FindLibbacktrace.cmake DESTINATION ${XF_CONFIG_DIR})
+
+# ---- pkg-config crossfork ---------------------------------------------------------------------------------------
+
+# Only one kind of the library is installed.  What a static one needs is therefore said to everybody, and not only to
+# those who ask with --static; a shared one needs nothing when a program is linked.
+set(XF_PC_REQUIRES "")
+set(XF_PC_LIBS "")
+set(XF_PC_FLAGS "")
+if(XF_KIND STREQUAL SHARED_LIBRARY)
+  string(APPEND XF_PC_FLAGS " -DXF_SHARED")
+else()
+  set(XF_PC_REQUIRES "libuv >= 1.42")
+  if(NETTLE_FOUND)
+    string(APPEND XF_PC_REQUIRES ", nettle")
+  endif()
+  if(Libbacktrace_FOUND)
+    string(APPEND XF_PC_LIBS " ${Libbacktrace_LIBRARY}")
+  endif()
+  if(WIN32)
+    string(APPEND XF_PC_LIBS " -lbcrypt -lntdll")
+  endif()
+endif()
+if(WIN32)
+  string(APPEND XF_PC_FLAGS " -D__USE_MINGW_ANSI_STDIO=1")
+else()
+  string(APPEND XF_PC_LIBS " -Wl,-z,now -Wl,--build-id")
+endif()
+
+# The installed tree may be moved: paths are relative to the file.
+file(RELATIVE_PATH XF_PC_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+string(REGEX REPLACE "/$" "" XF_PC_PREFIX "${XF_PC_PREFIX}")
+configure_file(cmake/crossfork.pc.in crossfork.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/crossfork.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

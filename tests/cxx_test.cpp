@@ -1,0 +1,174 @@
+/* Goal: the headers are C++, tasks can be written in it, and an exception that nobody catches ends in a report.
+ *
+ * Built as C++11 and as C++20. */
+#include "crossfork.h"
+
+#include <cstdio>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+extern "C" { // cmocka does not say so itself
+#include "unit.h"
+}
+
+namespace
+{
+
+struct shape {
+    double width, height;
+};
+
+} // namespace
+
+XF_TASK(area, const shape *in, double *out)
+{
+    if (in->width < 0)
+        return xf_fail(call, 3, "width %g is negative", in->width);
+    *out = in->width * in->height;
+    return 0;
+}
+
+XF_ENTRY(reverse)
+{
+    std::size_t size;
+    const char *in = static_cast<const char *>(xf_call_input(call, &size));
+    const std::string given(in, size), reversed(given.rbegin(), given.rend());
+    char *out = static_cast<char *>(xf_call_output(call, size));
+
+    if (!out)
+        return XF_TASK_NO_MEMORY;
+    reversed.copy(out, size);
+    return 0;
+}
+
+XF_ENTRY(catch_what_is_thrown)
+{
+    try {
+        throw std::runtime_error("a reason");
+    } catch (const std::exception &error) {
+        return xf_fail(call, 4, "%s", error.what());
+    }
+}
+
+static volatile bool always = true;
+
+__attribute__((noinline)) static void throw_something()
+{
+    if (always)
+        throw std::runtime_error("nobody catches this");
+}
+
+XF_ENTRY(let_an_exception_go)
+{
+    (void)call;
+    throw_something();
+    return 0;
+}
+
+/* ---- Tests ------------------------------------------------------------------------------------------------------ */
+
+static xf_process *start(xf_task *task, const void *input, std::size_t size)
+{
+    xf_process *process = nullptr;
+    xf_process_options options = xf_process_options();
+
+    options.stderr_to = XF_STDIO_CAPTURE;
+    assert_int_equal(xf_process_start(&process, task, input, size, &options), 0);
+    return process;
+}
+
+static xf_status join(xf_process *process)
+{
+    xf_status status;
+
+    assert_int_equal(xf_process_join(process, XF_FOREVER, &status), 0);
+    return status;
+}
+
+static void a_pool_runs_a_task_in_cxx(void **)
+{
+    std::vector<shape> shapes(100, shape{2, 3});
+    std::vector<double> areas(shapes.size());
+    xf_pool *pool;
+
+    assert_int_equal(xf_pool_open(&pool, nullptr), 0);
+    assert_int_equal(xf_pool_map(pool, &area, shapes.data(), areas.data(), shapes.size(), nullptr), 0);
+    xf_pool_free(pool);
+    for (double found : areas)
+        assert_true(found == 6);
+}
+
+static void a_failing_task_says_why(void **)
+{
+    const shape wrong = {-1, 1};
+    xf_process *process = start(&area, &wrong, sizeof wrong);
+
+    assert_int_equal(join(process).code, 3);
+    assert_string_equal(xf_process_report(process)->message, "width -1 is negative");
+    xf_process_free(process);
+}
+
+static void an_entry_takes_bytes_of_any_length(void **)
+{
+    xf_process *process = start(&reverse, "crossfork", 9);
+    std::size_t size;
+    const void *output;
+
+    assert_int_equal(join(process).kind, XF_END_DONE);
+    output = xf_process_result(process, &size);
+    assert_int_equal(size, 9);
+    assert_memory_equal(output, "krofssorc", 9);
+    xf_process_free(process);
+}
+
+static void a_caught_exception_is_the_tasks_own_affair(void **)
+{
+    xf_process *process = start(&catch_what_is_thrown, nullptr, 0);
+    xf_status status = join(process);
+
+    assert_int_equal(status.kind, XF_END_FAILED);
+    assert_int_equal(status.code, 4);
+    assert_string_equal(xf_process_report(process)->message, "a reason");
+    xf_process_free(process);
+}
+
+/* Where there is no debug data at hand for the C++ library, its functions may have no names; ours have. */
+static bool was_in(const xf_report *report, const char *function)
+{
+    for (std::size_t i = 0; i < report->stack_count; i++)
+        if (std::strstr(report->stack[i].function, function))
+            return true;
+    return false;
+}
+
+static void an_exception_that_nobody_catches_is_a_crash_with_a_stack(void **)
+{
+    xf_process *process = start(&let_an_exception_go, nullptr, 0);
+    xf_status status = join(process);
+    const xf_report *report = xf_process_report(process);
+    const bool told =
+        status.kind == XF_END_CRASHED && status.code == XF_CRASH_ABORT &&
+        std::strstr(report->stderr_tail, "nobody catches this") &&
+        (!XF_TEST_SYMBOLS || (was_in(report, "throw_something") && was_in(report, "let_an_exception_go")));
+
+    if (!told)
+        xf_report_print(report, stderr);
+    assert_true(told);
+    xf_process_free(process);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pool_runs_a_task_in_cxx),
+        cmocka_unit_test(a_failing_task_says_why),
+        cmocka_unit_test(an_entry_takes_bytes_of_any_length),
+        cmocka_unit_test(a_caught_exception_is_the_tasks_own_affair),
+        cmocka_unit_test(an_exception_that_nobody_catches_is_a_crash_with_a_stack),
+    };
+
+    xf_main(argc, argv);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
