@@ -1,12 +1,16 @@
 # CMake toolchain: builds for 64-bit Windows with Debian's MinGW-w64; tests run under Wine.
 #   XF_WINDOWS_SYSROOT  where ci/windows-sysroot put libuv, cmocka and xxhash.h; pkg-config looks there and nowhere else.
+#   XF_WINDOWS_CC       the compiler: Debian's MinGW-w64, or clang.
 #   XF_WINDOWS_CRT      the C library: msvcrt, the compiler's own, or ucrt, which Windows itself has had since 10.
 set(CMAKE_SYSTEM_NAME Windows)
 set(CMAKE_SYSTEM_VERSION 10.0)
 set(CMAKE_SYSTEM_PROCESSOR x86_64)
 
 # The win32 flavour of the compiler needs no libwinpthread.
-set(CMAKE_C_COMPILER x86_64-w64-mingw32-gcc-win32)
+set(XF_WINDOWS_CC x86_64-w64-mingw32-gcc-win32 CACHE STRING "the C compiler")
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES XF_WINDOWS_CC)
+set(CMAKE_C_COMPILER ${XF_WINDOWS_CC})
+set(CMAKE_C_COMPILER_TARGET x86_64-w64-windows-gnu) # is for clang
 find_program(XF_WINDOWS_CXX x86_64-w64-mingw32-g++-win32) # only tests want it
 set(CMAKE_CXX_COMPILER ${XF_WINDOWS_CXX})
 set(CMAKE_RC_COMPILER x86_64-w64-mingw32-windres)

@@ -18,6 +18,8 @@ uint64_t lane_memory(size_t option)
 {
     uint64_t total = option ? option : uv_get_total_memory();
 
+    if (!option && total > SIZE_MAX / 8) /* where addresses are few, other things need some too */
+        total = SIZE_MAX / 8;
     return total ? total : UINT64_C(1) << 30;
 }
 

@@ -177,7 +177,7 @@ FAULTY static int smash_the_stack(xf_call *call)
 
     (void)call;
     for (int i = 0; i < 64; i++)
-        small[i + zero] = 0x5A5A5A5A5A5A5A5A;
+        small[i + zero] = (uintptr_t)0x5A5A5A5A5A5A5A5A;
     return (int)small[zero];
 }
 

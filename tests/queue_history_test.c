@@ -186,7 +186,7 @@ static void processes_see_one_queue(void **state)
     uint64_t settled = 0;
 
     (void)state;
-    for (long i = 0; i < history_turns(300); i++)
+    for (long i = 0; i < history_turns(100); i++)
         run((uint64_t)i, 0, FATE_NONE, &settled);
     assert_int_equal(settled, 0);
 }
@@ -195,7 +195,7 @@ static void also_when_one_is_stopped_or_killed(void **state)
 {
     enum { STEPS = 1500 }; /* about as many as a worker has */
     uint64_t settled = 0, seed = 7;
-    long count = history_turns(1000);
+    long count = history_turns(400);
 
     (void)state;
     if (!history_can_step)

@@ -21,7 +21,7 @@ enum { CAN_STEP = true };
 enum { CAN_STEP = false };
 #endif
 
-enum { PATIENCE_MS = 10000, ROUNDS_MAX = 800, STEPS_MAX = 400000, LARGE = 5000 };
+enum { PATIENCE_MS = 10000, ROUNDS_MAX = 400, STEPS_MAX = 200000, LARGE = 5000 };
 
 /* What is done while the process is stepped, with how many messages there before. */
 typedef struct scene {
