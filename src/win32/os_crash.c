@@ -183,17 +183,6 @@ static void on_abort(int number)
     end_by_crash(XF_CRASH_ABORT, FATAL_APP_EXIT);
 }
 
-#if defined(_UCRT) || defined(_MSC_VER)
-/* The C library would end the process without asking anybody. */
-static void on_invalid_parameter(const wchar_t *expression, const wchar_t *function, const wchar_t *file, unsigned line,
-                                 uintptr_t reserved)
-{
-    (void)expression, (void)function, (void)file, (void)line, (void)reserved;
-    record_here(STATUS_INVALID_CRUNTIME_PARAMETER);
-    end_by_crash(XF_CRASH_ABORT, STATUS_INVALID_CRUNTIME_PARAMETER);
-}
-#endif
-
 static void guarantee_stack(void)
 {
     ULONG size = STACK_GUARANTEE;
@@ -211,8 +200,6 @@ void child_catch_faults(void)
     _set_error_mode(_OUT_TO_STDERR);
 #if defined(_UCRT) || defined(_MSC_VER)
     _set_abort_behavior(0, _WRITE_ABORT_MSG | _CALL_REPORTFAULT);
-    if (guard.record)
-        _set_invalid_parameter_handler(on_invalid_parameter);
 #endif
     before = signal(SIGABRT, on_abort);
     if (before != SIG_DFL && before != SIG_ERR)
