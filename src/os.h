@@ -343,6 +343,44 @@ bool os_process_lives(uint64_t process);
 
 enum { OS_PROCESS_BITS = 56 };
 
+/* ---- The machine ------------------------------------------------------------------------------------------------ */
+
+enum { OS_CPUS_MAX = 1024 }; /* what there is beyond is not known of */
+
+/* A processor, as the system schedules on it: a core's second thread is one, too. */
+typedef struct os_cpu {
+    uint32_t number; /* the system's.  Windows: 64 times its group, and its place there */
+    uint32_t core;   /* the same for those of one core, */
+    uint32_t cache;  /* for those that share the last cache, and 0 where that is not known, */
+    uint32_t node;   /* and for those that the same memory is near to; 0 where that is not known */
+} os_cpu;
+
+typedef struct os_machine {
+    os_cpu cpus[OS_CPUS_MAX]; /* that the calling thread may run on, by number */
+    uint32_t count;           /* at least 1 */
+    uint64_t cache;           /* bytes of one last cache; 0: not known */
+    uint64_t core_cache;      /* of the one before it; 0: not known, or there is none */
+    double quota;   /* how many processors the group that this process is in may keep busy in the long run; 0: all */
+    uint64_t group; /* bytes of memory that the group may have; 0: all */
+} os_machine;
+
+/* Looks at the machine, as far as this process may use it.  What cannot be read is not known, and no limit.
+ * Windows: GetLogicalProcessorInformationEx, the affinity of the process, and its job.
+ * Linux: sched_getaffinity, /sys/devices/system, and the cgroups that the process is in, of version 2 or 1.
+ * XF_ENOMEM, XF_ESYSTEM. */
+int os_machine_read(os_machine *machine);
+
+/* Processors: that of number n is bit n % 64 of word n / 64. */
+typedef struct os_cpu_set {
+    uint64_t words[OS_CPUS_MAX / 64];
+} os_cpu_set;
+
+/* Lets this process, which has no other threads yet, run on those processors only, and what it starts later, too.
+ * XF_EINVAL when there is none among them that it may run on; XF_EACCESS, XF_ESYSTEM.
+ * Windows: SetProcessAffinityMask; in another group of processors than its own SetThreadGroupAffinity, and threads that
+ * it makes may run in all of the group then.  Linux: sched_setaffinity. */
+int os_self_bind(const os_cpu_set *set);
+
 /* ---- Other processes of this user ------------------------------------------------------------------------------- */
 
 typedef struct os_door os_door; /* a name, at which processes arrive that need not be of the family */

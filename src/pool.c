@@ -4,6 +4,7 @@
 #include "child.h"
 #include "clock.h"
 #include "error.h"
+#include "machine.h"
 #include "main.h"
 #include "task.h"
 
@@ -70,36 +71,33 @@ static int check_options(const xf_pool_options *options)
     return check_initializer(options);
 }
 
+/* Where no processor is to spare, who spins keeps another from its work. */
 static void choose_spin(xf_pool *pool)
 {
-    int cores = (int)uv_available_parallelism(), spin = pool->options.spin_us;
+    int spin = pool->options.spin_us;
 
     if (spin == 0)
-        spin = pool->wanted < cores ? SPIN_US : 0;
+        spin = pool->wanted < pool->most_busy ? SPIN_US : 0;
     atomic_store(&pool->plane.head->spin_us, spin < 0 ? 0 : (uint32_t)spin);
 }
 
-/* Read once: it takes several files. */
-static size_t memory_of_machine(void)
+static int look_at_machine(xf_pool *pool)
 {
-    static _Atomic size_t known;
-    size_t memory = atomic_load(&known);
-    uint64_t constrained, total;
+    uint64_t memory;
+    int rc = machine_outline(&pool->most_busy, &memory);
 
-    if (memory)
-        return memory;
-    constrained = uv_get_constrained_memory();
-    total = uv_get_total_memory();
-    if (constrained > 0 && constrained < total)
-        total = constrained;
-    memory = total < SIZE_MAX / 8 ? (size_t)total : SIZE_MAX / 8;
-    atomic_store(&known, memory);
-    return memory;
+    if (rc < 0)
+        return rc;
+    if (!pool->options.memory_limit)
+        pool->options.memory_limit = memory < SIZE_MAX / 8 ? (size_t)memory : SIZE_MAX / 8;
+    return 0;
 }
 
 static int set_options(xf_pool *pool, const xf_pool_options *options)
 {
     static const os_method server = OS_SERVER;
+    int rc;
+
     pool->options = *options;
     if (options->process)
         pool->process = *options->process;
@@ -108,9 +106,10 @@ static int set_options(xf_pool *pool, const xf_pool_options *options)
     pool->grace_ms = pool->process.grace_ms < 0 ? 0 : pool->process.grace_ms ? pool->process.grace_ms : GRACE_MS;
     if (!pool->options.max_attempts)
         pool->options.max_attempts = 1;
-    if (!pool->options.memory_limit)
-        pool->options.memory_limit = memory_of_machine();
-    pool->wanted = options->workers > 0 ? options->workers : (int)uv_available_parallelism();
+    rc = look_at_machine(pool);
+    if (rc < 0)
+        return rc;
+    pool->wanted = options->workers > 0 ? options->workers : pool->most_busy;
     if (options->workers == XF_INLINE)
         pool->wanted = 1;
     pool->first_wanted = pool->wanted;

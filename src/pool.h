@@ -69,6 +69,7 @@ struct xf_pool {
     int grace_ms;
     int wanted;       /* workers */
     int first_wanted; /* when it was opened */
+    int most_busy;    /* workers that the machine can run at a time, as it was then */
     int strength;     /* how many of them have been called for so far */
     int live;
     int ending; /* whose end the supervisor is dealing with */

@@ -576,6 +576,29 @@ static void be_process(const char *argument)
     hear_parent(&byte, 1);
 }
 
+/* Says how many processors the calling thread may run on, and the first. */
+static void say_processors(void *unused)
+{
+    os_machine machine;
+
+    (void)unused;
+    require(os_machine_read(&machine) == 0);
+    say_number(machine.count);
+    say_number(machine.cpus[0].number);
+}
+
+/* Binds itself to the processor of that number, and says what it may run on then, itself and a new thread. */
+static void be_bound(const char *argument)
+{
+    uint32_t number = (uint32_t)atoi(argument);
+    os_cpu_set set = {{0}};
+
+    set.words[number / 64] = UINT64_C(1) << number % 64;
+    say_number(os_self_bind(&set));
+    say_processors(NULL);
+    in_thread(say_processors, NULL);
+}
+
 /* Writes behind what the parent has committed, once it has committed that itself. */
 static void be_committing(const char *argument)
 {
@@ -757,6 +780,7 @@ static const struct {
     {"taking", be_taking},
     {"thread", be_thread},
     {"process", be_process},
+    {"bound", be_bound},
     {"committing", be_committing},
     {"handles", be_handles},
     {"stdout", be_stdout},
@@ -2632,6 +2656,64 @@ static void a_process_has_a_number_while_it_lives(void **state)
     assert_false(os_process_lives(others));
 }
 
+/* ---- The machine ------------------------------------------------------------------------------------------------ */
+
+static void the_processors_of_the_machine_are_told(void **state)
+{
+    os_machine machine, again;
+
+    (void)state;
+    assert_int_equal(os_machine_read(&machine), 0);
+    assert_int_equal(os_machine_read(&again), 0);
+    assert_memory_equal(&machine, &again, sizeof machine);
+    assert_in_range(machine.count, 1, OS_CPUS_MAX);
+    assert_int_equal(machine.count, uv_available_parallelism());
+    for (uint32_t i = 0; i < machine.count; i++) {
+        assert_true(i == 0 || machine.cpus[i].number > machine.cpus[i - 1].number);
+        assert_true(machine.cpus[i].core <= machine.cpus[i].number);
+        assert_true(machine.cpus[i].cache <= machine.cpus[i].number);
+    }
+    assert_true(machine.quota >= 0);
+}
+
+static void a_child_can_be_bound_to_any_processor(void **state)
+{
+    os_machine machine;
+
+    (void)state;
+    assert_int_equal(os_machine_read(&machine), 0);
+    for (uint32_t i = 0; i < machine.count && i < 4; i++) {
+        char role[32];
+        kid kid;
+        snprintf(role, sizeof role, "bound %u", machine.cpus[i].number);
+        kid = start_role(role);
+        assert_int_equal(hear_number(&kid), 0);
+        for (int j = 0; j < 2; j++) {
+            assert_int_equal(hear_number(&kid), 1);
+            assert_int_equal(hear_number(&kid), machine.cpus[i].number);
+        }
+        finish_well(&kid);
+    }
+}
+
+static void a_processor_that_is_not_there_is_refused(void **state)
+{
+    os_cpu_set none = {{0}};
+    os_machine before, after;
+    kid kid;
+
+    (void)state;
+    assert_int_equal(os_machine_read(&before), 0);
+    assert_int_equal(os_self_bind(&none), XF_EINVAL);
+    assert_true(strstr(xf_error_detail(), "processor") != NULL);
+    assert_int_equal(os_machine_read(&after), 0);
+    assert_memory_equal(&before, &after, sizeof before);
+    kid = start_role("bound 1023");
+    assert_int_equal(hear_number(&kid), XF_EINVAL);
+    assert_int_equal(hear_number(&kid), before.count);
+    kill_and_finish(&kid);
+}
+
 /* ---- Doors and links --------------------------------------------------------------------------------------------- */
 
 /* A door with one who has arrived. */
@@ -3025,6 +3107,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_thread_has_a_number_while_it_lives),
     cmocka_unit_test(a_childs_thread_is_seen_to_end),
     cmocka_unit_test(a_process_has_a_number_while_it_lives),
+    cmocka_unit_test(the_processors_of_the_machine_are_told),
+    cmocka_unit_test(a_child_can_be_bound_to_any_processor),
+    cmocka_unit_test(a_processor_that_is_not_there_is_refused),
     cmocka_unit_test(a_name_has_one_door),
     cmocka_unit_test(a_link_carries_bytes_both_ways),
     cmocka_unit_test(a_link_carries_handles),

@@ -44,7 +44,8 @@ typedef struct xf_future xf_future;
 
 /* How a pool works.  {0} is the default in every member. */
 typedef struct xf_pool_options {
-    int workers;          /* 0: one for each core that this process may use; XF_INLINE; XF_WORKERS_MAX at most */
+    int workers;          /* 0: one for each core that this process may use, and no more than the CPU quota of its
+                             group allows (xf_advise without a load); XF_INLINE; XF_WORKERS_MAX at most */
     xf_task *initializer; /* run in each worker before its first item; NULL: nothing */
     const void *initializer_input;
     size_t initializer_size;   /* at most 16 KiB */
@@ -59,7 +60,7 @@ typedef struct xf_pool_options {
     struct uv_loop_s *loop; /* a uv_loop_t on whose thread callbacks are called; NULL: on the supervisor's.  The pool is
                                opened and freed on that thread then, and the loop has to run once more to let go */
     bool eager;             /* start all workers in xf_pool_open */
-    size_t memory_limit;    /* bytes of shared memory at most; default: the machine's memory */
+    size_t memory_limit;    /* bytes of shared memory at most; default: the machine's memory, or its group's */
     const xf_process_options *process; /* how workers are started, and where their logs go; NULL: the default, but for
                                           the start method, which is XF_START_SERVER */
 } xf_pool_options;

@@ -60,6 +60,18 @@ char **merge_environment(const char *const *additions);
 /* The strings one after the other, each with its terminating 0; freed by the caller.  NULL: no memory. */
 char *flatten(char *const *strings, size_t *size);
 
+/* ---- os_machine.c, os_group.c ----------------------------------------------------------------------------------- */
+
+/* Fills in what is beyond the numbers of the processors.
+ *   root  Comes before /proc and /sys in paths; "". */
+void machine_describe(os_machine *machine, const char *root);
+
+/* Fills in quota and group. */
+void group_describe(os_machine *machine, const char *root);
+
+/* Reads the first line of a file, without its end; false when there is none. */
+bool read_line(char *line, size_t size, const char *format, ...) XF_PRINTF(3, 4);
+
 /* ---- os_child.c, os_start.c ------------------------------------------------------------------------------------- */
 
 /* A child, in its parent. */

@@ -86,6 +86,11 @@ OVERLAPPED overlapped(HANDLE event);
 /* Whether a failed read or write means that the other end has gone. */
 bool pipe_has_ended(DWORD system);
 
+/* ---- os_machine.c, os_group.c ----------------------------------------------------------------------------------- */
+
+/* Fills in quota and group. */
+void group_describe(os_machine *machine);
+
 /* ---- os_child.c ------------------------------------------------------------------------------------------------- */
 
 /* A watch: every event is waited for on its own, by the system's thread pool. */
