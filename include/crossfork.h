@@ -35,6 +35,7 @@
 #ifndef CROSSFORK_H
 #define CROSSFORK_H
 
+#include "crossfork/advise.h"
 #include "crossfork/array.h"
 #include "crossfork/error.h"
 #include "crossfork/export.h"

@@ -76,7 +76,9 @@ static int start(xf_pool *pool, member *member)
 
     if (member->number >= atomic_load(&pool->plane.head->slots_used))
         atomic_store(&pool->plane.head->slots_used, member->number + 1);
-    greeting.place = (worker_place){member->number, atomic_load(&slot->epoch)};
+    greeting.place = (worker_place){.slot = member->number, .epoch = atomic_load(&slot->epoch)};
+    if (pool->places)
+        greeting.place.cpus = pool->places[member->number % pool->place_count];
     if (pool->options.initializer_size > 0)
         memcpy(greeting.input, pool->options.initializer_input, pool->options.initializer_size);
     atomic_store(&slot->intent, 0);

@@ -64,6 +64,8 @@ static int check_options(const xf_pool_options *options)
     if (options->max_attempts < 0 || options->idle_ms < 0 || options->spin_us < -1 || options->nesting < -1)
         return error_detail(XF_EINVAL, "option max_attempts is %d, idle_ms %d, spin_us %d, nesting %d",
                             options->max_attempts, options->idle_ms, options->spin_us, options->nesting);
+    if ((unsigned)options->placement > XF_PLACE_NUMA)
+        return error_detail(XF_EINVAL, "option placement is %d", (int)options->placement);
     if (child_depth() >= child_depth_limit())
         return error_detail(XF_EDEPTH, "a pool's workers would run at depth %d", child_depth() + 1);
     if (!main_called())
@@ -113,7 +115,10 @@ static int set_options(xf_pool *pool, const xf_pool_options *options)
     if (options->workers == XF_INLINE)
         pool->wanted = 1;
     pool->first_wanted = pool->wanted;
-    return process_choose_method(pool->process.start, &server, &pool->method);
+    rc = process_choose_method(pool->process.start, &server, &pool->method);
+    if (rc < 0 || options->workers == XF_INLINE)
+        return rc;
+    return machine_places(options->placement, &pool->places, &pool->place_count);
 }
 
 /* ---- An inline pool -------------------------------------------------------------------------------------------------
@@ -337,6 +342,7 @@ close_lock:
     uv_cond_destroy(&pool->changed);
     uv_mutex_destroy(&pool->lock);
 free_pool:
+    free(pool->places);
     free(pool);
     return rc;
 }
@@ -453,6 +459,7 @@ void xf_pool_free(xf_pool *pool)
         supervisor_remove(&pool->ward);
     close_news(pool);
     report_free(pool->broken);
+    free(pool->places);
     free(pool->free_jobs);
     free(pool->futures);
     close_plane(pool);

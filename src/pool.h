@@ -74,6 +74,8 @@ struct xf_pool {
     int live;
     int ending; /* whose end the supervisor is dealing with */
     member *members;
+    os_cpu_set *places; /* of workers, in turn; NULL: anywhere */
+    uint32_t place_count;
     bool closed, terminating;
     int failed_starts; /* in a row */
     xf_report *broken; /* why no worker can be started; NULL: not so */

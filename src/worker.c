@@ -426,6 +426,14 @@ static int live(worker *worker)
     return code;
 }
 
+static int take_place(xf_call *call, const os_cpu_set *cpus)
+{
+    static const os_cpu_set anywhere;
+    int rc = memcmp(cpus, &anywhere, sizeof anywhere) == 0 ? 0 : os_self_bind(cpus);
+
+    return rc < 0 ? xf_fail(call, rc, "option placement: %s", xf_error_detail()) : 0;
+}
+
 static int worker_entry(xf_call *call)
 {
     static worker self;
@@ -433,6 +441,9 @@ static int worker_entry(xf_call *call)
     int code;
 
     memcpy(&place, call->input, sizeof place);
+    code = take_place(call, &place.cpus);
+    if (code != 0)
+        return code;
     call->input = (const char *)call->input + sizeof place;
     call->input_size -= sizeof place;
     self.number = place.slot;

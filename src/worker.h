@@ -11,6 +11,7 @@ extern xf_task worker_task;
 typedef struct worker_place {
     uint32_t slot;
     uint32_t epoch;
+    os_cpu_set cpus; /* where it runs; none: anywhere */
 } worker_place;
 
 typedef struct worker {

@@ -15,6 +15,7 @@
 #ifndef CROSSFORK_POOL_H
 #define CROSSFORK_POOL_H
 
+#include "advise.h"
 #include "export.h"
 #include "process.h"
 #include "report.h"
@@ -61,6 +62,8 @@ typedef struct xf_pool_options {
                                opened and freed on that thread then, and the loop has to run once more to let go */
     bool eager;             /* start all workers in xf_pool_open */
     size_t memory_limit;    /* bytes of shared memory at most; default: the machine's memory, or its group's */
+    xf_placement placement; /* where workers run, among the processors that this process may use when it opens the pool;
+                               what they start runs there, too.  Not for XF_INLINE */
     const xf_process_options *process; /* how workers are started, and where their logs go; NULL: the default, but for
                                           the start method, which is XF_START_SERVER */
 } xf_pool_options;
