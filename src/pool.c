@@ -127,7 +127,7 @@ static int set_options(xf_pool *pool, const xf_pool_options *options)
 typedef struct inline_worker {
     worker worker;
     xf_call call;
-    box box;
+    os_shm box; /* of its own: it begins with a page */
 } inline_worker;
 
 static void on_inline_log(void *arg, const xf_log_line *line)
@@ -141,10 +141,16 @@ static void on_inline_log(void *arg, const xf_log_line *line)
 static int open_inline(xf_pool *pool)
 {
     inline_worker *here = calloc(1, sizeof *here);
+    int rc;
 
     if (!here)
         return error_detail(XF_ENOMEM, "an inline pool");
-    here->call.box = &here->box;
+    rc = os_shm_create(&here->box, sizeof(box), 0);
+    if (rc < 0) {
+        free(here);
+        return rc;
+    }
+    here->call.box = here->box.address;
     here->call.depth = child_depth();
     here->call.worker = &here->worker;
     here->call.output = OS_SHM_NONE;
@@ -156,6 +162,16 @@ static int open_inline(xf_pool *pool)
     atomic_store(&pool->plane.head->slots_used, 1);
     pool->here = &here->worker;
     return 0;
+}
+
+static void close_inline(xf_pool *pool)
+{
+    inline_worker *here = (inline_worker *)pool->here;
+
+    if (!here)
+        return;
+    os_shm_close(&here->box);
+    free(here);
 }
 
 /* A task may hand in more: that runs when it is its turn, in the call that is under way. */
@@ -281,7 +297,7 @@ static int open_plane(xf_pool *pool)
 static void close_plane(xf_pool *pool)
 {
     free(pool->members);
-    free(pool->here);
+    close_inline(pool);
     os_shm_close(&pool->plane.shm);
 }
 
