@@ -40,6 +40,7 @@
 #include "crossfork/error.h"
 #include "crossfork/export.h"
 #include "crossfork/heap.h"
+#include "crossfork/key.h"
 #include "crossfork/listener.h"
 #include "crossfork/main.h"
 #include "crossfork/pipe.h"

@@ -16,7 +16,8 @@
 #ifndef HELLO_H
 #define HELLO_H
 
-#include "crossfork/listener.h"
+#include "crossfork/key.h"
+#include "crossfork/ref.h"
 #include "os.h"
 
 enum { HELLO_SIZE = 104, HELLO_NONCE = 32, HELLO_KEY_MIN = 16, HELLO_KEY_MAX = 1024 };

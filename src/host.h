@@ -4,6 +4,8 @@
 
 #include "hello.h"
 
+enum { HOST_PATIENCE_MS = 5000 }; /* unless a user says otherwise */
+
 typedef struct guest {
     talk talk;
     hello_kind expected;

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <uv.h>
 
-enum { HANDSHAKE_MS = 5000 };
-
 #define DEFAULT_MEMORY ((size_t)1 << 30)
 
 struct xf_listener {
@@ -88,7 +86,7 @@ int xf_listener_open(xf_listener **out, const char *name, const xf_listener_opti
     if (listener->pipe.memory_limit == 0)
         listener->pipe.memory_limit = DEFAULT_MEMORY;
     listener->host.kind = XF_KIND_PIPE;
-    listener->host.patience_ms = options->handshake_ms ? options->handshake_ms : HANDSHAKE_MS;
+    listener->host.patience_ms = options->handshake_ms ? options->handshake_ms : HOST_PATIENCE_MS;
     listener->host.grant = grant_pipe;
     listener->host.regret = free_pipe;
     rc = check_pipe(&listener->pipe);

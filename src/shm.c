@@ -1,6 +1,8 @@
 #include "shm.h"
 
+#include "clock.h"
 #include "error.h"
+#include "visit.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -20,7 +22,16 @@ static shape *shape_of(const xf_shm *shm)
 
 uint64_t shm_end(const object *object)
 {
-    return DATA_AT + atomic_load(&((const shape *)object->body)->size);
+    uint64_t size = atomic_load(&((const shape *)object->body)->size);
+
+    return size < object->size && DATA_AT + size < object->size ? DATA_AT + size : object->size;
+}
+
+static uint64_t limit_of(const xf_shm *shm)
+{
+    uint64_t limit = shape_of(shm)->limit, room = shm->object->size - DATA_AT;
+
+    return limit < room ? limit : room;
 }
 
 static size_t to_pages(size_t size)
@@ -37,7 +48,7 @@ static int make_hold(xf_shm **out, object *object)
         object_close(object);
         return error_detail(XF_ENOMEM, "a hold of shared memory");
     }
-    *shm = (xf_shm){object, OS_SHM_NONE, (char *)object->body + DATA_AT};
+    *shm = (xf_shm){object, OS_SHM_NONE, (char *)object->body + DATA_AT, NULL};
     *out = shm;
     return 0;
 }
@@ -100,17 +111,33 @@ static int protect(xf_shm *shm)
     return rc;
 }
 
-int xf_shm_open(xf_shm **out, const xf_ref *ref, xf_shm_access access)
+static int check_access(xf_shm_access access)
+{
+    return access == XF_SHM_WRITE || access == XF_SHM_READ
+               ? 0
+               : error_detail(XF_EINVAL, "access %d to shared memory", (int)access);
+}
+
+static int open_hold(xf_shm **out, const xf_ref *ref)
 {
     object *object;
-    xf_shm *shm;
-    int rc;
+    int rc = object_open(&object, ref, XF_KIND_SHM, SHM_VERSION);
 
-    if (access != XF_SHM_WRITE && access != XF_SHM_READ)
-        return error_detail(XF_EINVAL, "access %d to shared memory", (int)access);
-    rc = object_open(&object, ref, XF_KIND_SHM, SHM_VERSION);
+    if (rc < 0)
+        return rc;
+    if (object->size > DATA_AT)
+        return make_hold(out, object);
+    object_close(object);
+    return error_detail(XF_EPROTO, "shared memory that has no room for data");
+}
+
+int xf_shm_open(xf_shm **out, const xf_ref *ref, xf_shm_access access)
+{
+    xf_shm *shm = NULL;
+    int rc = check_access(access);
+
     if (rc == 0)
-        rc = make_hold(&shm, object);
+        rc = open_hold(&shm, ref);
     if (rc < 0)
         return rc;
     if (access == XF_SHM_READ)
@@ -134,16 +161,16 @@ void *xf_shm_data(const xf_shm *shm)
 
 size_t xf_shm_size(const xf_shm *shm)
 {
-    return (size_t)atomic_load(&shape_of(shm)->size);
+    return (size_t)(shm_end(shm->object) - DATA_AT);
 }
 
 int xf_shm_grow(xf_shm *shm, size_t size)
 {
     if (shm->view.address)
         return error_detail(XF_ESTATE, "this hold of shared memory is for reading");
-    if (size > shape_of(shm)->limit)
+    if (size > limit_of(shm))
         return error_detail(XF_ELIMIT, "shared memory of %zu bytes, which may grow to %llu", size,
-                            (unsigned long long)shape_of(shm)->limit);
+                            (unsigned long long)limit_of(shm));
     return extend(shm, size);
 }
 
@@ -151,7 +178,42 @@ void xf_shm_close(xf_shm *shm)
 {
     if (!shm)
         return;
+    notice_close(shm->notice);
     os_shm_close(&shm->view);
     object_close(shm->object);
     free(shm);
+}
+
+/* ---- Names -------------------------------------------------------------------------------------------------------
+ */
+
+static const xf_key no_key;
+
+int xf_shm_publish(xf_shm *shm, const char *name, const xf_key *key)
+{
+    if (shm->notice)
+        return error_detail(XF_ESTATE, "this hold of shared memory has a name already");
+    return notice_open(&shm->notice, shm->object, name, key ? key : &no_key);
+}
+
+int xf_shm_find(xf_shm **out, const char *name, const xf_key *key, xf_shm_access access, int timeout_ms)
+{
+    uint64_t deadline = clock_deadline(timeout_ms);
+    xf_shm *shm = NULL;
+    visit visit;
+    int rc = check_access(access);
+
+    if (rc == 0)
+        rc = visit_begin(&visit, name, key ? key : &no_key, XF_KIND_SHM, 0, deadline);
+    if (rc < 0)
+        return rc;
+    rc = xf_shm_open(&shm, &visit.ref, access);
+    if (rc < 0)
+        return visit_end(&visit, rc);
+    rc = visit_end(&visit, 0);
+    if (rc < 0)
+        xf_shm_close(shm);
+    else
+        *out = shm;
+    return rc;
 }

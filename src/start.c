@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "error.h"
 #include "main.h"
+#include "notice.h"
 #include "process.h"
 #include "task.h"
 
@@ -83,6 +84,12 @@ static int method_by_name(const char *name, os_method *method)
     return error_detail(XF_EINVAL, "XF_START=%s in the environment; it may be fork, spawn or server", name);
 }
 
+/* Threads that are not crossfork's own, which hold no lock that a forked child would miss. */
+static int foreign_threads(void)
+{
+    return os_self_threads() - supervisor_runs() - notice_threads();
+}
+
 static int default_method(const os_method *otherwise, os_method *method)
 {
     char name[16] = "";
@@ -94,7 +101,7 @@ static int default_method(const os_method *otherwise, os_method *method)
     if (otherwise)
         *method = *otherwise;
     else
-        *method = os.has_fork && os_self_threads() - supervisor_runs() == 1 ? OS_FORK : OS_SPAWN;
+        *method = os.has_fork && foreign_threads() == 1 ? OS_FORK : OS_SPAWN;
     return 0;
 }
 

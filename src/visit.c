@@ -18,6 +18,14 @@ static int hear(talk *talk, hello_kind expected, hello *message, uint64_t deadli
     return rc;
 }
 
+/* A host that goes closes the link first, and then what it has granted, which may not be there to be taken any more. */
+static bool has_gone(visit *visit)
+{
+    hello unused;
+
+    return talk_hear(&visit->talk, HELLO_REFUSE, &unused) == XF_EEND;
+}
+
 /* Opens the object that a host grants, which has proved itself. */
 static int take(visit *visit, const hello *grant)
 {
@@ -26,6 +34,8 @@ static int take(visit *visit, const hello *grant)
 
     if (rc == 0)
         rc = object_adopt(&visit->object, &grant->ref, handle, grant->size, (int)grant->flags);
+    if (rc == XF_EPROTO && has_gone(visit))
+        rc = XF_EEND;
     visit->ref = grant->ref;
     visit->ref.place = grant->what;
     return rc;

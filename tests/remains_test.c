@@ -13,7 +13,8 @@ enum { ROUNDS = 3, CHILDREN = 2, WORKERS = 2, FAMILY = 1 + 2 * CHILDREN + WORKER
 
 /* What a member is given, and gives to the next. */
 typedef struct refs {
-    xf_ref queue, pipe[2], lock, rwlock, semaphore, shm, array;
+    xf_ref queue, pipe[2], lock, rwlock, semaphore, array;
+    char shm[64];    /* a name */
     int generations; /* below the one that gets this */
 } refs;
 
@@ -40,6 +41,12 @@ static void make(things *things)
     assert_int_equal(xf_array_create(&things->array, ELEMENTS, sizeof(int64_t)), 0);
 }
 
+static const char *name_of_memory(int64_t head, char name[64])
+{
+    snprintf(name, 64, "remains-test.%lld", (long long)head);
+    return name;
+}
+
 static int name(const things *things, refs *refs)
 {
     int rc = xf_queue_ref(things->queue, &refs->queue);
@@ -53,7 +60,7 @@ static int name(const things *things, refs *refs)
     if (rc == 0)
         rc = xf_semaphore_ref(things->semaphore, &refs->semaphore);
     if (rc == 0)
-        rc = xf_shm_ref(things->shm, &refs->shm);
+        rc = xf_shm_publish(things->shm, name_of_memory(uv_os_getpid(), refs->shm), NULL);
     if (rc == 0)
         rc = xf_array_ref(things->array, &refs->array);
     return rc;
@@ -72,7 +79,7 @@ static int open_all(things *things, const refs *refs)
     if (rc == 0)
         rc = xf_semaphore_open(&things->semaphore, &refs->semaphore);
     if (rc == 0)
-        rc = xf_shm_open(&things->shm, &refs->shm, XF_SHM_WRITE);
+        rc = xf_shm_find(&things->shm, refs->shm, NULL, XF_SHM_WRITE, XF_FOREVER);
     if (rc == 0)
         rc = xf_array_open(&things->array, &refs->array, sizeof(int64_t));
     return rc;
@@ -221,6 +228,18 @@ static void expect_nobody(const int64_t *killed, size_t count)
             assert_true(support_gone(pids[i], GONE_MS));
 }
 
+/* Who has been killed has no name any more. */
+static void expect_free(int64_t head)
+{
+    char name[64];
+    xf_shm *shm;
+
+    assert_int_equal(xf_shm_find(&shm, name_of_memory(head, name), NULL, XF_SHM_WRITE, XF_FOREVER), XF_ENOENT);
+    assert_int_equal(xf_shm_create(&shm, 1, NULL), 0);
+    assert_int_equal(xf_shm_publish(shm, name, NULL), 0);
+    xf_shm_close(shm);
+}
+
 /* Returns how many there were. */
 static size_t kill_a_family(void)
 {
@@ -237,6 +256,7 @@ static size_t kill_a_family(void)
     for (size_t i = 0; i < count; i++)
         support_kill(pids[i]);
     expect_nobody(pids, count);
+    expect_free(program_pid(head));
     program_end(head, NULL);
     return count;
 }

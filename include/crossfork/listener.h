@@ -26,6 +26,7 @@
 #define CROSSFORK_LISTENER_H
 
 #include "export.h"
+#include "key.h"
 #include "pipe.h"
 
 #include <stddef.h>
@@ -33,15 +34,6 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* A secret that two programs share: 16 to 1,024 random bytes.  All zero: none.  It belongs neither on a command line
- * nor into the environment, where others can read it. */
-typedef struct xf_key {
-    const void *bytes; /* size bytes, copied */
-    size_t size;
-    const char *file; /* instead: the path of a file whose content it is, all bytes of it.  On POSIX the file must be
-                         this user's own and have no rights for others (mode 600); Windows: that is not looked at */
-} xf_key;
 
 /* How a listener is made.  {0} is the default in every member. */
 typedef struct xf_listener_options {

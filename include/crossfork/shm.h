@@ -8,12 +8,22 @@
  *
  *     xf_shm_open(&shm, &ref, XF_SHM_READ);                // in another process
  *
- * It has no name and belongs to nobody in particular: it is there as long as some process has it open, and gone with
- * the last, on every system, also when all of them are killed.  Each process sees it at an address of its own, so what
- * is kept in it refers to other parts of it by offsets. */
+ * It belongs to nobody in particular: it is there as long as some process has it open, and gone with the last, on every
+ * system, also when all of them are killed.  Each process sees it at an address of its own, so what is kept in it
+ * refers to other parts of it by offsets.
+ *
+ * It has no name unless one is asked for, so that programs that are not of the family find it:
+ *
+ *     xf_shm_publish(shm, "prices", NULL);
+ *
+ *     xf_shm_find(&shm, "prices", NULL, XF_SHM_READ, 5000); // in another program of the same user
+ *
+ * The name is there until the hold that was published is closed or its process ends, in whatever way.  The memory is
+ * there, as ever, until the last process has closed it or ended: those who have found it keep it when the name goes. */
 #ifndef CROSSFORK_SHM_H
 #define CROSSFORK_SHM_H
 
+#include "key.h"
 #include "ref.h"
 
 #include <stdbool.h>
@@ -65,7 +75,32 @@ XF_API size_t xf_shm_size(const xf_shm *shm);
  * for reading; XF_ENOMEM. Threads: any, in any process. */
 XF_API int xf_shm_grow(xf_shm *shm, size_t size);
 
-/* Ends this hold; the memory goes with the last one of all processes.  NULL is harmless. */
+/* Gives it a name, by which other programs of this user find it, until this hold is closed or this process ends; and
+ * nothing of the name stays behind.  A hold can have one name.
+ *   name  1 to 63 letters, digits, '-', '_', '.'; large and small letters are the same.  Listeners (listener.h) take
+ *         their names out of the same ones.
+ *   key   What those who look for it have to have, copied; NULL or all zero: being of the same user is enough.
+ * Returns 0; XF_EEXIST when the name is taken; XF_ESTATE when this hold has a name; XF_EPROCESSES when there can be no
+ * more threads; as xf_listener_open for the name and the key; XF_EHANDLES, XF_ENOMEM, XF_ESYSTEM.
+ * Threads: a thread of its own exists while the hold has the name, and sleeps until somebody comes.  No other call
+ * that publishes or closes this hold may be under way.
+ * Systems: Windows: while a process that looks for it is stopped in the middle of that, the name can stay taken. */
+XF_API int xf_shm_publish(xf_shm *shm, const char *name, const xf_key *key);
+
+/* Opens the shared memory that a program of this user, of the family or not, has published under that name.  It can be
+ * handed on (xf_shm_ref), grown and published like any other.
+ *   key         As it was published with; NULL or all zero: none.
+ *   access      What this hold is for.
+ *   timeout_ms  How long the other process may take to answer.
+ * Returns 0; XF_ENOENT when nothing has that name; XF_EINVAL when it is a listener's, or for a name, key or access that
+ * cannot be; XF_ETIMEDOUT; XF_EACCESS when the keys differ, or one side has none, or another user has taken the name;
+ * XF_EEND when the name has gone meanwhile; XF_EPROTO when it is no crossfork's, or another version's; XF_ENOTSUP when
+ * the processes cannot see each other, as in different containers, or for a key where crossfork was built without
+ * nettle; as xf_listener_open for a key in a file; XF_ENOMEM, XF_EHANDLES, XF_ESYSTEM. */
+XF_API int xf_shm_find(xf_shm **shm, const char *name, const xf_key *key, xf_shm_access access, int timeout_ms);
+
+/* Ends this hold, and its name; the memory goes with the last hold of all processes.  NULL is harmless.
+ * Threads: no other call on the hold may be under way or follow. */
 XF_API void xf_shm_close(xf_shm *shm);
 
 #ifdef __cplusplus

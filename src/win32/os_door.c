@@ -320,6 +320,14 @@ static HANDLE open_pipe_of(const wchar_t *name)
                        FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION, NULL);
 }
 
+/* Whether there is no such pipe, or none any more: what Wine says of one that goes while it is waited for. */
+static bool has_gone(DWORD system)
+{
+    enum { HANDLES_CLOSED = 676 }; /* which MinGW's headers do not have */
+
+    return system == ERROR_FILE_NOT_FOUND || system == HANDLES_CLOSED;
+}
+
 /* Where all instances are taken, one comes free when the door has admitted somebody. */
 static int arrive(const char *name, const wchar_t *full, int timeout_ms, HANDLE *pipe)
 {
@@ -340,8 +348,8 @@ static int arrive(const char *name, const wchar_t *full, int timeout_ms, HANDLE 
                 continue;
             system = GetLastError();
         }
-        return system == ERROR_FILE_NOT_FOUND ? error_detail(XF_ENOENT, "nobody listens as %s", name)
-                                              : os_error(system, "CreateFileW of a pipe");
+        return has_gone(system) ? error_detail(XF_ENOENT, "nobody listens as %s", name)
+                                : os_error(system, "CreateFileW of a pipe");
     }
 }
 

@@ -23,7 +23,8 @@ bool support_gone(int64_t pid, int timeout_ms);
 size_t support_same_program(int64_t *pids, size_t room);
 
 /* Calls found for each name by which what a process has made can be found in the whole system, or its session.
- * Windows: named objects and pipes.  POSIX: /dev/shm, and the memory and semaphores of System V. */
+ * Windows: named objects and pipes.  POSIX: /dev/shm, the memory and semaphores of System V, and abstract names of
+ * sockets. */
 void support_names(void (*found)(void *arg, const char *name), void *arg);
 
 /* Makes such a name, or lets it go. */

@@ -131,6 +131,21 @@ static void list_table(const char *path, void (*found)(void *arg, const char *na
         fclose(table);
 }
 
+/* Abstract names of sockets, which are the last thing in their lines; the system writes their first byte as '@'. */
+static void list_sockets(void (*found)(void *arg, const char *name), void *arg)
+{
+    FILE *file = fopen("/proc/net/unix", "r");
+    char line[512], *name;
+
+    while (file && fgets(line, sizeof line, file))
+        if ((name = strstr(line, "@crossfork-"))) {
+            name[strcspn(name, "\n")] = 0;
+            found(arg, name);
+        }
+    if (file)
+        fclose(file);
+}
+
 void support_names(void (*found)(void *arg, const char *name), void *arg)
 {
     DIR *directory = opendir("/dev/shm");
@@ -143,6 +158,7 @@ void support_names(void (*found)(void *arg, const char *name), void *arg)
         closedir(directory);
     list_table("/proc/sysvipc/shm", found, arg);
     list_table("/proc/sysvipc/sem", found, arg);
+    list_sockets(found, arg);
 }
 
 #define MADE_NAME "/crossfork_made_name"
@@ -165,7 +181,7 @@ void support_drop_name(void *made)
 
 void support_own_names(void)
 {
-    if (unshare(CLONE_NEWNS | CLONE_NEWIPC) < 0)
+    if (unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWNET) < 0)
         return;
     if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
         (void)mount("none", "/dev/shm", "tmpfs", 0, "size=64m"); /* or it is the one of everybody */
