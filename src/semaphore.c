@@ -71,7 +71,8 @@ static int add_one(xf_semaphore *semaphore)
 /* ---- Permits --------------------------------------------------------------------------------------------------------
  */
 
-/* XF_EAGAIN when there is none to be had.
+/* XF_EAGAIN when there was none to be had, unless a release has rung the bell meanwhile: while one permit was looked at,
+ * another may have come free.
  *   look  Whether the dead are looked for. */
 static int take_permit(semaphore_state *state, uint64_t own, bool look)
 {
@@ -125,7 +126,7 @@ int xf_semaphore_acquire(xf_semaphore *semaphore, int timeout_ms)
         int rc = try(state, own, &wait);
         if (rc != XF_EAGAIN)
             return rc;
-        if (sync_has_expired(&wait))
+        if (sync_has_expired(&wait) && atomic_load(&state->bell.count) == seen)
             return XF_ETIMEDOUT;
         sync_sleep(&semaphore->hold, &state->bell, seen, &wait);
     }

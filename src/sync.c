@@ -128,22 +128,21 @@ void sync_close(sync_hold *hold)
 
 sync_wait sync_begin(int timeout_ms)
 {
-    return (sync_wait){clock_deadline(timeout_ms), clock_deadline(SYNC_LOOK_MS)};
+    return (sync_wait){clock_deadline(timeout_ms), clock_deadline(SYNC_LOOK_MS), 0};
 }
 
 bool sync_is_time_to_look(sync_wait *wait)
 {
-    uint64_t now = uv_hrtime();
-
-    if (now < wait->look && now < wait->deadline)
+    wait->now = uv_hrtime();
+    if (wait->now < wait->look && wait->now < wait->deadline)
         return false;
-    wait->look = now + (uint64_t)SYNC_LOOK_MS * CLOCK_NS_PER_MS;
+    wait->look = wait->now + (uint64_t)SYNC_LOOK_MS * CLOCK_NS_PER_MS;
     return true;
 }
 
 bool sync_has_expired(const sync_wait *wait)
 {
-    return clock_left_ms(wait->deadline) == 0;
+    return wait->now >= wait->deadline;
 }
 
 static int nap_ms(const sync_wait *wait)

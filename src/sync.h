@@ -67,6 +67,7 @@ void sync_close(sync_hold *hold);
 typedef struct sync_wait {
     uint64_t deadline;
     uint64_t look;
+    uint64_t now; /* as sync_is_time_to_look has seen it */
 } sync_wait;
 
 sync_wait sync_begin(int timeout_ms);
@@ -74,7 +75,8 @@ sync_wait sync_begin(int timeout_ms);
 /* Whether it is time to look for the dead: now and then, and before giving up. */
 bool sync_is_time_to_look(sync_wait *wait);
 
-/* Whether it is time to give up. */
+/* Whether it is time to give up, as of the last sync_is_time_to_look: so whoever gives up has looked for the dead since
+ * its time was over. */
 bool sync_has_expired(const sync_wait *wait);
 
 /* Sleeps until the bell is rung, for a while at most.

@@ -253,6 +253,125 @@ static void who_sleeps_gets_the_lock_after_any_instruction(void **state)
     xf_lock_close(lock);
 }
 
+/* ---- A permit that moves ------------------------------------------------------------------------------------------
+ */
+
+/* A thread that does one thing after the other. */
+typedef struct helper {
+    uv_thread_t thread;
+    uv_sem_t go, done;
+    xf_semaphore *semaphore;
+    uint64_t name;
+    int rc;
+} helper;
+
+static void run_helper(void *arg)
+{
+    helper *self = arg;
+
+    self->name = os_self_thread();
+    uv_sem_post(&self->done);
+    for (uv_sem_wait(&self->go); self->semaphore; uv_sem_wait(&self->go)) {
+        self->rc = xf_semaphore_acquire(self->semaphore, 0);
+        uv_sem_post(&self->done);
+        uv_sem_wait(&self->go);
+        if (self->rc == 0)
+            self->rc = xf_semaphore_release(self->semaphore);
+        uv_sem_post(&self->done);
+    }
+}
+
+static int tell_helper(helper *helper)
+{
+    uv_sem_post(&helper->go);
+    uv_sem_wait(&helper->done);
+    return helper->rc;
+}
+
+static void end_helper(helper *helper)
+{
+    helper->semaphore = NULL;
+    uv_sem_post(&helper->go);
+    uv_thread_join(&helper->thread);
+    uv_sem_destroy(&helper->go);
+    uv_sem_destroy(&helper->done);
+}
+
+/* A thread that looks for permits in another order than this one: see semaphore.c. */
+static void start_helper(helper *helper, xf_semaphore *semaphore)
+{
+    for (;;) {
+        helper->semaphore = semaphore;
+        uv_sem_init(&helper->go, 0);
+        uv_sem_init(&helper->done, 0);
+        uv_thread_create(&helper->thread, run_helper, helper);
+        uv_sem_wait(&helper->done);
+        if (helper->name % 2 != os_self_thread() % 2)
+            return;
+        end_helper(helper);
+    }
+}
+
+/* Polls. */
+static _Noreturn void run_poller(xf_semaphore *semaphore)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+    (void)os_self_thread();
+    raise(SIGSTOP);
+    if (xf_semaphore_acquire(semaphore, 0) < 0)
+        _exit(2);
+    _exit(xf_semaphore_release(semaphore) < 0 ? 3 : 0);
+}
+
+/* One that looks in the same order as this thread. */
+static pid_t start_poller(xf_semaphore *semaphore)
+{
+    for (;;) {
+        pid_t pid = fork();
+        if (pid == 0)
+            run_poller(semaphore);
+        assert_true(await_stop(pid));
+        if ((uint64_t)pid % 2 == os_self_thread() % 2)
+            return pid;
+        kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+    }
+}
+
+/* Of two permits one is free at any time; which one it is changes while somebody looks. */
+static void who_polls_finds_the_permit_that_is_free(void **state)
+{
+    xf_semaphore_options options = {.limit = 2};
+    xf_semaphore *semaphore;
+    bool stopped = true;
+    helper helper;
+    int steps = 1;
+
+    (void)state;
+    assert_int_equal(xf_semaphore_create(&semaphore, &options), 0);
+    start_helper(&helper, inherit(semaphore));
+    for (; stopped && steps < STEPS_MAX; steps++) {
+        pid_t pid = start_poller(semaphore);
+        int status = 0;
+        assert_int_equal(xf_semaphore_acquire(semaphore, 0), 0);
+        stopped = step(pid, steps);
+        assert_int_equal(xf_semaphore_release(semaphore), 0);
+        assert_int_equal(tell_helper(&helper), 0);
+        if (stopped) {
+            assert_int_equal(ptrace(PTRACE_CONT, pid, NULL, NULL), 0);
+            assert_int_equal(waitpid(pid, &status, 0), pid);
+        }
+        if (status != 0)
+            fail_msg("moved after %d steps, it was not found: %d", steps, WEXITSTATUS(status));
+        assert_int_equal(tell_helper(&helper), 0);
+    }
+    assert_in_range(steps, 20, STEPS_MAX - 1);
+    printf("           %d steps\n", steps);
+    end_helper(&helper);
+    xf_semaphore_close(semaphore);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -261,8 +380,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_reader_is_killed_after_any_instruction),
         cmocka_unit_test(a_permit_is_left_after_any_instruction),
         cmocka_unit_test(who_sleeps_gets_the_lock_after_any_instruction),
+        cmocka_unit_test(who_polls_finds_the_permit_that_is_free),
     };
 
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     xf_main(argc, argv);
     common = mmap(NULL, sizeof *common, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     return common == MAP_FAILED ? 1 : cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,8 +40,8 @@ static inline bool is_in_program(pid_t pid)
 #endif
 }
 
-/* Lets it go for so many instructions, and kills it; false when it came to its end before. */
-static inline bool step_and_kill(pid_t pid, int steps)
+/* Lets it go for so many instructions; false when it came to its end before. */
+static inline bool step(pid_t pid, int steps)
 {
     while (steps > 0) {
         assert_int_equal(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
@@ -49,6 +49,14 @@ static inline bool step_and_kill(pid_t pid, int steps)
             return false;
         steps -= is_in_program(pid);
     }
+    return true;
+}
+
+/* The same, and kills it then. */
+static inline bool step_and_kill(pid_t pid, int steps)
+{
+    if (!step(pid, steps))
+        return false;
     kill(pid, SIGKILL);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     return true;
