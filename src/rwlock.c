@@ -5,6 +5,9 @@
 /* In the writer's word: a writer has died, and none has been at it since. */
 #define HURT (UINT64_C(1) << OS_THREAD_BITS)
 
+/* In the same: it waits until the readers have gone, and has not been at it itself. */
+#define WAITS (UINT64_C(2) << OS_THREAD_BITS)
+
 typedef struct rwlock_state {
     sync_head head;
     _Atomic uint64_t writer;
@@ -38,7 +41,7 @@ static rwlock_state *state_of(const xf_rwlock *rwlock)
 
 static uint64_t thread_of(uint64_t writer)
 {
-    return writer & ~HURT;
+    return writer & ~(HURT | WAITS);
 }
 
 static int result_of(uint64_t writer)
@@ -51,11 +54,13 @@ static void ring(xf_rwlock *rwlock)
     sync_ring(&rwlock->hold, &state_of(rwlock)->bell, OS_ALL);
 }
 
-/* Sees to it that a writer that has ended no longer is one. */
+/* Sees to it that a writer that has ended no longer is one.  One that waited has changed nothing. */
 static void bury_writer(rwlock_state *state, uint64_t writer)
 {
+    uint64_t left = writer & WAITS ? writer & HURT : HURT;
+
     if (sync_is_dead(thread_of(writer)))
-        atomic_compare_exchange_strong(&state->writer, &writer, HURT);
+        atomic_compare_exchange_strong(&state->writer, &writer, left);
 }
 
 /* ---- Readers --------------------------------------------------------------------------------------------------------
@@ -98,7 +103,7 @@ int xf_rwlock_read(xf_rwlock *rwlock, int timeout_ms)
             atomic_store(word, 0);
             ring(rwlock);
         }
-        if (sync_has_expired(&wait))
+        if (sync_has_expired(&wait) && (word || atomic_load(&state->bell.count) == seen)) /* see take_permit */
             return XF_ETIMEDOUT;
         sync_sleep(&rwlock->hold, &state->bell, seen, &wait);
     }
@@ -128,7 +133,7 @@ static int become_writer(xf_rwlock *rwlock, uint64_t own, sync_wait *wait)
     for (;;) {
         uint32_t seen = atomic_load(&state->bell.count);
         uint64_t writer = atomic_load(&state->writer);
-        if (thread_of(writer) == 0 && atomic_compare_exchange_strong(&state->writer, &writer, writer | own))
+        if (thread_of(writer) == 0 && atomic_compare_exchange_strong(&state->writer, &writer, writer | own | WAITS))
             return 0;
         if (thread_of(writer) == 0)
             continue;
@@ -171,7 +176,7 @@ int xf_rwlock_write(xf_rwlock *rwlock, int timeout_ms)
         return rc;
     rc = await_readers(rwlock, &wait);
     if (rc == 0)
-        return result_of(atomic_load(&state->writer));
+        return result_of(atomic_fetch_and(&state->writer, ~WAITS));
     atomic_fetch_and(&state->writer, HURT); /* it has changed nothing */
     ring(rwlock);
     return rc;

@@ -541,6 +541,54 @@ static void a_killed_writer_is_told_of_until_another_has_written(void **state)
     xf_shm_close(shared);
 }
 
+/* A writer that waits for a reader, and so keeps others out. */
+static xf_process *begin_waiting_writer(order *order, xf_rwlock *rwlock)
+{
+    xf_process *writer;
+    int rc;
+
+    order->number = 1;
+    writer = begin(&hold_rwlock, order);
+    while ((rc = xf_rwlock_read(rwlock, 0)) != XF_ETIMEDOUT) {
+        assert_true(rc == 0 || rc == XF_EOWNERDEAD);
+        assert_int_equal(xf_rwlock_release(rwlock), 0);
+        uv_sleep(1);
+    }
+    return writer;
+}
+
+/* It has changed nothing; what was to be told before is told still. */
+static void a_writer_that_is_killed_while_it_waits_is_not_told_of(void **state)
+{
+    order order;
+    board *board = fresh_board(&order);
+    xf_rwlock *rwlock = create_rwlock(&order);
+    xf_process *reader = begin(&hold_rwlock, &order), *writer;
+
+    (void)state;
+    await(&board->said[0], 1);
+    kill_it(begin_waiting_writer(&order, rwlock));
+    assert_int_equal(xf_rwlock_read(rwlock, PROMPT_MS), 0);
+    assert_int_equal(xf_rwlock_release(rwlock), 0);
+    kill_it(begin_waiting_writer(&order, rwlock));
+    kill_it(reader);
+    assert_int_equal(xf_rwlock_write(rwlock, PROMPT_MS), 0);
+    assert_int_equal(xf_rwlock_release(rwlock), 0);
+
+    writer = begin(&hold_rwlock, &order);
+    await(&board->said[0], 2);
+    kill_it(writer);
+    order.number = 0;
+    reader = begin(&hold_rwlock, &order);
+    await(&board->said[0], 3);
+    kill_it(begin_waiting_writer(&order, rwlock));
+    assert_int_equal(xf_rwlock_read(rwlock, PROMPT_MS), XF_EOWNERDEAD);
+    assert_int_equal(xf_rwlock_release(rwlock), 0);
+    kill_it(reader);
+    xf_rwlock_close(rwlock);
+    xf_shm_close(shared);
+}
+
 static void a_killed_reader_is_in_nobodys_way(void **state)
 {
     order order;
@@ -1122,6 +1170,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(readers_share_and_writers_do_not),
         cmocka_unit_test(many_read_at_a_time_and_none_while_one_writes),
         cmocka_unit_test(a_killed_writer_is_told_of_until_another_has_written),
+        cmocka_unit_test(a_writer_that_is_killed_while_it_waits_is_not_told_of),
         cmocka_unit_test(a_killed_reader_is_in_nobodys_way),
         cmocka_unit_test(permits_are_bounded),
         cmocka_unit_test(a_killed_holder_passes_its_permit_on),

@@ -98,8 +98,9 @@ XF_API int xf_rwlock_create(xf_rwlock **rwlock, const xf_rwlock_options *options
 XF_API int xf_rwlock_read(xf_rwlock *rwlock, int timeout_ms);
 
 /* Acquires it for writing.
- * Returns 0; XF_EOWNERDEAD: this thread has it, and the writer before ended without releasing it (the death of a reader
- * is told to nobody: it has changed nothing); XF_ETIMEDOUT; XF_EDEADLK when this thread has it. */
+ * Returns 0; XF_EOWNERDEAD: this thread has it, and the writer before ended without releasing it (the death of a
+ * reader, and of a writer that still waited, is told to nobody: it has changed nothing); XF_ETIMEDOUT; XF_EDEADLK when
+ * this thread has it. */
 XF_API int xf_rwlock_write(xf_rwlock *rwlock, int timeout_ms);
 
 /* Releases it, for reading or writing.  XF_ESTATE when this thread does not have it. */
