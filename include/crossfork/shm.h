@@ -14,9 +14,12 @@
  *
  * It has no name unless one is asked for, so that programs that are not of the family find it:
  *
- *     xf_shm_publish(shm, "prices", NULL);
+ *     xf_shm *prices;
+ *     xf_shm_create(&prices, 1 << 20, NULL);
+ *     xf_shm_publish(prices, "prices", NULL);
  *
- *     xf_shm_find(&shm, "prices", NULL, XF_SHM_READ, 5000); // in another program of the same user
+ *     xf_shm *theirs;                                      // in another program of the same user
+ *     xf_shm_find(&theirs, "prices", NULL, XF_SHM_READ, 5000);
  *
  * The name is there until the hold that was published is closed or its process ends, in whatever way.  The memory is
  * there, as ever, until the last process has closed it or ended: those who have found it keep it when the name goes. */
@@ -88,7 +91,8 @@ XF_API int xf_shm_grow(xf_shm *shm, size_t size);
 XF_API int xf_shm_publish(xf_shm *shm, const char *name, const xf_key *key);
 
 /* Opens the shared memory that a program of this user, of the family or not, has published under that name.  It can be
- * handed on (xf_shm_ref), grown and published like any other.
+ * handed on (xf_shm_ref), grown and published like any other; and locks and their kin that lie in it (sync.h) are
+ * opened by their references.
  *   key         As it was published with; NULL or all zero: none.
  *   access      What this hold is for.
  *   timeout_ms  How long the other process may take to answer.
