@@ -71,7 +71,7 @@ static int add_one(xf_semaphore *semaphore)
 /* ---- Permits --------------------------------------------------------------------------------------------------------
  */
 
-/* XF_EAGAIN when there was none to be had, unless a release has rung the bell meanwhile: while one permit was looked at,
+/* XF_EAGAIN when there was none to be had, unless somebody has rung the bell meanwhile: while one permit was looked at,
  * another may have come free.
  *   look  Whether the dead are looked for. */
 static int take_permit(semaphore_state *state, uint64_t own, bool look)
