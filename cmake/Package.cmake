@@ -8,8 +8,9 @@ set(CPACK_VERBATIM_VARIABLES ON)
 set(CPACK_GENERATOR TGZ ZIP)
 
 # One package for those who build programs and, with a shared library, for the programs too.
-find_program(XF_DPKG_SHLIBDEPS dpkg-shlibdeps)
-if(XF_DPKG_SHLIBDEPS AND NOT CMAKE_CROSSCOMPILING)
+find_program(XF_DPKG dpkg)
+find_program(XF_DPKG_SHLIBDEPS dpkg-shlibdeps) # of dpkg-dev
+if(XF_DPKG AND NOT CMAKE_CROSSCOMPILING AND (XF_DPKG_SHLIBDEPS OR NOT XF_KIND STREQUAL SHARED_LIBRARY))
   list(APPEND CPACK_GENERATOR DEB)
   set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
   set(CPACK_DEBIAN_PACKAGE_NAME libcrossfork-dev)
