@@ -132,7 +132,9 @@ static bool take_frames(parent *self)
         check_inbox(&self->inbox);
         if (rc < 0)
             return false;
-        CHECK(self->inbox.hello && !had_ended && !(frame.attached && frame.size));
+        CHECK(self->inbox.hello && !had_ended);
+        CHECK(!frame.attached || !frame.size ||
+              frame.type == WIRE_OFFER); /* of an object: its segment and its reference */
         if (frame.type == WIRE_LOG)
             CHECK(strlen(self->log.text) <= XF_LOG_MAX && strlen(self->log.task) <= XF_TASK_NAME_MAX);
         if (self->fetches >> (self->frames++ % 8) & 1)
