@@ -2,6 +2,7 @@
 #include "bench.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -38,7 +39,7 @@ void bench_futex_wait(_Atomic uint32_t *word, uint32_t seen)
 
 void bench_futex_wake(_Atomic uint32_t *word)
 {
-    syscall(SYS_futex, word, FUTEX_WAKE, 2, NULL, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
 void bench_reap(pid_t pid)
@@ -180,7 +181,8 @@ typedef struct team {
 
 static struct {
     team *shared;
-    pid_t pids[2];
+    size_t members;
+    pid_t pids[BENCH_TEAM];
 } bare;
 
 static _Noreturn void follow(void (*work)(int me), int me)
@@ -200,21 +202,24 @@ static _Noreturn void follow(void (*work)(int me), int me)
     }
 }
 
-void bench_open_team(void (*work)(int me))
+void bench_open_team(void (*work)(int me), size_t members)
 {
+    if (members > BENCH_TEAM)
+        bench_fail("a team", "is too large");
     bare.shared = bench_share(sizeof *bare.shared);
-    for (int i = 0; i < 2; i++) {
+    bare.members = members;
+    for (size_t i = 0; i < members; i++) {
         bare.pids[i] = fork();
         if (bare.pids[i] < 0)
             bench_fail("fork", NULL);
         if (bare.pids[i] == 0)
-            follow(work, i);
+            follow(work, (int)i);
     }
 }
 
 void bench_begin_team(void)
 {
-    atomic_store(&bare.shared->busy, 2);
+    atomic_store(&bare.shared->busy, (uint32_t)bare.members);
     atomic_fetch_add(&bare.shared->turn, 1);
     bench_futex_wake(&bare.shared->turn);
 }
@@ -231,6 +236,6 @@ void bench_close_team(void)
 {
     atomic_store(&bare.shared->over, true);
     bench_begin_team();
-    bench_reap(bare.pids[0]);
-    bench_reap(bare.pids[1]);
+    for (size_t i = 0; i < bare.members; i++)
+        bench_reap(bare.pids[i]);
 }

@@ -39,12 +39,31 @@ typedef struct bench_workload {
     size_t variant_count;
     const bench_ratio *ratios;
     size_t ratio_count;
+    bool counted; /* items is what bench_asked.count says, if anything */
 } bench_workload;
 
 extern const bench_workload bench_w1, bench_w1big, bench_w2, bench_w2c1, bench_w3, bench_w4, bench_w5, bench_w6,
     bench_w6big, bench_w7, bench_w8, bench_w9, bench_w10, bench_w10c, bench_fault;
 
 #define BENCH_COUNT(array) (sizeof(array) / sizeof *(array))
+
+/* What the command line asks for instead of a workload's own sizes; 0: nothing. */
+typedef struct bench_sizes {
+    size_t count;   /* items of a map, or messages of a call: w2, w2c1, w6, w6big */
+    size_t steps;   /* of the shortest task: w5 */
+    size_t bytes;   /* of a message: w6, w6big */
+    size_t workers; /* of a pool and of its bare peers: w2, w2c1, w8 */
+    size_t heap;    /* of the parent, in MiB: w1big */
+    int calls;      /* of a round, at most */
+} bench_sizes;
+
+extern bench_sizes bench_asked;
+
+/* What was asked for, or what the workload has. */
+static inline size_t bench_size(size_t asked, size_t usual)
+{
+    return asked ? asked : usual;
+}
 
 /* Ends the program: what failed, and why (NULL: as errno says). */
 _Noreturn void bench_fail(const char *what, const char *why);
@@ -59,7 +78,7 @@ uint64_t bench_now_ns(void);
  *   name  A literal. */
 void bench_note(const char *name, double value);
 
-enum { BENCH_NOTES = 4 };
+enum { BENCH_NOTES = 4, BENCH_TEAM = 64 };
 
 /* ---- Pools ------------------------------------------------------------------------------------------------------ */
 
@@ -82,8 +101,8 @@ void bench_futex_wake(_Atomic uint32_t *word);
 /* Waits for a child that has to end with 0. */
 void bench_reap(pid_t pid);
 
-/* Two forked processes that run work(0) and work(1) whenever they are told to. */
-void bench_open_team(void (*work)(int me));
+/* Forked processes, BENCH_TEAM at most, that run work(0), work(1) and so on whenever they are told to. */
+void bench_open_team(void (*work)(int me), size_t members);
 void bench_begin_team(void);
 void bench_await_team(void);
 void bench_close_team(void);

@@ -124,4 +124,4 @@ static const bench_variant variants[] = {
     {"crossfork:report", open_warm, run_for_report, note_times, CALLS, false, NULL},
 };
 
-const bench_workload bench_fault = {"fault", 1, 0, variants, BENCH_COUNT(variants), NULL, 0};
+const bench_workload bench_fault = {"fault", 1, 0, variants, BENCH_COUNT(variants), NULL, 0, false};

@@ -13,7 +13,7 @@ extern char **environ;
 
 enum { CALLS = 50, CALLS_BIG_FORK = 10 };
 
-static const size_t big = (size_t)1 << 30;
+enum { BIG_MIB = 1024 };
 
 /* ---- crossfork -------------------------------------------------------------------------------------------------- */
 
@@ -139,11 +139,12 @@ static void close_zygote(void)
 
 static void grow(void)
 {
-    void *heap = mmap(NULL, big, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t size = bench_size(bench_asked.heap, BIG_MIB) << 20;
+    void *heap = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (heap == MAP_FAILED)
         bench_fail("mmap", NULL);
-    memset(heap, 1, big);
+    memset(heap, 1, size);
 }
 
 static void open_zygote_and_grow(void)
@@ -167,7 +168,8 @@ static const bench_ratio w1_ratios[] = {
     {"crossfork:spawn", "bare:posix_spawn", 1.3},
 };
 
-const bench_workload bench_w1 = {"w1", 1, 2, w1_variants, BENCH_COUNT(w1_variants), w1_ratios, BENCH_COUNT(w1_ratios)};
+const bench_workload bench_w1 = {"w1", 1, 2, w1_variants, BENCH_COUNT(w1_variants), w1_ratios, BENCH_COUNT(w1_ratios),
+                                 false};
 
 static const bench_variant w1big_variants[] = {
     {"bare:fork", grow, bare_fork, NULL, CALLS_BIG_FORK, false, NULL},
@@ -187,4 +189,4 @@ static const bench_ratio w1big_ratios[] = {
 };
 
 const bench_workload bench_w1big = {
-    "w1big", 1, 2, w1big_variants, BENCH_COUNT(w1big_variants), w1big_ratios, BENCH_COUNT(w1big_ratios)};
+    "w1big", 1, 2, w1big_variants, BENCH_COUNT(w1big_variants), w1big_ratios, BENCH_COUNT(w1big_ratios), false};

@@ -171,5 +171,6 @@ static const bench_variant together[] = {
 
 static const bench_ratio ratios[] = {{"crossfork:lock", "bare:robust-mutex", 1.5}};
 
-const bench_workload bench_w10 = {"w10", ALONE, 1, alone, BENCH_COUNT(alone), ratios, BENCH_COUNT(ratios)};
-const bench_workload bench_w10c = {"w10c", TOGETHER, 1, together, BENCH_COUNT(together), ratios, BENCH_COUNT(ratios)};
+const bench_workload bench_w10 = {"w10", ALONE, 1, alone, BENCH_COUNT(alone), ratios, BENCH_COUNT(ratios), false};
+const bench_workload bench_w10c = {"w10c", TOGETHER, 1, together, BENCH_COUNT(together), ratios, BENCH_COUNT(ratios),
+                                   false};

@@ -3,23 +3,24 @@
 
 #include <string.h>
 
-enum { COUNT = 1000000, CALLS = 9 };
+enum { COUNT = 1000000, WORKERS = 2, CALLS = 9 };
 
+static size_t count;     /* of numbers */
 static double *in, *out; /* what the caller has: private memory, or memory that the workers see too */
 
 static void fill(void)
 {
-    for (int i = 0; i < COUNT; i++)
-        in[i] = i * 0.5;
+    for (size_t i = 0; i < count; i++)
+        in[i] = (double)i * 0.5;
 }
 
 /* Leaves nothing behind that a later call could be taken to have written. */
 static void check(void)
 {
-    for (int i = 0; i < COUNT; i++)
-        if (out[i] != i * 0.5 * (i * 0.5))
+    for (size_t i = 0; i < count; i++)
+        if (out[i] != (double)i * 0.5 * ((double)i * 0.5))
             bench_fail("w2", "a square is wrong");
-    memset(out, 0xFF, COUNT * sizeof *out);
+    memset(out, 0xFF, count * sizeof *out);
 }
 
 /* ---- crossfork -------------------------------------------------------------------------------------------------- */
@@ -33,12 +34,24 @@ XF_TASK(square, const double *in, double *out)
     return 0;
 }
 
+static void open_pool(const xf_process_options *process)
+{
+    count = bench_size(bench_asked.count, COUNT);
+    pool = bench_open_pool(
+        &(xf_pool_options){.workers = (int)bench_size(bench_asked.workers, WORKERS), .process = process});
+}
+
+static void allocate(void)
+{
+    in = bench_allocate(count * sizeof *in);
+    out = bench_allocate(count * sizeof *out);
+    fill();
+}
+
 static void open_private(void)
 {
-    pool = bench_open_pool(&(xf_pool_options){.workers = 2});
-    in = bench_allocate(COUNT * sizeof *in);
-    out = bench_allocate(COUNT * sizeof *out);
-    fill();
+    open_pool(NULL);
+    allocate();
 }
 
 /* As open_private, but for what a crash would leave behind. */
@@ -46,17 +59,15 @@ static void open_unarmed(void)
 {
     static const xf_process_options process = {.no_crash_record = true};
 
-    pool = bench_open_pool(&(xf_pool_options){.workers = 2, .process = &process});
-    in = bench_allocate(COUNT * sizeof *in);
-    out = bench_allocate(COUNT * sizeof *out);
-    fill();
+    open_pool(&process);
+    allocate();
 }
 
 static void open_shared(void)
 {
-    pool = bench_open_pool(&(xf_pool_options){.workers = 2});
-    in = xf_pool_alloc(pool, COUNT * sizeof *in);
-    out = xf_pool_alloc(pool, COUNT * sizeof *out);
+    open_pool(NULL);
+    in = xf_pool_alloc(pool, count * sizeof *in);
+    out = xf_pool_alloc(pool, count * sizeof *out);
     if (!in || !out)
         bench_fail("xf_pool_alloc", xf_error_detail());
     fill();
@@ -64,12 +75,12 @@ static void open_shared(void)
 
 static void map(void)
 {
-    bench_check("xf_pool_map", xf_pool_map(pool, &square, in, out, COUNT, NULL));
+    bench_check("xf_pool_map", xf_pool_map(pool, &square, in, out, count, NULL));
 }
 
 static void map_singly(void)
 {
-    bench_check("xf_pool_map", xf_pool_map(pool, &square, in, out, COUNT, &(xf_map_options){.chunk = 1}));
+    bench_check("xf_pool_map", xf_pool_map(pool, &square, in, out, count, &(xf_map_options){.chunk = 1}));
 }
 
 static void close_pool(void)
@@ -77,9 +88,7 @@ static void close_pool(void)
     bench_close_pool(pool);
 }
 
-/* ---- Bare: two processes ---------------------------------------------------------------------------------------- */
-
-enum { CHUNK = COUNT / 8 };
+/* ---- Bare: two processes, or as many as there are workers ------------------------------------------------------- */
 
 /* Items begin to end - 1 that nobody has taken, in one word: begin in its lower half. */
 typedef struct range {
@@ -88,18 +97,21 @@ typedef struct range {
 
 static struct {
     double *in, *out; /* that the processes see */
-    _Atomic uint32_t *next;
+    size_t members, chunk;
+    _Atomic size_t *next;
     range *ranges;
 } bare;
 
 static void square_chunks(int me)
 {
-    uint32_t begin;
+    size_t begin;
 
     (void)me;
-    while ((begin = atomic_fetch_add(bare.next, CHUNK)) < COUNT)
-        for (uint32_t i = begin; i < begin + CHUNK; i++)
+    while ((begin = atomic_fetch_add(bare.next, bare.chunk)) < count) {
+        size_t end = begin + bare.chunk < count ? begin + bare.chunk : count;
+        for (size_t i = begin; i < end; i++)
             bare.out[i] = bare.in[i] * bare.in[i];
+    }
 }
 
 /* Takes the second half of what the other one has left; false when that is nothing. */
@@ -129,19 +141,22 @@ static void square_singly(int me)
                 uint32_t i = (uint32_t)left++;
                 bare.out[i] = bare.in[i] * bare.in[i];
             }
-    } while (rob(mine, &bare.ranges[!me]));
+    } while (rob(mine, &bare.ranges[(size_t)(me + 1) % bare.members]));
 }
 
 static void open_bare(void (*work)(int me), bool in_place)
 {
-    bare.in = bench_share(COUNT * sizeof *bare.in);
-    bare.out = bench_share(COUNT * sizeof *bare.out);
+    count = bench_size(bench_asked.count, COUNT);
+    bare.members = bench_size(bench_asked.workers, WORKERS);
+    bare.chunk = (count + 4 * bare.members - 1) / (4 * bare.members);
+    bare.in = bench_share(count * sizeof *bare.in);
+    bare.out = bench_share(count * sizeof *bare.out);
     bare.next = bench_share(sizeof *bare.next);
-    bare.ranges = bench_share(2 * sizeof *bare.ranges);
-    in = in_place ? bare.in : bench_allocate(COUNT * sizeof *in);
-    out = in_place ? bare.out : bench_allocate(COUNT * sizeof *out);
+    bare.ranges = bench_share(bare.members * sizeof *bare.ranges);
+    in = in_place ? bare.in : bench_allocate(count * sizeof *in);
+    out = in_place ? bare.out : bench_allocate(count * sizeof *out);
     fill();
-    bench_open_team(work);
+    bench_open_team(work, bare.members);
 }
 
 static void open_copied(void)
@@ -167,14 +182,14 @@ static void open_in_place_singly(void)
 static void run_bare(void)
 {
     if (in != bare.in)
-        memcpy(bare.in, in, COUNT * sizeof *in);
+        memcpy(bare.in, in, count * sizeof *in);
     atomic_store(bare.next, 0);
-    atomic_store(&bare.ranges[0].left, (uint64_t)(COUNT / 2) << 32);
-    atomic_store(&bare.ranges[1].left, (uint64_t)COUNT << 32 | COUNT / 2);
+    for (size_t i = 0; i < bare.members; i++)
+        atomic_store(&bare.ranges[i].left, (count * (i + 1) / bare.members) << 32 | count * i / bare.members);
     bench_begin_team();
     bench_await_team();
     if (out != bare.out)
-        memcpy(out, bare.out, COUNT * sizeof *out);
+        memcpy(out, bare.out, count * sizeof *out);
 }
 
 /* ---- The workloads ---------------------------------------------------------------------------------------------- */
@@ -194,7 +209,7 @@ static const bench_ratio w2_ratios[] = {
 };
 
 const bench_workload bench_w2 = {
-    "w2", COUNT, 2, w2_variants, BENCH_COUNT(w2_variants), w2_ratios, BENCH_COUNT(w2_ratios)};
+    "w2", COUNT, 2, w2_variants, BENCH_COUNT(w2_variants), w2_ratios, BENCH_COUNT(w2_ratios), true};
 
 static const bench_variant w2c1_variants[] = {
     {"bare:copied", open_copied_singly, run_bare, bench_close_team, CALLS, false, check},
@@ -211,4 +226,4 @@ static const bench_ratio w2c1_ratios[] = {
 };
 
 const bench_workload bench_w2c1 = {
-    "w2c1", COUNT, 2, w2c1_variants, BENCH_COUNT(w2c1_variants), w2c1_ratios, BENCH_COUNT(w2c1_ratios)};
+    "w2c1", COUNT, 2, w2c1_variants, BENCH_COUNT(w2c1_variants), w2c1_ratios, BENCH_COUNT(w2c1_ratios), true};

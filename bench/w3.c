@@ -98,4 +98,4 @@ static const bench_ratio ratios[] = {
     {"crossfork:asleep", "bare:asleep", 1.15},
 };
 
-const bench_workload bench_w3 = {"w3", 1, 2, variants, BENCH_COUNT(variants), ratios, BENCH_COUNT(ratios)};
+const bench_workload bench_w3 = {"w3", 1, 2, variants, BENCH_COUNT(variants), ratios, BENCH_COUNT(ratios), false};

@@ -198,7 +198,7 @@ static void open_bare(void (*work)(int me), bool in_place)
     in = in_place ? bare.in : bench_allocate(BLOCKS * sizeof *in);
     out = in_place ? bare.out : bench_allocate(BLOCKS * sizeof *out);
     fill();
-    bench_open_team(touch_or_work);
+    bench_open_team(touch_or_work, 2);
     run_team();
 }
 
@@ -253,4 +253,4 @@ static const bench_ratio ratios[] = {
     {"crossfork:shared", "bare:memcpy", 1.15},
 };
 
-const bench_workload bench_w4 = {"w4", TASKS, 1, variants, BENCH_COUNT(variants), ratios, BENCH_COUNT(ratios)};
+const bench_workload bench_w4 = {"w4", TASKS, 1, variants, BENCH_COUNT(variants), ratios, BENCH_COUNT(ratios), false};

@@ -11,7 +11,8 @@ enum {
     CELLS = 4096,
     BIG = 65536,
     BIG_COUNT = 5000,
-    BIG_CELLS = 16
+    BIG_CELLS = 16,
+    RING_BYTES = 1 << 26 /* of a ring for messages of a size that was asked for, at most, where that gives two cells */
 };
 
 static struct {
@@ -19,6 +20,35 @@ static struct {
     long count;
     size_t cells;
 } kind;
+
+static void set_kind(size_t size, long count, size_t cells)
+{
+    kind.size = bench_size(bench_asked.bytes, size);
+    kind.count = (long)bench_size(bench_asked.count, (size_t)count);
+    kind.cells = cells;
+    while (kind.size != size && kind.cells > 2 && kind.cells * kind.size > RING_BYTES)
+        kind.cells /= 2;
+}
+
+static void set_small(void)
+{
+    set_kind(SMALL, COUNT, CELLS);
+}
+
+static void set_big(void)
+{
+    set_kind(BIG, BIG_COUNT, BIG_CELLS);
+}
+
+/* Where the receiver has its messages. */
+static char *get_room(void)
+{
+    static char *room;
+
+    if (!room)
+        room = bench_allocate(kind.size);
+    return room;
+}
 
 /* ---- crossfork -------------------------------------------------------------------------------------------------- */
 
@@ -150,13 +180,12 @@ static void open_queue(bool copies, int sides)
 
 static void move(bool copies, int sides)
 {
-    static char data[BIG];
     orders orders = tell(false, copies, sides);
     uint64_t each = (uint64_t)kind.count / (uint64_t)sides;
 
     for (int i = 0; i < own.process_count; i++)
         put_number(own.go, 1);
-    own.received = run(own.queue, data, &orders);
+    own.received = run(own.queue, get_room(), &orders);
     for (int i = 0; i < own.process_count; i++)
         own.received += get_number(own.done);
     if (own.received != (uint64_t)sides * (each * (each - 1) / 2))
@@ -165,25 +194,25 @@ static void move(bool copies, int sides)
 
 static void open_small_spsc(void)
 {
-    kind.size = SMALL, kind.count = COUNT, kind.cells = CELLS;
+    set_small();
     open_queue(true, 1);
 }
 
 static void open_small_mpmc(void)
 {
-    kind.size = SMALL, kind.count = COUNT, kind.cells = CELLS;
+    set_small();
     open_queue(true, 2);
 }
 
 static void open_big_copy(void)
 {
-    kind.size = BIG, kind.count = BIG_COUNT, kind.cells = BIG_CELLS;
+    set_big();
     open_queue(true, 1);
 }
 
 static void open_big_zerocopy(void)
 {
-    kind.size = BIG, kind.count = BIG_COUNT, kind.cells = BIG_CELLS;
+    set_big();
     open_queue(false, 1);
 }
 
@@ -313,19 +342,19 @@ static void open_bare(void)
 
 static void open_bare_small(void)
 {
-    kind.size = SMALL, kind.count = COUNT, kind.cells = CELLS;
+    set_small();
     open_bare();
 }
 
 static void open_bare_big(void)
 {
-    kind.size = BIG, kind.count = BIG_COUNT, kind.cells = BIG_CELLS;
+    set_big();
     open_bare();
 }
 
 static void move_bare(void)
 {
-    static char data[BIG];
+    char *data = get_room();
     uint64_t number, sum = 0;
 
     atomic_fetch_add(&bare.ring->go, 1);
@@ -369,5 +398,7 @@ static const bench_ratio big_ratios[] = {
     {"crossfork:zerocopy", "bare:ring", 1.0},
 };
 
-const bench_workload bench_w6 = {"w6", COUNT, 1, small, BENCH_COUNT(small), small_ratios, BENCH_COUNT(small_ratios)};
-const bench_workload bench_w6big = {"w6big", BIG_COUNT, 1, big, BENCH_COUNT(big), big_ratios, BENCH_COUNT(big_ratios)};
+const bench_workload bench_w6 = {"w6", COUNT, 1, small, BENCH_COUNT(small), small_ratios, BENCH_COUNT(small_ratios),
+                                 true};
+const bench_workload bench_w6big = {"w6big", BIG_COUNT, 1, big, BENCH_COUNT(big), big_ratios, BENCH_COUNT(big_ratios),
+                                    true};

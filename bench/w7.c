@@ -97,4 +97,4 @@ static const bench_ratio ratios[] = {
     {"crossfork:asleep", "bare:asleep", 1.1},
 };
 
-const bench_workload bench_w7 = {"w7", 1, 2, variants, BENCH_COUNT(variants), ratios, BENCH_COUNT(ratios)};
+const bench_workload bench_w7 = {"w7", 1, 2, variants, BENCH_COUNT(variants), ratios, BENCH_COUNT(ratios), false};

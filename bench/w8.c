@@ -9,7 +9,12 @@
 
 extern char **environ;
 
-enum { CALLS = 30 };
+enum { CALLS = 30, WORKERS = 2 };
+
+static size_t workers(void)
+{
+    return bench_size(bench_asked.workers, WORKERS);
+}
 
 /* ---- crossfork -------------------------------------------------------------------------------------------------- */
 
@@ -20,11 +25,12 @@ XF_TASK(cube, const double *in, double *out)
     return 0;
 }
 
-/* Both workers are started, as the bare variants do it: a pool starts only as many as there is work for otherwise. */
+/* All workers are started, as the bare variants do it: a pool starts only as many as there is work for otherwise. */
 static void open_and_close(xf_start_method method, bool eager)
 {
     xf_process_options process = {.start = method};
-    xf_pool *pool = bench_open_pool(&(xf_pool_options){.workers = 2, .eager = eager, .process = &process});
+    xf_pool_options options = {.workers = (int)workers(), .eager = eager, .process = &process};
+    xf_pool *pool = bench_open_pool(&options);
     double in = 3, out = 0;
 
     bench_check("xf_pool_map", xf_pool_map(pool, &cube, &in, &out, 1, NULL));
@@ -68,7 +74,7 @@ static void by_default(void)
     open_and_close(XF_START_SERVER, false);
 }
 
-/* ---- Bare: two processes on shared memory ----------------------------------------------------------------------- */
+/* ---- Bare: processes on shared memory --------------------------------------------------------------------------- */
 
 typedef struct board {
     _Atomic uint32_t taken;
@@ -134,13 +140,13 @@ static void run_bare(pid_t (*start)(board *, int))
 {
     int memory = memfd_create("w8", 0);
     board *board;
-    pid_t pids[2];
+    pid_t pids[workers()];
 
     if (memory < 0 || ftruncate(memory, sizeof *board))
         bench_fail("memfd_create", NULL);
     board = map_board(memory);
     board->in = 3;
-    for (int i = 0; i < 2; i++)
+    for (size_t i = 0; i < workers(); i++)
         pids[i] = start(board, memory);
     while (!atomic_load(&board->done))
         bench_futex_wait(&board->done, 0);
@@ -148,7 +154,7 @@ static void run_bare(pid_t (*start)(board *, int))
         bench_fail("w8", "a bare cube is wrong");
     atomic_store(&board->over, 1);
     bench_futex_wake(&board->over);
-    for (int i = 0; i < 2; i++)
+    for (size_t i = 0; i < workers(); i++)
         bench_reap(pids[i]);
     munmap(board, sizeof *board);
     close(memory);
@@ -182,4 +188,4 @@ static const bench_ratio ratios[] = {
     {"crossfork:spawn", "bare:posix_spawn", 1.4},
 };
 
-const bench_workload bench_w8 = {"w8", 1, 2, variants, BENCH_COUNT(variants), ratios, BENCH_COUNT(ratios)};
+const bench_workload bench_w8 = {"w8", 1, 2, variants, BENCH_COUNT(variants), ratios, BENCH_COUNT(ratios), false};

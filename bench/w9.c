@@ -195,4 +195,4 @@ static const bench_variant variants[] = {
     {"crossfork:idle", open_pool, lose_idle, close_pool, CALLS, false, NULL},
 };
 
-const bench_workload bench_w9 = {"w9", ITEMS, 0, variants, BENCH_COUNT(variants), NULL, 0};
+const bench_workload bench_w9 = {"w9", ITEMS, 0, variants, BENCH_COUNT(variants), NULL, 0, false};

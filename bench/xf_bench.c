@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,8 @@ static struct {
     bool ratios;
     const char *only; /* variants with this in their name; NULL: all */
 } options = {ROUNDS, false, NULL};
+
+bench_sizes bench_asked;
 
 _Noreturn void bench_fail(const char *what, const char *why)
 {
@@ -134,10 +137,22 @@ static int compare_doubles(const void *one, const void *other)
     return (a > b) - (a < b);
 }
 
+/* Of a round. */
+static int calls_of(const bench_variant *variant)
+{
+    return bench_asked.calls && bench_asked.calls < variant->calls ? bench_asked.calls : variant->calls;
+}
+
+static double items_of(const bench_workload *workload)
+{
+    return (double)bench_size(workload->counted ? bench_asked.count : 0, (size_t)workload->items);
+}
+
 /* In the process of a round. */
 static void measure(const bench_workload *workload, const bench_variant *variant, round_result *result)
 {
-    uint64_t sorted[variant->calls];
+    int calls = calls_of(variant);
+    uint64_t sorted[calls];
     double cpu;
 
     current = result;
@@ -146,7 +161,7 @@ static void measure(const bench_workload *workload, const bench_variant *variant
     for (int i = 0; i < workload->warm_ups; i++)
         variant->once();
     cpu = cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN);
-    for (int i = 0; i < variant->calls; i++) {
+    for (int i = 0; i < calls; i++) {
         uint64_t before = bench_now_ns();
         variant->once();
         result->call_ns[i] = bench_now_ns() - before;
@@ -159,12 +174,12 @@ static void measure(const bench_workload *workload, const bench_variant *variant
     result->cpu_s = cpu_of(RUSAGE_SELF) + cpu_of(RUSAGE_CHILDREN) - cpu;
     result->peak_rss_kb = peak_rss_kb();
     memcpy(sorted, result->call_ns, sizeof sorted);
-    result->p50_ns = quantile(sorted, (size_t)variant->calls, 0.5);
+    result->p50_ns = quantile(sorted, (size_t)calls, 0.5);
 }
 
 static size_t result_size(const bench_variant *variant)
 {
-    return sizeof(round_result) + (size_t)variant->calls * sizeof(uint64_t);
+    return sizeof(round_result) + (size_t)calls_of(variant) * sizeof(uint64_t);
 }
 
 static round_result *result_of(char *results, const bench_variant *variant, int round)
@@ -213,16 +228,16 @@ static void print_notes(const bench_variant *variant, char *results)
 
 static void print_variant(const bench_workload *workload, const bench_variant *variant, char *results)
 {
-    size_t count = (size_t)options.rounds * (size_t)variant->calls;
+    size_t calls = (size_t)calls_of(variant), count = (size_t)options.rounds * calls;
     uint64_t *all = malloc(count * sizeof *all), wall = 0, p50;
-    double cpu = 0, n = (double)count * (double)workload->items;
+    double cpu = 0, n = (double)count * items_of(workload);
     long peak = 0;
 
     if (!all)
         bench_fail("malloc", NULL);
     for (int i = 0; i < options.rounds; i++) {
         const round_result *result = result_of(results, variant, i);
-        memcpy(all + i * variant->calls, result->call_ns, (size_t)variant->calls * sizeof *all);
+        memcpy(all + (size_t)i * calls, result->call_ns, calls * sizeof *all);
         wall += result->wall_ns;
         cpu += result->cpu_s;
         peak = result->peak_rss_kb > peak ? result->peak_rss_kb : peak;
@@ -230,7 +245,7 @@ static void print_variant(const bench_workload *workload, const bench_variant *v
     p50 = quantile(all, count, 0.5);
     printf("{\"peer\":\"%s\",\"workload\":\"%s\",\"n\":%.0f,\"seconds\":%.9f,\"per_item_ns\":%.2f,"
            "\"cpu_seconds\":%.4f,\"peak_rss_kb\":%ld,\"p50_ns\":%llu,\"p99_ns\":%llu",
-           variant->peer, workload->name, n, (double)wall / 1e9, (double)p50 / (double)workload->items, cpu, peak,
+           variant->peer, workload->name, n, (double)wall / 1e9, (double)p50 / items_of(workload), cpu, peak,
            (unsigned long long)p50, (unsigned long long)quantile(all, count, 0.99));
     print_notes(variant, results);
     printf("}\n");
@@ -269,15 +284,18 @@ static void print_ratio(const bench_workload *workload, char **results, const be
 
 /* ---- The program ------------------------------------------------------------------------------------------------ */
 
+static bool is_wanted(const bench_variant *variant)
+{
+    return (options.ratios || !variant->hidden) && (!options.only || strstr(variant->peer, options.only));
+}
+
 static void run_workload(const bench_workload *workload)
 {
     size_t count = workload->variant_count;
     char *results[count];
 
     for (size_t i = 0; i < count; i++)
-        results[i] = !options.only || strstr(workload->variants[i].peer, options.only)
-                         ? open_results(&workload->variants[i])
-                         : NULL;
+        results[i] = is_wanted(&workload->variants[i]) ? open_results(&workload->variants[i]) : NULL;
     for (int round = 0; round < options.rounds; round++)
         for (size_t i = 0; i < count; i++) {
             size_t at = (i + (size_t)round) % count;
@@ -296,36 +314,64 @@ static void run_workload(const bench_workload *workload)
 
 static _Noreturn void usage(void)
 {
-    fprintf(stderr, "usage: xf_bench [--rounds N] [--ratios] [--only TEXT] WORKLOAD...\nworkloads:");
+    fprintf(stderr, "usage: xf_bench [--rounds N] [--ratios] [--only TEXT] [--calls N] [--count N] [--steps N]\n"
+                    "                [--bytes N] [--workers N] [--heap MIB] WORKLOAD...\nworkloads:");
     for (size_t i = 0; i < BENCH_COUNT(workloads); i++)
         fprintf(stderr, " %s", workloads[i]->name);
     fputc('\n', stderr);
     exit(2);
 }
 
+static size_t read_number(const char *text)
+{
+    char *end;
+    unsigned long long number;
+
+    errno = 0;
+    number = strtoull(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || errno || number == 0 || number > SIZE_MAX >> 20)
+        bench_fail(text, "is not a number of something");
+    return (size_t)number;
+}
+
+static int read_int(const char *text)
+{
+    size_t number = read_number(text);
+
+    if (number > INT_MAX)
+        bench_fail(text, "is too large a number");
+    return (int)number;
+}
+
 static void read_options(int argc, char **argv)
 {
-    static const struct option known[] = {{"rounds", required_argument, NULL, 'n'},
-                                          {"ratios", no_argument, NULL, 'r'},
-                                          {"only", required_argument, NULL, 'o'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {
+        {"rounds", required_argument, NULL, 'n'}, {"ratios", no_argument, NULL, 'r'},
+        {"only", required_argument, NULL, 'o'},   {"calls", required_argument, NULL, 'l'},
+        {"count", required_argument, NULL, 'c'},  {"steps", required_argument, NULL, 's'},
+        {"bytes", required_argument, NULL, 'b'},  {"workers", required_argument, NULL, 'w'},
+        {"heap", required_argument, NULL, 'h'},   {NULL, 0, NULL, 0}};
+    size_t *const sizes[] = {['c'] = &bench_asked.count,
+                             ['s'] = &bench_asked.steps,
+                             ['b'] = &bench_asked.bytes,
+                             ['w'] = &bench_asked.workers,
+                             ['h'] = &bench_asked.heap};
     int option;
 
     while ((option = getopt_long(argc, argv, "", known, NULL)) >= 0)
-        switch (option) {
-        case 'n':
-            options.rounds = atoi(optarg);
-            break;
-        case 'r':
+        if (option == 'n')
+            options.rounds = read_int(optarg);
+        else if (option == 'r')
             options.ratios = true;
-            break;
-        case 'o':
+        else if (option == 'o')
             options.only = optarg;
-            break;
-        default:
+        else if (option == 'l')
+            bench_asked.calls = read_int(optarg);
+        else if (option == '?')
             usage();
-        }
-    if (options.rounds < 1 || optind == argc)
+        else
+            *sizes[option] = read_number(optarg);
+    if (optind == argc)
         usage();
 }
 
