@@ -1,0 +1,5 @@
+// Tells workerpool which tasks there are.
+import workerpool from 'workerpool';
+import { flip, square, toil } from './tasks.mjs';
+
+workerpool.worker({ flip, square, toil });
