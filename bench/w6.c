@@ -62,8 +62,9 @@ typedef struct orders {
 } orders;
 
 static struct {
-    xf_queue *queue, *go, *done;
+    xf_queue *queue, *done;
     xf_process *processes[3];
+    xf_queue *go[3]; /* one each: a quick one would take what is for another too */
     int process_count;
     uint64_t received;
 } own;
@@ -151,7 +152,6 @@ static orders tell(bool produces, bool copies, int sides)
         .size = kind.size, .count = (uint64_t)(kind.count / sides), .copies = copies, .produces = produces};
 
     bench_check("xf_queue_ref", xf_queue_ref(own.queue, &orders.queue));
-    bench_check("xf_queue_ref", xf_queue_ref(own.go, &orders.go));
     bench_check("xf_queue_ref", xf_queue_ref(own.done, &orders.done));
     return orders;
 }
@@ -159,9 +159,11 @@ static orders tell(bool produces, bool copies, int sides)
 static void start(bool produces, bool copies, int sides)
 {
     orders orders = tell(produces, copies, sides);
+    int at = own.process_count++;
 
-    bench_check("xf_process_start",
-                xf_process_start(&own.processes[own.process_count++], &trade, &orders, sizeof orders, NULL));
+    bench_check("xf_queue_create", xf_queue_create(&own.go[at], NULL));
+    bench_check("xf_queue_ref", xf_queue_ref(own.go[at], &orders.go));
+    bench_check("xf_process_start", xf_process_start(&own.processes[at], &trade, &orders, sizeof orders, NULL));
 }
 
 /* This process is one of the consumers. */
@@ -170,7 +172,6 @@ static void open_queue(bool copies, int sides)
     xf_queue_options options = {.capacity = kind.cells};
 
     bench_check("xf_queue_create", xf_queue_create(&own.queue, &options));
-    bench_check("xf_queue_create", xf_queue_create(&own.go, NULL));
     bench_check("xf_queue_create", xf_queue_create(&own.done, NULL));
     for (int i = 0; i < sides; i++)
         start(true, copies, sides);
@@ -184,7 +185,7 @@ static void move(bool copies, int sides)
     uint64_t each = (uint64_t)kind.count / (uint64_t)sides;
 
     for (int i = 0; i < own.process_count; i++)
-        put_number(own.go, 1);
+        put_number(own.go[i], 1);
     own.received = run(own.queue, get_room(), &orders);
     for (int i = 0; i < own.process_count; i++)
         own.received += get_number(own.done);
@@ -234,13 +235,13 @@ static void move_many(void)
 static void close_queue(void)
 {
     for (int i = 0; i < own.process_count; i++)
-        put_number(own.go, 0);
+        put_number(own.go[i], 0);
     for (int i = 0; i < own.process_count; i++) {
         bench_check("xf_process_join", xf_process_join(own.processes[i], XF_FOREVER, NULL));
         xf_process_free(own.processes[i]);
+        xf_queue_free(own.go[i]);
     }
     xf_queue_free(own.queue);
-    xf_queue_free(own.go);
     xf_queue_free(own.done);
     bench_check("xf_cleanup", xf_cleanup());
 }
