@@ -42,7 +42,7 @@ def run(options, path):
         rounds, curves = (1, 1) if options.smoke else (options.rounds, CURVE_ROUNDS)
         machine["rounds"] = measure(comparison, wanted, rounds, curves, options.minutes)
         machine["minutes"] = round((time.monotonic() - begin) / 60, 1)
-        machine["missing"].update(comparison.failures)
+        machine["failures"] = comparison.failures
         file.write(json.dumps({"machine": machine}) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""Gets the peers: packages from Debian and npm, and what has to be compiled.  Nothing is global but Debian's packages."""
+"""Gets the peers: packages from Debian and npm, and what has to be compiled.  Only Debian's packages are global."""
 import os
 import shutil
 import subprocess

@@ -33,11 +33,11 @@ def version_of(peer):
 
 
 def describe(ready, missing, smoke):
-    virtual = output("systemd-detect-virt") or ("virtual" if " hypervisor" in field("/proc/cpuinfo", "flags") else "none")
+    virtual = "hypervisor" in field("/proc/cpuinfo", "flags").split()
     return {
         "cpu": field("/proc/cpuinfo", "model name"), "cores": os.cpu_count(),
         "memory": f"{int(field('/proc/meminfo', 'MemTotal').split()[0]) / 2**20:.0f} GiB",
-        "virtual": "not virtual" if virtual == "none" else "a virtual machine",
+        "virtual": "a virtual machine" if virtual else "not virtual",
         "system": field("/etc/os-release", "PRETTY_NAME"), "kernel": platform.release(),
         "compiler": output("cc", "--version").splitlines()[0], "date": time.strftime("%Y-%m-%d"),
         "commit": f"commit {output('git', 'rev-parse', '--short', 'HEAD')}", "load": f"{os.getloadavg()[0]:.1f}",

@@ -16,12 +16,24 @@ def digits(value):
         return "0"
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.2g}" if abs(value) < 0.01 else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
+    if abs(value) < 0.01:
+        return f"{value:.2g}"
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def in_unit(ns, unit=None):
-    factor, unit = next((pair for pair in UNITS if pair[1] == unit or (unit is None and ns >= pair[0])), UNITS[-1])
+def unit_of(ns):
+    return next((pair for pair in UNITS if ns >= pair[0]), UNITS[-1])
+
+
+def in_unit(ns):
+    factor, unit = unit_of(ns)
     return f"{digits(ns / factor)} {unit}"
+
+
+def between(low, high, member):
+    """In one unit, that of the higher."""
+    factor, unit = unit_of(high) if member.endswith("_ns") else (1, "")
+    return f"{digits(low / factor)} to {digits(high / factor)} {unit}".rstrip()
 
 
 def show(value, member):
@@ -57,7 +69,6 @@ def rows_of(results, workload):
     peers = [peer for peer in results.peers(workload.name) if results.median(workload.name, peer, member) is not None]
     peers.sort(key=lambda peer: results.median(workload.name, peer, member), reverse=member == "efficiency")
     for peer in peers:
-        low, high = results.spread(workload.name, peer, member)
         own = peer.startswith("crossfork:")
         name = f"**{title(peer)}**" if own else title(peer)
         ours = ours_for(workload, peer)
@@ -65,7 +76,7 @@ def rows_of(results, workload):
         if compared and ours != workload.ours:
             compared += f" ({ours[10:]})"
         yield [name, show(results.median(workload.name, peer, member), member),
-               f"{show(low, member)} to {show(high, member)}",
+               between(*results.spread(workload.name, peer, member), member),
                versus(results, workload, peer, limit_for(workload, peer)), compared]
 
 
@@ -84,11 +95,11 @@ def verdict(results, target):
     if target.of:
         value = results.ratio(target.value, target.of)
         words = digits(value) if value is not None else ""
-        bound = digits(target.bound)
+        bound = f"{target.bound:,g}"
     else:
         value = results.median(*target.value)
         words = (in_unit(value) if target.unit else digits(value)) if value is not None else ""
-        bound = in_unit(target.bound) if target.unit else digits(target.bound)
+        bound = in_unit(target.bound) if target.unit else f"{target.bound:g}"
     bound = ("at most " if target.at_most else "at least ") + bound
     if value is None:
         return bound, "not measured", None
@@ -115,9 +126,9 @@ def losses_table(results):
             ours = ours_for(workload, peer)
             ratio = results.ratio((workload.name, peer, workload.member), (workload.name, ours, workload.member))
             if not peer.startswith(("bare:", "crossfork:")) and ratio is not None and is_better(workload, ratio):
-                rows.append([f"{workload.name}: {title(peer)}",
-                             show(results.median(workload.name, peer, workload.member), workload.member),
-                             show(results.median(workload.name, ours, workload.member), workload.member), digits(ratio)])
+                medians = [results.median(workload.name, one, workload.member) for one in (peer, ours)]
+                rows.append([f"{workload.name}: {title(peer)}", *(show(value, workload.member) for value in medians),
+                             digits(ratio)])
     return table(["", "the peer", "crossfork", "ratio"], rows) if rows else "Nowhere in this run."
 
 
@@ -126,8 +137,9 @@ def peers_table(machine):
     rows = []
     for peer in PEERS:
         done = ["x" if name in peer.sizes else "" for name in names]
-        missing = machine["missing"].get(peer.name)
-        rows.append([peer.title, *done, f"left out: {missing}" if missing else machine["versions"].get(peer.name, "")])
+        missing, failure = machine["missing"].get(peer.name), machine["failures"].get(peer.name)
+        state = f"left out: {missing}" if missing else machine["versions"][peer.name]
+        rows.append([peer.title, *done, f"{state}; failed in {failure}" if failure else state])
     return table(["", *names, "version"], rows)
 
 
@@ -135,7 +147,9 @@ def machine_text(machine):
     lines = [f"- {machine['cpu']}, {machine['cores']} cores, {machine['memory']}, {machine['virtual']}",
              f"- {machine['system']}, Linux {machine['kernel']}, {machine['compiler']}",
              f"- {machine['date']}, {machine['commit']}; a load of {machine['load']} when it began",
-             f"- {machine['rounds']} rounds of the tables, {machine['minutes']} minutes"]
+             f"- rounds of the tables: {machine['rounds']}; it took {machine['minutes']} minutes"]
+    if "xf_bench" in machine["failures"]:
+        lines.append(f"- **crossfork's own program failed in {machine['failures']['xf_bench']}**")
     if machine["smoke"]:
         lines.append("- **tiny sizes, to try the script: none of these numbers means anything**")
     return "\n".join(lines)
@@ -147,16 +161,18 @@ def plots_text(curves):
 
 # ---- The short form ----
 
+OTHERS = ["openmpi", "boost", "zeromq", "nng", "perl", "node"]
+
 SHORT = [("a process started and joined", "w1"), ("a map of 1,000,000 squares, an item", "w2"),
          ("the same in chunks of one", "w2c1"), ("a task there and back", "w3"), ("16 MiB in, 16 MiB out", "w4"),
          ("uneven tasks, efficiency", "w5"), ("a queue, 64 bytes", "w6"),
          ("a pool opened and closed", "w8")]
 
 
-def best(results, workload, wanted):
-    """The best of those peers, in words."""
-    found = [(results.median(workload.name, peer, workload.member), peer)
-             for peer in results.peers(workload.name) if wanted(peer)]
+def best(results, workload, kinds):
+    """The best of the peers of those kinds that do the same as crossfork's main variant: its value and name."""
+    found = [(results.median(workload.name, peer, workload.member), peer) for peer in results.peers(workload.name)
+             if peer.split(":")[0] in kinds and ours_for(workload, peer) == workload.ours]
     found = [pair for pair in found if pair[0] is not None]
     if not found:
         return None
@@ -169,10 +185,9 @@ def short_table(results):
         workload = BY_NAME[name]
         ours = results.median(name, workload.ours, workload.member)
         limit = results.median(name, workload.limit, workload.member)
-        python = best(results, workload, lambda peer: peer.startswith("python:"))
-        other = best(results, workload, lambda peer: ":" not in peer and peer != "openmp" or peer.startswith(("perl:", "node:")))
+        others = [best(results, workload, kinds) for kinds in (["python"], OTHERS)]
         rows.append([what] + [show(value, workload.member) if value is not None else "" for value in (ours, limit)] +
-                    [f"{show(pair[0], workload.member)}, {short_title(pair[1])}" if pair else "" for pair in (python, other)])
+                    [f"{show(pair[0], workload.member)}, {short_title(pair[1])}" if pair else "" for pair in others])
     return table(["", "crossfork", "bare system calls", "Python's best", "best of the others"], rows)
 
 

@@ -26,7 +26,7 @@ def family(peer):
 
 
 def save(figure, path):
-    figure.savefig(path, format="svg", metadata={"Date": None}, bbox_inches="tight")
+    figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
     pyplot.close(figure)
 
 
@@ -60,16 +60,15 @@ def factor(results, workload, peer):
 def plot_all(results, path):
     figure, axes = pyplot.subplots(figsize=(7, 4.2))
     shown = [workload for workload in WORKLOADS if workload.name != "w9"]
-    labels = set()
+    kinds = {}
     for row, workload in enumerate(shown):
         for peer in results.peers(workload.name):
-            ratio = factor(results, workload, peer)
-            if peer.startswith("crossfork:") or ratio is None or (peer.startswith("bare:") and peer != workload.limit):
-                continue
-            kind = family(peer)
-            axes.plot(ratio, -row, "|" if kind == "bare" else "o", color=COLOURS[kind], markersize=9 if kind == "bare" else 5,
-                      label=None if kind in labels else kind)
-            labels.add(kind)
+            kind, ratio = family(peer), factor(results, workload, peer)
+            if ratio is not None and kind != "crossfork" and (kind != "bare" or peer == workload.limit):
+                kinds.setdefault(kind, []).append((ratio, -row))
+    for kind, places in kinds.items():
+        marker, size = ("|", 9) if kind == "bare" else ("o", 5)
+        axes.plot(*zip(*places), marker, color=COLOURS[kind], markersize=size, label=kind)
     axes.axvline(1, color=COLOURS["crossfork"], linewidth=1.5)
     axes.set_yticks([-row for row in range(len(shown))], [workload.name for workload in shown])
     axes.set(xscale="log", xlabel="times as long as crossfork (the red line); efficiency for w5")
@@ -79,14 +78,14 @@ def plot_all(results, path):
 
 
 def plot(results, folder):
-    """Returns the names of the plots, and what they show."""
+    """Returns the names of the curves' plots, and what they show."""
     folder.mkdir(parents=True, exist_ok=True)
     if not matplotlib:
         print("compare: no plots: there is no python3-matplotlib")
         return []
     set_up()
     plot_all(results, folder / "all.svg")
-    made = [("all", "All workloads: how many times as long as crossfork each peer takes")]
+    made = []
     for curve in CURVES:
         if results.curve(curve.name):
             plot_curve(results, curve, folder / f"{curve.name}.svg")

@@ -1,4 +1,4 @@
-"""Medians, spreads and ratios of the lines that a comparison kept.  A ratio is taken within a round, then their median."""
+"""Medians, spreads and ratios of the lines that a comparison kept.  A ratio is the median of the rounds' own."""
 import statistics
 
 
