@@ -106,18 +106,19 @@ static uint64_t await(post *post, uint32_t number)
     while (atomic_load(&post->number) != number) {
         atomic_store(&post->asleep, 1);
         if (atomic_load(&post->number) != number)
-            bench_futex_wait(&post->number, number - 1);
+            bench_futex_wait(&post->asleep, 1);
     }
     return post->value;
 }
 
-/* Clears the sleeper's mark itself, so that each sleep costs one call. */
+/* Clears the sleeper's mark itself, so that each sleep costs one call.  The sleeper waits on the mark: one that is
+ * cleared late, after it has been set anew, ends that sleep. */
 static void put(post *post, uint64_t value)
 {
     post->value = value;
     atomic_fetch_add(&post->number, 1);
     if (atomic_load(&post->asleep) && atomic_exchange(&post->asleep, 0))
-        bench_futex_wake(&post->number);
+        bench_futex_wake(&post->asleep);
 }
 
 static _Noreturn void answer(void)

@@ -265,22 +265,23 @@ static struct {
     pid_t pid;
 } bare;
 
-/* One turn of a wait: spins 2,000 times, then sleeps. */
+/* One turn of a wait: spins 2,000 times, then sleeps.  It sleeps on the mark, not on the word: who rouses late, for
+ * what is long known, may clear a mark that is already that of the next sleep. */
 static void snooze(_Atomic uint32_t *word, uint32_t seen, _Atomic uint32_t *sleeps, long *turns)
 {
     if (++*turns < 2000)
         return;
     atomic_store(sleeps, 1);
     if (atomic_load(word) == seen)
-        bench_futex_wait(word, seen);
+        bench_futex_wait(sleeps, 1);
     atomic_store(sleeps, 0);
     *turns = 0;
 }
 
-static void rouse(_Atomic uint32_t *word, _Atomic uint32_t *sleeps)
+static void rouse(_Atomic uint32_t *sleeps)
 {
     if (atomic_load(sleeps) && atomic_exchange(sleeps, 0))
-        bench_futex_wake(word);
+        bench_futex_wake(sleeps);
 }
 
 static void bare_put(bare_ring *ring, const char *data)
@@ -295,7 +296,7 @@ static void bare_put(bare_ring *ring, const char *data)
     }
     memcpy(ring->data + tail % kind.cells * kind.size, data, kind.size);
     atomic_store(&ring->tail, tail + 1);
-    rouse(&ring->tail, &ring->consumer_sleeps);
+    rouse(&ring->consumer_sleeps);
 }
 
 static void bare_get(bare_ring *ring, char *data)
@@ -311,7 +312,7 @@ static void bare_get(bare_ring *ring, char *data)
     memcpy(data, ring->data + head % kind.cells * kind.size, kind.size);
     atomic_store(&ring->head, head + 1);
     if (ring->tail_seen - head <= kind.cells / 2) /* a sleeping producer is woken when half of the ring is free */
-        rouse(&ring->head, &ring->producer_sleeps);
+        rouse(&ring->producer_sleeps);
 }
 
 static _Noreturn void bare_produce(void)
