@@ -22,7 +22,7 @@ def python(name, title, packages, sizes, run=(PYTHON,)):
 
 
 def node(name):
-    sizes = {"w2c1": {"count": 10000, "calls": 1}, "w3": {"calls": 3000}, "w4": {"count": 16, "calls": 1},
+    sizes = {"w2c1": {"count": 10000, "calls": 1}, "w3": {"calls": 3000}, "w4": {"count": 8, "calls": 1},
              "w5": {"steps": 5500, "calls": 1}, "w8": {"calls": 5}}
     return Peer(name, f"Node {name}, processes", [], ["node", "{node}/" + name + ".mjs"], sizes, npm=name)
 
@@ -50,7 +50,7 @@ PEERS = [
         "w1": {"calls": 50}, "w1big": {"calls": 20, "heap": 1024}}),
     python("python_pool", "Python multiprocessing.Pool", ["python3-numpy"], {
         "w2": {"count": 10**6, "calls": 2}, "w2c1": {"count": 20000, "calls": 2}, "w3": {"calls": 3000},
-        "w4": {"count": 16, "calls": 1}, "w5": {"steps": 2700, "calls": 1}, "w8": {"calls": 10}}),
+        "w4": {"count": 8, "calls": 1}, "w5": {"steps": 2700, "calls": 1}, "w8": {"calls": 10}}),
     python("python_shared_memory", "Python shared_memory and Pool", ["python3-numpy"], {
         "w4": {"count": 64, "calls": 3}}),
     python("python_queue", "Python multiprocessing.Queue", [], {
@@ -58,18 +58,18 @@ PEERS = [
     python("python_pipe", "Python multiprocessing.Pipe", [], {
         "w6": {"count": 30000, "calls": 3}, "w6big": {"count": 1500, "calls": 3}, "w7": {"calls": 4000}}),
     python("python_futures", "Python concurrent.futures, processes", ["python3-numpy"], {
-        "w2": {"count": 10**6, "calls": 1}, "w2c1": {"count": 4000, "calls": 1}, "w3": {"calls": 3000},
-        "w4": {"count": 16, "calls": 1}, "w5": {"steps": 2700, "calls": 1}, "w8": {"calls": 10}}),
+        "w2": {"count": 200000, "calls": 1}, "w2c1": {"count": 4000, "calls": 1}, "w3": {"calls": 3000},
+        "w4": {"count": 8, "calls": 1}, "w5": {"steps": 2700, "calls": 1}, "w8": {"calls": 10}}),
     python("python_loky", "Python joblib and loky", ["python3-joblib", "python3-numpy"], {
-        "w2": {"count": 200000, "calls": 1}, "w2c1": {"count": 2000, "calls": 1}, "w3": {"calls": 2000},
-        "w4": {"count": 16, "calls": 1}, "w5": {"steps": 2700, "calls": 1}, "w8": {"calls": 2}}),
+        "w2": {"count": 50000, "calls": 1}, "w2c1": {"count": 2000, "calls": 1}, "w3": {"calls": 2000},
+        "w4": {"count": 8, "calls": 1}, "w5": {"steps": 2700, "calls": 1}, "w8": {"calls": 2}}),
     python("python_mpi4py", "Python mpi4py.futures", ["python3-mpi4py", "python3-numpy", "openmpi-bin"], {
         "w2": {"count": 200000, "calls": 1}, "w2c1": {"count": 3000, "calls": 1}, "w3": {"calls": 1000},
-        "w4": {"count": 16, "calls": 1}, "w5": {"steps": 2700, "calls": 1}},
+        "w4": {"count": 8, "calls": 1}, "w5": {"steps": 2700, "calls": 1}},
         MPIRUN + [PYTHON, "-m", "mpi4py.futures"]),
     Peer("mce", "Perl MCE", ["perl", "libmce-perl"], ["perl", "{peers}/mce.pl"], {
         "w2": {"count": 200000, "calls": 2}, "w2c1": {"count": 20000, "calls": 1}, "w3": {"calls": 500},
-        "w4": {"count": 16, "calls": 1}, "w5": {"steps": 3500, "calls": 1}, "w6": {"count": 30000, "calls": 3},
+        "w4": {"count": 8, "calls": 1}, "w5": {"steps": 3500, "calls": 1}, "w6": {"count": 30000, "calls": 3},
         "w6big": {"count": 1500, "calls": 3}, "w7": {"calls": 4000}, "w8": {"calls": 10}}),
     node("tinypool"),
     node("workerpool"),

@@ -9,7 +9,11 @@ function weight(k) {
 
 export const square = (x) => x * x;
 
-export const flip = (words) => Uint32Array.from(words, (word) => word ^ MASK);
+export function flip(words) {
+  const out = new Uint32Array(words.length);
+  for (let i = 0; i < words.length; i++) out[i] = words[i] ^ MASK;
+  return out;
+}
 
 export function toil([k, steps]) {
   let x = k + 1;
