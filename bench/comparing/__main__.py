@@ -12,7 +12,7 @@ from measure import Comparison, measure
 from results import Results
 from workloads import BY_NAME
 
-ROUNDS, CURVE_ROUNDS, MINUTES = 5, 2, 10.5
+ROUNDS, CURVE_ROUNDS, MINUTES = 5, 1, 10.5
 
 
 def read_options():

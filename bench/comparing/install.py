@@ -43,11 +43,14 @@ def update_lists():
     quietly(([] if os.getuid() == 0 else ["sudo"]) + ["apt-get", "-q", "update"])
 
 
-def install_npm():
-    """The peers on Node run from a folder of their own, where their packages are."""
+def place_node_peers():
+    """Those on Node run from a folder of their own, where their packages are."""
     PLACES["node"].mkdir(parents=True, exist_ok=True)
     for source in [*PLACES["peers"].glob("*.mjs"), PLACES["peers"] / "package.json"]:
         shutil.copy(source, PLACES["node"])
+
+
+def install_npm():
     if not shutil.which("npm"):
         return "there is no npm"
     return quietly(["npm", "install", "--no-audit", "--no-fund"], cwd=PLACES["node"])
@@ -57,32 +60,33 @@ def fill(words, **more):
     return [word.format(**PLACES, **more) for word in words]
 
 
-def lacks(peer):
-    """What keeps an installed peer from being run, or None."""
-    for package in peer.packages:
-        if not version(package):
-            return f"{package} is not installed"
+def missing_package(peer):
+    return next((f"{package} is not installed" for package in peer.packages if not version(package)), None)
+
+
+def missing_program(peer):
     if peer.npm and not (PLACES["node"] / "node_modules" / peer.npm).exists():
         return f"{peer.npm} is not installed"
-    if not shutil.which(peer.run[0].format(**PLACES)):
-        return f"there is no {peer.run[0].format(**PLACES)}"
-    return None
+    program = peer.run[0].format(**PLACES)
+    return None if shutil.which(program) else f"there is no {peer.run[0]}"
+
+
+def build(peer):
+    return quietly(fill(peer.build)) if peer.build else None
 
 
 def prepare(may_install):
     """Returns the peers that can run, and a dict of why the others cannot."""
-    BUILD.mkdir(parents=True, exist_ok=True)
+    place_node_peers()
     npm_error = install_npm() if may_install else None
     if may_install and not all(version(package) for peer in PEERS for package in peer.packages):
         update_lists()
     ready, reasons = [], {}
     for peer in PEERS:
         reason = install_packages(peer.packages) if may_install else None
-        if not reason and peer.build:
-            reason = quietly(fill(peer.build))
-        if not reason and peer.npm:
-            reason = npm_error
-        reason = reason or lacks(peer)
+        if peer.npm:
+            reason = reason or npm_error
+        reason = reason or missing_package(peer) or build(peer) or missing_program(peer)
         if reason:
             reasons[peer.name] = reason
         else:

@@ -112,8 +112,8 @@ class Comparison:
     def numbers_at(self, curve, name, point):
         numbers = {"calls": 3, **curve.numbers, curve.size: point}
         if curve.size == "bytes":
-            numbers["count"] = max(2, min(10000, (1 << 27) // point))
-            numbers["calls"] = 3 if point < 1 << 26 else 1
+            numbers["count"] = max(2, min(10000, (1 << 25) // point))
+            numbers["calls"] = 3 if point < 1 << 24 else 1
         return numbers
 
     def run_curve(self, curve, number):
