@@ -10,6 +10,20 @@ install(TARGETS crossfork EXPORT crossforkTargets)
 install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.h)
 install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
+# ---- Man pages --------------------------------------------------------------------------------------------------
+
+# A page for each function and type; pages of constants say what the header says, and are left out.
+if(XF_MAN)
+  find_program(DOXYGEN doxygen REQUIRED)
+  file(GLOB_RECURSE XF_HEADERS CONFIGURE_DEPENDS include/*.h)
+  set(XF_REFERENCE ${PROJECT_BINARY_DIR}/reference)
+  add_custom_command(OUTPUT ${XF_REFERENCE}/man/man3/xf_main.3
+      COMMAND ci/reference ${XF_REFERENCE} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+      DEPENDS ${XF_HEADERS} docs/Doxyfile docs/reference.awk ci/reference COMMENT "Making man pages")
+  add_custom_target(man ALL DEPENDS ${XF_REFERENCE}/man/man3/xf_main.3)
+  install(DIRECTORY ${XF_REFERENCE}/man/man3/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 FILES_MATCHING PATTERN xf_*.3)
+endif()
+
 # ---- find_package(crossfork) ------------------------------------------------------------------------------------
 
 install(EXPORT crossforkTargets NAMESPACE crossfork:: DESTINATION ${XF_CONFIG_DIR})
