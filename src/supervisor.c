@@ -28,6 +28,7 @@ typedef struct supervisor {
     uv_cond_t attended;
     int state;
     uv_thread_t thread;
+    uv_sem_t begun;
     uv_loop_t loop;
     uv_async_t wake;
     uv_timer_t timer;
@@ -169,6 +170,7 @@ static void on_wake(uv_async_t *wake)
 static void run(void *arg)
 {
     (void)arg;
+    uv_sem_post(&self.begun);
     uv_run(&self.loop, UV_RUN_DEFAULT);
     uv_loop_close(&self.loop);
     os_server_close(self.server); /* nobody starts a child before this thread was joined */
@@ -180,6 +182,21 @@ static void run(void *arg)
 }
 
 /* ---- Starting and ending ---------------------------------------------------------------------------------------- */
+
+/* Returns when it runs: a thread that begins holds locks of the system's, or of a sanitizer's, which would be held for
+ * ever in a child that is forked meanwhile. */
+static int create_thread(void)
+{
+    int rc = uv_sem_init(&self.begun, 0);
+
+    if (rc == 0) {
+        rc = uv_thread_create(&self.thread, run, NULL);
+        if (rc == 0)
+            uv_sem_wait(&self.begun);
+        uv_sem_destroy(&self.begun);
+    }
+    return rc < 0 ? error_detail(XF_EPROCESSES, "uv_thread_create: %s", uv_strerror(rc)) : 0;
+}
 
 /* With starting and lock held. */
 static int start_thread(void)
@@ -199,11 +216,9 @@ static int start_thread(void)
         goto close_wake;
     self.next_look = CLOCK_NEVER;
     self.end_now = false;
-    rc = uv_thread_create(&self.thread, run, NULL);
-    if (rc < 0) {
-        rc = error_detail(XF_EPROCESSES, "uv_thread_create: %s", uv_strerror(rc));
+    rc = create_thread();
+    if (rc < 0)
         goto close_watcher;
-    }
     self.state = RUNNING;
     return 0;
 

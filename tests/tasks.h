@@ -40,11 +40,21 @@ static inline xf_process *start(xf_task *task, const void *input, size_t size, c
     return process;
 }
 
+/* How long no test's child takes, in milliseconds, on the slowest machine; less than ctest waits. */
+enum { LONGEST_MS = 400000 };
+
+/* A child that hangs is ended, and where it hung is told, before the test's time is up. */
 static inline xf_status join(xf_process *process)
 {
     xf_status status;
+    int rc = xf_process_join(process, LONGEST_MS, &status);
 
-    assert_int_equal(xf_process_join(process, XF_FOREVER, &status), 0);
+    if (rc == XF_ETIMEDOUT) {
+        xf_process_terminate(process);
+        assert_int_equal(xf_process_join(process, XF_FOREVER, &status), 0);
+        xf_report_print(xf_process_report(process), stderr);
+    }
+    assert_int_equal(rc, 0);
     return status;
 }
 
