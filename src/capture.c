@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Twice the limit is held before the older half is dropped, so that each byte is moved once at most. */
+/* Room for size bytes more and a NUL.  Twice the limit is held before the older half is dropped, so that each byte is
+ * moved once at most. */
 static int make_room(capture *capture, size_t size)
 {
     size_t room = capture->room ? capture->room : 4096;
@@ -16,7 +17,7 @@ static int make_room(capture *capture, size_t size)
         memmove(capture->data, capture->data + capture->size - kept, kept);
         capture->size = kept;
     }
-    while (room < capture->size + size)
+    while (room <= capture->size + size)
         room *= 2;
     if (room == capture->room)
         return 0;
@@ -41,6 +42,7 @@ int capture_put(capture *capture, const char *data, size_t size)
         return rc;
     memcpy(capture->data + capture->size, data, size);
     capture->size += size;
+    capture->data[capture->size] = 0;
     return 0;
 }
 

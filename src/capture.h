@@ -14,7 +14,7 @@ typedef struct capture {
 /* Appends bytes, dropping the oldest beyond the limit; XF_ENOMEM. */
 int capture_put(capture *capture, const char *data, size_t size);
 
-/* The newest bytes, at most that many. */
+/* The newest bytes, at most that many, and a NUL. */
 const char *capture_tail(const capture *capture, size_t most, size_t *size);
 
 void capture_close(capture *capture);

@@ -14,7 +14,7 @@ static void assert_holds(const capture *capture, const char *text)
     const char *tail = capture_tail(capture, SIZE_MAX, &size);
 
     assert_int_equal(size, strlen(text));
-    assert_memory_equal(tail, text, size);
+    assert_string_equal(tail, text);
 }
 
 static void what_was_put_is_there(void **state)
@@ -27,6 +27,20 @@ static void what_was_put_is_there(void **state)
     put(&capture, "");
     put(&capture, " and two");
     assert_holds(&capture, "one and two");
+    capture_close(&capture);
+}
+
+/* Of no size is what follows the bytes anything else than a NUL. */
+static void what_is_held_ends_in_a_nul(void **state)
+{
+    enum { MOST = 20000 };
+    capture capture = {.limit = MOST};
+
+    (void)state;
+    for (size_t size = 1; size <= MOST; size++) {
+        assert_int_equal(capture_put(&capture, "x", 1), 0);
+        assert_int_equal(strlen(capture_tail(&capture, SIZE_MAX, &(size_t){0})), size);
+    }
     capture_close(&capture);
 }
 
@@ -168,6 +182,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_put_is_there),
+        cmocka_unit_test(what_is_held_ends_in_a_nul),
         cmocka_unit_test(the_oldest_is_dropped),
         cmocka_unit_test(more_than_the_limit_at_once_keeps_its_end),
         cmocka_unit_test(a_limit_of_one_byte_keeps_one),

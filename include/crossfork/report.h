@@ -109,8 +109,8 @@ typedef struct xf_report {
     const xf_log_line *log; /* the last lines, oldest first */
     size_t log_count;
     uint64_t log_total;      /* how many lines there were */
-    const char *stderr_tail; /* the end of the captured standard error; "" when none was captured */
-    size_t stderr_tail_size;
+    const char *stderr_tail; /* the end of the captured standard error, and a NUL; "" when none was captured */
+    size_t stderr_tail_size; /* without the NUL */
     uint64_t item;          /* of a pool's future; 0 for a process */
     int attempt;            /* of the item, counted from 1; 0 for a process */
     const xf_frame *stack;  /* where it was when it crashed or was stopped for its time, innermost first */
