@@ -44,6 +44,12 @@ static uint32_t bits_for(uint64_t count)
     return bits;
 }
 
+/* What begins there; NULL while it is only counted how much memory the lane takes. */
+static void *part_at(const lane *lane, uint64_t at)
+{
+    return lane->shm ? (char *)lane->shm->address + at : NULL;
+}
+
 static void place_ring(lane *lane, uint32_t bits, uint64_t *end)
 {
     lane_ring *ring = &lane->rings[lane->ring_count++];
@@ -51,14 +57,13 @@ static void place_ring(lane *lane, uint32_t bits, uint64_t *end)
     uint64_t words = place_part(end, cells * sizeof(uint64_t));
     uint64_t putters = place_part(end, cells * sizeof(uint64_t));
     uint64_t getters = place_part(end, cells * sizeof(uint64_t));
-    char *base = lane->shm ? lane->shm->address : NULL;
 
     ring->words_at = words;
     ring->cells_at = place_part(end, cells * lane->stride);
-    ring->turns = (_Atomic uint64_t *)(base + words);
-    ring->putters = (_Atomic uint64_t *)(base + putters);
-    ring->getters = (_Atomic uint64_t *)(base + getters);
-    ring->cells = base + ring->cells_at;
+    ring->turns = part_at(lane, words);
+    ring->putters = part_at(lane, putters);
+    ring->getters = part_at(lane, getters);
+    ring->cells = part_at(lane, ring->cells_at);
     ring->mask = cells - 1;
     ring->bits = bits;
     atomic_init(&ring->known, 0);

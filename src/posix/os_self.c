@@ -221,7 +221,7 @@ static bool add_build(const struct dl_phdr_info *object)
     for (int i = 0; i < object->dlpi_phnum && !id; i++) {
         const ElfW(Phdr) *part = &object->dlpi_phdr[i];
         if (part->p_type == PT_NOTE)
-            id = find_build_id((const char *)object->dlpi_addr + part->p_vaddr, part->p_memsz, &size);
+            id = find_build_id((const void *)(object->dlpi_addr + part->p_vaddr), part->p_memsz, &size);
     }
     for (size_t i = 0; id && i < size && i < OS_BUILD_ID_SIZE; i++)
         own_build[i] ^= id[i];
