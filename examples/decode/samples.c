@@ -115,7 +115,7 @@ int main(int argc, char **argv)
     write_huge(&good);
     write_mutants(&good);
     write_focus("focus", &good, (uint32_t[]){8, 8, 16, 2});
-    write_focus("outside", &good, (uint32_t[]){0, 0x40000000, 16, 2});
+    write_focus("outside", &good, (uint32_t[]){0, 0x30000000, 16, 2});
     write_focus("pointless", &good, (uint32_t[]){8, 8, 0, 2});
     write_focus("standstill", &good, (uint32_t[]){8, 8, 16, 0});
     return 0;

@@ -302,7 +302,7 @@ bool support_limits(void)
 
 bool support_limits_memory(void)
 {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef XF_SANITIZED
     return false;
 #else
     return true;
