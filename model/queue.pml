@@ -54,10 +54,23 @@
 #define FULL(at) (EMPTY(at) + 1)
 #define PASSED(at) (EMPTY(at) + 2)
 
+/* What an unclaimed place is: free, or full still of the lap before, or being filled still in the lap before. */
+#define FREE 1
+#define FULL_BEFORE 3
+#define BUSY_BEFORE 0
 #ifdef BUG_FULL_NOT_SEEN
-#define IS_FREE 1
+#define UNCLAIMED FREE
+#elif defined(BUG_CLOSED_EARLY)
+#define UNCLAIMED (t == EMPTY(p) -> FREE : FULL_BEFORE)
 #else
-#define IS_FREE (t == EMPTY(p) -> 1 : 0)
+#define UNCLAIMED (t == EMPTY(p) -> FREE : (t + 1 >= EMPTY(p) -> FULL_BEFORE : BUSY_BEFORE))
+#endif
+
+/* A cell that is full was claimed, whatever the claim says: it may be one that closes the ring in the next lap. */
+#ifdef BUG_CLOSED_IS_UNCLAIMED
+#define IS_CLAIMED 0
+#else
+#define IS_CLAIMED (t == FULL(p))
 #endif
 
 /* Shared memory. */
@@ -129,8 +142,8 @@ end_asleep:
 
 /* ---- producers ------------------------------------------------------------------------------------------------------- */
 
-/* Finds the place behind the last one that is claimed: found = 1 when its cell is empty, 2 when the queue has ended, 0
- * when it is full. */
+/* Finds the place behind the last one that is claimed: found = FREE, FULL_BEFORE, BUSY_BEFORE, or 2 when the queue has
+ * ended. */
 inline find_place()
 {
     atomic { r = put_ring; p = put_at; found = 9 };
@@ -139,7 +152,7 @@ inline find_place()
         atomic {
             t = turn[CELL(r, p)];
             if
-            :: t > FULL(p) -> p++; t = 0
+            :: t > FULL(p) || IS_CLAIMED -> p++; t = 0
             :: else
             fi
         };
@@ -151,7 +164,7 @@ inline find_place()
                 :: LAP(by) == p / CELLS + 1 && WHO(by) == NEXT -> r++; p = 0
                 :: LAP(by) == p / CELLS + 1 && WHO(by) == END -> found = 2
                 :: LAP(by) == p / CELLS + 1 && WHO(by) < END -> p++
-                :: LAP(by) != p / CELLS + 1 && turn[CELL(r, p)] == t -> found = IS_FREE
+                :: LAP(by) != p / CELLS + 1 && turn[CELL(r, p)] == t -> found = UNCLAIMED
                 :: LAP(by) != p / CELLS + 1 && turn[CELL(r, p)] != t /* it is read again, and so is the place */
                 fi;
                 t = 0
@@ -178,7 +191,7 @@ inline await_room()
     stuck = 1;
     find_place();
     if
-    :: found == 0 -> sleep(stuck)
+    :: found == FULL_BEFORE || found == BUSY_BEFORE -> sleep(stuck)
     :: else -> seen = 0
     fi
 }
@@ -189,14 +202,15 @@ inline put_message()
     do
     :: find_place();
         if
-        :: found == 1 ->
+        :: found == FREE ->
             claim_place(ME);
             if
             :: ok -> break
             :: else
             fi
-        :: found == 0 && r < RINGS - 1 -> claim_place(NEXT)
-        :: found == 0 && r == RINGS - 1 -> await_room()
+        :: found == FULL_BEFORE && r < RINGS - 1 -> claim_place(NEXT)
+        :: found == BUSY_BEFORE && r < RINGS - 1 /* is over soon */
+        :: found != FREE && r == RINGS - 1 -> await_room()
         fi
     od;
 #ifdef BUG_COMMIT_BEFORE_WRITE
@@ -217,7 +231,8 @@ inline end_queue()
     :: find_place();
         if
         :: found == 2 -> break
-        :: else ->
+        :: found == BUSY_BEFORE /* is over soon */
+        :: found == FREE || found == FULL_BEFORE ->
             claim_place(END);
             if
             :: ok -> break

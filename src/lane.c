@@ -44,26 +44,13 @@ static uint32_t bits_for(uint64_t count)
     return bits;
 }
 
-/* What begins there; NULL while it is only counted how much memory the lane takes. */
-static void *part_at(const lane *lane, uint64_t at)
-{
-    return lane->shm ? (char *)lane->shm->address + at : NULL;
-}
-
 static void place_ring(lane *lane, uint32_t bits, uint64_t *end)
 {
     lane_ring *ring = &lane->rings[lane->ring_count++];
     uint64_t cells = UINT64_C(1) << bits;
-    uint64_t words = place_part(end, cells * sizeof(uint64_t));
-    uint64_t putters = place_part(end, cells * sizeof(uint64_t));
-    uint64_t getters = place_part(end, cells * sizeof(uint64_t));
 
-    ring->words_at = words;
     ring->cells_at = place_part(end, cells * lane->stride);
-    ring->turns = part_at(lane, words);
-    ring->putters = part_at(lane, putters);
-    ring->getters = part_at(lane, getters);
-    ring->cells = part_at(lane, ring->cells_at);
+    ring->cells = lane->shm ? (char *)lane->shm->address + ring->cells_at : NULL; /* else only its size is asked for */
     ring->mask = cells - 1;
     ring->bits = bits;
     atomic_init(&ring->known, 0);
@@ -95,7 +82,7 @@ static int lay_out(lane *lane, const os_shm *shm, uint64_t at, const lane_plan *
     memset(lane, 0, sizeof *lane);
     lane->shm = shm;
     lane->plan = *plan;
-    lane->stride = sizeof(lane_cell) + plan->room;
+    lane->stride = (sizeof(lane_cell) + plan->room + LANE_LINE - 1) / LANE_LINE * LANE_LINE;
     place_part(&end, sizeof(lane_head));
     hands = place_part(&end, plan->hands * sizeof(lane_hand));
     if (plan->capacity)
@@ -147,15 +134,6 @@ uint64_t lane_ready(lane *lane, uint32_t number)
     return ready;
 }
 
-static int commit_words(lane *lane, _Atomic uint64_t *words, uint64_t from, uint64_t to)
-{
-    uint64_t at = (uint64_t)((char *)words - (char *)lane->shm->address);
-    uint64_t begin = (at + from * sizeof *words) / OS_PAGE * OS_PAGE;
-    uint64_t end = (at + to * sizeof *words + OS_PAGE - 1) / OS_PAGE * OS_PAGE;
-
-    return os_shm_commit(lane->shm, (size_t)begin, (size_t)(end - begin));
-}
-
 int lane_make_ready(lane *lane, uint32_t number, uint64_t at)
 {
     lane_ring *ring = &lane->rings[number];
@@ -169,13 +147,7 @@ int lane_make_ready(lane *lane, uint32_t number, uint64_t at)
     to = to < ring->mask + 1 ? to : ring->mask + 1;
     first = (ring->cells_at + from * lane->stride) / OS_PAGE * OS_PAGE;
     last = (ring->cells_at + to * lane->stride + OS_PAGE - 1) / OS_PAGE * OS_PAGE;
-    rc = commit_words(lane, ring->turns, from, to);
-    if (rc == 0)
-        rc = commit_words(lane, ring->putters, from, to);
-    if (rc == 0)
-        rc = commit_words(lane, ring->getters, from, to);
-    if (rc == 0)
-        rc = os_shm_commit(lane->shm, (size_t)first, (size_t)(last - first));
+    rc = os_shm_commit(lane->shm, (size_t)first, (size_t)(last - first));
     while (rc == 0 && from < to && !atomic_compare_exchange_weak(&lane->head->ready[number], &from, to)) {
     }
     return rc;
@@ -188,7 +160,7 @@ int lane_create(lane *lane, const os_shm *shm, uint64_t at, const lane_plan *pla
     int rc = lay_out(lane, shm, at, plan, &size);
 
     if (rc == 0)
-        rc = os_shm_commit(shm, (size_t)at, (size_t)(lane->rings[0].words_at - at));
+        rc = os_shm_commit(shm, (size_t)at, (size_t)(lane->rings[0].cells_at - at));
     if (rc == 0)
         rc = lane_make_ready(lane, 0, 0);
     if (rc < 0)

@@ -74,20 +74,21 @@ typedef struct lane_head {
     arena_head store;
 } lane_head;
 
+/* Begins with a line, so that what is short comes and goes in one. */
 typedef struct lane_cell {
-    _Atomic uint64_t size; /* looked at also by those who have not claimed the message */
-    _Atomic uint64_t block; /* of the store, where the message is; 0: it follows */
+    _Atomic uint64_t turn;   /* 2 * lap: empty; 2 * lap + 1: full */
+    _Atomic uint64_t putter; /* the last claim to put, */
+    _Atomic uint64_t getter; /* and to get */
+    _Atomic uint64_t size;   /* looked at also by those who have not claimed the message */
+    _Atomic uint64_t block;  /* of the store, where the message is; 0: it follows */
     _Alignas(16) uint8_t bytes[];
 } lane_cell;
 
 /* A process's view of a ring. */
 typedef struct lane_ring {
-    _Atomic uint64_t *turns;   /* 2 * lap: empty; 2 * lap + 1: full */
-    _Atomic uint64_t *putters; /* claims */
-    _Atomic uint64_t *getters;
     char *cells;
-    uint64_t cells_at, words_at; /* in the segment */
-    uint64_t mask;               /* cells - 1 */
+    uint64_t cells_at; /* in the segment */
+    uint64_t mask;     /* cells - 1 */
     uint32_t bits;
     _Atomic uint64_t known; /* that so many cells have memory */
 } lane_ring;

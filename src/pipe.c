@@ -11,7 +11,7 @@
 #include <string.h>
 #include <uv.h>
 
-enum { PIPE_VERSION = 1, DEFAULT_ROOM = 112, DEFAULT_CAPACITY = 1024, LOOK_MS = 50 };
+enum { PIPE_VERSION = 2, DEFAULT_ROOM = 144, DEFAULT_CAPACITY = 1024, LOOK_MS = 50 };
 
 /* Who has an end open. */
 typedef struct side {

@@ -6,12 +6,12 @@
 
 #include <string.h>
 
-static bool claim_room(lane_spot *spot, uint64_t who)
+static bool claim_room(const lane *lane, lane_spot *spot, uint64_t who)
 {
-    lane_ring *ring = spot->ring;
+    lane_cell *cell = lane_cell_at(lane, spot->ring, spot->at);
 
-    return atomic_compare_exchange_strong(&ring->putters[spot->at & ring->mask], &spot->claim,
-                                          lane_claim(lane_lap(ring, spot->at), who));
+    return atomic_compare_exchange_strong(&cell->putter, &spot->claim,
+                                          lane_claim(lane_lap(spot->ring, spot->at), who));
 }
 
 /* Claims the next place: 0, XF_EAGAIN when there is none. */
@@ -25,14 +25,14 @@ static int claim_place(lane *lane, lane_spot *spot)
             rc = lane_is_ready(lane, spot->number, spot->at) ? 0 : lane_make_ready(lane, spot->number, spot->at);
             if (rc < 0)
                 return rc;
-            if (!claim_room(spot, lane->me))
+            if (!claim_room(lane, spot, lane->me))
                 continue;
             lane_write_hint(&lane->head->put_at, spot);
             return 0;
         case LANE_NONE:
             if (lane->plan.capacity || spot->number + 1 >= lane->ring_count || !lane_can_close(spot))
                 return XF_EAGAIN;
-            claim_room(spot, LANE_NEXT); /* somebody does it, and it is no matter who */
+            claim_room(lane, spot, LANE_NEXT); /* somebody does it, and it is no matter who */
             continue;
         case LANE_ENDED:
             return error_detail(XF_EEND, "no more is taken");
@@ -45,9 +45,7 @@ static int claim_place(lane *lane, lane_spot *spot)
 /* Whoever gets can have it from here on. */
 static void fill(lane *lane, const lane_spot *spot)
 {
-    lane_ring *ring = spot->ring;
-
-    atomic_store(&ring->turns[spot->at & ring->mask], 2 * lane_lap(ring, spot->at) + 1);
+    atomic_store(&lane_cell_at(lane, spot->ring, spot->at)->turn, 2 * lane_lap(spot->ring, spot->at) + 1);
     if (atomic_load(&lane->head->filled) & 1)
         lane_ring_bell(lane, &lane->head->filled);
 }
@@ -195,7 +193,7 @@ static int try_end(lane *lane)
                 return rc;
             if (!lane_can_close(&spot))
                 return XF_EAGAIN;
-            if (claim_room(&spot, LANE_END))
+            if (claim_room(lane, &spot, LANE_END))
                 return 0;
             continue;
         case LANE_ENDED:

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { QUEUE_VERSION = 1, DEFAULT_ROOM = 112 };
+enum { QUEUE_VERSION = 2, DEFAULT_ROOM = 144 };
 
 /* The lane begins at a page of its own: what is before it is the object's head. */
 enum { LANE_AT = OS_PAGE };

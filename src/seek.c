@@ -28,19 +28,19 @@ static bool keeps_bound(const lane *lane, const lane_spot *spot)
     if (capacity == 0 || capacity == spot->ring->mask + 1 || spot->at < capacity)
         return true;
     back = spot->at - capacity;
-    return atomic_load_explicit(&spot->ring->turns[back & spot->ring->mask], memory_order_acquire) >=
+    return atomic_load_explicit(&lane_cell_at(lane, spot->ring, back)->turn, memory_order_acquire) >=
            2 * lane_lap(spot->ring, back) + 2;
 }
 
-/* Reads a claim that belongs to the turn: a claim of a later lap comes only after the turn has changed. */
-static void read_cell(lane_spot *spot, _Atomic uint64_t *claims, uint64_t index)
+/* Reads a claim that belongs to the turn: a claim of a later lap comes only after the turn has changed, but for one that
+ * closes the ring, which comes when the cell is full. */
+static void read_cell(lane_spot *spot, _Atomic uint64_t *turn, _Atomic uint64_t *claim)
 {
-    _Atomic uint64_t *turn = &spot->ring->turns[index];
     uint64_t again = atomic_load_explicit(turn, memory_order_acquire);
 
     do {
         spot->turn = again;
-        spot->claim = atomic_load_explicit(&claims[index], memory_order_acquire);
+        spot->claim = atomic_load_explicit(claim, memory_order_acquire);
         again = atomic_load_explicit(turn, memory_order_acquire);
     } while (again != spot->turn);
 }
@@ -51,13 +51,14 @@ lane_sight lane_find_room(lane *lane, lane_spot *spot)
 
     for (read_hint(lane, &lane->head->put_at, spot);; spot->at++) {
         lane_ring *ring = spot->ring;
-        uint64_t index = spot->at & ring->mask, lap = lane_lap(ring, spot->at);
+        lane_cell *cell = lane_cell_at(lane, ring, spot->at);
+        uint64_t lap = lane_lap(ring, spot->at);
         if (!lane_is_ready(lane, spot->number, spot->at)) {
             spot->turn = spot->claim = 0;
             return keeps_bound(lane, spot) ? LANE_FOUND : LANE_NONE;
         }
-        read_cell(spot, ring->putters, index);
-        if (spot->turn <= 2 * lap + 1) {
+        read_cell(spot, &cell->turn, &cell->putter);
+        if (spot->turn <= 2 * lap) {
             if (!lane_claimed(spot->claim, lap))
                 return spot->turn == 2 * lap && keeps_bound(lane, spot) ? LANE_FOUND : LANE_NONE;
             if (lane_who(spot->claim) == LANE_END)
@@ -67,9 +68,9 @@ lane_sight lane_find_room(lane *lane, lane_spot *spot)
                     return LANE_BROKEN;
                 spot->at--; /* the loop goes on to 0 */
             }
-        } else { /* as far as the last place of that cell, all are claimed */
-            spot->at = (spot->turn / 2 - 1) << ring->bits | index;
-        }
+        } else if (spot->turn > 2 * lap + 1) { /* as far as the last place of that cell, all are claimed */
+            spot->at = (spot->turn / 2 - 1) << ring->bits | (spot->at & ring->mask);
+        } /* else it is full, and so was claimed, even if the claim that is seen closes the ring in the next lap */
         if (looks++ > 4 * (ring->mask + 1) + LANE_FIRST)
             return LANE_BROKEN;
     }
@@ -80,17 +81,17 @@ typedef enum look { LOOK_MESSAGE, LOOK_TAKEN, LOOK_COMING, LOOK_NOTHING, LOOK_NE
 
 static look look_at(lane *lane, lane_spot *spot)
 {
-    lane_ring *ring = spot->ring;
-    uint64_t index = spot->at & ring->mask, lap = lane_lap(ring, spot->at), claim;
+    lane_cell *cell = lane_cell_at(lane, spot->ring, spot->at);
+    uint64_t lap = lane_lap(spot->ring, spot->at), claim;
 
     if (!lane_is_ready(lane, spot->number, spot->at))
         return LOOK_NOTHING;
-    read_cell(spot, ring->getters, index);
+    read_cell(spot, &cell->turn, &cell->getter);
     if (spot->turn > 2 * lap + 1)
         return LOOK_TAKEN;
     if (spot->turn == 2 * lap + 1)
         return lane_claimed(spot->claim, lap) ? LOOK_TAKEN : LOOK_MESSAGE;
-    claim = atomic_load_explicit(&ring->putters[index], memory_order_acquire);
+    claim = atomic_load_explicit(&cell->putter, memory_order_acquire);
     if (!lane_claimed(claim, lap))
         return LOOK_NOTHING;
     spot->claim = claim;
@@ -162,11 +163,12 @@ uint64_t lane_blocker(const lane *lane, const lane_spot *spot)
     lane_ring *ring = spot->ring;
     uint64_t capacity = lane->plan.capacity ? lane->plan.capacity : ring->mask + 1;
     uint64_t back = spot->at - capacity, lap = lane_lap(ring, back), turn, claim;
+    lane_cell *cell = lane_cell_at(lane, ring, back);
 
     if (spot->at < capacity)
         return 0;
-    turn = atomic_load(&ring->turns[back & ring->mask]);
-    claim = atomic_load(turn == 2 * lap ? &ring->putters[back & ring->mask] : &ring->getters[back & ring->mask]);
+    turn = atomic_load(&cell->turn);
+    claim = atomic_load(turn == 2 * lap ? &cell->putter : &cell->getter);
     return turn <= 2 * lap + 1 && lane_claimed(claim, lap) ? lane_who(claim) : 0;
 }
 
@@ -203,7 +205,7 @@ static uint64_t next_turn(lane *lane, _Atomic uint64_t *hint, uint64_t *lap)
     read_hint(lane, hint, &spot);
     *lap = lane_lap(spot.ring, spot.at);
     return lane_is_ready(lane, spot.number, spot.at)
-               ? atomic_load_explicit(&spot.ring->turns[spot.at & spot.ring->mask], memory_order_relaxed)
+               ? atomic_load_explicit(&lane_cell_at(lane, spot.ring, spot.at)->turn, memory_order_relaxed)
                : 0;
 }
 

@@ -36,7 +36,8 @@ static void resume(lane *lane)
     if ((what & LANE_BLOCK) != 0) {
         lost = store_at(&lane->store, place, 0) && (store_word(&lane->store, place) & ~STORE_FREED) != seen;
     } else if (pending->ring < lane->ring_count && place < lane_ready(lane, pending->ring)) {
-        atomic_compare_exchange_strong(&lane->rings[pending->ring].turns[place], &seen, seen + 1);
+        lane_cell *cell = lane_cell_at(lane, &lane->rings[pending->ring], place);
+        atomic_compare_exchange_strong(&cell->turn, &seen, seen + 1);
         lost = true;
     }
     if (lost)
@@ -47,16 +48,10 @@ static void resume(lane *lane)
 
 /* ---- Cells ------------------------------------------------------------------------------------------------------ */
 
-/* The place that a cell stands for at a turn. */
-static uint64_t place_of(const lane_ring *ring, uint64_t index, uint64_t turn)
-{
-    return turn / 2 << ring->bits | index;
-}
-
 /* Who has claimed something of a cell and not finished; 0: nobody. */
-static uint64_t claimer_of(const lane_ring *ring, uint64_t index, uint64_t turn)
+static uint64_t claimer_of(const lane_cell *cell, uint64_t turn)
 {
-    uint64_t claim = atomic_load(turn % 2 ? &ring->getters[index] : &ring->putters[index]);
+    uint64_t claim = atomic_load(turn % 2 ? &cell->getter : &cell->putter);
 
     return lane_claimed(claim, turn / 2) ? lane_who(claim) : 0;
 }
@@ -64,8 +59,7 @@ static uint64_t claimer_of(const lane_ring *ring, uint64_t index, uint64_t turn)
 /* What a dead consumer had claimed. */
 static void lose_message(lane *lane, uint32_t number, uint64_t index, uint64_t turn, uint64_t who)
 {
-    lane_ring *ring = &lane->rings[number];
-    lane_cell *cell = lane_cell_at(lane, ring, place_of(ring, index, turn));
+    lane_cell *cell = lane_cell_at(lane, &lane->rings[number], index);
     uint64_t size = atomic_load(&cell->size), block = atomic_load(&cell->block);
 
     if (block && store_at(&lane->store, block, size)) {
@@ -74,20 +68,20 @@ static void lose_message(lane *lane, uint32_t number, uint64_t index, uint64_t t
         store_give(&lane->store, block, size);
     }
     announce(lane, LANE_CELL | index, number, turn, (lane_loss){who, size});
-    if (atomic_compare_exchange_strong(&ring->turns[index], &turn, turn + 1))
+    if (atomic_compare_exchange_strong(&cell->turn, &turn, turn + 1))
         count(lane->head, lane->head->pending.lost);
 }
 
 static void settle_cell(lane *lane, uint32_t number, uint64_t index, uint64_t who)
 {
-    lane_ring *ring = &lane->rings[number];
-    uint64_t turn = atomic_load(&ring->turns[index]);
+    lane_cell *cell = lane_cell_at(lane, &lane->rings[number], index);
+    uint64_t turn = atomic_load(&cell->turn);
 
-    if (claimer_of(ring, index, turn) != who)
+    if (claimer_of(cell, turn) != who)
         return;
     if (turn % 2 == 1)
         lose_message(lane, number, index, turn, who);
-    else if (atomic_compare_exchange_strong(&ring->turns[index], &turn, turn + 2))
+    else if (atomic_compare_exchange_strong(&cell->turn, &turn, turn + 2))
         atomic_fetch_add(&lane->head->unput, 1);
 }
 
@@ -110,7 +104,7 @@ static bool is_in_lane(lane *lane, uint64_t block)
         return false;
     ring = &lane->rings[number];
     return (at & ring->mask) < lane_ready(lane, number) &&
-           atomic_load(&ring->turns[at & ring->mask]) == 2 * lane_lap(ring, at) + 1 &&
+           atomic_load(&lane_cell_at(lane, ring, at)->turn) == 2 * lane_lap(ring, at) + 1 &&
            atomic_load(&lane_cell_at(lane, ring, at)->block) == block;
 }
 
@@ -201,8 +195,8 @@ static void settle_everybody(lane *lane)
     for (uint32_t number = 0; number < lane->ring_count; number++) {
         uint64_t ready = lane_ready(lane, number);
         for (uint64_t index = 0; index < ready; index++) {
-            lane_ring *ring = &lane->rings[number];
-            uint64_t who = claimer_of(ring, index, atomic_load(&ring->turns[index]));
+            lane_cell *cell = lane_cell_at(lane, &lane->rings[number], index);
+            uint64_t who = claimer_of(cell, atomic_load(&cell->turn));
             if (who)
                 judge(&verdicts, who);
         }

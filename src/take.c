@@ -10,7 +10,7 @@ static void pass(lane *lane, const lane_hold *hold)
 {
     lane_ring *ring = &lane->rings[hold->ring];
 
-    atomic_store(&ring->turns[hold->at & ring->mask], 2 * lane_lap(ring, hold->at) + 2);
+    atomic_store(&lane_cell_at(lane, ring, hold->at)->turn, 2 * lane_lap(ring, hold->at) + 2);
     if (atomic_load(&lane->head->freed) & 1)
         lane_ring_bell(lane, &lane->head->freed);
 }
@@ -37,12 +37,11 @@ static bool find_bytes(lane *lane, lane_hold *hold)
 /* The size of a message that is not claimed: false when it may have been read after somebody else took the message. */
 static bool read_size(lane *lane, const lane_spot *spot, uint64_t *size)
 {
-    uint64_t index = spot->at & spot->ring->mask;
+    lane_cell *cell = lane_cell_at(lane, spot->ring, spot->at);
 
-    *size = atomic_load_explicit(&lane_cell_at(lane, spot->ring, spot->at)->size, memory_order_relaxed);
+    *size = atomic_load_explicit(&cell->size, memory_order_relaxed);
     atomic_thread_fence(memory_order_acquire);
-    return atomic_load(&spot->ring->turns[index]) == spot->turn &&
-           atomic_load(&spot->ring->getters[index]) == spot->claim;
+    return atomic_load(&cell->turn) == spot->turn && atomic_load(&cell->getter) == spot->claim;
 }
 
 /* A message that cannot be is claimed all the same, and so is out of the way. */
@@ -57,13 +56,12 @@ static bool is_too_long(lane *lane, const lane_spot *spot, uint64_t most, uint64
 /* A message is in some hand from before it is taken out of the lane, so that it is never in neither. */
 static bool claim_message(lane *lane, lane_spot *spot)
 {
-    lane_ring *ring = spot->ring;
     bool got;
 
     if (lane->own_hand)
         atomic_fetch_add(&lane->own_hand->owed, 1);
-    got = atomic_compare_exchange_strong(&ring->getters[spot->at & ring->mask], &spot->claim,
-                                         lane_claim(lane_lap(ring, spot->at), lane->me));
+    got = atomic_compare_exchange_strong(&lane_cell_at(lane, spot->ring, spot->at)->getter, &spot->claim,
+                                         lane_claim(lane_lap(spot->ring, spot->at), lane->me));
     if (!got && lane->own_hand)
         (void)lane_do(lane);
     return got;

@@ -5,6 +5,7 @@
 #include "support.h"
 #include "unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -37,6 +38,58 @@ static int take(lane *lane, char room[64])
     lane_copy_out(lane, &hold, room);
     room[hold.size] = 0;
     return 0;
+}
+
+/* ---- Late hints ------------------------------------------------------------------------------------------------- */
+
+/* Whoever puts may have been held up since long ago, and look at places that have been closed meanwhile. */
+static void forget_hint(lane *lane)
+{
+    atomic_store(&lane->head->put_at, 0);
+}
+
+static void a_ring_is_closed_once(void **state)
+{
+    enum { COUNT = LANE_FIRST + 1 };
+    char room[64], text[16];
+    lane lane;
+
+    (void)state;
+    open_lane(&lane, &(lane_plan){.room = 64, .memory = MIB});
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(text, sizeof text, "%d", i);
+        put(&lane, text);
+    }
+    forget_hint(&lane);
+    put(&lane, "last");
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(text, sizeof text, "%d", i);
+        assert_int_equal(take(&lane, room), 0);
+        assert_string_equal(room, text);
+    }
+    assert_int_equal(take(&lane, room), 0);
+    assert_string_equal(room, "last");
+    os_shm_close(&segment);
+}
+
+static void an_end_is_the_end(void **state)
+{
+    char room[64];
+    lane lane;
+
+    (void)state;
+    open_lane(&lane, &(lane_plan){.capacity = 4, .room = 64, .memory = MIB});
+    for (int i = 0; i < 4; i++)
+        put(&lane, "x");
+    assert_int_equal(lane_end(&lane), 0);
+    forget_hint(&lane);
+    assert_int_equal(lane_put(&lane, "y", 1, clock_deadline(0)), XF_EEND);
+    forget_hint(&lane);
+    assert_int_equal(lane_end(&lane), 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(take(&lane, room), 0);
+    assert_int_equal(take(&lane, room), XF_EEND);
+    os_shm_close(&segment);
 }
 
 /* ---- Broken memory ---------------------------------------------------------------------------------------------- */
@@ -76,8 +129,8 @@ static void longer_than_its_block(lane *lane)
 
 static void another_ring_that_is_not_there(lane *lane)
 {
-    atomic_store(&lane->rings[0].turns[0], 0);
-    atomic_store(&lane->rings[0].putters[0], lane_claim(0, LANE_NEXT));
+    atomic_store(&first_cell(lane)->turn, 0);
+    atomic_store(&first_cell(lane)->putter, lane_claim(0, LANE_NEXT));
 }
 
 static void expect_broken(void (*change)(lane *lane))
@@ -139,7 +192,7 @@ static void noise_does_no_harm(void **state)
         put(&lane, "x");
         (void)lane_put(&lane, long_one, sizeof long_one, 0);
         words = (uint64_t *)((char *)segment.address + sizeof(lane_plan));
-        count = (lane.rings[0].words_at + 4 * OS_PAGE) / sizeof *words - sizeof(lane_plan) / sizeof *words;
+        count = (lane.rings[0].cells_at + 4 * OS_PAGE) / sizeof *words - sizeof(lane_plan) / sizeof *words;
         for (int i = 0; i < 1 + turn % 40; i++) {
             uint64_t at;
             seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
@@ -185,6 +238,8 @@ static void impossible_plans_are_refused(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_ring_is_closed_once),
+        cmocka_unit_test(an_end_is_the_end),
         cmocka_unit_test(hostile_sizes_are_told),
         cmocka_unit_test(a_broken_message_is_alone),
         cmocka_unit_test(noise_does_no_harm),

@@ -243,7 +243,7 @@ static void kill_program(program *program)
 
 static void messages_go_and_come_back(void **state)
 {
-    static const size_t sizes[] = {0, 1, 112, 113, 4096, 100000, 64 * MIB};
+    static const size_t sizes[] = {0, 1, 144, 145, 4096, 100000, 64 * MIB};
     xf_listener_options options = {WITH_KEY};
     const char *name = fresh_name();
     xf_listener *listener = listen_as(name, &options);

@@ -175,7 +175,7 @@ XF_ENTRY(echo)
 
 static void messages_go_and_come_back(void **state)
 {
-    static const size_t sizes[] = {0, 1, 112, 113, 4096, 100000, 5 * MIB};
+    static const size_t sizes[] = {0, 1, 144, 145, 4096, 100000, 5 * MIB};
     char *data = malloc(5 * MIB);
     xf_pipe *one, *other;
     xf_process *process;

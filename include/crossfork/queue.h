@@ -43,7 +43,7 @@ typedef struct xf_queue_options {
     size_t capacity; /* messages at most, XF_QUEUE_MAX at most; 0: as many as there is memory for */
     size_t
         message_size; /* what most messages are not longer than: those are kept in the ring itself, others in pages of
-                         their own.  Default 112, at most 65536.  A ring has so much for each message it can hold */
+                         their own.  Default 144, at most 65536.  A ring has so much for each message it can hold */
     size_t memory_limit; /* bytes of shared memory for longer messages, and with capacity 0 for the ring; default: the
                             machine's memory.  It is reserved, and used as it is needed */
     int spin_us;         /* how long a wait spins before it sleeps; default 50 where there is more than one core, and 0
