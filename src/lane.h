@@ -205,7 +205,10 @@ static inline uint64_t lane_lap(const lane_ring *ring, uint64_t at)
     return at >> ring->bits;
 }
 
-/* A claim says of which lap it is, and whose: lap + 1, 8 bits; who 56. */
+/* A claim says of which lap it is, and whose.  The lap is not whole: one who is held up between looking at a claim and
+ * claiming would have to be so for just 2^24 laps, or a multiple, to take it for the same. */
+enum { LANE_LAP_BITS = 64 - OS_PROCESS_BITS };
+
 static inline uint64_t lane_claim(uint64_t lap, uint64_t who)
 {
     return (lap + 1) << OS_PROCESS_BITS | who;
@@ -213,7 +216,7 @@ static inline uint64_t lane_claim(uint64_t lap, uint64_t who)
 
 static inline bool lane_claimed(uint64_t claim, uint64_t lap)
 {
-    return claim >> OS_PROCESS_BITS == ((lap + 1) & 0xFF);
+    return claim >> OS_PROCESS_BITS == ((lap + 1) & ((UINT64_C(1) << LANE_LAP_BITS) - 1));
 }
 
 static inline uint64_t lane_who(uint64_t claim)

@@ -336,12 +336,13 @@ bool os_thread_lives(uint64_t thread);
 
 enum { OS_THREAD_BITS = 56 };
 
-/* The same of this process and of others.  The id is in the low 32 bits; a process lives as long as a thread of it
- * does. Windows: OpenProcess.  Linux: /proc. */
+/* The same of this process and of others, in OS_PROCESS_BITS; a process lives as long as a thread of it does.
+ * Windows: OpenProcess; the id, a multiple of 4 below 2^26 (as many as a table of handles holds), is 24 of the bits.
+ * Linux: /proc; the id is below 2^22 (PID_MAX_LIMIT). */
 uint64_t os_self_process(void);
 bool os_process_lives(uint64_t process);
 
-enum { OS_PROCESS_BITS = 56 };
+enum { OS_PROCESS_BITS = 40 };
 
 /* ---- The machine ------------------------------------------------------------------------------------------------ */
 

@@ -32,8 +32,8 @@ static bool keeps_bound(const lane *lane, const lane_spot *spot)
            2 * lane_lap(spot->ring, back) + 2;
 }
 
-/* Reads a claim that belongs to the turn: a claim of a later lap comes only after the turn has changed, but for one that
- * closes the ring, which comes when the cell is full. */
+/* Reads a claim that belongs to the turn: a claim of a later lap comes only after the turn has changed, but for one
+ * that closes the ring, which comes when the cell is full. */
 static void read_cell(lane_spot *spot, _Atomic uint64_t *turn, _Atomic uint64_t *claim)
 {
     uint64_t again = atomic_load_explicit(turn, memory_order_acquire);

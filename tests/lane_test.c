@@ -40,6 +40,11 @@ static int take(lane *lane, char room[64])
     return 0;
 }
 
+static lane_cell *first_cell(lane *lane)
+{
+    return lane_cell_at(lane, &lane->rings[0], 0);
+}
+
 /* ---- Late hints ------------------------------------------------------------------------------------------------- */
 
 /* Whoever puts may have been held up since long ago, and look at places that have been closed meanwhile. */
@@ -92,14 +97,40 @@ static void an_end_is_the_end(void **state)
     os_shm_close(&segment);
 }
 
+/* ---- Long delays ------------------------------------------------------------------------------------------------ */
+
+/* Puts and takes until the cell has gone round so often. */
+static void go_round(lane *lane, int laps)
+{
+    char room[64];
+
+    for (int i = 0; i < laps; i++) {
+        put(lane, "x");
+        assert_int_equal(take(lane, room), 0);
+    }
+}
+
+/* Whoever is held up before it claims a place does not get another one of later instead. */
+static void an_old_claim_is_not_taken_for_a_new_one(void **state)
+{
+    enum { MOST = 70000 };
+    lane_spot spot;
+    lane lane;
+
+    (void)state;
+    open_lane(&lane, &(lane_plan){.capacity = 1, .room = 64, .memory = MIB});
+    go_round(&lane, 1);
+    assert_int_equal(lane_find_room(&lane, &spot), LANE_FOUND);
+    for (int i = 0; i < MOST; i++) {
+        go_round(&lane, 1);
+        assert_true(atomic_load(&first_cell(&lane)->putter) != spot.claim);
+    }
+    os_shm_close(&segment);
+}
+
 /* ---- Broken memory ---------------------------------------------------------------------------------------------- */
 
 #define PLAN ((lane_plan){.capacity = 4, .room = 64, .memory = MIB})
-
-static lane_cell *first_cell(lane *lane)
-{
-    return lane_cell_at(lane, &lane->rings[0], 0);
-}
 
 static void too_long_for_a_cell(lane *lane)
 {
@@ -240,6 +271,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_ring_is_closed_once),
         cmocka_unit_test(an_end_is_the_end),
+        cmocka_unit_test(an_old_claim_is_not_taken_for_a_new_one),
         cmocka_unit_test(hostile_sizes_are_told),
         cmocka_unit_test(a_broken_message_is_alone),
         cmocka_unit_test(noise_does_no_harm),

@@ -319,12 +319,12 @@ static uint64_t thread_start(pid_t id, char *state)
     return start;
 }
 
-enum { STAMP_BITS = OS_THREAD_BITS - 32 };
+enum { THREAD_STAMP_BITS = OS_THREAD_BITS - 32, ID_BITS = 22, STAMP_BITS = OS_PROCESS_BITS - ID_BITS };
 
-/* 0 stands for a start that is not known. */
-static uint64_t stamp_of(uint64_t start)
+/* Some bits of a start; 0 stands for one that is not known. */
+static uint64_t stamp_of(uint64_t start, int bits)
 {
-    uint64_t stamp = start & ((UINT64_C(1) << STAMP_BITS) - 1);
+    uint64_t stamp = start & ((UINT64_C(1) << bits) - 1);
 
     return start && !stamp ? 1 : stamp;
 }
@@ -350,7 +350,7 @@ uint64_t os_self_thread(void)
     if (own_thread)
         return own_thread;
     id = (pid_t)syscall(SYS_gettid);
-    return own_thread = stamp_of(thread_start(id, &state)) << 32 | (uint32_t)id;
+    return own_thread = stamp_of(thread_start(id, &state), THREAD_STAMP_BITS) << 32 | (uint32_t)id;
 }
 
 /* What cannot be found out reads as life. */
@@ -362,7 +362,7 @@ bool os_thread_lives(uint64_t thread)
 
     if (syscall(SYS_tkill, id, 0) < 0 && errno == ESRCH)
         return false;
-    now = stamp_of(thread_start(id, &state));
+    now = stamp_of(thread_start(id, &state), THREAD_STAMP_BITS);
     return now == 0 || (state != 'Z' && state != 'X' && (stamp == 0 || stamp == now));
 }
 
@@ -372,7 +372,7 @@ uint64_t os_self_process(void)
     pid_t id = getpid();
     char state;
 
-    return stamp_of(thread_start(id, &state)) << 32 | (uint32_t)id;
+    return stamp_of(thread_start(id, &state), STAMP_BITS) << ID_BITS | (uint32_t)id;
 }
 
 /* A first thread that has ended stays as a zombie for as long as others run. */
@@ -387,13 +387,13 @@ static bool has_threads(pid_t id)
 
 bool os_process_lives(uint64_t process)
 {
-    pid_t id = (pid_t)(uint32_t)process;
-    uint64_t stamp = process >> 32, now;
+    pid_t id = (pid_t)(process & ((1U << ID_BITS) - 1));
+    uint64_t stamp = process >> ID_BITS, now;
     char state = 0;
 
     if (kill(id, 0) < 0 && errno == ESRCH)
         return false;
-    now = stamp_of(thread_start(id, &state));
+    now = stamp_of(thread_start(id, &state), STAMP_BITS);
     if (now == 0 || (stamp != 0 && stamp != now))
         return now == 0;
     return state != 'X' && (state != 'Z' || has_threads(id));

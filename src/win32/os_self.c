@@ -313,21 +313,21 @@ int os_self_threads(void)
 
 /* ---- Threads ---------------------------------------------------------------------------------------------------- */
 
-enum { STAMP_BITS = OS_THREAD_BITS - 32 };
+enum { THREAD_STAMP_BITS = OS_THREAD_BITS - 32, ID_BITS = 24, STAMP_BITS = OS_PROCESS_BITS - ID_BITS };
 
 /* Some bits of a time; the lowest 16 would only tell what is less than 7 ms apart. */
-static uint64_t stamp_from(const FILETIME *time)
+static uint64_t stamp_from(const FILETIME *time, int bits)
 {
     uint64_t start = (uint64_t)time->dwHighDateTime << 32 | time->dwLowDateTime;
 
-    return start >> 16 & ((UINT64_C(1) << STAMP_BITS) - 1);
+    return start >> 16 & ((UINT64_C(1) << bits) - 1);
 }
 
 static uint64_t stamp_of(HANDLE thread)
 {
     FILETIME created, unused;
 
-    return GetThreadTimes(thread, &created, &unused, &unused, &unused) ? stamp_from(&created) : 0;
+    return GetThreadTimes(thread, &created, &unused, &unused, &unused) ? stamp_from(&created, THREAD_STAMP_BITS) : 0;
 }
 
 static _Thread_local uint64_t own_thread;
@@ -356,22 +356,23 @@ static uint64_t stamp_of_process(HANDLE process)
 {
     FILETIME created, unused;
 
-    return GetProcessTimes(process, &created, &unused, &unused, &unused) ? stamp_from(&created) : 0;
+    return GetProcessTimes(process, &created, &unused, &unused, &unused) ? stamp_from(&created, STAMP_BITS) : 0;
 }
 
 uint64_t os_self_process(void)
 {
-    return stamp_of_process(GetCurrentProcess()) << 32 | GetCurrentProcessId();
+    return stamp_of_process(GetCurrentProcess()) << ID_BITS | GetCurrentProcessId() / 4;
 }
 
 bool os_process_lives(uint64_t process)
 {
-    HANDLE handle = OpenProcess(SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION, FALSE, (DWORD)process);
+    DWORD id = 4 * (DWORD)(process & ((1U << ID_BITS) - 1));
+    HANDLE handle = OpenProcess(SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION, FALSE, id);
     bool lives;
 
     if (!handle)
         return GetLastError() != ERROR_INVALID_PARAMETER;
-    lives = WaitForSingleObject(handle, 0) == WAIT_TIMEOUT && stamp_of_process(handle) == process >> 32;
+    lives = WaitForSingleObject(handle, 0) == WAIT_TIMEOUT && stamp_of_process(handle) == process >> ID_BITS;
     CloseHandle(handle);
     return lives;
 }
