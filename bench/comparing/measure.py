@@ -9,7 +9,7 @@ import time
 from install import fill
 from workloads import CURVES, WORKLOADS
 
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 SMOKE = {"count": 400, "calls": 2, "steps": 4, "heap": 16}
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name != "XF_START"}, "LC_ALL": "C.UTF-8",
