@@ -80,16 +80,20 @@ XF_TASK(grow, const order *in, uint64_t *out)
     return 0;
 }
 
-/* Grows it in small steps, with others. */
+/* Grows it in small steps, with others: its size is read once a step, as it may be another at the next reading. */
 XF_TASK(grow_slowly, const order *in, uint64_t *out)
 {
     xf_shm *shm = open_shm(call, &in->ref, XF_SHM_WRITE);
+    size_t size;
 
+    *out = 0;
     if (!shm)
         return 1;
-    for (*out = 0; xf_shm_size(shm) < in->size; (*out)++)
-        if (xf_shm_grow(shm, xf_shm_size(shm) + 5000 < in->size ? xf_shm_size(shm) + 5000 : in->size) < 0)
+    for (size = xf_shm_size(shm); size < in->size; size = xf_shm_size(shm), ++*out) {
+        size = size + 5000 < in->size ? size + 5000 : in->size;
+        if (xf_shm_grow(shm, size) < 0)
             return xf_fail(call, 2, "%s", xf_error_detail());
+    }
     xf_shm_close(shm);
     return 0;
 }
