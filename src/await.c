@@ -16,22 +16,6 @@ void lane_ring_bell(lane *lane, _Atomic uint32_t *bell)
         }
 }
 
-/* The clock is looked at now and then: that takes longer than a look at the lane. */
-static bool spin(lane *lane, lane_glimpse glimpse, uint64_t deadline)
-{
-    uint64_t until = 0, now;
-
-    do {
-        for (int i = 0; i < 50; i++)
-            if (glimpse(lane))
-                return true;
-        now = uv_hrtime();
-        if (until == 0)
-            until = now + 1000 * (uint64_t)lane->plan.spin_us;
-    } while (now < until && now < deadline);
-    return false;
-}
-
 /* Whoever is in the way is looked at every LANE_LOOK_MS, by whichever thread comes first. */
 static void look_at(lane *lane, uint64_t who)
 {
@@ -59,12 +43,12 @@ bool lane_look(lane *lane, _Atomic uint32_t *bell, lane_test holds, void *arg, v
     return false;
 }
 
-int lane_await(lane *lane, _Atomic uint32_t *bell, lane_glimpse glimpse, lane_test holds, void *arg, uint64_t deadline)
+int lane_await(lane *lane, _Atomic uint32_t *bell, spin_look glimpse, lane_test holds, void *arg, uint64_t deadline)
 {
     vigil vigil;
     int left;
 
-    if (glimpse && deadline > uv_hrtime() && spin(lane, glimpse, deadline))
+    if (glimpse && deadline > uv_hrtime() && spin(glimpse, lane, lane->plan.spin_us, deadline))
         return 0;
     for (;;) {
         if (lane_look(lane, bell, holds, arg, &vigil))

@@ -22,6 +22,7 @@ static uint64_t wake(xf_pool *pool, uint64_t most)
 {
     uint64_t woken = 0;
 
+    atomic_thread_fence(memory_order_seq_cst); /* what there is to do is seen by all before their bits are looked at */
     for (uint32_t word = 0; word * 64 < pool->plane.head->slots && woken < most; word++) {
         _Atomic uint64_t *idle = &pool->plane.head->idle[word];
         uint64_t bits = atomic_load(idle);
@@ -125,7 +126,6 @@ int crew_call(xf_pool *pool, uint64_t chunks)
     uint64_t woken, missing;
     int rc = 0;
 
-    atomic_thread_fence(memory_order_seq_cst);
     woken = wake(pool, chunks);
     if (pool->strength < pool->wanted && woken < chunks) {
         woken += count_unoccupied(pool);
@@ -321,7 +321,7 @@ static void ask(member *member, xf_future *future, uint64_t intent, xf_end why)
     xf_pool *pool = member->pool;
     uint64_t chunk = intent & ((UINT64_C(1) << 40) - 1);
     uint32_t at = slot_of(member)->progress, last = plane_chunk_size(future->job, chunk) - 1;
-    uint64_t item = chunk * future->job->chunk + (at < last ? at : last);
+    uint64_t item = plane_first(future->job, chunk) + (at < last ? at : last);
 
     if (member->stopping == intent)
         return;

@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "error.h"
 #include "ready.h"
+#include "spin.h"
 #include "task.h"
 
 #include <stdio.h>
@@ -19,8 +20,8 @@ bool future_is_complete(const xf_future *future)
 
     if (future->settled)
         return true;
-    return job->chunk_count == 1 ? claim_state_of(atomic_load(&job->claim)) == CLAIM_DONE
-                                 : atomic_load(&job->settled) != 0;
+    return job->flags & JOB_WHOLE ? claim_state_of(atomic_load(&job->claim)) == CLAIM_DONE
+                                  : atomic_load(&job->settled) != 0;
 }
 
 void future_note(xf_future *future, uint64_t item, xf_report *report, xf_status status)
@@ -271,47 +272,41 @@ void future_look(xf_pool *pool)
 /* ---- Waiting --------------------------------------------------------------------------------------------------------
  */
 
-typedef bool (*condition)(xf_future *const *futures, int count);
+/* Futures that somebody waits for. */
+typedef struct awaited {
+    xf_future *const *futures;
+    int count;
+} awaited;
 
-static bool is_any_complete(xf_future *const *futures, int count)
+static bool is_any_complete(void *arg)
 {
-    for (int i = 0; i < count; i++)
-        if (future_is_complete(futures[i]))
+    const awaited *awaited = arg;
+
+    for (int i = 0; i < awaited->count; i++)
+        if (future_is_complete(awaited->futures[i]))
             return true;
     return false;
 }
 
-static bool are_all_complete(xf_future *const *futures, int count)
+static bool are_all_complete(void *arg)
 {
-    for (int i = 0; i < count; i++)
-        if (!future_is_complete(futures[i]))
+    const awaited *awaited = arg;
+
+    for (int i = 0; i < awaited->count; i++)
+        if (!future_is_complete(awaited->futures[i]))
             return false;
     return true;
 }
 
-static bool spin(xf_pool *pool, xf_future *const *futures, int count, condition holds, uint64_t deadline)
-{
-    uint64_t spin_ns = 1000 * (uint64_t)atomic_load(&pool->plane.head->spin_us), until = 0, now;
-
-    do {
-        for (int i = 0; i < 100; i++)
-            if (holds(futures, count))
-                return true;
-        now = spin_ns ? uv_hrtime() : 0;
-        until = until ? until : now + spin_ns;
-    } while (now < until && now < deadline);
-    return false;
-}
-
 /* Sleeps until something is done, unless the condition holds.  The one who wakes somebody has cleared the bit. */
-static void sleep_on(xf_pool *pool, xf_future *const *futures, int count, condition holds, int timeout_ms)
+static void sleep_on(xf_pool *pool, spin_look holds, awaited *awaited, int timeout_ms)
 {
     plane *plane = &pool->plane;
     _Atomic uint32_t *done = &plane->head->done;
     uint32_t seen = atomic_fetch_or(done, 1) | 1;
 
     atomic_thread_fence(memory_order_seq_cst);
-    if (holds(futures, count))
+    if (holds(awaited))
         return;
     os_shm_wait(&plane->shm, done, seen, timeout_ms);
 }
@@ -334,17 +329,17 @@ bool future_is_ready(xf_future *future, vigil *vigil)
 }
 
 /* Waits until the condition holds: 0, or XF_ETIMEDOUT. */
-static int await(xf_pool *pool, xf_future *const *futures, int count, condition holds, int timeout_ms)
+static int await(xf_pool *pool, spin_look holds, awaited *awaited, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
-    bool complete = holds(futures, count) || (timeout_ms != 0 && spin(pool, futures, count, holds, deadline));
+    bool complete = spin(holds, awaited, timeout_ms ? atomic_load(&pool->plane.head->spin_us) : 0, deadline);
 
     if (complete)
         return 0;
     if (timeout_ms == 0)
         return XF_ETIMEDOUT;
-    while (!(complete = holds(futures, count)) && clock_left_ms(deadline) != 0)
-        sleep_on(pool, futures, count, holds, clock_left_ms(deadline));
+    while (!(complete = holds(awaited)) && clock_left_ms(deadline) != 0)
+        sleep_on(pool, holds, awaited, clock_left_ms(deadline));
     return complete ? 0 : XF_ETIMEDOUT;
 }
 
@@ -367,7 +362,7 @@ static int outcome(xf_future *future)
 
 int xf_future_wait(xf_future *future, int timeout_ms)
 {
-    int rc = await(future->pool, &future, 1, are_all_complete, timeout_ms);
+    int rc = await(future->pool, are_all_complete, &(awaited){&future, 1}, timeout_ms);
 
     return rc < 0 ? rc : outcome(future);
 }
@@ -378,7 +373,7 @@ int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms)
 
     if (count < 1)
         return error_detail(XF_EINVAL, "%d futures", count);
-    rc = await(futures[0]->pool, futures, count, is_any_complete, timeout_ms);
+    rc = await(futures[0]->pool, is_any_complete, &(awaited){futures, count}, timeout_ms);
     for (int i = 0; i < count && rc == 0; i++)
         if (future_is_complete(futures[i])) {
             outcome(futures[i]);
@@ -389,7 +384,8 @@ int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms)
 
 int xf_future_wait_all(xf_future *const *futures, int count, int timeout_ms)
 {
-    int rc = count > 0 ? await(futures[0]->pool, futures, count, are_all_complete, timeout_ms) : 0, worst = 0;
+    awaited awaited = {futures, count};
+    int rc = count > 0 ? await(futures[0]->pool, are_all_complete, &awaited, timeout_ms) : 0, worst = 0;
 
     for (int i = 0; i < count && rc == 0; i++) {
         int one = outcome(futures[i]);
@@ -407,6 +403,8 @@ static bool look(xf_future *future)
 {
     if (!future->pool || !future_is_complete(future))
         return false;
+    if (future->settled)
+        return true;
     uv_mutex_lock(&future->pool->lock);
     future_settle(future);
     uv_mutex_unlock(&future->pool->lock);
@@ -450,7 +448,7 @@ const void *xf_future_result(xf_future *future, size_t item, size_t *size)
     job = future->job;
     output = (view){job->out + item * job->out_size, job->out_size};
     if (job->flags & JOB_OUT_VIEWS)
-        output = job->count == 1 ? job->out_view : ((const view *)plane_at(plane, job->out))[item];
+        output = job->flags & JOB_SINGLE ? job->out_view : ((const view *)plane_at(plane, job->out))[item];
     if (output.at > plane->shm.size || output.size > plane->shm.size - output.at)
         return NULL; /* written by a process that was out of its mind */
     if (size)

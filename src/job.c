@@ -10,6 +10,8 @@
 /* ---- Jobs ---------------------------------------------------------------------------------------------------------
  */
 
+enum { RETIRED_ENOUGH = 16 }; /* for a look at all hazards, which are in lines of the workers' */
+
 int job_number_task(xf_pool *pool, xf_task *task, uint32_t *number)
 {
     uint64_t at;
@@ -35,6 +37,8 @@ int job_take(xf_pool *pool, uint32_t *number)
     plane_head *head = pool->plane.head;
     int rc;
 
+    if (pool->free_count == 0 && (pool->retired_count >= RETIRED_ENOUGH || pool->job_count == XF_JOBS_MAX))
+        job_reclaim(pool);
     if (pool->free_count > 0) {
         *number = pool->free_jobs[--pool->free_count];
         return 0;
@@ -60,12 +64,15 @@ int job_take(xf_pool *pool, uint32_t *number)
 int job_prepare_ring(xf_pool *pool, int priority)
 {
     ring *ring = &pool->plane.head->rings[priority];
-    uint64_t tail = atomic_load(&ring->tail);
-    size_t at = (size_t)plane_offset(&pool->plane, (const void *)&pool->plane.ring[priority][tail % PLANE_RING]);
+    uint64_t end = ring_end(atomic_load_explicit(&ring->tail, memory_order_relaxed));
+    uint64_t *head = &pool->ring_heads[priority];
+    size_t at = (size_t)plane_offset(&pool->plane, (const void *)&pool->plane.ring[priority][end % PLANE_RING]);
 
-    if (tail - atomic_load(&ring->head) >= PLANE_RING - 1)
+    if (end - *head >= PLANE_RING - 1)
+        *head = atomic_load(&ring->head);
+    if (end - *head >= PLANE_RING - 1)
         return error_detail(XF_ELIMIT, "too much work waits");
-    return at % OS_PAGE == 0 && tail < PLANE_RING ? os_shm_commit(&pool->plane.shm, at, OS_PAGE) : 0;
+    return at % OS_PAGE == 0 && end < PLANE_RING ? os_shm_commit(&pool->plane.shm, at, OS_PAGE) : 0;
 }
 
 /* Puts a job back into its ring; what is left of it ends with that error where there is no room. */
@@ -118,6 +125,7 @@ void job_reclaim(xf_pool *pool)
 {
     xf_future *waiting = pool->retired, **end = &pool->retired;
 
+    atomic_thread_fence(memory_order_seq_cst);
     while (waiting) {
         xf_future *next = waiting->next;
         if (is_looked_at(pool, (uint32_t)(waiting->job - pool->plane.jobs))) {
@@ -126,6 +134,7 @@ void job_reclaim(xf_pool *pool)
         } else {
             free_memory(pool, waiting);
             free(waiting);
+            pool->retired_count--;
         }
         waiting = next;
     }
@@ -134,12 +143,16 @@ void job_reclaim(xf_pool *pool)
 
 void job_retire(xf_pool *pool, xf_future *future)
 {
-    pool->futures[future->job - pool->plane.jobs] = NULL;
-    atomic_store(&future->job->claim, claim_make(CLAIM_UNUSED, 0, 0, 0));
-    atomic_store(&future->job->active, 0);
+    job *job = future->job;
+
+    pool->futures[job - pool->plane.jobs] = NULL;
+    atomic_store_explicit(&job->claim, claim_make(CLAIM_UNUSED, 0, 0, 0), memory_order_release);
+    atomic_store_explicit(&job->active, 0, memory_order_release);
     future->next = pool->retired;
     pool->retired = future;
-    job_reclaim(pool);
+    pool->retired_count++;
+    if (future->pages || atomic_load_explicit(&job->slabs, memory_order_relaxed) || atomic_load(&job->hurt))
+        job_reclaim(pool);
 }
 
 /* ---- Taking back what a dead worker had -----------------------------------------------------------------------------
@@ -150,7 +163,7 @@ static void recount(xf_pool *pool, job *job, uint32_t slot)
 {
     uint64_t count = 0;
 
-    if (job->chunk_count == 1)
+    if (job->flags & JOB_WHOLE)
         return;
     for (uint64_t i = 0; i < job->chunk_count; i++) {
         uint64_t claim = atomic_load(plane_word(&pool->plane, job, i));
@@ -164,7 +177,7 @@ void job_settle(xf_pool *pool, job *job, claim_word *word, uint32_t items)
     uint32_t parent = pool->plane.head->slots;
 
     atomic_store(word, claim_make(CLAIM_DONE, parent, 0, items));
-    if (job->chunk_count > 1)
+    if (!(job->flags & JOB_WHOLE))
         atomic_fetch_add(&plane_cell(&pool->plane, job, parent)->finished, 1);
 }
 
@@ -263,7 +276,7 @@ static xf_bytes input_of(const xf_pool *pool, const job *job, uint64_t item)
     view input = {job->in + item * job->in_size, job->in_size};
 
     if (job->flags & JOB_IN_VIEWS)
-        input = job->count == 1 ? job->in_view : ((const view *)plane_at(&pool->plane, job->in))[item];
+        input = ((const view *)plane_at(&pool->plane, job->in))[item];
     if (input.at > pool->plane.shm.size || input.size > pool->plane.shm.size - input.at)
         input = (view){0, 0};
     return (xf_bytes){plane_at(&pool->plane, input.at), (size_t)input.size};
@@ -315,7 +328,7 @@ void job_sweep(xf_pool *pool, xf_future *future, xf_end why)
             claim_change(word, claim, claim_make(CLAIM_DONE, parent, 0, claim_skip(claim))))
             swept++;
     }
-    if (job->chunk_count > 1)
+    if (!(job->flags & JOB_WHOLE))
         atomic_fetch_add(&plane_cell(&pool->plane, job, parent)->finished, swept);
     plane_is_settled(&pool->plane, job);
     plane_tell(&pool->plane);

@@ -9,6 +9,7 @@
 #define LANE_H
 
 #include "os.h"
+#include "spin.h"
 #include "store.h"
 #include "vigil.h"
 
@@ -284,12 +285,11 @@ bool lane_look(lane *lane, _Atomic uint32_t *bell, lane_test holds, void *arg, v
  *   glimpse  What is looked at while it spins: says no too often rather than touch what others are
  *            writing; NULL: it does not spin.
  * Returns 0, or XF_ETIMEDOUT. */
-typedef bool (*lane_glimpse)(lane *lane);
-int lane_await(lane *lane, _Atomic uint32_t *bell, lane_glimpse glimpse, lane_test holds, void *arg, uint64_t deadline);
+int lane_await(lane *lane, _Atomic uint32_t *bell, spin_look glimpse, lane_test holds, void *arg, uint64_t deadline);
 
 /* The next cell by the hints: whether it is free, or full. */
-bool lane_glimpse_room(lane *lane);
-bool lane_glimpse_message(lane *lane);
+bool lane_glimpse_room(void *lane);
+bool lane_glimpse_message(void *lane);
 
 bool lane_has_room(lane *lane, void *arg, uint64_t *in_the_way);
 bool lane_has_message(lane *lane, void *arg, uint64_t *in_the_way);

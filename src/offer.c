@@ -20,7 +20,7 @@ typedef struct offer {
     size_t count;
 } offer;
 
-static uint64_t aligned(uint64_t size)
+static uint64_t to_lines(uint64_t size)
 {
     return (size + PLANE_LINE - 1) / PLANE_LINE * PLANE_LINE;
 }
@@ -55,15 +55,13 @@ static uint64_t part(parts *parts, uint64_t size)
 {
     uint64_t at = parts->size;
 
-    parts->size += aligned(size);
+    parts->size += to_lines(size);
     return at;
 }
 
 static bool fits_inline(const offer *offer)
 {
-    size_t size = offer->bytes ? offer->bytes[0].size : offer->in_size;
-
-    return offer->count == 1 && size <= PLANE_INLINE;
+    return offer->count == 1 && offer->in_size <= PLANE_INLINE;
 }
 
 static parts plan_parts(const xf_pool *pool, const job *job, const offer *offer)
@@ -71,16 +69,16 @@ static parts plan_parts(const xf_pool *pool, const job *job, const offer *offer)
     parts parts = {.size = PLANE_LINE}; /* so that 0 is no place */
     uint64_t bytes = 0;
 
-    if (job->chunk_count > 1) {
+    if (!(job->flags & JOB_WHOLE)) {
         parts.claims = part(&parts, job->chunk_count * sizeof(claim_word));
         parts.cells = part(&parts, (pool->plane.head->slots + UINT64_C(1)) * sizeof(cell));
     }
     if (offer->bytes) {
         for (size_t i = 0; i < offer->count; i++)
             if (!is_inside(pool, offer->bytes[i].data, offer->bytes[i].size))
-                bytes += (offer->bytes[i].size + 15) / 16 * 16;
-        parts.in = offer->count > 1 ? part(&parts, offer->count * sizeof(view)) : 0;
-        parts.in_data = fits_inline(offer) ? 0 : part(&parts, bytes);
+                bytes += plane_aligned(offer->bytes[i].size);
+        parts.in = part(&parts, offer->count * sizeof(view));
+        parts.in_data = part(&parts, bytes);
     } else if (!fits_inline(offer) && !is_inside(pool, offer->in, offer->count * offer->in_size)) {
         parts.in = part(&parts, offer->count * offer->in_size);
     }
@@ -99,7 +97,7 @@ static uint64_t place_of(const plane *plane, uint64_t run, uint64_t part, const 
 
 static void fill_views(xf_pool *pool, job *job, const offer *offer, uint64_t data)
 {
-    view *views = offer->count == 1 ? &job->in_view : plane_at(&pool->plane, job->in);
+    view *views = plane_at(&pool->plane, job->in);
 
     for (size_t i = 0; i < offer->count; i++) {
         const xf_bytes *bytes = &offer->bytes[i];
@@ -110,7 +108,7 @@ static void fill_views(xf_pool *pool, job *job, const offer *offer, uint64_t dat
         views[i] = (view){data, bytes->size};
         if (bytes->size > 0)
             memcpy(plane_at(&pool->plane, data), bytes->data, bytes->size);
-        data += (bytes->size + 15) / 16 * 16;
+        data += plane_aligned(bytes->size);
     }
 }
 
@@ -125,12 +123,25 @@ static void fill_cells(xf_pool *pool, job *job)
     }
 }
 
+static uint16_t choose_flags(const job *job, const offer *offer, const xf_map_options *options)
+{
+    bool told = options->on_success || options->on_failure || options->on_done || options->stop_at_failure;
+    bool sized = job->out_size != XF_ANY_SIZE, single = offer->count == 1;
+    bool brief =
+        single && sized && job->out_size <= PLANE_BRIEF && plane_aligned(offer->in_size) <= PLANE_BRIEF - job->out_size;
+
+    return (uint16_t)((offer->bytes ? JOB_IN_VIEWS : 0) | (sized ? 0 : JOB_OUT_VIEWS) |
+                      (options->timeout_ms ? JOB_STAMPED : 0) | (options->stop_at_failure ? JOB_STOP : 0) |
+                      (told ? JOB_NOTIFY : 0) | (job->chunk_count == 1 ? JOB_WHOLE : 0) | (single ? JOB_SINGLE : 0) |
+                      (brief ? JOB_BRIEF : 0));
+}
+
 static void describe(xf_pool *pool, job *job, const offer *offer, const xf_map_options *options)
 {
     uint64_t chunk = choose_chunk(pool, options, offer->count);
 
-    atomic_store(&job->claim, claim_make(CLAIM_UNUSED, 0, 0, 0)); /* all zero would read as queued */
-    memset(&job->task, 0, offsetof(struct job, in_bytes) - offsetof(struct job, task));
+    atomic_store_explicit(&job->claim, claim_make(CLAIM_UNUSED, 0, 0, 0), memory_order_relaxed); /* 0 reads as queued */
+    memset(&job->in_size, 0, offsetof(struct job, in_bytes) - offsetof(struct job, in_size));
     job->serial = ++pool->jobs_ever;
     job->count = offer->count;
     job->chunk = chunk < offer->count ? chunk : offer->count ? offer->count : 1;
@@ -138,13 +149,38 @@ static void describe(xf_pool *pool, job *job, const offer *offer, const xf_map_o
     job->ranges = job->chunk_count < (uint64_t)pool->wanted ? (uint32_t)job->chunk_count : (uint32_t)pool->wanted;
     job->in_size = offer->in_size;
     job->out_size = offer->task->output_size;
-    job->flags = (offer->bytes ? JOB_IN_VIEWS : 0) | (job->out_size == XF_ANY_SIZE ? JOB_OUT_VIEWS : 0) |
-                 (options->timeout_ms ? JOB_STAMPED : 0) | (options->stop_at_failure ? JOB_STOP : 0);
-    if (options->on_success || options->on_failure || options->on_done || options->stop_at_failure)
-        job->flags |= JOB_NOTIFY;
+    job->flags = choose_flags(job, offer, options);
 }
 
-/* Gives the job memory, and copies inputs that are not in the segment. */
+/* Copies inputs that are not in the segment. */
+static void furnish_in(xf_pool *pool, job *job, const offer *offer, const parts *parts, uint64_t run)
+{
+    plane *plane = &pool->plane;
+    bool inside = !offer->bytes && !parts->in && !fits_inline(offer);
+
+    job->in = place_of(plane, run, parts->in, inside ? offer->in : job->flags & JOB_BRIEF ? job->brief : job->in_bytes);
+    if (offer->bytes)
+        fill_views(pool, job, offer, run + parts->in_data);
+    else if (!inside && offer->count * offer->in_size > 0)
+        memcpy(plane_at(plane, job->in), offer->in, offer->count * offer->in_size);
+}
+
+/* Finds the outputs' place; future->out says where they are to be copied from there. */
+static void furnish_out(xf_pool *pool, xf_future *future, const offer *offer, const parts *parts, uint64_t run)
+{
+    plane *plane = &pool->plane;
+    job *job = future->job;
+
+    if (job->flags & JOB_BRIEF)
+        job->out = plane_offset(plane, job->brief) + plane_aligned(job->in_size);
+    else if (job->flags & JOB_OUT_VIEWS || parts->out || (offer->count == 1 && job->out_size <= PLANE_INLINE))
+        job->out = place_of(plane, run, parts->out, job->out_bytes);
+    else
+        job->out = plane_offset(plane, offer->out);
+    future->out = offer->out && plane_offset(plane, offer->out) != job->out ? offer->out : NULL;
+}
+
+/* Gives the job memory. */
 static int furnish(xf_pool *pool, xf_future *future, const offer *offer)
 {
     plane *plane = &pool->plane;
@@ -161,22 +197,10 @@ static int furnish(xf_pool *pool, xf_future *future, const offer *offer)
     }
     job->claims = run + parts.claims;
     job->cells = run + parts.cells;
-    if (job->chunk_count > 1)
+    if (!(job->flags & JOB_WHOLE))
         fill_cells(pool, job);
-    if (offer->bytes) {
-        job->in = place_of(plane, run, parts.in, job->in_bytes);
-        fill_views(pool, job, offer, place_of(plane, run, parts.in_data, job->in_bytes));
-    } else {
-        bool inside = !parts.in && !fits_inline(offer);
-        job->in = place_of(plane, run, parts.in, inside ? offer->in : job->in_bytes);
-        if (!inside && offer->count * offer->in_size > 0)
-            memcpy(plane_at(plane, job->in), offer->in, offer->count * offer->in_size);
-    }
-    if (job->flags & JOB_OUT_VIEWS || parts.out || (offer->count == 1 && job->out_size <= PLANE_INLINE))
-        job->out = place_of(plane, run, parts.out, job->out_bytes);
-    else
-        job->out = plane_offset(plane, offer->out);
-    future->out = offer->out && plane_offset(plane, offer->out) != job->out ? offer->out : NULL;
+    furnish_in(pool, job, offer, &parts, run);
+    furnish_out(pool, future, offer, &parts, run);
     return 0;
 }
 
@@ -195,8 +219,8 @@ static int publish(xf_pool *pool, xf_future *future)
     if (job->count == 0)
         job_settle(pool, job, &job->claim, 0);
     else
-        atomic_store(&job->claim, claim_make(CLAIM_QUEUED, 0, 0, 0));
-    atomic_store(&job->active, 1);
+        atomic_store_explicit(&job->claim, claim_make(CLAIM_QUEUED, 0, 0, 0), memory_order_release);
+    atomic_store_explicit(&job->active, 1, memory_order_release);
     if (job->count == 0)
         return 0;
     plane_push(&pool->plane, job, future->priority);
@@ -339,17 +363,25 @@ static int encode_all(const xf_task *task, const xf_bytes *in, size_t count, xf_
     return 0;
 }
 
+/* One input is handed in as such. */
+static offer offer_bytes(xf_task *task, const xf_bytes *bytes, size_t count)
+{
+    if (count == 1)
+        return (offer){.task = task, .in = bytes->data, .in_size = bytes->size, .count = 1};
+    return (offer){.task = task, .bytes = bytes, .count = count};
+}
+
 static int map_objects(xf_future **future, xf_pool *pool, xf_task *task, const xf_bytes *in, size_t count,
                        const xf_map_options *options)
 {
-    offer offer = {.task = task, .count = count};
     xf_writer encoded = {0};
     xf_bytes *bytes = calloc(count ? count : 1, sizeof *bytes);
     int rc = bytes ? encode_all(task, in, count, bytes, &encoded) : error_detail(XF_ENOMEM, "%zu inputs", count);
 
-    offer.bytes = bytes;
-    if (rc == 0)
+    if (rc == 0) {
+        offer offer = offer_bytes(task, bytes, count);
         rc = submit(future, pool, &offer, options);
+    }
     writer_free(&encoded);
     free(bytes);
     return rc;
@@ -367,7 +399,7 @@ static int check_sizes(const xf_task *task, const xf_bytes *in, size_t count)
 int xf_pool_map_bytes(xf_future **future, xf_pool *pool, xf_task *task, const xf_bytes *in, size_t count,
                       const xf_map_options *options)
 {
-    offer offer = {.task = task, .bytes = in, .count = count};
+    offer offer;
     int rc = check_task(task, false);
 
     if (rc < 0)
@@ -375,7 +407,10 @@ int xf_pool_map_bytes(xf_future **future, xf_pool *pool, xf_task *task, const xf
     if (task->input_codec)
         return map_objects(future, pool, task, in, count, options);
     rc = check_sizes(task, in, count);
-    return rc < 0 ? rc : submit(future, pool, &offer, options);
+    if (rc < 0)
+        return rc;
+    offer = offer_bytes(task, in, count);
+    return submit(future, pool, &offer, options);
 }
 
 int xf_pool_submit(xf_future **future, xf_pool *pool, xf_task *task, const void *input, size_t size,

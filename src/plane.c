@@ -344,7 +344,7 @@ static bool claim_of(plane *plane, uint32_t slot, find *found, uint32_t number)
     found->job = &plane->jobs[number];
     if (!guard(plane, slot, number))
         return false;
-    single = found->job->chunk_count == 1;
+    single = found->job->flags & JOB_WHOLE;
     got = single ? try_chunk(plane, slot, found, 0) : claim_in_job(plane, slot, found);
     if (got && single)
         atomic_store_explicit(&plane->slots[slot].hazard, 0, memory_order_release); /* the claim keeps it */
@@ -353,17 +353,24 @@ static bool claim_of(plane *plane, uint32_t slot, find *found, uint32_t number)
     return got;
 }
 
+/* The job of an entry that is before the tail. */
+static uint32_t entry_at(const plane *plane, int priority, uint64_t at, uint64_t tail)
+{
+    if (at + 1 == ring_end(tail))
+        return (uint32_t)tail & ((1U << RING_JOB_BITS) - 1);
+    return atomic_load_explicit(&plane->ring[priority][at % PLANE_RING], memory_order_relaxed);
+}
+
 bool plane_claim(plane *plane, uint32_t slot, find *claimed)
 {
     static const int order[PLANE_PRIORITIES] = {XF_HIGH, XF_NORMAL, XF_LOW};
 
     for (int i = 0; i < PLANE_PRIORITIES; i++) {
         ring *ring = &plane->head->rings[order[i]];
-        uint64_t head = atomic_load(&ring->head);
-        while (head < atomic_load(&ring->tail)) {
-            uint32_t number = atomic_load_explicit(&plane->ring[order[i]][head % PLANE_RING], memory_order_relaxed);
-            bool got = claim_of(plane, slot, claimed, number);
-            if (got && claimed->job->chunk_count > 1)
+        uint64_t head = atomic_load(&ring->head), tail;
+        while (head < ring_end(tail = atomic_load(&ring->tail))) {
+            bool got = claim_of(plane, slot, claimed, entry_at(plane, order[i], head, tail));
+            if (got && !(claimed->job->flags & JOB_WHOLE))
                 return true;
             /* nothing of it is left: whoever sees that says so, and it is no matter who */
             if (atomic_compare_exchange_strong(&ring->head, &head, head + 1))
@@ -380,7 +387,7 @@ static bool waits(const plane *plane, int priority)
     const ring *ring = &plane->head->rings[priority];
 
     return atomic_load_explicit(&ring->head, memory_order_relaxed) <
-           atomic_load_explicit(&ring->tail, memory_order_relaxed);
+           ring_end(atomic_load_explicit(&ring->tail, memory_order_relaxed));
 }
 
 bool plane_claim_next(plane *plane, uint32_t slot, find *claimed)
@@ -393,7 +400,7 @@ void plane_leave(plane *plane, uint32_t slot, job *job)
 {
     if (atomic_load_explicit(&plane->slots[slot].hazard, memory_order_relaxed) == 0)
         return; /* it has one chunk only, and may be another job by now */
-    if (job->chunk_count > 1)
+    if (!(job->flags & JOB_WHOLE))
         plane_is_settled(plane, job);
     atomic_store_explicit(&plane->slots[slot].hazard, 0, memory_order_release);
 }
@@ -402,16 +409,16 @@ bool plane_settle(plane *plane, uint32_t number, const find *claimed, uint32_t i
 {
     slot *slot = &plane->slots[number];
     uint64_t done = claim_make(CLAIM_DONE, number, atomic_load_explicit(&slot->epoch, memory_order_relaxed), items);
-    bool many = claimed->job->chunk_count > 1;
+    bool whole = claimed->job->flags & JOB_WHOLE;
 
     if (!claim_change(claimed->word, claimed->claim, done))
         return false;
-    if (many) {
+    if (whole) {
+        plane_tell(plane);
+    } else {
         cell *own = plane_cell(plane, claimed->job, number);
         atomic_store_explicit(&own->finished, atomic_load_explicit(&own->finished, memory_order_relaxed) + 1,
                               memory_order_release);
-    } else {
-        plane_tell(plane);
     }
     return true;
 }
@@ -422,7 +429,7 @@ bool plane_is_settled(plane *plane, job *job)
     const cell *cells = plane_at(plane, job->cells);
     uint64_t sum = 0;
 
-    if (job->chunk_count == 1)
+    if (job->flags & JOB_WHOLE)
         return claim_state_of(atomic_load(&job->claim)) == CLAIM_DONE;
     atomic_thread_fence(memory_order_seq_cst);
     for (uint32_t i = 0; i <= atomic_load(&plane->head->slots_used); i++)
@@ -442,11 +449,11 @@ bool plane_has_work(const plane *plane)
 void plane_push(plane *plane, job *job, int priority)
 {
     ring *ring = &plane->head->rings[priority];
-    uint64_t tail = atomic_load(&ring->tail);
+    uint64_t end = ring_end(atomic_load_explicit(&ring->tail, memory_order_relaxed));
+    uint32_t number = (uint32_t)(job - plane->jobs);
 
-    atomic_store_explicit(&plane->ring[priority][tail % PLANE_RING], (uint32_t)(job - plane->jobs),
-                          memory_order_relaxed);
-    atomic_store(&ring->tail, tail + 1);
+    atomic_store_explicit(&plane->ring[priority][end % PLANE_RING], number, memory_order_relaxed);
+    atomic_store_explicit(&ring->tail, (end + 1) << RING_JOB_BITS | number, memory_order_release);
 }
 
 void plane_tell_after_death(plane *plane)

@@ -12,14 +12,18 @@
 #include "crossfork/pool.h"
 #include "crossfork/task.h"
 
+#include <stddef.h>
+
 enum {
     PLANE_MAGIC = 0x78667031,
     PLANE_JOBS = XF_JOBS_MAX + 1,
     PLANE_RING = 4 * PLANE_JOBS, /* entries of a ring; a power of 2 */
     PLANE_TASKS = 1024,          /* different tasks that a pool can run */
     PLANE_PRIORITIES = 3,
-    PLANE_INLINE = 64, /* bytes of input and output that fit a job */
     PLANE_LINE = 64,   /* what processors share memory by */
+    PLANE_INLINE = 64, /* bytes of input and output that fit a job */
+    PLANE_BRIEF = 32,  /* of both together that fit its first line */
+    PLANE_ALIGN = 16,  /* of what is for a task to read or write */
     PLANE_IDLE_WORDS = XF_WORKERS_MAX / 64
 };
 
@@ -52,7 +56,10 @@ enum {
     JOB_OUT_VIEWS = 2, /* outputs are */
     JOB_STAMPED = 4,   /* workers say since when they run an item */
     JOB_NOTIFY = 8,    /* a worker tells the supervisor when all is settled */
-    JOB_STOP = 16      /* the first failure ends the rest */
+    JOB_STOP = 16,     /* the first failure ends the rest */
+    JOB_WHOLE = 32,    /* one chunk: no claims, no cells */
+    JOB_SINGLE = 64,   /* one item, and so one chunk, whose input is no view */
+    JOB_BRIEF = 128    /* a single item whose input and output are in the job's first line */
 };
 
 /* Bytes in the segment. */
@@ -62,31 +69,37 @@ typedef struct view {
 } view;
 
 /* The work of one future.  Jobs are never unmapped, so that looking at one that has ended does no harm; what its
- * offsets refer to is looked at with a claim of it, or a hazard. */
+ * offsets refer to is looked at with a claim of it, or a hazard.  The first line has all that a worker needs of a brief
+ * one, so that only this line changes the processor, there and back. */
 typedef struct job {
     _Alignas(2 * PLANE_LINE) claim_word claim; /* of the only chunk */
-    uint32_t task;
-    uint32_t flags;
-    uint64_t serial;      /* tells apart the works that this job is used for */
-    uint64_t count;       /* items */
-    uint64_t chunk;       /* items in a chunk */
-    uint64_t chunk_count; /* 1: no cells, no claims */
-    uint64_t in, in_size; /* inputs of in_size bytes each, or views */
-    uint64_t out, out_size;
+    uint64_t in_size;
+    uint64_t out_size;
+    uint16_t task;
+    uint16_t flags;
+    _Atomic uint32_t active;
+    _Alignas(PLANE_ALIGN) uint8_t brief[PLANE_BRIEF]; /* input, and output after it */
+    uint64_t serial;                                  /* tells apart the works that this job is used for */
+    uint64_t count;                                   /* items */
+    uint64_t chunk;                                   /* items in a chunk */
+    uint64_t chunk_count;
+    uint64_t in; /* inputs of in_size bytes each, or views */
+    uint64_t out;
     uint64_t claims; /* claim_word for each chunk */
     uint64_t cells;
-    uint32_t ranges; /* that the chunks are divided into */
-    _Atomic uint32_t active;
+    uint32_t ranges;           /* that the chunks are divided into */
     _Atomic uint32_t closing;  /* nothing of it is claimed any more */
     _Atomic uint32_t requeues; /* how often the parent has put a chunk back */
     _Atomic uint32_t settled;  /* all chunks are, if there are many */
     _Atomic uint32_t hurt;     /* a worker died of it: some of its pages may be in no list */
     _Atomic uint64_t failures; /* list of failure */
     _Atomic uint64_t slabs;    /* list of slab */
-    view in_view, out_view;    /* of the only item */
-    _Alignas(8) uint8_t in_bytes[PLANE_INLINE];
-    _Alignas(8) uint8_t out_bytes[PLANE_INLINE];
+    view out_view;             /* of the only item */
+    _Alignas(PLANE_ALIGN) uint8_t in_bytes[PLANE_INLINE];
+    _Alignas(PLANE_ALIGN) uint8_t out_bytes[PLANE_INLINE];
 } job;
+
+_Static_assert(offsetof(job, serial) == PLANE_LINE, "what a worker needs of a brief job is one line");
 
 /* An item that ended with a code. */
 typedef struct failure {
@@ -102,10 +115,19 @@ typedef struct slab {
     uint64_t size;
 } slab;
 
+/* The last entry is in the tail too: who sees that it has come need not look elsewhere for what it is. */
 typedef struct ring {
     _Alignas(2 * PLANE_LINE) _Atomic uint64_t head; /* before it nothing waits, as far as known */
-    _Alignas(2 * PLANE_LINE) _Atomic uint64_t tail; /* the parent's */
+    _Alignas(2 * PLANE_LINE) _Atomic uint64_t tail; /* the parent's: its place, above the last entry's job */
 } ring;
+
+enum { RING_JOB_BITS = 20 };
+_Static_assert(XF_JOBS_MAX < 1 << RING_JOB_BITS, "a tail has room for every job");
+
+static inline uint64_t ring_end(uint64_t tail)
+{
+    return tail >> RING_JOB_BITS;
+}
 
 typedef struct plane_task {
     char name[XF_TASK_NAME_MAX + 1];
@@ -199,7 +221,25 @@ static inline uint64_t plane_intent(uint32_t job, uint64_t chunk)
 
 static inline claim_word *plane_word(const plane *plane, job *job, uint64_t chunk)
 {
-    return job->chunk_count == 1 ? &job->claim : (claim_word *)plane_at(plane, job->claims) + chunk;
+    return job->flags & JOB_WHOLE ? &job->claim : (claim_word *)plane_at(plane, job->claims) + chunk;
+}
+
+/* So many bytes, and what keeps the next ones aligned. */
+static inline uint64_t plane_aligned(uint64_t size)
+{
+    return (size + PLANE_ALIGN - 1) / PLANE_ALIGN * PLANE_ALIGN;
+}
+
+/* Where the inputs of a job begin, or the views of them. */
+static inline void *plane_in(const plane *plane, job *job)
+{
+    return job->flags & JOB_BRIEF ? job->brief : plane_at(plane, job->in);
+}
+
+/* Where the outputs of a job begin, or the views of them. */
+static inline void *plane_out(const plane *plane, job *job)
+{
+    return job->flags & JOB_BRIEF ? job->brief + plane_aligned(job->in_size) : plane_at(plane, job->out);
 }
 
 /* The cell of a slot; the parent's comes first, so that only the slots in use have to be looked at. */
@@ -208,11 +248,20 @@ static inline cell *plane_cell(const plane *plane, const job *job, uint32_t slot
     return (cell *)plane_at(plane, job->cells) + (slot < plane->head->slots ? slot + 1 : 0);
 }
 
+/* The first item of the chunk. */
+static inline uint64_t plane_first(const job *job, uint64_t chunk)
+{
+    return chunk ? chunk * job->chunk : 0;
+}
+
 /* How many items the chunk has. */
 static inline uint32_t plane_chunk_size(const job *job, uint64_t chunk)
 {
-    uint64_t left = job->count - chunk * job->chunk;
+    uint64_t left;
 
+    if (job->flags & JOB_SINGLE)
+        return 1;
+    left = job->count - plane_first(job, chunk);
     return (uint32_t)(left < job->chunk ? left : job->chunk);
 }
 

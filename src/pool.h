@@ -52,7 +52,7 @@ struct xf_future {
     size_t attempt_count, attempt_room;
     xf_status swept; /* how items ended that never began */
     xf_report *swept_report;
-    bool settled;         /* bads are complete, and out is filled in */
+    atomic_bool settled;  /* bads are complete, and out is filled in */
     bool told;            /* its callbacks were called */
     bool given_up;        /* by its caller */
     bool short_of_memory; /* some of what should be in bads is not */
@@ -91,7 +91,9 @@ struct xf_pool {
     xf_future *first; /* of all that are open */
     size_t open_count;
     size_t given_up, given_up_enough; /* how many of them are; when to look for those that can be freed */
-    xf_future *retired;               /* given up, but a worker may still look at their memory; linked by next */
+    xf_future *retired;               /* freed, but a worker may still look at their jobs; linked by next */
+    size_t retired_count;
+    uint64_t ring_heads[PLANE_PRIORITIES]; /* not further than the rings' heads, which are in a line of the workers' */
     xf_task *tasks[PLANE_TASKS];
     uint32_t task_count;
     uint64_t vacant;                       /* workers that have ended and were not replaced yet */
@@ -138,7 +140,8 @@ int job_prepare_ring(xf_pool *pool, int priority);
 /* With the lock held: the parent settles a chunk, whose word nobody else changes any more. */
 void job_settle(xf_pool *pool, job *job, claim_word *word, uint32_t items);
 
-/* With the lock held: gives the memory of a future's job back, now or as soon as no worker looks at it. */
+/* With the lock held: gives the memory of a future's job back, now or as soon as no worker looks at it; the job itself
+ * when it is wanted. */
 void job_retire(xf_pool *pool, xf_future *future);
 
 /* With the lock held: frees what was retired and is looked at no more. */

@@ -209,15 +209,17 @@ static uint64_t next_turn(lane *lane, _Atomic uint64_t *hint, uint64_t *lap)
                : 0;
 }
 
-bool lane_glimpse_room(lane *lane)
+bool lane_glimpse_room(void *arg)
 {
+    lane *lane = arg;
     uint64_t lap, turn = next_turn(lane, &lane->head->put_at, &lap);
 
     return turn >= 2 * lap;
 }
 
-bool lane_glimpse_message(lane *lane)
+bool lane_glimpse_message(void *arg)
 {
+    lane *lane = arg;
     uint64_t lap, turn = next_turn(lane, &lane->head->get_at, &lap);
 
     return turn > 2 * lap;

@@ -3,6 +3,7 @@
 #include "child.h"
 #include "clock.h"
 #include "error.h"
+#include "spin.h"
 #include "task.h"
 
 #include <stdio.h>
@@ -13,7 +14,7 @@
 /* ---- Pages for what a task gives ----------------------------------------------------------------------------------
  */
 
-enum { SLAB_SIZE = 65536, SLAB_ALIGN = 16 };
+enum { SLAB_SIZE = 65536 };
 
 /* Puts new pages into the job's list, so that they are freed with it. */
 static int add_slab(worker *worker, uint64_t size)
@@ -41,7 +42,7 @@ static int add_slab(worker *worker, uint64_t size)
 /* Room for size bytes that lives as long as the job. */
 static void *take_room(worker *worker, uint64_t size)
 {
-    uint64_t least = worker->claimed.job->chunk_count > 1 ? SLAB_SIZE : 0, at;
+    uint64_t least = worker->claimed.job->flags & JOB_WHOLE ? 0 : SLAB_SIZE, at;
 
     if (size > UINT64_MAX / 2)
         return NULL;
@@ -51,7 +52,7 @@ static void *take_room(worker *worker, uint64_t size)
             return NULL;
     }
     at = worker->slab_at;
-    size = (size + SLAB_ALIGN - 1) / SLAB_ALIGN * SLAB_ALIGN;
+    size = plane_aligned(size);
     worker->slab_at = worker->slab_end - at < size ? worker->slab_end : at + size;
     return plane_at(&worker->plane, at);
 }
@@ -60,7 +61,7 @@ static view *out_view(worker *worker, uint64_t item)
 {
     job *job = worker->claimed.job;
 
-    return job->count == 1 ? &job->out_view : (view *)plane_at(&worker->plane, job->out) + item;
+    return job->flags & JOB_SINGLE ? &job->out_view : (view *)plane_at(&worker->plane, job->out) + item;
 }
 
 void *worker_output(xf_call *call, size_t size)
@@ -70,8 +71,8 @@ void *worker_output(xf_call *call, size_t size)
     void *output;
 
     if (!(job->flags & JOB_OUT_VIEWS))
-        output = plane_at(&worker->plane, job->out + worker->item * job->out_size);
-    else if (job->count == 1 && size <= PLANE_INLINE)
+        output = (char *)plane_out(&worker->plane, job) + worker->item * job->out_size;
+    else if (job->flags & JOB_SINGLE && size <= PLANE_INLINE)
         output = job->out_bytes;
     else
         output = take_room(worker, size);
@@ -134,7 +135,7 @@ static void flush_failure(worker *worker)
 
 static uint64_t first_item(const worker *worker)
 {
-    return worker->claimed.chunk * worker->claimed.job->chunk;
+    return plane_first(worker->claimed.job, worker->claimed.chunk);
 }
 
 uint64_t worker_item(const xf_call *call)
@@ -174,12 +175,16 @@ static void point_to_input(worker *worker)
 {
     plane *plane = &worker->plane;
     job *job = worker->claimed.job;
-    view input = {job->in + worker->item * job->in_size, job->in_size};
+    const char *in = plane_in(plane, job);
 
-    if (job->flags & JOB_IN_VIEWS)
-        input = job->count == 1 ? job->in_view : ((view *)plane_at(plane, job->in))[worker->item];
-    worker->call->input = plane_at(plane, input.at);
-    worker->call->input_size = (size_t)input.size;
+    if (job->flags & JOB_IN_VIEWS) {
+        view input = ((const view *)in)[worker->item];
+        worker->call->input = plane_at(plane, input.at);
+        worker->call->input_size = (size_t)input.size;
+    } else {
+        worker->call->input = in + worker->item * job->in_size;
+        worker->call->input_size = (size_t)job->in_size;
+    }
 }
 
 static int keep_output(worker *worker)
@@ -231,10 +236,12 @@ static int run_items(worker *worker, uint32_t end)
 
     worker->item = first + worker->slot->progress;
     worker->call->input = NULL;
-    if (runs_in_batches(job, worker->call->task))
-        return worker->call->task->batch(worker->call, plane_at(plane, job->in + worker->item * job->in_size),
-                                         plane_at(plane, job->out + worker->item * job->out_size),
+    if (runs_in_batches(job, worker->call->task)) {
+        atomic_store_explicit(&worker->call->box->phase, XF_PHASE_RUNNING, memory_order_relaxed);
+        return worker->call->task->batch(worker->call, (char *)plane_in(plane, job) + worker->item * job->in_size,
+                                         (char *)plane_out(plane, job) + worker->item * job->out_size,
                                          end - worker->slot->progress, &worker->slot->progress);
+    }
     while (code == 0 && worker->slot->progress < end) {
         worker->item = first + worker->slot->progress;
         code = run_item(worker);
@@ -286,7 +293,7 @@ static bool run_chunk(worker *worker)
 /* A job that somebody else than a waiting thread wants to hear of. */
 static void notify(worker *worker, const job *job)
 {
-    bool settled = job->chunk_count == 1 || atomic_load(&job->settled);
+    bool settled = job->flags & JOB_WHOLE || atomic_load(&job->settled);
     bool stopped = job->flags & JOB_STOP && atomic_load(&job->closing);
 
     if (job->flags & JOB_NOTIFY && (settled || stopped) && !worker->call->sink)
@@ -335,24 +342,11 @@ static bool run_all(worker *worker)
 /* ---- Waiting for work ---------------------------------------------------------------------------------------------
  */
 
-static bool is_wanted(const worker *worker)
+static bool is_wanted(void *arg)
 {
+    const worker *worker = arg;
+
     return plane_has_work(&worker->plane) || must_leave(worker) || atomic_load(&worker->plane.head->leaving);
-}
-
-/* The clock is looked at now and then: that takes longer than a look at the rings. */
-static bool spin(const worker *worker)
-{
-    uint64_t spin_ns = 1000 * (uint64_t)atomic_load(&worker->plane.head->spin_us), until = 0, now;
-
-    do {
-        for (int i = 0; i < 100; i++)
-            if (is_wanted(worker))
-                return true;
-        now = spin_ns ? uv_hrtime() : 0;
-        until = until ? until : now + spin_ns;
-    } while (now < until);
-    return false;
 }
 
 /* Sleeps until there may be work: false when there was none for so long that this worker is to end.  Whoever wants it
@@ -365,7 +359,7 @@ static bool await_work(worker *worker)
     bool called;
     uint32_t seen;
 
-    if (spin(worker))
+    if (spin(is_wanted, worker, atomic_load(&worker->plane.head->spin_us), CLOCK_NEVER))
         return true;
     deadline = worker->plane.head->idle_ms ? clock_deadline(worker->plane.head->idle_ms) : CLOCK_NEVER;
     seen = atomic_load(&box->wake);

@@ -62,6 +62,28 @@ XF_ENTRY(reverse)
     return 0;
 }
 
+/* Turns as many bytes around as its name says, from where they are aligned to where they are to be. */
+#define TURN(size)                                                                                                     \
+    typedef struct bytes##size {                                                                                       \
+        unsigned char at[size];                                                                                        \
+    } bytes##size;                                                                                                     \
+    XF_TASK(turn##size, const bytes##size *in, bytes##size *out)                                                       \
+    {                                                                                                                  \
+        if ((uintptr_t)in % 16 != 0 || (uintptr_t)out % 16 != 0)                                                       \
+            return 1;                                                                                                  \
+        for (size_t i = 0; i < size; i++)                                                                              \
+            out->at[i] = in->at[size - 1 - i];                                                                         \
+        return 0;                                                                                                      \
+    }
+
+TURN(1)
+TURN(16)
+TURN(17)
+TURN(32)
+TURN(64)
+TURN(65)
+TURN(5000)
+
 /* Gives as many bytes as its input says. */
 XF_ENTRY(give)
 {
@@ -357,6 +379,60 @@ static void single_tasks_give_small_and_large_outputs(void **state)
         assert_true(size == 0 || (out[0] == 0x5A && out[size - 1] == 0x5A));
         xf_future_free(future);
     }
+    await_memory(pool, 0);
+    xf_pool_free(pool);
+}
+
+static void single_tasks_take_small_and_large_inputs(void **state)
+{
+    unsigned char in[200];
+    xf_pool *pool = open_workers(1);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof in; i++)
+        in[i] = (unsigned char)i;
+    for (size_t length = 0; length <= sizeof in; length++) {
+        xf_future *future;
+        const unsigned char *out;
+        size_t size;
+        assert_int_equal(xf_pool_submit(&future, pool, &reverse, in, length, NULL), 0);
+        assert_int_equal(xf_future_wait(future, 60000), 0);
+        out = xf_future_result(future, 0, &size);
+        assert_int_equal(size, length);
+        for (size_t i = 0; i < length; i++)
+            assert_int_equal(out[i], in[length - 1 - i]);
+        xf_future_free(future);
+    }
+    await_memory(pool, 0);
+    xf_pool_free(pool);
+}
+
+/* Each with more of them open, whose results stay what they are. */
+static void single_tasks_of_every_declared_size_give_their_output(void **state)
+{
+    xf_task *const tasks[] = {&turn1, &turn16, &turn17, &turn32, &turn64, &turn65, &turn5000};
+    enum { TASKS = sizeof tasks / sizeof *tasks, EACH = 30 };
+    static unsigned char in[5000 + EACH];
+    xf_pool *pool = open_workers(2);
+    xf_future *futures[TASKS * EACH];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof in; i++)
+        in[i] = (unsigned char)(i * 7);
+    for (size_t i = 0; i < TASKS * EACH; i++) {
+        xf_task *task = tasks[i % TASKS];
+        assert_int_equal(xf_pool_submit(&futures[i], pool, task, in + i / TASKS, task->input_size, NULL), 0);
+    }
+    assert_int_equal(xf_future_wait_all(futures, TASKS * EACH, 60000), 0);
+    for (size_t i = 0; i < TASKS * EACH; i++) {
+        size_t size;
+        const unsigned char *out = xf_future_result(futures[i], 0, &size);
+        assert_int_equal(size, tasks[i % TASKS]->output_size);
+        for (size_t k = 0; k < size; k++)
+            assert_int_equal(out[k], in[i / TASKS + size - 1 - k]);
+    }
+    for (size_t i = 0; i < TASKS * EACH; i++)
+        xf_future_free(futures[i]);
     await_memory(pool, 0);
     xf_pool_free(pool);
 }
@@ -1251,6 +1327,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(pool_memory_is_used_in_place),
         cmocka_unit_test(inputs_of_any_length_come_back),
         cmocka_unit_test(single_tasks_give_small_and_large_outputs),
+        cmocka_unit_test(single_tasks_take_small_and_large_inputs),
+        cmocka_unit_test(single_tasks_of_every_declared_size_give_their_output),
         cmocka_unit_test(two_hundred_workers_sum_rightly),
         cmocka_unit_test(two_threads_map_at_the_same_time),
         cmocka_unit_test(threads_that_wait_for_their_own_all_return),
