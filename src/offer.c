@@ -16,6 +16,7 @@ typedef struct offer {
     const void *in;        /* count inputs of in_size bytes, or NULL: */
     const xf_bytes *bytes; /* count inputs of any size */
     size_t in_size;
+    bool in_place; /* in is in the segment already */
     void *out;
     size_t count;
 } offer;
@@ -61,7 +62,7 @@ static uint64_t part(parts *parts, uint64_t size)
 
 static bool fits_inline(const offer *offer)
 {
-    return offer->count == 1 && offer->in_size <= PLANE_INLINE;
+    return offer->count == 1 && offer->in_size <= PLANE_INLINE && !offer->in_place;
 }
 
 static parts plan_parts(const xf_pool *pool, const job *job, const offer *offer)
@@ -79,7 +80,7 @@ static parts plan_parts(const xf_pool *pool, const job *job, const offer *offer)
                 bytes += plane_aligned(offer->bytes[i].size);
         parts.in = part(&parts, offer->count * sizeof(view));
         parts.in_data = part(&parts, bytes);
-    } else if (!fits_inline(offer) && !is_inside(pool, offer->in, offer->count * offer->in_size)) {
+    } else if (!fits_inline(offer) && !offer->in_place) {
         parts.in = part(&parts, offer->count * offer->in_size);
     }
     if (job->flags & JOB_OUT_VIEWS)
@@ -127,8 +128,8 @@ static uint16_t choose_flags(const job *job, const offer *offer, const xf_map_op
 {
     bool told = options->on_success || options->on_failure || options->on_done || options->stop_at_failure;
     bool sized = job->out_size != XF_ANY_SIZE, single = offer->count == 1;
-    bool brief =
-        single && sized && job->out_size <= PLANE_BRIEF && plane_aligned(offer->in_size) <= PLANE_BRIEF - job->out_size;
+    bool brief = sized && fits_inline(offer) && job->out_size <= PLANE_BRIEF &&
+                 plane_aligned(offer->in_size) <= PLANE_BRIEF - job->out_size;
 
     return (uint16_t)((offer->bytes ? JOB_IN_VIEWS : 0) | (sized ? 0 : JOB_OUT_VIEWS) |
                       (options->timeout_ms ? JOB_STAMPED : 0) | (options->stop_at_failure ? JOB_STOP : 0) |
@@ -156,12 +157,12 @@ static void describe(xf_pool *pool, job *job, const offer *offer, const xf_map_o
 static void furnish_in(xf_pool *pool, job *job, const offer *offer, const parts *parts, uint64_t run)
 {
     plane *plane = &pool->plane;
-    bool inside = !offer->bytes && !parts->in && !fits_inline(offer);
+    const void *own = job->flags & JOB_BRIEF ? job->brief : job->in_bytes;
 
-    job->in = place_of(plane, run, parts->in, inside ? offer->in : job->flags & JOB_BRIEF ? job->brief : job->in_bytes);
+    job->in = place_of(plane, run, parts->in, offer->in_place ? offer->in : own);
     if (offer->bytes)
         fill_views(pool, job, offer, run + parts->in_data);
-    else if (!inside && offer->count * offer->in_size > 0)
+    else if (!offer->in_place && offer->count * offer->in_size > 0)
         memcpy(plane_at(plane, job->in), offer->in, offer->count * offer->in_size);
 }
 
@@ -321,7 +322,10 @@ int xf_pool_map_async(xf_future **future, xf_pool *pool, xf_task *task, const vo
 
     if (rc == 0 && larger > 0 && count > SIZE_MAX / 4 / larger)
         rc = error_detail(XF_ENOMEM, "%zu items of %zu bytes", count, larger);
-    return rc < 0 ? rc : submit(future, pool, &offer, options);
+    if (rc < 0)
+        return rc;
+    offer.in_place = is_inside(pool, in, count * offer.in_size);
+    return submit(future, pool, &offer, options);
 }
 
 int xf_pool_map(xf_pool *pool, xf_task *task, const void *in, void *out, size_t count, const xf_map_options *options)
@@ -364,10 +368,14 @@ static int encode_all(const xf_task *task, const xf_bytes *in, size_t count, xf_
 }
 
 /* One input is handed in as such. */
-static offer offer_bytes(xf_task *task, const xf_bytes *bytes, size_t count)
+static offer offer_bytes(const xf_pool *pool, xf_task *task, const xf_bytes *bytes, size_t count)
 {
     if (count == 1)
-        return (offer){.task = task, .in = bytes->data, .in_size = bytes->size, .count = 1};
+        return (offer){.task = task,
+                       .in = bytes->data,
+                       .in_size = bytes->size,
+                       .in_place = is_inside(pool, bytes->data, bytes->size),
+                       .count = 1};
     return (offer){.task = task, .bytes = bytes, .count = count};
 }
 
@@ -379,7 +387,7 @@ static int map_objects(xf_future **future, xf_pool *pool, xf_task *task, const x
     int rc = bytes ? encode_all(task, in, count, bytes, &encoded) : error_detail(XF_ENOMEM, "%zu inputs", count);
 
     if (rc == 0) {
-        offer offer = offer_bytes(task, bytes, count);
+        offer offer = offer_bytes(pool, task, bytes, count);
         rc = submit(future, pool, &offer, options);
     }
     writer_free(&encoded);
@@ -409,7 +417,7 @@ int xf_pool_map_bytes(xf_future **future, xf_pool *pool, xf_task *task, const xf
     rc = check_sizes(task, in, count);
     if (rc < 0)
         return rc;
-    offer = offer_bytes(task, in, count);
+    offer = offer_bytes(pool, task, in, count);
     return submit(future, pool, &offer, options);
 }
 

@@ -49,6 +49,14 @@ XF_TASK(obey, const order *in, int *out)
     return 0;
 }
 
+/* Writes to its input. */
+XF_TASK(overwrite, const double *in, int *out)
+{
+    *(double *)(uintptr_t)in = -*in;
+    *out = 0;
+    return 0;
+}
+
 XF_ENTRY(reverse)
 {
     size_t size;
@@ -329,6 +337,10 @@ static void pool_memory_is_used_in_place(void **state)
     assert_int_equal(xf_future_wait(future, 60000), 0);
     assert_ptr_equal(xf_future_result(future, 7, NULL), out + 7);
     assert_true(out[7] == 49);
+    xf_future_free(future);
+    assert_int_equal(xf_pool_submit(&future, pool, &overwrite, in + 7, sizeof *in, NULL), 0);
+    assert_int_equal(xf_future_wait(future, 60000), 0);
+    assert_true(in[7] == -7);
     xf_future_free(future);
     await_memory(pool, before);
     xf_pool_release(pool, in);

@@ -14,10 +14,9 @@
  * instructions of a section: each has every third of them.
  *
  * Each instruction of the cycle of a map, and of what is different in other cycles, has its turn, but for these, which
- * have it with XF_STEP_ALL=1 in the environment: most of the 50 looks at an unchanged pool between the last work and
- * sleep, and all but one in a few between them and sleep; what xf_fail does; three of four where pages are taken; and
- * all but evenly spread ones in sections of more than STEPS_MAX steps (every other one or so where a failure is put
- * down, fewer without optimisation or with sanitizers). */
+ * have it with XF_STEP_ALL=1 in the environment: all but one in a few between the last look for work and sleep; what
+ * xf_fail does; three of four where pages are taken; and all but evenly spread ones in sections of more than STEPS_MAX
+ * steps (every other one or so where a failure is put down, fewer without optimisation or with sanitizers). */
 #include "tasks.h"
 #include "pool.h"
 
@@ -45,7 +44,6 @@ enum {
     PATIENCE_MS = 10000,
     STEP_NS = 200000, /* what hardly any step takes that does not sleep */
     STEPS_MAX = 400000,
-    LOOK = 40, /* about as many instructions as one look for work has */
     ITEMS_MAX = 6,
     FOLLOWERS = 2,
     CODE = 5,
@@ -764,8 +762,6 @@ static void one_that_goes_to_sleep_leaves_nothing_behind(void **state)
     idle = stage->idle;
     stride = steps_all() ? 1 : 1 + (end - idle) * end / STEPS_MAX;
     for (long steps = rested; steps < end; steps += steps < idle ? 1 : stride) {
-        if (steps == rested + LOOK && steps < idle && !steps_all())
-            steps = idle - 1;
         stage->steps = steps;
         kill_once(stage);
     }
