@@ -321,6 +321,20 @@ static void every_chunk_size_gives_every_output(void **state)
     xf_pool_free(pool);
 }
 
+static void large_inputs_give_every_output(void **state)
+{
+    const size_t chunks[] = {0, 1, 1000, 99999, 400000, 1000002};
+
+    (void)state;
+    for (int workers = 1; workers <= 3; workers++) {
+        xf_pool *pool = open_workers(workers);
+        for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++)
+            expect_squares(pool, 1000003, &(xf_map_options){.chunk = chunks[i]});
+        await_memory(pool, 0);
+        xf_pool_free(pool);
+    }
+}
+
 static void pool_memory_is_used_in_place(void **state)
 {
     enum { COUNT = 5000 };
@@ -583,6 +597,34 @@ static void a_killed_worker_costs_one_item(void **state)
 {
     (void)state;
     expect_one_lost(DIE, XF_END_KILLED, 0);
+}
+
+static void workers_killed_in_a_large_map_cost_one_item_each(void **state)
+{
+    enum { COUNT = 700000, APART = 100000, LOST = COUNT / APART };
+    order *orders = calloc(COUNT, sizeof *orders);
+    int *out = calloc(COUNT, sizeof *out);
+    xf_pool *pool = open_workers(2);
+    xf_map_options options = {0};
+    xf_future *future;
+
+    (void)state;
+    for (int i = 0; i < COUNT; i++)
+        orders[i] = (order){i % APART == 0 ? DIE : FINE, i};
+    options.results = &future;
+    assert_int_equal(xf_pool_map(pool, &obey, orders, out, COUNT, &options), XF_EFAILED);
+    assert_int_equal(xf_future_failures(future), LOST);
+    for (int i = 0; i < COUNT; i++) {
+        xf_end kind = xf_future_status(future, (size_t)i).kind;
+        if (i % APART == 0 ? kind != XF_END_KILLED : out[i] != i + 1)
+            fail_msg("item %d: %s, output %d", i, xf_end_name(kind), out[i]);
+    }
+    xf_future_free(future);
+    assert_int_equal(stats_of(pool).lost, LOST);
+    await_memory(pool, 0);
+    xf_pool_free(pool);
+    free(orders);
+    free(out);
 }
 
 static void an_exit_inside_a_task_costs_one_item(void **state)
@@ -1336,6 +1378,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_map_gives_every_output),
         cmocka_unit_test(every_chunk_size_gives_every_output),
+        cmocka_unit_test(large_inputs_give_every_output),
         cmocka_unit_test(pool_memory_is_used_in_place),
         cmocka_unit_test(inputs_of_any_length_come_back),
         cmocka_unit_test(single_tasks_give_small_and_large_outputs),
@@ -1347,6 +1390,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_huge_map_needs_eight_bytes_an_item_beside_its_data),
         cmocka_unit_test(a_failing_item_tells_why_and_the_others_are_done),
         cmocka_unit_test(a_killed_worker_costs_one_item),
+        cmocka_unit_test(workers_killed_in_a_large_map_cost_one_item_each),
         cmocka_unit_test(an_exit_inside_a_task_costs_one_item),
         cmocka_unit_test(an_abort_costs_one_item),
         cmocka_unit_test(an_idle_worker_that_is_killed_is_replaced),
