@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <uv.h>
@@ -128,7 +129,9 @@ static os_end judge_stolen(const os_child *child)
     siginfo_t info = {0};
     struct rusage nothing = {0};
 
-    if (ioctl(child->pidfd, _IOWR(0xFF, 11, struct kernel_pidfd_info), &kernel) < 0 || !(kernel.mask & INFO_EXIT))
+    /* The system call itself, as C libraries differ in the type of the request. */
+    if (syscall(SYS_ioctl, child->pidfd, _IOWR(0xFF, 11, struct kernel_pidfd_info), &kernel) < 0 ||
+        !(kernel.mask & INFO_EXIT))
         return end_of(OS_LOST, 0, 0);
     info.si_code = WIFEXITED(kernel.exit_code) ? CLD_EXITED : CLD_KILLED;
     info.si_status = WIFEXITED(kernel.exit_code) ? WEXITSTATUS(kernel.exit_code) : WTERMSIG(kernel.exit_code);

@@ -116,7 +116,8 @@ static int send_request(os_server *server, request *head, const char *environmen
                              .msg_controllen = CMSG_SPACE(count * sizeof *fds)};
     ssize_t sent;
 
-    control.header = (struct cmsghdr){CMSG_LEN(count * sizeof *fds), SOL_SOCKET, SCM_RIGHTS};
+    control.header =
+        (struct cmsghdr){.cmsg_len = CMSG_LEN(count * sizeof *fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
     memcpy(CMSG_DATA(&control.header), fds, count * sizeof *fds);
     do
         sent = sendmsg(server->requests, &message, MSG_NOSIGNAL);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <linux/unistd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -147,7 +148,7 @@ static bool sleep_on_some(const watchers *watchers, size_t count, const struct t
     for (size_t i = 0; i < count; i++)
         words[i] = waitv(watchers->words[i].word, watchers->words[i].seen);
     words[count] = waitv(watchers->over, 0);
-    return syscall(SYS_futex_waitv, words, count + 1, 0, until, CLOCK_MONOTONIC) >= 0 || errno != ENOSYS;
+    return syscall(__NR_futex_waitv, words, count + 1, 0, until, CLOCK_MONOTONIC) >= 0 || errno != ENOSYS;
 }
 
 /* Sleeps on the first words, while a helper does on the rest. */
