@@ -7,14 +7,14 @@ cmake_minimum_required(VERSION 3.25)
 
 # POSIX: the async-signal-safe functions of POSIX.1-2017, 2.4.3, that are used.
 set(posix
-  record_maps record_registers record_stack # of the other file
+  record_maps record_pc record_registers record_stack # of the other file
   chdir close getpid memchr memcpy memset mkdir open poll raise read rmdir sigaction sigemptyset
   __errno_location          # what errno is
   gettid process_vm_readv   # plain system calls of Linux
   __stack_chk_fail _GLOBAL_OFFSET_TABLE_
   limit_note                # of os_limit.c: mmap and munmap, plain system calls everywhere
   # Called where handlers are installed, or by exit(), and not in a handler.
-  getcontext getrlimit pthread_sigmask setrlimit sigaltstack)
+  getrlimit pthread_sigmask setrlimit sigaltstack)
 
 # Windows: calls into the kernel, and what walks a stack by the tables of the images alone.
 set(win32

@@ -76,6 +76,7 @@ static bool begin_record(os_record *record)
     return false;
 }
 
+/* context: NULL: this place is meant. */
 static void record(int number, int detail, int error, uint64_t address, const ucontext_t *context)
 {
     os_record_head *head = &guard.record->head;
@@ -87,7 +88,7 @@ static void record(int number, int detail, int error, uint64_t address, const uc
     head->detail = detail;
     head->error = error;
     head->fault_address = address;
-    stack = record_registers(head, context);
+    stack = context ? record_registers(head, context) : record_registers_here(head, record_pc());
     record_stack(guard.record, getpid(), stack);
     record_maps(guard.record, "/proc/self/maps");
     atomic_store(&head->state, OS_RECORD_WHOLE);
@@ -95,11 +96,9 @@ static void record(int number, int detail, int error, uint64_t address, const uc
 
 void crash_record_exit(void)
 {
-    ucontext_t context;
-
     limit_note(guard.note, errno);
-    if (guard.record && getcontext(&context) == 0)
-        record(0, 0, errno, 0, &context);
+    if (guard.record)
+        record(0, 0, errno, 0, NULL);
 }
 
 /* ---- The handler ------------------------------------------------------------------------------------------------ */

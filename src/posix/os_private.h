@@ -7,6 +7,7 @@
 #include <link.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -116,8 +117,9 @@ struct os_parent {
  * Async-signal-safe. */
 void child_settle(const child_fds *fds);
 
-/* In a new child: the system's default for every signal. */
+/* In a new child: the system's default for every signal, or for one.  Async-signal-safe. */
 void child_reset_signals(void);
+void child_reset_signal(int number);
 
 /* In a new child, or in the server for all of its own: a task that calls exit does not run what the program registered
  * before. */
@@ -168,6 +170,42 @@ extern const char *const record_register_names[];
 
 /* The registers as a handler finds them.  Returns the stack pointer; 0 where it is not known. */
 uintptr_t record_registers(os_record_head *head, const ucontext_t *context);
+
+/* Where it is called. */
+uintptr_t record_pc(void);
+
+/* The registers where it is called, as far as calls keep them; inline, as that frame has to stay for as long as the
+ * stack is looked at.  What getcontext would do, which is not in every C library. pc  record_pc(). */
+static inline __attribute__((always_inline)) uintptr_t record_registers_here(os_record_head *head, uintptr_t pc)
+{
+    uint64_t *to = head->registers;
+
+    memset(to, 0, sizeof head->registers);
+#if defined(__x86_64__)
+    head->register_count = REG_EFL + 1;
+    __asm__ volatile("movq %%rbx, %0; movq %%rbp, %1; movq %%r12, %2; movq %%r13, %3; movq %%r14, %4; movq %%r15, %5"
+                     : "=m"(to[REG_RBX]), "=m"(to[REG_RBP]), "=m"(to[REG_R12]), "=m"(to[REG_R13]), "=m"(to[REG_R14]),
+                       "=m"(to[REG_R15]));
+    __asm__ volatile("movq %%rsp, %0" : "=r"(to[REG_RSP]));
+    to[REG_RIP] = pc;
+    return (uintptr_t)to[REG_RSP];
+#elif defined(__aarch64__)
+    head->register_count = 33;
+    __asm__ volatile("stp x19, x20, [%0]; stp x21, x22, [%0, 16]; stp x23, x24, [%0, 32]; stp x25, x26, [%0, 48];"
+                     "stp x27, x28, [%0, 64]; stp x29, x30, [%0, 80]"
+                     :
+                     : "r"(to + 19)
+                     : "memory");
+    __asm__ volatile("mov %0, sp" : "=r"(to[31]));
+    to[32] = pc;
+    return (uintptr_t)to[31];
+#else
+    head->register_count = 2;
+    to[0] = (uintptr_t)__builtin_frame_address(0);
+    to[1] = pc;
+    return (uintptr_t)to[0];
+#endif
+}
 
 /* ---- os_limit.c ------------------------------------------------------------------------------------------------- */
 

@@ -110,6 +110,11 @@ const char *const record_register_names[] = {"x0",  "x1",  "x2",  "x3",  "x4",  
 const char *const record_register_names[] = {"sp", "pc"};
 #endif
 
+__attribute__((noinline)) uintptr_t record_pc(void)
+{
+    return (uintptr_t)__builtin_return_address(0) - 1; /* what follows the call may be of another line, or function */
+}
+
 /* Returns the stack pointer. */
 uintptr_t record_registers(os_record_head *head, const ucontext_t *context)
 {

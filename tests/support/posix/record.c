@@ -1,4 +1,4 @@
-/* Records of a stack on POSIX, for x86-64 and aarch64. */
+/* Records of a stack on POSIX. */
 #include "posix/os_private.h"
 #include "record.h"
 #include "unit.h"
@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <ucontext.h>
 
 os_record *record_new(void)
 {
@@ -39,24 +38,6 @@ static void take_maps(os_record *record)
     fclose(maps);
 }
 
-#if defined(__x86_64__)
-enum { COUNT = 23, STACK_POINTER = REG_RSP };
-
-static void take_registers(os_record *record, const ucontext_t *context)
-{
-    memcpy(record->head.registers, context->uc_mcontext.gregs, COUNT * sizeof *record->head.registers);
-}
-#else
-enum { COUNT = 33, STACK_POINTER = 31 };
-
-static void take_registers(os_record *record, const ucontext_t *context)
-{
-    memcpy(record->head.registers, context->uc_mcontext.regs, 31 * sizeof *record->head.registers);
-    record->head.registers[STACK_POINTER] = context->uc_mcontext.sp;
-    record->head.registers[32] = context->uc_mcontext.pc;
-}
-#endif
-
 /* Copies words, also those that a sanitizer has reserved. */
 __attribute__((no_sanitize("address", "thread", "undefined"))) static void take_stack(os_record *record, uintptr_t from,
                                                                                       uintptr_t to)
@@ -86,12 +67,8 @@ static uintptr_t stack_end(void)
 void record_take(void *arg)
 {
     os_record *record = arg;
-    ucontext_t context;
 
-    assert_int_equal(getcontext(&context), 0);
-    take_registers(record, &context);
-    record->head.register_count = COUNT;
-    take_stack(record, record->head.registers[STACK_POINTER], stack_end());
+    take_stack(record, record_registers_here(&record->head, record_pc()), stack_end());
     take_maps(record);
     atomic_store(&record->head.state, 2);
 }
@@ -103,7 +80,9 @@ void record_truncate(os_record *record)
 
 void record_smash(os_record *record)
 {
-    record->head.registers[STACK_POINTER] = 0x1234;
+    for (uint32_t i = 0; i < record->head.register_count; i++)
+        if (record->head.registers[i] == record->stack_at)
+            record->head.registers[i] = 0x1234;
 }
 
 /* The inode is the fifth word of a line; a digit more makes it another. */
