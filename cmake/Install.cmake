@@ -57,6 +57,9 @@ if(WIN32)
   string(APPEND XF_PC_FLAGS " -D__USE_MINGW_ANSI_STDIO=1")
 else()
   string(APPEND XF_PC_LIBS " -Wl,-z,now -Wl,--build-id")
+  if(NOT XF_ON_EXIT)
+    string(APPEND XF_PC_LIBS " -Wl,--wrap=exit,--undefined=__wrap_exit")
+  endif()
 endif()
 
 # The installed tree may be moved: paths are relative to the file.

@@ -21,18 +21,9 @@ const os_traits os = {
 
 /* ---- Signals ---------------------------------------------------------------------------------------------------- */
 
-static void leave_by_exit(int code, void *arg)
-{
-    (void)arg;
-    crash_record_exit();
-    fflush(stdout);
-    fflush(stderr);
-    _exit(code);
-}
-
 /* The system call itself takes half as long, and there are many signals.  All zero is SIG_DFL without flags, whatever
  * the order of the kernel's members. */
-static void reset_signal(int number)
+void child_reset_signal(int number)
 {
     static const char standard[64];
 
@@ -43,14 +34,56 @@ void child_reset_signals(void)
 {
     for (int number = 1; number < NSIG; number++)
         if (!crash_is_fault(number))
-            reset_signal(number);
+            child_reset_signal(number);
     crash_reset_faults();
+}
+
+/* ---- Leaving a task by exit ------------------------------------------------------------------------------------- */
+
+static _Noreturn void leave(int code)
+{
+    crash_record_exit();
+    fflush(stdout);
+    fflush(stderr);
+    _exit(code);
+}
+
+/* What is registered here runs before what was registered earlier, and does not return. */
+#ifdef XF_ON_EXIT
+static void leave_by_exit(int code, void *arg)
+{
+    (void)arg;
+    leave(code);
 }
 
 void child_catch_exit(void)
 {
-    on_exit(leave_by_exit, NULL); /* runs before what was registered earlier, and does not return */
+    on_exit(leave_by_exit, NULL);
 }
+#else
+/* Handlers of atexit are not told the code.  The linker leads calls of exit here (its option --wrap), except those from
+ * shared libraries, and from the C library itself where the last thread ends: the code is 0 then. */
+static _Atomic int exit_code;
+
+_Noreturn void __real_exit(int code);
+XF_API _Noreturn void __wrap_exit(int code);
+
+_Noreturn void __wrap_exit(int code)
+{
+    exit_code = code;
+    __real_exit(code);
+}
+
+static void leave_by_exit(void)
+{
+    leave(exit_code);
+}
+
+void child_catch_exit(void)
+{
+    atexit(leave_by_exit);
+}
+#endif
 
 /* ---- Becoming a child ------------------------------------------------------------------------------------------- */
 
