@@ -334,6 +334,8 @@ static bool is_as_expected(const death *death, const xf_report *report, const xf
         return false;
     if (!death->function || (death->may_have_none && report->stack_count == 0))
         return report->stack_count == 0;
+    if (!XF_TEST_SYMBOLS)
+        return report->stack_count > 0;
     return frame && strcmp(frame->function, death->function) == 0 &&
            (death->any_line || frame->line == told_line(report));
 }
@@ -364,6 +366,8 @@ int main(int argc, char **argv)
     xf_main(argc, argv);
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
+    if (!XF_TEST_SYMBOLS)
+        print_message("no libbacktrace: that there is a stack is looked at, and not what is on it\n");
     for (int i = 0; i < DEATHS; i++)
         tests[i] = (struct CMUnitTest){deaths[i].name, the_report_tells, NULL, NULL, (void *)(uintptr_t)&deaths[i]};
     return cmocka_run_group_tests(tests, NULL, NULL);

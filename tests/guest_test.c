@@ -114,11 +114,12 @@ static void the_crash_after_it_is_the_one_that_is_told(void **state)
 {
     xf_process *process = start(&fault_and_abort, NULL, 0, NULL);
     const xf_report *report;
-    bool found = false;
+    bool found;
 
     (void)state;
     join(process);
     report = xf_process_report(process);
+    found = !XF_TEST_SYMBOLS && report->stack_count > 0; /* functions have no names without libbacktrace */
     for (size_t i = 0; i < report->stack_count; i++)
         found |= strcmp(report->stack[i].function, "give_up") == 0;
     assert_true(found);

@@ -101,8 +101,11 @@ XF_TASK(misbehave, const int *in, int *out)
     return 0;
 }
 
+/* Without libbacktrace no function has a name: then that there is a stack has to do. */
 static bool has_function(const xf_frame *frames, size_t count, const char *function)
 {
+    if (!XF_TEST_SYMBOLS)
+        return count > 0;
     for (size_t i = 0; i < count; i++)
         if (strcmp(frames[i].function, function) == 0)
             return true;
