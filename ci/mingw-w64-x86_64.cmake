@@ -26,9 +26,18 @@ if(XF_WINDOWS_CRT STREQUAL ucrt)
   set(CMAKE_CXX_FLAGS_INIT "${CMAKE_C_FLAGS_INIT}")
 endif()
 
+# clang takes no version of gcc for one that has the flavour in its name (12-win32), and knows neither its libraries nor,
+# then, its linker.
+if(XF_WINDOWS_CC MATCHES "clang")
+  execute_process(COMMAND x86_64-w64-mingw32-gcc-win32 -print-libgcc-file-name OUTPUT_VARIABLE libgcc
+      OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  cmake_path(GET libgcc PARENT_PATH libgcc)
+  set(link_options "-B/usr/x86_64-w64-mingw32/bin -B${libgcc} -L${libgcc}") # for g++ it is nothing new
+endif()
+
 # Nothing but the .exe has to be found at run time.
-set(CMAKE_EXE_LINKER_FLAGS_INIT "-static")
-set(CMAKE_SHARED_LINKER_FLAGS_INIT "-static-libgcc")
+set(CMAKE_EXE_LINKER_FLAGS_INIT "-static ${link_options}")
+set(CMAKE_SHARED_LINKER_FLAGS_INIT "-static-libgcc ${link_options}")
 
 set(XF_WINDOWS_SYSROOT "${CMAKE_CURRENT_LIST_DIR}/../build/windows-sysroot" CACHE PATH "libraries built for Windows")
 list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES XF_WINDOWS_SYSROOT)
