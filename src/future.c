@@ -188,8 +188,7 @@ void future_destroy(xf_future *future)
     free(future->attempts);
     if (pool)
         job_retire(pool, future);
-    else
-        free(future);
+    free(future);
 }
 
 static bool has_callbacks(const xf_future *future)

@@ -56,6 +56,9 @@ int job_take(xf_pool *pool, uint32_t *number)
     rc = pool_grow(&pool->futures, pool->job_count, &pool->future_room, sizeof *pool->futures);
     if (rc < 0)
         return rc;
+    rc = pool_grow(&pool->retired, pool->job_count, &pool->retired_room, sizeof *pool->retired);
+    if (rc < 0)
+        return rc;
     pool->futures[pool->job_count] = NULL;
     *number = pool->job_count++;
     return 0;
@@ -104,9 +107,9 @@ static bool is_looked_at(const xf_pool *pool, uint32_t number)
     return false;
 }
 
-static void free_memory(xf_pool *pool, xf_future *future)
+static void free_memory(xf_pool *pool, const retired *retired)
 {
-    job *job = future->job;
+    job *job = &pool->plane.jobs[retired->job];
     uint64_t at = atomic_load(&job->slabs), count = 0;
 
     while (at && pages_hold(&pool->plane, at, sizeof(slab)) && count++ < pool->plane.head->unit_count) {
@@ -115,43 +118,36 @@ static void free_memory(xf_pool *pool, xf_future *future)
         at = next;
     }
     if (atomic_load(&job->hurt))
-        pages_sweep(&pool->plane, PAGES_OF_JOBS + (uint32_t)(job - pool->plane.jobs));
-    if (future->pages)
-        pages_free(&pool->plane, future->pages);
+        pages_sweep(&pool->plane, PAGES_OF_JOBS + retired->job);
+    if (retired->pages)
+        pages_free(&pool->plane, retired->pages);
     job_give_back(pool, job);
 }
 
 void job_reclaim(xf_pool *pool)
 {
-    xf_future *waiting = pool->retired, **end = &pool->retired;
+    size_t kept = 0;
 
     atomic_thread_fence(memory_order_seq_cst);
-    while (waiting) {
-        xf_future *next = waiting->next;
-        if (is_looked_at(pool, (uint32_t)(waiting->job - pool->plane.jobs))) {
-            *end = waiting;
-            end = &waiting->next;
-        } else {
-            free_memory(pool, waiting);
-            free(waiting);
-            pool->retired_count--;
-        }
-        waiting = next;
-    }
-    *end = NULL;
+    for (size_t i = 0; i < pool->retired_count; i++)
+        if (is_looked_at(pool, pool->retired[i].job))
+            pool->retired[kept++] = pool->retired[i];
+        else
+            free_memory(pool, &pool->retired[i]);
+    pool->retired_count = kept;
 }
 
 void job_retire(xf_pool *pool, xf_future *future)
 {
     job *job = future->job;
+    uint32_t number = (uint32_t)(job - pool->plane.jobs);
+    bool has_memory = future->pages || atomic_load(&job->slabs) || atomic_load(&job->hurt);
 
-    pool->futures[job - pool->plane.jobs] = NULL;
+    pool->futures[number] = NULL;
     atomic_store_explicit(&job->claim, claim_make(CLAIM_UNUSED, 0, 0, 0), memory_order_release);
     atomic_store_explicit(&job->active, 0, memory_order_release);
-    future->next = pool->retired;
-    pool->retired = future;
-    pool->retired_count++;
-    if (future->pages || atomic_load_explicit(&job->slabs, memory_order_relaxed) || atomic_load(&job->hurt))
+    pool->retired[pool->retired_count++] = (retired){number, future->pages};
+    if (has_memory)
         job_reclaim(pool);
 }
 

@@ -452,15 +452,6 @@ static void let_futures_go(xf_pool *pool)
     }
 }
 
-static void free_retired(xf_pool *pool)
-{
-    while (pool->retired) {
-        xf_future *next = pool->retired->next;
-        free(pool->retired);
-        pool->retired = next;
-    }
-}
-
 void xf_pool_free(xf_pool *pool)
 {
     if (!pool)
@@ -469,7 +460,6 @@ void xf_pool_free(xf_pool *pool)
     if (!pool->here)
         terminate(pool, 0, XF_FOREVER);
     let_futures_go(pool);
-    free_retired(pool);
     uv_mutex_unlock(&pool->lock);
     if (!pool->here)
         supervisor_remove(&pool->ward);
@@ -477,6 +467,7 @@ void xf_pool_free(xf_pool *pool)
     report_free(pool->broken);
     free(pool->places);
     free(pool->free_jobs);
+    free(pool->retired);
     free(pool->futures);
     close_plane(pool);
     uv_cond_destroy(&pool->changed);

@@ -58,6 +58,12 @@ struct xf_future {
     bool short_of_memory; /* some of what should be in bads is not */
 };
 
+/* A job whose future was freed, and which a worker may still look at. */
+typedef struct retired {
+    uint32_t job;
+    uint64_t pages; /* as in the future */
+} retired;
+
 struct xf_pool {
     ward ward;
     uv_mutex_t lock;   /* of everything below but the plane; never held while a callback runs */
@@ -91,8 +97,8 @@ struct xf_pool {
     xf_future *first; /* of all that are open */
     size_t open_count;
     size_t given_up, given_up_enough; /* how many of them are; when to look for those that can be freed */
-    xf_future *retired;               /* freed, but a worker may still look at their jobs; linked by next */
-    size_t retired_count;
+    retired *retired;                 /* has room for every job */
+    size_t retired_count, retired_room;
     uint64_t ring_heads[PLANE_PRIORITIES]; /* not further than the rings' heads, which are in a line of the workers' */
     xf_task *tasks[PLANE_TASKS];
     uint32_t task_count;
@@ -140,8 +146,8 @@ int job_prepare_ring(xf_pool *pool, int priority);
 /* With the lock held: the parent settles a chunk, whose word nobody else changes any more. */
 void job_settle(xf_pool *pool, job *job, claim_word *word, uint32_t items);
 
-/* With the lock held: gives the memory of a future's job back, now or as soon as no worker looks at it; the job itself
- * when it is wanted. */
+/* With the lock held: gives the memory of a future's job back, now or as soon as no worker looks at it, and the job
+ * itself when it is wanted. */
 void job_retire(xf_pool *pool, xf_future *future);
 
 /* With the lock held: frees what was retired and is looked at no more. */
