@@ -31,7 +31,7 @@ XF_TASK(obey, const order *in, int64_t *out)
 }
 
 /* Says its pid and never ends. */
-XF_TASK(spin, const int64_t *in, int64_t *out)
+XF_TASK(spin_on, const int64_t *in, int64_t *out)
 {
     *out = *in;
     printf("%lld\n", (long long)uv_os_getpid());
@@ -212,7 +212,7 @@ static int role_mapper(void)
 
     if (xf_pool_open(&pool, &options) < 0)
         return 1;
-    return xf_pool_map(pool, &spin, in, out, WORKERS, NULL);
+    return xf_pool_map(pool, &spin_on, in, out, WORKERS, NULL);
 }
 
 static void a_killed_program_leaves_no_worker(void **state)

@@ -1,10 +1,11 @@
-# Goal: a shared library exports what the public headers declare, all of it, and nothing else but BESIDES.
+# Goal: a library's names are what the public headers declare, all of it, and nothing else but BESIDES; in a static one,
+# what begins with xf__ and can meet no name of a program's.
 #
 # Usage: cmake -D LISTER="nm;-D;--defined-only" -D LIBRARY=... -D CC=... -D INCLUDE=... -D BESIDES=... -P exports.cmake
 cmake_minimum_required(VERSION 3.25)
 
 execute_process(COMMAND ${LISTER} ${LIBRARY} OUTPUT_VARIABLE listing COMMAND_ERROR_IS_FATAL ANY)
-# nm: "0000000000012345 T xf_main"; objdump, in one of its tables: "[  12] xf_main".
+# nm: "0000000000012345 T xf_main", of Windows also ".refptr.xf_main", where an address is; objdump, in one of its tables: "[  12] xf_main".
 string(FIND "${listing}" "[Ordinal/Name Pointer] Table" table)
 if(NOT table EQUAL -1)
   string(SUBSTRING "${listing}" ${table} -1 listing)
@@ -14,6 +15,7 @@ endif()
 string(REGEX MATCHALL "( [A-Z] |\\[ *[0-9]+\\] )[^ \n]+\n" lines "${listing}\n")
 list(TRANSFORM lines STRIP)
 list(TRANSFORM lines REPLACE "^.* " "" OUTPUT_VARIABLE exported)
+list(FILTER exported EXCLUDE REGEX "^(xf__|[.]refptr[.](xf_|__))")
 list(REMOVE_DUPLICATES exported)
 list(SORT exported)
 
