@@ -259,6 +259,18 @@ static void refill(xf_pool *pool)
     }
 }
 
+/* One that had nothing to do is missed no more, unless work came while it left: whoever handed that in has counted on
+ * it. */
+static void note_leaving(xf_pool *pool, const member *member)
+{
+    bool unused = atomic_load(&slot_of(member)->unused);
+
+    if (unused && !plane_has_work(&pool->plane))
+        pool->strength--;
+    else if (!unused && !member->retiring)
+        pool->vacant++;
+}
+
 /* On the supervisor's thread.  The pool may be freed as soon as this has given up the lock for the last time, so
  * whoever frees it waits until this has returned: a lock must not be destroyed while it is being unlocked. */
 static void on_end(void *arg)
@@ -274,10 +286,7 @@ static void on_end(void *arg)
     report = process_report(process);
     take_claims_back(pool, member);
     judge_start(pool, member, report);
-    if (atomic_load(&slot_of(member)->unused))
-        pool->strength--;
-    else if (!member->retiring)
-        pool->vacant++;
+    note_leaving(pool, member);
     pool->live--;
     pool->ending++;
     member->process = NULL;
@@ -384,7 +393,7 @@ static uint64_t earlier(uint64_t one, uint64_t other)
 
 void crew_look(xf_pool *pool)
 {
-    uint64_t now = uv_hrtime(), next = CLOCK_NEVER;
+    uint64_t now = uv_hrtime(), next = pool->untold ? now : CLOCK_NEVER;
 
     for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used); i++) {
         member *member = &pool->members[i];

@@ -268,6 +268,20 @@ void future_look(xf_pool *pool)
         future_tell_all(pool);
 }
 
+void future_tell_soon(xf_future *future)
+{
+    xf_pool *pool = future->pool;
+
+    if (!wants_attention(future))
+        return;
+    if (pool->news) {
+        uv_async_send(pool->news);
+    } else if (!pool->here) { /* where whoever runs tasks tells */
+        pool->untold = true;
+        crew_look(pool);
+    }
+}
+
 /* ---- Waiting --------------------------------------------------------------------------------------------------------
  */
 
@@ -501,6 +515,7 @@ static void cancel(xf_pool *pool, xf_future *future)
     job_sweep(pool, future, XF_END_CANCELLED);
     if (!pool->here)
         crew_stop(pool, future, XF_END_CANCELLED);
+    future_tell_soon(future);
 }
 
 void xf_future_cancel(xf_future *future)

@@ -1,6 +1,7 @@
 /* The jobs of a pool: their places and memory, taking work back from the dead, and taking it out. */
 #include "pool.h"
 
+#include "clock.h"
 #include "error.h"
 #include "task.h"
 
@@ -37,7 +38,8 @@ int job_take(xf_pool *pool, uint32_t *number)
     plane_head *head = pool->plane.head;
     int rc;
 
-    if (pool->free_count == 0 && (pool->retired_count >= RETIRED_ENOUGH || pool->job_count == XF_JOBS_MAX))
+    if (pool->retired_large > 0 ||
+        (pool->free_count == 0 && (pool->retired_count >= RETIRED_ENOUGH || pool->job_count == XF_JOBS_MAX)))
         job_reclaim(pool);
     if (pool->free_count > 0) {
         *number = pool->free_jobs[--pool->free_count];
@@ -99,10 +101,27 @@ void job_give_back(xf_pool *pool, job *job)
         pool->free_jobs[pool->free_count++] = number; /* else it is never used again */
 }
 
-static bool is_looked_at(const xf_pool *pool, uint32_t number)
+/* The jobs that workers look at. */
+typedef struct looks {
+    uint64_t jobs[XF_WORKERS_MAX]; /* and 1 each */
+    uint32_t count;
+} looks;
+
+static void gather_looks(const xf_pool *pool, looks *looks)
 {
-    for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used); i++)
-        if (atomic_load(&pool->plane.slots[i].hazard) == (uint64_t)number + 1)
+    looks->count = 0;
+    atomic_thread_fence(memory_order_seq_cst); /* after they were made inactive */
+    for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used); i++) {
+        uint64_t hazard = atomic_load(&pool->plane.slots[i].hazard);
+        if (hazard)
+            looks->jobs[looks->count++] = hazard;
+    }
+}
+
+static bool is_looked_at(const looks *looks, uint32_t number)
+{
+    for (uint32_t i = 0; i < looks->count; i++)
+        if (looks->jobs[i] == (uint64_t)number + 1)
             return true;
     return false;
 }
@@ -126,14 +145,21 @@ static void free_memory(xf_pool *pool, const retired *retired)
 
 void job_reclaim(xf_pool *pool)
 {
+    looks looks;
     size_t kept = 0;
 
-    atomic_thread_fence(memory_order_seq_cst);
-    for (size_t i = 0; i < pool->retired_count; i++)
-        if (is_looked_at(pool, pool->retired[i].job))
-            pool->retired[kept++] = pool->retired[i];
-        else
-            free_memory(pool, &pool->retired[i]);
+    if (pool->retired_count == 0)
+        return;
+    gather_looks(pool, &looks);
+    for (size_t i = 0; i < pool->retired_count; i++) {
+        retired *retired = &pool->retired[i];
+        if (is_looked_at(&looks, retired->job)) {
+            pool->retired[kept++] = *retired;
+        } else {
+            pool->retired_large -= retired->large;
+            free_memory(pool, retired);
+        }
+    }
     pool->retired_count = kept;
 }
 
@@ -141,14 +167,37 @@ void job_retire(xf_pool *pool, xf_future *future)
 {
     job *job = future->job;
     uint32_t number = (uint32_t)(job - pool->plane.jobs);
-    bool has_memory = future->pages || atomic_load(&job->slabs) || atomic_load(&job->hurt);
+    bool large = future->pages || atomic_load(&job->slabs) || atomic_load(&job->hurt);
 
     pool->futures[number] = NULL;
     atomic_store_explicit(&job->claim, claim_make(CLAIM_UNUSED, 0, 0, 0), memory_order_release);
     atomic_store_explicit(&job->active, 0, memory_order_release);
-    pool->retired[pool->retired_count++] = (retired){number, future->pages};
-    if (has_memory)
+    pool->retired[pool->retired_count++] = (retired){number, large, future->pages};
+    pool->retired_large += large;
+    if (large)
         job_reclaim(pool);
+}
+
+/* Whoever ends to look at a job that is not active any more rings for it (plane_leave).  A dead worker's look ends when
+ * its end is dealt with, which takes the lock. */
+bool job_await_memory(xf_pool *pool, uint64_t deadline)
+{
+    plane *plane = &pool->plane;
+    size_t large = pool->retired_large;
+    uint32_t seen;
+
+    if (large == 0)
+        return false;
+    seen = atomic_fetch_or(&plane->head->done, 1) | 1;
+    job_reclaim(pool);
+    if (pool->retired_large < large)
+        return true;
+    if (clock_left_ms(deadline) == 0)
+        return false;
+    uv_mutex_unlock(&pool->lock);
+    os_shm_wait(&plane->shm, &plane->head->done, seen, clock_left_ms(deadline));
+    uv_mutex_lock(&pool->lock);
+    return true;
 }
 
 /* ---- Taking back what a dead worker had -----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 /* Handing work in to a pool: what is offered becomes a job. */
 #include "pool.h"
 
+#include "clock.h"
 #include "error.h"
 #include "task.h"
 
@@ -222,8 +223,10 @@ static int publish(xf_pool *pool, xf_future *future)
     else
         atomic_store_explicit(&job->claim, claim_make(CLAIM_QUEUED, 0, 0, 0), memory_order_release);
     atomic_store_explicit(&job->active, 1, memory_order_release);
-    if (job->count == 0)
+    if (job->count == 0) {
+        future_tell_soon(future);
         return 0;
+    }
     plane_push(&pool->plane, job, future->priority);
     if (future->options.timeout_ms)
         crew_look(pool);
@@ -256,8 +259,11 @@ static int make_job(xf_pool *pool, xf_future *future, const offer *offer)
 /* With the lock held: on failure the future is freed. */
 static int hand_in(xf_pool *pool, xf_future *future, const offer *offer)
 {
+    uint64_t deadline = clock_deadline(POOL_MEMORY_MS);
     int rc = make_job(pool, future, offer);
 
+    while (rc == XF_ENOMEM && job_await_memory(pool, deadline))
+        rc = make_job(pool, future, offer);
     if (rc < 0) {
         free(future);
         return rc;

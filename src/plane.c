@@ -326,6 +326,19 @@ static bool claim_in_job(plane *plane, uint32_t slot, find *found)
     return claim_anywhere(plane, slot, found);
 }
 
+/* Whether all of its many chunks are settled.  The last to add to the sum sees all of it: the counts are stored before
+ * the fence, and read after it. */
+static bool all_finished(const plane *plane, const job *job)
+{
+    const cell *cells = plane_at(plane, job->cells);
+    uint64_t sum = 0;
+
+    atomic_thread_fence(memory_order_seq_cst);
+    for (uint32_t i = 0; i <= atomic_load(&plane->head->slots_used); i++)
+        sum += atomic_load(&cells[i].finished);
+    return sum >= job->chunk_count;
+}
+
 /* Makes sure that the job's memory stays while this worker looks at it: whoever frees it looks at all hazards after it
  * has made the job inactive. */
 static bool guard(plane *plane, uint32_t slot, uint32_t number)
@@ -396,13 +409,18 @@ bool plane_claim_next(plane *plane, uint32_t slot, find *claimed)
            claim_in_job(plane, slot, claimed);
 }
 
+/* The hazard goes before those who wait are woken: they may be after the job's memory at once. */
 void plane_leave(plane *plane, uint32_t slot, job *job)
 {
+    bool last;
+
     if (atomic_load_explicit(&plane->slots[slot].hazard, memory_order_relaxed) == 0)
         return; /* it has one chunk only, and may be another job by now */
-    if (!(job->flags & JOB_WHOLE))
-        plane_is_settled(plane, job);
+    last = !(job->flags & JOB_WHOLE) && all_finished(plane, job) && !atomic_exchange(&job->settled, 1);
     atomic_store_explicit(&plane->slots[slot].hazard, 0, memory_order_release);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (last || !atomic_load_explicit(&job->active, memory_order_relaxed)) /* somebody may wait for its memory */
+        plane_tell(plane);
 }
 
 bool plane_settle(plane *plane, uint32_t number, const find *claimed, uint32_t items)
@@ -423,18 +441,11 @@ bool plane_settle(plane *plane, uint32_t number, const find *claimed, uint32_t i
     return true;
 }
 
-/* The last to add to a sum sees all of it: the counts are stored before the fence, and read after it. */
 bool plane_is_settled(plane *plane, job *job)
 {
-    const cell *cells = plane_at(plane, job->cells);
-    uint64_t sum = 0;
-
     if (job->flags & JOB_WHOLE)
         return claim_state_of(atomic_load(&job->claim)) == CLAIM_DONE;
-    atomic_thread_fence(memory_order_seq_cst);
-    for (uint32_t i = 0; i <= atomic_load(&plane->head->slots_used); i++)
-        sum += atomic_load(&cells[i].finished);
-    if (sum < job->chunk_count)
+    if (!all_finished(plane, job))
         return false;
     if (!atomic_exchange(&job->settled, 1))
         plane_tell(plane);

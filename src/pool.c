@@ -174,14 +174,18 @@ static void close_inline(xf_pool *pool)
     free(here);
 }
 
-/* A task may hand in more: that runs when it is its turn, in the call that is under way. */
+/* A task may hand in more, and so may another thread: that runs when it is its turn, in the call that is under way. */
 void pool_run_here(xf_pool *pool)
 {
-    if (pool->here->claimed.job)
+    if (pool->running)
         return;
-    uv_mutex_unlock(&pool->lock);
-    worker_run_here(pool->here);
-    uv_mutex_lock(&pool->lock);
+    pool->running = true;
+    do {
+        uv_mutex_unlock(&pool->lock);
+        worker_run_here(pool->here);
+        uv_mutex_lock(&pool->lock);
+    } while (plane_has_work(&pool->plane));
+    pool->running = false;
     future_tell_all(pool);
 }
 
@@ -194,6 +198,7 @@ static void on_deadline(ward *ward)
     xf_pool *pool = (xf_pool *)ward;
 
     uv_mutex_lock(&pool->lock);
+    pool->untold = false;
     crew_look(pool);
     future_look(pool);
     uv_mutex_unlock(&pool->lock);
@@ -285,7 +290,7 @@ static int open_plane(xf_pool *pool)
     head = pool->plane.head;
     head->idle_ms = pool->options.idle_ms;
     head->depth_limit = depth_limit_of(&pool->options);
-    head->tasks_per_worker = pool->options.tasks_per_worker;
+    head->tasks_per_worker = pool->options.workers == XF_INLINE ? 0 : pool->options.tasks_per_worker;
     if (pool->options.initializer && job_number_task(pool, pool->options.initializer, &head->initializer) == 0)
         head->initializer++;
     if (pool->options.finalizer && job_number_task(pool, pool->options.finalizer, &head->finalizer) == 0)
@@ -403,8 +408,10 @@ int xf_pool_join(xf_pool *pool, int timeout_ms)
 static void cancel_all(xf_pool *pool)
 {
     for (xf_future *future = pool->first; future; future = future->next)
-        if (!future_is_complete(future))
+        if (!future_is_complete(future)) {
             job_sweep(pool, future, XF_END_CANCELLED);
+            future_tell_soon(future);
+        }
 }
 
 /* With the lock held. */
@@ -500,9 +507,16 @@ int xf_pool_resize(xf_pool *pool, int workers)
 
 void *xf_pool_alloc(xf_pool *pool, size_t size)
 {
-    uint64_t at;
+    uint64_t at, deadline = clock_deadline(POOL_MEMORY_MS);
+    int rc = pages_take(&pool->plane, size, PAGES_OF_PARENT, &at);
 
-    return pages_take(&pool->plane, size, PAGES_OF_PARENT, &at) < 0 ? NULL : plane_at(&pool->plane, at);
+    if (rc == XF_ENOMEM) {
+        uv_mutex_lock(&pool->lock);
+        while (rc == XF_ENOMEM && job_await_memory(pool, deadline))
+            rc = pages_take(&pool->plane, size, PAGES_OF_PARENT, &at);
+        uv_mutex_unlock(&pool->lock);
+    }
+    return rc < 0 ? NULL : plane_at(&pool->plane, at);
 }
 
 void xf_pool_release(xf_pool *pool, void *memory)

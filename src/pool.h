@@ -61,8 +61,11 @@ struct xf_future {
 /* A job whose future was freed, and which a worker may still look at. */
 typedef struct retired {
     uint32_t job;
+    bool large;     /* it has memory besides */
     uint64_t pages; /* as in the future */
 } retired;
+
+enum { POOL_MEMORY_MS = 1000 }; /* for how long a worker that is about to end its look is waited for */
 
 struct xf_pool {
     ward ward;
@@ -87,6 +90,7 @@ struct xf_pool {
     xf_report *broken; /* why no worker can be started; NULL: not so */
     xf_status broken_status;
     uv_async_t *news;   /* on the user's loop; NULL: callbacks are called on the supervisor's thread */
+    bool untold;        /* something has completed that no worker tells that thread of */
     uint32_t job_count; /* that were ever used */
     uint32_t jobs_committed;
     uint64_t jobs_ever;
@@ -99,12 +103,14 @@ struct xf_pool {
     size_t given_up, given_up_enough; /* how many of them are; when to look for those that can be freed */
     retired *retired;                 /* has room for every job */
     size_t retired_count, retired_room;
+    size_t retired_large;                  /* how many of them have memory */
     uint64_t ring_heads[PLANE_PRIORITIES]; /* not further than the rings' heads, which are in a line of the workers' */
     xf_task *tasks[PLANE_TASKS];
     uint32_t task_count;
     uint64_t vacant;                       /* workers that have ended and were not replaced yet */
     uint64_t lost, replaced, items_before; /* settled by workers that have ended */
     worker *here;                          /* of an inline pool */
+    bool running;                          /* somebody is in it */
 };
 
 /* ---- crew.c -------------------------------------------------------------------------------------------------------
@@ -153,6 +159,10 @@ void job_retire(xf_pool *pool, xf_future *future);
 /* With the lock held: frees what was retired and is looked at no more. */
 void job_reclaim(xf_pool *pool);
 
+/* With the lock held, which is given up meanwhile: waits for memory that was retired.
+ * Returns whether more may be free now; false when none is retired, or a worker that looks at it does not go on. */
+bool job_await_memory(xf_pool *pool, uint64_t deadline);
+
 /* With the lock held: a dead worker's claim, which it had with that epoch; what it ran ended like that. */
 void job_lose(xf_pool *pool, uint32_t slot, uint32_t epoch, xf_end why, xf_process *dead);
 
@@ -182,6 +192,9 @@ void future_note_end(xf_future *future, uint64_t item, const xf_report *report, 
 
 /* With the lock held: deals with what has completed, on the supervisor's thread; or has the user's loop do it. */
 void future_look(xf_pool *pool);
+
+/* With the lock held, on any thread: has the same done soon, for a future that completes without a worker. */
+void future_tell_soon(xf_future *future);
 
 /* With the lock held: runs callbacks, and ends what was given up.  Gives the lock up meanwhile. */
 void future_tell_all(xf_pool *pool);

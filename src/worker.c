@@ -223,7 +223,8 @@ static int run_item(worker *worker)
 
 static bool runs_in_batches(const job *job, const xf_task *task)
 {
-    return task->batch && !(job->flags & (JOB_IN_VIEWS | JOB_OUT_VIEWS));
+    return task->batch && !(job->flags & (JOB_IN_VIEWS | JOB_OUT_VIEWS)) && job->in_size == task->input_size &&
+           !task->input_codec;
 }
 
 /* Runs items until one fails: its code; 0 when all are settled. */

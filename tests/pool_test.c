@@ -12,6 +12,16 @@ XF_TASK(square, const double *in, double *out)
     return 0;
 }
 
+typedef struct chunk {
+    char at[1 << 20];
+} chunk;
+
+XF_TASK(fill_chunk, const int *in, chunk *out)
+{
+    out->at[0] = (char)*in;
+    return 0;
+}
+
 XF_TASK(own_pid, const int *in, int64_t *out)
 {
     (void)in;
@@ -993,6 +1003,20 @@ static void workers_without_work_end_when_asked(void **state)
     xf_pool_free(pool);
 }
 
+/* An idle worker that is about to end may have been counted on. */
+static void work_that_comes_when_a_worker_leaves_is_done(void **state)
+{
+    xf_pool_options options = {.workers = 1, .idle_ms = 5};
+    xf_pool *pool = open_pool(&options);
+
+    (void)state;
+    for (unsigned int i = 0; i < 60; i++) {
+        expect_squares(pool, 1, NULL);
+        uv_sleep(4 + i % 5);
+    }
+    xf_pool_free(pool);
+}
+
 static void initializers_build_what_tasks_see(void **state)
 {
     int value = 1000, in[10], out[10];
@@ -1119,6 +1143,32 @@ static void callbacks_are_called_once(void **state)
     }
     assert_int_equal(told.success, 1);
     assert_int_equal(told.failure, 2);
+    uv_sem_destroy(&told.done);
+    xf_pool_free(pool);
+}
+
+/* No worker tells of what none has run. */
+static void callbacks_are_called_for_what_never_ran(void **state)
+{
+    xf_pool *pool = open_workers(1);
+    xf_future *blocker = order_one(pool, PATIENT, NULL), *future;
+    told told = {.success = 0};
+    xf_map_options options = {.on_success = on_success, .on_failure = on_failure, .on_done = on_done, .arg = &told};
+
+    (void)state;
+    assert_int_equal(uv_sem_init(&told.done, 0), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &square, NULL, NULL, 0, &options), 0);
+    uv_sem_wait(&told.done);
+    assert_int_equal(told.success, 1);
+    xf_future_cancel(order_one(pool, FINE, &options));
+    uv_sem_wait(&told.done);
+    order_one(pool, FINE, &options);
+    xf_pool_cancel(pool);
+    uv_sem_wait(&told.done);
+    assert_int_equal(told.success, 1);
+    assert_int_equal(told.failure, 2);
+    assert_int_equal(xf_future_wait(blocker, 60000), XF_EFAILED);
+    xf_future_free(blocker);
     uv_sem_destroy(&told.done);
     xf_pool_free(pool);
 }
@@ -1322,6 +1372,26 @@ static void memory_beyond_the_limit_is_refused_and_comes_back(void **state)
     xf_pool_free(pool);
 }
 
+/* The memory of a future that was freed is there for the next, whoever still looks at it. */
+static void memory_that_was_just_freed_can_be_had(void **state)
+{
+    enum { ROUNDS = 300, COUNT = 8 };
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = 2, .memory_limit = COUNT * sizeof(chunk) * 3 / 2});
+    int in[COUNT] = {0};
+    xf_future *future;
+
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        assert_int_equal(xf_pool_map_async(&future, pool, &fill_chunk, in, NULL, COUNT, NULL), 0);
+        assert_int_equal(xf_future_wait(future, 60000), 0);
+        xf_future_free(future);
+        if (round % 2 == 0)
+            expect_squares(pool, 1, NULL); /* whose job is used again later */
+    }
+    await_memory(pool, 0);
+    xf_pool_free(pool);
+}
+
 static void an_inline_pool_does_the_same_here(void **state)
 {
     xf_pool_options options = {.workers = XF_INLINE};
@@ -1356,6 +1426,34 @@ static void use_a_pool(void)
     xf_future_free(future);
     xf_pool_free(pool);
     assert_int_equal(xf_cleanup(), 0);
+}
+
+static void square_a_hundred_times(void *pool)
+{
+    for (int i = 0; i < 100; i++)
+        expect_squares(pool, 3, NULL);
+}
+
+static void threads_share_an_inline_pool(void **state)
+{
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = XF_INLINE});
+    uv_thread_t threads[4];
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(uv_thread_create(&threads[i], square_a_hundred_times, pool), 0);
+    for (int i = 0; i < 4; i++)
+        uv_thread_join(&threads[i]);
+    xf_pool_free(pool);
+}
+
+static void an_inline_pool_recycles_nobody(void **state)
+{
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = XF_INLINE, .tasks_per_worker = 2});
+
+    (void)state;
+    expect_squares(pool, 10, NULL);
+    xf_pool_free(pool);
 }
 
 static void nothing_is_left_behind(void **state)
@@ -1410,12 +1508,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_number_of_workers_can_change_under_load),
         cmocka_unit_test(workers_start_when_there_is_work),
         cmocka_unit_test(workers_without_work_end_when_asked),
+        cmocka_unit_test(work_that_comes_when_a_worker_leaves_is_done),
         cmocka_unit_test(initializers_build_what_tasks_see),
         cmocka_unit_test(an_initializer_that_does_not_work_breaks_the_pool),
         cmocka_unit_test(pools_nest_to_the_limit),
         cmocka_unit_test(nesting_is_limited_as_asked),
         cmocka_unit_test(a_high_priority_goes_first),
         cmocka_unit_test(callbacks_are_called_once),
+        cmocka_unit_test(callbacks_are_called_for_what_never_ran),
         cmocka_unit_test(callbacks_come_on_the_loop_that_was_given),
         cmocka_unit_test(exactly_the_complete_future_is_found),
         cmocka_unit_test(a_generator_is_pulled_through_a_window),
@@ -1424,7 +1524,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_future_that_was_given_up_is_completed_all_the_same),
         cmocka_unit_test(wrong_use_is_told),
         cmocka_unit_test(memory_beyond_the_limit_is_refused_and_comes_back),
+        cmocka_unit_test(memory_that_was_just_freed_can_be_had),
         cmocka_unit_test(an_inline_pool_does_the_same_here),
+        cmocka_unit_test(threads_share_an_inline_pool),
+        cmocka_unit_test(an_inline_pool_recycles_nobody),
         cmocka_unit_test(nothing_is_left_behind),
     };
 
