@@ -16,10 +16,10 @@
  *     xf_heap_free(theirs, memory);
  *
  * Death.  An allocation belongs to the process that made it: when that process ends, in whatever way, before it has
- * freed or kept it, the allocation is freed, by the next process that finds the heap full or calls xf_heap_reclaim. One
- * that was kept belongs to nobody, and is there until it is freed or made somebody's by xf_heap_own.  So memory that is
- * handed over is kept first, and the receiver makes it its own; what was kept and is never received stays until the
- * heap goes.  No lock is held at any time: a process may be killed at any instruction, and blocks nobody.
+ * freed or kept it, the allocation is freed, by the next process that finds the heap full or calls xf_heap_reclaim.
+ * One that was kept belongs to nobody, and is there until it is freed or made somebody's by xf_heap_own.  So memory
+ * that is handed over is kept first, and the receiver makes it its own; what was kept and is never received stays until
+ * the heap goes.  No lock is held at any time: a process may be killed at any instruction, and blocks nobody.
  *
  * Life.  The heap is there as long as some process has it open, and all of its memory goes with the last one, kept or
  * not.  Closing it frees nothing that the process has allocated.
@@ -72,7 +72,8 @@ XF_API int xf_heap_alloc(xf_heap *heap, size_t size, void **memory);
 XF_API int xf_heap_free(xf_heap *heap, void *memory);
 
 /* Makes an allocation nobody's, so that no process's end frees it; or this process's, whosever it was.  In both, the
- * one it belonged to must not end meanwhile unless it was kept. Returns 0, or XF_EINVAL when it is none. */
+ * one it belonged to must not end meanwhile unless it was kept.
+ * Returns 0, or XF_EINVAL when it is none. */
 XF_API int xf_heap_keep(xf_heap *heap, void *memory);
 XF_API int xf_heap_own(xf_heap *heap, void *memory);
 

@@ -52,8 +52,8 @@ XF_API int xf_pipe_create(xf_pipe **one, xf_pipe **other, const xf_pipe_options 
 
 /* Names an end, for another process to open.  From here on the end is there for the other end until a process has
  * opened it, though no process has it open meanwhile; so it can be freed here, if the other end is open somewhere.  If
- * whoever should open it dies before, nobody tells: wait for that process too. Returns 0; XF_ENOMEM, XF_EHANDLES,
- * XF_ELIMIT, XF_EEND. */
+ * whoever should open it dies before, nobody tells: wait for that process too.
+ * Returns 0; XF_ENOMEM, XF_EHANDLES, XF_ELIMIT, XF_EEND. */
 XF_API int xf_pipe_ref(xf_pipe *pipe, xf_ref *ref);
 
 /* Opens the end that a reference names.

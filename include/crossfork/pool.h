@@ -94,8 +94,9 @@ XF_API int xf_pool_terminate(xf_pool *pool, int timeout_ms);
 XF_API void xf_pool_free(xf_pool *pool);
 
 /* Changes the number of workers, to 1 at least, and at most four times what the pool was opened with, or XF_RESIZE_MIN
- * where that is less: missing ones are started when there is work for them, those too
- * many end after the item they run.  Returns 0; XF_EINVAL; XF_ESTATE when the pool is closed or inline. */
+ * where that is less: missing ones are started when there is work for them, those too many end after the
+ * item they run.
+ * Returns 0; XF_EINVAL; XF_ESTATE when the pool is closed or inline. */
 XF_API int xf_pool_resize(xf_pool *pool, int workers);
 
 /* ---- Handing work in -------------------------------------------------------------------------------------------- */

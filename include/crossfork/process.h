@@ -114,8 +114,9 @@ typedef struct xf_process_options {
  * XF_ESIZE when size is not what it declares, XF_ECODEC; XF_EDEPTH beyond XF_DEPTH_MAX processes inside each other;
  * XF_ENOENT, XF_ENOTDIR or XF_EACCESS for the directory; XF_ENOTSUP for fork or limits.files on Windows; XF_EINVAL for
  * an option out of range or an XF_START in the environment that is none; XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES,
- * XF_ESYSTEM. Differences: fork is said to be fit only for programs with one thread, as POSIX leaves little else
- * defined; the supervisor thread of crossfork does not count. */
+ * XF_ESYSTEM.
+ * Differences: fork is said to be fit only for programs with one thread, as POSIX leaves little else defined; the
+ * supervisor thread of crossfork does not count. */
 XF_API int xf_process_start(xf_process **process, xf_task *task, const void *input, size_t size,
                             const xf_process_options *options);
 
@@ -208,8 +209,8 @@ typedef struct xf_stack {
  *   stack  Set on success; freed by the caller with xf_stack_free.
  * Returns 0; XF_ESTATE when it has ended, or was started with no_crash_record; XF_EACCESS when the system does not
  * allow it (a debugger is attached; ptrace is forbidden); XF_ETIMEDOUT when the child cannot be stopped; XF_ENOMEM,
- * XF_ESYSTEM. Differences: on POSIX a system call that the child waits in is interrupted, and some of those return
- * EINTR. */
+ * XF_ESYSTEM.
+ * Differences: on POSIX a system call that the child waits in is interrupted, and some of those return EINTR. */
 XF_API int xf_process_stack(xf_process *process, xf_stack *stack);
 
 /* Frees what xf_process_stack gave; harmless on one that is all zero. */

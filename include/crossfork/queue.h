@@ -82,8 +82,8 @@ XF_API void xf_queue_free(xf_queue *queue);
  *   data        size bytes, copied; NULL when size is 0.
  *   timeout_ms  How long to wait for room; 0 does not wait.
  * Returns 0; XF_ETIMEDOUT while capacity or memory_limit leave no room; XF_EEND when the queue is closed; XF_ELIMIT for
- * a message larger than memory_limit; XF_ENOMEM; XF_EPROTO when the shared memory is broken. Threads: any thread of any
- * process; messages of one thread come out in the order it put them. */
+ * a message larger than memory_limit; XF_ENOMEM; XF_EPROTO when the shared memory is broken.
+ * Threads: any thread of any process; messages of one thread come out in the order it put them. */
 XF_API int xf_queue_put(xf_queue *queue, const void *data, size_t size, int timeout_ms);
 
 /* Puts several messages, waking who waits once.
@@ -147,7 +147,9 @@ typedef struct xf_view {
 } xf_view;
 
 /* Gets the first message without copying it, if it is long; one that the ring itself has room for is copied, because
- * the ring has to go on. view  Ended with xf_queue_release. Returns as xf_queue_get. */
+ * the ring has to go on.
+ *   view  Ended with xf_queue_release.
+ * Returns as xf_queue_get. */
 XF_API int xf_queue_view(xf_queue *queue, xf_view *view, int timeout_ms);
 
 /* Gives its memory back. */
@@ -163,7 +165,8 @@ XF_API int xf_queue_peek(xf_queue *queue, size_t *size, int timeout_ms);
 XF_API int xf_queue_task_done(xf_queue *queue);
 
 /* Waits until every message that was put has been got, and somebody is done with it.  Those of a process that died
- * count as done: see xf_queue_stats.undone. Returns 0; XF_ETIMEDOUT; XF_ESTATE when the queue does not count. */
+ * count as done: see xf_queue_stats.undone.
+ * Returns 0; XF_ETIMEDOUT; XF_ESTATE when the queue does not count. */
 XF_API int xf_queue_join(xf_queue *queue, int timeout_ms);
 
 /* ---- What became of it ------------------------------------------------------------------------------------------ */
@@ -171,7 +174,7 @@ XF_API int xf_queue_join(xf_queue *queue, int timeout_ms);
 typedef struct xf_queue_stats {
     uint64_t messages; /* in the queue now, about */
     uint64_t lost;     /* messages whose consumer died with them in its hands: between the claim and the end of
-                          xf_queue_get,     or while it had a view */
+                          xf_queue_get, or while it had a view */
     uint64_t unput;    /* puts whose process died in the middle: those messages never were in the queue */
     uint64_t undone;   /* messages whose consumer died before xf_queue_task_done, those lost included */
 } xf_queue_stats;

@@ -136,7 +136,8 @@ typedef struct xf_report {
 XF_API int xf_report_print(const xf_report *report, FILE *stream);
 
 /* Writes a report for a tool: one line, a JSON object in UTF-8; docs/report.md describes its members.  What is not
- * UTF-8 in the child's texts becomes U+FFFD. Returns 0, or XF_EIO when the stream does not take it. */
+ * UTF-8 in the child's texts becomes U+FFFD.
+ * Returns 0, or XF_EIO when the stream does not take it. */
 XF_API int xf_report_json(const xf_report *report, FILE *stream);
 
 /* Names for messages: "crashed", "access violation", "running".  Never NULL. */

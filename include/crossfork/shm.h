@@ -52,8 +52,9 @@ typedef enum xf_shm_access {
 
 /* Makes shared memory, and opens it for writing.
  *   size     Bytes, not 0; they are zero, and there: a shortage is told here and not when they are first touched (on
- * Linux from 5.14 on). options  Borrowed for the call; may be NULL. Returns 0; XF_EINVAL for a size of 0, or a limit
- * below it; XF_ENOMEM; XF_EHANDLES. */
+ *            Linux from 5.14 on).
+ *   options  Borrowed for the call; may be NULL.
+ * Returns 0; XF_EINVAL for a size of 0, or a limit below it; XF_ENOMEM; XF_EHANDLES. */
 XF_API int xf_shm_create(xf_shm **shm, size_t size, const xf_shm_options *options);
 
 /* Opens what a reference names, which any process of the family may do, as often as it likes.
@@ -74,8 +75,9 @@ XF_API void *xf_shm_data(const xf_shm *shm);
 XF_API size_t xf_shm_size(const xf_shm *shm);
 
 /* Makes it at least that large, for all who have it open; they see the new size when they ask for it.  New bytes are
- * zero. It never shrinks. Returns 0; XF_ELIMIT for more than the limit it was made with; XF_ESTATE for a hold that is
- * for reading; XF_ENOMEM. Threads: any, in any process. */
+ * zero.  It never shrinks.
+ * Returns 0; XF_ELIMIT for more than the limit it was made with; XF_ESTATE for a hold that is for reading; XF_ENOMEM.
+ * Threads: any, in any process. */
 XF_API int xf_shm_grow(xf_shm *shm, size_t size);
 
 /* Gives it a name, by which other programs of this user find it, until this hold is closed or this process ends; and

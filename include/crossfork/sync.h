@@ -24,13 +24,17 @@
  * number of them in one.  That memory is XF_SYNC_ALIGN-aligned there and not used for anything else, and it must be
  * open for writing in this process.
  *
- * Life.  Each kind has these four; see ref.h for how long an object is there.
- *     int xf_KIND_create(xf_KIND **, ...)            makes one, and opens it: XF_EINVAL (options), XF_ENOMEM,
- * XF_EHANDLES int xf_KIND_open(xf_KIND **, const xf_ref *)   opens it in any process of the family: XF_EINVAL (of
- * another kind), XF_ENOENT (no process has it open any more), XF_ENOMEM, XF_EHANDLES, XF_ELIMIT, XF_EEND (this child's
- * parent has gone) int xf_KIND_ref(xf_KIND *, xf_ref *)           names it: XF_ENOMEM, XF_EHANDLES, XF_ELIMIT, XF_EEND
- *     void xf_KIND_close(xf_KIND *)                  ends this process's hold; NULL is harmless
- * What a thread holds when it closes the object stays held. */
+ * Life.  Each kind has these four; see ref.h for how long an object is there:
+ *     int xf_KIND_create(xf_KIND **, ...);             // makes one, and opens it
+ *     int xf_KIND_open(xf_KIND **, const xf_ref *);    // opens it in any process of the family
+ *     int xf_KIND_ref(xf_KIND *, xf_ref *);            // names it
+ *     void xf_KIND_close(xf_KIND *);                   // ends this process's hold; NULL is harmless
+ * What a thread holds when it closes the object stays held.
+ * Making one fails with XF_EINVAL for an option, XF_ENOMEM, XF_EHANDLES.
+ * Opening it fails with XF_EINVAL for a reference of another kind; XF_ENOENT when no process has it open any more;
+ * XF_EPROTO when what lies there is not what the reference says; XF_EEND when this is a child and its parent has gone;
+ * XF_ENOMEM, XF_EHANDLES, XF_ELIMIT.
+ * Naming it fails with XF_ENOMEM, XF_EHANDLES, XF_ELIMIT, XF_EEND. */
 #ifndef CROSSFORK_SYNC_H
 #define CROSSFORK_SYNC_H
 
@@ -199,13 +203,14 @@ typedef struct xf_barrier_options {
 XF_API int xf_barrier_create(xf_barrier **barrier, unsigned parties, const xf_barrier_options *options);
 
 /* Makes this thread one of the parties, which otherwise it becomes when it first waits: from then on its end is
- * noticed. Returns 0; XF_ELIMIT when there are as many as there may be. */
+ * noticed.
+ * Returns 0; XF_ELIMIT when there are as many as there may be. */
 XF_API int xf_barrier_join(xf_barrier *barrier);
 
 /* Waits until all parties do.  When one of them ends, or gives up, the barrier is broken: for all who wait, and from
- * then on, until it is reset. Returns 1 in one of the parties and 0 in the others; XF_EOWNERDEAD: broken, a party has
- * ended; XF_ESTATE: broken, a party gave up; XF_ETIMEDOUT: this one did; XF_ELIMIT: this thread would be one too many.
- */
+ * then on, until it is reset.
+ * Returns 1 in one of the parties and 0 in the others; XF_EOWNERDEAD: broken, a party has ended; XF_ESTATE: broken, a
+ * party gave up; XF_ETIMEDOUT: this one did; XF_ELIMIT: this thread would be one too many. */
 XF_API int xf_barrier_wait(xf_barrier *barrier, int timeout_ms);
 
 /* Makes it whole, without parties.  Those who still wait get XF_ESTATE. */

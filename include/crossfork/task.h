@@ -154,8 +154,9 @@ XF_API void *xf_call_object(const xf_call *call);
 /* Gives memory of size bytes, aligned for any type, that becomes the task's output when the entry returns 0.  It is
  * zero-filled up to a size of XF_ZEROED_MAX; larger memory of a pool may hold what another task has left there.  Large
  * output is written straight into memory that the parent sees, and is never copied.  A further call replaces the output
- * of the one before. Returns NULL when there is no memory, or when size is not what the task declares; returning
- * XF_TASK_NO_MEMORY then says so to the parent. */
+ * of the one before.
+ * Returns NULL when there is no memory, or when size is not what the task declares; returning XF_TASK_NO_MEMORY then
+ * says so to the parent. */
 XF_API void *xf_call_output(xf_call *call, size_t size);
 
 #define XF_ZEROED_MAX 65536

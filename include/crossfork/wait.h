@@ -66,11 +66,12 @@ typedef struct xf_wait_item {
  * Returns how many are ready; XF_ETIMEDOUT; XF_EINVAL when there is no thing among the items, or one is NULL or of no
  * kind; XF_ESTATE for a pipe end that does not do that, or a future whose pool was freed; XF_EDEADLK for a process,
  * with a timeout, on the thread that looks after it: in a callback for its log, or one on crossfork's supervisor
- * thread; XF_ENOMEM, XF_EHANDLES.  Then no ready was set. Threads: any thread, in the program and in children; an item
- * belongs to one call at a time. Systems: it sleeps until it is woken, but looks up now and then to see who has died:
- * five times a second for queues and events, twenty times for pipes, and less often for more than 50 things, a
- * millisecond for each.  Linux: beyond 127 different things further threads exist while it sleeps; before 5.16, it
- * looks every 4 ms.  Windows: the same when more than 100 threads sleep on one object. */
+ * thread; XF_ENOMEM, XF_EHANDLES.  Then no ready was set.
+ * Threads: any thread, in the program and in children; an item belongs to one call at a time.
+ * Systems: it sleeps until it is woken, but looks up now and then to see who has died: five times a second for queues
+ * and events, twenty times for pipes, and less often for more than 50 things, a millisecond for each.  Linux: beyond
+ * 127 different things further threads exist while it sleeps; before 5.16, it looks every 4 ms.  Windows: the same when
+ * more than 100 threads sleep on one object. */
 XF_API int xf_wait(xf_wait_item *items, int count, int timeout_ms);
 
 /* ---- In an event loop ------------------------------------------------------------------------------------------- */
