@@ -36,8 +36,8 @@ typedef struct xf_future xf_future;
 
 /* ---- Opening and closing ---------------------------------------------------------------------------------------- */
 
-/* As the number of workers: none.  Tasks run in the calls that hand them in, for debugging; a crash is the program's.
- */
+/* As the number of workers: none.  Tasks run in the calls that hand them in, for debugging; a crash or an exit is the
+ * program's, and timeouts, limits and captured streams do not hold. */
 #define XF_INLINE (-1)
 
 #define XF_WORKERS_MAX 1024
@@ -71,8 +71,10 @@ typedef struct xf_pool_options {
 /* Opens a pool.  It reserves address space for memory_limit, and uses memory as it needs it.
  *   pool     Set to the new pool, which the caller frees with xf_pool_free.
  *   options  NULL for the default.  Copied, except what its pointers refer to, which must stay until the pool is freed.
- * Returns 0; XF_EINVAL for an option out of range; XF_EMAIN, XF_ENOTASK, XF_EDUPTASK, XF_ESIZE for the initializer;
- * XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
+ * Returns 0; XF_EINVAL for an option out of range; XF_EMAIN when the program never called xf_main; XF_ENOTASK,
+ * XF_EDUPTASK for the initializer or the finalizer, XF_ESIZE for the initializer; XF_EDEPTH beyond XF_DEPTH_MAX, or the
+ * nesting that the pool allows in whose task this is; XF_ENOTSUP for fork on Windows; XF_ENOMEM, XF_EHANDLES,
+ * XF_EPROCESSES, XF_ESYSTEM.
  * Differences: none to be seen; on Windows memory that was committed once stays the pool's until it is freed. */
 XF_API int xf_pool_open(xf_pool **pool, const xf_pool_options *options);
 
@@ -103,8 +105,9 @@ XF_API int xf_pool_resize(xf_pool *pool, int workers);
 
 typedef enum xf_priority { XF_NORMAL, XF_HIGH, XF_LOW } xf_priority;
 
-/* Called once a future is complete, on the thread of options.loop, or else on crossfork's supervisor thread.  It may
- * call anything but what waits or frees the pool. */
+/* Called once a future is complete: on the thread of options.loop, or else on crossfork's supervisor thread; in an
+ * XF_INLINE pool in the call that hands the work in.  It may call anything but what waits or frees the pool.  The last
+ * one that is called for a future may free it, if nobody else does; an earlier one may not. */
 typedef void (*xf_future_callback)(xf_future *future, void *arg);
 
 /* How work is done.  {0} is the default in every member. */
@@ -119,17 +122,21 @@ typedef struct xf_map_options {
     xf_future_callback on_failure; /* some item is not */
     xf_future_callback on_done;    /* in either case, after those two */
     void *arg;
-    xf_future **results; /* for xf_pool_map: set to the future with each item's status, freed by the caller, when 0 or
-                            XF_EFAILED is returned; NULL: not asked for */
+    xf_future **results; /* for xf_pool_map: set to the future with each item's status, freed by the caller, once the
+                            items were handed in, whatever is returned then; untouched before that, so make it NULL
+                            first.  NULL: not asked for */
 } xf_map_options;
 
 /* Runs the task on each of count inputs, and waits.
  *   in, out  count inputs and outputs of the sizes that the task declares, one after the other.  Memory of
  *            xf_pool_alloc is used in place; other memory is copied once.  What an item that is not done has written is
  *            unspecified.  out may be NULL when outputs are not wanted here.
- * Returns 0 when every item is done; XF_EFAILED when some are not: see options.results; XF_ESIZE when the task does not
- * declare sizes; XF_ENOTASK, XF_EDUPTASK; XF_ESTATE when the pool is closed; XF_ENOMEM beyond memory_limit; XF_ELIMIT
- * with more than XF_JOBS_MAX futures, or for more than 4,294,967,295 chunks. */
+ *   options  Its callbacks want results, too: without that the future is freed here, and they may not be called.
+ * Returns 0 when every item is done; XF_EFAILED when some are not: see options.results; XF_EINVAL for an option out of
+ * range; XF_ESIZE when the task does not declare sizes; XF_ENOTASK, XF_EDUPTASK; XF_ESTATE when the pool is closed; why
+ * no worker can be started, when the pool has found that out before, which may be XF_EFAILED, too: then nothing was
+ * handed in; XF_ENOMEM beyond memory_limit; XF_ELIMIT with more than XF_JOBS_MAX futures or 1,024 different tasks;
+ * XF_EPROCESSES, XF_EHANDLES, XF_ESYSTEM. */
 XF_API int xf_pool_map(xf_pool *pool, xf_task *task, const void *in, void *out, size_t count,
                        const xf_map_options *options);
 
@@ -137,7 +144,8 @@ XF_API int xf_pool_map(xf_pool *pool, xf_task *task, const void *in, void *out, 
 
 /* The same without waiting.
  *   future  Set to the new future, which the caller frees with xf_future_free; in may be changed once this returns.
- *   out     Filled in by the first call that waits for or looks at the complete future; must stay until then. */
+ *   out     Filled in by the first call that waits for or looks at the complete future; must stay until then.
+ * Returns as xf_pool_map, but not what becomes of the items. */
 XF_API int xf_pool_map_async(xf_future **future, xf_pool *pool, xf_task *task, const void *in, void *out, size_t count,
                              const xf_map_options *options);
 
@@ -148,7 +156,8 @@ typedef struct xf_bytes {
 } xf_bytes;
 
 /* Runs the task on each of count inputs of any length, without waiting; see xf_future_result for the outputs.
- *   in  Copied, unless it is memory of xf_pool_alloc.  For a task with an input codec, data is the object to encode. */
+ *   in  Copied, unless it is memory of xf_pool_alloc.  For a task with an input codec, data is the object to encode.
+ * Returns 0; XF_ESIZE when an input is not as long as the task declares; XF_ECODEC; otherwise as xf_pool_map_async. */
 XF_API int xf_pool_map_bytes(xf_future **future, xf_pool *pool, xf_task *task, const xf_bytes *in, size_t count,
                              const xf_map_options *options);
 
@@ -167,7 +176,8 @@ XF_API void xf_pool_release(xf_pool *pool, void *memory);
 /* ---- Futures ---------------------------------------------------------------------------------------------------- */
 
 /* Waits until every item has ended, one way or another.
- * Returns 0 when all are done, XF_EFAILED when some ended otherwise; XF_ETIMEDOUT while some have not ended.
+ * Returns 0 when all are done, XF_EFAILED when some ended otherwise; XF_ETIMEDOUT while some have not ended; XF_ENOMEM
+ * when there was none to note what became of some items.
  * Threads: any; several may wait for one future. */
 XF_API int xf_future_wait(xf_future *future, int timeout_ms);
 
@@ -210,7 +220,9 @@ XF_API void xf_future_cancel(xf_future *future);
 /* Cancels every future of the pool. */
 XF_API void xf_pool_cancel(xf_pool *pool);
 
-/* Gives a future up; what has not ended is completed all the same.  NULL is harmless. */
+/* Gives a future up; what has not ended is completed all the same, and its callbacks are called.  Those of a complete
+ * future that have not been called yet are not; none may be running, unless this is called in the last of them.  NULL
+ * is harmless. */
 XF_API void xf_future_free(xf_future *future);
 
 /* ---- Endless input ---------------------------------------------------------------------------------------------- */
@@ -224,12 +236,13 @@ typedef struct xf_imap xf_imap;
 typedef struct xf_imap_options {
     size_t window;      /* inputs that may be pulled ahead of what xf_imap_next gave; default: 4 for each worker */
     bool unordered;     /* give results as they come, not in the order of inputs */
-    xf_map_options map; /* chunk, callbacks and results are not used */
+    xf_map_options map; /* only timeout_ms and priority are used */
 } xf_imap_options;
 
 /* Begins to run a task on what a generator gives, however much that is.
  *   next  Called from xf_imap_open and xf_imap_next only.
- * Returns as xf_pool_submit. */
+ * Returns 0 or XF_ENOMEM; an input that cannot be handed in is told by xf_imap_next.
+ * Threads: calls on one imap are made by one thread at a time. */
 XF_API int xf_imap_open(xf_imap **imap, xf_pool *pool, xf_task *task, xf_generator next, void *arg,
                         const xf_imap_options *options);
 
