@@ -26,11 +26,14 @@
  *
  * Conventions, which hold in every header below.
  *   Returns     0 (or a count) on success, a negative XF_E* code on failure; outputs are written only on success.
- *               xf_error_detail() then names what failed, and where.
- *   Pointers    Are non-NULL unless a comment allows NULL.  xf_*_free(NULL) does nothing.
+ *               xf_error_detail() then names what failed, and where; after XF_ETIMEDOUT it may be an older text.
+ *   Pointers    Are non-NULL unless a comment allows NULL.  xf_*_free(NULL) does nothing, but xf_message_free and
+ *               xf_stack_free want a struct, which may be all zero.
  *   Units       Times are milliseconds, sizes are bytes, text is UTF-8 on every system.
  *   Options     Structs in which all zero is the default; NULL stands for all zero.
- *   Threads     Any thread may make any call, and several at the same time, unless a comment says otherwise.
+ *   Threads     Any thread may make any call, and several at the same time, unless a comment says otherwise.  What
+ *               frees or detaches an object, or lets go of it in this process, is the last call on it: no other may be
+ *               under way.
  *   Mistakes    Of the caller return XF_EINVAL; nothing is written to stdout or stderr unless asked. */
 #ifndef CROSSFORK_H
 #define CROSSFORK_H

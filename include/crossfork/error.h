@@ -59,7 +59,8 @@ XF_API const char *xf_strerror(int code);
 XF_API const char *xf_err_name(int code);
 
 /* What the last failing crossfork call of this thread failed on, and where: the task, the path, the option, and the
- * system's own error where there is one.  Valid until the thread's next crossfork call; "" before the first failure. */
+ * system's own error where there is one.  Valid until the thread's next crossfork call; "" before the first failure.
+ * Not every XF_ETIMEDOUT sets it: after one it may be an older text. */
 XF_API const char *xf_error_detail(void);
 
 #ifdef __cplusplus

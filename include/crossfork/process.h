@@ -111,10 +111,10 @@ typedef struct xf_process_options {
  *   options  NULL for the default.  Borrowed during the call.
  * Returns 0 once the child is on its way: what goes wrong later is told by join and the report.  XF_EMAIN when the
  * program never called xf_main; XF_ENOTASK when the task is not registered, XF_EDUPTASK when its name is taken twice,
- * XF_ESIZE when size is not what it declares, XF_ECODEC; XF_EDEPTH beyond XF_DEPTH_MAX processes inside each other;
- * XF_ENOENT, XF_ENOTDIR or XF_EACCESS for the directory; XF_ENOTSUP for fork or limits.files on Windows; XF_EINVAL for
- * an option out of range or an XF_START in the environment that is none; XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES,
- * XF_ESYSTEM.
+ * XF_ESIZE when size is not what it declares, XF_ECODEC; XF_EDEPTH beyond XF_DEPTH_MAX processes inside each other,
+ * or the nesting that the pool allows in whose task this is; XF_ENOENT, XF_ENOTDIR or XF_EACCESS for the directory, a
+ * stream's file, or dumps; XF_ENOTSUP for fork or limits.files on Windows; XF_EINVAL for an option out of range or an
+ * XF_START in the environment that is none; XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
  * Differences: fork is said to be fit only for programs with one thread, as POSIX leaves little else defined; the
  * supervisor thread of crossfork does not count. */
 XF_API int xf_process_start(xf_process **process, xf_task *task, const void *input, size_t size,

@@ -48,7 +48,8 @@ typedef struct xf_queue_options {
                             machine's memory.  It is reserved, and used as it is needed */
     int spin_us;         /* how long a wait spins before it sleeps; default 50 where there is more than one core, and 0
                             otherwise; -1: 0 */
-    bool counts_tasks;   /* xf_queue_task_done and xf_queue_join are wanted */
+    bool counts_tasks;   /* xf_queue_task_done and xf_queue_join are wanted; 1,024 processes at most can get from it at
+                            a time then: XF_ELIMIT from xf_queue_get */
 } xf_queue_options;
 
 #define XF_QUEUE_MAX 67108864
@@ -87,7 +88,8 @@ XF_API void xf_queue_free(xf_queue *queue);
 XF_API int xf_queue_put(xf_queue *queue, const void *data, size_t size, int timeout_ms);
 
 /* Puts several messages, waking who waits once.
- * Returns how many of them were put, from the first on, if it is not none; else as xf_queue_put. */
+ * Returns how many of them were put, from the first on, if it is not none; else as xf_queue_put, or XF_EINVAL for a
+ * count below 1. */
 XF_API int xf_queue_put_many(xf_queue *queue, const xf_bytes *messages, int count, int timeout_ms);
 
 /* Puts an object, as its codec encodes it.  As xf_queue_put, and XF_ECODEC: then nothing was put. */
@@ -106,8 +108,8 @@ typedef struct xf_slot {
  * Returns as xf_queue_put, but that capacity does not matter yet. */
 XF_API int xf_queue_reserve(xf_queue *queue, size_t size, xf_slot *slot, int timeout_ms);
 
-/* Puts it.  slot->size may have been made smaller.  Returns as xf_queue_put; when that is not 0, the slot is as before.
- */
+/* Puts it.  slot->size may have been made smaller.
+ * Returns as xf_queue_put, or XF_EINVAL when slot->size was made larger; when that is not 0, the slot is as before. */
 XF_API int xf_queue_commit(xf_queue *queue, xf_slot *slot, int timeout_ms);
 
 /* Gives it back. */
@@ -131,7 +133,7 @@ XF_API int xf_queue_get_into(xf_queue *queue, void *room, size_t size, size_t *g
 
 /* Gets several messages: waits for the first one, and takes what else is there.
  *   messages  Room for count of them.
- * Returns how many, if it is not none; else as xf_queue_get. */
+ * Returns how many, if it is not none; else as xf_queue_get, or XF_EINVAL for a count below 1. */
 XF_API int xf_queue_get_many(xf_queue *queue, xf_message *messages, int count, int timeout_ms);
 
 /* Gets the first message as the object that its codec decodes.

@@ -156,7 +156,8 @@ XF_API void *xf_call_object(const xf_call *call);
  * output is written straight into memory that the parent sees, and is never copied.  A further call replaces the output
  * of the one before.
  * Returns NULL when there is no memory, or when size is not what the task declares; returning XF_TASK_NO_MEMORY then
- * says so to the parent. */
+ * says so to the parent.
+ * Threads: only the entry's own thread. */
 XF_API void *xf_call_output(xf_call *call, size_t size);
 
 #define XF_ZEROED_MAX 65536
@@ -164,13 +165,15 @@ XF_API void *xf_call_output(xf_call *call, size_t size);
 #define XF_TASK_NO_MEMORY (-2)
 
 /* Encodes object with the task's output codec as the task's output.
- * Returns 0; XF_ESTATE when the task has no output codec, XF_ECODEC when it fails, XF_ENOMEM. */
+ * Returns 0; XF_ESTATE when the task has no output codec, XF_ECODEC when it fails, XF_ENOMEM.
+ * Threads: only the entry's own thread. */
 XF_API int xf_call_return(xf_call *call, const void *object);
 
 /* Says why the task fails, and returns code, so that a task ends with  return xf_fail(call, 7, "...").
  *   code    What the parent sees in status.code; 0 reads as XF_EFAILED.
  *   format  As printf's; the text may be of any length.
- * Of several calls the last one counts. */
+ * Of several calls the last one counts.
+ * Threads: only the entry's own thread. */
 XF_API int xf_fail(xf_call *call, int code, const char *format, ...) XF_PRINTF(3, 4);
 
 /* Weight of a log line. */
@@ -194,7 +197,7 @@ XF_API void xf_progress(xf_call *call, uint64_t done, uint64_t total);
 
 /* Sends one message to the parent, who gets it whole and in order from xf_process_receive.
  *   data  Copied; NULL when size is 0.
- * Returns 0, XF_ENOMEM, XF_EHANDLES, or XF_EEND when the parent has gone.
+ * Returns 0; XF_ESTATE in a pool, where nobody receives; XF_ENOMEM, XF_EHANDLES; XF_EEND when the parent has gone.
  * Threads: any thread of the child. */
 XF_API int xf_send(xf_call *call, const void *data, size_t size);
 
