@@ -5,8 +5,9 @@
  *     xf_listener *listener;
  *     xf_listener_open(&listener, "build-cache", &options);
  *     xf_pipe *pipe;
- *     while (xf_listener_accept(listener, &pipe, XF_FOREVER) == 0)
- *         serve(pipe);
+ *     while ((rc = xf_listener_accept(listener, &pipe, XF_FOREVER)) == 0 || rc == XF_EACCESS)
+ *         if (rc == 0)
+ *             serve(pipe); // else one was refused who does not have the key
  *
  *     // In another:
  *     xf_connect_options to = {.key.file = "/home/me/.build-cache.key"};
@@ -65,8 +66,8 @@ XF_API int xf_listener_open(xf_listener **listener, const char *name, const xf_l
  *   pipe        Set to this side's end of a pipe, freed by the caller with xf_pipe_free.
  *   timeout_ms  0 takes who is there and does not wait.
  * Returns 0; XF_ETIMEDOUT; XF_EACCESS when one was refused who does not have the key, XF_EHANDLES, XF_ENOMEM, XF_EPROTO
- * or XF_ESYSTEM when one was refused because something is short here: after each of these it can be called again;
- * XF_EEND when the listener was stopped.
+ * or XF_ESYSTEM when one was refused because something is short here: after each of these it can be called again, and
+ * as long as it is short may fail at once; XF_EEND when the listener was stopped.
  * Threads: several may wait; one of them gets it. */
 XF_API int xf_listener_accept(xf_listener *listener, xf_pipe **pipe, int timeout_ms);
 
