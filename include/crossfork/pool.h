@@ -96,8 +96,8 @@ XF_API int xf_pool_terminate(xf_pool *pool, int timeout_ms);
 XF_API void xf_pool_free(xf_pool *pool);
 
 /* Changes the number of workers, to 1 at least, and at most four times what the pool was opened with, or XF_RESIZE_MIN
- * where that is less: missing ones are started when there is work for them, those too many end after the
- * item they run.
+ * where that is less: missing ones are started when there is work for them, those too many end after the item
+ * they run.
  * Returns 0; XF_EINVAL; XF_ESTATE when the pool is closed or inline. */
 XF_API int xf_pool_resize(xf_pool *pool, int workers);
 
@@ -106,8 +106,8 @@ XF_API int xf_pool_resize(xf_pool *pool, int workers);
 typedef enum xf_priority { XF_NORMAL, XF_HIGH, XF_LOW } xf_priority;
 
 /* Called once a future is complete: on the thread of options.loop, or else on crossfork's supervisor thread; in an
- * XF_INLINE pool in the call that hands the work in.  It may call anything but what waits or frees the pool.  The last
- * one that is called for a future may free it, if nobody else does; an earlier one may not. */
+ * XF_INLINE pool in the call that runs the tasks.  It may call anything but what waits or frees the pool.  The last one
+ * that is called for a future may free it, if nobody else does; an earlier one may not. */
 typedef void (*xf_future_callback)(xf_future *future, void *arg);
 
 /* How work is done.  {0} is the default in every member. */
