@@ -196,13 +196,19 @@ static bool has_callbacks(const xf_future *future)
     return future->options.on_success || future->options.on_failure || future->options.on_done;
 }
 
+/* Whether its callbacks are still to be called, or are being called. */
+static bool is_untold(const xf_future *future)
+{
+    return future->calling || (!future->told && has_callbacks(future));
+}
+
 /* What is to be done for a future on the supervisor's thread. */
 static bool wants_attention(const xf_future *future)
 {
     if (!future_is_complete(future))
         return future->options.stop_at_failure && atomic_load(&future->job->closing) &&
                future->swept.kind == XF_END_NONE;
-    return future->given_up || (!future->told && has_callbacks(future));
+    return !future->calling && (future->given_up || is_untold(future));
 }
 
 static void call(xf_pool *pool, xf_future *future)
@@ -212,22 +218,23 @@ static void call(xf_pool *pool, xf_future *future)
 
     future_settle(future);
     good = future->bad_count == 0 && !future->short_of_memory;
-    future->told = true;
+    future->told = future->calling = true;
     uv_mutex_unlock(&pool->lock);
     if (good && options.on_success)
         options.on_success(future, options.arg);
     if (!good && options.on_failure)
         options.on_failure(future, options.arg);
     if (options.on_done)
-        options.on_done(future, options.arg); /* which may free it */
+        options.on_done(future, options.arg);
     uv_mutex_lock(&pool->lock);
+    future->calling = false; /* if it was freed meanwhile, it is looked at once more */
 }
 
 static void attend(xf_pool *pool, xf_future *future)
 {
     if (!future_is_complete(future))
         job_sweep(pool, future, XF_END_CANCELLED);
-    else if (!future->told && has_callbacks(future))
+    else if (is_untold(future))
         call(pool, future);
     else
         future_destroy(future);
@@ -241,7 +248,7 @@ void future_reap(xf_pool *pool)
         return;
     for (xf_future *future = pool->first; future; future = next) {
         next = future->next;
-        if (future->given_up && future_is_complete(future) && (future->told || !has_callbacks(future)))
+        if (future->given_up && future_is_complete(future) && !is_untold(future))
             future_destroy(future);
     }
     pool->given_up_enough = 2 * pool->given_up + 16;
@@ -548,9 +555,9 @@ void xf_future_free(xf_future *future)
         return;
     }
     uv_mutex_lock(&pool->lock);
-    if (future_is_complete(future)) {
+    if (future_is_complete(future) && !is_untold(future)) {
         future_destroy(future);
-    } else {
+    } else if (!future->given_up) {
         future->given_up = true;
         pool->given_up++;
         future->out = NULL;

@@ -443,7 +443,7 @@ int xf_pool_terminate(xf_pool *pool, int timeout_ms)
     return rc;
 }
 
-/* With the lock held: futures outlive the pool, as empty ones. */
+/* Futures outlive the pool, as empty ones. */
 static void let_futures_go(xf_pool *pool)
 {
     while (pool->first) {
@@ -466,10 +466,10 @@ void xf_pool_free(xf_pool *pool)
     uv_mutex_lock(&pool->lock);
     if (!pool->here)
         terminate(pool, 0, XF_FOREVER);
-    let_futures_go(pool);
     uv_mutex_unlock(&pool->lock);
     if (!pool->here)
-        supervisor_remove(&pool->ward);
+        supervisor_remove(&pool->ward); /* after which it is in no callback */
+    let_futures_go(pool);
     close_news(pool);
     report_free(pool->broken);
     free(pool->places);

@@ -52,8 +52,9 @@ struct xf_future {
     size_t attempt_count, attempt_room;
     xf_status swept; /* how items ended that never began */
     xf_report *swept_report;
-    atomic_bool settled;  /* bads are complete, and out is filled in */
-    bool told;            /* its callbacks were called */
+    atomic_bool settled; /* bads are complete, and out is filled in */
+    bool told;           /* its callbacks were called, or are being called: */
+    bool calling;
     bool given_up;        /* by its caller */
     bool short_of_memory; /* some of what should be in bads is not */
 };

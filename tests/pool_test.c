@@ -1147,6 +1147,32 @@ static void callbacks_are_called_once(void **state)
     xf_pool_free(pool);
 }
 
+static void on_map(xf_future *future, void *arg)
+{
+    assert_int_equal(xf_future_count(future), 1);
+    uv_sem_post(&((told *)arg)->done);
+}
+
+/* Also of a map that has freed its future, and while it does. */
+static void callbacks_of_what_is_freed_are_called(void **state)
+{
+    enum { MAPS = 300 };
+    xf_pool *pool = open_workers(1);
+    told told = {.success = 0};
+    xf_map_options options = {.on_success = on_success, .on_done = on_map, .arg = &told};
+
+    (void)state;
+    assert_int_equal(uv_sem_init(&told.done, 0), 0);
+    for (int i = 0; i < MAPS; i++)
+        expect_squares(pool, 1, &options);
+    for (int i = 0; i < MAPS; i++)
+        uv_sem_wait(&told.done);
+    assert_int_equal(told.success, MAPS);
+    await_memory(pool, 0);
+    uv_sem_destroy(&told.done);
+    xf_pool_free(pool);
+}
+
 /* No worker tells of what none has run. */
 static void callbacks_are_called_for_what_never_ran(void **state)
 {
@@ -1515,6 +1541,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(nesting_is_limited_as_asked),
         cmocka_unit_test(a_high_priority_goes_first),
         cmocka_unit_test(callbacks_are_called_once),
+        cmocka_unit_test(callbacks_of_what_is_freed_are_called),
         cmocka_unit_test(callbacks_are_called_for_what_never_ran),
         cmocka_unit_test(callbacks_come_on_the_loop_that_was_given),
         cmocka_unit_test(exactly_the_complete_future_is_found),

@@ -106,8 +106,8 @@ XF_API int xf_pool_resize(xf_pool *pool, int workers);
 typedef enum xf_priority { XF_NORMAL, XF_HIGH, XF_LOW } xf_priority;
 
 /* Called once a future is complete: on the thread of options.loop, or else on crossfork's supervisor thread; in an
- * XF_INLINE pool in the call that runs the tasks.  It may call anything but what waits or frees the pool.  The last one
- * that is called for a future may free it, if nobody else does; an earlier one may not. */
+ * XF_INLINE pool in the call that runs the tasks.  It may call anything but what waits or frees the pool.  It may free the
+ * future, if nobody else does, which is there until the last of them has returned. */
 typedef void (*xf_future_callback)(xf_future *future, void *arg);
 
 /* How work is done.  {0} is the default in every member. */
@@ -131,7 +131,7 @@ typedef struct xf_map_options {
  *   in, out  count inputs and outputs of the sizes that the task declares, one after the other.  Memory of
  *            xf_pool_alloc is used in place; other memory is copied once.  What an item that is not done has written is
  *            unspecified.  out may be NULL when outputs are not wanted here.
- *   options  Its callbacks want results, too: without that the future is freed here, and they may not be called.
+ *   options  Its callbacks may be called after this has returned.
  * Returns 0 when every item is done; XF_EFAILED when some are not: see options.results; XF_EINVAL for an option out of
  * range; XF_ESIZE when the task does not declare sizes; XF_ENOTASK, XF_EDUPTASK; XF_ESTATE when the pool is closed; why
  * no worker can be started, when the pool has found that out before, which may be XF_EFAILED, too: then nothing was
@@ -220,9 +220,8 @@ XF_API void xf_future_cancel(xf_future *future);
 /* Cancels every future of the pool. */
 XF_API void xf_pool_cancel(xf_pool *pool);
 
-/* Gives a future up; what has not ended is completed all the same, and its callbacks are called.  Those of a complete
- * future that have not been called yet are not; none may be running, unless this is called in the last of them.  NULL
- * is harmless. */
+/* Gives a future up; what has not ended is completed all the same, and callbacks that have not been called are called,
+ * unless the pool is freed before.  NULL is harmless. */
 XF_API void xf_future_free(xf_future *future);
 
 /* ---- Endless input ---------------------------------------------------------------------------------------------- */
