@@ -106,8 +106,8 @@ XF_API int xf_pool_resize(xf_pool *pool, int workers);
 typedef enum xf_priority { XF_NORMAL, XF_HIGH, XF_LOW } xf_priority;
 
 /* Called once a future is complete: on the thread of options.loop, or else on crossfork's supervisor thread; in an
- * XF_INLINE pool in the call that runs the tasks.  It may call anything but what waits or frees the pool.  It may free the
- * future, if nobody else does, which is there until the last of them has returned. */
+ * XF_INLINE pool in the call that runs the tasks.  It may call anything but what waits or frees the pool.  It may free
+ * the future, if nobody else does, which is there until the last of them has returned. */
 typedef void (*xf_future_callback)(xf_future *future, void *arg);
 
 /* How work is done.  {0} is the default in every member. */
