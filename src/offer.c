@@ -122,6 +122,7 @@ static void fill_cells(xf_pool *pool, job *job)
         cell *cell = plane_cell(&pool->plane, job, i);
         atomic_store(&cell->next, plane_range(job, i));
         atomic_store(&cell->tail, plane_range(job, i + 1));
+        cell->end = plane_range(job, i + 1);
     }
 }
 
@@ -129,13 +130,15 @@ static uint16_t choose_flags(const job *job, const offer *offer, const xf_map_op
 {
     bool told = options->on_success || options->on_failure || options->on_done || options->stop_at_failure;
     bool sized = job->out_size != XF_ANY_SIZE, single = offer->count == 1;
+    bool batch = sized && !offer->bytes && offer->task->batch && !offer->task->input_codec &&
+                 offer->task->input_size != XF_ANY_SIZE;
     bool brief = sized && fits_inline(offer) && job->out_size <= PLANE_BRIEF &&
                  plane_aligned(offer->in_size) <= PLANE_BRIEF - job->out_size;
 
     return (uint16_t)((offer->bytes ? JOB_IN_VIEWS : 0) | (sized ? 0 : JOB_OUT_VIEWS) |
                       (options->timeout_ms ? JOB_STAMPED : 0) | (options->stop_at_failure ? JOB_STOP : 0) |
                       (told ? JOB_NOTIFY : 0) | (job->chunk_count == 1 ? JOB_WHOLE : 0) | (single ? JOB_SINGLE : 0) |
-                      (brief ? JOB_BRIEF : 0));
+                      (brief ? JOB_BRIEF : 0) | (batch ? JOB_BATCH : 0));
 }
 
 static void describe(xf_pool *pool, job *job, const offer *offer, const xf_map_options *options)

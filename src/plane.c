@@ -271,7 +271,7 @@ static bool try_chunk(plane *plane, uint32_t slot, find *found, uint64_t chunk)
 static bool claim_own(plane *plane, uint32_t slot, find *found, uint32_t range)
 {
     cell *cell = plane_cell(plane, found->job, range);
-    uint64_t end = plane_range(found->job, range + 1);
+    uint64_t end = cell->end;
 
     for (uint64_t i = atomic_load_explicit(&cell->next, memory_order_relaxed); i < end; i++)
         if (try_chunk(plane, slot, found, i)) {
@@ -314,7 +314,7 @@ static bool claim_anywhere(plane *plane, uint32_t slot, find *found)
 static bool claim_in_job(plane *plane, uint32_t slot, find *found)
 {
     job *job = found->job;
-    uint32_t own = slot % job->ranges;
+    uint32_t own = found->range;
 
     if (atomic_load_explicit(&job->closing, memory_order_relaxed))
         return false;
@@ -358,6 +358,8 @@ static bool claim_of(plane *plane, uint32_t slot, find *found, uint32_t number)
     if (!guard(plane, slot, number))
         return false;
     single = found->job->flags & JOB_WHOLE;
+    if (!single)
+        found->range = slot % found->job->ranges;
     got = single ? try_chunk(plane, slot, found, 0) : claim_in_job(plane, slot, found);
     if (got && single)
         atomic_store_explicit(&plane->slots[slot].hazard, 0, memory_order_release); /* the claim keeps it */

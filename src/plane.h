@@ -47,6 +47,7 @@ typedef struct cell {
     _Alignas(
         PLANE_LINE) _Atomic uint64_t next; /* the slot's own range: no chunk before it is queued, as far as known */
     _Atomic uint64_t tail;                 /* no chunk from it on is queued, as far as known */
+    uint64_t end;                          /* of the range: plane_range, which divides */
     _Atomic uint64_t finished;             /* chunks that the slot has settled, of any range */
     uint64_t requeues;                     /* of the job, that the slot has seen */
 } cell;
@@ -59,7 +60,8 @@ enum {
     JOB_STOP = 16,     /* the first failure ends the rest */
     JOB_WHOLE = 32,    /* one chunk: no claims, no cells */
     JOB_SINGLE = 64,   /* one item, and so one chunk, whose input is no view */
-    JOB_BRIEF = 128    /* a single item whose input and output are in the job's first line */
+    JOB_BRIEF = 128,   /* a single item whose input and output are in the job's first line */
+    JOB_BATCH = 256    /* the task's batch runs it */
 };
 
 /* Bytes in the segment. */
@@ -209,6 +211,7 @@ bool pages_hold(const plane *plane, uint64_t at, uint64_t size);
 /* A chunk that may be claimed, or is. */
 typedef struct find {
     job *job;
+    uint32_t range; /* of its many chunks, the slot's own */
     uint64_t chunk;
     claim_word *word;
     uint64_t claim; /* the word as it was seen, or is */

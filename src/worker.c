@@ -221,12 +221,6 @@ static int run_item(worker *worker)
     return code;
 }
 
-static bool runs_in_batches(const job *job, const xf_task *task)
-{
-    return task->batch && !(job->flags & (JOB_IN_VIEWS | JOB_OUT_VIEWS)) && job->in_size == task->input_size &&
-           !task->input_codec;
-}
-
 /* Runs items until one fails: its code; 0 when all are settled. */
 static int run_items(worker *worker, uint32_t end)
 {
@@ -237,7 +231,7 @@ static int run_items(worker *worker, uint32_t end)
 
     worker->item = first + worker->slot->progress;
     worker->call->input = NULL;
-    if (runs_in_batches(job, worker->call->task)) {
+    if (job->flags & JOB_BATCH) {
         atomic_store_explicit(&worker->call->box->phase, XF_PHASE_RUNNING, memory_order_relaxed);
         return worker->call->task->batch(worker->call, (char *)plane_in(plane, job) + worker->item * job->in_size,
                                          (char *)plane_out(plane, job) + worker->item * job->out_size,
