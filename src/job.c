@@ -111,7 +111,7 @@ static void gather_looks(const xf_pool *pool, looks *looks)
 {
     looks->count = 0;
     atomic_thread_fence(memory_order_seq_cst); /* after they were made inactive */
-    for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used); i++) {
+    for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used) && i < XF_WORKERS_MAX; i++) {
         uint64_t hazard = atomic_load(&pool->plane.slots[i].hazard);
         if (hazard)
             looks->jobs[looks->count++] = hazard;
