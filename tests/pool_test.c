@@ -147,6 +147,26 @@ XF_TASK(what_was_built, const int *in, int *out)
     return 0;
 }
 
+/* What a worker that ends says, and what it waits for then. */
+typedef struct farewell {
+    xf_ref leaving, go;
+} farewell;
+
+static xf_event *leaving, *go;
+
+XF_TASK(prepare_farewell, const farewell *in, int *out)
+{
+    *out = 0;
+    return xf_event_open(&leaving, &in->leaving) < 0 || xf_event_open(&go, &in->go) < 0;
+}
+
+XF_ENTRY(say_farewell)
+{
+    (void)call;
+    xf_event_set(leaving);
+    return xf_event_wait(go, XF_FOREVER) < 0;
+}
+
 /* An object is a text.  What it says is done to it on its way: "decode fails", "encode dies" and so on. */
 static int suffer(const char *text, const char *stage)
 {
@@ -1003,18 +1023,36 @@ static void workers_without_work_end_when_asked(void **state)
     xf_pool_free(pool);
 }
 
-/* An idle worker that is about to end may have been counted on. */
+/* One that has been idle for long enough does not look for work again. */
 static void work_that_comes_when_a_worker_leaves_is_done(void **state)
 {
-    xf_pool_options options = {.workers = 1, .idle_ms = 5};
-    xf_pool *pool = open_pool(&options);
+    farewell farewell;
+    xf_pool_options options = {.workers = 1,
+                               .idle_ms = 5,
+                               .initializer = &prepare_farewell,
+                               .initializer_input = &farewell,
+                               .initializer_size = sizeof farewell,
+                               .finalizer = &say_farewell};
+    double in = 3;
+    xf_future *future;
+    xf_pool *pool;
 
     (void)state;
-    for (unsigned int i = 0; i < 60; i++) {
-        expect_squares(pool, 1, NULL);
-        uv_sleep(4 + i % 5);
-    }
+    assert_int_equal(xf_event_create(&leaving, NULL), 0);
+    assert_int_equal(xf_event_create(&go, NULL), 0);
+    assert_int_equal(xf_event_ref(leaving, &farewell.leaving), 0);
+    assert_int_equal(xf_event_ref(go, &farewell.go), 0);
+    pool = open_pool(&options);
+    expect_squares(pool, 1, NULL);
+    assert_int_equal(xf_event_wait(leaving, 60000), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &square, &in, sizeof in, NULL), 0);
+    xf_event_set(go);
+    assert_int_equal(xf_future_wait(future, 60000), 0);
+    assert_true(*(const double *)xf_future_result(future, 0, NULL) == 9);
+    xf_future_free(future);
     xf_pool_free(pool);
+    xf_event_close(leaving);
+    xf_event_close(go);
 }
 
 static void initializers_build_what_tasks_see(void **state)
