@@ -1,5 +1,6 @@
 /* Advice: how many workers, where, and why. */
 #include "crossfork/advise.h"
+
 #include "machine.h"
 
 #include <stdarg.h>
@@ -23,7 +24,7 @@ static int lesser(int a, int b)
     return a < b ? a : b;
 }
 
-/* ---- Weighing --------------------------------------------------------------------------------------------------- */
+/* ---- Weighing -------------------------------------------------------------------------------- */
 
 static int weigh_memory(const scale *scale)
 {
@@ -74,7 +75,7 @@ static xf_placement place(const scale *scale)
     return advice->caches > 1 || advice->processors > advice->cores ? XF_PLACE_CORES : XF_PLACE_NONE;
 }
 
-/* ---- Telling ---------------------------------------------------------------------------------------------------- */
+/* ---- Telling --------------------------------------------------------------------------------- */
 
 static void say(xf_advice *advice, const char *format, ...) XF_PRINTF(2, 3);
 
@@ -204,7 +205,7 @@ static void tell(const scale *scale)
     say_placement(scale);
 }
 
-/* ---- Advising --------------------------------------------------------------------------------------------------- */
+/* ---- Advising -------------------------------------------------------------------------------- */
 
 int xf_advise(xf_advice *out, const xf_load *load)
 {

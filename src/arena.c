@@ -40,7 +40,7 @@ void arena_attach(arena *arena, const os_shm *shm, arena_head *head, uint64_t wo
     arena->words = (_Atomic uint64_t *)((char *)shm->address + words_at);
 }
 
-/* ---- Memory ----------------------------------------------------------------------------------------------------- */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 void arena_raise(_Atomic uint64_t *mark, uint64_t value)
 {
@@ -93,7 +93,7 @@ static int commit_to(arena *arena, uint64_t end)
     return rc;
 }
 
-/* ---- Taking ----------------------------------------------------------------------------------------------------- */
+/* ---- Taking ---------------------------------------------------------------------------------- */
 
 static void clear(arena *arena, uint64_t first, uint64_t count)
 {
@@ -178,7 +178,7 @@ int arena_take(arena *arena, uint64_t what, uint64_t count, uint64_t *first)
     return rc;
 }
 
-/* ---- What is taken ---------------------------------------------------------------------------------------------- */
+/* ---- What is taken --------------------------------------------------------------------------- */
 
 void arena_free(arena *arena, uint64_t first, uint64_t count)
 {

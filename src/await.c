@@ -1,7 +1,6 @@
 /* Waiting for a lane: spin, then sleep. */
-#include "lane.h"
-
 #include "clock.h"
+#include "lane.h"
 
 #include <uv.h>
 

@@ -145,7 +145,7 @@ int channel_flush(channel *channel)
     return rc;
 }
 
-/* ---- Reading ---------------------------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 static int read_frame(channel *channel, int timeout_ms, wire_frame *frame)
 {

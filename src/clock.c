@@ -1,4 +1,5 @@
 #include "clock.h"
+
 #include <limits.h>
 #include <uv.h>
 

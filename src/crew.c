@@ -1,8 +1,7 @@
 /* The workers of a pool: starting them, waking them, and finding out what a dead one had. */
-#include "pool.h"
-
 #include "clock.h"
 #include "error.h"
+#include "pool.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +13,7 @@ static slot *slot_of(const member *member)
     return &member->pool->plane.slots[member->number];
 }
 
-/* ---- Waking -------------------------------------------------------------------------------------------------------
- */
+/* ---- Waking ---------------------------------------------------------------------------------- */
 
 /* Wakes up to most sleepers: whoever clears a sleeper's bit rings its bell. */
 static uint64_t wake(xf_pool *pool, uint64_t most)
@@ -44,8 +42,7 @@ void crew_wake(xf_pool *pool)
     wake(pool, UINT64_MAX);
 }
 
-/* ---- Starting -----------------------------------------------------------------------------------------------------
- */
+/* ---- Starting -------------------------------------------------------------------------------- */
 
 static void on_progress(void *arg)
 {
@@ -155,8 +152,7 @@ void crew_retire(xf_pool *pool)
     crew_wake(pool);
 }
 
-/* ---- The end of a worker ------------------------------------------------------------------------------------------
- */
+/* ---- The end of a worker --------------------------------------------------------------------- */
 
 /* Why whoever ran that lost it. */
 static xf_end why_lost(const xf_pool *pool, const member *member, uint64_t intent)
@@ -305,8 +301,7 @@ static void on_end(void *arg)
     uv_mutex_unlock(&pool->lock);
 }
 
-/* ---- Stopping -----------------------------------------------------------------------------------------------------
- */
+/* ---- Stopping -------------------------------------------------------------------------------- */
 
 /* The claim word that a member's intent is about; NULL: none that it holds. */
 static claim_word *held_word(const member *member, uint64_t intent, uint64_t *claim, xf_future **future)

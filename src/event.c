@@ -1,8 +1,7 @@
 /* Events: a flag. */
-#include "sync.h"
-
 #include "error.h"
 #include "ready.h"
+#include "sync.h"
 
 enum { REST_MS = 200 }; /* how long one who waits for many things sleeps at most */
 
@@ -70,8 +69,7 @@ int xf_event_wait(xf_event *event, int timeout_ms)
     return 0;
 }
 
-/* ---- Among many things --------------------------------------------------------------------------------------------
- */
+/* ---- Among many things ----------------------------------------------------------------------- */
 
 uint32_t event_count(const xf_event *event)
 {

@@ -1,8 +1,7 @@
 /* What comes of the work of a pool. */
-#include "pool.h"
-
 #include "clock.h"
 #include "error.h"
+#include "pool.h"
 #include "ready.h"
 #include "spin.h"
 #include "task.h"
@@ -11,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- What became of the items ---------------------------------------------------------------------------------------
- */
+/* ---- What became of the items ---------------------------------------------------------------- */
 
 bool future_is_complete(const xf_future *future)
 {
@@ -164,8 +162,7 @@ static const bad *find_bad(const xf_future *future, uint64_t item)
     return future->bad_count ? bsearch(&key, future->bads, future->bad_count, sizeof key, compare_bads) : NULL;
 }
 
-/* ---- Callbacks and ends ---------------------------------------------------------------------------------------------
- */
+/* ---- Callbacks and ends ---------------------------------------------------------------------- */
 
 void future_destroy(xf_future *future)
 {
@@ -289,8 +286,7 @@ void future_tell_soon(xf_future *future)
     }
 }
 
-/* ---- Waiting --------------------------------------------------------------------------------------------------------
- */
+/* ---- Waiting --------------------------------------------------------------------------------- */
 
 /* Futures that somebody waits for. */
 typedef struct awaited {
@@ -415,8 +411,7 @@ int xf_future_wait_all(xf_future *const *futures, int count, int timeout_ms)
     return rc < 0 ? rc : worst;
 }
 
-/* ---- Looking --------------------------------------------------------------------------------------------------------
- */
+/* ---- Looking --------------------------------------------------------------------------------- */
 
 /* Settles the future if it is complete. */
 static bool look(xf_future *future)
@@ -512,8 +507,7 @@ const xf_report *xf_future_report(xf_future *future, size_t item)
     return bad->report;
 }
 
-/* ---- Giving up ------------------------------------------------------------------------------------------------------
- */
+/* ---- Giving up ------------------------------------------------------------------------------- */
 
 static void cancel(xf_pool *pool, xf_future *future)
 {

@@ -1,7 +1,6 @@
 /* What processes have taken of a lane and are not done with: for those who wait until all is done. */
-#include "lane.h"
-
 #include "error.h"
+#include "lane.h"
 
 static lane_hand *find_hand(lane *lane, uint64_t who)
 {

@@ -49,7 +49,7 @@ typedef struct place {
     _Atomic uint64_t *word;
     uint64_t seen;
     uint64_t page;
-    int class; /* -1: it is a run of pages */
+    int size_class; /* -1: it is a run of pages */
     size_t size;
 } place;
 
@@ -58,8 +58,7 @@ static uint64_t slots_size(uint64_t limit)
     return arena_pages_size(arena_count(limit) * SLOTS_MAX * sizeof(uint64_t));
 }
 
-/* ---- Making and opening -------------------------------------------------------------------------------------------
- */
+/* ---- Making and opening ---------------------------------------------------------------------- */
 
 /* Where everything is; the segment begins with the page of the heads. */
 static void attach(xf_heap *heap, object *object)
@@ -150,25 +149,24 @@ void xf_heap_close(xf_heap *heap)
     free(heap);
 }
 
-/* ---- Slots ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Slots ----------------------------------------------------------------------------------- */
 
-static uint64_t page_of_class(int class)
+static uint64_t page_of_class(int size_class)
 {
-    return SLOTS | (uint64_t) class << CLASS_SHIFT;
+    return SLOTS | (uint64_t)size_class << CLASS_SHIFT;
 }
 
 /* The class of a page's slots; -1 when it has none. */
 static int class_of(uint64_t word)
 {
-    int class = (int)((word & CLASS_MASK) >> CLASS_SHIFT);
+    int size_class = (int)((word & CLASS_MASK) >> CLASS_SHIFT);
 
-    return word & SLOTS && !(word & ARENA_FOLLOWS) && class < CLASSES ? class : -1;
+    return word & SLOTS && !(word & ARENA_FOLLOWS) && size_class < CLASSES ? size_class : -1;
 }
 
-static unsigned slots_of(int class)
+static unsigned slots_of(int size_class)
 {
-    return (unsigned)SLOTS_MAX >> class;
+    return (unsigned)SLOTS_MAX >> size_class;
 }
 
 static _Atomic uint64_t *slots_at(const xf_heap *heap, uint64_t page)
@@ -201,11 +199,11 @@ static int open_slots(xf_heap *heap, uint64_t page)
     return rc;
 }
 
-static bool has_taken_slots(const xf_heap *heap, uint64_t page, int class)
+static bool has_taken_slots(const xf_heap *heap, uint64_t page, int size_class)
 {
     _Atomic uint64_t *slots = slots_at(heap, page);
 
-    for (unsigned i = 0; i < slots_of(class); i++)
+    for (unsigned i = 0; i < slots_of(size_class); i++)
         if (atomic_load(&slots[i]) != 0)
             return true;
     return false;
@@ -213,15 +211,15 @@ static bool has_taken_slots(const xf_heap *heap, uint64_t page, int class)
 
 /* Gives a page back if nothing is in it.  One that is taken from while it is closed is opened again, and then looked at
  * again: who freed the last slot meanwhile left it to this process. */
-static void give_back(xf_heap *heap, uint64_t page, int class)
+static void give_back(xf_heap *heap, uint64_t page, int size_class)
 {
-    uint64_t open = page_of_class(class), closed = open | CLOSED | heap->me;
+    uint64_t open = page_of_class(size_class), closed = open | CLOSED | heap->me;
 
-    while (!has_taken_slots(heap, page, class)) {
+    while (!has_taken_slots(heap, page, size_class)) {
         uint64_t seen = open;
         if (!atomic_compare_exchange_strong(&heap->arena.words[page], &seen, closed))
             return;
-        if (!has_taken_slots(heap, page, class)) {
+        if (!has_taken_slots(heap, page, size_class)) {
             arena_free(&heap->arena, page, 1);
             return;
         }
@@ -232,31 +230,31 @@ static void give_back(xf_heap *heap, uint64_t page, int class)
 /* Lets go of a slot, and of its page, whatever that is now, if it was the last. */
 static void leave_slot(xf_heap *heap, uint64_t page, _Atomic uint64_t *slot)
 {
-    int class;
+    int size_class;
 
     atomic_store(slot, 0);
-    class = class_of(atomic_load(&heap->arena.words[page]));
-    if (class >= 0)
-        give_back(heap, page, class);
+    size_class = class_of(atomic_load(&heap->arena.words[page]));
+    if (size_class >= 0)
+        give_back(heap, page, size_class);
 }
 
 /* Takes a free slot of a page: NULL when there is none, or the page is not of that class any more.  Processes begin at
  * different slots, out of each other's way. */
-static void *take_slot(xf_heap *heap, uint64_t page, int class)
+static void *take_slot(xf_heap *heap, uint64_t page, int size_class)
 {
     _Atomic uint64_t *word = &heap->arena.words[page], *slots = slots_at(heap, page);
-    uint64_t open = page_of_class(class), own = heap->me;
+    uint64_t open = page_of_class(size_class), own = heap->me;
 
     if (page >= slotted(heap))
         return NULL;
-    for (unsigned i = 0; i < slots_of(class); i++) {
-        unsigned slot = (unsigned)(own + i) % slots_of(class);
+    for (unsigned i = 0; i < slots_of(size_class); i++) {
+        unsigned slot = (unsigned)(own + i) % slots_of(size_class);
         uint64_t free = 0;
         if (atomic_load_explicit(&slots[slot], memory_order_relaxed) ||
             !atomic_compare_exchange_strong(&slots[slot], &free, own))
             continue;
         if (atomic_load(word) == open)
-            return xf_heap_at(heap, arena_offset(&heap->arena, page) + ((uint64_t)slot * SLOT << class));
+            return xf_heap_at(heap, arena_offset(&heap->arena, page) + ((uint64_t)slot * SLOT << size_class));
         leave_slot(heap, page, &slots[slot]);
         return NULL;
     }
@@ -264,16 +262,16 @@ static void *take_slot(xf_heap *heap, uint64_t page, int class)
 }
 
 /* A slot among pages from begin to end, of which so many of that class are looked at. */
-static void *find_slot(xf_heap *heap, int class, uint64_t begin, uint64_t end, unsigned looks)
+static void *find_slot(xf_heap *heap, int size_class, uint64_t begin, uint64_t end, unsigned looks)
 {
     for (uint64_t page = begin; page < end && looks > 0; page++) {
         void *memory;
-        if (class_of(atomic_load_explicit(&heap->arena.words[page], memory_order_relaxed)) != class)
+        if (class_of(atomic_load_explicit(&heap->arena.words[page], memory_order_relaxed)) != size_class)
             continue;
         looks--;
-        memory = take_slot(heap, page, class);
+        memory = take_slot(heap, page, size_class);
         if (memory) {
-            atomic_store_explicit(&heap->head->next[class], page, memory_order_relaxed);
+            atomic_store_explicit(&heap->head->next[size_class], page, memory_order_relaxed);
             return memory;
         }
     }
@@ -282,7 +280,7 @@ static void *find_slot(xf_heap *heap, int class, uint64_t begin, uint64_t end, u
 
 /* Divides a new page.
  *   memory  Set to a slot of it; NULL when others have taken them all. */
-static int divide_page(xf_heap *heap, int class, void **memory)
+static int divide_page(xf_heap *heap, int size_class, void **memory)
 {
     uint64_t page;
     int rc = arena_take(&heap->arena, heap->me, 1, &page);
@@ -294,35 +292,34 @@ static int divide_page(xf_heap *heap, int class, void **memory)
         arena_free(&heap->arena, page, 1);
         return rc;
     }
-    atomic_store(&heap->arena.words[page], page_of_class(class));
-    *memory = find_slot(heap, class, page, page + 1, 1);
+    atomic_store(&heap->arena.words[page], page_of_class(size_class));
+    *memory = find_slot(heap, size_class, page, page + 1, 1);
     return 0;
 }
 
-static int alloc_slot(xf_heap *heap, int class, void **memory)
+static int alloc_slot(xf_heap *heap, int size_class, void **memory)
 {
-    uint64_t searched = arena_searched(&heap->arena), next = atomic_load(&heap->head->next[class]);
+    uint64_t searched = arena_searched(&heap->arena), next = atomic_load(&heap->head->next[size_class]);
     int rc = 0;
 
-    *memory = find_slot(heap, class, next, searched, LOOK_PAGES);
+    *memory = find_slot(heap, size_class, next, searched, LOOK_PAGES);
     while (!*memory && rc == 0)
-        rc = divide_page(heap, class, memory);
+        rc = divide_page(heap, size_class, memory);
     if (rc == XF_EAGAIN) /* there are no more pages: a slot of any */
-        *memory = find_slot(heap, class, 0, arena_searched(&heap->arena), UINT32_MAX);
+        *memory = find_slot(heap, size_class, 0, arena_searched(&heap->arena), UINT32_MAX);
     return *memory ? 0 : rc;
 }
 
-/* ---- Allocations ---------------------------------------------------------------------------------------------------
- */
+/* ---- Allocations ----------------------------------------------------------------------------- */
 
 /* The class of slots that so many bytes fit; CLASSES for a run of pages. */
 static int class_for(size_t size)
 {
-    int class = 0;
+    int size_class = 0;
 
-    while (class < CLASSES && size > (size_t)SLOT << class)
-        class ++;
-    return class;
+    while (size_class < CLASSES && size > (size_t)SLOT << size_class)
+        size_class++;
+    return size_class;
 }
 
 static int alloc_pages(xf_heap *heap, size_t size, void **memory)
@@ -337,9 +334,9 @@ static int alloc_pages(xf_heap *heap, size_t size, void **memory)
 
 static int try_alloc(xf_heap *heap, size_t size, void **memory)
 {
-    int class = class_for(size);
+    int size_class = class_for(size);
 
-    return class < CLASSES ? alloc_slot(heap, class, memory) : alloc_pages(heap, size, memory);
+    return size_class < CLASSES ? alloc_slot(heap, size_class, memory) : alloc_pages(heap, size, memory);
 }
 
 int xf_heap_alloc(xf_heap *heap, size_t size, void **out)
@@ -361,16 +358,16 @@ int xf_heap_alloc(xf_heap *heap, size_t size, void **out)
     return rc;
 }
 
-static bool find_slot_at(const xf_heap *heap, uint64_t offset, int class, place *place)
+static bool find_slot_at(const xf_heap *heap, uint64_t offset, int size_class, place *place)
 {
     uint64_t within = offset % OS_PAGE;
 
-    if (within % ((uint64_t)SLOT << class) != 0 || place->page >= slotted(heap))
+    if (within % ((uint64_t)SLOT << size_class) != 0 || place->page >= slotted(heap))
         return false;
-    place->word = &slots_at(heap, place->page)[within / ((uint64_t)SLOT << class)];
+    place->word = &slots_at(heap, place->page)[within / ((uint64_t)SLOT << size_class)];
     place->seen = atomic_load(place->word);
-    place->class = class;
-    place->size = (size_t)SLOT << class;
+    place->size_class = size_class;
+    place->size = (size_t)SLOT << size_class;
     return place->seen != 0;
 }
 
@@ -378,19 +375,19 @@ static bool find_slot_at(const xf_heap *heap, uint64_t offset, int class, place 
 static bool find_place(const xf_heap *heap, const void *memory, place *place)
 {
     uint64_t offset = xf_heap_offset(heap, memory);
-    int class;
+    int size_class;
 
     if (offset == 0)
         return false;
     place->page = arena_page(&heap->arena, offset);
     place->word = &heap->arena.words[place->page];
     place->seen = atomic_load(place->word);
-    class = class_of(place->seen);
-    if (class >= 0)
-        return find_slot_at(heap, offset, class, place);
+    size_class = class_of(place->seen);
+    if (size_class >= 0)
+        return find_slot_at(heap, offset, size_class, place);
     if (place->seen == 0 || place->seen & (ARENA_FOLLOWS | SLOTS | FREED) || offset % OS_PAGE != 0)
         return false;
-    place->class = -1;
+    place->size_class = -1;
     place->size = (size_t)arena_run(&heap->arena, place->page) * OS_PAGE;
     return true;
 }
@@ -406,18 +403,18 @@ static bool release(xf_heap *heap, place *place)
 {
     _Atomic uint64_t *next;
 
-    if (place->class < 0) {
+    if (place->size_class < 0) {
         if (!atomic_compare_exchange_strong(place->word, &place->seen, FREED | heap->me))
             return false;
         arena_free(&heap->arena, place->page, arena_run(&heap->arena, place->page));
         return true;
     }
-    next = &heap->head->next[place->class];
+    next = &heap->head->next[place->size_class];
     if (!atomic_compare_exchange_strong(place->word, &place->seen, 0))
         return false;
     if (atomic_load_explicit(next, memory_order_relaxed) != place->page)
         atomic_store_explicit(next, place->page, memory_order_relaxed);
-    give_back(heap, place->page, place->class);
+    give_back(heap, place->page, place->size_class);
     return true;
 }
 
@@ -472,8 +469,7 @@ void *xf_heap_at(const xf_heap *heap, uint64_t offset)
     return offset >= begin && offset - begin < size ? (char *)heap->object->shm.address + offset : NULL;
 }
 
-/* ---- The dead, and what there is ------------------------------------------------------------------------------------
- */
+/* ---- The dead, and what there is ------------------------------------------------------------- */
 
 enum { VERDICTS = 16 };
 
@@ -504,18 +500,18 @@ static bool is_left(uint64_t word, verdicts *verdicts)
 static size_t reclaim_slots(xf_heap *heap, uint64_t page, uint64_t word, verdicts *verdicts)
 {
     _Atomic uint64_t *slots = slots_at(heap, page);
-    int class = class_of(word);
+    int size_class = class_of(word);
     size_t count = 0;
 
     if (page >= slotted(heap))
         return 0;
     if (word & CLOSED && is_left(word, verdicts))
-        atomic_compare_exchange_strong(&heap->arena.words[page], &word, page_of_class(class));
-    for (unsigned i = 0; i < slots_of(class); i++) {
+        atomic_compare_exchange_strong(&heap->arena.words[page], &word, page_of_class(size_class));
+    for (unsigned i = 0; i < slots_of(size_class); i++) {
         uint64_t slot = atomic_load(&slots[i]);
         count += is_left(slot, verdicts) && atomic_compare_exchange_strong(&slots[i], &slot, 0);
     }
-    give_back(heap, page, class);
+    give_back(heap, page, size_class);
     return count;
 }
 
@@ -552,10 +548,10 @@ static void count_one(xf_heap_stats *stats, uint64_t word, uint64_t bytes)
     stats->kept += (word & KEPT) != 0;
 }
 
-static void count_slots(const xf_heap *heap, uint64_t page, int class, xf_heap_stats *stats)
+static void count_slots(const xf_heap *heap, uint64_t page, int size_class, xf_heap_stats *stats)
 {
-    for (unsigned i = 0; page < slotted(heap) && i < slots_of(class); i++)
-        count_one(stats, atomic_load(&slots_at(heap, page)[i]), (uint64_t)SLOT << class);
+    for (unsigned i = 0; page < slotted(heap) && i < slots_of(size_class); i++)
+        count_one(stats, atomic_load(&slots_at(heap, page)[i]), (uint64_t)SLOT << size_class);
 }
 
 void xf_heap_stats_get(const xf_heap *heap, xf_heap_stats *stats)

@@ -2,9 +2,8 @@
 #ifndef HEAP_H
 #define HEAP_H
 
-#include "crossfork/heap.h"
-
 #include "arena.h"
+#include "crossfork/heap.h"
 #include "object.h"
 
 struct xf_heap {

@@ -8,7 +8,7 @@
 
 static const uint8_t magic[4] = {'x', 'f', 'h', 1}; /* and the version */
 
-/* ---- Names and keys --------------------------------------------------------------------------------------------- */
+/* ---- Names and keys -------------------------------------------------------------------------- */
 
 static bool is_name_character(char c)
 {
@@ -73,7 +73,7 @@ void hello_key_forget(hello_key *key)
     key->size = 0;
 }
 
-/* ---- Bytes ------------------------------------------------------------------------------------------------------ */
+/* ---- Bytes ----------------------------------------------------------------------------------- */
 
 _Static_assert(HELLO_SIZE <= (int)OS_LINK_WRITE_MAX, "one fits a write");
 
@@ -119,7 +119,7 @@ static int get(const uint8_t bytes[HELLO_SIZE], hello *message)
                                : error_detail(XF_EPROTO, "the other side speaks version %d, not %d", seen[3], magic[3]);
 }
 
-/* ---- Proofs ----------------------------------------------------------------------------------------------------- */
+/* ---- Proofs ---------------------------------------------------------------------------------- */
 
 /* What is proved by PROOF or GRANT: everything that was said, and a GRANT without its token. */
 static int prove(const talk *talk, const hello *message, uint8_t proof[OS_HMAC_SIZE])
@@ -165,7 +165,7 @@ static int check_proof(const talk *talk, const hello *message)
     return rc;
 }
 
-/* ---- Talking ---------------------------------------------------------------------------------------------------- */
+/* ---- Talking --------------------------------------------------------------------------------- */
 
 static bool opens(const hello *message)
 {

@@ -47,7 +47,7 @@ _Static_assert(OS_HMAC_SIZE == (int)HELLO_NONCE, "nonces and proofs have the sam
 
 enum { HELLO_KEYED = 1 };
 
-/* ---- Names and keys --------------------------------------------------------------------------------------------- */
+/* ---- Names and keys -------------------------------------------------------------------------- */
 
 /* Checks a name, and puts it into small letters.  XF_EINVAL. */
 int hello_name(char checked[OS_NAME_MAX + 1], const char *name);
@@ -65,7 +65,7 @@ int hello_key_load(hello_key *key, const xf_key *from);
 /* Leaves nothing of it in memory. */
 void hello_key_forget(hello_key *key);
 
-/* ---- A talk over a link ----------------------------------------------------------------------------------------- */
+/* ---- A talk over a link ---------------------------------------------------------------------- */
 
 typedef struct talk {
     os_link *link;

@@ -1,7 +1,6 @@
 /* Results of a task on what a generator gives: a window of futures. */
-#include "crossfork/pool.h"
-
 #include "clock.h"
+#include "crossfork/pool.h"
 #include "error.h"
 #include "pool.h"
 

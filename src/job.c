@@ -1,15 +1,13 @@
 /* The jobs of a pool: their places and memory, taking work back from the dead, and taking it out. */
-#include "pool.h"
-
 #include "clock.h"
 #include "error.h"
+#include "pool.h"
 #include "task.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Jobs ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Jobs ------------------------------------------------------------------------------------ */
 
 enum { RETIRED_ENOUGH = 16 }; /* for a look at all hazards, which are in lines of the workers' */
 
@@ -200,8 +198,7 @@ bool job_await_memory(xf_pool *pool, uint64_t deadline)
     return true;
 }
 
-/* ---- Taking back what a dead worker had -----------------------------------------------------------------------------
- */
+/* ---- Taking back what a dead worker had ------------------------------------------------------ */
 
 /* The dead worker may have settled a chunk and not counted it. */
 static void recount(xf_pool *pool, job *job, uint32_t slot)

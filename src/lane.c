@@ -23,7 +23,7 @@ uint64_t lane_memory(size_t option)
     return total ? total : UINT64_C(1) << 30;
 }
 
-/* ---- The segment ------------------------------------------------------------------------------------------------ */
+/* ---- The segment ----------------------------------------------------------------------------- */
 
 enum { RING_BITS_MAX = 26, STEP = 4096 }; /* cells that get memory at a time; a multiple of OS_PAGE / 8 */
 
@@ -121,7 +121,7 @@ int lane_attach(lane *lane, const os_shm *shm, uint64_t at)
     return 0;
 }
 
-/* ---- Cells that have memory ------------------------------------------------------------------------------------- */
+/* ---- Cells that have memory ------------------------------------------------------------------ */
 
 uint64_t lane_ready(lane *lane, uint32_t number)
 {

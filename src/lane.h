@@ -122,7 +122,7 @@ typedef struct lane_hold {
 uint32_t lane_spin_us(int option);
 uint64_t lane_memory(size_t option);
 
-/* ---- The segment ------------------------------------------------------------------------------------------------ */
+/* ---- The segment ----------------------------------------------------------------------------- */
 
 /* How many bytes of a reserved segment a lane needs, a multiple of OS_PAGE.  XF_EINVAL for a plan that cannot be. */
 int lane_size(const lane_plan *plan, uint64_t *size);
@@ -133,7 +133,7 @@ int lane_create(lane *lane, const os_shm *shm, uint64_t at, const lane_plan *pla
 /* Looks at a lane that another process has made.  XF_EPROTO. */
 int lane_attach(lane *lane, const os_shm *shm, uint64_t at);
 
-/* ---- Putting ---------------------------------------------------------------------------------------------------- */
+/* ---- Putting --------------------------------------------------------------------------------- */
 
 /* Puts a message of bytes.
  * XF_ETIMEDOUT; XF_EEND when the lane was ended; XF_ELIMIT (larger than memory); XF_ENOMEM, XF_EPROTO. */
@@ -147,7 +147,7 @@ void lane_cancel(lane *lane, uint64_t block, uint64_t size);
 /* No message is put any more: 0, also when that was said before.  XF_ENOMEM, XF_EPROTO. */
 int lane_end(lane *lane);
 
-/* ---- Getting ---------------------------------------------------------------------------------------------------- */
+/* ---- Getting --------------------------------------------------------------------------------- */
 
 /* Claims the first message.
  *   most  Bytes: a longer one stays, and hold->size says how long it is (XF_ESIZE).
@@ -179,8 +179,7 @@ uint64_t lane_count(lane *lane);
 /* A number that grows with each message that is put. */
 uint64_t lane_put_count(lane *lane);
 
-/* ---- Inside --------------------------------------------------------------------------------------------------------
- */
+/* ---- Inside ---------------------------------------------------------------------------------- */
 
 /* A place in a lane, and what is seen there. */
 typedef struct lane_spot {
@@ -271,7 +270,7 @@ void lane_free_block(lane *lane, uint64_t block, uint64_t size);
 /* XF_EPROTO. */
 int lane_broken(void);
 
-/* ---- await.c ---------------------------------------------------------------------------------------------------- */
+/* ---- await.c --------------------------------------------------------------------------------- */
 
 /* Whether something is as one who waits wants it.
  *   in_the_way  Set to who has claimed what would have to go on first; left as it is when that is nobody. */
@@ -297,12 +296,12 @@ bool lane_has_message(lane *lane, void *arg, uint64_t *in_the_way);
 /* Wakes all who sleep on a bell, if any do. */
 void lane_ring_bell(lane *lane, _Atomic uint32_t *bell);
 
-/* ---- hand.c ------------------------------------------------------------------------------------------------------ */
+/* ---- hand.c ---------------------------------------------------------------------------------- */
 
 /* Gives up what a dead process had in hand. */
 void lane_empty_hand(lane *lane, uint64_t who);
 
-/* ---- settle.c --------------------------------------------------------------------------------------------------- */
+/* ---- settle.c -------------------------------------------------------------------------------- */
 
 /* Settles what that process has claimed if it is dead, unless somebody else is at it. */
 void lane_settle(lane *lane, uint64_t who);

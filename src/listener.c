@@ -19,7 +19,7 @@ struct xf_listener {
     bool served; /* some thread looks after the guests */
 };
 
-/* ---- Listening -------------------------------------------------------------------------------------------------- */
+/* ---- Listening ------------------------------------------------------------------------------- */
 
 /* Makes a pipe, and names its second end, which is the guest's. */
 static int grant_pipe(host *host, const guest *guest, xf_ref *ref, void **given)
@@ -170,7 +170,7 @@ void xf_listener_free(xf_listener *listener)
     free(listener);
 }
 
-/* ---- Connecting ------------------------------------------------------------------------------------------------- */
+/* ---- Connecting ------------------------------------------------------------------------------ */
 
 /* Opens a granted end, and sees that no message in it can be longer than was agreed to. */
 static int open_granted(xf_pipe **pipe, const xf_ref *ref, uint64_t memory)

@@ -16,7 +16,7 @@ int machine_read(os_machine *machine)
     return rc;
 }
 
-/* ---- What there is ---------------------------------------------------------------------------------------------- */
+/* ---- What there is --------------------------------------------------------------------------- */
 
 /* What several processors share: a member of os_cpu. */
 typedef size_t share;
@@ -100,7 +100,7 @@ int machine_outline(int *workers, uint64_t *memory)
     return 0;
 }
 
-/* ---- Places ----------------------------------------------------------------------------------------------------- */
+/* ---- Places ---------------------------------------------------------------------------------- */
 
 /* How many of what comes before it are in the same larger share. */
 static uint32_t rank_of(const os_machine *machine, uint32_t cpu, share what, share within)

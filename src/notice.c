@@ -16,7 +16,7 @@ struct notice {
     uv_thread_t thread;
 };
 
-/* ---- Threads ---------------------------------------------------------------------------------------------------- */
+/* ---- Threads --------------------------------------------------------------------------------- */
 
 static _Atomic int threads;
 
@@ -39,7 +39,7 @@ int notice_threads(void)
     return atomic_load(own_threads());
 }
 
-/* ---- On its thread ---------------------------------------------------------------------------------------------- */
+/* ---- On its thread --------------------------------------------------------------------------- */
 
 static int grant_object(host *host, const guest *guest, xf_ref *ref, void **given)
 {
@@ -70,7 +70,7 @@ static void run(void *arg)
             uv_sleep(REST_MS);
 }
 
-/* ---- Opening and closing ---------------------------------------------------------------------------------------- */
+/* ---- Opening and closing --------------------------------------------------------------------- */
 
 int notice_open(notice **out, object *object, const char *name, const xf_key *key)
 {

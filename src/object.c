@@ -101,7 +101,7 @@ static const char *kind_name(uint32_t kind)
     return kind < sizeof names / sizeof *names ? names[kind] : "unknown kind";
 }
 
-/* ---- The table, with the lock held ------------------------------------------------------------------------------ */
+/* ---- The table, with the lock held ----------------------------------------------------------- */
 
 static entry **row_of(const xf_ref *ref)
 {
@@ -171,7 +171,7 @@ static void let_go(entry *entry)
         destroy(entry);
 }
 
-/* ---- What children have open, with the lock held ---------------------------------------------------------------- */
+/* ---- What children have open, with the lock held --------------------------------------------- */
 
 static holding *find_holding(const entry *entry, const object_child *child)
 {
@@ -235,7 +235,7 @@ static void release(entry *entry, const object_child *child, uint32_t times)
         remove_holding(holding);
 }
 
-/* ---- Asking the parent ------------------------------------------------------------------------------------------ */
+/* ---- Asking the parent ----------------------------------------------------------------------- */
 
 static bool is_answered(const void *arg)
 {
@@ -361,7 +361,7 @@ static int offer(entry *entry)
     return 0;
 }
 
-/* ---- Entries ---------------------------------------------------------------------------------------------------- */
+/* ---- Entries --------------------------------------------------------------------------------- */
 
 /* An entry for a segment, which is its own from then on, also on failure. */
 static int make_entry(entry **out, const xf_ref *ref, os_shm *shm)
@@ -468,7 +468,7 @@ static int look_up(entry **out, const xf_ref *ref)
     return 0;
 }
 
-/* ---- In a process that has objects ------------------------------------------------------------------------------ */
+/* ---- In a process that has objects ----------------------------------------------------------- */
 
 static int make_ref(xf_ref *ref, xf_kind kind)
 {
@@ -587,7 +587,7 @@ void object_close(object *object)
         let_go((entry *)object);
 }
 
-/* ---- Handles, which are handed over once ------------------------------------------------------------------------ */
+/* ---- Handles, which are handed over once ----------------------------------------------------- */
 
 /* A handle has been taken: nobody has it here any more. */
 static void retire(entry *entry)
@@ -664,7 +664,7 @@ int xf_handle_take(const xf_ref *ref, intptr_t *handle)
     return take_handle(ref, handle);
 }
 
-/* ---- Serving children ------------------------------------------------------------------------------------------- */
+/* ---- Serving children ------------------------------------------------------------------------ */
 
 /* Fills in a frame that answers a child's request. */
 static size_t build_answer(uint8_t *bytes, uint32_t number, int code, const os_shm *shm)

@@ -47,7 +47,7 @@ int object_adopt(object **object, const xf_ref *ref, intptr_t handle, uint64_t s
 /* Closes it, once for each object_create, object_open, object_hold and object_adopt.  NULL is harmless. */
 void object_close(object *object);
 
-/* ---- Handing over ----------------------------------------------------------------------------------------------- */
+/* ---- Handing over ---------------------------------------------------------------------------- */
 
 typedef struct channel channel;
 typedef struct wire_frame wire_frame;

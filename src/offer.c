@@ -1,15 +1,13 @@
 /* Handing work in to a pool: what is offered becomes a job. */
-#include "pool.h"
-
 #include "clock.h"
 #include "error.h"
+#include "pool.h"
 #include "task.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Handing in -----------------------------------------------------------------------------------------------------
- */
+/* ---- Handing in ------------------------------------------------------------------------------ */
 
 /* What is handed in. */
 typedef struct offer {
@@ -352,8 +350,7 @@ int xf_pool_map(xf_pool *pool, xf_task *task, const void *in, void *out, size_t 
     return rc;
 }
 
-/* ---- Inputs of any length -------------------------------------------------------------------------------------------
- */
+/* ---- Inputs of any length -------------------------------------------------------------------- */
 
 /* Encodes objects, one after the other, into memory that *encoded keeps. */
 static int encode_all(const xf_task *task, const xf_bytes *in, size_t count, xf_bytes *bytes, xf_writer *encoded)

@@ -21,7 +21,7 @@
 
 typedef struct uv_loop_s uv_loop_t;
 
-/* ---- Differences between systems, as data ---------------------------------------------------------------------- */
+/* ---- Differences between systems, as data ---------------------------------------------------- */
 
 typedef struct os_traits {
     bool has_fork;         /* OS_FORK works */
@@ -32,7 +32,7 @@ typedef struct os_traits {
 
 extern const os_traits os;
 
-/* ---- Shared memory ---------------------------------------------------------------------------------------------- */
+/* ---- Shared memory --------------------------------------------------------------------------- */
 
 /* An unnamed shared segment, mapped here. */
 typedef struct os_shm {
@@ -104,7 +104,7 @@ void os_shm_forget(os_shm *shm);
 /* Unmaps the segment and closes its handle.  Harmless on OS_SHM_NONE. */
 void os_shm_close(os_shm *shm);
 
-/* ---- A child, as its parent sees it ----------------------------------------------------------------------------- */
+/* ---- A child, as its parent sees it ---------------------------------------------------------- */
 
 typedef struct os_child os_child;   /* exit, channel and captured streams of a child */
 typedef struct os_parent os_parent; /* the channel to the parent, and what the parent handed over */
@@ -242,7 +242,7 @@ intptr_t os_child_sentinel(const os_child *child);
 /* Releases everything; the child must have ended (os_child_end returned 0). */
 void os_child_close(os_child *child);
 
-/* ---- Watching many children ------------------------------------------------------------------------------------- */
+/* ---- Watching many children ------------------------------------------------------------------ */
 
 /* Calls ready(key, arg) on a loop's thread for children that os_child_wait would return for. */
 typedef struct os_watcher os_watcher;
@@ -268,7 +268,7 @@ int os_child_watch(os_child *child, os_watcher *watcher, uint64_t key);
 /* Ends the watch, from any thread; harmless when there is none.  A ready(key) that is under way may still come. */
 void os_child_unwatch(os_child *child);
 
-/* ---- The server of OS_SERVER ------------------------------------------------------------------------------------ */
+/* ---- The server of OS_SERVER ----------------------------------------------------------------- */
 
 /* Starts the helper process that forks children on request.  It is executed anew and so small and with one thread,
  * whatever this process is, and it ends with this process.
@@ -278,12 +278,13 @@ int os_server_open(os_server **server);
 /* Ends the helper process, and with it what is left of its children.  NULL is harmless. */
 void os_server_close(os_server *server);
 
-/* ---- This process as a child ------------------------------------------------------------------------------------ */
+/* ---- This process as a child ----------------------------------------------------------------- */
 
 /* Whether crossfork started this process: gets it ready to be a child, as os_child_start promises, and sets *parent.
- * Looks at argv[1], and asks the system for the command line when argc is 0.  In a helper process of OS_SERVER this
- * does not return; what it forks runs entry. parent  Set to NULL when this process is nobody's child. XF_EPROTO when
- * the command line speaks of a channel that is not there. */
+ * Looks at argv[1], and asks the system for the command line when argc is 0.
+ *   entry   What a child of the server runs: in a helper process of OS_SERVER this call does not return.
+ *   parent  Set to NULL when this process is nobody's child.
+ * XF_EPROTO when the command line speaks of a channel that is not there. */
 int os_self_child(int argc, char **argv, os_entry entry, os_parent **parent);
 
 /* Reads at least one byte from the channel.
@@ -310,7 +311,7 @@ const os_given *os_parent_given(const os_parent *parent);
 /* Ends this process at once with that exit code: no exit handlers, no flushing. */
 _Noreturn void os_self_exit(int code);
 
-/* ---- Facts about this process ----------------------------------------------------------------------------------- */
+/* ---- Facts about this process ---------------------------------------------------------------- */
 
 #define OS_BUILD_ID_SIZE 20
 
@@ -344,7 +345,7 @@ bool os_process_lives(uint64_t process);
 
 enum { OS_PROCESS_BITS = 40 };
 
-/* ---- The machine ------------------------------------------------------------------------------------------------ */
+/* ---- The machine ----------------------------------------------------------------------------- */
 
 enum { OS_CPUS_MAX = 1024 }; /* what there is beyond is not known of */
 
@@ -382,7 +383,7 @@ typedef struct os_cpu_set {
  * it makes may run in all of the group then.  Linux: sched_setaffinity. */
 int os_self_bind(const os_cpu_set *set);
 
-/* ---- Other processes of this user ------------------------------------------------------------------------------- */
+/* ---- Other processes of this user ------------------------------------------------------------ */
 
 typedef struct os_door os_door; /* a name, at which processes arrive that need not be of the family */
 typedef struct os_link os_link; /* a stream of bytes between two processes, with handles beside them */
@@ -439,7 +440,7 @@ int os_link_take(os_link *link, uint64_t token, intptr_t *handle);
 /* Closes this side.  The other can read what was written before. */
 void os_link_close(os_link *link);
 
-/* ---- Secrets ---------------------------------------------------------------------------------------------------- */
+/* ---- Secrets --------------------------------------------------------------------------------- */
 
 enum { OS_HMAC_SIZE = 32 };
 
@@ -454,7 +455,7 @@ int os_hmac(const void *key, size_t key_size, const void *data, size_t size, uin
  * has rights for group or others; Windows: not looked at.  XF_EINVAL when it is no plain file; XF_EHANDLES, XF_EIO. */
 int os_secret_read(const char *path, void *room, size_t size, size_t *count);
 
-/* ---- Handles ---------------------------------------------------------------------------------------------------- */
+/* ---- Handles --------------------------------------------------------------------------------- */
 
 /* A second fd or HANDLE of the same file, socket or segment.  XF_EHANDLES; XF_EINVAL when it is none. */
 int os_handle_copy(intptr_t handle, intptr_t *copy);

@@ -47,7 +47,7 @@ int os_child_stack(os_child *child);
  * POSIX: moves a core file, once os_child_end has returned 0. */
 int os_child_dump(os_child *child, const char *name, char *path, size_t size);
 
-/* ---- What a record says ----------------------------------------------------------------------------------------- */
+/* ---- What a record says ---------------------------------------------------------------------- */
 
 typedef struct os_frame {
     uint64_t address;          /* in the child: of the call, or of the faulting instruction itself for the first */
@@ -59,7 +59,7 @@ typedef struct os_frame {
 /* The frames of a recorded stack, innermost first: how many.  The record is not trusted. */
 size_t os_record_frames(const os_record *record, os_frame *frames, size_t room);
 
-/* ---- Programs and shared libraries ------------------------------------------------------------------------------ */
+/* ---- Programs and shared libraries ----------------------------------------------------------- */
 
 /* Where libbacktrace finds a place in a module. */
 typedef struct os_place {

@@ -39,7 +39,7 @@ struct xf_pipe {
     _Atomic uint64_t next_look; /* of uv_hrtime: at the other side */
 };
 
-/* ---- Sides ------------------------------------------------------------------------------------------------------ */
+/* ---- Sides ----------------------------------------------------------------------------------- */
 
 static int enter(xf_pipe *pipe)
 {
@@ -92,7 +92,7 @@ static bool has_gone(xf_pipe *pipe)
     return true;
 }
 
-/* ---- Making, handing over, ending ------------------------------------------------------------------------------- */
+/* ---- Making, handing over, ending ------------------------------------------------------------ */
 
 static int plan_from(const xf_pipe_options *options, lane_plan *plan)
 {
@@ -249,7 +249,7 @@ void xf_pipe_free(xf_pipe *pipe)
     free(pipe);
 }
 
-/* ---- Sending and receiving -------------------------------------------------------------------------------------- */
+/* ---- Sending and receiving ------------------------------------------------------------------- */
 
 /* Waits go in slices, between which the other side is looked at: one that is killed says nothing. */
 static uint64_t slice(uint64_t deadline)

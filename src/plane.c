@@ -5,8 +5,7 @@
 #include <string.h>
 #include <uv.h>
 
-/* ---- The segment --------------------------------------------------------------------------------------------------
- */
+/* ---- The segment ----------------------------------------------------------------------------- */
 
 static uint64_t round_up(uint64_t size, uint64_t unit)
 {
@@ -73,8 +72,7 @@ int plane_create(plane *plane, uint32_t slots, size_t memory_limit)
     return 0;
 }
 
-/* ---- The arena ----------------------------------------------------------------------------------------------------
- */
+/* ---- The arena ------------------------------------------------------------------------------- */
 
 #define UNIT_FOLLOWS 0x80000000U /* this page is not the first of its run */
 
@@ -237,8 +235,7 @@ bool pages_hold(const plane *plane, uint64_t at, uint64_t size)
     return at >= begin && at <= end && size <= end - at;
 }
 
-/* ---- Claiming -----------------------------------------------------------------------------------------------------
- */
+/* ---- Claiming -------------------------------------------------------------------------------- */
 
 /* Tries to claim a chunk whose word was seen as queued.  What is about to be claimed is said before, so that whoever
  * finds this worker dead knows where to look. */

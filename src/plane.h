@@ -7,10 +7,9 @@
 #define PLANE_H
 
 #include "claim.h"
-#include "os.h"
-
 #include "crossfork/pool.h"
 #include "crossfork/task.h"
+#include "os.h"
 
 #include <stddef.h>
 
@@ -185,8 +184,7 @@ static inline uint64_t plane_offset(const plane *plane, const void *address)
     return (uint64_t)((const char *)address - (const char *)plane->shm.address);
 }
 
-/* ---- The arena: runs of pages -------------------------------------------------------------------------------------
- */
+/* ---- The arena: runs of pages ---------------------------------------------------------------- */
 
 enum { PAGES_OF_PARENT = 1, PAGES_OF_JOBS = 2 }; /* what pages are taken for: job n's are PAGES_OF_JOBS + n */
 
@@ -205,8 +203,7 @@ void pages_sweep(plane *plane, uint32_t what);
 /* Whether the bytes are all in pages that are taken. */
 bool pages_hold(const plane *plane, uint64_t at, uint64_t size);
 
-/* ---- Claiming -----------------------------------------------------------------------------------------------------
- */
+/* ---- Claiming -------------------------------------------------------------------------------- */
 
 /* A chunk that may be claimed, or is. */
 typedef struct find {

@@ -36,8 +36,7 @@ int pool_check(const xf_pool *pool)
     return pool->closed ? error_detail(XF_ESTATE, "the pool is closed") : 0;
 }
 
-/* ---- Options --------------------------------------------------------------------------------------------------------
- */
+/* ---- Options --------------------------------------------------------------------------------- */
 
 static int check_initializer(const xf_pool_options *options)
 {
@@ -121,8 +120,7 @@ static int set_options(xf_pool *pool, const xf_pool_options *options)
     return machine_places(options->placement, &pool->places, &pool->place_count);
 }
 
-/* ---- An inline pool -------------------------------------------------------------------------------------------------
- */
+/* ---- An inline pool -------------------------------------------------------------------------- */
 
 typedef struct inline_worker {
     worker worker;
@@ -189,8 +187,7 @@ void pool_run_here(xf_pool *pool)
     future_tell_all(pool);
 }
 
-/* ---- Opening --------------------------------------------------------------------------------------------------------
- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 /* On the supervisor's thread: a deadline has passed. */
 static void on_deadline(ward *ward)
@@ -368,8 +365,7 @@ free_pool:
     return rc;
 }
 
-/* ---- Closing --------------------------------------------------------------------------------------------------------
- */
+/* ---- Closing --------------------------------------------------------------------------------- */
 
 void xf_pool_close(xf_pool *pool)
 {
@@ -502,8 +498,7 @@ int xf_pool_resize(xf_pool *pool, int workers)
     return rc;
 }
 
-/* ---- Shared memory --------------------------------------------------------------------------------------------------
- */
+/* ---- Shared memory --------------------------------------------------------------------------- */
 
 void *xf_pool_alloc(xf_pool *pool, size_t size)
 {
@@ -525,8 +520,7 @@ void xf_pool_release(xf_pool *pool, void *memory)
         pages_free(&pool->plane, plane_offset(&pool->plane, memory));
 }
 
-/* ---- Looking --------------------------------------------------------------------------------------------------------
- */
+/* ---- Looking --------------------------------------------------------------------------------- */
 
 static uint64_t count_queued(const xf_pool *pool)
 {

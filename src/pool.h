@@ -114,8 +114,7 @@ struct xf_pool {
     bool running;                          /* somebody is in it */
 };
 
-/* ---- crew.c -------------------------------------------------------------------------------------------------------
- */
+/* ---- crew.c ---------------------------------------------------------------------------------- */
 
 /* With the lock held: wakes idle workers, and starts missing ones, for so many new chunks. */
 int crew_call(xf_pool *pool, uint64_t chunks);
@@ -135,8 +134,7 @@ void crew_retire(xf_pool *pool);
 /* With the lock held: asks all to end after what they run, or kills them. */
 void crew_dismiss(xf_pool *pool, bool kill);
 
-/* ---- job.c --------------------------------------------------------------------------------------------------------
- */
+/* ---- job.c ----------------------------------------------------------------------------------- */
 
 /* With the lock held: the number of the task in the plane.  XF_ELIMIT. */
 int job_number_task(xf_pool *pool, xf_task *task, uint32_t *number);
@@ -175,8 +173,7 @@ int job_save(xf_pool *pool, const xf_future *future, uint64_t item, xf_status st
 /* With the lock held: takes what is not claimed out of the job. */
 void job_sweep(xf_pool *pool, xf_future *future, xf_end why);
 
-/* ---- future.c -----------------------------------------------------------------------------------------------------
- */
+/* ---- future.c -------------------------------------------------------------------------------- */
 
 /* Whether every item has ended. */
 bool future_is_complete(const xf_future *future);
@@ -206,8 +203,7 @@ void future_reap(xf_pool *pool);
 /* With the lock held: frees it. */
 void future_destroy(xf_future *future);
 
-/* ---- pool.c -------------------------------------------------------------------------------------------------------
- */
+/* ---- pool.c ---------------------------------------------------------------------------------- */
 
 /* With the lock held: XF_ESTATE or what broke it; 0: it takes work. */
 int pool_check(const xf_pool *pool);

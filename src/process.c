@@ -1,16 +1,16 @@
 #include "process.h"
-#include "clock.h"
 
+#include "clock.h"
 #include "error.h"
 #include "ready.h"
 #include "task.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <stdio.h>
 
-/* ---- Reading ---------------------------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 static int take_segment(void *arg, uint64_t token, size_t size, os_shm *shm)
 {
@@ -234,7 +234,7 @@ static void read_farewell(xf_process *process)
         give_up(process, rc);
 }
 
-/* ---- The end ---------------------------------------------------------------------------------------------------- */
+/* ---- The end --------------------------------------------------------------------------------- */
 
 /* Kills a child that did not come to where it should be in time, and keeps where it was instead, if that can be had. */
 static void kill_late(xf_process *process)
@@ -352,7 +352,7 @@ static void pump(xf_process *process)
     }
 }
 
-/* ---- Leading ---------------------------------------------------------------------------------------------------- */
+/* ---- Leading --------------------------------------------------------------------------------- */
 
 static void begin_to_lead(xf_process *process)
 {
@@ -517,7 +517,7 @@ void process_attend(ward *ward)
         destroy(process);
 }
 
-/* ---- Among many things ---------------------------------------------------------------------------------------- */
+/* ---- Among many things ----------------------------------------------------------------------- */
 
 int process_prepare(xf_process *process)
 {
@@ -553,7 +553,7 @@ bool process_is_ready(xf_process *process, bool message, vigil *vigil)
     return ready;
 }
 
-/* ---- Calls on a process ----------------------------------------------------------------------------------------- */
+/* ---- Calls on a process ---------------------------------------------------------------------- */
 
 int xf_process_join(xf_process *process, int timeout_ms, xf_status *status)
 {

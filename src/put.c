@@ -1,8 +1,7 @@
 /* Putting messages into a lane, and ending it. */
-#include "lane.h"
-
 #include "clock.h"
 #include "error.h"
+#include "lane.h"
 
 #include <string.h>
 
@@ -10,8 +9,7 @@ static bool claim_room(const lane *lane, lane_spot *spot, uint64_t who)
 {
     lane_cell *cell = lane_cell_at(lane, spot->ring, spot->at);
 
-    return atomic_compare_exchange_strong(&cell->putter, &spot->claim,
-                                          lane_claim(lane_lap(spot->ring, spot->at), who));
+    return atomic_compare_exchange_strong(&cell->putter, &spot->claim, lane_claim(lane_lap(spot->ring, spot->at), who));
 }
 
 /* Claims the next place: 0, XF_EAGAIN when there is none. */
@@ -136,7 +134,7 @@ int lane_commit(lane *lane, uint64_t block, uint64_t size, uint64_t deadline)
     return rc;
 }
 
-/* ---- Reserving -------------------------------------------------------------------------------------------------- */
+/* ---- Reserving ------------------------------------------------------------------------------- */
 
 typedef struct want {
     uint64_t size;
@@ -176,7 +174,7 @@ void lane_cancel(lane *lane, uint64_t block, uint64_t size)
     lane_free_block(lane, block, size);
 }
 
-/* ---- The end ---------------------------------------------------------------------------------------------------- */
+/* ---- The end --------------------------------------------------------------------------------- */
 
 /* Says in the next place that the lane ends there: XF_EAGAIN when that place cannot be claimed now. */
 static int try_end(lane *lane)

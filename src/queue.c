@@ -21,7 +21,7 @@ struct xf_queue {
     lane lane;
 };
 
-/* ---- Making, handing over, ending ------------------------------------------------------------------------------- */
+/* ---- Making, handing over, ending ------------------------------------------------------------ */
 
 static int plan_from(const xf_queue_options *options, lane_plan *plan)
 {
@@ -116,7 +116,7 @@ void xf_queue_free(xf_queue *queue)
     free(queue);
 }
 
-/* ---- Putting ---------------------------------------------------------------------------------------------------- */
+/* ---- Putting --------------------------------------------------------------------------------- */
 
 int xf_queue_put(xf_queue *queue, const void *data, size_t size, int timeout_ms)
 {
@@ -181,7 +181,7 @@ void xf_queue_cancel(xf_queue *queue, xf_slot *slot)
     *slot = (xf_slot){0};
 }
 
-/* ---- Getting ---------------------------------------------------------------------------------------------------- */
+/* ---- Getting --------------------------------------------------------------------------------- */
 
 static int take(xf_queue *queue, lane_hold *hold, uint64_t most, uint64_t deadline)
 {
@@ -310,7 +310,7 @@ bool queue_is_ready(xf_queue *queue, bool put, vigil *vigil)
                : lane_look(lane, &lane->head->filled, lane_has_message, NULL, vigil);
 }
 
-/* ---- Tasks ------------------------------------------------------------------------------------------------------ */
+/* ---- Tasks ----------------------------------------------------------------------------------- */
 
 static int does_not_count(void)
 {
@@ -329,7 +329,7 @@ int xf_queue_join(xf_queue *queue, int timeout_ms)
     return queue->lane.plan.hands ? lane_await_done(&queue->lane, clock_deadline(timeout_ms)) : does_not_count();
 }
 
-/* ---- What became of it ------------------------------------------------------------------------------------------ */
+/* ---- What became of it ----------------------------------------------------------------------- */
 
 int xf_queue_stats_get(xf_queue *queue, xf_queue_stats *stats, xf_loss *losses, int room)
 {

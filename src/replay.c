@@ -58,7 +58,7 @@ static uint64_t checksum(const uint8_t *bytes, size_t size)
     return sum;
 }
 
-/* ---- Encoding --------------------------------------------------------------------------------------------------- */
+/* ---- Encoding -------------------------------------------------------------------------------- */
 
 static int put_number(xf_writer *file, uint64_t value)
 {
@@ -153,7 +153,7 @@ static void finish_header(xf_writer *file, xf_status status)
     memcpy(file->data, head.bytes, head.size);
 }
 
-/* ---- Writing ---------------------------------------------------------------------------------------------------- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 static int file_error(int rc, const char *path)
 {
@@ -294,7 +294,7 @@ int replay_save(xf_writer *file, const char *directory, const char *task, xf_sta
     return rc;
 }
 
-/* ---- Reading ---------------------------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 static int read_all(int fd, const char *path, uint8_t **bytes, size_t *size)
 {

@@ -1,7 +1,7 @@
 /* Judging how a child ended. */
-#include "process.h"
 #include "clock.h"
 #include "error.h"
+#include "process.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +30,7 @@ const char *xf_phase_name(xf_phase phase)
     return phase >= 0 && (size_t)phase < sizeof names / sizeof *names ? names[phase] : "?";
 }
 
-/* ---- Judging ---------------------------------------------------------------------------------------------------- */
+/* ---- Judging --------------------------------------------------------------------------------- */
 
 static void say(xf_process *process, const char *text)
 {
@@ -268,7 +268,7 @@ void process_judge(xf_process *process)
     process->ended = true;
 }
 
-/* ---- Copies ----------------------------------------------------------------------------------------------------- */
+/* ---- Copies ---------------------------------------------------------------------------------- */
 
 /* Everything but the trace in one block: the report, its lines, its texts. */
 typedef struct kept_report {

@@ -63,8 +63,7 @@ static void bury_writer(rwlock_state *state, uint64_t writer)
         atomic_compare_exchange_strong(&state->writer, &writer, left);
 }
 
-/* ---- Readers --------------------------------------------------------------------------------------------------------
- */
+/* ---- Readers --------------------------------------------------------------------------------- */
 
 /* A word for this thread among the readers; NULL when all are taken.
  *   look  Whether words of the dead may be taken over. */
@@ -109,8 +108,7 @@ int xf_rwlock_read(xf_rwlock *rwlock, int timeout_ms)
     }
 }
 
-/* ---- Writers --------------------------------------------------------------------------------------------------------
- */
+/* ---- Writers --------------------------------------------------------------------------------- */
 
 /* Whether any reader is left; those that have ended are put out, when it is time to look for them. */
 static bool has_readers(rwlock_state *state, bool look)

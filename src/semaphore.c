@@ -42,8 +42,7 @@ int xf_semaphore_create(xf_semaphore **out, const xf_semaphore_options *options)
 
 SYNC_LIFE(xf_semaphore, XF_KIND_SEMAPHORE)
 
-/* ---- A number -------------------------------------------------------------------------------------------------------
- */
+/* ---- A number -------------------------------------------------------------------------------- */
 
 static bool take_one_off(semaphore_state *state)
 {
@@ -68,8 +67,7 @@ static int add_one(xf_semaphore *semaphore)
     return 0;
 }
 
-/* ---- Permits --------------------------------------------------------------------------------------------------------
- */
+/* ---- Permits --------------------------------------------------------------------------------- */
 
 /* XF_EAGAIN when there was none to be had, unless somebody has rung the bell meanwhile: while one permit was looked at,
  * another may have come free.
@@ -104,8 +102,7 @@ static int give_back(xf_semaphore *semaphore)
     return 0;
 }
 
-/* ---- Both -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Both ------------------------------------------------------------------------------------ */
 
 static int try(semaphore_state *state, uint64_t own, sync_wait *wait)
 {

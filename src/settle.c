@@ -3,7 +3,7 @@
  * One process does that at a time, and nobody waits for it; if it dies, whoever comes next goes on where it was. */
 #include "lane.h"
 
-/* ---- Losses ----------------------------------------------------------------------------------------------------- */
+/* ---- Losses ---------------------------------------------------------------------------------- */
 
 static void count(lane_head *head, uint64_t before)
 {
@@ -46,7 +46,7 @@ static void resume(lane *lane)
         atomic_store(&pending->what, 0);
 }
 
-/* ---- Cells ------------------------------------------------------------------------------------------------------ */
+/* ---- Cells ----------------------------------------------------------------------------------- */
 
 /* Who has claimed something of a cell and not finished; 0: nobody. */
 static uint64_t claimer_of(const lane_cell *cell, uint64_t turn)
@@ -85,7 +85,7 @@ static void settle_cell(lane *lane, uint32_t number, uint64_t index, uint64_t wh
         atomic_fetch_add(&lane->head->unput, 1);
 }
 
-/* ---- The store -------------------------------------------------------------------------------------------------- */
+/* ---- The store ------------------------------------------------------------------------------- */
 
 /* Whether a block is that of a message in the lane. */
 static bool is_in_lane(lane *lane, uint64_t block)
@@ -131,7 +131,7 @@ static void reclaim(void *arg, uint64_t block, uint64_t word)
         atomic_store(&lane->head->pending.what, 0);
 }
 
-/* ---- Settling --------------------------------------------------------------------------------------------------- */
+/* ---- Settling -------------------------------------------------------------------------------- */
 
 /* Cells come first: what they refer to is whole until then. */
 static void settle_one(lane *lane, uint64_t who)

@@ -27,7 +27,7 @@ int store_take(store *store, uint64_t who, uint64_t size, uint64_t *block)
     return 0;
 }
 
-/* ---- What is taken ---------------------------------------------------------------------------------------------- */
+/* ---- What is taken --------------------------------------------------------------------------- */
 
 store_block *store_at(const store *store, uint64_t block, uint64_t size)
 {

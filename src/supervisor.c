@@ -1,7 +1,7 @@
 #include "supervisor.h"
+
 #include "box.h"
 #include "clock.h"
-
 #include "error.h"
 #include "self.h"
 
@@ -81,7 +81,7 @@ bool supervisor_runs(void)
     return runs;
 }
 
-/* ---- On the thread ---------------------------------------------------------------------------------------------- */
+/* ---- On the thread --------------------------------------------------------------------------- */
 
 static void attend(ward *ward)
 {
@@ -181,7 +181,7 @@ static void run(void *arg)
     os_shm_close(&self.bell);
 }
 
-/* ---- Starting and ending ---------------------------------------------------------------------------------------- */
+/* ---- Starting and ending --------------------------------------------------------------------- */
 
 /* Returns when it runs: a thread that begins holds locks of the system's, or of a sanitizer's, which would be held for
  * ever in a child that is forked meanwhile. */
@@ -292,7 +292,7 @@ static void end_at_exit(void)
     uv_mutex_unlock(&self.starting);
 }
 
-/* ---- Wards ------------------------------------------------------------------------------------------------------ */
+/* ---- Wards ----------------------------------------------------------------------------------- */
 
 static int make_room(void)
 {
@@ -394,7 +394,7 @@ void supervisor_set_deadline(ward *ward, uint64_t deadline)
     uv_mutex_unlock(&self.lock);
 }
 
-/* ---- Boxes ------------------------------------------------------------------------------------------------------ */
+/* ---- Boxes ----------------------------------------------------------------------------------- */
 
 /* Lines and record count as empty; most children never wrote to them. */
 static void clear_box(box *box)
@@ -427,7 +427,7 @@ void supervisor_give_box(os_shm *box)
     os_shm_close(box);
 }
 
-/* ---- The bell --------------------------------------------------------------------------------------------------- */
+/* ---- The bell -------------------------------------------------------------------------------- */
 
 int supervisor_open_bell(void)
 {
@@ -474,7 +474,7 @@ bool supervisor_is_this(void)
     return is;
 }
 
-/* ---- The server ------------------------------------------------------------------------------------------------- */
+/* ---- The server ------------------------------------------------------------------------------ */
 
 /* Once more when the server turns out to have been killed. */
 static int start_by_server(os_child **child, os_start *start)

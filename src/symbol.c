@@ -4,6 +4,7 @@
  * for the running program; os_module_place tells the address at which a place is to be found then.  States cannot be
  * freed, so there is one for each module, and there is an end to their number. */
 #include "symbol.h"
+
 #include "os_crash.h"
 
 #include <backtrace.h>
@@ -34,7 +35,7 @@ typedef struct place {
     size_t count;
 } place;
 
-/* ---- Modules ---------------------------------------------------------------------------------------------------- */
+/* ---- Modules --------------------------------------------------------------------------------- */
 
 /* A forked child starts anew, for another thread of its parent may have been at work on what it has inherited. */
 static void enter(void)
@@ -86,7 +87,7 @@ static module *find_module(const os_place *place)
     return add_module(place);
 }
 
-/* ---- Places ----------------------------------------------------------------------------------------------------- */
+/* ---- Places ---------------------------------------------------------------------------------- */
 
 /* The innermost comes first.  Of too many, those in the middle are left out: the last is the function they are in. */
 static int on_function(void *arg, uintptr_t address, const char *file, int line, const char *function)

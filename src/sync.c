@@ -10,8 +10,7 @@
 
 enum { MAGIC = 0x7866736c };
 
-/* ---- Where a state lies --------------------------------------------------------------------------------------------
- */
+/* ---- Where a state lies ---------------------------------------------------------------------- */
 
 /* Offsets into shared memory of the user's count from its object's body, in steps of XF_SYNC_ALIGN. */
 static int check_place(const xf_place *place, size_t bytes)
@@ -123,8 +122,7 @@ void sync_close(sync_hold *hold)
     free(hold);
 }
 
-/* ---- Waiting -------------------------------------------------------------------------------------------------------
- */
+/* ---- Waiting --------------------------------------------------------------------------------- */
 
 sync_wait sync_begin(int timeout_ms)
 {

@@ -60,8 +60,7 @@ void sync_close(sync_hold *hold);
         sync_close(object ? &object->hold : NULL);                                                                     \
     }
 
-/* ---- Waiting -------------------------------------------------------------------------------------------------------
- */
+/* ---- Waiting --------------------------------------------------------------------------------- */
 
 /* How long one call waits, and when it looks for the dead next. */
 typedef struct sync_wait {

@@ -1,7 +1,6 @@
 /* Taking messages out of a lane. */
-#include "lane.h"
-
 #include "error.h"
+#include "lane.h"
 
 #include <string.h>
 

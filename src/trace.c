@@ -19,7 +19,7 @@ struct trace {
     union {
         os_record_head head;
         max_align_t bytes[OS_RECORD_SIZE / sizeof(max_align_t)];
-    } * record; /* until it is resolved */
+    } *record; /* until it is resolved */
 };
 
 static void take_registers(trace *trace)
@@ -92,7 +92,7 @@ const xf_register *trace_registers(const trace *trace, size_t *count)
     return trace->registers;
 }
 
-/* ---- Frames ----------------------------------------------------------------------------------------------------- */
+/* ---- Frames ---------------------------------------------------------------------------------- */
 
 /* A copy, or "" where there is no memory for one: a name less. */
 static const char *keep(const char *text)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
-/* ---- Looking ---------------------------------------------------------------------------------------------------- */
+/* ---- Looking --------------------------------------------------------------------------------- */
 
 static bool is_ready(const xf_wait_item *item, vigil *vigil)
 {
@@ -73,7 +73,7 @@ static void look_closely(xf_wait_item *items, int count)
             process_look(items[i].process);
 }
 
-/* ---- Sleeping --------------------------------------------------------------------------------------------------- */
+/* ---- Sleeping -------------------------------------------------------------------------------- */
 
 /* To look for the dead among many things takes time, so it is done less often. */
 static int nap_ms(const waiter *waiter, int left)
@@ -120,7 +120,7 @@ int wait_for(waiter *waiter, uint64_t deadline)
     return ready > 0 || left != 0 ? ready : XF_ETIMEDOUT;
 }
 
-/* ---- Checks ----------------------------------------------------------------------------------------------------- */
+/* ---- Checks ---------------------------------------------------------------------------------- */
 
 static int prepare(xf_wait_item *item, bool sleeps)
 {

@@ -1,8 +1,7 @@
 /* Watches: a thread that waits for many things, and tells a loop. */
-#include "wait.h"
-
 #include "clock.h"
 #include "error.h"
+#include "wait.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +20,7 @@ struct xf_watch {
     void *arg;
 };
 
-/* ---- On its thread ---------------------------------------------------------------------------------------------- */
+/* ---- On its thread --------------------------------------------------------------------------- */
 
 static bool take_turn(xf_watch *watch, uint32_t from, uint32_t to)
 {
@@ -42,7 +41,7 @@ static void run(void *arg)
     }
 }
 
-/* ---- On the loop's ---------------------------------------------------------------------------------------------- */
+/* ---- On the loop's --------------------------------------------------------------------------- */
 
 static void on_async(uv_async_t *async)
 {

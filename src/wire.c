@@ -88,7 +88,7 @@ int wire_next(wire_decoder *decoder, wire_frame *frame)
     return 0;
 }
 
-/* ---- Fields ----------------------------------------------------------------------------------------------------- */
+/* ---- Fields ---------------------------------------------------------------------------------- */
 
 void wire_put(wire_fields *fields, const void *bytes, size_t size)
 {

@@ -11,8 +11,7 @@
 #include <string.h>
 #include <uv.h>
 
-/* ---- Pages for what a task gives ----------------------------------------------------------------------------------
- */
+/* ---- Pages for what a task gives ------------------------------------------------------------- */
 
 enum { SLAB_SIZE = 65536 };
 
@@ -85,8 +84,7 @@ void *worker_output(xf_call *call, size_t size)
     return output;
 }
 
-/* ---- Failures -----------------------------------------------------------------------------------------------------
- */
+/* ---- Failures -------------------------------------------------------------------------------- */
 
 /* A worker that cannot even say that an item failed ends, and with it the item is lost. */
 static _Noreturn void give_up(const char *why)
@@ -157,8 +155,7 @@ void worker_begin_failure(xf_call *call)
     call->fail_item = item;
 }
 
-/* ---- Running ------------------------------------------------------------------------------------------------------
- */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 static xf_task *find_task(worker *worker, uint32_t number)
 {
@@ -334,8 +331,7 @@ static bool run_all(worker *worker)
     return !must_leave(worker);
 }
 
-/* ---- Waiting for work ---------------------------------------------------------------------------------------------
- */
+/* ---- Waiting for work ------------------------------------------------------------------------ */
 
 static bool is_wanted(void *arg)
 {
@@ -366,8 +362,7 @@ static bool await_work(worker *worker)
     return called || is_wanted(worker) || deadline == CLOCK_NEVER || uv_hrtime() < deadline;
 }
 
-/* ---- The life of a worker -----------------------------------------------------------------------------------------
- */
+/* ---- The life of a worker -------------------------------------------------------------------- */
 
 /* Runs the initializer or the finalizer. */
 static int run_once(worker *worker, uint32_t number)
@@ -458,8 +453,7 @@ XF_BEFORE_MAIN(register_worker)
     (void)xf_task_register(&worker_task);
 }
 
-/* ---- For the calls of a task --------------------------------------------------------------------------------------
- */
+/* ---- For the calls of a task ----------------------------------------------------------------- */
 
 bool worker_stopping(xf_call *call, int timeout_ms)
 {

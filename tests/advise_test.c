@@ -7,7 +7,7 @@
 
 #include <uv.h>
 
-/* ---- Machines --------------------------------------------------------------------------------------------------- */
+/* ---- Machines -------------------------------------------------------------------------------- */
 
 static os_machine made_up; /* count 0: the real one is read */
 
@@ -48,7 +48,7 @@ static int forget(void **state)
     return 0;
 }
 
-/* ---- How many workers ------------------------------------------------------------------------------------------- */
+/* ---- How many workers ------------------------------------------------------------------------ */
 
 /* First: a process looks at the machine once. */
 static void a_pool_has_no_more_workers_than_the_quota(void **state)
@@ -98,7 +98,7 @@ static void memory_is_the_machines_or_the_groups(void **state)
     assert_true(machine_memory(&made_up) == all);
 }
 
-/* ---- Advice ----------------------------------------------------------------------------------------------------- */
+/* ---- Advice ---------------------------------------------------------------------------------- */
 
 enum { KIB = 1024, MIB = 1024 * KIB };
 
@@ -263,7 +263,7 @@ static void hwloc_tells_of_caches(void **state)
     }
 }
 
-/* ---- Placement -------------------------------------------------------------------------------------------------- */
+/* ---- Placement ------------------------------------------------------------------------------- */
 
 static os_cpu_set set_of(uint32_t first, uint32_t second)
 {

@@ -181,14 +181,10 @@ static void close_gives_the_memory_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_put_is_there),
-        cmocka_unit_test(what_is_held_ends_in_a_nul),
-        cmocka_unit_test(the_oldest_is_dropped),
-        cmocka_unit_test(more_than_the_limit_at_once_keeps_its_end),
-        cmocka_unit_test(a_limit_of_one_byte_keeps_one),
-        cmocka_unit_test(a_tail_is_no_longer_than_asked_for),
-        cmocka_unit_test(pieces_of_all_sizes_fit),
-        cmocka_unit_test(without_memory_what_was_there_stays),
+        cmocka_unit_test(what_was_put_is_there),         cmocka_unit_test(what_is_held_ends_in_a_nul),
+        cmocka_unit_test(the_oldest_is_dropped),         cmocka_unit_test(more_than_the_limit_at_once_keeps_its_end),
+        cmocka_unit_test(a_limit_of_one_byte_keeps_one), cmocka_unit_test(a_tail_is_no_longer_than_asked_for),
+        cmocka_unit_test(pieces_of_all_sizes_fit),       cmocka_unit_test(without_memory_what_was_there_stays),
         cmocka_unit_test(close_gives_the_memory_back),
     };
 

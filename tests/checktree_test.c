@@ -14,7 +14,7 @@ enum { TOP_ROOM = 1024, PATH_ROOM = 2048, ARGUMENTS = 8, NOBODY = 65534 };
 static char top[TOP_ROOM];        /* everything is in here */
 static char root[TOP_ROOM + 100]; /* the tree of the samples */
 
-/* ---- Running checktree ------------------------------------------------------------------------------------------ */
+/* ---- Running checktree ----------------------------------------------------------------------- */
 
 typedef struct stream {
     uv_pipe_t pipe;
@@ -159,7 +159,7 @@ static void check_status(const result *result, int64_t status)
     assert_int_equal(result->signal, 0);
 }
 
-/* ---- The tree --------------------------------------------------------------------------------------------------- */
+/* ---- The tree -------------------------------------------------------------------------------- */
 
 /* In the order of their bytes. */
 static struct sample {
@@ -335,7 +335,7 @@ static size_t count_of(const char *text, const char *part)
     return count;
 }
 
-/* ---- Tests ------------------------------------------------------------------------------------------------------ */
+/* ---- Tests ----------------------------------------------------------------------------------- */
 
 static void every_file_is_hashed(void **state)
 {

@@ -9,8 +9,7 @@
 
 enum { TIMEOUT_MS = 1000, LOOKS = 8 }; /* two to begin with, and then up to three each time it looks */
 
-/* ---- The clock -----------------------------------------------------------------------------------------------------
- */
+/* ---- The clock ------------------------------------------------------------------------------- */
 
 static _Atomic int looks_left;
 static uint64_t stopped_at;
@@ -40,8 +39,7 @@ uint64_t __wrap_uv_hrtime(void)
     return __real_uv_hrtime() + atomic_load(&ahead);
 }
 
-/* ---- What is held --------------------------------------------------------------------------------------------------
- */
+/* ---- What is held ---------------------------------------------------------------------------- */
 
 typedef struct kind {
     const char *name;
@@ -150,8 +148,7 @@ static void expect_told(const kind *kind, void *object)
     }
 }
 
-/* ---- Tests ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Tests ----------------------------------------------------------------------------------- */
 
 static void a_lock_is_had_from_the_dead(void **state)
 {

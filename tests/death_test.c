@@ -19,7 +19,7 @@ static volatile int zero;
 static volatile intptr_t nowhere;
 static const char constant[4096] = "text";
 
-/* ---- Ways to die ------------------------------------------------------------------------------------------------ */
+/* ---- Ways to die ----------------------------------------------------------------------------- */
 
 FAULTY static int return_a_code(xf_call *call)
 {
@@ -219,7 +219,7 @@ static void ask_it_to_stop(xf_process *process)
     xf_process_terminate(process);
 }
 
-/* ---- What becomes of it ----------------------------------------------------------------------------------------- */
+/* ---- What becomes of it ---------------------------------------------------------------------- */
 
 typedef struct death {
     const char *name;

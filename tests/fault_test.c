@@ -11,7 +11,7 @@
 
 enum { MOST_ROUNDS = 500, JOIN_MS = 60000, LARGE = 100000, MESSAGES = 20, MESSAGE = 30000 };
 
-/* ---- Tasks ------------------------------------------------------------------------------------------------------ */
+/* ---- Tasks ----------------------------------------------------------------------------------- */
 
 /* Uses everything that a task can, and gives its input back. */
 XF_ENTRY(echo)
@@ -71,7 +71,7 @@ XF_ENTRY_CODEC(echo_text, &text_codec, &text_codec)
     return rc < 0 ? xf_fail(call, rc, "%s", xf_error_detail()) : 0;
 }
 
-/* ---- A round ---------------------------------------------------------------------------------------------------- */
+/* ---- A round --------------------------------------------------------------------------------- */
 
 /* Not what a test prints. */
 #define QUIET .stdout_to = XF_STDIO_NULL
@@ -186,7 +186,7 @@ static outcome run(const plan *plan)
     return outcome;
 }
 
-/* ---- What is left ----------------------------------------------------------------------------------------------- */
+/* ---- What is left ---------------------------------------------------------------------------- */
 
 /* Everything once without a failure, so that what is made once and kept is there. */
 static counts warm_up(const plan *plan)
@@ -200,7 +200,7 @@ static counts warm_up(const plan *plan)
     return count();
 }
 
-/* ---- Failures in the parent ------------------------------------------------------------------------------------- */
+/* ---- Failures in the parent ------------------------------------------------------------------ */
 
 static bool is_known(int code)
 {
@@ -343,7 +343,7 @@ static void objects(void **state)
     sweep_parent(&object);
 }
 
-/* ---- Failures in the child -------------------------------------------------------------------------------------- */
+/* ---- Failures in the child ------------------------------------------------------------------- */
 
 /* What the parent gets to know of it. */
 static bool is_sensible_report(const outcome *outcome)
@@ -418,7 +418,7 @@ static void on_the_way_to_xf_main(void **state)
     sweep_child(large, FAULTS_IN_MAIN, 0);
 }
 
-/* ---- Failures in the helper process of XF_START_SERVER ---------------------------------------------------------- */
+/* ---- Failures in the helper process of XF_START_SERVER --------------------------------------- */
 
 /* Under other methods there is none, and every round passes. */
 static void the_server(void **state)

@@ -53,7 +53,7 @@ static os_machine describe(uint32_t cpus)
     return machine;
 }
 
-/* ---- Groups of version 2 ---------------------------------------------------------------------------------------- */
+/* ---- Groups of version 2 --------------------------------------------------------------------- */
 
 #define MOUNT_2 "30 22 0:27 / /sys/fs/cgroup rw,relatime shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 
@@ -186,7 +186,7 @@ static void a_malformed_table_is_no_limit(void **state)
     expect_limits(2, 0);
 }
 
-/* ---- Groups of version 1, and where only a part of a hierarchy is seen ------------------------------------------- */
+/* ---- Groups of version 1, and where only a part of a hierarchy is seen ----------------------- */
 
 #define MOUNT_1                                                                                                        \
     "31 30 0:28 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"                                      \
@@ -234,7 +234,7 @@ static void a_part_of_a_hierarchy_may_be_mounted(void **state)
     expect_limits(2, 0);
 }
 
-/* ---- Processors ------------------------------------------------------------------------------------------------- */
+/* ---- Processors ------------------------------------------------------------------------------ */
 
 static void put_cpu(uint32_t number, const char *siblings, const char *cache)
 {

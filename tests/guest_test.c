@@ -49,8 +49,7 @@ XF_ENTRY(no_signal_is_blocked)
     return 0;
 }
 
-/* ---- A handler that the program comes with, and which mends what it may -------------------------------------------
- */
+/* ---- A handler that the program comes with, and which mends what it may ---------------------- */
 
 static char *volatile guarded; /* a page that may not be written to until somebody tries */
 
@@ -138,7 +137,7 @@ static void a_kill_after_it_has_nothing_to_do_with_it(void **state)
     expect_end(process, XF_END_KILLED, 0);
 }
 
-/* ---- Children of the program's own ------------------------------------------------------------------------------ */
+/* ---- Children of the program's own ----------------------------------------------------------- */
 
 static pid_t make_own_child(int code)
 {

@@ -39,8 +39,7 @@ static size_t allocations(const xf_heap *heap)
     return stats.allocations;
 }
 
-/* ---- One process --------------------------------------------------------------------------------------------------
- */
+/* ---- One process ----------------------------------------------------------------------------- */
 
 static void sizes_are_rounded_up_and_aligned(void **state)
 {
@@ -191,8 +190,7 @@ static void a_reference_is_of_a_heap(void **state)
     assert_int_equal(xf_heap_open(&again, &ref), XF_ENOENT);
 }
 
-/* ---- Several -------------------------------------------------------------------------------------------------------
- */
+/* ---- Several --------------------------------------------------------------------------------- */
 
 typedef struct order {
     xf_ref heap, queue;
@@ -331,8 +329,7 @@ static void a_full_heap_looks_for_the_dead(void **state)
     xf_heap_close(heap);
 }
 
-/* ---- At random -----------------------------------------------------------------------------------------------------
- */
+/* ---- At random ------------------------------------------------------------------------------- */
 
 /* The thread sanitizer does not see that what one thread has given up came to another by way of another process, so to
  * it there is one process of several threads. */

@@ -13,7 +13,7 @@ XF_ENTRY(any_task)
     return 0;
 }
 
-/* ---- In the child ----------------------------------------------------------------------------------------------- */
+/* ---- In the child ---------------------------------------------------------------------------- */
 
 static os_parent *parent;
 
@@ -151,7 +151,7 @@ static void run_hostile_child(int argc, char **argv, const char *how)
     os_self_exit(0);
 }
 
-/* ---- In the parent ---------------------------------------------------------------------------------------------- */
+/* ---- In the parent --------------------------------------------------------------------------- */
 
 static void check(const char *how, xf_end kind, int code, const char *message)
 {

@@ -3,7 +3,7 @@
 #include "inbox.h"
 #include "tasks.h"
 
-/* ---- Help ------------------------------------------------------------------------------------------------------- */
+/* ---- Help ------------------------------------------------------------------------------------ */
 
 typedef struct fixture {
     inbox inbox;
@@ -137,7 +137,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- The greeting ----------------------------------------------------------------------------------------------- */
+/* ---- The greeting ---------------------------------------------------------------------------- */
 
 static void a_greeting_is_taken(void **state)
 {
@@ -189,7 +189,7 @@ static void a_greeting_of_another_build_is_told_apart(void **state)
     assert_false(self->inbox.hello);
 }
 
-/* ---- Order ------------------------------------------------------------------------------------------------------ */
+/* ---- Order ----------------------------------------------------------------------------------- */
 
 static void frames_for_a_child_are_refused(void **state)
 {
@@ -308,7 +308,7 @@ static void a_result_may_be_empty(void **state)
     assert_int_equal(put_bye(self, WIRE_DONE, 0), 0);
 }
 
-/* ---- Log lines -------------------------------------------------------------------------------------------------- */
+/* ---- Log lines ------------------------------------------------------------------------------- */
 
 static void a_log_line_is_told(void **state)
 {
@@ -348,7 +348,7 @@ static void a_broken_log_line_is_refused(void **state)
     expect_refusal(put_log(self, (uint32_t)INT32_MAX + 1, "x", 1), XF_EPROTO);
 }
 
-/* ---- Messages --------------------------------------------------------------------------------------------------- */
+/* ---- Messages -------------------------------------------------------------------------------- */
 
 static void expect_message(fixture *self, const void *data, size_t size)
 {
@@ -422,7 +422,7 @@ static void segments_count_before_they_are_taken(void **state)
     assert_int_equal(self->takes, 1);
 }
 
-/* ---- Segments --------------------------------------------------------------------------------------------------- */
+/* ---- Segments -------------------------------------------------------------------------------- */
 
 static void a_segment_is_a_message_a_result_or_a_failure(void **state)
 {
@@ -504,7 +504,7 @@ static void a_segment_that_cannot_be_taken_leaves_nothing(void **state)
     assert_int_equal(put_attached(self, WIRE_MESSAGE, 100, 1), 0);
 }
 
-/* ---- Memory ----------------------------------------------------------------------------------------------------- */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 static void without_memory_nothing_is_kept(void **state)
 {

@@ -1,7 +1,6 @@
 /* Goal: a lane keeps its order whatever its threads do at the same time, and whatever is in its memory does no harm. */
-#include "lane.h"
-
 #include "clock.h"
+#include "lane.h"
 #include "support.h"
 #include "unit.h"
 
@@ -45,7 +44,7 @@ static lane_cell *first_cell(lane *lane)
     return lane_cell_at(lane, &lane->rings[0], 0);
 }
 
-/* ---- Late hints ------------------------------------------------------------------------------------------------- */
+/* ---- Late hints ------------------------------------------------------------------------------ */
 
 /* Whoever puts may have been held up since long ago, and look at places that have been closed meanwhile. */
 static void forget_hint(lane *lane)
@@ -97,7 +96,7 @@ static void an_end_is_the_end(void **state)
     os_shm_close(&segment);
 }
 
-/* ---- Long delays ------------------------------------------------------------------------------------------------ */
+/* ---- Long delays ----------------------------------------------------------------------------- */
 
 /* Puts and takes until the cell has gone round so often. */
 static void go_round(lane *lane, int laps)
@@ -128,7 +127,7 @@ static void an_old_claim_is_not_taken_for_a_new_one(void **state)
     os_shm_close(&segment);
 }
 
-/* ---- Broken memory ---------------------------------------------------------------------------------------------- */
+/* ---- Broken memory --------------------------------------------------------------------------- */
 
 #define PLAN ((lane_plan){.capacity = 4, .room = 64, .memory = MIB})
 

@@ -1,6 +1,7 @@
 /* Goal: nobody is orphaned, nothing leaks from one child into the next, and many can start at the same time. */
 #include "program.h"
 #include "tasks.h"
+
 #include <signal.h>
 #include <uv.h>
 
@@ -253,7 +254,7 @@ static void nesting_has_a_limit(void **state)
     expect_end(process, XF_END_DONE, 0);
 }
 
-/* ---- Programs that have children when they end ------------------------------------------------------------------ */
+/* ---- Programs that have children when they end ----------------------------------------------- */
 
 static int role_stranger(void)
 {

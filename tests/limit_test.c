@@ -7,7 +7,7 @@
 
 enum { MIB = 1 << 20, MEMORY = 64 * MIB, CHUNK = 256 * 1024 };
 
-/* ---- Tasks ------------------------------------------------------------------------------------------------------ */
+/* ---- Tasks ----------------------------------------------------------------------------------- */
 
 /* Takes memory until there is no more, or until most bytes are taken: how much there was. */
 static size_t take_memory(size_t most)
@@ -124,7 +124,7 @@ XF_TASK(start_many, const int *in, int *out)
     return 0;
 }
 
-/* ---- Memory ----------------------------------------------------------------------------------------------------- */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 static void expect_end_short(shortage what, xf_end kind, int code)
 {
@@ -209,7 +209,7 @@ static void a_pool_reports_it_for_the_item(void **state)
     xf_pool_free(pool);
 }
 
-/* ---- Time ------------------------------------------------------------------------------------------------------- */
+/* ---- Time ------------------------------------------------------------------------------------ */
 
 static void used_up_time_is_told_apart(void **state)
 {
@@ -285,7 +285,7 @@ static void one_that_was_terminated_before_is_terminated(void **state)
     expect_end(process, XF_END_TERMINATED, 0);
 }
 
-/* ---- Files and processes ---------------------------------------------------------------------------------------- */
+/* ---- Files and processes --------------------------------------------------------------------- */
 
 static void files_are_limited_or_refused(void **state)
 {
@@ -334,7 +334,7 @@ static void negative_limits_are_refused(void **state)
     }
 }
 
-/* ---- The system's own limit ------------------------------------------------------------------------------------- */
+/* ---- The system's own limit ------------------------------------------------------------------ */
 
 enum { SMALL = 96 * MIB };
 
@@ -378,7 +378,7 @@ static void a_kill_for_lack_of_memory_is_told_apart(void **state)
         skip();
 }
 
-/* ---- What was used ---------------------------------------------------------------------------------------------- */
+/* ---- What was used --------------------------------------------------------------------------- */
 
 static void a_report_tells_what_was_used(void **state)
 {

@@ -139,8 +139,7 @@ static void connecting(void **state)
     printf("           %d calls\n", n - 1);
 }
 
-/* ---- Memory with a name -------------------------------------------------------------------------------------------
- */
+/* ---- Memory with a name ---------------------------------------------------------------------- */
 
 /* Finds it, and sees that it is the same. */
 static int find_once(const xf_key *key, xf_shm_access access)

@@ -74,8 +74,7 @@ static void expect_gone(xf_pipe *pipe)
     xf_pipe_free(pipe);
 }
 
-/* ---- A thread that connects ---------------------------------------------------------------------------------------
- */
+/* ---- A thread that connects ------------------------------------------------------------------ */
 
 typedef struct connector {
     const char *name;
@@ -137,8 +136,7 @@ static void expect_service(xf_listener *listener, const char *name, const xf_con
     expect_gone(mine);
 }
 
-/* ---- Roles of another program -------------------------------------------------------------------------------------
- */
+/* ---- Roles of another program ---------------------------------------------------------------- */
 
 static xf_pipe *connect_as_role(const char *name)
 {
@@ -238,8 +236,7 @@ static void kill_program(program *program)
     program_end(program, NULL);
 }
 
-/* ---- Messages ------------------------------------------------------------------------------------------------------
- */
+/* ---- Messages -------------------------------------------------------------------------------- */
 
 static void messages_go_and_come_back(void **state)
 {
@@ -323,8 +320,7 @@ static void messages_are_as_long_as_both_sides_want(void **state)
     xf_listener_free(listener);
 }
 
-/* ---- Children of either program ------------------------------------------------------------------------------------
- */
+/* ---- Children of either program -------------------------------------------------------------- */
 
 /* Greets through the pipe that it is handed. */
 XF_TASK(greet, const xf_ref *in, int *out)
@@ -417,8 +413,7 @@ static void a_child_connects_and_listens(void **state)
     expect_end(process, XF_END_DONE, 0);
 }
 
-/* ---- Names ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 static void a_name_is_taken_once(void **state)
 {
@@ -492,8 +487,7 @@ static void options_are_checked(void **state)
     assert_int_equal(xf_listener_open(&listener, "x", &(xf_listener_options){.pipe.message_size = 65537}), XF_EINVAL);
 }
 
-/* ---- Waiting -------------------------------------------------------------------------------------------------------
- */
+/* ---- Waiting --------------------------------------------------------------------------------- */
 
 static void run_stopper(void *arg)
 {
@@ -556,8 +550,7 @@ static void several_threads_accept(void **state)
     xf_listener_free(listener);
 }
 
-/* ---- Keys ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Keys ------------------------------------------------------------------------------------ */
 
 static void expect_both_refuse(const xf_key *here, const xf_key *there, const char *here_told, const char *there_told)
 {
@@ -652,8 +645,7 @@ static void a_key_is_read_from_a_private_file(void **state)
     assert_int_equal(xf_listener_open(&listener, name, &from_file), XF_ENOENT);
 }
 
-/* ---- Guests that do not say what they should -----------------------------------------------------------------------
- */
+/* ---- Guests that do not say what they should ------------------------------------------------- */
 
 static const hello_key no_key;
 static const hello_key right_key = {.size = sizeof secret, .bytes = "0123456789abcdef0123456789abcde"};
@@ -887,8 +879,7 @@ static void a_proof_is_good_once(void **state)
     xf_listener_free(listener);
 }
 
-/* ---- Hosts that do not say what they should ------------------------------------------------------------------------
- */
+/* ---- Hosts that do not say what they should -------------------------------------------------- */
 
 /* A door, and somebody who connects to it. */
 typedef struct trap {

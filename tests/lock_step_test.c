@@ -6,9 +6,9 @@
  * memory, a kill in one of them is a kill before or behind it; and how many there are is not the same each time, as the
  * clock is read again when it is moved meanwhile. */
 #include "crossfork.h"
-#include "sync.h"
 #include "lock.h"
 #include "step.h"
+#include "sync.h"
 #include "tasks.h"
 
 #include <sys/mman.h>
@@ -72,8 +72,7 @@ static const kind a_writer = {write_begin, rwlock_end, true, 0};
 static const kind a_reader = {read_begin, rwlock_end, false, 0};
 static const kind a_permit = {permit_begin, permit_end, true, 0};
 
-/* ---- The one that is killed ---------------------------------------------------------------------------------------
- */
+/* ---- The one that is killed ------------------------------------------------------------------ */
 
 /* Objects are not there in processes that are forked; here they are. */
 static void *inherit(void *object)
@@ -112,8 +111,7 @@ static pid_t start_victim(const kind *kind, void *object)
     return pid;
 }
 
-/* ---- Nobody waits -------------------------------------------------------------------------------------------------
- */
+/* ---- Nobody waits ---------------------------------------------------------------------------- */
 
 /* The next one gets it, told if it has to be, and after that all is as before. */
 static void expect_whole(const kind *kind, void *object, int steps, uint64_t *told)
@@ -194,8 +192,7 @@ static void a_permit_is_left_after_any_instruction(void **state)
     xf_semaphore_close(semaphore);
 }
 
-/* ---- Somebody waits -----------------------------------------------------------------------------------------------
- */
+/* ---- Somebody waits -------------------------------------------------------------------------- */
 
 typedef struct waiter {
     uv_thread_t thread;
@@ -253,8 +250,7 @@ static void who_sleeps_gets_the_lock_after_any_instruction(void **state)
     xf_lock_close(lock);
 }
 
-/* ---- A permit that moves ------------------------------------------------------------------------------------------
- */
+/* ---- A permit that moves --------------------------------------------------------------------- */
 
 /* A thread that does one thing after the other. */
 typedef struct helper {

@@ -47,8 +47,7 @@ static const char *fresh_name(void)
     return name;
 }
 
-/* ---- What is shared -----------------------------------------------------------------------------------------------
- */
+/* ---- What is shared -------------------------------------------------------------------------- */
 
 static xf_shm *make_shm(void)
 {
@@ -120,8 +119,7 @@ static void close_table(table *table)
     xf_shm_close(table->shm);
 }
 
-/* ---- Roles of another program -------------------------------------------------------------------------------------
- */
+/* ---- Roles of another program ---------------------------------------------------------------- */
 
 static void check_role(const char *what, int rc)
 {
@@ -243,8 +241,7 @@ static void kill_program(program *program)
     program_end(program, NULL);
 }
 
-/* ---- Other programs -----------------------------------------------------------------------------------------------
- */
+/* ---- Other programs -------------------------------------------------------------------------- */
 
 static void programs_find_it(void **state)
 {
@@ -338,8 +335,7 @@ static void it_outlives_its_name_whose_owner_is_killed(void **state)
     expect_not_found(name, &key, XF_ENOENT, name);
 }
 
-/* ---- The family ---------------------------------------------------------------------------------------------------
- */
+/* ---- The family ------------------------------------------------------------------------------ */
 
 typedef struct errand {
     char name[OS_NAME_MAX + 1];
@@ -481,8 +477,7 @@ static void a_name_changes_no_start_method(void **state)
     assert_int_equal(notice_threads(), 0);
 }
 
-/* ---- Names --------------------------------------------------------------------------------------------------------
- */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 static void a_name_is_taken_once(void **state)
 {
@@ -571,8 +566,7 @@ static void who_has_another_key_is_refused(void **state)
     xf_shm_close(shm);
 }
 
-/* ---- Visitors who do not say what they should ---------------------------------------------------------------------
- */
+/* ---- Visitors who do not say what they should ------------------------------------------------ */
 
 /* What there is while nothing of earlier tests is about to end. */
 static size_t handles_at_rest(void)

@@ -10,8 +10,7 @@
 
 enum { MOST_ROUNDS = 300, HEAP_LIMIT = 64 << 20 };
 
-/* ---- What is done -------------------------------------------------------------------------------------------------
- */
+/* ---- What is done ---------------------------------------------------------------------------- */
 
 /* References to use, and an event to wait for before. */
 typedef struct order {
@@ -177,8 +176,7 @@ XF_TASK(use_all, const order *in, int *out)
     return 0;
 }
 
-/* ---- Sweeps -------------------------------------------------------------------------------------------------------
- */
+/* ---- Sweeps ---------------------------------------------------------------------------------- */
 
 /* Without the file that says when this process began, its id alone has to do for its name. */
 static int expected(const fault *fault, int rc)

@@ -1,7 +1,6 @@
 /* Goal: what processes share is opened by whoever has a reference of it, anywhere in the family, is there as long as
  * some process has it open, and leaves nothing behind. */
 #include "object.h"
-
 #include "tasks.h"
 
 #include <stdatomic.h>
@@ -90,7 +89,7 @@ static void expect_gone(const xf_ref *ref)
     assert_non_null(strstr(xf_error_detail(), "event"));
 }
 
-/* ---- Tasks ------------------------------------------------------------------------------------------------------ */
+/* ---- Tasks ----------------------------------------------------------------------------------- */
 
 /* Counts itself, and gives what opening said. */
 XF_TASK(count_in, const xf_ref *in, int *out)
@@ -176,7 +175,7 @@ XF_ENTRY(answer_once)
     return 0;
 }
 
-/* ---- Helpers ---------------------------------------------------------------------------------------------------- */
+/* ---- Helpers --------------------------------------------------------------------------------- */
 
 static int result_of(xf_task *task, const xf_ref *ref)
 {
@@ -207,7 +206,7 @@ static void stop(xf_process *process)
     expect_end(process, XF_END_DONE, 0);
 }
 
-/* ---- Opening ---------------------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 static void a_new_object_is_zero(void **state)
 {
@@ -353,7 +352,7 @@ static void a_pools_workers_open(void **state)
     object_close(object);
 }
 
-/* ---- How long they are there ------------------------------------------------------------------------------------ */
+/* ---- How long they are there ----------------------------------------------------------------- */
 
 static void what_nobody_has_open_is_gone(void **state)
 {
@@ -497,7 +496,7 @@ static void a_child_has_nothing_mapped_that_it_did_not_open(void **state)
     object_close(object);
 }
 
-/* ---- Threads ---------------------------------------------------------------------------------------------------- */
+/* ---- Threads --------------------------------------------------------------------------------- */
 
 enum { THREADS = 4, ROUNDS = 100 };
 
@@ -594,7 +593,7 @@ static void threads_open_while_the_task_waits_to_be_stopped(void **state)
     object_close(object);
 }
 
-/* ---- Handles ---------------------------------------------------------------------------------------------------- */
+/* ---- Handles --------------------------------------------------------------------------------- */
 
 /* Something to be handed over: the writing end of a pipe of the C library's file, as an fd or HANDLE of the system. */
 static intptr_t open_handle(void)

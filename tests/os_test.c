@@ -19,7 +19,7 @@ static os_server *server;
 
 static void run_role(os_parent *parent);
 
-/* ---- The parent's side ------------------------------------------------------------------------------------------ */
+/* ---- The parent's side ----------------------------------------------------------------------- */
 
 typedef struct test_box {
     os_note note;
@@ -206,7 +206,7 @@ static void kill_and_finish(kid *kid)
     finish(kid);
 }
 
-/* ---- The child's side: roles ------------------------------------------------------------------------------------ */
+/* ---- The child's side: roles ----------------------------------------------------------------- */
 
 static os_parent *above;
 static char greeting[OS_GREETING_MAX];
@@ -821,7 +821,7 @@ static void run_role(os_parent *parent)
     os_self_exit(96);
 }
 
-/* ---- Shared memory ---------------------------------------------------------------------------------------------- */
+/* ---- Shared memory --------------------------------------------------------------------------- */
 
 static void a_segment_is_zero_filled_and_writable(void **state)
 {
@@ -1145,7 +1145,7 @@ static void a_child_without_input_has_none(void **state)
     finish_well(&kid);
 }
 
-/* ---- Talking ---------------------------------------------------------------------------------------------------- */
+/* ---- Talking --------------------------------------------------------------------------------- */
 
 static void the_largest_greeting_arrives(void **state)
 {
@@ -1327,7 +1327,7 @@ static void a_childs_reading_times_out(void **state)
     finish_well(&kid);
 }
 
-/* ---- Attached segments ------------------------------------------------------------------------------------------ */
+/* ---- Attached segments ----------------------------------------------------------------------- */
 
 static int take(kid *kid, uint64_t token, size_t size, os_shm *shm)
 {
@@ -1504,7 +1504,7 @@ static void attaching_needs_an_acknowledgement_where_it_says_so(void **state)
     close_kid(&kid);
 }
 
-/* ---- Waiting ---------------------------------------------------------------------------------------------------- */
+/* ---- Waiting --------------------------------------------------------------------------------- */
 
 static void waiting_for_nothing_times_out(void **state)
 {
@@ -1605,7 +1605,7 @@ static void the_thread_that_waited_may_end(void **state)
     finish_well(&kid);
 }
 
-/* ---- Ends ------------------------------------------------------------------------------------------------------- */
+/* ---- Ends ------------------------------------------------------------------------------------ */
 
 static void expect_end(const char *role, os_end_kind kind, int code)
 {
@@ -1680,7 +1680,7 @@ static void crashes_are_told_apart(void **state)
     expect_end("thread_crash abort", OS_CRASHED, XF_CRASH_ABORT);
 }
 
-/* ---- Records ---------------------------------------------------------------------------------------------------- */
+/* ---- Records --------------------------------------------------------------------------------- */
 
 static int switch_records_on(void **state)
 {
@@ -1860,7 +1860,7 @@ static void the_sentinel_becomes_ready_at_the_end(void **state)
     finish_well(&kid);
 }
 
-/* ---- Descendants ------------------------------------------------------------------------------------------------ */
+/* ---- Descendants ----------------------------------------------------------------------------- */
 
 static void a_kill_takes_descendants(void **state)
 {
@@ -1923,7 +1923,7 @@ static void signals_are_back_at_their_default(void **state)
     finish_well(&kid);
 }
 
-/* ---- Starting --------------------------------------------------------------------------------------------------- */
+/* ---- Starting -------------------------------------------------------------------------------- */
 
 static void fork_is_refused_where_there_is_none(void **state)
 {
@@ -1998,7 +1998,7 @@ static void two_threads_start_children_at_the_same_time(void **state)
     uv_thread_join(&thread);
 }
 
-/* ---- Standard streams ------------------------------------------------------------------------------------------- */
+/* ---- Standard streams ------------------------------------------------------------------------ */
 
 static kid start_captured(const char *role)
 {
@@ -2146,7 +2146,7 @@ static void null_gives_nothing_and_takes_everything(void **state)
     finish_well(&kid);
 }
 
-/* ---- Directory and environment ---------------------------------------------------------------------------------- */
+/* ---- Directory and environment --------------------------------------------------------------- */
 
 /* A new directory whose name has letters of many alphabets. */
 static void make_directory(char *outer, char *inner, size_t size)
@@ -2281,7 +2281,7 @@ static void a_large_environment_arrives(void **state)
     expect_variable(additions, "XF_TEST_7", text[7] + strlen("XF_TEST_0="));
 }
 
-/* ---- Watching --------------------------------------------------------------------------------------------------- */
+/* ---- Watching -------------------------------------------------------------------------------- */
 
 /* Children that are watched; the lock, because one of them at a time is another thread's. */
 typedef struct crowd {
@@ -2473,7 +2473,7 @@ static void watches_may_end_while_they_are_told(void **state)
         uv_thread_join(&all[i].thread);
 }
 
-/* ---- The server ------------------------------------------------------------------------------------------------- */
+/* ---- The server ------------------------------------------------------------------------------ */
 
 static void a_server_that_was_killed_starts_nothing(void **state)
 {
@@ -2534,7 +2534,7 @@ static void a_server_can_be_opened_everywhere(void **state)
     os_server_close(NULL);
 }
 
-/* ---- This process ----------------------------------------------------------------------------------------------- */
+/* ---- This process ---------------------------------------------------------------------------- */
 
 static void this_process_is_nobodys_child(void **state)
 {
@@ -2656,7 +2656,7 @@ static void a_process_has_a_number_while_it_lives(void **state)
     assert_false(os_process_lives(others));
 }
 
-/* ---- The machine ------------------------------------------------------------------------------------------------ */
+/* ---- The machine ----------------------------------------------------------------------------- */
 
 static void the_processors_of_the_machine_are_told(void **state)
 {
@@ -2714,7 +2714,7 @@ static void a_processor_that_is_not_there_is_refused(void **state)
     kill_and_finish(&kid);
 }
 
-/* ---- Doors and links --------------------------------------------------------------------------------------------- */
+/* ---- Doors and links ------------------------------------------------------------------------- */
 
 /* A door with one who has arrived. */
 typedef struct visit {
@@ -2899,7 +2899,7 @@ static void a_door_can_be_shut(void **state)
     os_door_close(door);
 }
 
-/* ---- Secrets ----------------------------------------------------------------------------------------------------- */
+/* ---- Secrets --------------------------------------------------------------------------------- */
 
 /* Cases 2 and 6 of RFC 4231. */
 static void a_digest_is_that_of_the_standard(void **state)
@@ -2951,7 +2951,7 @@ static void a_secret_is_read_whole(void **state)
     assert_int_equal(os_secret_read(path, room, sizeof room, &size), XF_ENOENT);
 }
 
-/* ---- What is left ----------------------------------------------------------------------------------------------- */
+/* ---- What is left ---------------------------------------------------------------------------- */
 
 static void use_everything(void)
 {
@@ -2988,7 +2988,7 @@ static void nothing_is_left_behind(void **state)
     assert_int_equal(support_mappings(), mappings);
 }
 
-/* ---- The program ------------------------------------------------------------------------------------------------ */
+/* ---- The program ----------------------------------------------------------------------------- */
 
 static int open_method(void **state)
 {

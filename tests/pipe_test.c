@@ -60,7 +60,7 @@ static xf_pipe *open_pipe(xf_call *call)
     return pipe;
 }
 
-/* ---- In one process --------------------------------------------------------------------------------------------- */
+/* ---- In one process -------------------------------------------------------------------------- */
 
 static void both_directions_are_apart(void **state)
 {
@@ -154,7 +154,7 @@ static void options_are_checked(void **state)
     xf_pipe_free(one);
 }
 
-/* ---- Between processes ------------------------------------------------------------------------------------------ */
+/* ---- Between processes ----------------------------------------------------------------------- */
 
 /* Answers until the other end has gone. */
 XF_ENTRY(echo)

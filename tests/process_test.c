@@ -1,5 +1,6 @@
 /* Goal: a registered function runs in a child, and its end, its output and its messages come back. */
 #include "tasks.h"
+
 #include <uv.h>
 
 XF_TASK(square, const double *in, double *out)

@@ -13,7 +13,7 @@ static const char *const kinds[] = {"death", "put", "get"};
 
 enum { DRAINS = 8, LONG = 200 };
 
-/* ---- Doing ------------------------------------------------------------------------------------------------------ */
+/* ---- Doing ----------------------------------------------------------------------------------- */
 
 /* Every other message is too long for a cell. */
 static size_t size_of(uint64_t value)
@@ -54,7 +54,7 @@ static void put_or_get(void *arg, operation *operation, uint64_t *seed)
     operate(arg, operation);
 }
 
-/* ---- Judging ---------------------------------------------------------------------------------------------------- */
+/* ---- Judging --------------------------------------------------------------------------------- */
 
 typedef struct queue {
     uint8_t size;
@@ -134,7 +134,7 @@ static void the_judge_is_not_blind(void **state)
     }
 }
 
-/* ---- Runs ------------------------------------------------------------------------------------------------------- */
+/* ---- Runs ------------------------------------------------------------------------------------ */
 
 /* What is left is got by this process, as if by one of them. */
 static void drain(lane *lane)

@@ -4,8 +4,8 @@
  * A forked process with the lane of a queue is stepped with ptrace for N instructions (a system call is one), and
  * killed; then this process goes on with the lane for more than a turn of the ring.  N is 1, 2, 3, ... to the end;
  * where that takes too long, only every few, but all with XF_STEP_ALL=1 in the environment. */
-#include "lane.h"
 #include "clock.h"
+#include "lane.h"
 #include "tasks.h"
 
 #include <signal.h>
@@ -77,7 +77,7 @@ static uint64_t get(lane *lane, uint64_t size)
     return number;
 }
 
-/* ---- Acts ------------------------------------------------------------------------------------------------------- */
+/* ---- Acts ------------------------------------------------------------------------------------ */
 
 enum { ACTORS_NUMBER = 900 };
 
@@ -118,7 +118,7 @@ static void act_view(lane *lane, uint64_t size)
     lane_let_go(lane, hold.block, hold.size);
 }
 
-/* ---- Stepping --------------------------------------------------------------------------------------------------- */
+/* ---- Stepping -------------------------------------------------------------------------------- */
 
 static pid_t start_victim(const scene *scene, const lane *shared)
 {
@@ -168,7 +168,7 @@ static void end_victim(pid_t pid)
     assert_true(WIFSIGNALED(status));
 }
 
-/* ---- What has to be so afterwards ------------------------------------------------------------------------------- */
+/* ---- What has to be so afterwards ------------------------------------------------------------ */
 
 static void count_block(void *arg, uint64_t block, uint64_t word)
 {

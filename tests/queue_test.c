@@ -87,7 +87,7 @@ static bool is_filled(const void *data, size_t size, uint64_t message)
     return true;
 }
 
-/* ---- In one process --------------------------------------------------------------------------------------------- */
+/* ---- In one process -------------------------------------------------------------------------- */
 
 static void messages_come_out_in_order(void **state)
 {
@@ -303,7 +303,7 @@ static void options_are_checked(void **state)
     xf_queue_free(NULL);
 }
 
-/* ---- Objects ---------------------------------------------------------------------------------------------------- */
+/* ---- Objects --------------------------------------------------------------------------------- */
 
 static int encode_number(xf_writer *writer, const void *object)
 {
@@ -348,7 +348,7 @@ static void a_put_that_cannot_be_encoded_changes_nothing(void **state)
     xf_queue_free(queue);
 }
 
-/* ---- Between processes ------------------------------------------------------------------------------------------ */
+/* ---- Between processes ----------------------------------------------------------------------- */
 
 static xf_queue *open_queue(const xf_ref *ref)
 {
@@ -553,7 +553,7 @@ static void a_queue_goes_through_a_queue(void **state)
     xf_queue_free(queue);
 }
 
-/* ---- Tasks ------------------------------------------------------------------------------------------------------ */
+/* ---- Tasks ----------------------------------------------------------------------------------- */
 
 /* Each number n is a task that puts n tasks of n - 1. */
 XF_TASK(branch, const order *in, uint64_t *out)
@@ -614,7 +614,7 @@ static void a_task_is_not_done_twice(void **state)
     xf_queue_free(queue);
 }
 
-/* ---- Death ------------------------------------------------------------------------------------------------------ */
+/* ---- Death ----------------------------------------------------------------------------------- */
 
 enum { DIE_WITH_SLOT, DIE_WITH_VIEW, DIE_WITH_TASK };
 

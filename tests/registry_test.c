@@ -1,5 +1,6 @@
 /* Goal: what can be wrong with a task's registration, its sizes or its codecs is told, each as its own error. */
 #include "tasks.h"
+
 #include <uv.h>
 
 /* The children of these tests see other tasks than the program, as a program with a fault might have them. */
@@ -38,7 +39,7 @@ static void register_tasks(void)
     xf_task_register(&other_twin);
 }
 
-/* ---- An object with pointers, and its codec --------------------------------------------------------------------- */
+/* ---- An object with pointers, and its codec -------------------------------------------------- */
 
 typedef struct words {
     size_t count;
@@ -129,7 +130,7 @@ XF_TASK(add_one, const int *in, int *out)
     return 0;
 }
 
-/* ---- Registration ----------------------------------------------------------------------------------------------- */
+/* ---- Registration ---------------------------------------------------------------------------- */
 
 static int try_start(xf_task *task, const void *input, size_t size)
 {
@@ -214,7 +215,7 @@ static void output_of_another_size_is_refused(void **state)
     expect_end(start(&give_wrong_size, &in, sizeof in, NULL), XF_END_FAILED, 99);
 }
 
-/* ---- Codecs ----------------------------------------------------------------------------------------------------- */
+/* ---- Codecs ---------------------------------------------------------------------------------- */
 
 static void objects_travel_by_codec(void **state)
 {
@@ -272,7 +273,7 @@ static void output_that_does_not_decode_is_told_to_who_asks(void **state)
     xf_process_free(process);
 }
 
-/* ---- Options ---------------------------------------------------------------------------------------------------- */
+/* ---- Options --------------------------------------------------------------------------------- */
 
 static void check_refused(const xf_process_options *options, int code)
 {

@@ -9,7 +9,7 @@
 
 enum { ROUNDS = 3, CHILDREN = 2, WORKERS = 2, FAMILY = 1 + 2 * CHILDREN + WORKERS, ROOM = 64, GONE_MS = 1000 };
 
-/* ---- A family ---------------------------------------------------------------------------------------------------- */
+/* ---- A family -------------------------------------------------------------------------------- */
 
 /* What a member is given, and gives to the next. */
 typedef struct refs {
@@ -195,8 +195,7 @@ static int role_head(void)
     return 1;
 }
 
-/* ---- From outside -------------------------------------------------------------------------------------------------
- */
+/* ---- From outside ---------------------------------------------------------------------------- */
 
 static uint64_t seed = 1;
 
@@ -350,8 +349,7 @@ static void nothing_and_nobody_is_left(void **state)
     print_message("%d processes killed\n", (int)killed);
 }
 
-/* ---- Whether it would be seen ---------------------------------------------------------------------------------------
- */
+/* ---- Whether it would be seen ---------------------------------------------------------------- */
 
 static void a_name_that_is_left_is_seen(void **state)
 {

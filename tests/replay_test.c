@@ -6,7 +6,7 @@
 
 #include <unistd.h>
 
-/* ---- A directory for each test ---------------------------------------------------------------------------------- */
+/* ---- A directory for each test --------------------------------------------------------------- */
 
 static char directory[1024];
 
@@ -55,7 +55,7 @@ static int remove_directory(void **state)
     return 0;
 }
 
-/* ---- Tasks ------------------------------------------------------------------------------------------------------ */
+/* ---- Tasks ----------------------------------------------------------------------------------- */
 
 typedef enum way { FAIL, EXIT, FAULT, FINE, WAIT, KILL } way;
 
@@ -158,7 +158,7 @@ XF_ENTRY(look_around)
     exit(10 + (strcmp(value, "yes=1") == 0) + 2 * (strstr(path, "crossfork-") != NULL));
 }
 
-/* ---- Running again ---------------------------------------------------------------------------------------------- */
+/* ---- Running again --------------------------------------------------------------------------- */
 
 static int64_t run_again(const char *path)
 {
@@ -267,7 +267,7 @@ static void environment_and_directory_come_back(void **state)
     xf_process_free(process);
 }
 
-/* ---- Pools ------------------------------------------------------------------------------------------------------ */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 /* Files to run once the pool has gone: libuv closes descriptors behind the back of the thread sanitizer, which would
  * take the next of that number for a race. */
@@ -356,7 +356,7 @@ static void the_initializer_runs_first(void **state)
     run_items_again();
 }
 
-/* ---- Broken files ----------------------------------------------------------------------------------------------- */
+/* ---- Broken files ---------------------------------------------------------------------------- */
 
 static char *read_saved(const char *path, size_t *size)
 {
@@ -536,7 +536,7 @@ static void another_build_runs_it_and_says_so(void **state)
     free(text);
 }
 
-/* ---- Places that do not take it --------------------------------------------------------------------------------- */
+/* ---- Places that do not take it -------------------------------------------------------------- */
 
 static void expect_not_saved(const char *place, const char *why)
 {

@@ -4,7 +4,7 @@
 
 #include <uv.h>
 
-/* ---- Help ------------------------------------------------------------------------------------------------------- */
+/* ---- Help ------------------------------------------------------------------------------------ */
 
 /* A file of this process alone. */
 static const char *file_name(void)
@@ -85,7 +85,7 @@ static const char *repeat(const char *text, size_t n)
     return repeated;
 }
 
-/* ---- The headline ----------------------------------------------------------------------------------------------- */
+/* ---- The headline ---------------------------------------------------------------------------- */
 
 static void every_end_has_its_headline(void **state)
 {
@@ -139,7 +139,7 @@ static void every_phase_is_told(void **state)
     }
 }
 
-/* ---- What the child said ---------------------------------------------------------------------------------------- */
+/* ---- What the child said --------------------------------------------------------------------- */
 
 static void everything_has_its_place(void **state)
 {
@@ -280,7 +280,7 @@ static void a_report_is_a_screen_of_text(void **state)
     assert_in_range(count_lines(print(&report)), 5, 100);
 }
 
-/* ---- The stream ------------------------------------------------------------------------------------------------- */
+/* ---- The stream ------------------------------------------------------------------------------ */
 
 static void a_stream_that_takes_nothing_is_an_error(void **state)
 {
@@ -299,7 +299,7 @@ static void a_stream_that_takes_nothing_is_an_error(void **state)
     remove(file_name());
 }
 
-/* ---- Stacks, and what else is known ----------------------------------------------------------------------------- */
+/* ---- Stacks, and what else is known ---------------------------------------------------------- */
 
 static const xf_frame frames[] = {
     {0x401136, "/opt/app/decoder", "ab12", 0x1136, "read_size", "src/read.c", 41, true},
@@ -364,7 +364,7 @@ static void progress_and_silence_are_told_of_those_that_did_not_finish(void **st
                                         "  replay   /tmp/saved\n");
 }
 
-/* ---- For tools -------------------------------------------------------------------------------------------------- */
+/* ---- For tools ------------------------------------------------------------------------------- */
 
 static void a_tool_gets_all_of_it_as_json(void **state)
 {
@@ -421,7 +421,7 @@ static void json_is_utf_8_whatever_the_child_sent(void **state)
     }
 }
 
-/* ---- Names ------------------------------------------------------------------------------------------------------ */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 static void every_end_has_a_name(void **state)
 {

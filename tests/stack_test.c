@@ -112,7 +112,7 @@ static bool has_function(const xf_frame *frames, size_t count, const char *funct
     return false;
 }
 
-/* ---- While it runs ---------------------------------------------------------------------------------------------- */
+/* ---- While it runs --------------------------------------------------------------------------- */
 
 static void check_running(xf_task *task, const char *function)
 {
@@ -183,7 +183,7 @@ static void recording_can_be_switched_off(void **state)
     expect_end(process, XF_END_CRASHED, XF_CRASH_ACCESS);
 }
 
-/* ---- In a pool -------------------------------------------------------------------------------------------------- */
+/* ---- In a pool ------------------------------------------------------------------------------- */
 
 static void items_that_end_badly_tell_where_they_were(void **state)
 {
@@ -209,7 +209,7 @@ static void items_that_end_badly_tell_where_they_were(void **state)
     xf_pool_free(pool);
 }
 
-/* ---- Handlers of the program's own ------------------------------------------------------------------------------ */
+/* ---- Handlers of the program's own ----------------------------------------------------------- */
 
 static void look_on(int number)
 {
@@ -275,7 +275,7 @@ static void install_handler(void)
         signal(SIGSEGV, strcmp(role, "look") == 0 ? look_on : crash_again);
 }
 
-/* ---- Dumps ------------------------------------------------------------------------------------------------------ */
+/* ---- Dumps ----------------------------------------------------------------------------------- */
 
 static void a_crash_leaves_a_dump_or_says_why_not(void **state)
 {

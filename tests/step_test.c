@@ -17,13 +17,13 @@
  * have it with XF_STEP_ALL=1 in the environment: all but one in a few between the last look for work and sleep; what
  * xf_fail does; three of four where pages are taken; and all but evenly spread ones in sections of more than STEPS_MAX
  * steps (every other one or so where a failure is put down, fewer without optimisation or with sanitizers). */
-#include "tasks.h"
 #include "pool.h"
+#include "tasks.h"
 
 #include <limits.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
-#include <linux/futex.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -168,7 +168,7 @@ static void expect(const stage *stage, bool holds, const char *what)
         fail_msg("not %s: killed after instruction %ld behind gate %zu", what, stage->steps, stage->gate);
 }
 
-/* ---- Holding a worker ------------------------------------------------------------------------------------------- */
+/* ---- Holding a worker ------------------------------------------------------------------------ */
 
 /* Whether it sleeps in a system call. */
 static bool sleeps(pid_t pid)
@@ -337,7 +337,7 @@ static void command(stage *stage, condition order)
     expect(stage, was_done(stage, order), "traced");
 }
 
-/* ---- The pool ---------------------------------------------------------------------------------------------------- */
+/* ---- The pool -------------------------------------------------------------------------------- */
 
 static xf_pool_stats look(stage *stage, xf_worker_stats *workers)
 {
@@ -431,8 +431,7 @@ static stage *open_stage(const work *work, size_t memory_limit)
     return stage;
 }
 
-/* ---- Handing work in, and what comes of it ------------------------------------------------------------------------
- */
+/* ---- Handing work in, and what comes of it --------------------------------------------------- */
 
 static void on_done(xf_future *future, void *arg)
 {
@@ -598,8 +597,7 @@ static void follow(stage *stage)
     check_books(stage);
 }
 
-/* ---- Rounds -------------------------------------------------------------------------------------------------------
- */
+/* ---- Rounds ---------------------------------------------------------------------------------- */
 
 /* Hands work in, and holds the victim at the gate where the round begins. */
 static xf_future *begin_round(stage *stage)

@@ -14,7 +14,7 @@
 /* What was built in, as CMake says. */
 enum { SYMBOLS = XF_TEST_SYMBOLS, UNWINDER = XF_TEST_UNWINDER, ELF = XF_TEST_ELF };
 
-/* ---- Help ------------------------------------------------------------------------------------------------------- */
+/* ---- Help ------------------------------------------------------------------------------------ */
 
 enum { NAMES_MAX = 200, ROOM = OS_FRAMES_MAX };
 
@@ -138,7 +138,7 @@ static uint64_t own_offset(fixture *self)
     return self->frames[0].offset;
 }
 
-/* ---- Sound records ---------------------------------------------------------------------------------------------- */
+/* ---- Sound records --------------------------------------------------------------------------- */
 
 static void a_stack_has_functions_and_lines(void **state)
 {
@@ -227,7 +227,7 @@ static void no_more_frames_than_room(void **state)
     assert_int_equal(os_record_frames(self->record, two, 0), 0);
 }
 
-/* ---- Damaged records -------------------------------------------------------------------------------------------- */
+/* ---- Damaged records ------------------------------------------------------------------------- */
 
 static void a_truncated_stack_ends_early(void **state)
 {
@@ -334,7 +334,7 @@ static void damage_does_no_harm(void **state)
     free(sound);
 }
 
-/* ---- Places ----------------------------------------------------------------------------------------------------- */
+/* ---- Places ---------------------------------------------------------------------------------- */
 
 static void a_place_has_its_function(void **state)
 {
@@ -381,7 +381,7 @@ static void what_is_no_module_has_no_name(void **state)
         assert_int_equal(symbol_find(paths[i], own_offset(self), add_name, &self->names), 0);
 }
 
-/* ---- Files ------------------------------------------------------------------------------------------------------ */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 /* By libuv, which takes UTF-8 everywhere. */
 static uv_file open_file(const char *path, int flags)
@@ -535,7 +535,7 @@ static void files_that_are_cut_do_no_harm(void **state)
     end_copy(&copy);
 }
 
-/* ---- All at once ------------------------------------------------------------------------------------------------ */
+/* ---- All at once ----------------------------------------------------------------------------- */
 
 static void look_up_often(void *arg)
 {

@@ -18,7 +18,7 @@ static const char *const kinds[] = {"death", "acquire", "read", "release"};
 
 enum { ACTORS = HISTORY_WORKERS + 1 };
 
-/* ---- Doing ------------------------------------------------------------------------------------------------------ */
+/* ---- Doing ----------------------------------------------------------------------------------- */
 
 /* What is tested, and what is known of it. */
 typedef struct thing {
@@ -121,7 +121,7 @@ static void choose(void *arg, operation *operation, uint64_t *seed)
     operate(stage, operation);
 }
 
-/* ---- Judging ---------------------------------------------------------------------------------------------------- */
+/* ---- Judging --------------------------------------------------------------------------------- */
 
 /* Who has what; the dead have it until they are found. */
 typedef struct holds {
@@ -304,10 +304,7 @@ static bool apply_to_rwlock(const model *model, const operation *operation, uint
     return operation->rc == 0;
 }
 
-#define MODEL(does, many, again)                                                                                       \
-    {                                                                                                                  \
-        .apply = does, .kinds = kinds, .bound = many, .recursive = again, .mortal = true                               \
-    }
+#define MODEL(does, many, again) {.apply = does, .kinds = kinds, .bound = many, .recursive = again, .mortal = true}
 
 static const thing lock = {lock_acquire, NULL, lock_release, MODEL(apply_to_permits, 1, false), true};
 static const thing recursive = {lock_acquire, NULL, lock_release, MODEL(apply_to_permits, 1, true), true};
@@ -315,8 +312,7 @@ static const thing permits = {semaphore_acquire, NULL, semaphore_release, MODEL(
 static const thing number = {semaphore_acquire, NULL, semaphore_release, MODEL(apply_to_number, 1, false), false};
 static const thing rwlock = {rwlock_write, rwlock_read, rwlock_release, MODEL(apply_to_rwlock, 1, false), true};
 
-/* ---- The judge ----------------------------------------------------------------------------------------------------
- */
+/* ---- The judge ------------------------------------------------------------------------------- */
 
 /* A history that is known to be right or wrong: workers 0 and 1, times in order of appearance unless they overlap. */
 typedef struct sample {
@@ -381,7 +377,7 @@ static void the_judge_is_not_blind(void **state)
     }
 }
 
-/* ---- Runs ------------------------------------------------------------------------------------------------------- */
+/* ---- Runs ------------------------------------------------------------------------------------ */
 
 /* In the end all others have ended: what they had is found, and then all is as at first. */
 static void expect_whole(stage *stage)

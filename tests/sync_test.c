@@ -22,8 +22,7 @@ typedef struct order {
     int64_t number;
 } order;
 
-/* ---- Helpers --------------------------------------------------------------------------------------------------------
- */
+/* ---- Helpers --------------------------------------------------------------------------------- */
 
 static void require(xf_call *call, bool condition, int line)
 {
@@ -78,8 +77,7 @@ static xf_place place(size_t number)
     return (xf_place){shared, (sizeof(board) / XF_SYNC_ALIGN + 1 + number) * XF_SYNC_ALIGN};
 }
 
-/* ---- Tasks: lock ----------------------------------------------------------------------------------------------------
- */
+/* ---- Tasks: lock ----------------------------------------------------------------------------- */
 
 /* Counts in a plain word, so that none is lost only if the lock keeps the others out. */
 XF_TASK(count_locked, const order *in, int *out)
@@ -160,8 +158,7 @@ XF_TASK(work_until_killed, const order *in, int *out)
     return 0;
 }
 
-/* ---- Lock -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Lock ------------------------------------------------------------------------------------ */
 
 static xf_lock *create_lock(order *order, const xf_lock_options *options)
 {
@@ -415,8 +412,7 @@ static void wrong_places_and_references_are_refused(void **state)
     xf_shm_close(shared);
 }
 
-/* ---- Reader-writer lock ---------------------------------------------------------------------------------------------
- */
+/* ---- Reader-writer lock ---------------------------------------------------------------------- */
 
 /* Holds it for reading or writing until it is killed or told. */
 XF_TASK(hold_rwlock, const order *in, int *out)
@@ -606,8 +602,7 @@ static void a_killed_reader_is_in_nobodys_way(void **state)
     xf_shm_close(shared);
 }
 
-/* ---- Semaphore ------------------------------------------------------------------------------------------------------
- */
+/* ---- Semaphore ------------------------------------------------------------------------------- */
 
 XF_TASK(hold_permit, const order *in, int *out)
 {
@@ -745,8 +740,7 @@ static void wrong_semaphores_are_refused(void **state)
     xf_semaphore_close(semaphore);
 }
 
-/* ---- Condition ------------------------------------------------------------------------------------------------------
- */
+/* ---- Condition ------------------------------------------------------------------------------- */
 
 /* Takes numbers from plain[0], which the parent puts there one at a time, until it finds a negative one. */
 XF_TASK(consume, const order *in, int *out)
@@ -880,8 +874,7 @@ static void a_death_with_the_lock_ends_the_waiting_of_one(void **state)
     close_pair(&pair);
 }
 
-/* ---- Event ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Event ----------------------------------------------------------------------------------- */
 
 XF_TASK(await_event, const order *in, int *out)
 {
@@ -922,8 +915,7 @@ static void an_event_wakes_all_who_wait(void **state)
     xf_shm_close(shared);
 }
 
-/* ---- Barrier --------------------------------------------------------------------------------------------------------
- */
+/* ---- Barrier --------------------------------------------------------------------------------- */
 
 /* Goes through the barrier as often as it is told to, and gives how often it was the one. */
 XF_TASK(go_through, const order *in, int *out)
@@ -1061,8 +1053,7 @@ static void who_gives_up_breaks_the_barrier(void **state)
     xf_shm_close(shared);
 }
 
-/* ---- Once -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Once ------------------------------------------------------------------------------------ */
 
 /* Does it if it has to, and gives what it was told. */
 XF_TASK(do_once, const order *in, int *out)
@@ -1136,8 +1127,7 @@ static void another_does_it_when_the_first_is_killed(void **state)
     xf_shm_close(shared);
 }
 
-/* ---- All ------------------------------------------------------------------------------------------------------------
- */
+/* ---- All ------------------------------------------------------------------------------------- */
 
 static size_t mappings_before;
 

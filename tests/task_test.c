@@ -31,7 +31,7 @@ static void expect_invalid(xf_task *task)
     assert_string_not_equal(xf_error_detail(), "");
 }
 
-/* ---- Registering ------------------------------------------------------------------------------------------------ */
+/* ---- Registering ----------------------------------------------------------------------------- */
 
 static void a_registered_task_is_found(void **state)
 {
@@ -164,7 +164,7 @@ static void the_hash_of_the_table_depends_on_all_in_it(void **state)
     assert_true(task_table_hash() == hash);
 }
 
-/* ---- Writing ---------------------------------------------------------------------------------------------------- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 static void a_writer_takes_pieces_of_all_sizes(void **state)
 {
@@ -238,7 +238,7 @@ static void a_writer_refuses_more_than_memory_can_be(void **state)
     writer_free(&writer);
 }
 
-/* ---- Codecs ----------------------------------------------------------------------------------------------------- */
+/* ---- Codecs ---------------------------------------------------------------------------------- */
 
 static int encode_text(xf_writer *writer, const void *object)
 {

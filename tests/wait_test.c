@@ -5,7 +5,7 @@
 
 enum { PATIENCE_MS = 60000, MIB = 1024 * 1024 };
 
-/* ---- Things ------------------------------------------------------------------------------------------------------ */
+/* ---- Things ---------------------------------------------------------------------------------- */
 
 /* Everything of which one item can be of. */
 typedef struct things {
@@ -90,7 +90,7 @@ static void receive_one(xf_pipe *pipe)
     xf_message_free(&message);
 }
 
-/* ---- A child that makes things ready ----------------------------------------------------------------------------- */
+/* ---- A child that makes things ready --------------------------------------------------------- */
 
 typedef struct opened {
     xf_pipe *order, *pipe, *full_pipe;
@@ -185,7 +185,7 @@ static void give_order(xf_pipe *order, char what)
     assert_int_equal(xf_pipe_send(order, &what, 1, PATIENCE_MS), 0);
 }
 
-/* ---- Looking ----------------------------------------------------------------------------------------------------- */
+/* ---- Looking --------------------------------------------------------------------------------- */
 
 static void exactly_the_ready_ones_are_marked(void **state)
 {
@@ -266,7 +266,7 @@ static void mistakes_are_told(void **state)
     xf_pipe_free(other);
 }
 
-/* ---- Being woken ------------------------------------------------------------------------------------------------- */
+/* ---- Being woken ----------------------------------------------------------------------------- */
 
 /* A child makes each thing ready in turn, while this waits for all. */
 static void each_thing_wakes(void **state)
@@ -421,7 +421,7 @@ static void a_message_is_told_while_another_thread_joins(void **state)
     free_things(&things);
 }
 
-/* ---- Many -------------------------------------------------------------------------------------------------------- */
+/* ---- Many ------------------------------------------------------------------------------------ */
 
 enum { MANY = 240 };
 
@@ -551,7 +551,7 @@ static void one_of_hundreds_wakes(void **state)
     free_many(items);
 }
 
-/* ---- Deaths ------------------------------------------------------------------------------------------------------ */
+/* ---- Deaths ---------------------------------------------------------------------------------- */
 
 /* Whoever has the other ends is killed: both pipes tell, and the process; queues and the event have no owner. */
 static void deaths_are_told(void **state)
@@ -632,7 +632,7 @@ static void a_killed_producer_holds_nobody_up(void **state)
     xf_queue_free(items[0].queue);
 }
 
-/* ---- In children ------------------------------------------------------------------------------------------------- */
+/* ---- In children ----------------------------------------------------------------------------- */
 
 /* Waits for a message or until it is asked to stop; and for a process of its own. */
 XF_ENTRY(wait_in_child)
@@ -765,7 +765,7 @@ static void older_systems_will_do(void **state)
     xf_queue_free(queue);
 }
 
-/* ---- Threads ----------------------------------------------------------------------------------------------------- */
+/* ---- Threads --------------------------------------------------------------------------------- */
 
 XF_TASK(say_something, const int *in, int *out)
 {
@@ -843,7 +843,7 @@ static void threads_wait_for_the_same(void **state)
     xf_event_close(over);
 }
 
-/* ---- Watches ----------------------------------------------------------------------------------------------------- */
+/* ---- Watches --------------------------------------------------------------------------------- */
 
 typedef struct seen {
     things things;

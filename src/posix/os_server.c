@@ -46,7 +46,7 @@ typedef struct request {
     bool environment_apart;  /* in a segment: the last descriptor */
 } request;
 
-/* ---- In the program --------------------------------------------------------------------------------------------- */
+/* ---- In the program -------------------------------------------------------------------------- */
 
 int os_server_open(os_server **out)
 {
@@ -158,7 +158,7 @@ free_environment:
     return rc;
 }
 
-/* ---- In the server ---------------------------------------------------------------------------------------------- */
+/* ---- In the server --------------------------------------------------------------------------- */
 
 typedef struct served {
     pid_t pid;

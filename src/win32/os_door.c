@@ -35,7 +35,7 @@ struct os_link {
     uint8_t outbox[OS_LINK_WRITE_MAX];
 };
 
-/* ---- This user -------------------------------------------------------------------------------------------------- */
+/* ---- This user ------------------------------------------------------------------------------- */
 
 /* Freed by the caller with free. */
 static int find_user(TOKEN_USER **out)
@@ -106,7 +106,7 @@ static int check_owner(HANDLE pipe, const char *name)
     return rc;
 }
 
-/* ---- Doors ------------------------------------------------------------------------------------------------------ */
+/* ---- Doors ----------------------------------------------------------------------------------- */
 
 /* Waits for somebody to arrive at the instance; the event is set when somebody has, or the wait has failed. */
 static void await_arrival(os_door *door)
@@ -311,7 +311,7 @@ int os_door_wait(os_door *door, os_link *const *links, size_t count, int timeout
     }
 }
 
-/* ---- Links ------------------------------------------------------------------------------------------------------ */
+/* ---- Links ----------------------------------------------------------------------------------- */
 
 /* Whoever made the pipe gets to know who we are, and no more than that. */
 static HANDLE open_pipe_of(const wchar_t *name)

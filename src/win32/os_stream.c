@@ -17,7 +17,7 @@ void handle_close(HANDLE *handle)
     *handle = NULL;
 }
 
-/* ---- Opening ---------------------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 /* A name that no other process can guess. */
 static int private_name(wchar_t *name, size_t size)
@@ -134,7 +134,7 @@ void stream_close(child_stream *stream)
     stream->data = NULL;
 }
 
-/* ---- Reading ---------------------------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 bool pipe_has_ended(DWORD system)
 {

@@ -15,7 +15,7 @@ enum { SEGMENT_MAX = 4096, SENT_MAX = 1 << 20 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* ---- In place of the seam: segments on the heap, where a sanitizer knows their bounds --------------------------- */
+/* ---- In place of the seam: segments on the heap, where a sanitizer knows their bounds -------- */
 
 static long segments;
 
@@ -36,7 +36,7 @@ void os_shm_close(os_shm *shm)
     *shm = OS_SHM_NONE;
 }
 
-/* ---- The parent ------------------------------------------------------------------------------------------------- */
+/* ---- The parent ------------------------------------------------------------------------------ */
 
 typedef struct parent {
     wire_decoder decoder;

@@ -70,7 +70,7 @@ bool faults_due(const char *name, int code)
     return true;
 }
 
-/* ---- Memory ----------------------------------------------------------------------------------------------------- */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 void *__real_malloc(size_t size);
 void *__wrap_malloc(size_t size);
@@ -118,7 +118,7 @@ XF_BEFORE_MAIN(leave_libuv_out)
     uv_replace_allocator(__real_malloc, __real_realloc, __real_calloc, __real_free);
 }
 
-/* ---- The seam and libuv ----------------------------------------------------------------------------------------- */
+/* ---- The seam and libuv ---------------------------------------------------------------------- */
 
 #define REFUSE(code) error_detail(code, "refused by the test")
 
@@ -172,7 +172,7 @@ int __wrap_uv_cond_init(uv_cond_t *condition)
     return !told && faults_due("uv_cond_init", XF_ENOMEM) ? UV_ENOMEM : __real_uv_cond_init(condition);
 }
 
-/* ---- A child's own faults --------------------------------------------------------------------------------------- */
+/* ---- A child's own faults -------------------------------------------------------------------- */
 
 /* The first thing that every child does, however it was started. */
 const os_given *__real_os_parent_given(const os_parent *parent);

@@ -102,7 +102,7 @@ int __wrap_epoll_ctl(int set, int action, int fd, struct epoll_event *event)
     return __real_epoll_ctl(set, action, fd, event);
 }
 
-/* ---- Those with arguments of any number; nobody passes more than these ------------------------------------------ */
+/* ---- Those with arguments of any number; nobody passes more than these ----------------------- */
 
 int __wrap_open(const char *path, int flags, ...)
 {
@@ -144,7 +144,7 @@ __attribute__((no_sanitize("address"))) long __wrap_syscall(long number, ...)
     return __real_syscall(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
 }
 
-/* ---- The server's own faults ------------------------------------------------------------------------------------ */
+/* ---- The server's own faults ----------------------------------------------------------------- */
 
 _Noreturn void __real_server_run(int requests, os_entry entry);
 _Noreturn void __wrap_server_run(int requests, os_entry entry);
