@@ -1,9 +1,9 @@
 /* Goal: how many workers there are, and where, follows from the machine: a made-up one, which is read in place of the
  * real one while there is one (the linker leads calls of os_machine_read here: its option --wrap). */
 #include "faults.h"
-#include "machine.h"
+#include "machine/machine.h"
+#include "machine/topology.h"
 #include "tasks.h"
-#include "topology.h"
 
 #include <uv.h>
 

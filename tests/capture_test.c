@@ -1,6 +1,6 @@
 /* Goal: a capture keeps the newest bytes up to its limit, and no more memory than that needs. */
-#include "capture.h"
 #include "faults.h"
+#include "protocol/tail_buffer.h"
 #include "tasks.h"
 
 static void put(capture *capture, const char *text)

@@ -1,5 +1,5 @@
 /* Goal: every error code has one name and one text, and each thread its own detail. */
-#include "error.h"
+#include "base/error.h"
 #include "tasks.h"
 
 #include <limits.h>

@@ -2,7 +2,7 @@
  * told what it was, nothing hangs, and nothing is left behind.
  *
  * Each test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
-#include "error.h"
+#include "base/error.h"
 #include "faults.h"
 #include "left.h"
 #include "tasks.h"

@@ -3,7 +3,7 @@
  *
  * A forked process stops, is let go for N instructions of this program, and is killed there; N is 1, 2, 3, ...
  * until it comes to its end; behind the 200th, each seventh. */
-#include "heap.h"
+#include "shmem/heap.h"
 #include "step.h"
 #include "tasks.h"
 

@@ -1,9 +1,9 @@
 /* Goal: a child that is broken or hostile gets a clear error, costs bounded memory, and hangs nobody.
  *
  * The child is this program again, which says on its channel what the test wants instead of calling xf_main. */
-#include "box.h"
+#include "protocol/black_box.h"
+#include "protocol/frame.h"
 #include "tasks.h"
-#include "wire.h"
 
 #include <uv.h>
 

@@ -1,6 +1,6 @@
 /* Goal: an inbox takes what a sound child sends, refuses everything else, and keeps no more than it may. */
 #include "faults.h"
-#include "inbox.h"
+#include "protocol/inbox.h"
 #include "tasks.h"
 
 /* ---- Help ------------------------------------------------------------------------------------ */

@@ -1,6 +1,6 @@
 /* Goal: a lane keeps its order whatever its threads do at the same time, and whatever is in its memory does no harm. */
-#include "clock.h"
-#include "lane.h"
+#include "base/clock.h"
+#include "messaging/ring.h"
 #include "support.h"
 #include "unit.h"
 

@@ -3,10 +3,10 @@
  * the name, goes on.
  *
  * A sweep: the first call fails, then the second, and so on until a round passes with no failure. */
-#include "error.h"
+#include "base/error.h"
 #include "faults.h"
 #include "left.h"
-#include "os.h"
+#include "os/os.h"
 #include "tasks.h"
 
 #include <stdatomic.h>

@@ -2,11 +2,11 @@
  * who is silent, broken, hostile or killed keeps the others from it.
  *
  * The other program is this one again, started with "as ROLE NAME"; what no honest program says is said over a link. */
-#include "clock.h"
-#include "error.h"
-#include "hello.h"
-#include "object.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "objects/object.h"
 #include "program.h"
+#include "rendezvous/handshake.h"
 #include "tasks.h"
 
 enum { PATIENCE_MS = 60000, MIB = 1024 * 1024 };

@@ -6,9 +6,9 @@
  * memory, a kill in one of them is a kill before or behind it; and how many there are is not the same each time, as the
  * clock is read again when it is moved meanwhile. */
 #include "crossfork.h"
-#include "lock.h"
+#include "shmem/lock.h"
+#include "shmem/sync.h"
 #include "step.h"
-#include "sync.h"
 #include "tasks.h"
 
 #include <sys/mman.h>

@@ -4,12 +4,12 @@
  *
  * The other program is this one again, started with "as ROLE NAME".  Programs wait for each other with events that lie
  * in the shared memory, which none of them could open otherwise. */
-#include "hello.h"
-#include "process.h"
+#include "process/process.h"
 #include "program.h"
-#include "shm.h"
+#include "rendezvous/connector.h"
+#include "rendezvous/handshake.h"
+#include "shmem/shm.h"
 #include "tasks.h"
-#include "visit.h"
 
 enum { PATIENCE_MS = 60000, BYTES = 50000, GROWN = 3000000, LIMIT = 4000000, PROGRAMS = 4 };
 

@@ -2,10 +2,10 @@
  * who called is told what it was, nothing hangs, and nothing is left behind.
  *
  * Each test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
-#include "error.h"
+#include "base/error.h"
 #include "faults.h"
 #include "left.h"
-#include "os.h"
+#include "os/os.h"
 #include "tasks.h"
 
 enum { MOST_ROUNDS = 300, HEAP_LIMIT = 64 << 20 };

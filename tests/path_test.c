@@ -1,6 +1,6 @@
 /* Goal: children start wherever the program lies: a path that is very short, long, or full of odd characters, and also
  * when the file has been replaced since. */
-#include "os.h"
+#include "os/os.h"
 #include "program.h"
 #include "tasks.h"
 

@@ -2,7 +2,7 @@
  * end, nothing hangs, and nothing is left behind.
  *
  * The test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
-#include "error.h"
+#include "base/error.h"
 #include "faults.h"
 #include "left.h"
 #include "tasks.h"

@@ -4,8 +4,8 @@
  * A forked process with the lane of a queue is stepped with ptrace for N instructions (a system call is one), and
  * killed; then this process goes on with the lane for more than a turn of the ring.  N is 1, 2, 3, ... to the end;
  * where that takes too long, only every few, but all with XF_STEP_ALL=1 in the environment. */
-#include "clock.h"
-#include "lane.h"
+#include "base/clock.h"
+#include "messaging/ring.h"
 #include "tasks.h"
 
 #include <signal.h>

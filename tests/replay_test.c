@@ -1,7 +1,7 @@
 /* Goal: what fails in a child is saved, and fails the same way when it is run again in one process; no file and no disk
  * does any harm. */
+#include "process/replay_file.h"
 #include "program.h"
-#include "replay.h"
 #include "tasks.h"
 
 #include <unistd.h>

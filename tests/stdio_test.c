@@ -1,5 +1,5 @@
 /* Goal: a child's standard streams go to files, or line by line to on_log, in order with what it logs. */
-#include "lines.h"
+#include "protocol/line_splitter.h"
 #include "tasks.h"
 
 enum { MANY = 500 };

@@ -17,7 +17,7 @@
  * have it with XF_STEP_ALL=1 in the environment: all but one in a few between the last look for work and sleep; what
  * xf_fail does; three of four where pages are taken; and all but evenly spread ones in sections of more than STEPS_MAX
  * steps (every other one or so where a failure is put down, fewer without optimisation or with sanitizers). */
-#include "pool.h"
+#include "pool/pool.h"
 #include "tasks.h"
 
 #include <limits.h>

@@ -1,9 +1,9 @@
 /* Goal: recorded stacks become frames, and frames become functions and lines, of programs and libraries as they are
  * built; and whatever a record or a file says, nothing worse comes of it than less. */
 #include "chain.h"
+#include "process/symbol.h"
 #include "record.h"
 #include "support.h"
-#include "symbol.h"
 #include "unit.h"
 
 #include <stdio.h>

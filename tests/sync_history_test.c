@@ -7,7 +7,7 @@
  * also of those who try at the same time. */
 #include "crossfork.h"
 #include "history.h"
-#include "sync.h"
+#include "shmem/sync.h"
 #include "tasks.h"
 
 #include <sys/mman.h>

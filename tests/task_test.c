@@ -1,6 +1,6 @@
 /* Goal: tasks registered by hand are found, checked and told apart; codecs write and fail as they should. */
 #include "faults.h"
-#include "task.h"
+#include "protocol/task_table.h"
 #include "tasks.h"
 
 static int nothing(xf_call *call)

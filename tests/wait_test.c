@@ -1,6 +1,6 @@
 /* Goal: who waits for many things at once is told of exactly those that are ready, as soon as they are, whoever made
  * them so and whoever died, and sleeps until then. */
-#include "os.h"
+#include "os/os.h"
 #include "tasks.h"
 
 enum { PATIENCE_MS = 60000, MIB = 1024 * 1024 };

@@ -1,7 +1,7 @@
 /* Goal: frames come out as they went in, however the bytes are cut, and nothing else comes out as a frame. */
 #include "faults.h"
+#include "protocol/frame.h"
 #include "tasks.h"
-#include "wire.h"
 
 #include <math.h>
 
@@ -414,7 +414,7 @@ static void doubles_go_round(void **state)
     assert_true(isnan(wire_to_double(UINT64_MAX)));
 }
 
-/* What start.c puts together, at its largest, beside as much data as goes inside a frame. */
+/* What process_start.c puts together, at its largest, beside as much data as goes inside a frame. */
 static void a_task_with_the_longest_name_fits(void **state)
 {
     wire_fields fields = {.size = 0};

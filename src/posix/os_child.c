@@ -1,5 +1,5 @@
 /* Children: reading from them, waiting for them, their end. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>

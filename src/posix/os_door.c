@@ -1,7 +1,7 @@
 /* Doors and links: AF_UNIX sockets with abstract names.  A name in the file system would stay behind when its process
  * is killed, and somebody would have to find out whether it can be taken over; an abstract one is gone with the last
  * descriptor.  It has no owner, though, so each side asks the kernel for the other's user. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* Translation of errno. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>

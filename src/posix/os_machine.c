@@ -1,5 +1,5 @@
 /* The machine: its processors, what they share, and which of them this process may use. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>

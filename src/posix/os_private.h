@@ -2,7 +2,7 @@
 #ifndef OS_PRIVATE_H
 #define OS_PRIVATE_H
 
-#include "../os_crash.h"
+#include "os/crash.h"
 
 #include <link.h>
 #include <pthread.h>

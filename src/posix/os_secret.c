@@ -1,5 +1,5 @@
 /* Secrets: files that are nobody else's, and HMAC by nettle. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>

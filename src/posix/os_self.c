@@ -1,5 +1,5 @@
 /* This process as a child, and facts about it. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* The server: a small process that forks children on request, so that starting one costs the same however large the
  * program is.  Requests and news are datagrams of a SOCK_SEQPACKET pair. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>

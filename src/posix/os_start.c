@@ -1,5 +1,5 @@
 /* Starting children: fork, posix_spawn of the running image, or a request to the server. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>

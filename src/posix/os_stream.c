@@ -1,5 +1,5 @@
 /* Descriptors, and reading what a child wrote. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>

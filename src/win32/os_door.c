@@ -3,15 +3,16 @@
  *
  * FILE_FLAG_FIRST_PIPE_INSTANCE sees to it that a door has its pipe alone.  Wine passes over it, so there is another
  * pipe that can have one instance only, and to which nobody connects. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <aclapi.h>
 #include <assert.h>
-#include <sddl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
+
+#include <sddl.h>
 
 enum { LINK_BUFFER = 4096, NAME_SIZE = 256 };
 

@@ -1,5 +1,5 @@
 /* Limits of a child, and how an end by one of them is told from others. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <psapi.h>

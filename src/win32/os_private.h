@@ -9,7 +9,7 @@
 #define WIN32_LEAN_AND_MEAN
 #endif
 
-#include "../os_crash.h"
+#include "os/crash.h"
 
 #include <windows.h>
 

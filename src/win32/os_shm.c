@@ -1,5 +1,5 @@
 /* Shared memory: pagefile-backed sections. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <psapi.h>

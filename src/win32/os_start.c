@@ -1,5 +1,5 @@
 /* Starting children: CreateProcessW of the running image. */
-#include "../error.h"
+#include "base/error.h"
 #define _CRT_RAND_S
 #include "os_private.h"
 

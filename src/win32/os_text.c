@@ -1,5 +1,5 @@
 /* Text for CreateProcessW: UTF-16, paths of any length, the environment block. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <stdlib.h>

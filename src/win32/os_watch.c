@@ -1,6 +1,6 @@
 /* Watching many children: the system's thread pool waits for each event and wakes the loop, which has no limit of 64.
  */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <assert.h>

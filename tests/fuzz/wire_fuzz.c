@@ -3,8 +3,8 @@
  * An input begins with three bytes: the limit of messages in units of 16 bytes, which takes fail, which messages are
  * fetched.  Pieces follow: a length, a number of repetitions, and so many bytes, which the decoder gets at once, that
  * often and once more. */
-#include "inbox.h"
-#include "wire.h"
+#include "protocol/frame.h"
+#include "protocol/inbox.h"
 
 #include <stdlib.h>
 #include <string.h>

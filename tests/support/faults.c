@@ -1,8 +1,8 @@
 /* Failures on demand: memory, and calls across the seam and into libuv. */
 #include "faults.h"
 
-#include "error.h"
-#include "os.h"
+#include "base/error.h"
+#include "os/os.h"
 
 #include <stdatomic.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Failures on demand: system calls. */
 #include "faults.h"
 
-#include "os.h"
+#include "os/os.h"
 #include "posix/os_private.h"
 
 #include <errno.h>

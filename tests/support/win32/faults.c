@@ -2,11 +2,12 @@
  */
 #include "faults.h"
 
-#include "os.h"
+#include "os/os.h"
 
 /* clang-format off: windows.h comes first */
-#include <sddl.h>
 #include <windows.h>
+
+#include <sddl.h>
 /* clang-format on */
 
 static bool fail(DWORD error)
