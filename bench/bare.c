@@ -80,7 +80,7 @@ void bench_keep_to_core(int n)
 
 enum { POST_SPIN_US = 50 };
 
-/* ---- A child that waits on a word in shared memory -------------------------------------------------------- */
+/* ---- A child that waits on a word in shared memory ------------------------------------------- */
 
 /* A number that only grows, and the value that came with it. */
 typedef struct post {
@@ -172,7 +172,7 @@ void bench_close_post(void)
     bench_reap(posted.pid);
 }
 
-/* ---- A team ----------------------------------------------------------------------------------------------------- */
+/* ---- A team ---------------------------------------------------------------------------------- */
 
 typedef struct team {
     _Alignas(64) _Atomic uint32_t turn;

@@ -8,6 +8,7 @@
 #define BENCH_H
 
 #include <crossfork.h>
+
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -80,14 +81,14 @@ void bench_note(const char *name, double value);
 
 enum { BENCH_NOTES = 4, BENCH_TEAM = 64 };
 
-/* ---- Pools ------------------------------------------------------------------------------------------------------ */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 xf_pool *bench_open_pool(const xf_pool_options *options);
 
 /* In good order, with the helper process that starts workers. */
 void bench_close_pool(xf_pool *pool);
 
-/* ---- Bare calls ------------------------------------------------------------------------------------------------- */
+/* ---- Bare calls ------------------------------------------------------------------------------ */
 
 /* Memory shared with processes that are forked from now on, in which every page is mapped already. */
 void *bench_share(size_t size);

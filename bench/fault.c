@@ -34,7 +34,7 @@ static void note_times(void)
     bench_note("fault_p99_ns", (double)times[count * 99 / 100]);
 }
 
-/* ---- crossfork -------------------------------------------------------------------------------------------------- */
+/* ---- crossfork ------------------------------------------------------------------------------- */
 
 /* Says when it crashes. */
 XF_ENTRY(crash)
@@ -91,7 +91,7 @@ static void open_warm(void)
     count = 0;
 }
 
-/* ---- Bare: no handler, and waitpid ------------------------------------------------------------------------------ */
+/* ---- Bare: no handler, and waitpid ----------------------------------------------------------- */
 
 static _Atomic uint64_t *bare_ns;
 
@@ -115,7 +115,7 @@ static void run_bare(void)
     note_fault(atomic_load(bare_ns));
 }
 
-/* ---- The workload ----------------------------------------------------------------------------------------------- */
+/* ---- The workload ---------------------------------------------------------------------------- */
 
 static const bench_variant variants[] = {
     {"bare:no-handler", open_bare, run_bare, note_times, CALLS, false, NULL},

@@ -1,6 +1,7 @@
 /* w10 and w10c on Windows, where there is no xf_bench: a lock beside a mutex of the system's, which tells of a holder's
  * death too.  Prints one line of JSON for each, and how much longer the mutex takes. */
 #include <crossfork.h>
+
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,8 +45,7 @@ static void check_system(const char *what, BOOL done)
     exit(1);
 }
 
-/* ---- Counting -----------------------------------------------------------------------------------------------------
- */
+/* ---- Counting -------------------------------------------------------------------------------- */
 
 static void count_with_lock(int times)
 {
@@ -73,8 +73,7 @@ static const struct {
 } peers[PEERS] = {{"crossfork:lock", count_with_lock, 1000000, 100000},
                   {"bare:win32-mutex", count_with_mutex, 20000, 5000}};
 
-/* ---- The rival ----------------------------------------------------------------------------------------------------
- */
+/* ---- The rival ------------------------------------------------------------------------------- */
 
 XF_TASK(compete, const order *in, uint64_t *out)
 {
@@ -127,8 +126,7 @@ static uint64_t end_rival(xf_process *rival)
     return times;
 }
 
-/* ---- Measuring ----------------------------------------------------------------------------------------------------
- */
+/* ---- Measuring ------------------------------------------------------------------------------- */
 
 /* Nanoseconds for each time. */
 static double measure(peer peer, int times)

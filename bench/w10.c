@@ -22,8 +22,7 @@ static void check(void)
         bench_fail("w10", "nothing was counted");
 }
 
-/* ---- crossfork ----------------------------------------------------------------------------------------------------
- */
+/* ---- crossfork ------------------------------------------------------------------------------- */
 
 typedef struct order {
     xf_ref field;
@@ -99,8 +98,7 @@ static void close_together(void)
     close_alone();
 }
 
-/* ---- Bare: a robust mutex -------------------------------------------------------------------------------------------
- */
+/* ---- Bare: a robust mutex -------------------------------------------------------------------- */
 
 static pid_t bare_rival;
 
@@ -156,8 +154,7 @@ static void bare_close_together(void)
     bench_reap(bare_rival);
 }
 
-/* ---- Workloads ------------------------------------------------------------------------------------------------------
- */
+/* ---- Workloads ------------------------------------------------------------------------------- */
 
 static const bench_variant alone[] = {
     {"crossfork:lock", open_alone, count_alone, close_alone, CALLS, false, check},

@@ -23,7 +23,7 @@ static void check(void)
     memset(out, 0xFF, count * sizeof *out);
 }
 
-/* ---- crossfork -------------------------------------------------------------------------------------------------- */
+/* ---- crossfork ------------------------------------------------------------------------------- */
 
 static xf_pool *pool;
 
@@ -88,7 +88,7 @@ static void close_pool(void)
     bench_close_pool(pool);
 }
 
-/* ---- Bare: two processes, or as many as there are workers ------------------------------------------------------- */
+/* ---- Bare: two processes, or as many as there are workers ------------------------------------ */
 
 /* Items begin to end - 1 that nobody has taken, in one word: begin in its lower half. */
 typedef struct range {
@@ -192,7 +192,7 @@ static void run_bare(void)
         memcpy(out, bare.out, count * sizeof *out);
 }
 
-/* ---- The workloads ---------------------------------------------------------------------------------------------- */
+/* ---- The workloads --------------------------------------------------------------------------- */
 
 static const bench_variant w2_variants[] = {
     {"bare:copied", open_copied, run_bare, bench_close_team, CALLS, false, check},

@@ -8,7 +8,7 @@ enum { CALLS_HOT = 20000, CALLS_ASLEEP = 4000, SPIN_US = 50, REST_MS = 100 };
 
 static uint64_t question;
 
-/* ---- crossfork -------------------------------------------------------------------------------------------------- */
+/* ---- crossfork ------------------------------------------------------------------------------- */
 
 static xf_pool *pool;
 
@@ -84,7 +84,7 @@ static void close_pool(void)
     bench_close_pool(pool);
 }
 
-/* ---- The workload ----------------------------------------------------------------------------------------------- */
+/* ---- The workload ---------------------------------------------------------------------------- */
 
 static const bench_variant variants[] = {
     {"bare:hot", bench_open_post_hot, bench_ask_post, bench_close_post, CALLS_HOT, false, NULL},

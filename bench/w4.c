@@ -45,7 +45,7 @@ static void check_copy(void)
     check_words(0);
 }
 
-/* ---- crossfork -------------------------------------------------------------------------------------------------- */
+/* ---- crossfork ------------------------------------------------------------------------------- */
 
 static xf_pool *pool;
 
@@ -109,14 +109,14 @@ static void close_pool(void)
     bench_close_pool(pool);
 }
 
-/* ---- Bare: two processes ---------------------------------------------------------------------------------------- */
+/* ---- Bare: two processes --------------------------------------------------------------------- */
 
 static struct {
     struct {
         _Alignas(64) _Atomic uint32_t next;         /* task that nobody has taken */
         _Alignas(64) _Atomic uint32_t filled;       /* tasks whose input is there */
         _Alignas(64) _Atomic uint32_t done[WINDOW]; /* task whose output is in that slot, counted from 1 */
-    } * shared;
+    } *shared;
     block *in, *out; /* slots, or the caller's blocks */
 } bare;
 
@@ -237,7 +237,7 @@ static void run_copied(void)
     bench_await_team();
 }
 
-/* ---- The workload ----------------------------------------------------------------------------------------------- */
+/* ---- The workload ---------------------------------------------------------------------------- */
 
 static const bench_variant variants[] = {
     {"bare:copied", open_copied, run_copied, bench_close_team, CALLS, false, check},

@@ -77,7 +77,7 @@ static void note_efficiency(void)
     bench_note("serial_s", (double)(serial_ns[0] + serial_ns[1]) / 2e9);
 }
 
-/* ---- crossfork -------------------------------------------------------------------------------------------------- */
+/* ---- crossfork ------------------------------------------------------------------------------- */
 
 static xf_pool *pool;
 
@@ -121,7 +121,7 @@ static void close_pool(void)
     note_efficiency();
 }
 
-/* ---- Bare: two processes ---------------------------------------------------------------------------------------- */
+/* ---- Bare: two processes --------------------------------------------------------------------- */
 
 static _Atomic int *next;
 
@@ -161,7 +161,7 @@ static void close_bare(void)
     note_efficiency();
 }
 
-/* ---- The workload ----------------------------------------------------------------------------------------------- */
+/* ---- The workload ---------------------------------------------------------------------------- */
 
 static const bench_variant variants[] = {
     {"bare:chunk1", open_bare, run_bare, close_bare, CALLS, false, check},

@@ -50,7 +50,7 @@ static char *get_room(void)
     return room;
 }
 
-/* ---- crossfork -------------------------------------------------------------------------------------------------- */
+/* ---- crossfork ------------------------------------------------------------------------------- */
 
 /* What a producer or consumer is told. */
 typedef struct orders {
@@ -246,8 +246,7 @@ static void close_queue(void)
     bench_check("xf_cleanup", xf_cleanup());
 }
 
-/* ---- Bare: a ring for one and one, which spins, then sleeps -------------------------------------------------------
- */
+/* ---- Bare: a ring for one and one, which spins, then sleeps ---------------------------------- */
 
 typedef struct bare_ring {
     _Alignas(64) _Atomic uint32_t tail; /* the producer's line */
@@ -377,7 +376,7 @@ static void close_bare(void)
     bench_reap(bare.pid);
 }
 
-/* ---- The workloads ---------------------------------------------------------------------------------------------- */
+/* ---- The workloads --------------------------------------------------------------------------- */
 
 enum { CALLS = 5 };
 

@@ -8,7 +8,7 @@ enum { CALLS_HOT = 20000, CALLS_ASLEEP = 4000, SPIN_US = 50 };
 
 static uint64_t question;
 
-/* ---- crossfork -------------------------------------------------------------------------------------------------- */
+/* ---- crossfork ------------------------------------------------------------------------------- */
 
 static struct {
     xf_pipe *pipe;
@@ -82,8 +82,7 @@ static void close_pipe(void)
     bench_check("xf_cleanup", xf_cleanup());
 }
 
-/* ---- The workload; the bare one is that of w3 ---------------------------------------------------------------------
- */
+/* ---- The workload; the bare one is that of w3 ------------------------------------------------ */
 
 static const bench_variant variants[] = {
     {"bare:hot", bench_open_post_hot, bench_ask_post, bench_close_post, CALLS_HOT, false, NULL},

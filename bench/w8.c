@@ -16,7 +16,7 @@ static size_t workers(void)
     return bench_size(bench_asked.workers, WORKERS);
 }
 
-/* ---- crossfork -------------------------------------------------------------------------------------------------- */
+/* ---- crossfork ------------------------------------------------------------------------------- */
 
 XF_TASK(cube, const double *in, double *out)
 {
@@ -74,7 +74,7 @@ static void by_default(void)
     open_and_close(XF_START_SERVER, false);
 }
 
-/* ---- Bare: processes on shared memory --------------------------------------------------------------------------- */
+/* ---- Bare: processes on shared memory -------------------------------------------------------- */
 
 typedef struct board {
     _Atomic uint32_t taken;
@@ -170,7 +170,7 @@ static void run_bare_spawn(void)
     run_bare(bare_spawn);
 }
 
-/* ---- The workload ----------------------------------------------------------------------------------------------- */
+/* ---- The workload ---------------------------------------------------------------------------- */
 
 static const bench_variant variants[] = {
     {"bare:fork", NULL, run_bare_fork, NULL, CALLS, false, NULL},

@@ -18,7 +18,7 @@ static void sleep_us(long us)
     nanosleep(&(struct timespec){0, us * 1000}, NULL);
 }
 
-/* ---- crossfork -------------------------------------------------------------------------------------------------- */
+/* ---- crossfork ------------------------------------------------------------------------------- */
 
 static xf_pool *pool;
 static int64_t victim; /* one of the first workers */
@@ -150,11 +150,11 @@ static void close_pool(void)
     bench_close_pool(pool);
 }
 
-/* ---- Bare: a pidfd, and a fork ---------------------------------------------------------------------------------- */
+/* ---- Bare: a pidfd, and a fork --------------------------------------------------------------- */
 
 static struct {
     _Atomic uint64_t killed_ns, began_ns;
-} * bare;
+} *bare;
 
 static void open_bare(void)
 {
@@ -187,7 +187,7 @@ static void lose_bare(void)
     found.strong_ns = atomic_load(&bare->began_ns);
 }
 
-/* ---- The workload ----------------------------------------------------------------------------------------------- */
+/* ---- The workload ---------------------------------------------------------------------------- */
 
 static const bench_variant variants[] = {
     {"bare:pidfd", open_bare, lose_bare, note_times, CALLS, false, NULL},

@@ -83,7 +83,7 @@ void bench_close_pool(xf_pool *pool)
     bench_check("xf_cleanup", xf_cleanup());
 }
 
-/* ---- Measuring -------------------------------------------------------------------------------------------------- */
+/* ---- Measuring ------------------------------------------------------------------------------- */
 
 uint64_t bench_now_ns(void)
 {
@@ -212,7 +212,7 @@ static void run_round(const bench_workload *workload, const bench_variant *varia
         bench_fail(variant->peer, "a round failed");
 }
 
-/* ---- Printing --------------------------------------------------------------------------------------------------- */
+/* ---- Printing -------------------------------------------------------------------------------- */
 
 static void print_notes(const bench_variant *variant, char *results)
 {
@@ -282,7 +282,7 @@ static void print_ratio(const bench_workload *workload, char **results, const be
             (double)quantile(millionths, count, 0.75) / SCALE, ratio->target, median > ratio->target ? "  MISSED" : "");
 }
 
-/* ---- The program ------------------------------------------------------------------------------------------------ */
+/* ---- The program ----------------------------------------------------------------------------- */
 
 static bool is_wanted(const bench_variant *variant)
 {

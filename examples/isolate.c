@@ -9,7 +9,7 @@
 
 enum { TIME_LIMIT_MS = 2000 };
 
-/* ---- The tests --------------------------------------------------------------------------------------------------- */
+/* ---- The tests ------------------------------------------------------------------------------- */
 
 /* Fails the test with the place and the text of what does not hold. */
 #define CHECK(condition)                                                                                               \
@@ -85,7 +85,7 @@ static const struct test {
 
 enum { TESTS = sizeof tests / sizeof *tests };
 
-/* ---- Running them ------------------------------------------------------------------------------------------------ */
+/* ---- Running them ---------------------------------------------------------------------------- */
 
 /* A test goes to its process by name: a pointer to its function means nothing there. */
 typedef struct test_name {

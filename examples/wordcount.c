@@ -24,7 +24,7 @@ typedef struct words {
     size_t count, room;
 } words;
 
-/* ---- Lists of words ---------------------------------------------------------------------------------------------- */
+/* ---- Lists of words -------------------------------------------------------------------------- */
 
 static int compare_text(const void *left, const void *right)
 {
@@ -71,7 +71,7 @@ static void merge(words *words)
     words->count = kept;
 }
 
-/* ---- The child's side -------------------------------------------------------------------------------------------- */
+/* ---- The child's side ------------------------------------------------------------------------ */
 
 /* Appends the words of a text; a word is what is made of letters, and a longer one is cut. */
 static int split(words *words, const char *text, size_t size)
@@ -118,7 +118,7 @@ XF_ENTRY(count_words)
     return rc;
 }
 
-/* ---- The parent's side ------------------------------------------------------------------------------------------- */
+/* ---- The parent's side ----------------------------------------------------------------------- */
 
 /* Adds up what the items have found, and tells which of them have failed, and how. */
 static int collect(words *words, xf_future *future, const files *files)

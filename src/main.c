@@ -1,27 +1,17 @@
 /* Start-up and clean-up. */
-#include "main.h"
-
-#include "again.h"
-#include "child.h"
 #include "crossfork.h"
-#include "supervisor.h"
-#include "task.h"
+#include "process/child.h"
+#include "process/replay_run.h"
+#include "process/supervisor.h"
+#include "protocol/task_table.h"
 
 #include <stdio.h>
-
-static bool called;
-
-bool main_called(void)
-{
-    return called;
-}
 
 void xf_main(int argc, char **argv)
 {
     os_parent *parent;
 
-    called = true;
-    task_close_table();
+    task_table_close();
     if (os_self_child(argc, argv, child_run, &parent) < 0) {
         fprintf(stderr, "crossfork: %s\n", xf_error_detail()); /* somebody typed that argument by hand */
         os_self_exit(2);

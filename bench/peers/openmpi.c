@@ -7,7 +7,7 @@ enum { MESSAGE = 1, EAGER = 2048 /* bytes that a send does not wait for */ };
 
 static int rank, ranks;
 
-/* ---- A master and its workers ----------------------------------------------------------------------------------- */
+/* ---- A master and its workers ---------------------------------------------------------------- */
 
 /* What is done, chunk by chunk: items of in_size bytes become items of out_size bytes. */
 typedef struct farm {
@@ -96,7 +96,7 @@ static void run_farm(const farm *farm, int warm_ups, long calls)
         MPI_Send(NULL, 0, MPI_BYTE, i, 0, MPI_COMM_WORLD);
 }
 
-/* ---- The workloads ---------------------------------------------------------------------------------------------- */
+/* ---- The workloads --------------------------------------------------------------------------- */
 
 static void square(void *out, const void *in, long count)
 {
@@ -206,7 +206,7 @@ static void run_toil(void)
     peer_print("openmpi", TASKS, more);
 }
 
-/* ---- Messages --------------------------------------------------------------------------------------------------- */
+/* ---- Messages -------------------------------------------------------------------------------- */
 
 static void open_nothing(int side)
 {

@@ -72,7 +72,7 @@ static inline void *peer_allocate(size_t size)
     return memory;
 }
 
-/* ---- Measuring -------------------------------------------------------------------------------------------------- */
+/* ---- Measuring ------------------------------------------------------------------------------- */
 
 static inline uint64_t peer_now_ns(void)
 {
@@ -135,7 +135,7 @@ static inline void peer_print(const char *name, long items, const char *more)
            (unsigned long long)peer_quantile(0.99), more);
 }
 
-/* ---- Tasks ------------------------------------------------------------------------------------------------------ */
+/* ---- Tasks ----------------------------------------------------------------------------------- */
 
 enum { PEER_MASK = 0x5A5A5A5A, PEER_BLOCKS = 8 };
 
@@ -163,7 +163,7 @@ static inline void peer_flip(uint32_t *to, const uint32_t *from, size_t size)
         to[i] = from[i] ^ PEER_MASK;
 }
 
-/* ---- Messages: w6, w6big and w7 --------------------------------------------------------------------------------- */
+/* ---- Messages: w6, w6big and w7 -------------------------------------------------------------- */
 
 /* What carries messages between two processes, both ways. */
 typedef struct peer_channel {

@@ -19,7 +19,7 @@ typedef struct settings {
     int count;
 } settings;
 
-/* ---- Arguments -------------------------------------------------------------------------------------------------- */
+/* ---- Arguments ------------------------------------------------------------------------------- */
 
 static bool parse_size(const char *text, size_t *size)
 {
@@ -66,7 +66,7 @@ static bool parse(settings *settings, int argc, char **argv)
     return true;
 }
 
-/* ---- Running ---------------------------------------------------------------------------------------------------- */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 /* Fails as the first item that failed. */
 static int explain(xf_future *future, int rc)
@@ -112,7 +112,7 @@ static int run_in_pool(walk *walks, walked *results, int workers)
     return rc;
 }
 
-/* ---- Telling ---------------------------------------------------------------------------------------------------- */
+/* ---- Telling --------------------------------------------------------------------------------- */
 
 /* The mean of what the workers say in that member. */
 static double mean(const walked *results, int workers, size_t member)
@@ -180,7 +180,7 @@ static void print_head(size_t size, bool copies)
     printf("workers  M reads/s   gain   busy       resident   proportional   misses/1000\n");
 }
 
-/* ---- All of it -------------------------------------------------------------------------------------------------- */
+/* ---- All of it ------------------------------------------------------------------------------- */
 
 /* Workers have read the same as before, whatever the input was.
  *   sums  What each worker is to read; 0: not known yet. */

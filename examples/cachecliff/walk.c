@@ -1,4 +1,5 @@
 #include "walk.h"
+
 #include "misses.h"
 
 #include <stdio.h>

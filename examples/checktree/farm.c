@@ -21,7 +21,7 @@ typedef struct work {
     xf_future *futures[2]; /* of the large ones and of the others */
 } work;
 
-/* ---- The files -------------------------------------------------------------------------------------------------- */
+/* ---- The files ------------------------------------------------------------------------------- */
 
 static uint64_t large_size(const file *file)
 {
@@ -65,7 +65,7 @@ static void free_work(work *work)
     free(work->files);
 }
 
-/* ---- The pool --------------------------------------------------------------------------------------------------- */
+/* ---- The pool -------------------------------------------------------------------------------- */
 
 static int open_pool(xf_pool **pool, const farm_options *options)
 {
@@ -115,7 +115,7 @@ static int await(const work *work, xf_pool *pool, bool progress)
     return rc == XF_EFAILED ? 0 : rc;
 }
 
-/* ---- Results ---------------------------------------------------------------------------------------------------- */
+/* ---- Results --------------------------------------------------------------------------------- */
 
 static void take_result(file *file, xf_future *future, size_t item, farm_totals *totals)
 {
@@ -157,7 +157,7 @@ static uint64_t count_children(xf_pool *pool)
     return (uint64_t)stats.started + stats.lost;
 }
 
-/* ---- All of them ------------------------------------------------------------------------------------------------ */
+/* ---- All of them ----------------------------------------------------------------------------- */
 
 static int complain(const char *what, int rc)
 {

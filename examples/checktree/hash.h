@@ -3,6 +3,7 @@
 #define CHECKTREE_HASH_H
 
 #include <crossfork.h>
+
 #include <stdint.h>
 
 /* Run in a child before its first file.

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <uv.h>
 
-/* ---- Progress and reports --------------------------------------------------------------------------------------- */
+/* ---- Progress and reports -------------------------------------------------------------------- */
 
 enum { PROGRESS_WIDTH = 60 };
 
@@ -34,7 +34,7 @@ void print_report(const xf_report *report, const char *what, const char *path)
     xf_report_print(report, stderr);
 }
 
-/* ---- Failures --------------------------------------------------------------------------------------------------- */
+/* ---- Failures -------------------------------------------------------------------------------- */
 
 static void print_failure(const file *file)
 {
@@ -66,7 +66,7 @@ size_t print_failures(const tree *tree)
     return count;
 }
 
-/* ---- Hashes ----------------------------------------------------------------------------------------------------- */
+/* ---- Hashes ---------------------------------------------------------------------------------- */
 
 /* The standard output, without stdio: so the bytes are the same on every system, and so are the errors. */
 typedef struct output {

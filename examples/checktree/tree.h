@@ -3,6 +3,7 @@
 #define CHECKTREE_TREE_H
 
 #include <crossfork.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

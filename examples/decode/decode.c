@@ -13,7 +13,7 @@
 
 enum { PIXELS_MAX = 16 << 20, TIME_LIMIT_MS = 2000 };
 
-/* ---- The child's side -------------------------------------------------------------------------------------------- */
+/* ---- The child's side ------------------------------------------------------------------------ */
 
 typedef struct picture {
     uint32_t width, height;
@@ -61,7 +61,7 @@ XF_ENTRY(decode)
     return rc;
 }
 
-/* ---- The parent's side ------------------------------------------------------------------------------------------- */
+/* ---- The parent's side ----------------------------------------------------------------------- */
 
 /* What gives the pool its input, file after file. */
 typedef struct source {

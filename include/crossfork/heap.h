@@ -57,7 +57,7 @@ XF_API int xf_heap_ref(xf_heap *heap, xf_ref *ref);
 /* Ends this process's hold; NULL is harmless. */
 XF_API void xf_heap_close(xf_heap *heap);
 
-/* ---- Memory ------------------------------------------------------------------------------------------------------ */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 /* Allocates memory, which is this process's.  It is not cleared.
  *   size    Bytes.  Up to 2,048 they are rounded up to a power of 2, to 64 at least, and aligned to that; more are
@@ -87,7 +87,7 @@ XF_API uint64_t xf_heap_offset(const xf_heap *heap, const void *address);
 /* The address in this process; NULL for 0 and for an offset at which the heap has no memory. */
 XF_API void *xf_heap_at(const xf_heap *heap, uint64_t offset);
 
-/* ---- What is there ----------------------------------------------------------------------------------------------- */
+/* ---- What is there --------------------------------------------------------------------------- */
 
 /* Frees what processes that have ended had not kept.  Returns how many allocations there were. */
 XF_API size_t xf_heap_reclaim(xf_heap *heap);

@@ -38,9 +38,9 @@ typedef struct xf_pipe_options {
     bool simplex;        /* the first end only receives, the second only sends */
     size_t capacity;     /* messages that wait in each direction at most; default 1,024 */
     size_t message_size; /* what most messages are not longer than; default 144, at most 65536: as for a queue */
-    size_t
-        memory_limit; /* bytes of shared memory for longer messages in each direction; default: the machine's memory */
-    int spin_us;      /* how long a wait spins before it sleeps; default 50 where there is more than one core, and 0
+    size_t memory_limit; /* bytes of shared memory for longer messages in each direction; default: the machine's
+                            memory */
+    int spin_us;         /* how long a wait spins before it sleeps; default 50 where there is more than one core, and 0
                          otherwise; -1: 0 */
 } xf_pipe_options;
 

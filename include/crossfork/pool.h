@@ -34,7 +34,7 @@ typedef struct xf_pool xf_pool;
 /* Work that was given to a pool: one item, or the many of a map. */
 typedef struct xf_future xf_future;
 
-/* ---- Opening and closing ---------------------------------------------------------------------------------------- */
+/* ---- Opening and closing --------------------------------------------------------------------- */
 
 /* As the number of workers: none.  Tasks run in the calls that hand them in, for debugging; a crash or an exit is the
  * program's, and timeouts, limits and captured streams do not hold. */
@@ -101,7 +101,7 @@ XF_API void xf_pool_free(xf_pool *pool);
  * Returns 0; XF_EINVAL; XF_ESTATE when the pool is closed or inline. */
 XF_API int xf_pool_resize(xf_pool *pool, int workers);
 
-/* ---- Handing work in -------------------------------------------------------------------------------------------- */
+/* ---- Handing work in ------------------------------------------------------------------------- */
 
 typedef enum xf_priority { XF_NORMAL, XF_HIGH, XF_LOW } xf_priority;
 
@@ -173,7 +173,7 @@ XF_API void *xf_pool_alloc(xf_pool *pool, size_t size);
 /* Frees what xf_pool_alloc gave; no work on it may be under way.  NULL is harmless. */
 XF_API void xf_pool_release(xf_pool *pool, void *memory);
 
-/* ---- Futures ---------------------------------------------------------------------------------------------------- */
+/* ---- Futures --------------------------------------------------------------------------------- */
 
 /* Waits until every item has ended, one way or another.
  * Returns 0 when all are done, XF_EFAILED when some ended otherwise; XF_ETIMEDOUT while some have not ended; XF_ENOMEM
@@ -224,7 +224,7 @@ XF_API void xf_pool_cancel(xf_pool *pool);
  * unless the pool is freed before.  NULL is harmless. */
 XF_API void xf_future_free(xf_future *future);
 
-/* ---- Endless input ---------------------------------------------------------------------------------------------- */
+/* ---- Endless input --------------------------------------------------------------------------- */
 
 /* Gives the next input: 1, with *input set, valid until the next call; 0 at the end; a negative number as an error,
  * which is the end too. */
@@ -255,7 +255,7 @@ XF_API int xf_imap_next(xf_imap *imap, xf_future **future, size_t *index, int ti
 /* Cancels what was pulled and not given, and frees everything.  NULL is harmless. */
 XF_API void xf_imap_free(xf_imap *imap);
 
-/* ---- What a pool is doing --------------------------------------------------------------------------------------- */
+/* ---- What a pool is doing -------------------------------------------------------------------- */
 
 typedef struct xf_pool_stats {
     int workers;        /* that the pool should have */

@@ -36,14 +36,14 @@ extern "C" {
 
 typedef struct xf_queue xf_queue;
 
-/* ---- Making, handing over, ending ------------------------------------------------------------------------------- */
+/* ---- Making, handing over, ending ------------------------------------------------------------ */
 
 /* How a queue is made.  {0} is the default in every member. */
 typedef struct xf_queue_options {
-    size_t capacity; /* messages at most, XF_QUEUE_MAX at most; 0: as many as there is memory for */
-    size_t
-        message_size; /* what most messages are not longer than: those are kept in the ring itself, others in pages of
-                         their own.  Default 144, at most 65536.  A ring has so much for each message it can hold */
+    size_t capacity;     /* messages at most, XF_QUEUE_MAX at most; 0: as many as there is memory for */
+    size_t message_size; /* what most messages are not longer than: those are kept in the ring itself, others in
+                            pages of their own.  Default 144, at most 65536.  A ring has so much for each message it
+                            can hold */
     size_t memory_limit; /* bytes of shared memory for longer messages, and with capacity 0 for the ring; default: the
                             machine's memory.  It is reserved, and used as it is needed */
     int spin_us;         /* how long a wait spins before it sleeps; default 50 where there is more than one core, and 0
@@ -77,7 +77,7 @@ XF_API int xf_queue_close(xf_queue *queue);
  * Threads: no other call on this queue may be under way or follow. */
 XF_API void xf_queue_free(xf_queue *queue);
 
-/* ---- Putting ---------------------------------------------------------------------------------------------------- */
+/* ---- Putting --------------------------------------------------------------------------------- */
 
 /* Puts one message.
  *   data        size bytes, copied; NULL when size is 0.
@@ -115,7 +115,7 @@ XF_API int xf_queue_commit(xf_queue *queue, xf_slot *slot, int timeout_ms);
 /* Gives it back. */
 XF_API void xf_queue_cancel(xf_queue *queue, xf_slot *slot);
 
-/* ---- Getting ---------------------------------------------------------------------------------------------------- */
+/* ---- Getting --------------------------------------------------------------------------------- */
 
 /* Gets the first message.
  *   message     Set to a copy of it, freed by the caller with xf_message_free.
@@ -160,7 +160,7 @@ XF_API void xf_queue_release(xf_queue *queue, xf_view *view);
 /* Tells the size of the first message, which stays; somebody else may get it next.  Returns as xf_queue_get. */
 XF_API int xf_queue_peek(xf_queue *queue, size_t *size, int timeout_ms);
 
-/* ---- Tasks ------------------------------------------------------------------------------------------------------ */
+/* ---- Tasks ----------------------------------------------------------------------------------- */
 
 /* Says that this process is done with one of the messages that it got; in a queue that counts_tasks.
  * Returns 0; XF_ESTATE when it has got no more than it is done with, or the queue does not count. */
@@ -171,7 +171,7 @@ XF_API int xf_queue_task_done(xf_queue *queue);
  * Returns 0; XF_ETIMEDOUT; XF_ESTATE when the queue does not count. */
 XF_API int xf_queue_join(xf_queue *queue, int timeout_ms);
 
-/* ---- What became of it ------------------------------------------------------------------------------------------ */
+/* ---- What became of it ----------------------------------------------------------------------- */
 
 typedef struct xf_queue_stats {
     uint64_t messages; /* in the queue now, about */

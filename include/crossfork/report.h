@@ -111,11 +111,11 @@ typedef struct xf_report {
     uint64_t log_total;      /* how many lines there were */
     const char *stderr_tail; /* the end of the captured standard error, and a NUL; "" when none was captured */
     size_t stderr_tail_size; /* without the NUL */
-    uint64_t item;          /* of a pool's future; 0 for a process */
-    int attempt;            /* of the item, counted from 1; 0 for a process */
-    const xf_frame *stack;  /* where it was when it crashed or was stopped for its time, innermost first */
-    size_t stack_count;     /* 0: not known, as for a kill by somebody else */
-    uint64_t fault_address; /* that an access violation was about; 0 otherwise */
+    uint64_t item;           /* of a pool's future; 0 for a process */
+    int attempt;             /* of the item, counted from 1; 0 for a process */
+    const xf_frame *stack;   /* where it was when it crashed or was stopped for its time, innermost first */
+    size_t stack_count;      /* 0: not known, as for a kill by somebody else */
+    uint64_t fault_address;  /* that an access violation was about; 0 otherwise */
     const xf_register *registers;
     size_t register_count;
     double heard;         /* seconds since 1970 when the task last called crossfork; 0: never */

@@ -62,7 +62,7 @@ typedef struct xf_place {
     XF_API int kind##_ref(kind *object, xf_ref *ref);                                                                  \
     XF_API void kind##_close(kind *object)
 
-/* ---- Lock: one thread at a time ---------------------------------------------------------------------------------- */
+/* ---- Lock: one thread at a time -------------------------------------------------------------- */
 
 XF_SYNC_LIFE(xf_lock);
 
@@ -83,7 +83,7 @@ XF_API int xf_lock_acquire(xf_lock *lock, int timeout_ms);
 /* Releases it.  XF_ESTATE when this thread does not have it. */
 XF_API int xf_lock_release(xf_lock *lock);
 
-/* ---- Reader-writer lock: one writer, or any number of readers up to XF_READERS_MAX ------------------------------- */
+/* ---- Reader-writer lock: one writer, or any number of readers up to XF_READERS_MAX ----------- */
 
 XF_SYNC_LIFE(xf_rwlock);
 
@@ -110,8 +110,7 @@ XF_API int xf_rwlock_write(xf_rwlock *rwlock, int timeout_ms);
 /* Releases it, for reading or writing.  XF_ESTATE when this thread does not have it. */
 XF_API int xf_rwlock_release(xf_rwlock *rwlock);
 
-/* ---- Semaphore ----------------------------------------------------------------------------------------------------
- */
+/* ---- Semaphore ------------------------------------------------------------------------------- */
 
 XF_SYNC_LIFE(xf_semaphore);
 
@@ -138,8 +137,7 @@ XF_API int xf_semaphore_acquire(xf_semaphore *semaphore, int timeout_ms);
  * Returns 0; XF_ESTATE when it is bounded and this thread has no permit; XF_ELIMIT at 2^31 - 1. */
 XF_API int xf_semaphore_release(xf_semaphore *semaphore);
 
-/* ---- Condition: waiting for what a lock protects ------------------------------------------------------------------
- */
+/* ---- Condition: waiting for what a lock protects --------------------------------------------- */
 
 XF_SYNC_LIFE(xf_condition);
 
@@ -165,8 +163,7 @@ XF_API int xf_condition_wait(xf_condition *condition, xf_lock *lock, int timeout
 XF_API void xf_condition_signal(xf_condition *condition);
 XF_API void xf_condition_broadcast(xf_condition *condition);
 
-/* ---- Event: something has happened --------------------------------------------------------------------------------
- */
+/* ---- Event: something has happened ----------------------------------------------------------- */
 
 XF_SYNC_LIFE(xf_event);
 
@@ -187,8 +184,7 @@ XF_API bool xf_event_is_set(const xf_event *event);
 /* Waits until it is set.  Returns 0, or XF_ETIMEDOUT. */
 XF_API int xf_event_wait(xf_event *event, int timeout_ms);
 
-/* ---- Barrier: threads of many processes wait for each other -------------------------------------------------------
- */
+/* ---- Barrier: threads of many processes wait for each other ---------------------------------- */
 
 XF_SYNC_LIFE(xf_barrier);
 
@@ -216,8 +212,7 @@ XF_API int xf_barrier_wait(xf_barrier *barrier, int timeout_ms);
 /* Makes it whole, without parties.  Those who still wait get XF_ESTATE. */
 XF_API void xf_barrier_reset(xf_barrier *barrier);
 
-/* ---- Once: one of all processes does it ----------------------------------------------------------------------------
- */
+/* ---- Once: one of all processes does it ------------------------------------------------------ */
 
 XF_SYNC_LIFE(xf_once);
 

@@ -74,7 +74,7 @@ typedef struct xf_wait_item {
  * more than 100 threads sleep on one object. */
 XF_API int xf_wait(xf_wait_item *items, int count, int timeout_ms);
 
-/* ---- In an event loop ------------------------------------------------------------------------------------------- */
+/* ---- In an event loop ------------------------------------------------------------------------ */
 
 /* Tells a libuv loop when things are ready. */
 typedef struct xf_watch xf_watch;

@@ -1,5 +1,5 @@
 /* Children: reading from them, waiting for them, their end. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* ---- Talking to it ---------------------------------------------------------------------------------------------- */
+/* ---- Talking to it --------------------------------------------------------------------------- */
 
 int os_child_read(os_child *child, int stream, void *data, size_t size, size_t *count)
 {
@@ -64,7 +64,7 @@ int os_child_wait(os_child *child, int timeout_ms)
     return count > 0 ? 0 : XF_ETIMEDOUT;
 }
 
-/* ---- Its end ---------------------------------------------------------------------------------------------------- */
+/* ---- Its end --------------------------------------------------------------------------------- */
 
 static int crash_of_signal(int number)
 {

@@ -55,7 +55,7 @@ void crash_reset_faults(void)
         sigaction(faults[i], &at_main[i], NULL);
 }
 
-/* ---- The record ------------------------------------------------------------------------------------------------- */
+/* ---- The record ------------------------------------------------------------------------------ */
 
 /* Whether this thread is to write the record.  Another that crashes at the same time waits for it, a little, so that
  * it does not end the process in the middle; one that crashes again while it writes goes on to its end. */
@@ -101,7 +101,7 @@ void crash_record_exit(void)
         record(0, 0, errno, 0, NULL);
 }
 
-/* ---- The handler ------------------------------------------------------------------------------------------------ */
+/* ---- The handler ----------------------------------------------------------------------------- */
 
 /* A fault within 64 KiB of the stack pointer can only be the end of the stack: the stack itself is mapped. */
 static bool is_stack_overflow(int number, const siginfo_t *info, uintptr_t stack)

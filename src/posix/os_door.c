@@ -1,7 +1,7 @@
 /* Doors and links: AF_UNIX sockets with abstract names.  A name in the file system would stay behind when its process
  * is killed, and somebody would have to find out whether it can be taken over; an abstract one is gone with the last
  * descriptor.  It has no owner, though, so each side asks the kernel for the other's user. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>
@@ -51,7 +51,7 @@ static bool is_of_this_user(int socket)
     return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &other, &size) == 0 && other.uid == geteuid();
 }
 
-/* ---- Doors ------------------------------------------------------------------------------------------------------ */
+/* ---- Doors ----------------------------------------------------------------------------------- */
 
 int os_door_open(os_door **out, const char *name)
 {
@@ -148,7 +148,7 @@ int os_door_wait(os_door *door, os_link *const *links, size_t count, int timeout
     return ready > 0 ? 0 : ready < 0 ? os_error(errno, "poll") : XF_ETIMEDOUT;
 }
 
-/* ---- Links ------------------------------------------------------------------------------------------------------ */
+/* ---- Links ----------------------------------------------------------------------------------- */
 
 /* Where the door has no place, connect waits, for as long as the socket may take to send. */
 static int connect_within(int socket, const struct sockaddr_un *address, socklen_t size, int timeout_ms)

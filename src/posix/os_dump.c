@@ -1,6 +1,6 @@
 /* Core files.  A child that crashes goes to a directory of its own first (os_crash.c), where the system puts the core
  * unless /proc/sys/kernel/core_pattern is an absolute path or a program; what is found there is the core. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <dirent.h>

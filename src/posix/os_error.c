@@ -1,5 +1,5 @@
 /* Translation of errno. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>
@@ -9,28 +9,12 @@ static const struct {
     int system;
     int code;
 } table[] = {
-    {EINVAL, XF_EINVAL},
-    {EBADF, XF_EINVAL},
-    {ENOMEM, XF_ENOMEM},
-    {ETIMEDOUT, XF_ETIMEDOUT},
-    {EMFILE, XF_EHANDLES},
-    {ENFILE, XF_EHANDLES},
-    {EAGAIN, XF_EPROCESSES},
-    {EACCES, XF_EACCESS},
-    {EPERM, XF_EACCESS},
-    {EISDIR, XF_EACCESS},
-    {EROFS, XF_EACCESS},
-    {ENOENT, XF_ENOENT},
-    {ENOTDIR, XF_ENOTDIR},
-    {ENOSPC, XF_ENOSPACE},
-    {EDQUOT, XF_ENOSPACE},
-    {EIO, XF_EIO},
-    {EPIPE, XF_EEND},
-    {ECONNRESET, XF_EEND},
-    {ENOSYS, XF_ENOTSUP},
-    {EOPNOTSUPP, XF_ENOTSUP},
-    {EBUSY, XF_EBUSY},
-    {ETOOMANYREFS, XF_EHANDLES},
+    {EINVAL, XF_EINVAL},   {EBADF, XF_EINVAL},          {ENOMEM, XF_ENOMEM},     {ETIMEDOUT, XF_ETIMEDOUT},
+    {EMFILE, XF_EHANDLES}, {ENFILE, XF_EHANDLES},       {EAGAIN, XF_EPROCESSES}, {EACCES, XF_EACCESS},
+    {EPERM, XF_EACCESS},   {EISDIR, XF_EACCESS},        {EROFS, XF_EACCESS},     {ENOENT, XF_ENOENT},
+    {ENOTDIR, XF_ENOTDIR}, {ENOSPC, XF_ENOSPACE},       {EDQUOT, XF_ENOSPACE},   {EIO, XF_EIO},
+    {EPIPE, XF_EEND},      {ECONNRESET, XF_EEND},       {ENOSYS, XF_ENOTSUP},    {EOPNOTSUPP, XF_ENOTSUP},
+    {EBUSY, XF_EBUSY},     {ETOOMANYREFS, XF_EHANDLES},
 };
 
 int os_error(int system, const char *call)

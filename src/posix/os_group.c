@@ -86,7 +86,7 @@ static const char *seen_from(const char *mounted, const char *group)
     return group + length;
 }
 
-/* ---- What a group may use --------------------------------------------------------------------------------------- */
+/* ---- What a group may use -------------------------------------------------------------------- */
 
 /* The limit of a group in that directory; false when it has none. */
 typedef bool (*limit_reader)(const char *directory, double *limit);

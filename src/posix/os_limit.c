@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* ---- In the child ----------------------------------------------------------------------------------------------- */
+/* ---- In the child ---------------------------------------------------------------------------- */
 
 /* What this process is not allowed already it is not given. */
 static void set_limit(int resource, rlim_t soft, rlim_t hard)
@@ -60,7 +60,7 @@ void limit_note(os_note *note, int error)
         atomic_store(&note->refused, 1);
 }
 
-/* ---- Kills for lack of memory ----------------------------------------------------------------------------------- */
+/* ---- Kills for lack of memory ---------------------------------------------------------------- */
 
 /* Reads "key number" out of a file; false when it is not there. */
 static bool read_number(const char *path, const char *key, uint64_t *number)
@@ -148,7 +148,7 @@ static bool was_for_memory(const os_child *child)
     return false;
 }
 
-/* ---- The end ---------------------------------------------------------------------------------------------------- */
+/* ---- The end --------------------------------------------------------------------------------- */
 
 static double seconds(struct timeval time)
 {

@@ -1,5 +1,5 @@
 /* The machine: its processors, what they share, and which of them this process may use. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>
@@ -31,7 +31,7 @@ bool read_line(char *line, size_t size, const char *format, ...)
     return is_there;
 }
 
-/* ---- Lists of processors ---------------------------------------------------------------------------------------- */
+/* ---- Lists of processors --------------------------------------------------------------------- */
 
 /* Takes the next range off a list as "0-3,8,10-11"; false at its end, and at what is no range. */
 static bool next_range(const char **list, unsigned long *first, unsigned long *last)
@@ -68,7 +68,7 @@ static uint32_t least_of(const char *list, uint32_t otherwise)
     return (uint32_t)least;
 }
 
-/* ---- What they share -------------------------------------------------------------------------------------------- */
+/* ---- What they share ------------------------------------------------------------------------- */
 
 static void find_core(os_cpu *cpu, const char *root)
 {
@@ -181,7 +181,7 @@ void machine_describe(os_machine *machine, const char *root)
     group_describe(machine, root);
 }
 
-/* ---- This process ----------------------------------------------------------------------------------------------- */
+/* ---- This process ---------------------------------------------------------------------------- */
 
 /* The kernel wants room for all processors that it was built for. */
 int os_machine_read(os_machine *machine)

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- Files ------------------------------------------------------------------------------------------------------ */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 static bool read_at(int fd, void *data, size_t size, uint64_t offset)
 {
@@ -77,7 +77,7 @@ bool module_span(const module_file *file, uint64_t *start, uint64_t *end)
     return any && *start < *end;
 }
 
-/* ---- Build ids -------------------------------------------------------------------------------------------------- */
+/* ---- Build ids ------------------------------------------------------------------------------- */
 
 const uint8_t *find_build_id(const void *notes, size_t size, size_t *id_size)
 {
@@ -116,7 +116,7 @@ void module_build_id(const module_file *file, char *text, size_t size)
         sprintf(text + 2 * i, "%02x", id[i]);
 }
 
-/* ---- Places ----------------------------------------------------------------------------------------------------- */
+/* ---- Places ---------------------------------------------------------------------------------- */
 
 static bool holds(const ElfW(Phdr) * part, uint64_t address)
 {

@@ -2,7 +2,7 @@
 #ifndef OS_PRIVATE_H
 #define OS_PRIVATE_H
 
-#include "../os_crash.h"
+#include "os/crash.h"
 
 #include <link.h>
 #include <pthread.h>
@@ -16,7 +16,7 @@
 /* Translates errno of a failed call, keeps "call: text" as the error detail, and returns the XF_E* code. */
 int os_error(int system, const char *call);
 
-/* ---- os_stream.c ------------------------------------------------------------------------------------------------ */
+/* ---- os_stream.c ----------------------------------------------------------------------------- */
 
 /* Closes *fd, if there is one, and sets it to -1. */
 void fd_close(int *fd);
@@ -53,7 +53,7 @@ int pidfd_of(pid_t pid);
  *   usage  What it used up; NULL: not asked for. */
 int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusage *usage);
 
-/* ---- os_text.c -------------------------------------------------------------------------------------------------- */
+/* ---- os_text.c ------------------------------------------------------------------------------- */
 
 /* This process's environment with the additions, as pointers to both; freed by the caller.  NULL: no memory. */
 char **merge_environment(const char *const *additions);
@@ -61,7 +61,7 @@ char **merge_environment(const char *const *additions);
 /* The strings one after the other, each with its terminating 0; freed by the caller.  NULL: no memory. */
 char *flatten(char *const *strings, size_t *size);
 
-/* ---- os_machine.c, os_group.c ----------------------------------------------------------------------------------- */
+/* ---- os_machine.c, os_group.c ---------------------------------------------------------------- */
 
 /* Fills in what is beyond the numbers of the processors.
  *   root  Comes before /proc and /sys in paths; "". */
@@ -73,7 +73,7 @@ void group_describe(os_machine *machine, const char *root);
 /* Reads the first line of a file, without its end; false when there is none. */
 bool read_line(char *line, size_t size, const char *format, ...) XF_PRINTF(3, 4);
 
-/* ---- os_child.c, os_start.c ------------------------------------------------------------------------------------- */
+/* ---- os_child.c, os_start.c ------------------------------------------------------------------ */
 
 /* A child, in its parent. */
 struct os_child {
@@ -131,7 +131,7 @@ void child_close_others(const child_fds *fds);
 /* Makes the kernel kill this process's group when the lifeline hangs up; ends at once when it already has. */
 void child_arm_lifeline(int lifeline, pid_t leader);
 
-/* ---- os_crash.c ------------------------------------------------------------------------------------------------- */
+/* ---- os_crash.c ------------------------------------------------------------------------------ */
 
 enum { RECORD_STACK = 65536, RECORD_MAPS = 28672 };
 
@@ -159,7 +159,7 @@ void child_catch_faults(os_note *note);
 /* Records where this process is, which is about to end by exit(). */
 void crash_record_exit(void);
 
-/* ---- os_record.c ------------------------------------------------------------------------------------------------ */
+/* ---- os_record.c ----------------------------------------------------------------------------- */
 
 /* Fills in a record of the process of that id, which is this one or one that is stopped. */
 void record_stack(os_record *record, pid_t pid, uintptr_t stack_pointer);
@@ -175,7 +175,8 @@ uintptr_t record_registers(os_record_head *head, const ucontext_t *context);
 uintptr_t record_pc(void);
 
 /* The registers where it is called, as far as calls keep them; inline, as that frame has to stay for as long as the
- * stack is looked at.  What getcontext would do, which is not in every C library. pc  record_pc(). */
+ * stack is looked at.  What getcontext would do, which is not in every C library.
+ *   pc  record_pc(). */
 static inline __attribute__((always_inline)) uintptr_t record_registers_here(os_record_head *head, uintptr_t pc)
 {
     uint64_t *to = head->registers;
@@ -207,7 +208,7 @@ static inline __attribute__((always_inline)) uintptr_t record_registers_here(os_
 #endif
 }
 
-/* ---- os_limit.c ------------------------------------------------------------------------------------------------- */
+/* ---- os_limit.c ------------------------------------------------------------------------------ */
 
 /* In a new child: puts the note's limits on.  Async-signal-safe. */
 void limit_self(const os_note *note);
@@ -221,7 +222,7 @@ uint64_t limit_kills(void);
 /* In the parent: sees whether a child that ended like that came to one of its limits, and adds what it used up. */
 void limit_judge(const os_child *child, const struct rusage *usage, os_end *end);
 
-/* ---- os_server.c ------------------------------------------------------------------------------------------------ */
+/* ---- os_server.c ----------------------------------------------------------------------------- */
 
 /* Asks the server to fork a child; status receives server_news. */
 int server_start(os_server *server, const os_start *start, const child_fds *fds, int status);
@@ -246,7 +247,7 @@ enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END };
 #define CHILD_ARGUMENT "--crossfork-child="
 #define SERVER_ARGUMENT "--crossfork-server"
 
-/* ---- os_module.c ------------------------------------------------------------------------------------------------ */
+/* ---- os_module.c ----------------------------------------------------------------------------- */
 
 enum { MODULE_PARTS_MAX = 64 };
 

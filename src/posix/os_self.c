@@ -1,5 +1,5 @@
 /* This process as a child, and facts about it. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 const os_traits os = {
     .has_fork = true, .has_server = true, .attach_needs_ack = false, .register_names = record_register_names};
 
-/* ---- Signals ---------------------------------------------------------------------------------------------------- */
+/* ---- Signals --------------------------------------------------------------------------------- */
 
 /* The system call itself takes half as long, and there are many signals.  All zero is SIG_DFL without flags, whatever
  * the order of the kernel's members. */
@@ -38,7 +38,7 @@ void child_reset_signals(void)
     crash_reset_faults();
 }
 
-/* ---- Leaving a task by exit ------------------------------------------------------------------------------------- */
+/* ---- Leaving a task by exit ------------------------------------------------------------------ */
 
 static _Noreturn void leave(int code)
 {
@@ -85,7 +85,7 @@ void child_catch_exit(void)
 }
 #endif
 
-/* ---- Becoming a child ------------------------------------------------------------------------------------------- */
+/* ---- Becoming a child ------------------------------------------------------------------------ */
 
 static os_shm map_all(int fd)
 {
@@ -176,7 +176,7 @@ int os_self_child(int argc, char **argv, os_entry entry, os_parent **parent)
     return become_child(argument + strlen(CHILD_ARGUMENT), parent);
 }
 
-/* ---- The channel ------------------------------------------------------------------------------------------------ */
+/* ---- The channel ----------------------------------------------------------------------------- */
 
 int os_parent_read(os_parent *parent, void *data, size_t size, int timeout_ms, size_t *count)
 {
@@ -240,7 +240,7 @@ _Noreturn void os_self_exit(int code)
     _exit(code);
 }
 
-/* ---- Facts ------------------------------------------------------------------------------------------------------ */
+/* ---- Facts ----------------------------------------------------------------------------------- */
 
 /* What is known of the program, and of the library where that is shared. */
 static uint8_t own_build[OS_BUILD_ID_SIZE];
@@ -326,7 +326,7 @@ int os_self_threads(void)
     return stat("/proc/self/task", &facts) < 0 ? 0 : (int)facts.st_nlink - 2;
 }
 
-/* ---- Threads ---------------------------------------------------------------------------------------------------- */
+/* ---- Threads --------------------------------------------------------------------------------- */
 
 /* When a thread started, in clock ticks since the system did: 0 when that cannot be read.
  *   state  Set to the letter for what it does: see proc(5).
@@ -432,7 +432,7 @@ bool os_process_lives(uint64_t process)
     return state != 'X' && (state != 'Z' || has_threads(id));
 }
 
-/* ---- Handles ---------------------------------------------------------------------------------------------------- */
+/* ---- Handles --------------------------------------------------------------------------------- */
 
 int os_handle_copy(intptr_t handle, intptr_t *copy)
 {

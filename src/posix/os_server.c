@@ -1,6 +1,6 @@
 /* The server: a small process that forks children on request, so that starting one costs the same however large the
  * program is.  Requests and news are datagrams of a SOCK_SEQPACKET pair. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>
@@ -46,7 +46,7 @@ typedef struct request {
     bool environment_apart;  /* in a segment: the last descriptor */
 } request;
 
-/* ---- In the program --------------------------------------------------------------------------------------------- */
+/* ---- In the program -------------------------------------------------------------------------- */
 
 int os_server_open(os_server **out)
 {
@@ -158,7 +158,7 @@ free_environment:
     return rc;
 }
 
-/* ---- In the server ---------------------------------------------------------------------------------------------- */
+/* ---- In the server --------------------------------------------------------------------------- */
 
 typedef struct served {
     pid_t pid;

@@ -1,5 +1,5 @@
 /* Shared memory: sealed memfds. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>

@@ -38,7 +38,7 @@ typedef struct stack {
     size_t count, room;
 } stack;
 
-/* ---- The record's registers and memory -------------------------------------------------------------------------- */
+/* ---- The record's registers and memory ------------------------------------------------------- */
 
 /* Those that unwinding begins with. */
 typedef struct registers {
@@ -103,7 +103,7 @@ static bool read_word(const os_record *record, uint64_t address, uint64_t *value
     return true;
 }
 
-/* ---- Modules ---------------------------------------------------------------------------------------------------- */
+/* ---- Modules --------------------------------------------------------------------------------- */
 
 /* One line of /proc/PID/maps: proc(5).  Data is mapped by many, and tells nothing of a stack. */
 static bool parse_mapping(const char *line, module *mapping)
@@ -199,7 +199,7 @@ static void look_for_file(module *module)
     close(file.fd);
 }
 
-/* ---- By frame pointers ------------------------------------------------------------------------------------------ */
+/* ---- By frame pointers ----------------------------------------------------------------------- */
 
 /* The return addresses above a frame pointer.  A chain that is sound goes up the stack, and from code to code. */
 static void walk_frame_pointers(stack *self, uint64_t fp)
@@ -215,7 +215,7 @@ static void walk_frame_pointers(stack *self, uint64_t fp)
     }
 }
 
-/* ---- By call frame information ---------------------------------------------------------------------------------- */
+/* ---- By call frame information --------------------------------------------------------------- */
 
 #if defined(XF_UNWIND)
 /* libdw brings five more libraries along, and each program that is executed would pay for loading them: it is loaded
@@ -384,7 +384,7 @@ static void walk_call_frames(stack *self, const registers *from)
 }
 #endif
 
-/* ---- Frames ----------------------------------------------------------------------------------------------------- */
+/* ---- Frames ---------------------------------------------------------------------------------- */
 
 /* A call to what is no code has left nothing but the address that it returns to. */
 static bool return_from_nowhere(stack *self, registers *from)

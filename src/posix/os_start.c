@@ -1,5 +1,5 @@
 /* Starting children: fork, posix_spawn of the running image, or a request to the server. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@
 
 extern char **environ;
 
-/* ---- What a child is made with ---------------------------------------------------------------------------------- */
+/* ---- What a child is made with --------------------------------------------------------------- */
 
 static void close_child_fds(child_fds *fds)
 {
@@ -110,7 +110,7 @@ static int open_child_fds(os_child *child, const os_start *start, child_fds *fds
     return 0;
 }
 
-/* ---- In the new child ------------------------------------------------------------------------------------------- */
+/* ---- In the new child ------------------------------------------------------------------------ */
 
 /* Linux sends the signal of F_SETSIG to the whole group when the pipe hangs up, also to processes that block every
  * signal or never make a system call: fcntl(2), F_SETOWN and F_SETSIG. */
@@ -180,7 +180,7 @@ static void __attribute__((constructor)) register_fork_handler(void)
     pthread_atfork(NULL, NULL, after_fork_in_child);
 }
 
-/* ---- Executing the image anew ----------------------------------------------------------------------------------- */
+/* ---- Executing the image anew ---------------------------------------------------------------- */
 
 #define IMAGE "/proc/self/exe"
 
@@ -330,7 +330,7 @@ close_lifted:
     return rc;
 }
 
-/* ---- The three methods ------------------------------------------------------------------------------------------ */
+/* ---- The three methods ----------------------------------------------------------------------- */
 
 /* What the program printed before is printed once, by the program, and not again by a forked child. */
 static void flush_before_fork(FILE *stream)

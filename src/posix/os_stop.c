@@ -1,5 +1,5 @@
 /* Stopping a child for a moment, to see where it is. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <elf.h>

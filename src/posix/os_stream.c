@@ -1,6 +1,7 @@
 /* Descriptors, and reading what a child wrote. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -85,7 +86,7 @@ int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusa
     return (int)rc;
 }
 
-/* ---- Descriptors that go with the bytes of a channel ----------------------------------------------------------- */
+/* ---- Descriptors that go with the bytes of a channel ----------------------------------------- */
 
 /* Keeps one; more than one, or a second before the first was taken, is nothing that our own processes send. */
 static void keep(attachment *attached, struct msghdr *message)
@@ -148,7 +149,7 @@ int take_attached(attachment *attached, intptr_t *handle)
     return 0;
 }
 
-/* ---- Reading ---------------------------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 int stream_read(os_child *child, int stream, void *data, size_t size, size_t *count)
 {

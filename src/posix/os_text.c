@@ -1,5 +1,6 @@
 /* Text as the system wants it: the environment of a child. */
 #include "os_private.h"
+
 #include <stdlib.h>
 #include <string.h>
 

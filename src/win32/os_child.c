@@ -1,12 +1,12 @@
 /* Children: reading from them, waiting for them, their end. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Talking to it ---------------------------------------------------------------------------------------------- */
+/* ---- Talking to it --------------------------------------------------------------------------- */
 
 int os_child_read(os_child *child, int stream, void *data, size_t size, size_t *count)
 {
@@ -124,7 +124,7 @@ int os_child_wait(os_child *child, int timeout_ms)
     }
 }
 
-/* ---- Its end ---------------------------------------------------------------------------------------------------- */
+/* ---- Its end --------------------------------------------------------------------------------- */
 
 enum { KILL_CODE = ERROR_PROCESS_ABORTED };
 

@@ -19,7 +19,7 @@ static struct {
     DWORD exit_slot;
 } guard = {.exit_slot = FLS_OUT_OF_INDEXES};
 
-/* ---- The record ------------------------------------------------------------------------------------------------- */
+/* ---- The record ------------------------------------------------------------------------------ */
 
 /* Whether this thread is to write the record.  Another that crashes at the same time waits for it, a little, so that
  * it does not end the process in the middle; one that crashes again while it writes goes on to its end. */
@@ -106,7 +106,7 @@ DWORD WINAPI crash_record_main(void *unused)
     return done;
 }
 
-/* ---- Crashes ---------------------------------------------------------------------------------------------------- */
+/* ---- Crashes --------------------------------------------------------------------------------- */
 
 static _Noreturn void end_by_crash(xf_crash crash, DWORD code)
 {
@@ -206,7 +206,7 @@ void child_catch_faults(void)
         signal(SIGABRT, before); /* what the program did about abort() before it came here stays */
 }
 
-/* ---- Exits ------------------------------------------------------------------------------------------------------ */
+/* ---- Exits ----------------------------------------------------------------------------------- */
 
 void child_note_leaving(void)
 {

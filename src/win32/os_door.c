@@ -3,15 +3,16 @@
  *
  * FILE_FLAG_FIRST_PIPE_INSTANCE sees to it that a door has its pipe alone.  Wine passes over it, so there is another
  * pipe that can have one instance only, and to which nobody connects. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <aclapi.h>
 #include <assert.h>
-#include <sddl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
+
+#include <sddl.h>
 
 enum { LINK_BUFFER = 4096, NAME_SIZE = 256 };
 
@@ -35,7 +36,7 @@ struct os_link {
     uint8_t outbox[OS_LINK_WRITE_MAX];
 };
 
-/* ---- This user -------------------------------------------------------------------------------------------------- */
+/* ---- This user ------------------------------------------------------------------------------- */
 
 /* Freed by the caller with free. */
 static int find_user(TOKEN_USER **out)
@@ -106,7 +107,7 @@ static int check_owner(HANDLE pipe, const char *name)
     return rc;
 }
 
-/* ---- Doors ------------------------------------------------------------------------------------------------------ */
+/* ---- Doors ----------------------------------------------------------------------------------- */
 
 /* Waits for somebody to arrive at the instance; the event is set when somebody has, or the wait has failed. */
 static void await_arrival(os_door *door)
@@ -311,7 +312,7 @@ int os_door_wait(os_door *door, os_link *const *links, size_t count, int timeout
     }
 }
 
-/* ---- Links ------------------------------------------------------------------------------------------------------ */
+/* ---- Links ----------------------------------------------------------------------------------- */
 
 /* Whoever made the pipe gets to know who we are, and no more than that. */
 static HANDLE open_pipe_of(const wchar_t *name)

@@ -1,10 +1,11 @@
 /* Minidumps: written by the parent, while the child that crashed waits in its exception filter (os_crash.c). */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
-#include <dbghelp.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <dbghelp.h>
 
 typedef BOOL(WINAPI *write_dump)(HANDLE process, DWORD pid, HANDLE file, MINIDUMP_TYPE type,
                                  PMINIDUMP_EXCEPTION_INFORMATION exception, PMINIDUMP_USER_STREAM_INFORMATION streams,

@@ -1,5 +1,5 @@
 /* Translation of GetLastError. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <stdio.h>

@@ -1,10 +1,10 @@
 /* Limits of a child, and how an end by one of them is told from others. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <psapi.h>
 
-/* ---- The job ---------------------------------------------------------------------------------------------------- */
+/* ---- The job --------------------------------------------------------------------------------- */
 
 /* The job tells a port when it refuses memory; that and other messages wait there until somebody asks. */
 static int listen_to(HANDLE job, HANDLE *news)
@@ -42,7 +42,7 @@ int limit_job(HANDLE job, const xf_limits *limits, HANDLE *news)
     return limits->memory ? listen_to(job, news) : 0;
 }
 
-/* ---- The end ---------------------------------------------------------------------------------------------------- */
+/* ---- The end --------------------------------------------------------------------------------- */
 
 static bool was_refused(const os_child *child)
 {

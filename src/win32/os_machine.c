@@ -1,5 +1,5 @@
 /* The machine: its processors, what they share, and which of them this process may use. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@ enum { GROUP_CPUS = 64, GROUPS_MAX = OS_CPUS_MAX / GROUP_CPUS };
 
 typedef SYSTEM_LOGICAL_PROCESSOR_INFORMATION_EX fact;
 
-/* ---- Sets of processors ----------------------------------------------------------------------------------------- */
+/* ---- Sets of processors ---------------------------------------------------------------------- */
 
 static void add_group(os_machine *machine, WORD group, KAFFINITY mask)
 {
@@ -38,7 +38,7 @@ static uint32_t least_of(const GROUP_AFFINITY *masks, WORD count)
     return least;
 }
 
-/* ---- What they share -------------------------------------------------------------------------------------------- */
+/* ---- What they share ------------------------------------------------------------------------- */
 
 /* What is known while one fact after the other is looked at. */
 typedef struct view_of_caches {
@@ -123,7 +123,7 @@ static int describe(os_machine *machine)
     return rc;
 }
 
-/* ---- This process ----------------------------------------------------------------------------------------------- */
+/* ---- This process ---------------------------------------------------------------------------- */
 
 /* A process that is in several groups has the mask 0, and may run on all processors; another is in its threads' group.
  * GetProcessGroupAffinity would tell more, but Wine does not have it. */

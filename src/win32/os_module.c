@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Files ------------------------------------------------------------------------------------------------------ */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 static bool read_at(HANDLE handle, void *data, size_t size, uint64_t offset)
 {
@@ -39,7 +39,7 @@ bool module_open(module_file *file, const wchar_t *path)
     return false;
 }
 
-/* ---- Build ids -------------------------------------------------------------------------------------------------- */
+/* ---- Build ids ------------------------------------------------------------------------------- */
 
 static void print_bytes(const void *data, size_t count, char *text, size_t size)
 {
@@ -105,7 +105,7 @@ void module_build_id(const module_file *file, char *text, size_t size)
     print_bytes(read_build_id(file, id) ? (const void *)id : facts, sizeof id, text, size);
 }
 
-/* ---- Places ----------------------------------------------------------------------------------------------------- */
+/* ---- Places ---------------------------------------------------------------------------------- */
 
 /* What the C library's open takes is of the system's code page: the short name does where that has not all letters. */
 static bool narrow_path(const wchar_t *wide, char *path, size_t size)

@@ -9,7 +9,7 @@
 #define WIN32_LEAN_AND_MEAN
 #endif
 
-#include "../os_crash.h"
+#include "os/crash.h"
 
 #include <windows.h>
 
@@ -19,12 +19,12 @@ int os_error(DWORD system, const char *call);
 /* Closes *handle, if there is one, and sets it to NULL. */
 void handle_close(HANDLE *handle);
 
-/* ---- os_shm.c --------------------------------------------------------------------------------------------------- */
+/* ---- os_shm.c -------------------------------------------------------------------------------- */
 
 /* Maps a section, which is the segment's on success. */
 int shm_map(os_shm *shm, HANDLE section, size_t size, int flags);
 
-/* ---- os_text.c -------------------------------------------------------------------------------------------------- */
+/* ---- os_text.c ------------------------------------------------------------------------------- */
 
 /* Text as the system wants it; freed by the caller.  XF_EINVAL when it is not UTF-8. */
 int wide_text(const char *text, wchar_t **wide);
@@ -45,7 +45,7 @@ int wide_path(const char *text, wchar_t **path);
  * XF_EINVAL for an addition that is not UTF-8, or has no name. */
 int merge_environment(const char *const *additions, wchar_t **block);
 
-/* ---- os_stream.c ------------------------------------------------------------------------------------------------ */
+/* ---- os_stream.c ----------------------------------------------------------------------------- */
 
 /* Opens a pipe to a child.
  *   duplex  Both ways, and the child reads with timeouts; else the child writes only, as to a plain pipe.
@@ -86,12 +86,12 @@ OVERLAPPED overlapped(HANDLE event);
 /* Whether a failed read or write means that the other end has gone. */
 bool pipe_has_ended(DWORD system);
 
-/* ---- os_machine.c, os_group.c ----------------------------------------------------------------------------------- */
+/* ---- os_machine.c, os_group.c ---------------------------------------------------------------- */
 
 /* Fills in quota and group. */
 void group_describe(os_machine *machine);
 
-/* ---- os_child.c ------------------------------------------------------------------------------------------------- */
+/* ---- os_child.c ------------------------------------------------------------------------------ */
 
 /* A watch: every event is waited for on its own, by the system's thread pool. */
 typedef struct child_watch {
@@ -127,7 +127,7 @@ struct os_child {
 /* Frees a child that was not started, or has ended. */
 void child_free(os_child *child);
 
-/* ---- os_limit.c ------------------------------------------------------------------------------------------------- */
+/* ---- os_limit.c ------------------------------------------------------------------------------ */
 
 /* Puts limits on a new job that a child will be in.
  *   news  Set to a completion port that the job reports to, where that is of use. */
@@ -136,7 +136,7 @@ int limit_job(HANDLE job, const xf_limits *limits, HANDLE *news);
 /* Sees whether a child that ended like that came to one of its limits, and adds what it used up. */
 void limit_judge(const os_child *child, os_end *end);
 
-/* ---- os_self.c -------------------------------------------------------------------------------------------------- */
+/* ---- os_self.c ------------------------------------------------------------------------------- */
 
 /* The channel to the parent, in a child. */
 struct os_parent {
@@ -146,7 +146,7 @@ struct os_parent {
     os_given given;
 };
 
-/* ---- os_crash.c ------------------------------------------------------------------------------------------------- */
+/* ---- os_crash.c ------------------------------------------------------------------------------ */
 
 /* In a child, before main: what it shares with its parent. */
 void child_take_note(os_note *note, size_t size);
@@ -163,7 +163,7 @@ void child_note_leaving(void);
 
 #define CHILD_ARGUMENT "--crossfork-child="
 
-/* ---- os_module.c ------------------------------------------------------------------------------------------------ */
+/* ---- os_module.c ----------------------------------------------------------------------------- */
 
 /* The file of a program or shared library.  What it says of itself is not trusted. */
 typedef struct module_file {
@@ -178,7 +178,7 @@ bool module_open(module_file *file, const wchar_t *path);
 /* The build id of a file in hexadecimal, or what stands for it. */
 void module_build_id(const module_file *file, char *text, size_t size);
 
-/* ---- os_record.c ------------------------------------------------------------------------------------------------ */
+/* ---- os_record.c ----------------------------------------------------------------------------- */
 
 enum { RECORD_MODULES = 32, RECORD_PATH = 300 };
 

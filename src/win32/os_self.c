@@ -1,5 +1,5 @@
 /* This process as a child, and facts about it. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <stdlib.h>
@@ -14,7 +14,7 @@ const os_traits os = {
 
 enum { ARGUMENT_MAX = 200 };
 
-/* ---- The command line ------------------------------------------------------------------------------------------- */
+/* ---- The command line ------------------------------------------------------------------------ */
 
 /* What os_child_start wrote behind CHILD_ARGUMENT. */
 typedef struct child_token {
@@ -64,7 +64,7 @@ static bool second_word(const wchar_t *line, char *word, size_t size)
     return line[length] == 0;
 }
 
-/* ---- Becoming a child ------------------------------------------------------------------------------------------- */
+/* ---- Becoming a child ------------------------------------------------------------------------ */
 
 /* Maps an inherited section and closes its handle. */
 static int map_inherited(os_shm *shm, uint64_t handle, uint64_t size, uint64_t flags)
@@ -167,7 +167,7 @@ int os_self_child(int argc, char **argv, os_entry entry, os_parent **parent)
     return parse_argument(argument, &token) ? become_child(&token, parent) : not_for_people();
 }
 
-/* ---- The channel ------------------------------------------------------------------------------------------------ */
+/* ---- The channel ----------------------------------------------------------------------------- */
 
 /* Waits for what was begun; after timeout_ms it is cancelled, unless it ends just then. */
 static int finish(os_parent *parent, OVERLAPPED *io, HANDLE event, int timeout_ms, DWORD *count)
@@ -257,7 +257,7 @@ _Noreturn void os_self_exit(int code)
     abort();
 }
 
-/* ---- Facts ------------------------------------------------------------------------------------------------------ */
+/* ---- Facts ----------------------------------------------------------------------------------- */
 
 /* A build id of the linker, as debuggers know it: "RSDS", 16 bytes, and a number. */
 static const uint8_t *find_build_id(const uint8_t *image, const IMAGE_NT_HEADERS *headers)
@@ -311,7 +311,7 @@ int os_self_threads(void)
     return 0;
 }
 
-/* ---- Threads ---------------------------------------------------------------------------------------------------- */
+/* ---- Threads --------------------------------------------------------------------------------- */
 
 enum { THREAD_STAMP_BITS = OS_THREAD_BITS - 32, ID_BITS = 24, STAMP_BITS = OS_PROCESS_BITS - ID_BITS };
 
@@ -377,7 +377,7 @@ bool os_process_lives(uint64_t process)
     return lives;
 }
 
-/* ---- Handles ---------------------------------------------------------------------------------------------------- */
+/* ---- Handles --------------------------------------------------------------------------------- */
 
 int os_handle_copy(intptr_t handle, intptr_t *copy)
 {

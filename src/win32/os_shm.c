@@ -1,5 +1,5 @@
 /* Shared memory: pagefile-backed sections. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <psapi.h>
@@ -28,7 +28,7 @@ typedef struct sleepers {
     sleeper at[SLEEPERS];
 } sleepers;
 
-/* ---- Segments --------------------------------------------------------------------------------------------------- */
+/* ---- Segments -------------------------------------------------------------------------------- */
 
 static size_t list_offset(size_t size)
 {
@@ -159,7 +159,7 @@ int os_shm_commit(const os_shm *shm, size_t offset, size_t size)
                : os_error(GetLastError(), "VirtualAlloc");
 }
 
-/* ---- Sleeping --------------------------------------------------------------------------------------------------- */
+/* ---- Sleeping -------------------------------------------------------------------------------- */
 
 static uint64_t process_start(HANDLE process)
 {

@@ -1,5 +1,5 @@
 /* Starting children: CreateProcessW of the running image. */
-#include "../error.h"
+#include "base/error.h"
 #define _CRT_RAND_S
 #include "os_private.h"
 
@@ -14,18 +14,9 @@
 
 /* What a child is made with: handles that are inheritable, each made for this child alone and closed once it runs.
  * Only children whose creator names no handles in a list could inherit one meanwhile; ours all have such a list. */
-enum {
-    GIVEN_STDIN,
-    GIVEN_STDOUT,
-    GIVEN_STDERR,
-    GIVEN_CHANNEL,
-    GIVEN_BOX,
-    GIVEN_INPUT,
-    GIVEN_DUMP,
-    GIVEN
-};
+enum { GIVEN_STDIN, GIVEN_STDOUT, GIVEN_STDERR, GIVEN_CHANNEL, GIVEN_BOX, GIVEN_INPUT, GIVEN_DUMP, GIVEN };
 
-/* ---- Handles ---------------------------------------------------------------------------------------------------- */
+/* ---- Handles --------------------------------------------------------------------------------- */
 
 static int give_copy(HANDLE own, HANDLE *given)
 {
@@ -154,7 +145,7 @@ static int open_given(os_child *child, const os_start *start, HANDLE given[GIVEN
     return rc;
 }
 
-/* ---- The job ---------------------------------------------------------------------------------------------------- */
+/* ---- The job --------------------------------------------------------------------------------- */
 
 /* The child and its descendants are in a job of their own, which nobody leaves.  This process has the only handle, so
  * the job and all in it end with this process.  No dialog is shown for a fault in it. */
@@ -166,7 +157,7 @@ static int open_job(os_child *child)
     return limit_job(child->job, &child->limits, &child->news);
 }
 
-/* ---- The process ------------------------------------------------------------------------------------------------ */
+/* ---- The process ----------------------------------------------------------------------------- */
 
 /* What CreateProcessW wants in writing. */
 typedef struct launch_text {

@@ -1,5 +1,5 @@
 /* Stopping a child for a moment, to see where it is. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 /* The child runs the program or DLL that this code is in: what is at an offset here is at the same offset there. */

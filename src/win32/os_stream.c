@@ -1,12 +1,13 @@
 /* Pipes.  Windows tells when a read has ended, not when one could begin, so a stream always has a read under way, and
  * its event stands for "there is something to read". */
-#include "../error.h"
+#include "base/error.h"
 #define _CRT_RAND_S
 #include "os_private.h"
 
-#include <sddl.h>
 #include <stdlib.h>
 #include <wchar.h>
+
+#include <sddl.h>
 
 enum { PIPE_BUFFER = 65536, STREAM_BUFFER = 32768 }; /* a pipe takes a greeting when nobody reads it yet */
 
@@ -17,7 +18,7 @@ void handle_close(HANDLE *handle)
     *handle = NULL;
 }
 
-/* ---- Opening ---------------------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 /* A name that no other process can guess. */
 static int private_name(wchar_t *name, size_t size)
@@ -134,7 +135,7 @@ void stream_close(child_stream *stream)
     stream->data = NULL;
 }
 
-/* ---- Reading ---------------------------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 bool pipe_has_ended(DWORD system)
 {

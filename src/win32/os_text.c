@@ -1,5 +1,5 @@
 /* Text for CreateProcessW: UTF-16, paths of any length, the environment block. */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <stdlib.h>
@@ -19,7 +19,7 @@ int wide_text(const char *text, wchar_t **wide)
     return 0;
 }
 
-/* ---- Paths ------------------------------------------------------------------------------------------------------ */
+/* ---- Paths ----------------------------------------------------------------------------------- */
 
 /* A path of MAX_PATH characters and more is taken only with a prefix: "Naming Files, Paths, and Namespaces". */
 static void add_prefix(wchar_t *path)
@@ -122,7 +122,7 @@ int wide_directory(const char *directory, wchar_t **path)
     return rc;
 }
 
-/* ---- The environment -------------------------------------------------------------------------------------------- */
+/* ---- The environment ------------------------------------------------------------------------- */
 
 /* How long the name is; those of the system that keep a drive's directory begin with "=". */
 static int name_length(const wchar_t *variable)

@@ -1,6 +1,6 @@
 /* Watching many children: the system's thread pool waits for each event and wakes the loop, which has no limit of 64.
  */
-#include "../error.h"
+#include "base/error.h"
 #include "os_private.h"
 
 #include <assert.h>
@@ -18,7 +18,7 @@ struct os_watcher {
     void *arg;
 };
 
-/* ---- The ring, under the lock ----------------------------------------------------------------------------------- */
+/* ---- The ring, under the lock ---------------------------------------------------------------- */
 
 static void enter(os_watcher *watcher, child_watch *entry)
 {
@@ -40,7 +40,7 @@ static void leave(os_watcher *watcher, child_watch *entry)
     watcher->count--;
 }
 
-/* ---- The watcher ------------------------------------------------------------------------------------------------ */
+/* ---- The watcher ----------------------------------------------------------------------------- */
 
 static bool take_key(os_watcher *watcher, uint64_t *key)
 {
@@ -122,7 +122,7 @@ void os_watcher_close(os_watcher *watcher)
     uv_close((uv_handle_t *)&watcher->async, on_closed);
 }
 
-/* ---- Watches ---------------------------------------------------------------------------------------------------- */
+/* ---- Watches --------------------------------------------------------------------------------- */
 
 /* On a thread of the system's pool. */
 static void CALLBACK on_event(void *entry, BOOLEAN timed_out)

@@ -1,8 +1,8 @@
 /* Failures on demand: memory, and calls across the seam and into libuv. */
 #include "faults.h"
 
-#include "error.h"
-#include "os.h"
+#include "base/error.h"
+#include "os/os.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -70,7 +70,7 @@ bool faults_due(const char *name, int code)
     return true;
 }
 
-/* ---- Memory ----------------------------------------------------------------------------------------------------- */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 void *__real_malloc(size_t size);
 void *__wrap_malloc(size_t size);
@@ -118,7 +118,7 @@ XF_BEFORE_MAIN(leave_libuv_out)
     uv_replace_allocator(__real_malloc, __real_realloc, __real_calloc, __real_free);
 }
 
-/* ---- The seam and libuv ----------------------------------------------------------------------------------------- */
+/* ---- The seam and libuv ---------------------------------------------------------------------- */
 
 #define REFUSE(code) error_detail(code, "refused by the test")
 
@@ -172,14 +172,14 @@ int __wrap_uv_cond_init(uv_cond_t *condition)
     return !told && faults_due("uv_cond_init", XF_ENOMEM) ? UV_ENOMEM : __real_uv_cond_init(condition);
 }
 
-/* ---- A child's own faults --------------------------------------------------------------------------------------- */
+/* ---- A child's own faults -------------------------------------------------------------------- */
 
 /* The first thing that every child does, however it was started. */
-const os_given *__real_os_parent_given(const os_parent *parent);
-const os_given *__wrap_os_parent_given(const os_parent *parent);
+const os_given *REAL(os_parent_given)(const os_parent *parent);
+const os_given *WRAP(os_parent_given)(const os_parent *parent);
 
-const os_given *__wrap_os_parent_given(const os_parent *parent)
+const os_given *WRAP(os_parent_given)(const os_parent *parent)
 {
     faults_obey(FAULTS_IN_CHILD);
-    return __real_os_parent_given(parent);
+    return REAL(os_parent_given)(parent);
 }

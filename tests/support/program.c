@@ -1,4 +1,5 @@
 #include "program.h"
+
 #include "unit.h"
 
 #include <stdlib.h>

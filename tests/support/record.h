@@ -2,7 +2,7 @@
 #ifndef RECORD_H
 #define RECORD_H
 
-#include "os_crash.h"
+#include "os/crash.h"
 
 /* A record of nothing; freed by the caller.  Fails the test without memory. */
 os_record *record_new(void);

@@ -1,7 +1,7 @@
 /* Failures on demand: system calls. */
 #include "faults.h"
 
-#include "os.h"
+#include "os/os.h"
 #include "posix/os_private.h"
 
 #include <errno.h>
@@ -102,7 +102,7 @@ int __wrap_epoll_ctl(int set, int action, int fd, struct epoll_event *event)
     return __real_epoll_ctl(set, action, fd, event);
 }
 
-/* ---- Those with arguments of any number; nobody passes more than these ------------------------------------------ */
+/* ---- Those with arguments of any number; nobody passes more than these ----------------------- */
 
 int __wrap_open(const char *path, int flags, ...)
 {
@@ -144,13 +144,13 @@ __attribute__((no_sanitize("address"))) long __wrap_syscall(long number, ...)
     return __real_syscall(number, argument[0], argument[1], argument[2], argument[3], argument[4], argument[5]);
 }
 
-/* ---- The server's own faults ------------------------------------------------------------------------------------ */
+/* ---- The server's own faults ----------------------------------------------------------------- */
 
-_Noreturn void __real_server_run(int requests, os_entry entry);
-_Noreturn void __wrap_server_run(int requests, os_entry entry);
+_Noreturn void REAL(server_run)(int requests, os_entry entry);
+_Noreturn void WRAP(server_run)(int requests, os_entry entry);
 
-_Noreturn void __wrap_server_run(int requests, os_entry entry)
+_Noreturn void WRAP(server_run)(int requests, os_entry entry)
 {
     faults_obey(FAULTS_IN_SERVER);
-    __real_server_run(requests, entry);
+    REAL(server_run)(requests, entry);
 }

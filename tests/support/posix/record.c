@@ -1,6 +1,7 @@
 /* Records of a stack on POSIX. */
-#include "posix/os_private.h"
 #include "record.h"
+
+#include "posix/os_private.h"
 #include "unit.h"
 
 #include <stdio.h>

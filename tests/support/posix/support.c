@@ -9,18 +9,18 @@
 #include <linux/unistd.h>
 #include <poll.h>
 #include <sched.h>
-#include <spawn.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static size_t count_entries(const char *path)
@@ -337,7 +337,7 @@ void support_leave_root(void)
         abort();
 }
 
-/* ---- cgroups(7), of the first or the second version ------------------------------------------------------------- */
+/* ---- cgroups(7), of the first or the second version ------------------------------------------ */
 
 static void path_of_group(char *path, size_t size, const char *name)
 {

@@ -1,10 +1,12 @@
 /* Failures on demand: system calls.  A call into a DLL goes through a pointer, __imp_name, so that is what is led here.
  */
 #include "faults.h"
-#include "os.h"
+
+#include "os/os.h"
 
 /* clang-format off: windows.h comes first */
 #include <windows.h>
+
 #include <sddl.h>
 /* clang-format on */
 
@@ -83,7 +85,7 @@ static HANDLE no_handle(HANDLE handle, DWORD error)
 
 SYSTEM_CALLS(IMPORT_WRAPPER)
 
-/* ---- The compiler's own ----------------------------------------------------------------------------------------- */
+/* ---- The compiler's own ---------------------------------------------------------------------- */
 
 /* MinGW's thread-local variables take memory when a thread first uses one, and the program aborts without it. */
 void *__real___emutls_get_address(void *variable);

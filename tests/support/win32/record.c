@@ -1,7 +1,8 @@
 /* Records of a stack on Windows. */
-#include "win32/os_private.h"
 #include "record.h"
+
 #include "unit.h"
+#include "win32/os_private.h"
 
 #include <stdlib.h>
 

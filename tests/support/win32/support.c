@@ -1,13 +1,14 @@
 /* What tests need of Windows. */
 #include "support.h"
 
-#include <windows.h>
-#include <psapi.h>
-#include <tlhelp32.h>
-#include <winternl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <wchar.h>
+#include <windows.h>
+#include <winternl.h>
+
+#include <psapi.h>
+#include <tlhelp32.h>
 
 /* Where GetProcessHandleCount only ever says 0, as on Wine, every value that could be a handle is tried: the lowest
  * free one is given away first, so a long gap is the end.  Wine's list of all handles (SystemHandleInformation) is not

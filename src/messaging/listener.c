@@ -1,0 +1,209 @@
+#include "crossfork/listener.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "messaging/pipe.h"
+#include "rendezvous/acceptor.h"
+#include "rendezvous/connector.h"
+
+#include <stdlib.h>
+#include <uv.h>
+
+#define DEFAULT_MEMORY ((size_t)1 << 30)
+
+struct xf_listener {
+    host host; /* first: the listener is its host */
+    xf_pipe_options pipe;
+    uv_mutex_t lock;
+    uv_cond_t left;
+    bool served; /* some thread looks after the guests */
+};
+
+/* ---- Listening ------------------------------------------------------------------------------- */
+
+/* Makes a pipe, and names its second end, which is the guest's. */
+static int grant_pipe(host *host, const guest *guest, xf_ref *ref, void **given)
+{
+    xf_pipe_options options = ((xf_listener *)host)->pipe;
+    xf_pipe *mine, *theirs;
+    int rc;
+
+    if (guest->memory < options.memory_limit)
+        options.memory_limit = guest->memory ? (size_t)guest->memory : 1;
+    rc = xf_pipe_create(&mine, &theirs, &options);
+    if (rc < 0)
+        return rc;
+    rc = xf_pipe_ref(theirs, ref);
+    xf_pipe_free(theirs); /* which is there for the other, because of the reference */
+    if (rc < 0)
+        xf_pipe_free(mine);
+    else
+        *given = mine;
+    return rc;
+}
+
+static void free_pipe(void *given)
+{
+    xf_pipe_free(given);
+}
+
+/* Sees that pipes of these options can be made, before anybody wants one. */
+static int check_pipe(const xf_pipe_options *options)
+{
+    xf_pipe *one, *other;
+    int rc = xf_pipe_create(&one, &other, options);
+
+    if (rc < 0)
+        return rc;
+    xf_pipe_free(one);
+    xf_pipe_free(other);
+    return 0;
+}
+
+static int make_locks(xf_listener *listener)
+{
+    if (uv_mutex_init(&listener->lock))
+        return error_detail(XF_ENOMEM, "a listener's lock");
+    if (uv_cond_init(&listener->left) == 0)
+        return 0;
+    uv_mutex_destroy(&listener->lock);
+    return error_detail(XF_ENOMEM, "a listener's condition");
+}
+
+int xf_listener_open(xf_listener **out, const char *name, const xf_listener_options *options)
+{
+    static const xf_listener_options defaults;
+    xf_listener *listener;
+    int rc;
+
+    options = options ? options : &defaults;
+    if (options->handshake_ms < 0)
+        return error_detail(XF_EINVAL, "option handshake_ms is %d", options->handshake_ms);
+    listener = calloc(1, sizeof *listener);
+    if (!listener)
+        return error_detail(XF_ENOMEM, "a listener");
+    listener->pipe = options->pipe;
+    if (listener->pipe.memory_limit == 0)
+        listener->pipe.memory_limit = DEFAULT_MEMORY;
+    listener->host.kind = XF_KIND_PIPE;
+    listener->host.patience_ms = options->handshake_ms ? options->handshake_ms : HOST_PATIENCE_MS;
+    listener->host.grant = grant_pipe;
+    listener->host.regret = free_pipe;
+    rc = check_pipe(&listener->pipe);
+    if (rc == 0)
+        rc = make_locks(listener);
+    if (rc < 0)
+        goto free_listener;
+    rc = host_open(&listener->host, name, &options->key);
+    if (rc < 0)
+        goto destroy_locks;
+    *out = listener;
+    return 0;
+
+destroy_locks:
+    uv_cond_destroy(&listener->left);
+    uv_mutex_destroy(&listener->lock);
+free_listener:
+    free(listener);
+    return rc;
+}
+
+/* Becomes the one thread that looks after the guests. */
+static int begin_serving(xf_listener *listener, uint64_t deadline)
+{
+    uint64_t now;
+    int rc = 0;
+
+    uv_mutex_lock(&listener->lock);
+    while (listener->served && rc == 0) {
+        now = uv_hrtime();
+        if (deadline == CLOCK_NEVER)
+            uv_cond_wait(&listener->left, &listener->lock);
+        else if (now >= deadline)
+            rc = XF_ETIMEDOUT;
+        else
+            uv_cond_timedwait(&listener->left, &listener->lock, deadline - now);
+    }
+    if (rc == 0)
+        listener->served = true;
+    uv_mutex_unlock(&listener->lock);
+    return rc;
+}
+
+static void end_serving(xf_listener *listener)
+{
+    uv_mutex_lock(&listener->lock);
+    listener->served = false;
+    uv_cond_signal(&listener->left);
+    uv_mutex_unlock(&listener->lock);
+}
+
+int xf_listener_accept(xf_listener *listener, xf_pipe **pipe, int timeout_ms)
+{
+    uint64_t deadline = clock_deadline(timeout_ms);
+    void *given;
+    int rc = begin_serving(listener, deadline);
+
+    if (rc == 0) {
+        rc = host_serve(&listener->host, &given, deadline);
+        end_serving(listener);
+    }
+    if (rc == 0)
+        *pipe = given;
+    return rc == XF_ETIMEDOUT ? error_detail(rc, "nobody connected to %s", listener->host.name)
+           : rc == XF_EEND    ? error_detail(rc, "the listener %s was stopped", listener->host.name)
+                              : rc;
+}
+
+void xf_listener_stop(xf_listener *listener)
+{
+    host_stop(&listener->host);
+}
+
+void xf_listener_free(xf_listener *listener)
+{
+    if (!listener)
+        return;
+    host_close(&listener->host);
+    uv_cond_destroy(&listener->left);
+    uv_mutex_destroy(&listener->lock);
+    free(listener);
+}
+
+/* ---- Connecting ------------------------------------------------------------------------------ */
+
+/* Opens a granted end, and sees that no message in it can be longer than was agreed to. */
+static int open_granted(xf_pipe **pipe, const xf_ref *ref, uint64_t memory)
+{
+    int rc = xf_pipe_open(pipe, ref);
+
+    if (rc == 0 && pipe_memory(*pipe) > memory) {
+        xf_pipe_free(*pipe);
+        rc = error_detail(XF_EPROTO, "a pipe with more memory than was asked for");
+    }
+    return rc;
+}
+
+int xf_connect(xf_pipe **out, const char *name, const xf_connect_options *options, int timeout_ms)
+{
+    static const xf_connect_options defaults;
+    uint64_t deadline = clock_deadline(timeout_ms), memory;
+    xf_pipe *pipe = NULL;
+    visit visit;
+    int rc;
+
+    options = options ? options : &defaults;
+    memory = options->memory_limit ? options->memory_limit : DEFAULT_MEMORY;
+    rc = visit_begin(&visit, name, &options->key, XF_KIND_PIPE, memory, deadline);
+    if (rc < 0)
+        return rc;
+    rc = open_granted(&pipe, &visit.ref, memory);
+    if (rc < 0)
+        return visit_end(&visit, rc);
+    rc = visit_end(&visit, 0);
+    if (rc < 0)
+        xf_pipe_free(pipe);
+    else
+        *out = pipe;
+    return rc;
+}

@@ -1,0 +1,13 @@
+/* A queue, as one of many things that are waited for. */
+#ifndef QUEUE_H
+#define QUEUE_H
+
+#include "crossfork/queue.h"
+#include "lockfree/wait_target.h"
+
+/* Whether xf_queue_put of a message that is not longer than message_size, or xf_queue_get, would return at once, be it
+ * with an error.
+ *   target  See wait_target.h. */
+bool queue_is_ready(xf_queue *queue, bool put, wait_target *target);
+
+#endif

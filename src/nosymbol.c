@@ -1,8 +1,0 @@
-/* Names for places in programs, where there is no libbacktrace: none. */
-#include "symbol.h"
-
-int symbol_find(const char *module, uint64_t offset, symbol_found found, void *arg)
-{
-    (void)module, (void)offset, (void)found, (void)arg;
-    return 0;
-}

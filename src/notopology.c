@@ -1,7 +1,0 @@
-/* Caches and memory nodes, where there is no hwloc: as the system tells. */
-#include "topology.h"
-
-void topology_complete(os_machine *machine)
-{
-    (void)machine;
-}

@@ -1,0 +1,121 @@
+/* Results of a task on what a generator gives: a window of futures. */
+#include "base/clock.h"
+#include "base/error.h"
+#include "crossfork/pool.h"
+#include "pool/pool.h"
+
+#include <stdlib.h>
+
+typedef struct pulled {
+    xf_future *future;
+    size_t index;
+} pulled;
+
+struct xf_imap {
+    xf_pool *pool;
+    xf_task *task;
+    xf_generator next;
+    void *arg;
+    xf_map_options options;
+    bool unordered;
+    size_t window;
+    size_t index;        /* of the next input */
+    int end;             /* 1: there is more; 0: there is not; an error */
+    size_t count;        /* of those that were pulled and not given */
+    pulled *items;       /* the oldest first */
+    xf_future **futures; /* room for wait_any */
+};
+
+/* Pulls inputs until the window is full. */
+static void pull(xf_imap *imap)
+{
+    while (imap->end == 1 && imap->count < imap->window) {
+        xf_bytes input;
+        xf_future *future;
+        int rc = imap->next(imap->arg, &input);
+        if (rc > 0)
+            rc = xf_pool_map_bytes(&future, imap->pool, imap->task, &input, 1, &imap->options);
+        else
+            imap->end = rc;
+        if (rc < 0)
+            imap->end = rc;
+        else if (imap->end == 1)
+            imap->items[imap->count++] = (pulled){future, imap->index++};
+    }
+}
+
+int xf_imap_open(xf_imap **out, xf_pool *pool, xf_task *task, xf_generator next, void *arg,
+                 const xf_imap_options *options)
+{
+    static const xf_imap_options defaults;
+    xf_imap *imap = calloc(1, sizeof *imap);
+
+    if (!options)
+        options = &defaults;
+    if (!imap)
+        return error_detail(XF_ENOMEM, "an imap");
+    *imap = (xf_imap){.pool = pool, .task = task, .next = next, .arg = arg, .end = 1, .unordered = options->unordered};
+    imap->options.timeout_ms = options->map.timeout_ms;
+    imap->options.priority = options->map.priority;
+    imap->window = options->window ? options->window : 4 * (size_t)pool->wanted;
+    if (imap->window > XF_JOBS_MAX)
+        imap->window = XF_JOBS_MAX;
+    imap->items = calloc(imap->window, sizeof *imap->items);
+    imap->futures = calloc(imap->window, sizeof *imap->futures);
+    if (!imap->items || !imap->futures) {
+        xf_imap_free(imap);
+        return error_detail(XF_ENOMEM, "a window of %zu inputs", options->window);
+    }
+    pull(imap);
+    *out = imap;
+    return 0;
+}
+
+/* Which of those that were pulled is to be given next, once it is complete. */
+static int await_next(xf_imap *imap, int timeout_ms)
+{
+    int rc;
+
+    if (!imap->unordered) {
+        rc = xf_future_wait(imap->items[0].future, timeout_ms);
+        return rc == XF_ETIMEDOUT ? rc : 0;
+    }
+    for (size_t i = 0; i < imap->count; i++)
+        imap->futures[i] = imap->items[i].future;
+    return xf_future_wait_any(imap->futures, (int)imap->count, timeout_ms);
+}
+
+int xf_imap_next(xf_imap *imap, xf_future **future, size_t *index, int timeout_ms)
+{
+    int at, end;
+
+    if (imap->count == 0) {
+        end = imap->end == 1 ? 0 : imap->end;
+        imap->end = 0; /* an error is told once */
+        return end < 0 ? error_detail(end, "input %zu", imap->index) : 0;
+    }
+    at = await_next(imap, timeout_ms);
+    if (at < 0)
+        return at;
+    *future = imap->items[at].future;
+    if (index)
+        *index = imap->items[at].index;
+    for (size_t i = (size_t)at + 1; i < imap->count; i++)
+        imap->items[i - 1] = imap->items[i];
+    imap->count--;
+    pull(imap);
+    return 1;
+}
+
+void xf_imap_free(xf_imap *imap)
+{
+    if (!imap)
+        return;
+    for (size_t i = 0; i < imap->count; i++)
+        xf_future_cancel(imap->items[i].future);
+    for (size_t i = 0; i < imap->count; i++)
+        xf_future_free(imap->items[i].future);
+    free(imap->items);
+    free(imap->futures);
+    free(imap);
+}

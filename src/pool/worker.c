@@ -1,0 +1,480 @@
+#include "pool/worker.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/spin.h"
+#include "process/child.h"
+#include "protocol/task_table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+/* ---- Pages for what a task gives ------------------------------------------------------------- */
+
+enum { SLAB_SIZE = 65536 };
+
+/* Puts new pages into the job's list, so that they are freed with it. */
+static int add_slab(worker *worker, uint64_t size)
+{
+    plane *plane = &worker->plane;
+    job *job = worker->claimed.job;
+    uint64_t at, next;
+    slab *slab;
+    int rc = pages_take(plane, size, PAGES_OF_JOBS + (uint32_t)(job - plane->jobs), &at);
+
+    if (rc < 0)
+        return rc;
+    slab = plane_at(plane, at);
+    slab->size = size;
+    next = atomic_load(&job->slabs);
+    do
+        slab->next = next;
+    while (!atomic_compare_exchange_weak(&job->slabs, &next, at));
+    worker->slab_serial = job->serial;
+    worker->slab_at = at + sizeof *slab;
+    worker->slab_end = at + size;
+    return 0;
+}
+
+/* Room for size bytes that lives as long as the job. */
+static void *take_room(worker *worker, uint64_t size)
+{
+    uint64_t least = worker->claimed.job->flags & JOB_WHOLE ? 0 : SLAB_SIZE, at;
+
+    if (size > UINT64_MAX / 2)
+        return NULL;
+    if (worker->slab_serial != worker->claimed.job->serial || worker->slab_end - worker->slab_at < size) {
+        uint64_t whole = size + sizeof(slab);
+        if (add_slab(worker, whole < least ? least : whole) < 0)
+            return NULL;
+    }
+    at = worker->slab_at;
+    size = plane_aligned(size);
+    worker->slab_at = worker->slab_end - at < size ? worker->slab_end : at + size;
+    return plane_at(&worker->plane, at);
+}
+
+static view *out_view(worker *worker, uint64_t item)
+{
+    job *job = worker->claimed.job;
+
+    return job->flags & JOB_SINGLE ? &job->out_view : (view *)plane_at(&worker->plane, job->out) + item;
+}
+
+void *worker_output(xf_call *call, size_t size)
+{
+    worker *worker = call->worker;
+    job *job = worker->claimed.job;
+    void *output;
+
+    if (!(job->flags & JOB_OUT_VIEWS))
+        output = (char *)plane_out(&worker->plane, job) + worker->item * job->out_size;
+    else if (job->flags & JOB_SINGLE && size <= PLANE_INLINE)
+        output = job->out_bytes;
+    else
+        output = take_room(worker, size);
+    if (!output)
+        return NULL;
+    if (size <= XF_ZEROED_MAX)
+        memset(output, 0, size);
+    call->output = (os_shm){output, size, -1, 0};
+    call->has_output = true;
+    return output;
+}
+
+/* ---- Failures -------------------------------------------------------------------------------- */
+
+/* A worker that cannot even say that an item failed ends, and with it the item is lost. */
+static _Noreturn void give_up(const char *why)
+{
+    fprintf(stderr, "crossfork: a worker ends: %s\n", why);
+    os_self_exit(1);
+}
+
+static void put_failure(worker *worker, uint64_t item, int code, const char *text)
+{
+    job *job = worker->claimed.job;
+    size_t size = strlen(text) + 1;
+    failure *record = take_room(worker, sizeof *record + size);
+    uint64_t next;
+
+    if (!record) {
+        size = 1;
+        text = "";
+        record = take_room(worker, sizeof *record + size);
+    }
+    if (!record)
+        give_up("there is no memory for a failure");
+    record->item = item;
+    record->code = code;
+    record->size = (uint32_t)size;
+    memcpy(record + 1, text, size);
+    next = atomic_load(&job->failures);
+    do
+        record->next = next;
+    while (!atomic_compare_exchange_weak(&job->failures, &next, plane_offset(&worker->plane, record)));
+    if (job->flags & JOB_STOP)
+        atomic_store(&job->closing, 1);
+}
+
+/* Says what xf_fail was called for, if it was. */
+static void flush_failure(worker *worker)
+{
+    xf_call *call = worker->call;
+
+    if (call->fail_code != 0)
+        put_failure(worker, call->fail_item, call->fail_code, call->fail_text ? call->fail_text : "");
+    free(call->fail_text);
+    call->fail_text = NULL;
+    call->fail_code = 0;
+}
+
+static uint64_t first_item(const worker *worker)
+{
+    return plane_first(worker->claimed.job, worker->claimed.chunk);
+}
+
+uint64_t worker_item(const xf_call *call)
+{
+    const worker *worker = call->worker;
+
+    return worker->claimed.job ? first_item(worker) + worker->slot->progress : 0;
+}
+
+void worker_begin_failure(xf_call *call)
+{
+    worker *worker = call->worker;
+    uint64_t item = worker_item(call);
+
+    if (!worker->claimed.job)
+        return; /* the initializer */
+    if (call->fail_code != 0 && call->fail_item != item)
+        flush_failure(worker);
+    call->fail_item = item;
+}
+
+/* ---- Running --------------------------------------------------------------------------------- */
+
+static xf_task *find_task(worker *worker, uint32_t number)
+{
+    xf_task *task = worker->tasks[number];
+
+    if (!task)
+        task = worker->tasks[number] = xf_task_find(worker->plane.tasks[number].name);
+    if (!task)
+        give_up("a task is not registered in it");
+    return task;
+}
+
+static void point_to_input(worker *worker)
+{
+    plane *plane = &worker->plane;
+    job *job = worker->claimed.job;
+    const char *in = plane_in(plane, job);
+
+    if (job->flags & JOB_IN_VIEWS) {
+        view input = ((const view *)in)[worker->item];
+        worker->call->input = plane_at(plane, input.at);
+        worker->call->input_size = (size_t)input.size;
+    } else {
+        worker->call->input = in + worker->item * job->in_size;
+        worker->call->input_size = (size_t)job->in_size;
+    }
+}
+
+static int keep_output(worker *worker)
+{
+    xf_call *call = worker->call;
+
+    if (!call->has_output && call->task->output_size != XF_ANY_SIZE)
+        return xf_fail(call, XF_ESIZE, "task %s gave no output", call->task->name);
+    if (worker->claimed.job->flags & JOB_OUT_VIEWS)
+        *out_view(worker, worker->item) =
+            call->has_output ? (view){plane_offset(&worker->plane, call->output.address), call->output.size}
+                             : (view){worker->claimed.job->in, 0};
+    return 0;
+}
+
+/* Runs one item, which is settled when this returns. */
+static int run_item(worker *worker)
+{
+    xf_call *call = worker->call;
+    int code;
+
+    call->output = OS_SHM_NONE;
+    call->has_output = false;
+    point_to_input(worker);
+    atomic_store_explicit(&call->box->phase, XF_PHASE_LOADING, memory_order_relaxed);
+    code = call_decode(call);
+    atomic_store_explicit(&call->box->phase, XF_PHASE_RUNNING, memory_order_relaxed);
+    if (code == 0)
+        code = call->task->entry(call);
+    atomic_store_explicit(&call->box->phase, XF_PHASE_SENDING, memory_order_relaxed);
+    call_end_object(call);
+    if (code == 0)
+        code = keep_output(worker);
+    return code;
+}
+
+/* Runs items until one fails: its code; 0 when all are settled. */
+static int run_items(worker *worker, uint32_t end)
+{
+    plane *plane = &worker->plane;
+    job *job = worker->claimed.job;
+    uint64_t first = first_item(worker);
+    int code = 0;
+
+    worker->item = first + worker->slot->progress;
+    worker->call->input = NULL;
+    if (job->flags & JOB_BATCH) {
+        atomic_store_explicit(&worker->call->box->phase, XF_PHASE_RUNNING, memory_order_relaxed);
+        return worker->call->task->batch(worker->call, (char *)plane_in(plane, job) + worker->item * job->in_size,
+                                         (char *)plane_out(plane, job) + worker->item * job->out_size,
+                                         end - worker->slot->progress, &worker->slot->progress);
+    }
+    while (code == 0 && worker->slot->progress < end) {
+        worker->item = first + worker->slot->progress;
+        code = run_item(worker);
+        if (code == 0)
+            worker->slot->progress++;
+    }
+    return code;
+}
+
+static void fail_item(worker *worker, int code)
+{
+    uint64_t item = first_item(worker) + worker->slot->progress;
+
+    if (worker->call->fail_code != 0 && worker->call->fail_item == item) {
+        flush_failure(worker);
+    } else {
+        flush_failure(worker);
+        put_failure(worker, item, code, "");
+    }
+    worker->slot->progress++;
+}
+
+/* Runs what was claimed; false when this worker is doomed. */
+static bool run_chunk(worker *worker)
+{
+    job *job = worker->claimed.job;
+    slot *slot = worker->slot;
+    uint32_t before = slot->progress, end = plane_chunk_size(job, worker->claimed.chunk);
+    bool settled;
+
+    worker->call->task = find_task(worker, job->task);
+    while (slot->progress < end) {
+        int code = run_items(worker, end);
+        if (code == 0)
+            break;
+        fail_item(worker, code);
+        if (job->flags & JOB_STOP)
+            break;
+    }
+    if (worker->call->fail_code != 0)
+        flush_failure(worker); /* xf_fail was called, and 0 returned */
+    settled = plane_settle(&worker->plane, worker->number, &worker->claimed, slot->progress);
+    atomic_store_explicit(&slot->items,
+                          atomic_load_explicit(&slot->items, memory_order_relaxed) + slot->progress - before,
+                          memory_order_relaxed);
+    return settled;
+}
+
+/* A job that somebody else than a waiting thread wants to hear of. */
+static void notify(worker *worker, const job *job)
+{
+    bool settled = job->flags & JOB_WHOLE || atomic_load(&job->settled);
+    bool stopped = job->flags & JOB_STOP && atomic_load(&job->closing);
+
+    if (job->flags & JOB_NOTIFY && (settled || stopped) && !worker->call->sink)
+        channel_send(&worker->call->channel, WIRE_PROGRESS, NULL, NULL, 0, true);
+}
+
+static _Noreturn void await_end(worker *worker)
+{
+    _Atomic uint32_t *wake = &worker->call->box->wake;
+
+    for (;;)
+        os_shm_wait(&os_parent_given(worker->call->channel.parent)->box, wake, atomic_load(wake), -1);
+}
+
+static bool must_leave(const worker *worker)
+{
+    const plane_head *head = worker->plane.head;
+    uint64_t most = head->tasks_per_worker;
+
+    return atomic_load_explicit(&worker->slot->retire, memory_order_relaxed) ||
+           atomic_load_explicit(&head->leaving, memory_order_relaxed) == LEAVE_NOW ||
+           (most && atomic_load_explicit(&worker->slot->items, memory_order_relaxed) >= most);
+}
+
+/* Runs chunk after chunk until nothing waits; false when this worker is to end. */
+static bool run_all(worker *worker)
+{
+    bool more = !must_leave(worker) && plane_claim(&worker->plane, worker->number, &worker->claimed);
+
+    while (more) {
+        job *job = worker->claimed.job;
+        uint32_t flags = job->flags;
+        if (!run_chunk(worker))
+            await_end(worker);
+        if (!must_leave(worker) && plane_claim_next(&worker->plane, worker->number, &worker->claimed))
+            continue;
+        plane_leave(&worker->plane, worker->number, job);
+        if (flags & JOB_NOTIFY)
+            notify(worker, job);
+        more = !must_leave(worker) && plane_claim(&worker->plane, worker->number, &worker->claimed);
+    }
+    worker->claimed.job = NULL;
+    return !must_leave(worker);
+}
+
+/* ---- Waiting for work ------------------------------------------------------------------------ */
+
+static bool is_wanted(void *arg)
+{
+    const worker *worker = arg;
+
+    return plane_has_work(&worker->plane) || must_leave(worker) || atomic_load(&worker->plane.head->leaving);
+}
+
+/* Sleeps until there may be work: false when there was none for so long that this worker is to end.  Whoever wants it
+ * clears its bit first, so that it cannot end once it was called. */
+static bool await_work(worker *worker)
+{
+    _Atomic uint64_t *idle = &worker->plane.head->idle[worker->number / 64];
+    uint64_t bit = UINT64_C(1) << worker->number % 64, deadline;
+    box *box = worker->call->box;
+    bool called;
+    uint32_t seen;
+
+    if (spin(is_wanted, worker, atomic_load(&worker->plane.head->spin_us), CLOCK_NEVER))
+        return true;
+    deadline = worker->plane.head->idle_ms ? clock_deadline(worker->plane.head->idle_ms) : CLOCK_NEVER;
+    seen = atomic_load(&box->wake);
+    atomic_fetch_or(idle, bit);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!is_wanted(worker))
+        os_shm_wait(&os_parent_given(worker->call->channel.parent)->box, &box->wake, seen, clock_left_ms(deadline));
+    called = !(atomic_fetch_and(idle, ~bit) & bit);
+    return called || is_wanted(worker) || deadline == CLOCK_NEVER || uv_hrtime() < deadline;
+}
+
+/* ---- The life of a worker -------------------------------------------------------------------- */
+
+/* Runs the initializer or the finalizer. */
+static int run_once(worker *worker, uint32_t number)
+{
+    xf_call *call = worker->call;
+    const xf_task *task = call->task;
+    int code;
+
+    if (number == 0)
+        return 0;
+    call->task = find_task(worker, number - 1);
+    call->worker = NULL; /* its output is of no interest, and its log goes to the parent */
+    code = call_decode(call);
+    if (code == 0)
+        code = call->task->entry(call);
+    call_end_object(call);
+    call_drop_output(call);
+    call->task = task;
+    call->worker = worker;
+    return code ? code : call->fail_code;
+}
+
+static int live(worker *worker)
+{
+    _Atomic uint32_t *leaving = &worker->plane.head->leaving;
+    int code;
+
+    atomic_store(&worker->slot->ready, 1);
+    for (;;) {
+        atomic_store_explicit(&worker->slot->busy, 1, memory_order_relaxed);
+        if (!run_all(worker))
+            break;
+        atomic_store_explicit(&worker->slot->busy, 0, memory_order_relaxed);
+        if (atomic_load(leaving) && !plane_has_work(&worker->plane))
+            break;
+        if (!await_work(worker)) {
+            atomic_store(&worker->slot->unused, 1);
+            break;
+        }
+    }
+    worker->call->worker = NULL;
+    worker->call->input_size = 0;
+    code = run_once(worker, worker->plane.head->finalizer);
+    worker->call->has_output = false;
+    return code;
+}
+
+static int take_place(xf_call *call, const os_cpu_set *cpus)
+{
+    static const os_cpu_set anywhere;
+    int rc = memcmp(cpus, &anywhere, sizeof anywhere) == 0 ? 0 : os_self_bind(cpus);
+
+    return rc < 0 ? xf_fail(call, rc, "option placement: %s", xf_error_detail()) : 0;
+}
+
+static int worker_entry(xf_call *call)
+{
+    static worker self;
+    worker_place place;
+    int code;
+
+    memcpy(&place, call->input, sizeof place);
+    code = take_place(call, &place.cpus);
+    if (code != 0)
+        return code;
+    call->input = (const char *)call->input + sizeof place;
+    call->input_size -= sizeof place;
+    self.number = place.slot;
+    self.call = call;
+    plane_attach(&self.plane, &os_parent_given(call->channel.parent)->input);
+    self.slot = &self.plane.slots[place.slot];
+    call->worker = &self;
+    child_limit_depth(self.plane.head->depth_limit);
+    code = run_once(&self, self.plane.head->initializer);
+    if (code != 0)
+        return code;
+    code = live(&self);
+    call->task = &worker_task;
+    call->worker = NULL;
+    return code;
+}
+
+xf_task worker_task = {
+    .name = "crossfork.worker", .entry = worker_entry, .input_size = XF_ANY_SIZE, .output_size = XF_ANY_SIZE};
+
+XF_BEFORE_MAIN(register_worker)
+{
+    (void)xf_task_register(&worker_task);
+}
+
+/* ---- For the calls of a task ----------------------------------------------------------------- */
+
+bool worker_stopping(xf_call *call, int timeout_ms)
+{
+    worker *worker = call->worker;
+    uint64_t deadline = clock_deadline(timeout_ms);
+    uint64_t intent = atomic_load(&worker->slot->intent);
+    uint32_t seen;
+
+    for (;;) {
+        seen = atomic_load(&call->box->wake);
+        if (atomic_load(&worker->slot->stop) == intent || atomic_load(&worker->plane.head->leaving) == LEAVE_NOW)
+            return true;
+        if (timeout_ms == 0 || uv_hrtime() >= deadline)
+            return false;
+        if (call->sink)
+            return false; /* nobody will ask, while the one who could is in this call */
+        os_shm_wait(&os_parent_given(call->channel.parent)->box, &call->box->wake, seen, clock_left_ms(deadline));
+    }
+}
+
+void worker_run_here(worker *worker)
+{
+    (void)run_all(worker);
+}

@@ -1,0 +1,17 @@
+/* A child's own side: what it runs, from the greeting to the goodbye. */
+#ifndef CHILD_H
+#define CHILD_H
+
+#include "os/os.h"
+
+/* Reads the task from the channel, runs it, sends the result, and ends the process. */
+_Noreturn void child_run(os_parent *parent);
+
+/* How many processes of crossfork are above this one; 0 in the program itself. */
+int child_depth(void);
+
+/* How deep this process may nest others: XF_DEPTH_MAX, or less in a pool's worker. */
+int child_depth_limit(void);
+void child_limit_depth(int limit);
+
+#endif

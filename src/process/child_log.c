@@ -1,0 +1,119 @@
+#include "process/child_log.h"
+
+#include "base/clock.h"
+#include "process/call.h"
+#include "protocol/line_splitter.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void log_open(child_log *log)
+{
+    if (uv_mutex_init(&log->lock))
+        abort(); /* it has no reason to fail */
+    log->second = log->sent = log->dropped = 0;
+    log->frames = 0;
+}
+
+/* Counted last, so that what is counted is whole when the process is killed meanwhile. */
+static void keep(box *box, const xf_log_line *line, size_t size)
+{
+    uint64_t count = atomic_load_explicit(&box->line_count, memory_order_relaxed);
+    box_line *kept = &box->lines[count % (XF_REPORT_LOG_LINES + 1)];
+
+    kept->time = line->time;
+    kept->item = line->item;
+    kept->level = (uint32_t)line->level;
+    kept->size = (uint32_t)(size < sizeof kept->text ? size : sizeof kept->text);
+    strncpy(kept->task, line->task, sizeof kept->task);
+    memcpy(kept->text, line->text, kept->size);
+    atomic_store_explicit(&box->line_count, count + 1, memory_order_release);
+}
+
+/* So that the parent delivers what was printed before this frame before it.  A task may have put another file in the
+ * place of its stream. */
+static void mark_streams(xf_call *call)
+{
+    FILE *const streams[] = {[1] = stdout, [2] = stderr};
+    char mark[LINES_MARK + 1];
+
+    lines_make_mark(mark, call->box->note.nonce, ++call->log.frames);
+    for (int i = 1; i <= 2; i++) {
+        if (!(call->box->marked & 1U << i))
+            continue;
+        fflush(streams[i]);
+        if (uv_guess_handle(i) != UV_NAMED_PIPE)
+            continue;
+        fwrite(mark, 1, LINES_MARK, streams[i]);
+        fflush(streams[i]);
+    }
+}
+
+static int forward(xf_call *call, const xf_log_line *line, size_t size)
+{
+    wire_fields fields = {.size = 0};
+
+    wire_put_u32(&fields, (uint32_t)line->level);
+    wire_put_u64(&fields, wire_from_double(line->time));
+    wire_put_u64(&fields, line->item);
+    wire_put_text(&fields, line->task);
+    mark_streams(call);
+    return channel_send(&call->channel, WIRE_LOG, &fields, line->text, size, true);
+}
+
+/* A line of our own, in the place of those that were left out. */
+static void tell_dropped(xf_call *call)
+{
+    child_log *log = &call->log;
+    char text[80];
+    xf_log_line line = {.time = clock_now(), .level = XF_WARNING, .text = text, .task = call->task->name};
+
+    if (log->dropped == 0)
+        return;
+    snprintf(text, sizeof text, "%u lines were left out, beyond %d a second", (unsigned)log->dropped,
+             (int)call->box->log_rate);
+    log->dropped = 0;
+    (void)forward(call, &line, strlen(text));
+}
+
+/* Whether there is room for one more line in this second. */
+static bool admit(xf_call *call)
+{
+    child_log *log = &call->log;
+    uint64_t second = uv_hrtime() / (1000 * CLOCK_NS_PER_MS);
+
+    if (call->box->log_rate == 0)
+        return true;
+    if (second != log->second) {
+        log->second = second;
+        log->sent = 0;
+        tell_dropped(call);
+    }
+    if (log->sent < (uint32_t)call->box->log_rate) {
+        log->sent++;
+        return true;
+    }
+    log->dropped++;
+    return false;
+}
+
+int log_put(xf_call *call, const xf_log_line *line, size_t size)
+{
+    int rc = 0;
+
+    uv_mutex_lock(&call->log.lock);
+    keep(call->box, line, size);
+    if (call->box->log_wanted && admit(call))
+        rc = forward(call, line, size);
+    uv_mutex_unlock(&call->log.lock);
+    return rc;
+}
+
+void log_close(xf_call *call)
+{
+    uv_mutex_lock(&call->log.lock);
+    if (call->task)
+        tell_dropped(call);
+    uv_mutex_unlock(&call->log.lock);
+}

@@ -1,0 +1,439 @@
+#include "process/replay_file.h"
+
+#include "base/error.h"
+#include "protocol/frame.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+/* magic, version, zero, size of the file, checksum of what follows; then build, kind, code, system. */
+enum { VERSION = 1, CHECKED_FROM = 32, BUILD_AT = CHECKED_FROM, STATUS_AT = BUILD_AT + OS_BUILD_ID_SIZE, BODY_AT = 72 };
+
+_Static_assert(STATUS_AT + 16 + 4 == BODY_AT, "the status, and 4 bytes that are zero, end where the body begins");
+
+static const char magic[8] = {'X', 'F', 'R', 'E', 'P', 'L', 'A', 'Y'};
+
+bool replay_is_wanted(xf_end kind)
+{
+    switch (kind) {
+    case XF_END_FAILED:
+    case XF_END_EXITED:
+    case XF_END_CRASHED:
+    case XF_END_KILLED:
+    case XF_END_PROTOCOL:
+    case XF_END_TIMED_OUT:
+    case XF_END_MEMORY_LIMIT:
+    case XF_END_CPU_LIMIT:
+    case XF_END_OUT_OF_MEMORY:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static uint64_t little_endian(const uint8_t *bytes)
+{
+    uint64_t word = 0;
+
+    for (int i = 7; i >= 0; i--)
+        word = word << 8 | bytes[i];
+    return word;
+}
+
+/* FNV-1a, by words of 8 bytes where there are as many: an input may be large. */
+static uint64_t checksum(const uint8_t *bytes, size_t size)
+{
+    uint64_t sum = 0xCBF29CE484222325U;
+    size_t at = 0;
+
+    for (; at + 8 <= size; at += 8) {
+        sum = (sum ^ little_endian(bytes + at)) * 0x100000001B3U;
+        sum ^= sum >> 29; /* or the high bits of a word would reach high bits only */
+    }
+    for (; at < size; at++)
+        sum = (sum ^ bytes[at]) * 0x100000001B3U;
+    return sum;
+}
+
+/* ---- Encoding -------------------------------------------------------------------------------- */
+
+static int put_number(xf_writer *file, uint64_t value)
+{
+    wire_fields field = {.size = 0};
+
+    wire_put_u64(&field, value);
+    return xf_write(file, field.bytes, field.size);
+}
+
+static int put_bytes(xf_writer *file, const void *bytes, size_t size)
+{
+    int rc = put_number(file, size);
+
+    return rc < 0 ? rc : xf_write(file, bytes, size);
+}
+
+/* With its terminating 0. */
+static int put_text(xf_writer *file, const char *text)
+{
+    return put_bytes(file, text, strlen(text) + 1);
+}
+
+/* The directory as a path that does not depend on where this process is. */
+static int put_directory(xf_writer *file, const char *directory)
+{
+    char path[4096];
+    uv_fs_t request;
+    size_t size = sizeof path;
+    int rc;
+
+    if (!directory)
+        return put_text(file, uv_cwd(path, &size) == 0 ? path : "");
+    rc = uv_fs_realpath(NULL, &request, directory, NULL);
+    rc = put_text(file, rc == 0 ? request.ptr : directory);
+    uv_fs_req_cleanup(&request);
+    return rc;
+}
+
+static int put_environment(xf_writer *file, const char *const *environment)
+{
+    uint64_t count = 0;
+    int rc;
+
+    while (environment && environment[count])
+        count++;
+    rc = put_number(file, count);
+    for (uint64_t i = 0; i < count && rc == 0; i++)
+        rc = put_text(file, environment[i]);
+    return rc;
+}
+
+int replay_encode(xf_writer *file, const replay_case *what)
+{
+    static const uint8_t nothing[BODY_AT];
+    int rc = xf_write(file, nothing, BODY_AT);
+
+    if (rc == 0)
+        rc = put_number(file, what->declared_input);
+    if (rc == 0)
+        rc = put_number(file, what->declared_output);
+    if (rc == 0)
+        rc = put_number(file, what->item);
+    if (rc == 0)
+        rc = put_text(file, what->task);
+    if (rc == 0)
+        rc = put_directory(file, what->directory);
+    if (rc == 0)
+        rc = put_environment(file, what->environment);
+    if (rc == 0)
+        rc = put_text(file, what->initializer);
+    if (rc == 0)
+        rc = put_bytes(file, what->initializer_input, what->initializer_size);
+    return rc < 0 ? rc : put_bytes(file, what->input, what->size);
+}
+
+static void finish_header(xf_writer *file, xf_status status)
+{
+    wire_fields head = {.size = 0}, facts = {.size = 0};
+    uint8_t build[OS_BUILD_ID_SIZE];
+
+    os_self_build(build);
+    wire_put(&facts, build, sizeof build);
+    wire_put_u32(&facts, (uint32_t)status.kind);
+    wire_put_u32(&facts, (uint32_t)status.code);
+    wire_put_u64(&facts, (uint64_t)status.system);
+    memcpy(file->data + BUILD_AT, facts.bytes, facts.size);
+    wire_put(&head, magic, sizeof magic);
+    wire_put_u32(&head, VERSION);
+    wire_put_u32(&head, 0);
+    wire_put_u64(&head, file->size);
+    wire_put_u64(&head, checksum((const uint8_t *)file->data + CHECKED_FROM, file->size - CHECKED_FROM));
+    memcpy(file->data, head.bytes, head.size);
+}
+
+/* ---- Writing --------------------------------------------------------------------------------- */
+
+static int file_error(int rc, const char *path)
+{
+    static const struct {
+        int uv;
+        int code;
+    } table[] = {
+        {UV_ENOENT, XF_ENOENT}, {UV_ENOTDIR, XF_ENOTDIR}, {UV_EACCES, XF_EACCESS},  {UV_EPERM, XF_EACCESS},
+        {UV_EROFS, XF_EACCESS}, {UV_ENOSPC, XF_ENOSPACE}, {UV_EMFILE, XF_EHANDLES}, {UV_ENFILE, XF_EHANDLES},
+        {UV_ENOMEM, XF_ENOMEM}, {UV_EISDIR, XF_EACCESS},
+    };
+    int code = XF_EIO;
+
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (table[i].uv == rc)
+            code = table[i].code;
+    return error_detail(code, "%s: %s", path, uv_strerror(rc));
+}
+
+static int open_file(const char *path, int flags)
+{
+    uv_fs_t request;
+    int fd = uv_fs_open(NULL, &request, path, flags, 0666, NULL);
+
+    uv_fs_req_cleanup(&request);
+    return fd;
+}
+
+static int close_file(int fd)
+{
+    uv_fs_t request;
+    int rc = uv_fs_close(NULL, &request, fd, NULL);
+
+    uv_fs_req_cleanup(&request);
+    return rc;
+}
+
+static void remove_file(const char *path)
+{
+    uv_fs_t request;
+
+    uv_fs_unlink(NULL, &request, path, NULL);
+    uv_fs_req_cleanup(&request);
+}
+
+static int write_all(int fd, char *data, size_t size)
+{
+    enum { PART = 1 << 30 };
+    uv_fs_t request;
+
+    while (size > 0) {
+        uv_buf_t part = uv_buf_init(data, size < PART ? (unsigned)size : PART);
+        int count = uv_fs_write(NULL, &request, fd, &part, 1, -1, NULL);
+        uv_fs_req_cleanup(&request);
+        if (count <= 0)
+            return count < 0 ? count : UV_EIO;
+        data += count;
+        size -= (size_t)count;
+    }
+    return 0;
+}
+
+/* Under another name first, so that whoever sees the file sees all of it. */
+static int write_file(const xf_writer *file, const char *path)
+{
+    uv_fs_t request;
+    char *temporary = malloc(strlen(path) + 5);
+    int fd, rc, closed;
+
+    if (!temporary)
+        return error_detail(XF_ENOMEM, "a path");
+    strcat(strcpy(temporary, path), ".tmp");
+    fd = open_file(temporary, UV_FS_O_WRONLY | UV_FS_O_CREAT | UV_FS_O_TRUNC);
+    rc = fd < 0 ? fd : write_all(fd, file->data, file->size);
+    closed = fd < 0 ? 0 : close_file(fd);
+    if (rc == 0)
+        rc = closed;
+    if (rc == 0) {
+        rc = uv_fs_rename(NULL, &request, temporary, path, NULL);
+        uv_fs_req_cleanup(&request);
+    }
+    if (rc < 0 && fd >= 0)
+        remove_file(temporary);
+    if (rc < 0)
+        rc = file_error(rc, temporary);
+    free(temporary);
+    return rc;
+}
+
+static bool is_there(const char *path)
+{
+    uv_fs_t request;
+    int rc = uv_fs_stat(NULL, &request, path, NULL);
+
+    uv_fs_req_cleanup(&request);
+    return rc == 0;
+}
+
+/* DIRECTORY/crossfork-TASK-PID-N.replay, of this process's id and a number that counts up. */
+static char *make_path(const char *directory, const char *task, unsigned number)
+{
+    enum { TASK_SHOWN = 64 };
+    char name[TASK_SHOWN + 1];
+    size_t size = strlen(directory) + sizeof name + 64, length = 0;
+    char *path = malloc(size);
+
+    for (; task[length] && length < TASK_SHOWN; length++) {
+        char letter = task[length];
+        bool plain = (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') ||
+                     (letter >= '0' && letter <= '9') || letter == '_' || (letter == '.' && length > 0);
+        name[length] = plain ? letter : '_';
+    }
+    name[length] = 0;
+    if (path)
+        snprintf(path, size, "%s/crossfork-%s-%d-%u.replay", directory, name, (int)uv_os_getpid(), number);
+    return path;
+}
+
+int replay_save(xf_writer *file, const char *directory, const char *task, xf_status status, char **path)
+{
+    static _Atomic unsigned saved, number;
+    int rc;
+
+    if (atomic_fetch_add(&saved, 1) >= REPLAY_MOST)
+        return error_detail(XF_ELIMIT, "%d were saved already", REPLAY_MOST);
+    finish_header(file, status);
+    do
+        *path = make_path(directory, task, atomic_fetch_add(&number, 1) + 1);
+    while (*path && is_there(*path));
+    if (!*path)
+        return error_detail(XF_ENOMEM, "a path");
+    rc = write_file(file, *path);
+    if (rc < 0) {
+        atomic_fetch_sub(&saved, 1);
+        free(*path);
+        *path = NULL;
+    }
+    return rc;
+}
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+static int read_all(int fd, const char *path, uint8_t **bytes, size_t *size)
+{
+    uv_fs_t request;
+    size_t room;
+    int rc = uv_fs_fstat(NULL, &request, fd, NULL);
+
+    room = rc < 0 ? 0 : (size_t)request.statbuf.st_size;
+    uv_fs_req_cleanup(&request);
+    if (rc < 0)
+        return file_error(rc, path);
+    *bytes = malloc(room + 1);
+    if (!*bytes)
+        return error_detail(XF_ENOMEM, "%s: %zu bytes", path, room);
+    for (*size = 0; *size < room; *size += (size_t)rc) {
+        size_t left = room - *size;
+        uv_buf_t part = uv_buf_init((char *)*bytes + *size, left < 1 << 30 ? (unsigned)left : 1U << 30);
+        rc = uv_fs_read(NULL, &request, fd, &part, 1, -1, NULL);
+        uv_fs_req_cleanup(&request);
+        if (rc < 0)
+            return file_error(rc, path);
+        if (rc == 0)
+            break;
+    }
+    return 0;
+}
+
+static const void *get_bytes(wire_reader *reader, size_t *size)
+{
+    uint64_t wanted = wire_get_u64(reader);
+    const void *bytes = reader->at;
+
+    if (reader->bad || wanted > reader->left) {
+        reader->bad = true;
+        reader->left = 0;
+        wanted = 0;
+    }
+    reader->at += wanted;
+    reader->left -= (size_t)wanted;
+    *size = (size_t)wanted;
+    return bytes;
+}
+
+static const char *get_text(wire_reader *reader)
+{
+    size_t size;
+    const char *text = get_bytes(reader, &size);
+
+    if (size > 0 && memchr(text, 0, size) == text + size - 1)
+        return text;
+    reader->bad = true;
+    return "";
+}
+
+static int get_environment(wire_reader *reader, replay_file *file)
+{
+    uint64_t count = wire_get_u64(reader);
+
+    if (reader->bad || count > reader->left / 9) { /* a text has 9 bytes at least */
+        reader->bad = true;
+        return 0;
+    }
+    file->environment = calloc((size_t)count + 1, sizeof *file->environment);
+    if (!file->environment)
+        return error_detail(XF_ENOMEM, "%llu variables", (unsigned long long)count);
+    for (uint64_t i = 0; i < count; i++)
+        file->environment[i] = get_text(reader);
+    file->what.environment = file->environment;
+    return 0;
+}
+
+static int decode(replay_file *file, wire_reader *reader, const char *path)
+{
+    replay_case *what = &file->what;
+    uint8_t unused[4];
+    int rc;
+
+    wire_get(reader, file->build, sizeof file->build);
+    file->status.kind = (xf_end)wire_get_u32(reader);
+    file->status.code = (int)wire_get_u32(reader);
+    file->status.system = (int64_t)wire_get_u64(reader);
+    wire_get(reader, unused, sizeof unused);
+    what->declared_input = wire_get_u64(reader);
+    what->declared_output = wire_get_u64(reader);
+    what->item = wire_get_u64(reader);
+    what->task = get_text(reader);
+    what->directory = get_text(reader);
+    rc = get_environment(reader, file);
+    what->initializer = get_text(reader);
+    what->initializer_input = get_bytes(reader, &what->initializer_size);
+    what->input = get_bytes(reader, &what->size);
+    if (rc == 0 && (reader->bad || reader->left))
+        rc = error_detail(XF_EPROTO, "%s: its parts do not fit together", path);
+    return rc;
+}
+
+static int check(replay_file *file, size_t size, const char *path)
+{
+    wire_reader reader = {.at = file->bytes, .left = size};
+    char begin[sizeof magic];
+    uint32_t version, zero;
+    uint64_t whole, sum;
+
+    wire_get(&reader, begin, sizeof begin);
+    version = wire_get_u32(&reader);
+    zero = wire_get_u32(&reader);
+    whole = wire_get_u64(&reader);
+    sum = wire_get_u64(&reader);
+    if (reader.bad || memcmp(begin, magic, sizeof magic) != 0)
+        return error_detail(XF_EPROTO, "%s: this is no replay file", path);
+    if (version != VERSION || zero != 0)
+        return error_detail(XF_EPROTO, "%s: its format is version %u, not %d", path, (unsigned)version, VERSION);
+    if (whole != size)
+        return error_detail(XF_EPROTO, "%s: it has %zu bytes of %llu", path, size, (unsigned long long)whole);
+    if (sum != checksum(reader.at, reader.left))
+        return error_detail(XF_EPROTO, "%s: it is damaged: the checksum differs", path);
+    return decode(file, &reader, path);
+}
+
+int replay_open(replay_file *file, const char *path)
+{
+    size_t size = 0;
+    int rc, fd = open_file(path, UV_FS_O_RDONLY);
+
+    *file = (replay_file){0};
+    if (fd < 0)
+        return file_error(fd, path);
+    rc = read_all(fd, path, &file->bytes, &size);
+    close_file(fd);
+    if (rc == 0)
+        rc = check(file, size, path);
+    if (rc < 0)
+        replay_close(file);
+    return rc;
+}
+
+void replay_close(replay_file *file)
+{
+    free(file->environment);
+    free(file->bytes);
+    *file = (replay_file){0};
+}

@@ -1,0 +1,256 @@
+/* Telling a person how a child ended, on one screen. */
+#include "base/error.h"
+#include "crossfork/report.h"
+#include "os/os.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+enum {
+    PRINTED_MESSAGE = 1000,
+    PRINTED_LINES = 12,
+    PRINTED_STDERR = 1600,
+    PRINTED_TEXT_LINES = 24,
+    PRINTED_LOG_LINES = 2,
+    PRINTED_FRAMES = 16
+};
+
+/* Whether a terminal would take the bytes at text for a control: C0, DEL, or C1 in UTF-8 (U+0080 to U+009F).
+ *   length  Set to how many bytes that is. */
+static bool is_control(const char *text, size_t size, size_t *length)
+{
+    unsigned char first = (unsigned char)text[0], second = size > 1 ? (unsigned char)text[1] : 0;
+
+    *length = first == 0xC2 && second >= 0x80 && second <= 0x9F ? 2 : 1;
+    return *length == 2 || (first < ' ' && first != '\t') || first == 0x7F;
+}
+
+static void print_escaped(FILE *stream, const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        fprintf(stream, "\\x%02x", (unsigned char)text[i]);
+}
+
+/* Writes text with controls as escapes, so that a child cannot play with the reader's terminal. */
+static void print_part(FILE *stream, const char *text, size_t size)
+{
+    for (size_t at = 0, length; at < size; at += length)
+        if (is_control(text + at, size - at, &length))
+            print_escaped(stream, text + at, length);
+        else
+            fwrite(text + at, 1, length, stream);
+}
+
+/* Writes so many lines at most, all but the first indented, and without the last line end; says when some were left
+ * out. */
+static void print_text(FILE *stream, const char *text, size_t size, const char *indent, int most)
+{
+    int lines = 0;
+
+    for (size_t at = 0; at < size && lines <= most; lines++) {
+        const char *end = memchr(text + at, '\n', size - at);
+        size_t length = end ? (size_t)(end - text) - at : size - at;
+        bool carriage_return = length > 0 && end && text[at + length - 1] == '\r';
+        if (lines > 0)
+            fprintf(stream, "\n%s", indent);
+        if (lines < most)
+            print_part(stream, text + at, length - carriage_return);
+        else
+            fputs("...", stream);
+        at += length + 1;
+    }
+}
+
+static void print_facts(const xf_report *report, FILE *stream)
+{
+    fprintf(stream, "  task     %s, pid %lld, %.3f s, while %s", report->task, (long long)report->pid,
+            report->ended - report->started, xf_phase_name(report->phase));
+    if (report->memory_peak > 0)
+        fprintf(stream, ", peak %.1f MiB, cpu %.3f s", (double)report->memory_peak / (1 << 20), report->cpu_time);
+    fputc('\n', stream);
+}
+
+static void print_item(const xf_report *report, FILE *stream)
+{
+    if (report->attempt > 0)
+        fprintf(stream, "  item     %llu, attempt %d\n", (unsigned long long)report->item, report->attempt);
+}
+
+/* What is worth a line of one that did not come to its end. */
+static void print_progress(const xf_report *report, FILE *stream)
+{
+    if (report->status.kind == XF_END_DONE || report->status.kind == XF_END_FAILED)
+        return;
+    if (report->total > 0)
+        fprintf(stream, "  progress %llu of %llu\n", (unsigned long long)report->done,
+                (unsigned long long)report->total);
+    if (report->heard > 0 && report->ended - report->heard >= 1)
+        fprintf(stream, "  silent   for %.1f s before that\n", report->ended - report->heard);
+}
+
+static void print_headline(const xf_report *report, FILE *stream)
+{
+    fprintf(stream, "crossfork: ");
+    print_part(stream, report->name, strlen(report->name));
+    fprintf(stream, " %s", report->kind_name);
+    if (*report->code_name)
+        fprintf(stream, ": %s", report->code_name);
+    else if (report->status.kind == XF_END_FAILED || report->status.kind == XF_END_EXITED)
+        fprintf(stream, " with code %d", report->status.code);
+    if (report->status.kind == XF_END_CRASHED || report->status.kind == XF_END_KILLED)
+        fprintf(stream,
+                report->status.system > 255 || report->status.system < 0 ? " (system code 0x%llX)"
+                                                                         : " (system code %llu)",
+                (unsigned long long)report->status.system);
+    if (report->stack_count > 0 && report->status.code == XF_CRASH_ACCESS && report->status.kind == XF_END_CRASHED)
+        fprintf(stream, " at address 0x%llx", (unsigned long long)report->fault_address);
+}
+
+static void print_message(const xf_report *report, FILE *stream)
+{
+    size_t size = strlen(report->message);
+    size_t shown = size < PRINTED_MESSAGE ? size : PRINTED_MESSAGE;
+
+    if (size == 0)
+        return;
+    fputs("  message  ", stream);
+    print_text(stream, report->message, shown, "           ", PRINTED_TEXT_LINES);
+    fprintf(stream, shown < size ? " ... (%zu bytes)\n" : "\n", size);
+}
+
+static void print_log(const xf_report *report, FILE *stream)
+{
+    size_t first = report->log_count > PRINTED_LINES ? report->log_count - PRINTED_LINES : 0;
+
+    if (report->log_count == 0)
+        return;
+    fprintf(stream, "  log      the last %zu of %llu lines\n", report->log_count - first,
+            (unsigned long long)report->log_total);
+    for (size_t i = first; i < report->log_count; i++) {
+        fputs("    ", stream);
+        print_text(stream, report->log[i].text, strlen(report->log[i].text), "    ", PRINTED_LOG_LINES);
+        fputc('\n', stream);
+    }
+}
+
+/* The last lines of at most PRINTED_STDERR bytes. */
+static void print_stderr(const xf_report *report, FILE *stream)
+{
+    size_t size = report->stderr_tail_size, lines = 0;
+    size_t first = size > PRINTED_STDERR ? size - PRINTED_STDERR : 0;
+
+    for (size_t at = size; at > first; at--)
+        if (report->stderr_tail[at - 1] == '\n' && at < size && ++lines == PRINTED_TEXT_LINES)
+            first = at;
+    if (size == 0)
+        return;
+    fprintf(stream, "  stderr   the last %zu bytes\n    ", size - first);
+    print_text(stream, report->stderr_tail + first, size - first, "    ", PRINTED_TEXT_LINES);
+    fputc('\n', stream);
+}
+
+static const char *base_name(const char *path)
+{
+    const char *base = path;
+
+    for (; *path; path++)
+        if (*path == '/' || *path == '\\')
+            base = path + 1;
+    return base;
+}
+
+static void print_frame(const xf_frame *frame, FILE *stream)
+{
+    if (*frame->function)
+        print_part(stream, frame->function, strlen(frame->function));
+    if (*frame->file) {
+        fputs(" at ", stream);
+        print_part(stream, frame->file, strlen(frame->file));
+        fprintf(stream, ":%d", frame->line);
+    }
+    if (frame->inlined)
+        fputs(" (inlined)", stream);
+    else if (!*frame->module)
+        fprintf(stream, "0x%llx", (unsigned long long)frame->address);
+    else if (!*frame->file) {
+        fputs(*frame->function ? " in " : "", stream);
+        print_part(stream, base_name(frame->module), strlen(base_name(frame->module)));
+        fprintf(stream, "+0x%llx", (unsigned long long)frame->offset);
+    }
+}
+
+/* How many frames there are above those that call the task, which are the same in every report. */
+static size_t count_frames(const xf_report *report)
+{
+    static const char *const callers[] = {"run_task", "run_item", "run_items", "run_once"};
+
+    for (size_t i = 0; i < report->stack_count; i++)
+        for (size_t j = 0; j < sizeof callers / sizeof *callers; j++)
+            if (strcmp(report->stack[i].function, callers[j]) == 0)
+                return i;
+    return report->stack_count;
+}
+
+static void print_stack(const xf_report *report, FILE *stream)
+{
+    size_t count = count_frames(report), shown = count < PRINTED_FRAMES ? count : PRINTED_FRAMES;
+
+    for (size_t i = 0; i < shown; i++) {
+        fputs(i == 0 ? "  stack    " : "           ", stream);
+        print_frame(&report->stack[i], stream);
+        fputc('\n', stream);
+    }
+    if (shown < count)
+        fprintf(stream, "           ... and %zu more\n", count - shown);
+}
+
+static void print_path(const char *name, const char *path, FILE *stream)
+{
+    if (!*path)
+        return;
+    fprintf(stream, "  %-9s", name);
+    print_part(stream, path, strlen(path));
+    fputc('\n', stream);
+}
+
+/* https://no-color.org */
+static bool wants_colour(FILE *stream)
+{
+    char value[2];
+    size_t size = sizeof value;
+    int rc = uv_os_getenv("NO_COLOR", value, &size);
+
+    if (rc == UV_ENOBUFS || (rc == 0 && *value))
+        return false;
+    return stream == stdout ? os_self_colours(1) : stream == stderr && os_self_colours(2);
+}
+
+static const char *colour_of(xf_end kind)
+{
+    return kind == XF_END_DONE                                     ? "\x1b[32m"
+           : kind == XF_END_TERMINATED || kind == XF_END_CANCELLED ? "\x1b[33m"
+                                                                   : "\x1b[31m";
+}
+
+int xf_report_print(const xf_report *report, FILE *stream)
+{
+    bool coloured = wants_colour(stream);
+
+    if (coloured)
+        fprintf(stream, "\x1b[1m%s", colour_of(report->status.kind));
+    print_headline(report, stream);
+    fputs(coloured ? "\x1b[0m\n" : "\n", stream);
+    print_facts(report, stream);
+    print_item(report, stream);
+    print_progress(report, stream);
+    print_message(report, stream);
+    print_stack(report, stream);
+    print_log(report, stream);
+    print_stderr(report, stream);
+    print_path("dump", report->dump, stream);
+    print_path("replay", report->saved, stream);
+    if (fflush(stream) != 0 || ferror(stream))
+        return error_detail(XF_EIO, "the stream does not take the report of process %s", report->name);
+    return 0;
+}

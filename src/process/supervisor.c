@@ -1,0 +1,506 @@
+#include "process/supervisor.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/per_process.h"
+#include "lockfree/wake_word.h"
+#include "protocol/black_box.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#define LINGER (1000 * UINT64_C(1000000)) /* ns that it stays when it has nothing to do */
+
+enum { NOT_RUNNING, RUNNING, ENDING };
+
+enum { SPARE_BOXES = 8 };
+
+/* Keys of the watcher tell a slot and its generation, so that late news of a ward that has gone is known as such. */
+typedef struct slot {
+    ward *ward;
+    uint32_t generation;
+    uint32_t next_free;
+} slot;
+
+typedef struct supervisor {
+    uv_mutex_t starting; /* held while the thread or the server is started or ended; taken before lock */
+    uv_mutex_t lock;
+    uv_cond_t attended;
+    int state;
+    uv_thread_t thread;
+    uv_sem_t begun;
+    uv_loop_t loop;
+    uv_async_t wake;
+    uv_timer_t timer;
+    os_watcher *watcher;
+    uint64_t next_look; /* when the timer fires; CLOCK_NEVER: it does not */
+    uint64_t idle_since;
+    bool end_now;
+    slot *slots;
+    uint32_t room;
+    uint32_t free; /* first free slot, or room */
+    uint32_t count;
+    ward *attending;
+    os_server *server;
+    os_shm boxes[SPARE_BOXES]; /* pages that were given back: making one costs as much as all else before a fork */
+    uint32_t box_count;
+    os_shm bell;                 /* its first word is rung; not there before somebody needs it */
+    _Atomic(os_shm *) open_bell; /* that, or NULL */
+} supervisor;
+
+static supervisor self;
+static supervisor parents; /* in a forked child: what it cannot free stays in sight of leak checkers */
+
+static void end_at_exit(void);
+
+static void initialize(void)
+{
+    parents = self;
+    memset(&self, 0, sizeof self);
+    self.bell = OS_SHM_NONE;
+    if (atexit(end_at_exit) || uv_mutex_init(&self.starting) || uv_mutex_init(&self.lock) ||
+        uv_cond_init(&self.attended))
+        abort();
+}
+
+static void enter(void)
+{
+    static _Atomic int64_t ready_in;
+
+    per_process_set_up(&ready_in, initialize);
+}
+
+bool supervisor_runs(void)
+{
+    bool runs;
+
+    enter();
+    uv_mutex_lock(&self.lock);
+    runs = self.state != NOT_RUNNING;
+    uv_mutex_unlock(&self.lock);
+    return runs;
+}
+
+/* ---- On the thread --------------------------------------------------------------------------- */
+
+static void attend(ward *ward)
+{
+    self.attending = ward;
+    uv_mutex_unlock(&self.lock);
+    ward->attend(ward);
+    uv_mutex_lock(&self.lock);
+    self.attending = NULL;
+    uv_cond_broadcast(&self.attended);
+}
+
+static void on_news(uint64_t key, void *arg)
+{
+    uint32_t at = (uint32_t)key;
+
+    (void)arg;
+    uv_mutex_lock(&self.lock);
+    if (at < self.room && self.slots[at].ward && self.slots[at].generation == key >> 32)
+        attend(self.slots[at].ward);
+    uv_mutex_unlock(&self.lock);
+}
+
+static ward *find_due(uint64_t now)
+{
+    for (uint32_t i = 0; i < self.room; i++)
+        if (self.slots[i].ward && self.slots[i].ward->deadline <= now)
+            return self.slots[i].ward;
+    return NULL;
+}
+
+static uint64_t find_next_look(void)
+{
+    uint64_t next = self.count ? CLOCK_NEVER : self.idle_since + LINGER;
+
+    for (uint32_t i = 0; i < self.room; i++)
+        if (self.slots[i].ward && self.slots[i].ward->deadline < next)
+            next = self.slots[i].ward->deadline;
+    return next;
+}
+
+static void close_all(void)
+{
+    os_watcher_close(self.watcher);
+    uv_close((uv_handle_t *)&self.wake, NULL);
+    uv_close((uv_handle_t *)&self.timer, NULL);
+}
+
+static void on_timer(uv_timer_t *timer);
+
+/* Attends to whoever is due, and sets the timer for the next, or ends the thread when nobody is left. */
+static void look(void)
+{
+    uint64_t now = uv_hrtime(), next;
+    ward *due;
+
+    uv_mutex_lock(&self.lock);
+    while ((due = find_due(now))) {
+        due->deadline = CLOCK_NEVER;
+        attend(due);
+    }
+    next = find_next_look();
+    if (self.next_look <= now || next < self.next_look)
+        self.next_look = next; /* else one look too many: sooner than to be woken for it by the next that goes */
+    if (self.count == 0 && (self.end_now || next <= now)) {
+        self.state = ENDING;
+        close_all();
+    } else if (self.next_look != CLOCK_NEVER) {
+        uv_update_time(&self.loop);
+        uv_timer_start(&self.timer, on_timer, (uint64_t)clock_left_ms(self.next_look), 0);
+    }
+    uv_mutex_unlock(&self.lock);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    (void)timer;
+    look();
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    (void)wake;
+    look();
+}
+
+static void run(void *arg)
+{
+    (void)arg;
+    uv_sem_post(&self.begun);
+    uv_run(&self.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&self.loop);
+    os_server_close(self.server); /* nobody starts a child before this thread was joined */
+    self.server = NULL;
+    while (self.box_count > 0)
+        os_shm_close(&self.boxes[--self.box_count]);
+    atomic_store(&self.open_bell, NULL);
+    os_shm_close(&self.bell);
+}
+
+/* ---- Starting and ending --------------------------------------------------------------------- */
+
+/* Returns when it runs: a thread that begins holds locks of the system's, or of a sanitizer's, which would be held for
+ * ever in a child that is forked meanwhile. */
+static int create_thread(void)
+{
+    int rc = uv_sem_init(&self.begun, 0);
+
+    if (rc == 0) {
+        rc = uv_thread_create(&self.thread, run, NULL);
+        if (rc == 0)
+            uv_sem_wait(&self.begun);
+        uv_sem_destroy(&self.begun);
+    }
+    return rc < 0 ? error_detail(XF_EPROCESSES, "uv_thread_create: %s", uv_strerror(rc)) : 0;
+}
+
+/* With starting and lock held. */
+static int start_thread(void)
+{
+    int rc = os_loop_open(&self.loop);
+
+    if (rc < 0)
+        return rc;
+    uv_timer_init(&self.loop, &self.timer);
+    rc = uv_async_init(&self.loop, &self.wake, on_wake);
+    if (rc < 0) {
+        rc = error_detail(XF_EHANDLES, "uv_async_init: %s", uv_strerror(rc));
+        goto close_timer;
+    }
+    rc = os_watcher_open(&self.watcher, &self.loop, on_news, NULL);
+    if (rc < 0)
+        goto close_wake;
+    self.next_look = CLOCK_NEVER;
+    self.end_now = false;
+    rc = create_thread();
+    if (rc < 0)
+        goto close_watcher;
+    self.state = RUNNING;
+    return 0;
+
+close_watcher:
+    os_watcher_close(self.watcher);
+close_wake:
+    uv_close((uv_handle_t *)&self.wake, NULL);
+close_timer:
+    uv_close((uv_handle_t *)&self.timer, NULL);
+    uv_run(&self.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&self.loop);
+    return rc;
+}
+
+static void free_slots(void)
+{
+    free(self.slots);
+    self.slots = NULL;
+    self.room = self.free = 0;
+}
+
+/* With starting and lock held: waits for the thread, which is about to end. */
+static void join_thread(void)
+{
+    uv_mutex_unlock(&self.lock);
+    uv_thread_join(&self.thread);
+    uv_mutex_lock(&self.lock);
+    free_slots();
+    self.state = NOT_RUNNING;
+}
+
+/* With starting and lock held. */
+static int end(void)
+{
+    if (self.count > 0)
+        return error_detail(XF_EBUSY, "%u processes are still open", (unsigned)self.count);
+    if (self.state == NOT_RUNNING) {
+        free_slots(); /* left by a thread that could not be started */
+        return 0;
+    }
+    self.end_now = true;
+    if (self.state == RUNNING)
+        uv_async_send(&self.wake);
+    join_thread();
+    return 0;
+}
+
+int supervisor_end(void)
+{
+    int rc;
+
+    enter();
+    uv_mutex_lock(&self.starting);
+    uv_mutex_lock(&self.lock);
+    rc = end();
+    uv_mutex_unlock(&self.lock);
+    uv_mutex_unlock(&self.starting);
+    return rc;
+}
+
+/* Leaves nothing for a sanitizer to complain of, and waits for nobody who is busy. */
+static void end_at_exit(void)
+{
+    enter();
+    if (uv_mutex_trylock(&self.starting) != 0)
+        return;
+    if (uv_mutex_trylock(&self.lock) == 0) {
+        (void)end();
+        uv_mutex_unlock(&self.lock);
+    }
+    uv_mutex_unlock(&self.starting);
+}
+
+/* ---- Wards ----------------------------------------------------------------------------------- */
+
+static int make_room(void)
+{
+    uint32_t room = self.room ? 2 * self.room : 16;
+    slot *slots = realloc(self.slots, room * sizeof *slots);
+
+    if (!slots)
+        return error_detail(XF_ENOMEM, "the table of processes");
+    for (uint32_t i = self.room; i < room; i++)
+        slots[i] = (slot){NULL, 1, i + 1};
+    self.slots = slots;
+    self.room = room;
+    return 0;
+}
+
+static int add(ward *ward)
+{
+    int rc;
+
+    if (self.state == ENDING)
+        join_thread();
+    rc = self.free == self.room ? make_room() : 0;
+    if (rc == 0 && self.state == NOT_RUNNING)
+        rc = start_thread();
+    if (rc < 0)
+        return rc;
+    ward->slot = self.free;
+    ward->deadline = CLOCK_NEVER;
+    self.free = self.slots[ward->slot].next_free;
+    self.slots[ward->slot].ward = ward;
+    self.count++;
+    return 0;
+}
+
+int supervisor_add(ward *ward)
+{
+    int rc;
+
+    enter();
+    uv_mutex_lock(&self.starting);
+    uv_mutex_lock(&self.lock);
+    rc = add(ward);
+    uv_mutex_unlock(&self.lock);
+    uv_mutex_unlock(&self.starting);
+    return rc;
+}
+
+/* Makes the thread look at that time, or earlier; it is woken only if it would sleep longer. */
+static void look_by(uint64_t time)
+{
+    if (time >= self.next_look)
+        return;
+    self.next_look = time;
+    uv_async_send(&self.wake);
+}
+
+void supervisor_remove(ward *ward)
+{
+    uv_thread_t caller = uv_thread_self();
+    slot *slot;
+
+    uv_mutex_lock(&self.lock);
+    slot = &self.slots[ward->slot];
+    slot->ward = NULL;
+    slot->generation++;
+    slot->next_free = self.free;
+    self.free = ward->slot;
+    while (self.attending == ward && !uv_thread_equal(&caller, &self.thread))
+        uv_cond_wait(&self.attended, &self.lock);
+    if (--self.count == 0) {
+        self.idle_since = uv_hrtime();
+        look_by(self.idle_since + LINGER);
+    }
+    uv_mutex_unlock(&self.lock);
+}
+
+void supervisor_attend_for(ward *ward)
+{
+    uv_mutex_lock(&self.lock);
+    self.attending = ward;
+    uv_mutex_unlock(&self.lock);
+}
+
+int supervisor_watch(ward *ward, os_child *child)
+{
+    uint64_t key;
+
+    uv_mutex_lock(&self.lock);
+    key = (uint64_t)self.slots[ward->slot].generation << 32 | ward->slot;
+    uv_mutex_unlock(&self.lock);
+    return os_child_watch(child, self.watcher, key);
+}
+
+void supervisor_set_deadline(ward *ward, uint64_t deadline)
+{
+    uv_mutex_lock(&self.lock);
+    ward->deadline = deadline;
+    look_by(deadline);
+    uv_mutex_unlock(&self.lock);
+}
+
+/* ---- Boxes ----------------------------------------------------------------------------------- */
+
+/* Lines and record count as empty; most children never wrote to them. */
+static void clear_box(box *box)
+{
+    memset(box, 0, offsetof(struct box, lines));
+    if (atomic_load(&box_record(box)->state) != OS_RECORD_NONE)
+        atomic_store(&box_record(box)->state, OS_RECORD_NONE);
+}
+
+int supervisor_take_box(os_shm *box)
+{
+    uv_mutex_lock(&self.lock);
+    if (self.box_count > 0)
+        *box = self.boxes[--self.box_count];
+    uv_mutex_unlock(&self.lock);
+    if (!box->address)
+        return os_shm_create(box, sizeof(struct box), OS_SHM_BELL);
+    clear_box(box->address);
+    return 0;
+}
+
+void supervisor_give_box(os_shm *box)
+{
+    uv_mutex_lock(&self.lock);
+    if (self.box_count < SPARE_BOXES) {
+        self.boxes[self.box_count++] = *box;
+        *box = OS_SHM_NONE;
+    }
+    uv_mutex_unlock(&self.lock);
+    os_shm_close(box);
+}
+
+/* ---- The bell -------------------------------------------------------------------------------- */
+
+int supervisor_open_bell(void)
+{
+    int rc = 0;
+
+    uv_mutex_lock(&self.lock);
+    if (!atomic_load(&self.open_bell)) {
+        rc = os_shm_create(&self.bell, OS_PAGE, OS_SHM_BELL | OS_SHM_PRIVATE);
+        if (rc == 0)
+            atomic_store(&self.open_bell, &self.bell);
+    }
+    uv_mutex_unlock(&self.lock);
+    return rc;
+}
+
+void supervisor_hear(os_word *word)
+{
+    wake_word *bell = self.bell.address;
+
+    *word = (os_word){&self.bell, bell, wake_word_arm(bell), NULL};
+}
+
+void supervisor_ring(void)
+{
+    os_shm *shm = atomic_load(&self.open_bell);
+
+    if (shm)
+        wake_word_signal(shm, shm->address);
+}
+
+bool supervisor_is_this(void)
+{
+    uv_thread_t caller = uv_thread_self();
+    bool is;
+
+    uv_mutex_lock(&self.lock);
+    is = self.state == RUNNING && uv_thread_equal(&caller, &self.thread);
+    uv_mutex_unlock(&self.lock);
+    return is;
+}
+
+/* ---- The server ------------------------------------------------------------------------------ */
+
+/* Once more when the server turns out to have been killed. */
+static int start_by_server(os_child **child, os_start *start)
+{
+    int rc = 0;
+
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (!self.server)
+            rc = os_server_open(&self.server);
+        if (rc < 0)
+            return rc;
+        start->server = self.server;
+        rc = os_child_start(child, start);
+        if (rc != XF_EEND)
+            return rc;
+        os_server_close(self.server);
+        self.server = NULL;
+        rc = 0;
+    }
+    return error_detail(XF_ESYSTEM, "the server of XF_START_SERVER ends as soon as it is started");
+}
+
+int supervisor_start_child(os_child **child, os_start *start)
+{
+    int rc;
+
+    if (start->method != OS_SERVER || !os.has_server)
+        return os_child_start(child, start);
+    uv_mutex_lock(&self.starting);
+    rc = start_by_server(child, start);
+    uv_mutex_unlock(&self.starting);
+    return rc;
+}

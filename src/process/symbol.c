@@ -1,0 +1,144 @@
+/* Names for places in programs, by libbacktrace.
+ *
+ * libbacktrace explains addresses of the process that it runs in.  A state that is made for some file takes that file
+ * for the running program; os_module_place tells the address at which a place is to be found then.  States cannot be
+ * freed, so there is one for each module, and there is an end to their number. */
+#include "process/symbol.h"
+
+#include "os/crash.h"
+
+#include <backtrace.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+enum { MODULES_MAX = 64, FUNCTIONS_MAX = 16 };
+
+typedef struct module {
+    struct backtrace_state *state;
+    os_place place; /* the first that was asked for; state points to its file */
+} module;
+
+static struct {
+    uv_mutex_t lock; /* of the rest, and of what the states hold */
+    module *modules[MODULES_MAX];
+    size_t count;
+} self;
+
+/* What there is at a place. */
+typedef struct place {
+    struct {
+        const char *function, *file; /* NULL: not known */
+        int line;
+    } at[FUNCTIONS_MAX];
+    size_t count;
+} place;
+
+/* ---- Modules --------------------------------------------------------------------------------- */
+
+/* A forked child starts anew, for another thread of its parent may have been at work on what it has inherited. */
+static void enter(void)
+{
+    static _Atomic int64_t ready_in; /* the process that is set up, or minus the one that is being */
+    int64_t own = uv_os_getpid(), seen;
+
+    while ((seen = atomic_load(&ready_in)) != own) {
+        if (seen == -own || !atomic_compare_exchange_strong(&ready_in, &seen, -own))
+            continue;
+        memset(&self, 0, sizeof self);
+        if (uv_mutex_init(&self.lock))
+            abort();
+        atomic_store(&ready_in, own);
+    }
+}
+
+/* That something is not known is no error here. */
+static void ignore(void *arg, const char *message, int number)
+{
+    (void)arg, (void)message, (void)number;
+}
+
+static module *add_module(const os_place *place)
+{
+    module *added = self.count < MODULES_MAX ? malloc(sizeof *added) : NULL;
+
+    if (!added)
+        return NULL;
+    added->place = *place;
+    added->state = backtrace_create_state(added->place.file, 0, ignore, NULL);
+    if (!added->state) {
+        free(added);
+        return NULL;
+    }
+    self.modules[self.count++] = added;
+    return added;
+}
+
+/* A file that was replaced is another module. */
+static module *find_module(const os_place *place)
+{
+    for (size_t i = 0; i < self.count; i++) {
+        const os_place *known = &self.modules[i]->place;
+        if (strcmp(known->file, place->file) == 0 &&
+            memcmp(known->identity, place->identity, sizeof place->identity) == 0)
+            return self.modules[i];
+    }
+    return add_module(place);
+}
+
+/* ---- Places ---------------------------------------------------------------------------------- */
+
+/* The innermost comes first.  Of too many, those in the middle are left out: the last is the function they are in. */
+static int on_function(void *arg, uintptr_t address, const char *file, int line, const char *function)
+{
+    place *place = arg;
+    size_t last = place->count < FUNCTIONS_MAX ? place->count : FUNCTIONS_MAX - 1;
+
+    (void)address;
+    if (!file && !function)
+        return 0;
+    place->at[last].function = function;
+    place->at[last].file = file;
+    place->at[last].line = file ? line : 0;
+    place->count = last + 1;
+    return 0;
+}
+
+static void on_symbol(void *arg, uintptr_t address, const char *name, uintptr_t start, uintptr_t size)
+{
+    place *place = arg;
+
+    (void)start, (void)size;
+    if (place->count == 0)
+        on_function(place, address, NULL, 0, name);
+    else
+        place->at[place->count - 1].function = name;
+}
+
+static void look_up(module *module, uintptr_t address, place *place)
+{
+    backtrace_pcinfo(module->state, address, on_function, ignore, place);
+    if (place->count == 0 || !place->at[place->count - 1].function)
+        backtrace_syminfo(module->state, address, on_symbol, ignore, place);
+}
+
+int symbol_find(const char *path, uint64_t offset, symbol_found found, void *arg)
+{
+    place place = {.count = 0};
+    os_place where;
+    module *module;
+
+    if (!os_module_place(path, offset, &where))
+        return 0;
+    enter();
+    uv_mutex_lock(&self.lock);
+    module = find_module(&where);
+    if (module)
+        look_up(module, where.address, &place);
+    uv_mutex_unlock(&self.lock);
+    for (size_t i = 0; i < place.count; i++)
+        found(arg, place.at[i].function ? place.at[i].function : "", place.at[i].file ? place.at[i].file : "",
+              place.at[i].line, i + 1 < place.count);
+    return (int)place.count;
+}

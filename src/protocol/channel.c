@@ -1,0 +1,223 @@
+#include "protocol/channel.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void channel_open(channel *channel, os_parent *parent)
+{
+    wire_open_in(&channel->in, channel->buffer);
+    channel->parent = parent;
+    channel->pending_size = 0;
+    channel->attached = channel->reading = channel->acknowledged = false;
+    channel->ended = 0;
+    channel->on_answer = NULL;
+    if (uv_mutex_init(&channel->lock) || uv_mutex_init(&channel->reading_lock) || uv_cond_init(&channel->heard))
+        abort(); /* they have no reason to fail */
+}
+
+/* Nothing is lost when it fails, for then nothing was written. */
+static int flush_pending(channel *channel, intptr_t attached)
+{
+    int rc = os_parent_write(channel->parent, channel->pending, channel->pending_size, attached);
+
+    if (rc == 0)
+        channel->pending_size = 0;
+    return rc;
+}
+
+/* Appends a frame to what is pending; what is pending leaves first when there is no room. */
+static int append(channel *channel, const wire_frame *frame, const wire_fields *fields, const void *data, size_t size)
+{
+    uint8_t *at;
+    size_t head = fields ? fields->size : 0;
+    int rc = 0;
+
+    if (channel->pending_size + WIRE_HEADER + frame->size > WIRE_BUFFER)
+        rc = flush_pending(channel, -1);
+    if (rc < 0)
+        return rc;
+    at = channel->pending + channel->pending_size;
+    wire_put_header(at, frame);
+    if (head > 0)
+        memcpy(at + WIRE_HEADER, fields->bytes, head);
+    if (size > 0)
+        memcpy(at + WIRE_HEADER + head, data, size);
+    channel->pending_size += WIRE_HEADER + frame->size;
+    return 0;
+}
+
+/* What is attached goes with the first byte of a write, so what is pending has to leave before its frame. */
+static int send_attached(channel *channel, const wire_frame *frame, const wire_fields *fields, intptr_t handle)
+{
+    int rc = channel->pending_size ? flush_pending(channel, -1) : 0;
+
+    if (rc == 0)
+        rc = append(channel, frame, fields, NULL, 0);
+    if (rc == 0) {
+        rc = flush_pending(channel, handle);
+        if (rc < 0)
+            channel->pending_size = 0; /* that frame alone */
+    }
+    return rc;
+}
+
+int channel_send_handle(channel *channel, wire_type type, const wire_fields *fields, intptr_t handle, uint64_t size)
+{
+    wire_frame frame = {.type = type, .size = fields->size, .attached = size, .token = (uint64_t)handle};
+    int rc;
+
+    uv_mutex_lock(&channel->lock);
+    rc = send_attached(channel, &frame, fields, handle);
+    uv_mutex_unlock(&channel->lock);
+    return rc;
+}
+
+int channel_send_segment(channel *channel, wire_type type, os_shm *segment)
+{
+    wire_frame frame = {.type = type, .attached = segment->size, .token = (uint64_t)segment->handle};
+    int rc;
+
+    uv_mutex_lock(&channel->lock);
+    rc = send_attached(channel, &frame, NULL, segment->handle);
+    channel->attached |= rc == 0;
+    uv_mutex_unlock(&channel->lock);
+    if (rc < 0)
+        return rc;
+    segment->handle = -1;
+    os_shm_close(segment);
+    return 0;
+}
+
+static int send_large(channel *channel, wire_type type, const void *data, size_t size)
+{
+    os_shm segment;
+    int rc = os_shm_create(&segment, size, 0);
+
+    if (rc < 0)
+        return rc;
+    memcpy(segment.address, data, size);
+    rc = channel_send_segment(channel, type, &segment);
+    if (rc < 0)
+        os_shm_close(&segment);
+    return rc;
+}
+
+int channel_send(channel *channel, wire_type type, const wire_fields *fields, const void *data, size_t size, bool flush)
+{
+    wire_frame frame = {.type = type, .size = (fields ? fields->size : 0) + size};
+    int rc;
+
+    if (size > WIRE_INLINE_MAX)
+        return send_large(channel, type, data, size);
+    uv_mutex_lock(&channel->lock);
+    rc = append(channel, &frame, fields, data, size);
+    if (rc == 0 && flush) {
+        rc = flush_pending(channel, -1);
+        if (rc < 0)
+            channel->pending_size -= WIRE_HEADER + frame.size; /* what waited before goes on waiting */
+    }
+    uv_mutex_unlock(&channel->lock);
+    return rc;
+}
+
+size_t channel_take_pending(channel *channel, uint8_t *bytes, size_t room)
+{
+    size_t size;
+
+    uv_mutex_lock(&channel->lock);
+    size = channel->pending_size <= room ? channel->pending_size : 0;
+    memcpy(bytes, channel->pending, size);
+    channel->pending_size -= size;
+    uv_mutex_unlock(&channel->lock);
+    return size;
+}
+
+int channel_flush(channel *channel)
+{
+    int rc;
+
+    uv_mutex_lock(&channel->lock);
+    rc = flush_pending(channel, -1);
+    uv_mutex_unlock(&channel->lock);
+    return rc;
+}
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+static int read_frame(channel *channel, int timeout_ms, wire_frame *frame)
+{
+    size_t room, count;
+    int rc;
+
+    while ((rc = wire_next(&channel->in, frame)) == XF_EAGAIN) {
+        uint8_t *space = wire_space(&channel->in, &room);
+        rc = os_parent_read(channel->parent, space, room, timeout_ms, &count);
+        if (rc < 0)
+            return rc;
+        wire_filled(&channel->in, count);
+    }
+    return rc;
+}
+
+int channel_receive(channel *channel, wire_frame *frame)
+{
+    return read_frame(channel, -1, frame);
+}
+
+/* With the lock held, but not while it reads. */
+static void read_for_all(channel *channel, int timeout_ms)
+{
+    wire_frame frame;
+    int rc;
+
+    channel->reading = true;
+    uv_mutex_unlock(&channel->reading_lock);
+    rc = read_frame(channel, timeout_ms, &frame);
+    uv_mutex_lock(&channel->reading_lock);
+    channel->reading = false;
+    if (rc == 0 && frame.type == WIRE_ANSWER && channel->on_answer)
+        channel->on_answer(channel, &frame);
+    else if (rc == 0 && frame.type == WIRE_ACK)
+        channel->acknowledged = true;
+    else if (rc < 0 && rc != XF_ETIMEDOUT)
+        channel->ended = rc;
+    uv_cond_broadcast(&channel->heard);
+}
+
+int channel_await(channel *channel, bool (*holds)(const void *arg), const void *arg, int timeout_ms)
+{
+    uint64_t deadline = clock_deadline(timeout_ms), now;
+    int rc = 0;
+
+    uv_mutex_lock(&channel->reading_lock);
+    while (!holds(arg)) {
+        rc = channel->ended;
+        now = uv_hrtime();
+        if (rc == 0 && now >= deadline)
+            rc = XF_ETIMEDOUT;
+        if (rc < 0)
+            break;
+        if (!channel->reading)
+            read_for_all(channel, clock_left_ms(deadline));
+        else if (deadline == CLOCK_NEVER)
+            uv_cond_wait(&channel->heard, &channel->reading_lock);
+        else
+            uv_cond_timedwait(&channel->heard, &channel->reading_lock, deadline - now);
+    }
+    uv_mutex_unlock(&channel->reading_lock);
+    return rc;
+}
+
+static bool is_acknowledged(const void *arg)
+{
+    return ((const channel *)arg)->acknowledged;
+}
+
+void channel_linger(channel *channel)
+{
+    if (os.attach_needs_ack && channel->attached)
+        (void)channel_await(channel, is_acknowledged, channel, -1);
+}

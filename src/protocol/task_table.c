@@ -1,0 +1,156 @@
+#include "protocol/task_table.h"
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TASK_UNREGISTERED, TASK_REGISTERED, TASK_DUPLICATE, TASK_LATE };
+
+static xf_task *table;
+static bool closed;
+
+void task_table_close(void)
+{
+    closed = true;
+}
+
+bool task_table_is_closed(void)
+{
+    return closed;
+}
+
+int xf_task_register(xf_task *task)
+{
+    xf_task *other;
+
+    if (!task->name || !*task->name || strlen(task->name) > XF_TASK_NAME_MAX)
+        return error_detail(XF_EINVAL, "a task's name has 1 to %d bytes", XF_TASK_NAME_MAX);
+    if (!task->entry)
+        return error_detail(XF_EINVAL, "task %s has no entry", task->name);
+    if (task->state == TASK_REGISTERED)
+        return 0;
+    if (closed) {
+        task->state = TASK_LATE;
+        return error_detail(XF_ESTATE, "task %s is registered after xf_main, too late for children", task->name);
+    }
+    other = xf_task_find(task->name);
+    if (other) {
+        other->state = TASK_DUPLICATE;
+        task->state = TASK_DUPLICATE;
+        return error_detail(XF_EDUPTASK, "task %s is registered twice", task->name);
+    }
+    task->state = TASK_REGISTERED;
+    task->next = table;
+    table = task;
+    return 0;
+}
+
+xf_task *xf_task_find(const char *name)
+{
+    xf_task *task = table;
+
+    while (task && strcmp(task->name, name) != 0)
+        task = task->next;
+    return task;
+}
+
+int task_table_check(const xf_task *task)
+{
+    const char *name = task->name ? task->name : "(without a name)";
+
+    if (task->state == TASK_DUPLICATE)
+        return error_detail(XF_EDUPTASK, "two tasks are called %s", name);
+    if (task->state == TASK_LATE)
+        return error_detail(XF_ENOTASK, "task %s was registered after xf_main, where no child sees it", name);
+    if (task->state != TASK_REGISTERED)
+        return error_detail(XF_ENOTASK, "task %s was not registered", name);
+    return 0;
+}
+
+/* FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/ */
+static uint64_t hash(uint64_t seed, const void *data, size_t size)
+{
+    const uint8_t *bytes = data;
+
+    for (size_t i = 0; i < size; i++)
+        seed = (seed ^ bytes[i]) * 0x100000001B3U;
+    return seed;
+}
+
+/* The finalizer of splitmix64, https://prng.di.unimi.it/splitmix64.c: a sum of FNV hashes alone would not change when
+ * two tasks exchange their sizes. */
+static uint64_t mix(uint64_t value)
+{
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9U;
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EBU;
+    return value ^ (value >> 31);
+}
+
+uint64_t task_table_hash(void)
+{
+    uint64_t sum = 0;
+
+    for (const xf_task *task = table; task; task = task->next) { /* in whatever order they were registered */
+        uint64_t sizes[2] = {task->input_size, task->output_size};
+        sum += mix(hash(hash(0xCBF29CE484222325U, task->name, strlen(task->name)), sizes, sizeof sizes));
+    }
+    return sum;
+}
+
+int xf_write(xf_writer *writer, const void *data, size_t size)
+{
+    size_t room = writer->room ? writer->room : 256;
+    char *grown;
+
+    if (size > SIZE_MAX / 2 - writer->size)
+        return error_detail(XF_ENOMEM, "encoding more than an address space holds");
+    while (room < writer->size + size)
+        room *= 2;
+    if (room > writer->room) {
+        grown = realloc(writer->data, room);
+        if (!grown)
+            return error_detail(XF_ENOMEM, "encoding %zu bytes", writer->size + size);
+        writer->data = grown;
+        writer->room = room;
+    }
+    if (size > 0)
+        memcpy(writer->data + writer->size, data, size);
+    writer->size += size;
+    return 0;
+}
+
+void writer_free(xf_writer *writer)
+{
+    free(writer->data);
+    *writer = (xf_writer){0};
+}
+
+int codec_encode_for(const xf_task *task, const xf_codec *codec, const void *object, xf_writer *writer)
+{
+    int rc = codec->encode(writer, object);
+
+    return rc < 0 ? error_detail(XF_ECODEC, "encoding for task %s failed with %d", task->name, rc) : 0;
+}
+
+int codec_decode_for(const xf_task *task, const xf_codec *codec, const void *data, size_t size, void **object)
+{
+    int rc = codec->decode(data, size, object);
+
+    return rc < 0 ? error_detail(XF_ECODEC, "decoding for task %s failed with %d", task->name, rc) : 0;
+}
+
+int codec_encode(const xf_codec *codec, const char *whose, const void *object, xf_writer *writer)
+{
+    int rc = codec->encode(writer, object);
+
+    return rc < 0 ? error_detail(XF_ECODEC, "encoding for %s failed with %d", whose, rc) : 0;
+}
+
+int codec_decode(const xf_codec *codec, const char *whose, const void *data, size_t size, void **object)
+{
+    int rc = codec->decode(data, size, object);
+
+    return rc < 0 ? error_detail(XF_ECODEC, "decoding for %s failed with %d", whose, rc) : 0;
+}

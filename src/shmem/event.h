@@ -1,0 +1,18 @@
+/* An event, as one of many things that are waited for. */
+#ifndef EVENT_H
+#define EVENT_H
+
+#include "crossfork/sync.h"
+#include "lockfree/wait_target.h"
+
+/* Whether xf_event_wait would return at once, be it with an error.
+ *   since   As event_count was when the wait began: an event that was set and cleared since then counts too.
+ *   target  See wait_target.h. */
+bool event_is_ready(xf_event *event, uint32_t since, wait_target *target);
+uint32_t event_count(const xf_event *event);
+
+/* Says that this thread is about to sleep until the event is set, or no longer. */
+void event_sleep(xf_event *event);
+void event_wake(xf_event *event);
+
+#endif

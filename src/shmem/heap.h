@@ -1,0 +1,17 @@
+/* A process's hold of a heap. */
+#ifndef HEAP_H
+#define HEAP_H
+
+#include "crossfork/heap.h"
+#include "lockfree/page_arena.h"
+#include "objects/object.h"
+
+struct xf_heap {
+    object *object;
+    struct heap_head *head;
+    arena arena;
+    uint64_t slots_at; /* offset of the slots' words in the segment */
+    uint64_t me;       /* os_self_process */
+};
+
+#endif

@@ -1,0 +1,173 @@
+#include "shmem/sync.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "shmem/shm.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+enum { MAGIC = 0x7866736c };
+
+/* ---- Where a state lies ---------------------------------------------------------------------- */
+
+/* Offsets into shared memory of the user's count from its object's body, in steps of XF_SYNC_ALIGN. */
+static int check_place(const xf_place *place, size_t bytes)
+{
+    size_t size = xf_shm_size(place->shm);
+
+    if (place->shm->view.address)
+        return error_detail(XF_EINVAL, "a place in shared memory that is open for reading");
+    if (place->at % XF_SYNC_ALIGN != 0 || place->at > size || bytes > size - place->at)
+        return error_detail(XF_EINVAL, "a place of %zu bytes at %zu of %zu", bytes, place->at, size);
+    if (place->at / XF_SYNC_ALIGN >= UINT32_MAX / 2)
+        return error_detail(XF_EINVAL, "a place at %zu, which is too far", place->at);
+    return 0;
+}
+
+static int make_hold(sync_hold **out, object *object, uint32_t place)
+{
+    sync_hold *hold = malloc(sizeof *hold);
+
+    if (!hold) {
+        object_close(object);
+        return error_detail(XF_ENOMEM, "a hold of an object");
+    }
+    *hold = (struct sync_hold){object, object_at(object, (uint64_t)place * XF_SYNC_ALIGN), place};
+    *out = hold;
+    return 0;
+}
+
+static int create_in(sync_hold **out, size_t bytes, const xf_place *place)
+{
+    const object *shared = place->shm->object;
+    object *object;
+    uint32_t where = (uint32_t)(object_offset(shared, (char *)place->shm->data + place->at) / XF_SYNC_ALIGN);
+    int rc = check_place(place, bytes);
+
+    if (rc == 0)
+        rc = object_open(&object, &shared->ref, XF_KIND_SHM, SHM_VERSION);
+    return rc < 0 ? rc : make_hold(out, object, where);
+}
+
+int sync_create(sync_hold **out, xf_kind kind, size_t bytes, uint32_t parameter, const xf_place *place)
+{
+    object *object;
+    sync_head *head;
+    int rc;
+
+    if (place->shm) {
+        rc = create_in(out, bytes, place);
+    } else {
+        rc = object_create(&object, kind, SYNC_VERSION, bytes, 0);
+        if (rc == 0)
+            rc = make_hold(out, object, 0);
+    }
+    if (rc < 0)
+        return rc;
+    head = (*out)->state;
+    memset(head, 0, bytes);
+    *head = (sync_head){MAGIC, kind, (uint32_t)bytes, parameter};
+    return 0;
+}
+
+/* Whether what lies there is what the reference says. */
+static bool is_state(const sync_hold *hold, uint32_t kind)
+{
+    const sync_head *head = hold->state;
+    uint64_t at = (uint64_t)hold->place * XF_SYNC_ALIGN, size = hold->object->size;
+
+    if (hold->place > 0)
+        size = shm_end(hold->object);
+    return at + sizeof *head <= size && head->magic == MAGIC && head->kind == kind && head->bytes <= size - at;
+}
+
+int sync_open(sync_hold **out, const xf_ref *ref, xf_kind kind)
+{
+    xf_ref whole = *ref;
+    object *object;
+    int rc;
+
+    if (ref->kind != (uint32_t)kind)
+        return error_detail(XF_EINVAL, "a reference of another kind of object: %u, not %d", (unsigned)ref->kind,
+                            (int)kind);
+    whole.place = 0;
+    whole.kind = ref->place ? XF_KIND_SHM : kind;
+    rc = object_open(&object, &whole, (xf_kind)whole.kind, ref->place ? SHM_VERSION : SYNC_VERSION);
+    if (rc == 0)
+        rc = make_hold(out, object, ref->place);
+    if (rc == 0 && !is_state(*out, kind)) {
+        sync_close(*out);
+        rc = error_detail(XF_EPROTO, "what lies there is not what the reference says");
+    }
+    return rc;
+}
+
+int sync_ref(sync_hold *hold, xf_kind kind, xf_ref *ref)
+{
+    int rc = object_ref(hold->object, ref);
+
+    if (rc < 0)
+        return rc;
+    ref->kind = kind;
+    ref->place = hold->place;
+    return 0;
+}
+
+void sync_close(sync_hold *hold)
+{
+    if (hold)
+        object_close(hold->object);
+    free(hold);
+}
+
+/* ---- Waiting --------------------------------------------------------------------------------- */
+
+sync_wait sync_begin(int timeout_ms)
+{
+    return (sync_wait){clock_deadline(timeout_ms), clock_deadline(SYNC_LOOK_MS), 0};
+}
+
+bool sync_is_time_to_look(sync_wait *wait)
+{
+    wait->now = uv_hrtime();
+    if (wait->now < wait->look && wait->now < wait->deadline)
+        return false;
+    wait->look = wait->now + (uint64_t)SYNC_LOOK_MS * CLOCK_NS_PER_MS;
+    return true;
+}
+
+bool sync_has_expired(const sync_wait *wait)
+{
+    return wait->now >= wait->deadline;
+}
+
+static int nap_ms(const sync_wait *wait)
+{
+    return clock_left_ms(wait->deadline < wait->look ? wait->deadline : wait->look);
+}
+
+void sync_sleep(const sync_hold *hold, sync_bell *bell, uint32_t seen, const sync_wait *wait)
+{
+    atomic_fetch_add(&bell->sleepers, 1);
+    os_shm_wait(&hold->object->shm, &bell->count, seen, nap_ms(wait));
+    atomic_fetch_sub(&bell->sleepers, 1);
+}
+
+/* The holder sees the sleeper, or the sleeper sees that the holder has gone. */
+void sync_sleep_while(const sync_hold *hold, sync_bell *bell, uint32_t seen, const sync_wait *wait,
+                      const _Atomic uint64_t *holder)
+{
+    atomic_fetch_add(&bell->sleepers, 1);
+    if (atomic_load(holder) != 0)
+        os_shm_wait(&hold->object->shm, &bell->count, seen, nap_ms(wait));
+    atomic_fetch_sub(&bell->sleepers, 1);
+}
+
+void sync_ring(const sync_hold *hold, sync_bell *bell, int count)
+{
+    atomic_fetch_add(&bell->count, 1);
+    if (atomic_load(&bell->sleepers) > 0)
+        os_shm_ring(&hold->object->shm, &bell->count, count);
+}

@@ -1,0 +1,435 @@
+/* Goal: a child gets no more than its limits, an end by one of them is told from every other, and what it used is in
+ * the report. */
+#include "program.h"
+#include "tasks.h"
+
+#include <errno.h>
+
+enum { MIB = 1 << 20, MEMORY = 64 * MIB, CHUNK = 256 * 1024 };
+
+/* ---- Tasks ----------------------------------------------------------------------------------- */
+
+/* Takes memory until there is no more, or until most bytes are taken: how much there was. */
+static size_t take_memory(size_t most)
+{
+    size_t taken = 0;
+    volatile char *block;
+
+    while (taken < most && (block = malloc(CHUNK)) != NULL) {
+        for (size_t at = 0; at < CHUNK; at += 4096)
+            block[at] = 1;
+        taken += CHUNK;
+    }
+    return taken;
+}
+
+/* Meant: the undefined behaviour sanitizer must let it happen. */
+__attribute__((noinline, no_sanitize("undefined", "address"))) static void access_nothing(void)
+{
+    static int *volatile nothing;
+
+    *nothing = 1;
+}
+
+typedef enum shortage { SHORT_CRASH, SHORT_FORGET, SHORT_ABORT, SHORT_EXIT, SHORT_SAY, SHORT_NOT } shortage;
+
+XF_ENTRY(run_short)
+{
+    shortage what = *(const shortage *)xf_call_input(call, NULL);
+
+    if (what == SHORT_NOT)
+        take_memory(MEMORY / 2);
+    else
+        take_memory(SIZE_MAX);
+    if (what == SHORT_FORGET || what == SHORT_NOT)
+        errno = 0;
+    if (what == SHORT_ABORT)
+        abort();
+    if (what == SHORT_EXIT)
+        exit(1);
+    if (what == SHORT_SAY)
+        return XF_TASK_NO_MEMORY;
+    access_nothing();
+    return 0;
+}
+
+XF_TASK(take, const size_t *in, size_t *out)
+{
+    *out = take_memory(*in);
+    return 0;
+}
+
+XF_TASK(compute, const int *in, int *out)
+{
+    uint64_t until = uv_hrtime() + 100000000;
+
+    if (*in == 1)
+        support_ignore_cpu_signal();
+    while (*in != 2 || uv_hrtime() < until)
+        *(volatile unsigned *)out += 1;
+    return 0;
+}
+
+/* Waits to be asked to stop, and returns that; a negative number: goes on for ever. */
+XF_TASK(wait_to_stop, const int *in, int *out)
+{
+    *out = 0;
+    xf_log(call, XF_INFO, "begun");
+    while (!xf_stopping(call, XF_FOREVER))
+        continue;
+    if (*in < 0)
+        hang();
+    return *in;
+}
+
+XF_ENTRY(fail)
+{
+    return *(const int *)xf_call_input(call, NULL);
+}
+
+XF_TASK(open_many, const int *in, int *out)
+{
+    uv_fs_t request;
+
+    for (*out = 0; *out < *in; ++*out) {
+        int fd = uv_fs_open(NULL, &request, "/dev/null", UV_FS_O_RDONLY, 0, NULL);
+        uv_fs_req_cleanup(&request);
+        if (fd < 0)
+            return 0;
+    }
+    return 0;
+}
+
+static void on_end(uv_process_t *process, int64_t status, int signal)
+{
+    (void)process, (void)status, (void)signal;
+}
+
+/* Starts processes, which end with this one, until that cannot be done. */
+XF_TASK(start_many, const int *in, int *out)
+{
+    enum { MOST = 10 };
+    static uv_process_t processes[MOST];
+    char path[4096];
+    size_t size = sizeof path;
+    char *arguments[] = {path, (char *)"idle", NULL};
+    uv_process_options_t options = {.file = path, .args = arguments, .exit_cb = on_end};
+
+    (void)in;
+    uv_exepath(path, &size);
+    support_leave_root();
+    for (*out = 0; *out < MOST; ++*out)
+        if (uv_spawn(uv_default_loop(), &processes[*out], &options) < 0)
+            return 0;
+    return 0;
+}
+
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+static void expect_end_short(shortage what, xf_end kind, int code)
+{
+    const xf_process_options options = {.limits.memory = MEMORY};
+
+    expect_end(start(&run_short, &what, sizeof what, &options), kind, code);
+}
+
+static void memory_is_refused_beyond_its_limit(void **state)
+{
+    const xf_process_options options = {.limits.memory = MEMORY};
+    size_t most = 4 * (size_t)MEMORY;
+    xf_process *process;
+
+    (void)state;
+    if (!support_limits_memory())
+        skip();
+    process = start(&take, &most, sizeof most, &options);
+    assert_int_equal(join(process).kind, XF_END_DONE);
+    assert_in_range(*(const size_t *)xf_process_result(process, NULL), MEMORY / 4, MEMORY);
+    xf_process_free(process);
+}
+
+static void whoever_dies_of_refused_memory_is_told_apart(void **state)
+{
+    (void)state;
+    if (!support_limits_memory())
+        skip();
+    expect_end_short(SHORT_CRASH, XF_END_MEMORY_LIMIT, 0);
+    expect_end_short(SHORT_ABORT, XF_END_MEMORY_LIMIT, 0);
+    expect_end_short(SHORT_EXIT, XF_END_MEMORY_LIMIT, 0);
+    expect_end_short(SHORT_SAY, XF_END_MEMORY_LIMIT, 0);
+}
+
+/* The room that is left is looked at too. */
+static void errno_need_not_say_it(void **state)
+{
+    (void)state;
+    if (!support_limits_memory())
+        skip();
+    expect_end_short(SHORT_FORGET, XF_END_MEMORY_LIMIT, 0);
+}
+
+static void a_crash_with_room_left_is_a_crash(void **state)
+{
+    (void)state;
+    if (!support_limits_memory())
+        skip();
+    expect_end_short(SHORT_NOT, XF_END_CRASHED, XF_CRASH_ACCESS);
+}
+
+static void without_a_limit_memory_is_no_reason(void **state)
+{
+    int what = XF_TASK_NO_MEMORY;
+    const xf_process_options options = {.limits.wall_ms = 60000};
+
+    (void)state;
+    expect_end(start(&fail, &what, sizeof what, NULL), XF_END_FAILED, XF_TASK_NO_MEMORY);
+    expect_end(start(&fail, &what, sizeof what, &options), XF_END_FAILED, XF_TASK_NO_MEMORY);
+}
+
+static void a_pool_reports_it_for_the_item(void **state)
+{
+    const xf_process_options process = {.limits.memory = MEMORY};
+    const xf_pool_options options = {.workers = 1, .process = &process};
+    const size_t most = MEMORY / 8;
+    shortage what = SHORT_CRASH;
+    xf_pool *pool;
+    xf_future *future;
+
+    (void)state;
+    if (!support_limits_memory())
+        skip();
+    assert_int_equal(xf_pool_open(&pool, &options), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &run_short, &what, sizeof what, NULL), 0);
+    assert_int_equal(xf_future_wait(future, XF_FOREVER), XF_EFAILED);
+    assert_int_equal(xf_future_status(future, 0).kind, XF_END_MEMORY_LIMIT);
+    xf_future_free(future);
+    assert_int_equal(xf_pool_submit(&future, pool, &take, &most, sizeof most, NULL), 0);
+    assert_int_equal(xf_future_wait(future, XF_FOREVER), 0);
+    xf_future_free(future);
+    xf_pool_free(pool);
+}
+
+/* ---- Time ------------------------------------------------------------------------------------ */
+
+static void used_up_time_is_told_apart(void **state)
+{
+    const xf_process_options options = {.limits.cpu_ms = 500};
+    int how[] = {0, 1}; /* with the signal ignored it takes a second more */
+
+    (void)state;
+    if (!support_limits())
+        skip();
+    expect_end(start(&compute, &how[0], sizeof *how, &options), XF_END_CPU_LIMIT, 0);
+    expect_end(start(&compute, &how[1], sizeof *how, &options), XF_END_CPU_LIMIT, 0);
+}
+
+static void a_task_is_asked_to_stop_when_its_time_is_over(void **state)
+{
+    const xf_process_options options = {.limits.wall_ms = 50};
+    int what = 5;
+    xf_process *process = start(&wait_to_stop, &what, sizeof what, &options);
+
+    (void)state;
+    join(process);
+    assert_string_equal(xf_process_report(process)->message, "it ran longer than limits.wall_ms");
+    expect_end(process, XF_END_TIMED_OUT, 0);
+}
+
+/* One that has not begun by then never begins, so the time is doubled until it has. */
+static void one_that_then_returns_0_is_done(void **state)
+{
+    xf_process_options options = {.limits.wall_ms = 25};
+    int what = 0;
+    bool has_begun = false;
+
+    (void)state;
+    while (!has_begun) {
+        xf_process *process;
+        options.limits.wall_ms *= 2;
+        process = start(&wait_to_stop, &what, sizeof what, &options);
+        join(process);
+        has_begun = xf_process_report(process)->log_count > 0;
+        expect_end(process, has_begun ? XF_END_DONE : XF_END_TIMED_OUT, 0);
+    }
+}
+
+static void one_that_goes_on_is_killed(void **state)
+{
+    const xf_process_options options = {.limits.wall_ms = 50, .grace_ms = 50};
+    int what = -1;
+
+    (void)state;
+    expect_end(start(&wait_to_stop, &what, sizeof what, &options), XF_END_TIMED_OUT, 0);
+}
+
+/* Nobody waits: the supervisor keeps the time. */
+static void time_is_kept_while_nobody_waits(void **state)
+{
+    const xf_process_options options = {.limits.wall_ms = 50};
+    int what = 5;
+    xf_process *process = start(&wait_to_stop, &what, sizeof what, &options);
+
+    (void)state;
+    assert_true(support_sentinel_ready(xf_process_sentinel(process), 60000));
+    expect_end(process, XF_END_TIMED_OUT, 0);
+}
+
+static void one_that_was_terminated_before_is_terminated(void **state)
+{
+    const xf_process_options options = {.limits.wall_ms = 60000};
+    int what = 5;
+    xf_process *process = start(&wait_to_stop, &what, sizeof what, &options);
+
+    (void)state;
+    xf_process_terminate(process);
+    expect_end(process, XF_END_TERMINATED, 0);
+}
+
+/* ---- Files and processes --------------------------------------------------------------------- */
+
+static void files_are_limited_or_refused(void **state)
+{
+    const xf_process_options options = {.limits.files = 16};
+    int most = 100;
+    xf_process *process = NULL;
+    int rc = xf_process_start(&process, &open_many, &most, sizeof most, &options);
+
+    (void)state;
+    if (rc == XF_ENOTSUP) {
+        assert_non_null(strstr(xf_error_detail(), "limits.files"));
+        return;
+    }
+    assert_int_equal(rc, 0);
+    assert_int_equal(join(process).kind, XF_END_DONE);
+    assert_in_range(*(const int *)xf_process_result(process, NULL), 4, 16);
+    xf_process_free(process);
+}
+
+static void processes_are_limited(void **state)
+{
+    const xf_process_options options = {.limits.processes = 2};
+    int nothing = 0;
+    xf_process *process;
+
+    (void)state;
+    if (!support_limits())
+        skip();
+    process = start(&start_many, &nothing, sizeof nothing, &options);
+    assert_int_equal(join(process).kind, XF_END_DONE);
+    assert_int_equal(*(const int *)xf_process_result(process, NULL), 2);
+    xf_process_free(process);
+}
+
+static void negative_limits_are_refused(void **state)
+{
+    static const xf_process_options bad[] = {
+        {.limits.cpu_ms = -1}, {.limits.wall_ms = -1}, {.limits.files = -1}, {.limits.processes = -1}};
+    xf_process *process;
+    size_t most = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(xf_process_start(&process, &take, &most, sizeof most, &bad[i]), XF_EINVAL);
+        assert_non_null(strstr(xf_error_detail(), "-1"));
+    }
+}
+
+/* ---- The system's own limit ------------------------------------------------------------------ */
+
+enum { SMALL = 96 * MIB };
+
+/* In another process, which is in a group that has little memory: how its child ended. */
+static void run_in_small_group(const char *name)
+{
+    size_t most = 4 * (size_t)SMALL;
+    xf_process *process;
+
+    if (!support_join_small_group(name, SMALL)) {
+        puts("no group");
+        return;
+    }
+    process = start(&take, &most, sizeof most, NULL);
+    puts(xf_end_name(join(process).kind));
+    xf_process_free(process);
+    process = start(&wait_to_stop, &(int){-1}, sizeof(int), NULL);
+    support_kill(xf_process_pid(process));
+    puts(xf_end_name(join(process).kind));
+    xf_process_free(process);
+}
+
+/* A kill by somebody else that comes after it is not put down to the system. */
+static void a_kill_for_lack_of_memory_is_told_apart(void **state)
+{
+    char name[64], first[64];
+    const char *arguments[] = {"group", name, NULL};
+    program *program;
+
+    (void)state;
+    snprintf(name, sizeof name, "crossfork-test-%d", (int)uv_os_getpid());
+    program = program_start(NULL, arguments, NULL);
+    snprintf(first, sizeof first, "%s", program_line(program));
+    if (strcmp(first, "no group") != 0) {
+        assert_string_equal(first, "out of memory");
+        assert_string_equal(program_line(program), "killed");
+    }
+    assert_int_equal(program_end(program, NULL), 0);
+    support_remove_small_group(name);
+    if (strcmp(first, "no group") == 0)
+        skip();
+}
+
+/* ---- What was used --------------------------------------------------------------------------- */
+
+static void a_report_tells_what_was_used(void **state)
+{
+    size_t most = 48 * MIB;
+    int how = 2;
+    xf_process *process;
+    const xf_report *report;
+
+    (void)state;
+    if (!support_limits())
+        skip();
+    process = start(&take, &most, sizeof most, NULL);
+    join(process);
+    report = xf_process_report(process);
+    assert_true(report->memory_peak >= most && report->memory_peak < 16 * most);
+    xf_process_free(process);
+    process = start(&compute, &how, sizeof how, NULL);
+    join(process);
+    report = xf_process_report(process);
+    assert_true(report->cpu_time > 0.001 && report->cpu_time < 10);
+    xf_process_free(process);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_is_refused_beyond_its_limit),
+        cmocka_unit_test(whoever_dies_of_refused_memory_is_told_apart),
+        cmocka_unit_test(errno_need_not_say_it),
+        cmocka_unit_test(a_crash_with_room_left_is_a_crash),
+        cmocka_unit_test(without_a_limit_memory_is_no_reason),
+        cmocka_unit_test(a_pool_reports_it_for_the_item),
+        cmocka_unit_test(used_up_time_is_told_apart),
+        cmocka_unit_test(a_task_is_asked_to_stop_when_its_time_is_over),
+        cmocka_unit_test(one_that_then_returns_0_is_done),
+        cmocka_unit_test(one_that_goes_on_is_killed),
+        cmocka_unit_test(time_is_kept_while_nobody_waits),
+        cmocka_unit_test(one_that_was_terminated_before_is_terminated),
+        cmocka_unit_test(files_are_limited_or_refused),
+        cmocka_unit_test(processes_are_limited),
+        cmocka_unit_test(negative_limits_are_refused),
+        cmocka_unit_test(a_kill_for_lack_of_memory_is_told_apart),
+        cmocka_unit_test(a_report_tells_what_was_used),
+    };
+
+    xf_main(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "idle") == 0)
+        hang();
+    if (argc > 2 && strcmp(argv[1], "group") == 0) {
+        run_in_small_group(argv[2]);
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,200 @@
+/* Goal: whatever bytes a child sends, and however they are cut, its parent neither crashes nor keeps more than it may.
+ *
+ * An input begins with three bytes: the limit of messages in units of 16 bytes, which takes fail, which messages are
+ * fetched.  Pieces follow: a length, a number of repetitions, and so many bytes, which the decoder gets at once, that
+ * often and once more. */
+#include "protocol/frame.h"
+#include "protocol/inbox.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SEGMENT_MAX = 4096, SENT_MAX = 1 << 20 };
+
+#define CHECK(condition) ((condition) ? (void)0 : abort())
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* ---- In place of the seam: segments on the heap, where a sanitizer knows their bounds -------- */
+
+static long segments;
+
+void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
+{
+    memcpy(build, "0123456789abcdefghij", OS_BUILD_ID_SIZE);
+}
+
+void os_shm_forget(os_shm *shm)
+{
+    shm->handle = -1;
+}
+
+void os_shm_close(os_shm *shm)
+{
+    segments -= shm->address != NULL;
+    free(shm->address);
+    *shm = OS_SHM_NONE;
+}
+
+/* ---- The parent ------------------------------------------------------------------------------ */
+
+typedef struct parent {
+    wire_decoder decoder;
+    inbox inbox;
+    inbox_log log;
+    unsigned takes_that_fail; /* a bit for each of the next eight, over and over */
+    unsigned fetches;
+    unsigned takes, frames;
+    size_t sent;
+} parent;
+
+static int take(void *arg, uint64_t token, size_t size, os_shm *shm)
+{
+    parent *self = arg;
+
+    if (self->takes_that_fail >> (self->takes++ % 8) & 1)
+        return XF_ENOMEM;
+    if (size == 0 || size > SEGMENT_MAX)
+        return XF_EPROTO;
+    *shm = (os_shm){malloc(size), size, 1, 0};
+    CHECK(shm->address);
+    memset(shm->address, (int)token, size);
+    segments++;
+    return 0;
+}
+
+/* Reads all of it, which is all that a sanitizer needs. */
+static unsigned sum(const void *data, size_t size)
+{
+    const uint8_t *bytes = data;
+    unsigned total = 0;
+
+    for (size_t i = 0; i < size; i++)
+        total += bytes[i];
+    return total;
+}
+
+static void look_at_parcel(const parcel *parcel)
+{
+    if (parcel)
+        CHECK(sum(parcel_data(parcel), parcel->size) <= 255 * (unsigned)parcel->size);
+}
+
+static void check_inbox(const inbox *inbox)
+{
+    uint64_t kept = 0;
+    const parcel *last = NULL;
+
+    for (const parcel *message = inbox->first; message; message = message->next) {
+        CHECK(message->size <= inbox->message_limit);
+        kept += message->size;
+        look_at_parcel(message);
+        last = message;
+    }
+    CHECK(last == inbox->last);
+    CHECK(inbox->kept >= kept && inbox->kept <= inbox->message_limit);
+    look_at_parcel(inbox->result);
+    CHECK(!inbox->failure || strlen(inbox->failure) <= SENT_MAX);
+    CHECK(!inbox->bye || (inbox->hello && (inbox->outcome == WIRE_DONE) == (inbox->result != NULL)));
+}
+
+/* What a child reads out of a task frame, from a hostile parent. */
+static void read_as_task(const wire_frame *frame)
+{
+    char name[XF_TASK_NAME_MAX + 1];
+    uint8_t build[OS_BUILD_ID_SIZE];
+    wire_reader reader = wire_read(frame);
+
+    (void)wire_get_u32(&reader);
+    wire_get(&reader, build, sizeof build);
+    (void)wire_get_u32(&reader);
+    for (int i = 0; i < 3; i++)
+        (void)wire_get_u64(&reader);
+    wire_get_text(&reader, name, sizeof name);
+    CHECK(strlen(name) <= XF_TASK_NAME_MAX);
+    CHECK(reader.left <= frame->size);
+    CHECK(sum(reader.at, reader.left) <= 255 * (unsigned)reader.left);
+}
+
+/* Takes out what is complete; false when it is to be ended. */
+static bool take_frames(parent *self)
+{
+    wire_frame frame;
+    bool had_ended;
+    int rc;
+
+    while ((rc = wire_next(&self->decoder, &frame)) == 0) {
+        CHECK(frame.size <= WIRE_PAYLOAD_MAX && frame.type >= WIRE_TASK && frame.type < WIRE_TYPES);
+        CHECK(sum(frame.payload, frame.size) <= 255 * (unsigned)frame.size);
+        read_as_task(&frame);
+        had_ended = self->inbox.bye;
+        rc = inbox_put(&self->inbox, &frame, take, self, &self->log);
+        check_inbox(&self->inbox);
+        if (rc < 0)
+            return false;
+        CHECK(self->inbox.hello && !had_ended);
+        CHECK(!frame.attached || !frame.size ||
+              frame.type == WIRE_OFFER); /* of an object: its segment and its reference */
+        if (frame.type == WIRE_LOG)
+            CHECK(strlen(self->log.text) <= XF_LOG_MAX && strlen(self->log.task) <= XF_TASK_NAME_MAX);
+        if (self->fetches >> (self->frames++ % 8) & 1)
+            parcel_free(inbox_get(&self->inbox));
+    }
+    if (rc == XF_EAGAIN)
+        return true;
+    CHECK(rc == XF_EPROTO && wire_next(&self->decoder, &frame) == XF_EPROTO);
+    return false;
+}
+
+/* Sends bytes as far as there is room for them; false when the child is to be ended. */
+static bool send_piece(parent *self, const uint8_t *bytes, size_t size)
+{
+    bool goes_on = true;
+
+    self->sent += size;
+    while (size > 0 && goes_on) {
+        size_t room, count;
+        uint8_t *space = wire_space(&self->decoder, &room);
+        CHECK(room > 0);
+        count = size < room ? size : room;
+        memcpy(space, bytes, count);
+        wire_filled(&self->decoder, count);
+        bytes += count;
+        size -= count;
+        goes_on = take_frames(self);
+    }
+    return goes_on;
+}
+
+static void send_pieces(parent *self, const uint8_t *data, size_t size)
+{
+    bool goes_on = true;
+
+    while (size > 2 && goes_on) {
+        size_t length = data[0], times = (size_t)data[1] + 1;
+        data += 2;
+        size -= 2;
+        if (length > size)
+            length = size;
+        while (times-- > 0 && goes_on && self->sent < SENT_MAX)
+            goes_on = send_piece(self, data, length);
+        data += length;
+        size -= length;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static parent self;
+
+    if (size < 3)
+        return 0;
+    self = (parent){.takes_that_fail = data[1], .fetches = data[2]};
+    CHECK(wire_open(&self.decoder) == 0);
+    inbox_open(&self.inbox, data[0] * 16U);
+    send_pieces(&self, data + 3, size - 3);
+    inbox_close(&self.inbox);
+    wire_close(&self.decoder);
+    CHECK(segments == 0);
+    return 0;
+}
