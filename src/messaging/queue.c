@@ -27,7 +27,7 @@ static int plan_from(const xf_queue_options *options, lane_plan *plan)
 {
     size_t room = options->message_size ? options->message_size : DEFAULT_ROOM;
 
-    if (options->capacity > XF_QUEUE_MAX || room > LANE_CELL_MAX || options->spin_us < -1)
+    if (options->capacity > XF_QUEUE_CAPACITY_MAX || room > LANE_CELL_MAX || options->spin_us < -1)
         return error_detail(XF_EINVAL, "option capacity is %zu, message_size %zu, spin_us %d", options->capacity,
                             options->message_size, options->spin_us);
     *plan = (lane_plan){.capacity = options->capacity,
@@ -149,36 +149,37 @@ int xf_queue_put_object(xf_queue *queue, const xf_codec *codec, const void *obje
 }
 
 /* place: the block, and how large a message it was taken for. */
-int xf_queue_reserve(xf_queue *queue, size_t size, xf_slot *slot, int timeout_ms)
+int xf_queue_reserve(xf_queue *queue, size_t size, xf_queue_slot *slot, int timeout_ms)
 {
     uint64_t block;
     void *data;
     int rc = lane_reserve(&queue->lane, size, clock_deadline(timeout_ms), &block, &data);
 
     if (rc == 0)
-        *slot = (xf_slot){data, size, {block, size}};
+        *slot = (xf_queue_slot){data, size, {block, size}};
     return rc;
 }
 
-int xf_queue_commit(xf_queue *queue, xf_slot *slot, int timeout_ms)
+int xf_queue_commit(xf_queue *queue, xf_queue_slot *slot, int timeout_ms)
 {
     int rc;
 
-    if (slot->size > slot->place[1])
-        return error_detail(XF_EINVAL, "%zu bytes in a slot of %llu", slot->size, (unsigned long long)slot->place[1]);
-    store_shrink(&queue->lane.store, slot->place[0], slot->place[1], slot->size);
-    slot->place[1] = slot->size;
-    rc = lane_commit(&queue->lane, slot->place[0], slot->size, clock_deadline(timeout_ms));
+    if (slot->size > slot->reserved[1])
+        return error_detail(XF_EINVAL, "%zu bytes in a slot of %llu", slot->size,
+                            (unsigned long long)slot->reserved[1]);
+    store_shrink(&queue->lane.store, slot->reserved[0], slot->reserved[1], slot->size);
+    slot->reserved[1] = slot->size;
+    rc = lane_commit(&queue->lane, slot->reserved[0], slot->size, clock_deadline(timeout_ms));
     if (rc == 0)
-        *slot = (xf_slot){0};
+        *slot = (xf_queue_slot){0};
     return rc;
 }
 
-void xf_queue_cancel(xf_queue *queue, xf_slot *slot)
+void xf_queue_cancel(xf_queue *queue, xf_queue_slot *slot)
 {
-    if (slot->place[0])
-        lane_cancel(&queue->lane, slot->place[0], slot->place[1]);
-    *slot = (xf_slot){0};
+    if (slot->reserved[0])
+        lane_cancel(&queue->lane, slot->reserved[0], slot->reserved[1]);
+    *slot = (xf_queue_slot){0};
 }
 
 /* ---- Getting --------------------------------------------------------------------------------- */
@@ -249,7 +250,7 @@ int xf_queue_get_many(xf_queue *queue, xf_message *messages, int count, int time
 }
 
 /* place: the block, and 0; or 0, and the address of a copy. */
-int xf_queue_view(xf_queue *queue, xf_view *view, int timeout_ms)
+int xf_queue_view(xf_queue *queue, xf_queue_message_view *view, int timeout_ms)
 {
     lane_hold hold;
     uint64_t deadline = clock_deadline(timeout_ms);
@@ -263,26 +264,26 @@ int xf_queue_view(xf_queue *queue, xf_view *view, int timeout_ms)
     if (hold.block) {
         free(copy);
         lane_keep(&queue->lane, &hold);
-        *view = (xf_view){hold.data, (size_t)hold.size, {hold.block, 0}};
+        *view = (xf_queue_message_view){hold.data, (size_t)hold.size, {hold.block, 0}};
     } else {
         lane_copy_out(&queue->lane, &hold, copy);
-        *view = (xf_view){copy, (size_t)hold.size, {0, (uint64_t)(uintptr_t)copy}};
+        *view = (xf_queue_message_view){copy, (size_t)hold.size, {0, (uint64_t)(uintptr_t)copy}};
     }
     return 0;
 }
 
-void xf_queue_release(xf_queue *queue, xf_view *view)
+void xf_queue_release(xf_queue *queue, xf_queue_message_view *view)
 {
-    if (view->place[0])
-        lane_let_go(&queue->lane, view->place[0], view->size);
+    if (view->reserved[0])
+        lane_let_go(&queue->lane, view->reserved[0], view->size);
     else
-        free((void *)(uintptr_t)view->place[1]);
-    *view = (xf_view){0};
+        free((void *)(uintptr_t)view->reserved[1]);
+    *view = (xf_queue_message_view){0};
 }
 
 int xf_queue_get_object(xf_queue *queue, const xf_codec *codec, void **object, int timeout_ms)
 {
-    xf_view view;
+    xf_queue_message_view view;
     int rc = xf_queue_view(queue, &view, timeout_ms);
 
     if (rc < 0)
@@ -331,7 +332,7 @@ int xf_queue_join(xf_queue *queue, int timeout_ms)
 
 /* ---- What became of it ----------------------------------------------------------------------- */
 
-int xf_queue_stats_get(xf_queue *queue, xf_queue_stats *stats, xf_loss *losses, int room)
+int xf_queue_stats_get(xf_queue *queue, xf_queue_stats *stats, xf_queue_loss *losses, int room)
 {
     lane_head *head = queue->lane.head;
     uint64_t lost;
@@ -345,7 +346,7 @@ int xf_queue_stats_get(xf_queue *queue, xf_queue_stats *stats, xf_loss *losses, 
                               .undone = atomic_load(&head->undone)};
     for (; count < room && count < LANE_LOSSES && (uint64_t)count < lost; count++) {
         lane_loss loss = head->losses[(lost - 1 - (uint64_t)count) % LANE_LOSSES];
-        losses[count] = (xf_loss){(int64_t)(uint32_t)loss.who, loss.size};
+        losses[count] = (xf_queue_loss){(int64_t)(uint32_t)loss.who, loss.size};
     }
     return count;
 }

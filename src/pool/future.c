@@ -113,7 +113,8 @@ static void collect_swept(xf_future *future)
                 report.code_name = xf_err_name(status.code);
             report.phase = XF_PHASE_STARTING;
             report.attempt = 0;
-            future_note(future, report.item, status.kind == XF_END_START ? report_copy(&report, NULL) : NULL, status);
+            future_note(future, report.item, status.kind == XF_END_START_FAILED ? report_copy(&report, NULL) : NULL,
+                        status);
         }
     }
 }
@@ -484,7 +485,7 @@ int xf_future_result_object(xf_future *future, size_t item, void **object)
         return future->pool && future_is_complete(future)
                    ? error_detail(XF_EFAILED, "item %zu of task %s has no result", item, task->name)
                    : error_detail(XF_ESTATE, "item %zu of task %s has not ended", item, task->name);
-    return task_decode(task, task->output_codec, result, size, object);
+    return codec_decode_for(task, task->output_codec, result, size, object);
 }
 
 const xf_report *xf_future_report(xf_future *future, size_t item)

@@ -375,7 +375,7 @@ static uint32_t entry_at(const plane *plane, int priority, uint64_t at, uint64_t
 
 bool plane_claim(plane *plane, uint32_t slot, find *claimed)
 {
-    static const int order[PLANE_PRIORITIES] = {XF_HIGH, XF_NORMAL, XF_LOW};
+    static const int order[PLANE_PRIORITIES] = {XF_PRIORITY_HIGH, XF_PRIORITY_NORMAL, XF_PRIORITY_LOW};
 
     for (int i = 0; i < PLANE_PRIORITIES; i++) {
         ring *ring = &plane->head->rings[order[i]];
@@ -404,7 +404,7 @@ static bool waits(const plane *plane, int priority)
 
 bool plane_claim_next(plane *plane, uint32_t slot, find *claimed)
 {
-    return atomic_load_explicit(&plane->slots[slot].hazard, memory_order_relaxed) && !waits(plane, XF_HIGH) &&
+    return atomic_load_explicit(&plane->slots[slot].hazard, memory_order_relaxed) && !waits(plane, XF_PRIORITY_HIGH) &&
            claim_in_job(plane, slot, claimed);
 }
 
@@ -453,7 +453,7 @@ bool plane_is_settled(plane *plane, job *job)
 
 bool plane_has_work(const plane *plane)
 {
-    return waits(plane, XF_HIGH) || waits(plane, XF_NORMAL) || waits(plane, XF_LOW);
+    return waits(plane, XF_PRIORITY_HIGH) || waits(plane, XF_PRIORITY_NORMAL) || waits(plane, XF_PRIORITY_LOW);
 }
 
 void plane_push(plane *plane, job *job, int priority)

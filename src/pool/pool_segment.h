@@ -15,7 +15,7 @@
 
 enum {
     PLANE_MAGIC = 0x78667031,
-    PLANE_JOBS = XF_JOBS_MAX + 1,
+    PLANE_JOBS = XF_FUTURES_MAX + 1,
     PLANE_RING = 4 * PLANE_JOBS, /* entries of a ring; a power of 2 */
     PLANE_TASKS = 1024,          /* different tasks that a pool can run */
     PLANE_PRIORITIES = 3,
@@ -23,7 +23,7 @@ enum {
     PLANE_INLINE = 64, /* bytes of input and output that fit a job */
     PLANE_BRIEF = 32,  /* of both together that fit its first line */
     PLANE_ALIGN = 16,  /* of what is for a task to read or write */
-    PLANE_IDLE_WORDS = XF_WORKERS_MAX / 64
+    PLANE_IDLE_WORDS = XF_POOL_WORKERS_MAX / 64
 };
 
 /* What a worker shares about itself.  It alone writes all of it but epoch, retire and stop. */
@@ -123,7 +123,7 @@ typedef struct ring {
 } ring;
 
 enum { RING_JOB_BITS = 20 };
-_Static_assert(XF_JOBS_MAX < 1 << RING_JOB_BITS, "a tail has room for every job");
+_Static_assert(XF_FUTURES_MAX < 1 << RING_JOB_BITS, "a tail has room for every job");
 
 static inline uint64_t ring_end(uint64_t tail)
 {

@@ -279,7 +279,7 @@ static int hand_in(xf_pool *pool, xf_future *future, const offer *offer)
 
 static int check_options(const xf_map_options *options)
 {
-    if (options->timeout_ms < 0 || options->priority < XF_NORMAL || options->priority > XF_LOW)
+    if (options->timeout_ms < 0 || options->priority < XF_PRIORITY_NORMAL || options->priority > XF_PRIORITY_LOW)
         return error_detail(XF_EINVAL, "option timeout_ms is %d, priority %d", options->timeout_ms,
                             (int)options->priority);
     return 0;
@@ -359,7 +359,7 @@ static int encode_all(const xf_task *task, const xf_bytes *in, size_t count, xf_
     int rc;
 
     for (size_t i = 0; i < count; i++) {
-        rc = task_encode(task, task->input_codec, in[i].data, encoded);
+        rc = codec_encode_for(task, task->input_codec, in[i].data, encoded);
         if (rc < 0)
             return rc;
         bytes[i].size = encoded->size - at;

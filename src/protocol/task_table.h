@@ -19,7 +19,7 @@ int task_check(const xf_task *task);
 /* A number that tells two tables apart by the names and sizes in them. */
 uint64_t task_table_hash(void);
 
-/* Where xf_write appends; starts as {0}. */
+/* Where xf_writer_put appends; starts as {0}. */
 struct xf_writer {
     char *data;
     size_t size;
@@ -34,7 +34,7 @@ int codec_encode(const xf_codec *codec, const char *whose, const void *object, x
 int codec_decode(const xf_codec *codec, const char *whose, const void *data, size_t size, void **object);
 
 /* The same for a task. */
-int task_encode(const xf_task *task, const xf_codec *codec, const void *object, xf_writer *writer);
-int task_decode(const xf_task *task, const xf_codec *codec, const void *data, size_t size, void **object);
+int codec_encode_for(const xf_task *task, const xf_codec *codec, const void *object, xf_writer *writer);
+int codec_decode_for(const xf_task *task, const xf_codec *codec, const void *data, size_t size, void **object);
 
 #endif

@@ -35,7 +35,7 @@ typedef struct hello {
     hello_kind kind;
     int code;                   /* REFUSE: an XF_E* code */
     uint32_t flags;             /* ASK, CHALLENGE, REFUSE: HELLO_KEYED; GRANT: of the segment */
-    uint32_t what;              /* ASK: the xf_kind that is wanted; GRANT: place of the reference */
+    uint32_t what;              /* ASK: the xf_object_kind that is wanted; GRANT: place of the reference */
     uint64_t token;             /* GRANT: see os_link_take */
     uint64_t size;              /* ASK: memory of a pipe at most; GRANT: of the segment */
     uint64_t process;           /* ASK, CHALLENGE: os_self_process of the one who says it */
@@ -43,7 +43,7 @@ typedef struct hello {
     xf_ref ref;                 /* GRANT: of the object, with place 0 */
 } hello;
 
-_Static_assert(OS_HMAC_SIZE == (int)HELLO_NONCE, "nonces and proofs have the same place");
+_Static_assert(HMAC_SIZE == (int)HELLO_NONCE, "nonces and proofs have the same place");
 
 enum { HELLO_KEYED = 1 };
 
