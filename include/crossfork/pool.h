@@ -129,8 +129,8 @@ typedef struct xf_map_options {
 
 /* Runs the task on each of count inputs, and waits.
  *   in, out  count inputs and outputs of the sizes that the task declares, one after the other.  Memory of
- *            xf_pool_buffer_alloc is used in place; other memory is copied once.  What an item that is not done has written
- *            is unspecified.  out may be NULL when outputs are not wanted here.
+ *            xf_pool_buffer_alloc is used in place; other memory is copied once.  What an item that is not done has
+ *            written is unspecified.  out may be NULL when outputs are not wanted here.
  *   options  Its callbacks may be called after this has returned.
  * Returns 0 when every item is done; XF_EFAILED when some are not: see options.results; XF_EINVAL for an option out of
  * range; XF_ESIZE when the task does not declare sizes; XF_ENOTASK, XF_EDUPTASK; XF_ESTATE when the pool is closed; why
