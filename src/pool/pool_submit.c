@@ -313,7 +313,7 @@ static int submit(xf_future **out, xf_pool *pool, const offer *offer, const xf_m
 
 static int check_task(const xf_task *task, bool sized)
 {
-    int rc = task_check(task);
+    int rc = task_table_check(task);
 
     if (rc == 0 && sized && (task->input_codec || task->input_size == XF_ANY_SIZE || task->output_size == XF_ANY_SIZE))
         rc = error_detail(XF_ESIZE, "task %s does not declare sizes", task->name);

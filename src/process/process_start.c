@@ -119,7 +119,7 @@ int process_choose_method(xf_start_method wanted, const os_method *otherwise, os
 
 int process_check_task(const xf_task *task, size_t size)
 {
-    int rc = task_check(task);
+    int rc = task_table_check(task);
 
     if (rc < 0)
         return rc;

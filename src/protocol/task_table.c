@@ -56,7 +56,7 @@ xf_task *xf_task_find(const char *name)
     return task;
 }
 
-int task_check(const xf_task *task)
+int task_table_check(const xf_task *task)
 {
     const char *name = task->name ? task->name : "(without a name)";
 

@@ -14,7 +14,7 @@ void task_table_close(void);
 bool task_table_is_closed(void);
 
 /* Whether the task can be started, in parent and child alike: 0, XF_ENOTASK, XF_EDUPTASK. */
-int task_check(const xf_task *task);
+int task_table_check(const xf_task *task);
 
 /* A number that tells two tables apart by the names and sizes in them. */
 uint64_t task_table_hash(void);

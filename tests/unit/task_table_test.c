@@ -27,7 +27,7 @@ static void expect_invalid(xf_task *task)
     assert_int_equal(xf_task_register(task), XF_EINVAL);
     assert_string_not_equal(xf_error_detail(), "");
     faults_forget_detail();
-    assert_int_equal(task_check(task), XF_ENOTASK);
+    assert_int_equal(task_table_check(task), XF_ENOTASK);
     assert_string_not_equal(xf_error_detail(), "");
 }
 
@@ -39,10 +39,10 @@ static void a_registered_task_is_found(void **state)
 
     (void)state;
     assert_null(xf_task_find("found"));
-    assert_int_equal(task_check(task), XF_ENOTASK);
+    assert_int_equal(task_table_check(task), XF_ENOTASK);
     assert_int_equal(xf_task_register(task), 0);
     assert_ptr_equal(xf_task_find("found"), task);
-    assert_int_equal(task_check(task), 0);
+    assert_int_equal(task_table_check(task), 0);
     assert_null(xf_task_find("foun"));
     assert_null(xf_task_find("found "));
     assert_null(xf_task_find(""));
@@ -59,7 +59,7 @@ static void registering_again_does_nothing(void **state)
     hash = task_table_hash();
     assert_int_equal(xf_task_register(task), 0);
     assert_int_equal(xf_task_register(other), 0);
-    assert_int_equal(task_check(task), 0);
+    assert_int_equal(task_table_check(task), 0);
     assert_true(task_table_hash() == hash);
     assert_ptr_equal(xf_task_find("again"), task);
     assert_ptr_equal(xf_task_find("another"), other);
@@ -76,12 +76,12 @@ static void two_tasks_of_one_name_are_both_refused(void **state)
     assert_non_null(strstr(xf_error_detail(), "twice"));
     assert_int_equal(xf_task_register(third), XF_EDUPTASK);
     faults_forget_detail();
-    assert_int_equal(task_check(first), XF_EDUPTASK);
+    assert_int_equal(task_table_check(first), XF_EDUPTASK);
     assert_non_null(strstr(xf_error_detail(), "twice"));
-    assert_int_equal(task_check(second), XF_EDUPTASK);
-    assert_int_equal(task_check(third), XF_EDUPTASK);
+    assert_int_equal(task_table_check(second), XF_EDUPTASK);
+    assert_int_equal(task_table_check(third), XF_EDUPTASK);
     assert_int_equal(xf_task_register(first), XF_EDUPTASK);
-    assert_int_equal(task_check(first), XF_EDUPTASK);
+    assert_int_equal(task_table_check(first), XF_EDUPTASK);
 }
 
 static void a_name_has_1_to_255_bytes(void **state)
