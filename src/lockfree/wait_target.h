@@ -9,8 +9,8 @@
 #include "os/os.h"
 
 typedef struct wait_target {
-    os_word word; /* word.word is NULL: the thing will never be ready */
-    int recheck_ms; /* how long to sleep at most before the thing is checked again, whatever the word says; -1: no limit */
+    os_word word;   /* word.word is NULL: the thing will never be ready */
+    int recheck_ms; /* sleep at most this long, then check the thing again whatever the word says; -1: no limit */
 } wait_target;
 
 #endif

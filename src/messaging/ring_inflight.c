@@ -78,8 +78,8 @@ int ring_acknowledge(ring *ring)
     return rc < 0 ? rc : ring_inflight_remove(ring);
 }
 
-/* A consumer puts the messages that result from a message before it acknowledges that one.  So the ring is done if it is
- * empty, then no message is in flight, and the number of puts has not changed between the two checks. */
+/* A consumer puts the messages that result from a message before it acknowledges that one.  So the ring is done if it
+ * is empty, then no message is in flight, and the number of puts has not changed between the two checks. */
 bool ring_inflight_is_done(ring *ring, void *arg, uint64_t *blocker)
 {
     uint64_t before = ring_search_put_count(ring);

@@ -241,8 +241,8 @@ static bool is_held_up(ring *ring)
     return can_shut_down(ring, NULL, &process) || (process != 0 && os_process_lives(process));
 }
 
-/* The claim of a dead process is recovered within RING_RECHECK_MS.  If the cell stays claimed for PATIENCE rounds and its
- * owner does not exist, the word is corrupt and not a claim. */
+/* The claim of a dead process is recovered within RING_RECHECK_MS.  If the cell stays claimed for PATIENCE rounds and
+ * its owner does not exist, the word is corrupt and not a claim. */
 int ring_shut_down(ring *ring)
 {
     enum { PATIENCE = 10 };

@@ -33,8 +33,8 @@ static bool keeps_capacity(const ring *ring, const ring_position *position)
            2 * ring_lap(position->buffer, back) + 2;
 }
 
-/* Reads a claim that belongs to the turn.  A claim of a later lap comes only after the turn has changed; the exception is
- * a claim that closes the buffer, which comes while the cell is full. */
+/* Reads a claim that belongs to the turn.  A claim of a later lap comes only after the turn has changed; the exception
+ * is a claim that closes the buffer, which comes while the cell is full. */
 static void read_cell(ring_position *position, _Atomic uint64_t *turn, _Atomic uint64_t *claim)
 {
     uint64_t again = atomic_load_explicit(turn, memory_order_acquire);

@@ -14,7 +14,7 @@ static void check_blocker(ring *ring, uint64_t process)
         ring_recover(ring, process);
 }
 
-/* A process that dies before it wakes the sleepers leaves them asleep.  So no thread sleeps longer than RING_SLEEP_MS. */
+/* A process that dies before it wakes the sleepers leaves them asleep: no thread sleeps longer than RING_SLEEP_MS. */
 bool ring_wait_poll(ring *ring, const ring_awaited *awaited, wait_target *target)
 {
     uint64_t blocker = 0;
