@@ -330,7 +330,7 @@ int xf_pipe_receive_into(xf_pipe *pipe, void *room, size_t size, size_t *got, in
     return pipe_result(rc);
 }
 
-int xf_pipe_poll(xf_pipe *pipe, size_t *size, int timeout_ms)
+int xf_pipe_peek(xf_pipe *pipe, size_t *size, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
     int rc = pipe_check(pipe, false);

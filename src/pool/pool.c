@@ -286,7 +286,7 @@ static int open_plane(xf_pool *pool)
     head = pool->plane.head;
     head->idle_ms = pool->options.idle_ms;
     head->depth_limit = depth_limit_of(&pool->options);
-    head->tasks_per_worker = pool->options.workers == XF_INLINE ? 0 : pool->options.tasks_per_worker;
+    head->tasks_per_worker = pool->options.workers == XF_POOL_INLINE ? 0 : pool->options.tasks_per_worker;
     if (pool->options.initializer && pool_jobs_number_task(pool, pool->options.initializer, &head->initializer) == 0)
         head->initializer++;
     if (pool->options.finalizer && pool_jobs_number_task(pool, pool->options.finalizer, &head->finalizer) == 0)

@@ -37,7 +37,7 @@ int pool_jobs_take(xf_pool *pool, uint32_t *number)
     int rc;
 
     if (pool->retired_large > 0 ||
-        (pool->free_count == 0 && (pool->retired_count >= RETIRED_ENOUGH || pool->job_count == XF_JOBS_MAX)))
+        (pool->free_count == 0 && (pool->retired_count >= RETIRED_ENOUGH || pool->job_count == XF_FUTURES_MAX)))
         pool_jobs_reclaim(pool);
     if (pool->free_count > 0) {
         *number = pool->free_jobs[--pool->free_count];

@@ -375,7 +375,7 @@ static uint32_t entry_at(const plane *plane, int priority, uint64_t at, uint64_t
 
 bool chunk_claim_first(plane *plane, uint32_t slot, find *claimed)
 {
-    static const int order[SEGMENT_PRIORITIES] = {XF_HIGH, XF_NORMAL, XF_LOW};
+    static const int order[SEGMENT_PRIORITIES] = {XF_PRIORITY_HIGH, XF_PRIORITY_NORMAL, XF_PRIORITY_LOW};
 
     for (int i = 0; i < SEGMENT_PRIORITIES; i++) {
         ring *ring = &plane->head->rings[order[i]];

@@ -187,7 +187,7 @@ static void break_pool(xf_pool *pool, const xf_report *report, trace *trace)
         pool->broken_status = report->status;
     pool->closed = true;
     for (xf_future *future = pool->first; future; future = future->next)
-        pool_jobs_cancel_unclaimed(pool, future, XF_END_START);
+        pool_jobs_cancel_unclaimed(pool, future, XF_END_START_FAILED);
     pool_workers_shut_down(pool, false);
 }
 
