@@ -1,7 +1,8 @@
-/* Goal: programs that know nothing of each other but a name find each other, each is sure whom it talks to, and nobody
- * who is silent, broken, hostile or killed keeps the others from it.
+/* Goal: programs that know nothing of each other but a name find each other, a key proves the identity of the other
+ * side, and a program that is silent, broken, hostile or killed does not keep others from the listener.
  *
- * The other program is this one again, started with "as ROLE NAME"; what no honest program says is said over a link. */
+ * The other program is this one again, started with "as ROLE NAME".  Messages that no honest program sends go over a
+ * link. */
 #include "base/clock.h"
 #include "base/error.h"
 #include "objects/object.h"
@@ -119,7 +120,7 @@ static void expect_refusal(connector *self, int code, const char *why)
     assert_non_null(strstr(self->detail, why));
 }
 
-/* Connects, with the options that are said, and sends something through. */
+/* Connects with the options, and exchanges messages. */
 static void expect_service(xf_listener *listener, const char *name, const xf_connect_options *options)
 {
     connector connector;
@@ -151,7 +152,7 @@ static xf_pipe *connect_as_role(const char *name)
     return pipe;
 }
 
-/* Answers until the other end has gone. */
+/* Answers until the other end is closed. */
 static int role_echo(const char *name)
 {
     xf_pipe *pipe = connect_as_role(name);
@@ -176,7 +177,7 @@ static int role_die(const char *name)
     support_kill_self();
 }
 
-/* Listens, says so, sends to the first who comes, and hangs. */
+/* Listens, prints the result, sends to the first program that connects, and hangs. */
 static int role_listen(const char *name)
 {
     xf_listener_options options = {WITH_KEY};
@@ -196,7 +197,7 @@ static int role_listen(const char *name)
     return 3;
 }
 
-/* Gets as far as asking, says so, and hangs. */
+/* Sends the message ASK of the handshake, prints the result, and hangs. */
 static int role_ask(const char *name)
 {
     static const hello_key none;
@@ -322,7 +323,7 @@ static void messages_are_as_long_as_both_sides_want(void **state)
 
 /* ---- Children of either program -------------------------------------------------------------- */
 
-/* Greets through the pipe that it is handed. */
+/* Sends a greeting through the pipe that it got. */
 XF_TASK(greet, const xf_ref *in, int *out)
 {
     xf_pipe *pipe;
@@ -364,7 +365,7 @@ static void an_end_can_be_handed_to_a_child(void **state)
     xf_listener_free(listener);
 }
 
-/* A name, and what a child does at it. */
+/* A name, and what a child does with it. */
 typedef struct errand {
     char name[OS_NAME_MAX + 1];
     bool listens;
@@ -509,7 +510,7 @@ static void waits_end(void **state)
     assert_int_equal(xf_listener_accept(listener, &pipe, 20), XF_ETIMEDOUT);
     assert_int_equal(xf_connect(&pipe, name, NULL, 20), XF_ETIMEDOUT); /* nobody accepts */
     assert_int_equal(xf_connect(&pipe, name, NULL, 0), XF_ETIMEDOUT);
-    expect_service(listener, name, NULL); /* and those do no harm */
+    expect_service(listener, name, NULL); /* connections that timed out do no harm */
     assert_int_equal(uv_thread_create(&thread, run_stopper, listener), 0);
     assert_int_equal(xf_listener_accept(listener, &pipe, XF_FOREVER), XF_EEND);
     uv_thread_join(&thread);
@@ -623,7 +624,7 @@ static void a_key_is_read_from_a_private_file(void **state)
     const char *name = fresh_name();
     xf_listener *listener;
     static const uint8_t much[1025];
-    int code = os.has_fork ? XF_EACCESS : 0; /* Windows: not looked at */
+    int code = os.has_fork ? XF_EACCESS : 0; /* Windows does not check it */
 
     (void)state;
     write_file("listener_test.key", secret, sizeof secret);
@@ -663,7 +664,7 @@ static void say(talk *talk, hello_kind kind)
     assert_int_equal(talk_say(talk, &message, -1), 0);
 }
 
-/* Waits for what comes next, which the other side has said or is about to say by itself. */
+/* Waits for the next message, which the other side has sent or sends by itself. */
 static int hear(talk *talk, hello_kind kind, hello *message)
 {
     int rc;
@@ -673,7 +674,7 @@ static int hear(talk *talk, hello_kind kind, hello *message)
     return rc;
 }
 
-/* Lets the listener look after those who have come, none of whom gets a pipe. */
+/* Lets the listener process what its peers have sent; none of them gets a pipe. */
 static void let_look(xf_listener *listener)
 {
     xf_pipe *pipe;
@@ -681,7 +682,7 @@ static void let_look(xf_listener *listener)
     assert_int_equal(xf_listener_accept(listener, &pipe, 1), XF_ETIMEDOUT);
 }
 
-/* The same until it has answered. */
+/* Lets the listener process what its peers have sent until it has answered. */
 static int hear_from(xf_listener *listener, talk *talk, hello_kind kind, hello *message)
 {
     int rc;
@@ -691,7 +692,7 @@ static int hear_from(xf_listener *listener, talk *talk, hello_kind kind, hello *
     return rc;
 }
 
-/* Says one thing after the other, up to that many. */
+/* Sends the messages of a handshake in order, up to so many. */
 static void talk_up_to(xf_listener *listener, talk *talk, int steps)
 {
     hello heard;
@@ -710,7 +711,7 @@ static void talk_up_to(xf_listener *listener, talk *talk, int steps)
     }
 }
 
-/* Whoever says nothing more keeps nobody waiting, and when it goes it leaves nothing. */
+/* A peer that stops in the middle of the handshake delays no other one, and leaves nothing when it disconnects. */
 static void one_who_stops_keeps_nobody(void **state)
 {
     xf_listener_options options = {WITH_KEY};
@@ -722,7 +723,7 @@ static void one_who_stops_keeps_nobody(void **state)
 
     (void)state;
     expect_service(listener, name, &with_key);
-    assert_int_equal(xf_cleanup(), 0); /* what the tests before have left may go at any moment */
+    assert_int_equal(xf_cleanup(), 0); /* the supervisor of earlier tests may end at any moment */
     handles = support_handles();
     mappings = support_mappings();
     for (int steps = 0; steps <= 3; steps++) {
@@ -752,7 +753,7 @@ static void one_who_says_nothing_is_turned_away(void **state)
     xf_listener_free(listener);
 }
 
-/* There is room for so many who say nothing; the next waits until one of them has gone. */
+/* Only so many silent peers are pending at a time; the next one waits until one of them is dropped. */
 static void there_is_room_for_some_who_say_nothing(void **state)
 {
     const char *name = fresh_name();
@@ -830,7 +831,7 @@ static void garbage_is_let_go(void **state)
             noise[i] = (uint8_t)number;
         }
         if (round % 2)
-            memcpy(noise, "xfh\1\1\0\0\0", 8); /* looks well at first */
+            memcpy(noise, "xfh\1\1\0\0\0", 8); /* looks like a message at first */
         assert_int_equal(os_link_open(&link, name, PATIENCE_MS), 0);
         write_bytes(link, noise, round < 10 ? sizeof noise : HELLO_SIZE);
         expect_service(listener, name, NULL);
@@ -841,7 +842,7 @@ static void garbage_is_let_go(void **state)
     xf_listener_free(listener);
 }
 
-/* Says a PROOF as it is: its bytes are those after the first HELLO_SIZE - sizeof proof->bytes - sizeof proof->ref. */
+/* Sends a PROOF unchanged: its bytes follow the first HELLO_SIZE - sizeof proof->bytes - sizeof proof->ref bytes. */
 static void write_proof(talk *talk, const hello *proof)
 {
     uint8_t bytes[HELLO_SIZE] = {'x', 'f', 'h', 1, HELLO_PROOF};
@@ -850,7 +851,7 @@ static void write_proof(talk *talk, const hello *proof)
     write_bytes(talk->link, bytes, sizeof bytes);
 }
 
-/* Whoever has seen how another proved itself cannot do the same again. */
+/* A peer that has seen a proof of another one cannot use it again. */
 static void a_proof_is_good_once(void **state)
 {
     xf_listener_options options = {WITH_KEY};
@@ -881,7 +882,7 @@ static void a_proof_is_good_once(void **state)
 
 /* ---- Hosts that do not say what they should -------------------------------------------------- */
 
-/* A door, and somebody who connects to it. */
+/* An endpoint, and a thread that connects to it. */
 typedef struct trap {
     char name[OS_NAME_MAX + 1];
     os_door *door;
@@ -905,7 +906,7 @@ static void read_whole(talk *talk, uint8_t said[HELLO_SIZE])
     }
 }
 
-/* Somebody connects, and has asked. */
+/* Lets the thread connect, and reads what it asks for. */
 static void set_trap(trap *trap, const xf_connect_options *options)
 {
     int rc;
@@ -927,7 +928,7 @@ static void spring_trap(trap *trap, int code, const char *why)
     os_door_close(trap->door);
 }
 
-/* Goes on to where something is granted. */
+/* The same, and continues to the message that grants an object. */
 static void set_grant_trap(trap *trap, const xf_connect_options *options)
 {
     hello challenge = {.kind = HELLO_CHALLENGE}, heard;
@@ -968,7 +969,7 @@ static void a_host_that_goes_is_seen(void **state)
     os_door_close(trap.door);
 }
 
-/* One that does not have the key, and says again what it hears. */
+/* The listener does not have the key, and sends back what it receives. */
 static void a_mirror_is_no_host(void **state)
 {
     xf_connect_options with_key = {WITH_KEY};

@@ -58,7 +58,7 @@ XF_TASK(obey, const order *in, int *out)
     return 0;
 }
 
-/* Writes to its input. */
+/* Overwrites its input. */
 XF_TASK(overwrite, const double *in, int *out)
 {
     *(double *)(uintptr_t)in = -*in;
@@ -79,7 +79,7 @@ XF_ENTRY(reverse)
     return 0;
 }
 
-/* Turns as many bytes around as its name says, from where they are aligned to where they are to be. */
+/* Reverses as many bytes as its name says, and checks the alignment of input and output. */
 #define TURN(size)                                                                                                     \
     typedef struct bytes##size {                                                                                       \
         unsigned char at[size];                                                                                        \
@@ -101,7 +101,7 @@ TURN(64)
 TURN(65)
 TURN(5000)
 
-/* Gives as many bytes as its input says. */
+/* Returns as many bytes as its input says. */
 XF_ENTRY(give)
 {
     size_t count = *(const size_t *)xf_call_input(call, NULL);
@@ -113,7 +113,7 @@ XF_ENTRY(give)
     return 0;
 }
 
-/* Dies while its result is being written. */
+/* Dies while it writes its result. */
 XF_ENTRY(die_giving)
 {
     char *out = xf_call_output(call, 8 << 20);
@@ -146,7 +146,7 @@ XF_TASK(what_was_built, const int *in, int *out)
     return 0;
 }
 
-/* What a worker that ends says, and what it waits for then. */
+/* A worker that exits sets leaving, and waits for go. */
 typedef struct farewell {
     xf_ref leaving, go;
 } farewell;
@@ -166,7 +166,7 @@ XF_ENTRY(say_farewell)
     return xf_event_wait(go, XF_FOREVER) < 0;
 }
 
-/* An object is a text.  What it says is done to it on its way: "decode fails", "encode dies" and so on. */
+/* An object is a text that says at which stage what happens to it: "decode fails", "encode dies" and so on. */
 static int suffer(const char *text, const char *stage)
 {
     size_t length = strlen(stage);
@@ -287,7 +287,7 @@ static xf_pool_stats stats_of(xf_pool *pool)
     return stats;
 }
 
-/* Memory comes back as soon as no worker looks at it any more. */
+/* Waits until the pool uses no more than that memory: memory comes back when no worker accesses it any more. */
 static void await_memory(xf_pool *pool, size_t memory)
 {
     while (stats_of(pool).memory > memory)
@@ -310,7 +310,7 @@ static xf_future *order_one(xf_pool *pool, int what, const xf_map_options *optio
     return order_many(pool, &order, 1, options);
 }
 
-/* Waits until the item ended like that, and frees its future. */
+/* Waits until the item has ended so, and frees its future. */
 static void expect_kind(xf_future *future, xf_end kind, int code)
 {
     xf_status status;
@@ -460,7 +460,7 @@ static void single_tasks_take_small_and_large_inputs(void **state)
     xf_pool_free(pool);
 }
 
-/* Each with more of them open, whose results stay what they are. */
+/* Each task runs while futures of others are open, whose results do not change. */
 static void single_tasks_of_every_declared_size_give_their_output(void **state)
 {
     xf_task *const tasks[] = {&turn1, &turn16, &turn17, &turn32, &turn64, &turn65, &turn5000};
@@ -841,7 +841,7 @@ static void the_first_failure_ends_the_rest_when_asked(void **state)
     for (int i = COUNT / 2; i < COUNT; i++)
         orders[i].what = PATIENT;
     future = order_many(pool, orders, COUNT, &(xf_map_options){.chunk = 1, .stop_at_failure = true});
-    xf_pool_cancel(pool); /* for the patient ones that were claimed */
+    xf_pool_cancel(pool); /* stops the patient items that were claimed */
     assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
     for (size_t i = 0; i < COUNT; i++)
         cancelled += xf_future_status(future, i).kind == XF_END_CANCELLED;
@@ -1020,7 +1020,7 @@ static void workers_without_work_end_when_asked(void **state)
     xf_pool_free(pool);
 }
 
-/* One that has been idle for long enough does not look for work again. */
+/* A worker that exits because it was idle does not check for work again. */
 static void work_that_comes_when_a_worker_leaves_is_done(void **state)
 {
     farewell farewell;
@@ -1188,7 +1188,7 @@ static void on_map(xf_future *future, void *arg)
     uv_sem_post(&((told *)arg)->done);
 }
 
-/* Also of a map that has freed its future, and while it does. */
+/* Callbacks are called for a future that is freed before, or meanwhile. */
 static void callbacks_of_what_is_freed_are_called(void **state)
 {
     enum { MAPS = 300 };
@@ -1208,7 +1208,7 @@ static void callbacks_of_what_is_freed_are_called(void **state)
     xf_pool_free(pool);
 }
 
-/* No worker tells of what none has run. */
+/* No worker has run these items, so no worker reports them. */
 static void callbacks_are_called_for_what_never_ran(void **state)
 {
     xf_pool *pool = open_workers(1);
@@ -1300,7 +1300,7 @@ static void exactly_the_complete_future_is_found(void **state)
 typedef struct source {
     size_t next, end;
     int error;
-    size_t given; /* results that were taken */
+    size_t given; /* results that the pool has returned */
     size_t window;
 } source;
 
@@ -1433,7 +1433,7 @@ static void memory_beyond_the_limit_is_refused_and_comes_back(void **state)
     xf_pool_free(pool);
 }
 
-/* The memory of a future that was freed is there for the next, whoever still looks at it. */
+/* The memory of a future that was freed can be used for the next one, even if a worker still accesses it. */
 static void memory_that_was_just_freed_can_be_had(void **state)
 {
     enum { ROUNDS = 300, COUNT = 8 };
@@ -1447,7 +1447,7 @@ static void memory_that_was_just_freed_can_be_had(void **state)
         assert_int_equal(xf_future_wait(future, 60000), 0);
         xf_future_free(future);
         if (round % 2 == 0)
-            expect_squares(pool, 1, NULL); /* whose job is used again later */
+            expect_squares(pool, 1, NULL); /* its job is used again later */
     }
     await_memory(pool, 0);
     xf_pool_free(pool);

@@ -9,7 +9,7 @@
 
 enum { PROMPT_MS = 5000, WHILE_MS = 50, COUNTERS = 8 };
 
-/* The shared memory: atomic words to talk by, and plain ones that an object protects. */
+/* The shared memory: atomic words for messages, and plain words that an object protects. */
 typedef struct board {
     _Atomic int64_t said[COUNTERS];
     volatile int64_t plain[COUNTERS];
@@ -17,7 +17,7 @@ typedef struct board {
 
 typedef struct order {
     xf_ref board;
-    xf_ref ref;   /* of what is tested */
+    xf_ref ref;   /* of the object */
     xf_ref other; /* of the lock of a condition */
     int64_t number;
 } order;
@@ -43,7 +43,7 @@ static board *open_board(xf_call *call, const order *order)
     return xf_shm_data(shm);
 }
 
-/* Waits for a word that another process says, without leaning on what is tested. */
+/* Waits until another process has set the word, without the objects under test. */
 static void await(_Atomic int64_t *word, int64_t value)
 {
     while (atomic_load(word) < value)
@@ -71,7 +71,7 @@ static void kill_it(xf_process *process)
     expect_end(process, XF_END_TERMINATED, 0);
 }
 
-/* In which part of the shared memory a placed object lies. */
+/* Returns a place in the shared memory for an object. */
 static xf_place place(size_t number)
 {
     return (xf_place){shared, (sizeof(board) / XF_SYNC_ALIGN + 1 + number) * XF_SYNC_ALIGN};
@@ -79,7 +79,7 @@ static xf_place place(size_t number)
 
 /* ---- Tasks: lock ----------------------------------------------------------------------------- */
 
-/* Counts in a plain word, so that none is lost only if the lock keeps the others out. */
+/* Counts in a plain word, which is right in the end only if the lock excludes the others. */
 XF_TASK(count_locked, const order *in, int *out)
 {
     board *board = open_board(call, in);
@@ -96,7 +96,7 @@ XF_TASK(count_locked, const order *in, int *out)
     return 0;
 }
 
-/* Holds the lock until it is killed, or until it is told, and ends without giving it back. */
+/* Holds the lock until it is killed, or returns without a release when said[1] is set. */
 XF_TASK(hold_lock, const order *in, int *out)
 {
     board *board = open_board(call, in);
@@ -110,7 +110,7 @@ XF_TASK(hold_lock, const order *in, int *out)
     return 0;
 }
 
-/* The same in a grandchild. */
+/* Runs hold_lock in a grandchild. */
 XF_TASK(hold_lock_below, const order *in, int *out)
 {
     xf_process *child;
@@ -122,7 +122,7 @@ XF_TASK(hold_lock_below, const order *in, int *out)
     return 0;
 }
 
-/* Says that it waits, and gives what acquiring says. */
+/* Reports that it waits, and returns the result of acquiring. */
 XF_TASK(acquire_once, const order *in, int *out)
 {
     board *board = open_board(call, in);
@@ -136,7 +136,7 @@ XF_TASK(acquire_once, const order *in, int *out)
     return 0;
 }
 
-/* Writes two words that have to be equal whenever nobody is at it, and repairs them after the dead, for ever. */
+/* Changes two words that are equal unless an owner is at work, and repairs them after a dead owner, for ever. */
 XF_TASK(work_until_killed, const order *in, int *out)
 {
     board *board = open_board(call, in);
@@ -233,7 +233,7 @@ static void a_lock_knows_its_owner(void **state)
     xf_shm_close(shared);
 }
 
-/* The next one gets it with word of the death, and after that all is as before. */
+/* The next owner gets the lock with XF_EOWNERDEAD, and after that all is as before. */
 static void expect_inherited(xf_lock *lock)
 {
     assert_int_equal(xf_lock_acquire(lock, PROMPT_MS), XF_EOWNERDEAD);
@@ -298,7 +298,7 @@ static void a_thread_that_ends_passes_the_lock_on(void **state)
     xf_shm_close(shared);
 }
 
-/* Of several siblings that sleep, one is told. */
+/* One of several siblings that sleep gets XF_EOWNERDEAD. */
 static void one_of_those_who_wait_is_told_of_the_death(void **state)
 {
     enum { CHILDREN = 3 };
@@ -340,7 +340,7 @@ static void killing_at_random_loses_no_lock(void **state)
     for (int i = 0; i < KILLS; i++) {
         int64_t before = board->plain[0];
         random ^= random << 13, random ^= random >> 7, random ^= random << 17;
-        while (board->plain[0] < before + (int64_t)(random % 1000)) /* they go on */
+        while (board->plain[0] < before + (int64_t)(random % 1000)) /* the others continue */
             if (xf_process_join(workers[0], 0, NULL) == 0)
                 xf_report_print(xf_process_report(workers[0]), stderr), fail();
         kill_it(workers[i % CHILDREN]);
@@ -375,7 +375,7 @@ static void locks_lie_in_shared_memory(void **state)
     for (int i = 0; i + 1 < LOCKS; i++)
         assert_int_equal(xf_lock_release(locks[i]), 0);
     assert_int_equal(xf_lock_open(&again, &order.ref), 0);
-    assert_int_equal(xf_lock_acquire(again, 0), XF_EDEADLK); /* it is the last one */
+    assert_int_equal(xf_lock_acquire(again, 0), XF_EDEADLK); /* the last reference of the lock */
     xf_lock_close(again);
     order.number = TIMES;
     process = begin(&count_locked, &order);
@@ -404,7 +404,7 @@ static void wrong_places_and_references_are_refused(void **state)
     assert_int_equal(xf_lock_open(&lock, &order.board), XF_EINVAL);
     ref = order.board;
     ref.kind = XF_KIND_LOCK;
-    ref.place = 64; /* where no lock is */
+    ref.place = 64; /* a place without a lock */
     assert_int_equal(xf_lock_open(&lock, &ref), XF_EPROTO);
     ref.place = UINT32_MAX;
     assert_int_equal(xf_lock_open(&lock, &ref), XF_EPROTO);
@@ -414,7 +414,7 @@ static void wrong_places_and_references_are_refused(void **state)
 
 /* ---- Reader-writer lock ---------------------------------------------------------------------- */
 
-/* Holds it for reading or writing until it is killed or told. */
+/* Holds the lock for reading or writing until it is killed, or until said[1] is set. */
 XF_TASK(hold_rwlock, const order *in, int *out)
 {
     board *board = open_board(call, in);
@@ -428,7 +428,7 @@ XF_TASK(hold_rwlock, const order *in, int *out)
     return 0;
 }
 
-/* Writers keep two words equal; readers look whether they are. */
+/* Writers keep two words equal; readers check that. */
 XF_TASK(read_and_write, const order *in, int *out)
 {
     board *board = open_board(call, in);
@@ -487,7 +487,7 @@ static void many_read_at_a_time_and_none_while_one_writes(void **state)
     xf_process *first = begin(&hold_rwlock, &order), *second = begin(&hold_rwlock, &order);
 
     (void)state;
-    await(&board->said[0], 2); /* both have it */
+    await(&board->said[0], 2); /* both readers have it */
     assert_int_equal(xf_rwlock_write(rwlock, WHILE_MS), XF_ETIMEDOUT);
     assert_int_equal(xf_rwlock_read(rwlock, 0), 0);
     assert_int_equal(xf_rwlock_write(rwlock, 0), XF_EDEADLK);
@@ -537,7 +537,7 @@ static void a_killed_writer_is_told_of_until_another_has_written(void **state)
     xf_shm_close(shared);
 }
 
-/* A writer that waits for a reader, and so keeps others out. */
+/* Starts a writer that waits for a reader, and so blocks other readers. */
 static xf_process *begin_waiting_writer(order *order, xf_rwlock *rwlock)
 {
     xf_process *writer;
@@ -553,7 +553,7 @@ static xf_process *begin_waiting_writer(order *order, xf_rwlock *rwlock)
     return writer;
 }
 
-/* It has changed nothing; what was to be told before is told still. */
+/* The writer has changed nothing; a death that was reported before is still reported. */
 static void a_writer_that_is_killed_while_it_waits_is_not_told_of(void **state)
 {
     order order;
@@ -617,7 +617,7 @@ XF_TASK(hold_permit, const order *in, int *out)
     return 0;
 }
 
-/* Takes as many as it is told to off one, and counts them. */
+/* Acquires as often as its input says, and counts. */
 XF_TASK(take_off, const order *in, int *out)
 {
     board *board = open_board(call, in);
@@ -631,7 +631,7 @@ XF_TASK(take_off, const order *in, int *out)
     return 0;
 }
 
-/* Never more of them at a time than there are permits. */
+/* There are never more processes in here at a time than permits. */
 XF_TASK(use_permits, const order *in, int *out)
 {
     board *board = open_board(call, in);
@@ -766,7 +766,7 @@ XF_TASK(consume, const order *in, int *out)
     return 0;
 }
 
-/* Waits for what will not come, and gives what ends that. */
+/* Waits for a signal that never comes, and returns the result. */
 XF_TASK(wait_for_nothing, const order *in, int *out)
 {
     board *board = open_board(call, in);
@@ -820,7 +820,7 @@ static void a_condition_is_waited_for(void **state)
     for (int i = 0; i < CHILDREN; i++)
         processes[i] = begin(&consume, &order);
     assert_int_equal(xf_lock_acquire(pair.lock, XF_FOREVER), 0);
-    assert_int_equal(xf_lock_acquire(pair.lock, XF_FOREVER), 0); /* again, and that is kept */
+    assert_int_equal(xf_lock_acquire(pair.lock, XF_FOREVER), 0); /* acquired twice, and the wait restores that */
     for (int i = 1; i <= NUMBERS; i++) {
         board->plain[0] = i;
         xf_condition_signal(pair.condition);
@@ -852,7 +852,7 @@ static void a_condition_times_out_with_the_lock(void **state)
     close_pair(&pair);
 }
 
-/* Whoever has the lock and dies would never signal. */
+/* A process that dies with the lock never signals, so a waiter has to be woken. */
 static void a_death_with_the_lock_ends_the_waiting_of_one(void **state)
 {
     order order, holders;
@@ -917,7 +917,7 @@ static void an_event_wakes_all_who_wait(void **state)
 
 /* ---- Barrier --------------------------------------------------------------------------------- */
 
-/* Goes through the barrier as often as it is told to, and gives how often it was the one. */
+/* Passes the barrier as often as its input says, and returns how often it was the one that gets 1. */
 XF_TASK(go_through, const order *in, int *out)
 {
     board *board = open_board(call, in);
@@ -930,16 +930,16 @@ XF_TASK(go_through, const order *in, int *out)
         rc = xf_barrier_wait(barrier, XF_FOREVER);
         REQUIRE(rc == 0 || rc == 1);
         *out += rc;
-        REQUIRE(atomic_load(&board->said[0]) >= (i + 1) * 4); /* all had come */
+        REQUIRE(atomic_load(&board->said[0]) >= (i + 1) * 4); /* all parties had arrived */
         rc = xf_barrier_wait(barrier, XF_FOREVER);
         REQUIRE(rc == 0 || rc == 1);
     }
     atomic_fetch_add(&board->said[1], 1);
-    await(&board->said[1], 4); /* whoever ends sooner would break it for those who still return */
+    await(&board->said[1], 4); /* a party that ended now would break the barrier for those that still return */
     return 0;
 }
 
-/* Becomes a party, and waits to be killed before it comes. */
+/* Becomes a party, and waits to be killed before it arrives. */
 XF_TASK(join_only, const order *in, int *out)
 {
     board *board = open_board(call, in);
@@ -953,7 +953,7 @@ XF_TASK(join_only, const order *in, int *out)
     return 0;
 }
 
-/* Gives what waiting says. */
+/* Returns the result of waiting. */
 XF_TASK(wait_once, const order *in, int *out)
 {
     board *board = open_board(call, in);
@@ -1000,7 +1000,7 @@ static void a_barrier_lets_all_through_together(void **state)
         processes[i] = begin(&go_through, &order);
     for (int i = 0; i < CHILDREN; i++)
         ones += int_of(processes[i]);
-    assert_int_equal(ones, TIMES); /* one in each */
+    assert_int_equal(ones, TIMES); /* one party in each round */
     xf_barrier_close(barrier);
     xf_shm_close(shared);
 }
@@ -1017,7 +1017,7 @@ static void a_killed_party_breaks_the_barrier(void **state)
     kill_it(victim);
     assert_int_equal(xf_barrier_wait(barrier, PROMPT_MS), XF_EOWNERDEAD);
     assert_int_equal(int_of(waiter), XF_EOWNERDEAD);
-    assert_int_equal(xf_barrier_wait(barrier, 0), XF_EOWNERDEAD); /* it stays so */
+    assert_int_equal(xf_barrier_wait(barrier, 0), XF_EOWNERDEAD); /* the barrier stays broken */
     xf_barrier_reset(barrier);
     waiter = begin(&wait_once, &order);
     victim = begin(&wait_once, &order);
@@ -1055,7 +1055,7 @@ static void who_gives_up_breaks_the_barrier(void **state)
 
 /* ---- Once ------------------------------------------------------------------------------------ */
 
-/* Does it if it has to, and gives what it was told. */
+/* Does the initialization if it has to, and returns the result of xf_once_begin. */
 XF_TASK(do_once, const order *in, int *out)
 {
     board *board = open_board(call, in);
@@ -1066,13 +1066,13 @@ XF_TASK(do_once, const order *in, int *out)
     if (*out != 0) {
         board->plain[0]++;
         atomic_fetch_add(&board->said[0], 1);
-        if (in->number) /* is killed in the middle of it */
+        if (in->number) /* is killed in the middle of the initialization */
             await(&board->said[1], 1);
         REQUIRE(xf_once_begin(once, 0) == XF_EDEADLK);
         REQUIRE(xf_once_end(once) == 0);
     }
     REQUIRE(xf_once_end(once) == XF_ESTATE);
-    REQUIRE(board->plain[0] > 0); /* it has been done */
+    REQUIRE(board->plain[0] > 0); /* the initialization is done */
     return 0;
 }
 

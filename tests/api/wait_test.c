@@ -7,7 +7,7 @@ enum { PATIENCE_MS = 60000, MIB = 1024 * 1024 };
 
 /* ---- Things ---------------------------------------------------------------------------------- */
 
-/* Everything of which one item can be of. */
+/* The objects that a wait item can refer to. */
 typedef struct things {
     xf_queue *queue, *full_queue;
     xf_pipe *pipe, *other, *full_pipe, *full_other;
@@ -15,7 +15,7 @@ typedef struct things {
 } things;
 
 typedef struct refs {
-    xf_ref order; /* a pipe end: what the child is to do, one letter each */
+    xf_ref order; /* a pipe end: orders for the child, one letter each */
     xf_ref queue, full_queue, pipe, full_pipe, event;
 } refs;
 
@@ -161,7 +161,7 @@ XF_ENTRY(make_ready)
     return rc == XF_EEND ? 0 : xf_fail(call, rc, "%s (%s)", xf_err_name(rc), xf_error_detail());
 }
 
-/* The child, and the pipe to order it by. */
+/* Starts the child, and sets the pipe for its orders. */
 static xf_process *start_maker(things *things, xf_pipe **order)
 {
     xf_process *process;
@@ -268,7 +268,7 @@ static void mistakes_are_told(void **state)
 
 /* ---- Being woken ----------------------------------------------------------------------------- */
 
-/* A child makes each thing ready in turn, while this waits for all. */
+/* A child makes each thing ready in turn, while this process waits for all. */
 static void each_thing_wakes(void **state)
 {
     xf_wait_item items[THINGS + 1];
@@ -320,7 +320,7 @@ static void an_event_that_was_set_meanwhile_counts(void **state)
     make_things(&things);
     process = start_maker(&things, &order);
     list_things(&things, items);
-    do { /* it may have been before the wait began */
+    do { /* the event may have been set before the wait began */
         give_order(order, 'b');
         rc = xf_wait(items, THINGS, 100);
     } while (rc == XF_ETIMEDOUT);
@@ -355,7 +355,7 @@ XF_TASK(square, const int *in, int *out)
     return 0;
 }
 
-/* Futures of two pools: each is told once it is complete, and left out then. */
+/* Futures of two pools: each one is reported once it is complete, and then left out. */
 static void futures_are_told(void **state)
 {
     enum { POOLS = 2, EACH = 60, COUNT = POOLS * EACH };
@@ -396,7 +396,7 @@ static void join_it(void *process)
     (void)xf_process_join(process, XF_FOREVER, &status);
 }
 
-/* Another thread looks after the process, for it joins it. */
+/* Another thread reads from the process, because it joins it. */
 static void a_message_is_told_while_another_thread_joins(void **state)
 {
     xf_wait_item item = {.what = XF_WAIT_MESSAGE};
@@ -471,7 +471,7 @@ static int make_one_ready(const xf_ref *ref)
     return rc;
 }
 
-/* Gets references by the queue that is its input, and makes each ready. */
+/* Gets references through the queue that is its input, and makes each object ready. */
 XF_TASK(make_each_ready, const xf_ref *in, int *out)
 {
     xf_queue *orders;
@@ -485,7 +485,7 @@ XF_TASK(make_each_ready, const xf_ref *in, int *out)
     return rc == XF_EEND ? 0 : xf_fail(call, rc, "%s (%s)", xf_err_name(rc), xf_error_detail());
 }
 
-/* arg: the other end of a pipe. */
+/* Makes many items; arg of a pipe's item is the other end. */
 static void make_many(xf_wait_item *items)
 {
     xf_queue_options small = {.capacity = 16, .memory_limit = MIB};
@@ -553,7 +553,8 @@ static void one_of_hundreds_wakes(void **state)
 
 /* ---- Deaths ---------------------------------------------------------------------------------- */
 
-/* Whoever has the other ends is killed: both pipes tell, and the process; queues and the event have no owner. */
+/* The child with the other ends is killed: both pipes and the process become ready; queues and the event have no owner.
+ */
 static void deaths_are_told(void **state)
 {
     xf_wait_item items[THINGS + 1];
@@ -599,7 +600,7 @@ XF_TASK(put_for_ever, const xf_ref *in, int *out)
     return 0;
 }
 
-/* What a killed producer has left half done is in nobody's way. */
+/* A put that a killed producer has left unfinished blocks nobody. */
 static void a_killed_producer_holds_nobody_up(void **state)
 {
     xf_wait_item items[3] = {{.what = XF_WAIT_GET}};
@@ -634,7 +635,7 @@ static void a_killed_producer_holds_nobody_up(void **state)
 
 /* ---- In children ----------------------------------------------------------------------------- */
 
-/* Waits for a message or until it is asked to stop; and for a process of its own. */
+/* Waits for a message, for the request to stop, and for a process of its own. */
 XF_ENTRY(wait_in_child)
 {
     const xf_ref *in = xf_call_input(call, NULL);
@@ -648,7 +649,7 @@ XF_ENTRY(wait_in_child)
     if (rc != 1 || !items[2].ready || xf_process_join(items[2].process, 0, NULL) < 0)
         return xf_fail(call, 1, "of its process: %d (%s)", rc, xf_error_detail());
     xf_process_free(items[2].process);
-    (void)xf_cleanup(); /* no thread is left over */
+    (void)xf_cleanup(); /* no thread is left */
     (void)send_number(call, 1);
     rc = xf_wait(items, 2, XF_FOREVER);
     if (rc != 1 || !items[0].ready)
@@ -679,7 +680,7 @@ static void children_wait_too(void **state)
     xf_queue_free(queue);
 }
 
-/* Waits until it is asked to stop, in a pool. */
+/* Waits in a worker until it is asked to stop. */
 XF_TASK(wait_in_worker, const xf_ref *in, int *out)
 {
     xf_wait_item stop = {.what = XF_WAIT_STOP, .call = call};
@@ -794,7 +795,7 @@ static void a_log_callback_cannot_wait_for_its_process(void **state)
 }
 
 typedef struct rival {
-    xf_wait_item items[2]; /* messages, and the end */
+    xf_wait_item items[2]; /* the queue of messages, and the event of the end */
     _Atomic int *got;
 } rival;
 
@@ -810,7 +811,7 @@ static void compete(void *arg)
         }
 }
 
-/* Several wait for the same: each message is got once. */
+/* Several threads wait for the same queue: each message is got once. */
 static void threads_wait_for_the_same(void **state)
 {
     enum { RIVALS = 3, MESSAGES = 300 };
@@ -853,7 +854,7 @@ typedef struct seen {
     int again;
 } seen;
 
-/* Consumes what is ready, and orders the next; the last thing is left as it is for a while. */
+/* Consumes what is ready, and orders the next thing; leaves the event set for a while. */
 static void on_ready(xf_watch *watch, const xf_wait_item *items, int count, void *arg)
 {
     static const char orders[] = "gprse";
@@ -872,7 +873,7 @@ static void on_ready(xf_watch *watch, const xf_wait_item *items, int count, void
             receive_one(seen->things.pipe);
         if (i == SEND)
             assert_int_equal(xf_pipe_send(seen->things.full_pipe, "x", 1, 0), 0);
-        if (i == EVENT && seen->told[i] < 3) /* which it is told again */
+        if (i == EVENT && seen->told[i] < 3) /* the event is reported again */
             continue;
         if (i == EVENT)
             xf_event_clear(seen->things.event);
@@ -938,7 +939,7 @@ static void a_watch_can_be_stopped_at_any_time(void **state)
     for (int round = 0; round < 6; round++) {
         assert_int_equal(xf_watch_start(&watch, &loop, items, MANY, never, NULL), 0);
         if (round % 2)
-            uv_sleep(5); /* so that it sleeps, too */
+            uv_sleep(5); /* so that the watch sleeps */
         uv_run(&loop, UV_RUN_NOWAIT);
         xf_watch_stop(watch);
         uv_run(&loop, UV_RUN_DEFAULT);
