@@ -12,7 +12,7 @@
 #define FAULTY __attribute__((noinline, no_sanitize("undefined", "address", "thread")))
 
 /* Logs the line where the task will die, so many lines below this one. */
-#define DIES_BELOW(lines) xf_log(call, XF_INFO, "line %d", __LINE__ + (lines))
+#define DIES_BELOW(lines) xf_log(call, XF_LOG_INFO, "line %d", __LINE__ + (lines))
 #define DIES_IN_NEXT_LINE() DIES_BELOW(1)
 
 static volatile int zero;
@@ -213,7 +213,7 @@ static void kill_it_from_outside(xf_process *process)
     support_kill(xf_process_pid(process));
 }
 
-/* The task never calls xf_stopping. */
+/* The task never calls xf_stop_requested. */
 static void ask_it_to_stop(xf_process *process)
 {
     xf_process_terminate(process);
@@ -284,7 +284,7 @@ static void start_and_end(xf_process **process, const death *death)
     *process = start(&die, &number, sizeof number,
                      &(xf_process_options){.grace_ms = 200, .stderr_to = XF_STDIO_CAPTURE, .name = death->name});
     if (death->kill) {
-        assert_int_equal(xf_process_receive(*process, XF_FOREVER, &message), 0);
+        assert_int_equal(xf_process_receive(*process, &message, XF_FOREVER), 0);
         xf_message_free(&message);
         death->kill(*process);
     }
