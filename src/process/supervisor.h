@@ -18,11 +18,12 @@ typedef struct supervised {
 /* Takes a supervised on, and starts the supervisor if it does not run.  XF_ENOMEM, XF_EHANDLES, XF_ESYSTEM. */
 int supervisor_add(supervised *supervised);
 
-/* Lets a supervised go: when this returns, attend does not run and never will, unless this is called from attend itself. */
+/* Lets a supervised go: when this returns, attend does not run and never will, unless this is called from attend
+ * itself. */
 void supervisor_remove(supervised *supervised);
 
-/* From attend of another supervised, which this one is a part of or has to do with: supervisor_remove of this one waits for
- * that call too. */
+/* From attend of another supervised, which this one is a part of or has to do with: supervisor_remove of this one waits
+ * for that call too. */
 void supervisor_enter(supervised *supervised);
 
 /* Calls attend when there is news from the child; until os_child_unwatch. */
