@@ -1,5 +1,6 @@
 /* Goal: what fails in a child is saved, and fails the same way when it is run again in one process; no file and no disk
  * does any harm. */
+#include "base/writer.h"
 #include "process/replay_file.h"
 #include "program.h"
 #include "tasks.h"

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/monitor.h"
 #include "messaging/pipe.h"
 #include "rendezvous/acceptor.h"
 #include "rendezvous/connector.h"
@@ -60,16 +61,6 @@ static int check_pipe(const xf_pipe_options *options)
     return 0;
 }
 
-static int make_locks(xf_listener *listener)
-{
-    if (uv_mutex_init(&listener->lock))
-        return error_detail(XF_ENOMEM, "a listener's lock");
-    if (uv_cond_init(&listener->left) == 0)
-        return 0;
-    uv_mutex_destroy(&listener->lock);
-    return error_detail(XF_ENOMEM, "a listener's condition");
-}
-
 int xf_listener_open(xf_listener **out, const char *name, const xf_listener_options *options)
 {
     static const xf_listener_options defaults;
@@ -91,7 +82,7 @@ int xf_listener_open(xf_listener **out, const char *name, const xf_listener_opti
     listener->host.regret = free_pipe;
     rc = check_pipe(&listener->pipe);
     if (rc == 0)
-        rc = make_locks(listener);
+        rc = monitor_open(&listener->lock, &listener->left, "a listener");
     if (rc < 0)
         goto free_listener;
     rc = host_open(&listener->host, name, &options->key);
@@ -101,8 +92,7 @@ int xf_listener_open(xf_listener **out, const char *name, const xf_listener_opti
     return 0;
 
 destroy_locks:
-    uv_cond_destroy(&listener->left);
-    uv_mutex_destroy(&listener->lock);
+    monitor_close(&listener->lock, &listener->left);
 free_listener:
     free(listener);
     return rc;
@@ -165,8 +155,7 @@ void xf_listener_free(xf_listener *listener)
     if (!listener)
         return;
     host_close(&listener->host);
-    uv_cond_destroy(&listener->left);
-    uv_mutex_destroy(&listener->lock);
+    monitor_close(&listener->lock, &listener->left);
     free(listener);
 }
 

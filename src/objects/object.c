@@ -78,7 +78,7 @@ static void enter(void)
 {
     static _Atomic int64_t ready_in;
 
-    self_set_up(&ready_in, initialize);
+    per_process_set_up(&ready_in, initialize);
 }
 
 static void lock(void)
@@ -476,7 +476,7 @@ static int make_ref(xf_ref *ref, xf_kind kind)
 
     *ref = (xf_ref){.kind = kind};
     rc = uv_random(NULL, NULL, ref->id, sizeof ref->id, 0, NULL);
-    return rc < 0 ? error_detail(XF_ESYSTEM, "uv_random: %s", uv_strerror(rc)) : 0;
+    return rc < 0 ? error_from_uv(rc, "uv_random") : 0;
 }
 
 /* The segment of a new object. */

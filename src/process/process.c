@@ -1,8 +1,10 @@
 #include "process/process.h"
 
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
-#include "protocol/task_table.h"
+#include "base/monitor.h"
+#include "base/writer.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -467,8 +469,7 @@ void process_discard(xf_process *process)
     capture_close(&process->captured[1]);
     lines_close(&process->printed[0]);
     lines_close(&process->printed[1]);
-    uv_cond_destroy(&process->changed);
-    uv_mutex_destroy(&process->lock);
+    monitor_close(&process->lock, &process->changed);
     free(process);
 }
 
@@ -595,7 +596,7 @@ int xf_process_result_object(xf_process *process, void **object)
     if (!result)
         return xf_process_report(process) ? error_detail(XF_EFAILED, "process %s has no result", process->name)
                                           : error_detail(XF_ESTATE, "process %s still runs", process->name);
-    return task_decode(task, task->output_codec, parcel_data(result), result->size, object);
+    return codec_decode_for(task, task->output_codec, parcel_data(result), result->size, object);
 }
 
 int xf_process_receive(xf_process *process, int timeout_ms, xf_message *message)

@@ -1,6 +1,9 @@
 /* Starting a process. */
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
+#include "base/monitor.h"
+#include "base/writer.h"
 #include "process/child.h"
 #include "process/process.h"
 #include "protocol/task_table.h"
@@ -119,7 +122,7 @@ int process_choose_method(xf_start_method wanted, const os_method *otherwise, os
 
 int process_check_task(const xf_task *task, size_t size)
 {
-    int rc = task_check(task);
+    int rc = task_table_check(task);
 
     if (rc < 0)
         return rc;
@@ -138,7 +141,7 @@ static int encode_payload(const xf_task *task, payload *payload)
 
     if (!task->input_codec)
         return 0;
-    rc = task_encode(task, task->input_codec, payload->data, &payload->encoded);
+    rc = codec_encode_for(task, task->input_codec, payload->data, &payload->encoded);
     payload->data = payload->encoded.data;
     payload->size = payload->encoded.size;
     return rc;
@@ -189,16 +192,6 @@ static void set_options(xf_process *process, const xf_process_options *options)
     process->report.started = clock_now();
 }
 
-static int open_lock(xf_process *process)
-{
-    if (uv_mutex_init(&process->lock))
-        return error_detail(XF_ENOMEM, "the lock of a process");
-    if (uv_cond_init(&process->changed) == 0)
-        return 0;
-    uv_mutex_destroy(&process->lock);
-    return error_detail(XF_ENOMEM, "the condition of a process");
-}
-
 /* The whole path, as the program may be in another directory by the time that there is something to put there. */
 static int find_dumps(xf_process *process, const xf_process_options *options)
 {
@@ -209,11 +202,7 @@ static int find_dumps(xf_process *process, const xf_process_options *options)
         return 0;
     rc = uv_fs_realpath(NULL, &request, options->dumps, NULL);
     if (rc < 0)
-        rc = error_detail(rc == UV_ENOENT    ? XF_ENOENT
-                          : rc == UV_ENOTDIR ? XF_ENOTDIR
-                          : rc == UV_ENOMEM  ? XF_ENOMEM
-                                             : XF_EACCESS,
-                          "option dumps is \"%s\": %s", options->dumps, uv_strerror(rc));
+        rc = error_from_uv(rc, "option dumps is \"%s\"", options->dumps);
     else if (strlen(request.ptr) > 800)
         rc = error_detail(XF_EINVAL, "option dumps is a path of %zu bytes", strlen(request.ptr));
     else if (!(process->dumps = malloc(strlen(request.ptr) + 1)))
@@ -242,7 +231,7 @@ static int create(xf_process **out, const xf_task *task, const xf_process_option
     rc = find_dumps(process, options);
     if (rc < 0)
         goto close_wire;
-    rc = open_lock(process);
+    rc = monitor_open(&process->lock, &process->changed, "a process");
     if (rc < 0)
         goto free_dumps;
     set_options(process, options);

@@ -155,24 +155,6 @@ static void finish_header(xf_writer *file, xf_status status)
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
-static int file_error(int rc, const char *path)
-{
-    static const struct {
-        int uv;
-        int code;
-    } table[] = {
-        {UV_ENOENT, XF_ENOENT}, {UV_ENOTDIR, XF_ENOTDIR}, {UV_EACCES, XF_EACCESS},  {UV_EPERM, XF_EACCESS},
-        {UV_EROFS, XF_EACCESS}, {UV_ENOSPC, XF_ENOSPACE}, {UV_EMFILE, XF_EHANDLES}, {UV_ENFILE, XF_EHANDLES},
-        {UV_ENOMEM, XF_ENOMEM}, {UV_EISDIR, XF_EACCESS},
-    };
-    int code = XF_EIO;
-
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (table[i].uv == rc)
-            code = table[i].code;
-    return error_detail(code, "%s: %s", path, uv_strerror(rc));
-}
-
 static int open_file(const char *path, int flags)
 {
     uv_fs_t request;
@@ -238,7 +220,7 @@ static int write_file(const xf_writer *file, const char *path)
     if (rc < 0 && fd >= 0)
         remove_file(temporary);
     if (rc < 0)
-        rc = file_error(rc, temporary);
+        rc = error_from_uv(rc, "%s", temporary);
     free(temporary);
     return rc;
 }
@@ -305,7 +287,7 @@ static int read_all(int fd, const char *path, uint8_t **bytes, size_t *size)
     room = rc < 0 ? 0 : (size_t)request.statbuf.st_size;
     uv_fs_req_cleanup(&request);
     if (rc < 0)
-        return file_error(rc, path);
+        return error_from_uv(rc, "%s", path);
     *bytes = malloc(room + 1);
     if (!*bytes)
         return error_detail(XF_ENOMEM, "%s: %zu bytes", path, room);
@@ -315,7 +297,7 @@ static int read_all(int fd, const char *path, uint8_t **bytes, size_t *size)
         rc = uv_fs_read(NULL, &request, fd, &part, 1, -1, NULL);
         uv_fs_req_cleanup(&request);
         if (rc < 0)
-            return file_error(rc, path);
+            return error_from_uv(rc, "%s", path);
         if (rc == 0)
             break;
     }
@@ -421,7 +403,7 @@ int replay_open(replay_file *file, const char *path)
 
     *file = (replay_file){0};
     if (fd < 0)
-        return file_error(fd, path);
+        return error_from_uv(fd, "%s", path);
     rc = read_all(fd, path, &file->bytes, &size);
     close_file(fd);
     if (rc == 0)

@@ -3,7 +3,6 @@
 #include "base/error.h"
 #include "process/call.h"
 #include "process/replay_file.h"
-#include "protocol/task_table.h"
 
 #include <stdio.h>
 #include <stdlib.h>

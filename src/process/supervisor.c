@@ -67,7 +67,7 @@ static void enter(void)
 {
     static _Atomic int64_t ready_in;
 
-    self_set_up(&ready_in, initialize);
+    per_process_set_up(&ready_in, initialize);
 }
 
 bool supervisor_runs(void)
@@ -195,7 +195,7 @@ static int create_thread(void)
             uv_sem_wait(&self.begun);
         uv_sem_destroy(&self.begun);
     }
-    return rc < 0 ? error_detail(XF_EPROCESSES, "uv_thread_create: %s", uv_strerror(rc)) : 0;
+    return rc < 0 ? error_from_uv(rc, "uv_thread_create") : 0;
 }
 
 /* With starting and lock held. */
@@ -208,7 +208,7 @@ static int start_thread(void)
     uv_timer_init(&self.loop, &self.timer);
     rc = uv_async_init(&self.loop, &self.wake, on_wake);
     if (rc < 0) {
-        rc = error_detail(XF_EHANDLES, "uv_async_init: %s", uv_strerror(rc));
+        rc = error_from_uv(rc, "uv_async_init");
         goto close_timer;
     }
     rc = os_watcher_open(&self.watcher, &self.loop, on_news, NULL);

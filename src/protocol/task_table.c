@@ -3,7 +3,6 @@
 #include "base/error.h"
 
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { TASK_UNREGISTERED, TASK_REGISTERED, TASK_DUPLICATE, TASK_LATE };
@@ -56,7 +55,7 @@ xf_task *xf_task_find(const char *name)
     return task;
 }
 
-int task_check(const xf_task *task)
+int task_table_check(const xf_task *task)
 {
     const char *name = task->name ? task->name : "(without a name)";
 
@@ -97,60 +96,4 @@ uint64_t task_table_hash(void)
         sum += mix(hash(hash(0xCBF29CE484222325U, task->name, strlen(task->name)), sizes, sizeof sizes));
     }
     return sum;
-}
-
-int xf_write(xf_writer *writer, const void *data, size_t size)
-{
-    size_t room = writer->room ? writer->room : 256;
-    char *grown;
-
-    if (size > SIZE_MAX / 2 - writer->size)
-        return error_detail(XF_ENOMEM, "encoding more than an address space holds");
-    while (room < writer->size + size)
-        room *= 2;
-    if (room > writer->room) {
-        grown = realloc(writer->data, room);
-        if (!grown)
-            return error_detail(XF_ENOMEM, "encoding %zu bytes", writer->size + size);
-        writer->data = grown;
-        writer->room = room;
-    }
-    if (size > 0)
-        memcpy(writer->data + writer->size, data, size);
-    writer->size += size;
-    return 0;
-}
-
-void writer_free(xf_writer *writer)
-{
-    free(writer->data);
-    *writer = (xf_writer){0};
-}
-
-int task_encode(const xf_task *task, const xf_codec *codec, const void *object, xf_writer *writer)
-{
-    int rc = codec->encode(writer, object);
-
-    return rc < 0 ? error_detail(XF_ECODEC, "encoding for task %s failed with %d", task->name, rc) : 0;
-}
-
-int task_decode(const xf_task *task, const xf_codec *codec, const void *data, size_t size, void **object)
-{
-    int rc = codec->decode(data, size, object);
-
-    return rc < 0 ? error_detail(XF_ECODEC, "decoding for task %s failed with %d", task->name, rc) : 0;
-}
-
-int codec_encode(const xf_codec *codec, const char *whose, const void *object, xf_writer *writer)
-{
-    int rc = codec->encode(writer, object);
-
-    return rc < 0 ? error_detail(XF_ECODEC, "encoding for %s failed with %d", whose, rc) : 0;
-}
-
-int codec_decode(const xf_codec *codec, const char *whose, const void *data, size_t size, void **object)
-{
-    int rc = codec->decode(data, size, object);
-
-    return rc < 0 ? error_detail(XF_ECODEC, "decoding for %s failed with %d", whose, rc) : 0;
 }

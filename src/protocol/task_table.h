@@ -14,27 +14,9 @@ void task_table_close(void);
 bool task_table_is_closed(void);
 
 /* Whether the task can be started, in parent and child alike: 0, XF_ENOTASK, XF_EDUPTASK. */
-int task_check(const xf_task *task);
+int task_table_check(const xf_task *task);
 
 /* A number that tells two tables apart by the names and sizes in them. */
 uint64_t task_table_hash(void);
-
-/* Where xf_write appends; starts as {0}. */
-struct xf_writer {
-    char *data;
-    size_t size;
-    size_t room;
-};
-
-void writer_free(xf_writer *writer);
-
-/* Run a codec's functions; XF_ECODEC with a detail when they fail.
- *   whose  "a queue", for the detail. */
-int codec_encode(const xf_codec *codec, const char *whose, const void *object, xf_writer *writer);
-int codec_decode(const xf_codec *codec, const char *whose, const void *data, size_t size, void **object);
-
-/* The same for a task. */
-int task_encode(const xf_task *task, const xf_codec *codec, const void *object, xf_writer *writer);
-int task_decode(const xf_task *task, const xf_codec *codec, const void *data, size_t size, void **object);
 
 #endif

@@ -16,6 +16,7 @@
 #ifndef HELLO_H
 #define HELLO_H
 
+#include "base/hmac.h"
 #include "crossfork/key.h"
 #include "crossfork/ref.h"
 #include "os/os.h"
@@ -43,7 +44,7 @@ typedef struct hello {
     xf_ref ref;                 /* GRANT: of the object, with place 0 */
 } hello;
 
-_Static_assert(OS_HMAC_SIZE == (int)HELLO_NONCE, "nonces and proofs have the same place");
+_Static_assert(HMAC_SIZE == (int)HELLO_NONCE, "nonces and proofs have the same place");
 
 enum { HELLO_KEYED = 1 };
 

@@ -30,7 +30,7 @@ static _Atomic int *own_threads(void)
 {
     static _Atomic int64_t ready_in;
 
-    self_set_up(&ready_in, forget_threads);
+    per_process_set_up(&ready_in, forget_threads);
     return &threads;
 }
 
@@ -89,7 +89,7 @@ int notice_open(notice **out, object *object, const char *name, const xf_key *ke
         goto free_notice;
     rc = uv_thread_create(&notice->thread, run, notice);
     if (rc < 0) {
-        rc = error_detail(XF_EPROCESSES, "uv_thread_create: %s", uv_strerror(rc));
+        rc = error_from_uv(rc, "uv_thread_create");
         goto close_host;
     }
     atomic_fetch_add(own_threads(), 1);

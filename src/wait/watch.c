@@ -107,7 +107,7 @@ int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_wait_item *items, i
     rc = wait_begin(watch->waiter.items, count, true);
     if (rc == 0) {
         rc = uv_async_init(loop, &watch->async, on_async);
-        rc = rc < 0 ? error_detail(XF_EHANDLES, "uv_async_init: %s", uv_strerror(rc)) : 0;
+        rc = rc < 0 ? error_from_uv(rc, "uv_async_init") : 0;
     }
     if (rc < 0) {
         on_closed((uv_handle_t *)watch);
@@ -116,7 +116,7 @@ int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_wait_item *items, i
     rc = uv_thread_create(&watch->thread, run, watch);
     if (rc < 0) {
         uv_close((uv_handle_t *)&watch->async, on_closed);
-        return error_detail(XF_EPROCESSES, "uv_thread_create: %s", uv_strerror(rc));
+        return error_from_uv(rc, "uv_thread_create");
     }
     *out = watch;
     return 0;
