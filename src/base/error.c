@@ -51,8 +51,7 @@ int error_detail(int code, const char *format, ...)
     return code;
 }
 
-/* The rows are in the order of error.h's codes. */
-static int code_of_uv(int status)
+static int error_code_of_uv(int status)
 {
     static const struct {
         int uv;
@@ -80,5 +79,5 @@ int error_from_uv(int status, const char *format, ...)
     va_end(arguments);
     if (length >= 0 && (size_t)length < sizeof detail)
         snprintf(detail + length, sizeof detail - (size_t)length, ": %s", uv_strerror(status));
-    return code_of_uv(status);
+    return error_code_of_uv(status);
 }

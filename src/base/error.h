@@ -1,4 +1,4 @@
-/* The detail that goes with an error code, one for each thread. */
+/* The detail text of an error code; each thread has one. */
 #ifndef ERROR_H
 #define ERROR_H
 

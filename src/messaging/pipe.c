@@ -319,17 +319,17 @@ int xf_pipe_receive(xf_pipe *pipe, xf_message *message, int timeout_ms)
     int rc = XF_ESIZE;
 
     while (rc == XF_ESIZE) {
-        parcel *parcel = parcel_make((size_t)hold.size);
-        if (!parcel)
+        struct message *received = message_create((size_t)hold.size);
+        if (!received)
             return error_detail(XF_ENOMEM, "a message of %llu bytes", (unsigned long long)hold.size);
-        rc = take(pipe, &hold, parcel->size, deadline);
+        rc = take(pipe, &hold, received->size, deadline);
         if (rc < 0) {
-            parcel_free(parcel);
+            message_free(received);
             continue;
         }
-        lane_copy_out(&pipe->in, &hold, parcel->bytes);
-        parcel->size = (size_t)hold.size;
-        *message = (xf_message){parcel_data(parcel), parcel->size, parcel};
+        lane_copy_out(&pipe->in, &hold, received->bytes);
+        received->size = (size_t)hold.size;
+        *message = (xf_message){message_data(received), received->size, received};
     }
     return rc;
 }

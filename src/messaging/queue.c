@@ -192,23 +192,23 @@ static int take(xf_queue *queue, lane_hold *hold, uint64_t most, uint64_t deadli
 }
 
 /* Gets a message into memory that is there before the message is claimed; that may take several turns. */
-static int get(xf_queue *queue, parcel **out, uint64_t deadline)
+static int get(xf_queue *queue, message **out, uint64_t deadline)
 {
     lane_hold hold = {.size = queue->lane.plan.room};
     int rc = XF_ESIZE;
 
     while (rc == XF_ESIZE) {
-        parcel *parcel = parcel_make(hold.size);
+        struct message *received = message_create(hold.size);
         uint64_t room = hold.size;
-        if (!parcel)
+        if (!received)
             return error_detail(XF_ENOMEM, "a message of %llu bytes", (unsigned long long)room);
         rc = take(queue, &hold, room, deadline);
         if (rc == 0) {
-            lane_copy_out(&queue->lane, &hold, parcel->bytes);
-            parcel->size = (size_t)hold.size;
-            *out = parcel;
+            lane_copy_out(&queue->lane, &hold, received->bytes);
+            received->size = (size_t)hold.size;
+            *out = received;
         } else {
-            parcel_free(parcel);
+            message_free(received);
         }
     }
     return rc;
@@ -216,11 +216,11 @@ static int get(xf_queue *queue, parcel **out, uint64_t deadline)
 
 int xf_queue_get(xf_queue *queue, xf_message *message, int timeout_ms)
 {
-    parcel *parcel = NULL;
-    int rc = get(queue, &parcel, clock_deadline(timeout_ms));
+    struct message *received = NULL;
+    int rc = get(queue, &received, clock_deadline(timeout_ms));
 
     if (rc == 0)
-        *message = (xf_message){parcel_data(parcel), parcel->size, parcel};
+        *message = (xf_message){message_data(received), received->size, received};
     return rc;
 }
 

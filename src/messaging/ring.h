@@ -285,7 +285,7 @@ bool lane_look(lane *lane, wake_word *bell, lane_test holds, void *arg, wait_tar
  *   glimpse  What is looked at while it spins: says no too often rather than touch what others are
  *            writing; NULL: it does not spin.
  * Returns 0, or XF_ETIMEDOUT. */
-int lane_await(lane *lane, wake_word *bell, spin_look glimpse, lane_test holds, void *arg, uint64_t deadline);
+int lane_await(lane *lane, wake_word *bell, spin_condition glimpse, lane_test holds, void *arg, uint64_t deadline);
 
 /* The next cell by the hints: whether it is free, or full. */
 bool lane_glimpse_room(void *lane);

@@ -31,7 +31,7 @@ bool lane_look(lane *lane, wake_word *bell, lane_test holds, void *arg, wait_tar
     return false;
 }
 
-int lane_await(lane *lane, wake_word *bell, spin_look glimpse, lane_test holds, void *arg, uint64_t deadline)
+int lane_await(lane *lane, wake_word *bell, spin_condition glimpse, lane_test holds, void *arg, uint64_t deadline)
 {
     wait_target target;
     int left;

@@ -11,7 +11,7 @@
 enum { EXIT_REFUSED = 2 };
 
 static struct {
-    box box;
+    black_box box;
     xf_call call;
 } again;
 

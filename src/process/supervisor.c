@@ -398,11 +398,11 @@ void supervisor_set_deadline(ward *ward, uint64_t deadline)
 /* ---- Boxes ----------------------------------------------------------------------------------- */
 
 /* Lines and record count as empty; most children never wrote to them. */
-static void clear_box(box *box)
+static void clear_box(black_box *box)
 {
-    memset(box, 0, offsetof(struct box, lines));
-    if (atomic_load(&box_record(box)->state) != OS_RECORD_NONE)
-        atomic_store(&box_record(box)->state, OS_RECORD_NONE);
+    memset(box, 0, offsetof(struct black_box, lines));
+    if (atomic_load(&black_box_record(box)->state) != OS_RECORD_NONE)
+        atomic_store(&black_box_record(box)->state, OS_RECORD_NONE);
 }
 
 int supervisor_take_box(os_shm *box)
@@ -412,7 +412,7 @@ int supervisor_take_box(os_shm *box)
         *box = self.boxes[--self.box_count];
     uv_mutex_unlock(&self.lock);
     if (!box->address)
-        return os_shm_create(box, sizeof(struct box), OS_SHM_BELL);
+        return os_shm_create(box, sizeof(struct black_box), OS_SHM_BELL);
     clear_box(box->address);
     return 0;
 }

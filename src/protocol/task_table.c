@@ -32,7 +32,8 @@ int xf_task_register(xf_task *task)
         return 0;
     if (closed) {
         task->state = TASK_LATE;
-        return error_detail(XF_ESTATE, "task %s is registered after xf_main, too late for children", task->name);
+        return error_detail(XF_ESTATE, "task %s is registered after xf_main, so children would not know it",
+                            task->name);
     }
     other = xf_task_find(task->name);
     if (other) {
@@ -62,14 +63,14 @@ int task_table_check(const xf_task *task)
     if (task->state == TASK_DUPLICATE)
         return error_detail(XF_EDUPTASK, "two tasks are called %s", name);
     if (task->state == TASK_LATE)
-        return error_detail(XF_ENOTASK, "task %s was registered after xf_main, where no child sees it", name);
+        return error_detail(XF_ENOTASK, "task %s was registered after xf_main, so children do not know it", name);
     if (task->state != TASK_REGISTERED)
         return error_detail(XF_ENOTASK, "task %s was not registered", name);
     return 0;
 }
 
 /* FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/ */
-static uint64_t hash(uint64_t seed, const void *data, size_t size)
+static uint64_t hash_bytes(uint64_t seed, const void *data, size_t size)
 {
     const uint8_t *bytes = data;
 
@@ -80,7 +81,7 @@ static uint64_t hash(uint64_t seed, const void *data, size_t size)
 
 /* The finalizer of splitmix64, https://prng.di.unimi.it/splitmix64.c: a sum of FNV hashes alone would not change when
  * two tasks exchange their sizes. */
-static uint64_t mix(uint64_t value)
+static uint64_t mix_hash(uint64_t value)
 {
     value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9U;
     value = (value ^ (value >> 27)) * 0x94D049BB133111EBU;
@@ -91,9 +92,11 @@ uint64_t task_table_hash(void)
 {
     uint64_t sum = 0;
 
-    for (const xf_task *task = table; task; task = task->next) { /* in whatever order they were registered */
+    for (const xf_task *task = table; task;
+         task = task->next) { /* the sum does not depend on the order of registration */
         uint64_t sizes[2] = {task->input_size, task->output_size};
-        sum += mix(hash(hash(0xCBF29CE484222325U, task->name, strlen(task->name)), sizes, sizeof sizes));
+        sum +=
+            mix_hash(hash_bytes(hash_bytes(0xCBF29CE484222325U, task->name, strlen(task->name)), sizes, sizeof sizes));
     }
     return sum;
 }

@@ -199,11 +199,11 @@ static int role_listen(const char *name)
 /* Gets as far as asking, says so, and hangs. */
 static int role_ask(const char *name)
 {
-    static const hello_key none;
+    static const handshake_key none;
     talk talk = {.key = &none, .name = name};
-    hello ask = {.kind = HELLO_ASK, .what = XF_KIND_PIPE, .size = MIB};
+    hello ask = {.kind = HANDSHAKE_ASK, .what = XF_KIND_PIPE, .size = MIB};
 
-    printf("%d\n", os_link_open(&talk.link, name, PATIENCE_MS) < 0 || talk_say(&talk, &ask, -1) < 0);
+    printf("%d\n", os_link_open(&talk.link, name, PATIENCE_MS) < 0 || handshake_send(&talk, &ask, -1) < 0);
     fflush(stdout);
     hang();
     return 3;
@@ -576,7 +576,7 @@ static void who_has_another_key_is_refused(void **state)
 
     (void)state;
     expect_both_refuse(&key, &other, "same key", "another key");
-    expect_both_refuse(&key, &none, "no key", "wants a key");
+    expect_both_refuse(&key, &none, "no key", "requires a key");
     expect_both_refuse(&none, &key, "has a key", "has no key");
 }
 
@@ -647,28 +647,28 @@ static void a_key_is_read_from_a_private_file(void **state)
 
 /* ---- Guests that do not say what they should ------------------------------------------------- */
 
-static const hello_key no_key;
-static const hello_key right_key = {.size = sizeof secret, .bytes = "0123456789abcdef0123456789abcde"};
+static const handshake_key no_key;
+static const handshake_key right_key = {.size = sizeof secret, .bytes = "0123456789abcdef0123456789abcde"};
 
-static void arrive(talk *talk, const char *name, const hello_key *key)
+static void arrive(talk *talk, const char *name, const handshake_key *key)
 {
     *talk = (struct talk){.key = key, .name = name};
     assert_int_equal(os_link_open(&talk->link, name, PATIENCE_MS), 0);
 }
 
-static void say(talk *talk, hello_kind kind)
+static void say(talk *talk, handshake_kind kind)
 {
     hello message = {.kind = kind, .what = XF_KIND_PIPE, .size = MIB};
 
-    assert_int_equal(talk_say(talk, &message, -1), 0);
+    assert_int_equal(handshake_send(talk, &message, -1), 0);
 }
 
 /* Waits for what comes next, which the other side has said or is about to say by itself. */
-static int hear(talk *talk, hello_kind kind, hello *message)
+static int hear(talk *talk, handshake_kind kind, hello *message)
 {
     int rc;
 
-    while ((rc = talk_hear(talk, kind, message)) == XF_EAGAIN)
+    while ((rc = handshake_receive(talk, kind, message)) == XF_EAGAIN)
         assert_int_equal(os_door_wait(NULL, &talk->link, 1, PATIENCE_MS), 0);
     return rc;
 }
@@ -682,11 +682,11 @@ static void let_look(xf_listener *listener)
 }
 
 /* The same until it has answered. */
-static int hear_from(xf_listener *listener, talk *talk, hello_kind kind, hello *message)
+static int hear_from(xf_listener *listener, talk *talk, handshake_kind kind, hello *message)
 {
     int rc;
 
-    while ((rc = talk_hear(talk, kind, message)) == XF_EAGAIN)
+    while ((rc = handshake_receive(talk, kind, message)) == XF_EAGAIN)
         let_look(listener);
     return rc;
 }
@@ -698,13 +698,13 @@ static void talk_up_to(xf_listener *listener, talk *talk, int steps)
     intptr_t handle;
 
     if (steps >= 1)
-        say(talk, HELLO_ASK);
+        say(talk, HANDSHAKE_ASK);
     if (steps >= 2) {
-        assert_int_equal(hear_from(listener, talk, HELLO_CHALLENGE, &heard), 0);
-        say(talk, HELLO_PROOF);
+        assert_int_equal(hear_from(listener, talk, HANDSHAKE_CHALLENGE, &heard), 0);
+        say(talk, HANDSHAKE_PROOF);
     }
     if (steps >= 3) {
-        assert_int_equal(hear_from(listener, talk, HELLO_GRANT, &heard), 0);
+        assert_int_equal(hear_from(listener, talk, HANDSHAKE_GRANT, &heard), 0);
         assert_int_equal(os_link_take(talk->link, heard.token, &handle), 0);
         os_handle_close(handle);
     }
@@ -746,8 +746,8 @@ static void one_who_says_nothing_is_turned_away(void **state)
 
     (void)state;
     arrive(&talk, name, &no_key);
-    assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), XF_ETIMEDOUT);
-    assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), XF_EEND);
+    assert_int_equal(hear_from(listener, &talk, HANDSHAKE_CHALLENGE, &heard), XF_ETIMEDOUT);
+    assert_int_equal(hear_from(listener, &talk, HANDSHAKE_CHALLENGE, &heard), XF_EEND);
     os_link_close(talk.link);
     xf_listener_free(listener);
 }
@@ -832,7 +832,7 @@ static void garbage_is_let_go(void **state)
         if (round % 2)
             memcpy(noise, "xfh\1\1\0\0\0", 8); /* looks well at first */
         assert_int_equal(os_link_open(&link, name, PATIENCE_MS), 0);
-        write_bytes(link, noise, round < 10 ? sizeof noise : HELLO_SIZE);
+        write_bytes(link, noise, round < 10 ? sizeof noise : HANDSHAKE_SIZE);
         expect_service(listener, name, NULL);
         while (os_link_read(link, noise, sizeof noise, &count) != XF_EEND)
             let_look(listener);
@@ -841,12 +841,13 @@ static void garbage_is_let_go(void **state)
     xf_listener_free(listener);
 }
 
-/* Says a PROOF as it is: its bytes are those after the first HELLO_SIZE - sizeof proof->bytes - sizeof proof->ref. */
+/* Says a PROOF as it is: its bytes are those after the first HANDSHAKE_SIZE - sizeof proof->bytes - sizeof
+ * proof->ref. */
 static void write_proof(talk *talk, const hello *proof)
 {
-    uint8_t bytes[HELLO_SIZE] = {'x', 'f', 'h', 1, HELLO_PROOF};
+    uint8_t bytes[HANDSHAKE_SIZE] = {'x', 'f', 'h', 1, HANDSHAKE_PROOF};
 
-    memcpy(bytes + HELLO_SIZE - sizeof proof->bytes - sizeof proof->ref, proof->bytes, sizeof proof->bytes);
+    memcpy(bytes + HANDSHAKE_SIZE - sizeof proof->bytes - sizeof proof->ref, proof->bytes, sizeof proof->bytes);
     write_bytes(talk->link, bytes, sizeof bytes);
 }
 
@@ -856,25 +857,25 @@ static void a_proof_is_good_once(void **state)
     xf_listener_options options = {WITH_KEY};
     const char *name = fresh_name();
     xf_listener *listener = listen_as(name, &options);
-    hello proof = {.kind = HELLO_PROOF}, heard;
-    uint8_t ask[HELLO_SIZE];
+    hello proof = {.kind = HANDSHAKE_PROOF}, heard;
+    uint8_t ask[HANDSHAKE_SIZE];
     talk talk;
     xf_pipe *pipe;
 
     (void)state;
     arrive(&talk, name, &right_key);
-    say(&talk, HELLO_ASK);
+    say(&talk, HANDSHAKE_ASK);
     memcpy(ask, talk.ask, sizeof ask);
-    assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), 0);
-    assert_int_equal(talk_say(&talk, &proof, -1), 0);
+    assert_int_equal(hear_from(listener, &talk, HANDSHAKE_CHALLENGE, &heard), 0);
+    assert_int_equal(handshake_send(&talk, &proof, -1), 0);
     os_link_close(talk.link);
     arrive(&talk, name, &right_key);
     write_bytes(talk.link, ask, sizeof ask);
     memcpy(talk.ask, ask, sizeof ask);
-    assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), 0);
+    assert_int_equal(hear_from(listener, &talk, HANDSHAKE_CHALLENGE, &heard), 0);
     write_proof(&talk, &proof);
     assert_int_equal(xf_listener_accept(listener, &pipe, PATIENCE_MS), XF_EACCESS);
-    assert_int_equal(hear(&talk, HELLO_GRANT, &heard), XF_EACCESS);
+    assert_int_equal(hear(&talk, HANDSHAKE_GRANT, &heard), XF_EACCESS);
     os_link_close(talk.link);
     xf_listener_free(listener);
 }
@@ -887,16 +888,16 @@ typedef struct trap {
     os_door *door;
     connector connector;
     talk talk;
-    uint8_t said[HELLO_SIZE];
+    uint8_t said[HANDSHAKE_SIZE];
 } trap;
 
-static void read_whole(talk *talk, uint8_t said[HELLO_SIZE])
+static void read_whole(talk *talk, uint8_t said[HANDSHAKE_SIZE])
 {
     size_t have = 0, count;
     int rc;
 
-    while (have < HELLO_SIZE) {
-        rc = os_link_read(talk->link, said + have, HELLO_SIZE - have, &count);
+    while (have < HANDSHAKE_SIZE) {
+        rc = os_link_read(talk->link, said + have, HANDSHAKE_SIZE - have, &count);
         if (rc == XF_EAGAIN)
             assert_int_equal(os_door_wait(NULL, &talk->link, 1, PATIENCE_MS), 0);
         else
@@ -930,18 +931,18 @@ static void spring_trap(trap *trap, int code, const char *why)
 /* Goes on to where something is granted. */
 static void set_grant_trap(trap *trap, const xf_connect_options *options)
 {
-    hello challenge = {.kind = HELLO_CHALLENGE}, heard;
+    hello challenge = {.kind = HANDSHAKE_CHALLENGE}, heard;
 
     set_trap(trap, options);
-    memcpy(trap->talk.ask, trap->said, HELLO_SIZE);
-    assert_int_equal(talk_say(&trap->talk, &challenge, -1), 0);
-    assert_int_equal(hear(&trap->talk, HELLO_PROOF, &heard), 0);
+    memcpy(trap->talk.ask, trap->said, HANDSHAKE_SIZE);
+    assert_int_equal(handshake_send(&trap->talk, &challenge, -1), 0);
+    assert_int_equal(hear(&trap->talk, HANDSHAKE_PROOF, &heard), 0);
 }
 
 static void a_host_of_another_kind_is_seen(void **state)
 {
-    uint8_t noise[HELLO_SIZE] = {'x', 'f', 'h', 99};
-    hello refusal = {.kind = HELLO_REFUSE, .code = 7};
+    uint8_t noise[HANDSHAKE_SIZE] = {'x', 'f', 'h', 99};
+    hello refusal = {.kind = HANDSHAKE_REFUSE, .code = 7};
     trap trap;
 
     (void)state;
@@ -951,9 +952,9 @@ static void a_host_of_another_kind_is_seen(void **state)
     set_trap(&trap, NULL);
     memset(noise, 'z', sizeof noise);
     write_bytes(trap.talk.link, noise, sizeof noise);
-    spring_trap(&trap, XF_EPROTO, "not crossfork");
+    spring_trap(&trap, XF_EPROTO, "does not speak the protocol");
     set_trap(&trap, NULL);
-    assert_int_equal(talk_say(&trap.talk, &refusal, -1), 0);
+    assert_int_equal(handshake_send(&trap.talk, &refusal, -1), 0);
     spring_trap(&trap, XF_EPROTO, "code 7");
 }
 
@@ -964,7 +965,7 @@ static void a_host_that_goes_is_seen(void **state)
     (void)state;
     set_trap(&trap, NULL);
     os_link_close(trap.talk.link);
-    expect_refusal(&trap.connector, XF_EEND, "gone");
+    expect_refusal(&trap.connector, XF_EEND, "closed the connection");
     os_door_close(trap.door);
 }
 
@@ -976,17 +977,17 @@ static void a_mirror_is_no_host(void **state)
 
     (void)state;
     set_trap(&trap, &with_key);
-    trap.said[4] = HELLO_CHALLENGE;
-    write_bytes(trap.talk.link, trap.said, HELLO_SIZE);
+    trap.said[4] = HANDSHAKE_CHALLENGE;
+    write_bytes(trap.talk.link, trap.said, HANDSHAKE_SIZE);
     read_whole(&trap.talk, trap.said);
-    trap.said[4] = HELLO_GRANT;
-    write_bytes(trap.talk.link, trap.said, HELLO_SIZE);
+    trap.said[4] = HANDSHAKE_GRANT;
+    write_bytes(trap.talk.link, trap.said, HANDSHAKE_SIZE);
     spring_trap(&trap, XF_EACCESS, "same key");
 }
 
 static void what_is_granted_is_checked(void **state)
 {
-    hello grant = {.kind = HELLO_GRANT, .ref = {{1, 2}, XF_KIND_PIPE, 0}, .size = OS_PAGE};
+    hello grant = {.kind = HANDSHAKE_GRANT, .ref = {{1, 2}, XF_KIND_PIPE, 0}, .size = OS_PAGE};
     xf_pipe_options large = {.memory_limit = 2 * MIB};
     xf_connect_options small = {.memory_limit = MIB};
     xf_pipe *one, *other;
@@ -997,30 +998,30 @@ static void what_is_granted_is_checked(void **state)
     (void)state;
     assert_int_equal(os_shm_create(&shm, OS_PAGE, 0), 0);
     set_grant_trap(&trap, NULL);
-    assert_int_equal(talk_say(&trap.talk, &grant, shm.handle), 0);
+    assert_int_equal(handshake_send(&trap.talk, &grant, shm.handle), 0);
     spring_trap(&trap, XF_EPROTO, "not the pipe");
     set_grant_trap(&trap, NULL);
     grant.size = (uint64_t)1 << 40;
-    assert_int_equal(talk_say(&trap.talk, &grant, shm.handle), 0);
+    assert_int_equal(handshake_send(&trap.talk, &grant, shm.handle), 0);
     spring_trap(&trap, XF_EPROTO, "segment");
     set_grant_trap(&trap, NULL);
-    assert_int_equal(talk_say(&trap.talk, &grant, -1), 0);
+    assert_int_equal(handshake_send(&trap.talk, &grant, -1), 0);
     spring_trap(&trap, XF_EPROTO, "came with");
     set_grant_trap(&trap, NULL);
     grant.ref.kind = XF_KIND_SHM;
-    assert_int_equal(talk_say(&trap.talk, &grant, shm.handle), 0);
-    spring_trap(&trap, XF_EPROTO, "not asked for");
+    assert_int_equal(handshake_send(&trap.talk, &grant, shm.handle), 0);
+    spring_trap(&trap, XF_EPROTO, "another kind");
     os_shm_close(&shm);
 
     assert_int_equal(xf_pipe_create(&one, &other, &large), 0);
     assert_int_equal(xf_pipe_ref(other, &grant.ref), 0);
     grant.what = grant.ref.place;
-    assert_int_equal(object_hold(&object, &grant.ref), 0);
+    assert_int_equal(object_open_any(&object, &grant.ref), 0);
     grant.ref = object->ref;
     grant.size = object->shm.size;
     grant.flags = (uint32_t)object->shm.flags;
     set_grant_trap(&trap, &small);
-    assert_int_equal(talk_say(&trap.talk, &grant, object->shm.handle), 0);
+    assert_int_equal(handshake_send(&trap.talk, &grant, object->shm.handle), 0);
     spring_trap(&trap, XF_EPROTO, "more memory");
     object_close(object);
     xf_pipe_free(one);

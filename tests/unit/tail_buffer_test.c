@@ -3,15 +3,15 @@
 #include "protocol/tail_buffer.h"
 #include "tasks.h"
 
-static void put(capture *capture, const char *text)
+static void put(tail_buffer *capture, const char *text)
 {
-    assert_int_equal(capture_put(capture, text, strlen(text)), 0);
+    assert_int_equal(tail_buffer_put(capture, text, strlen(text)), 0);
 }
 
-static void assert_holds(const capture *capture, const char *text)
+static void assert_holds(const tail_buffer *capture, const char *text)
 {
     size_t size;
-    const char *tail = capture_tail(capture, SIZE_MAX, &size);
+    const char *tail = tail_buffer_get(capture, SIZE_MAX, &size);
 
     assert_int_equal(size, strlen(text));
     assert_string_equal(tail, text);
@@ -27,7 +27,7 @@ static void what_was_put_is_there(void **state)
     put(&capture, "");
     put(&capture, " and two");
     assert_holds(&capture, "one and two");
-    capture_close(&capture);
+    tail_buffer_close(&capture);
 }
 
 /* Of no size is what follows the bytes anything else than a NUL. */
@@ -38,10 +38,10 @@ static void what_is_held_ends_in_a_nul(void **state)
 
     (void)state;
     for (size_t size = 1; size <= MOST; size++) {
-        assert_int_equal(capture_put(&capture, "x", 1), 0);
-        assert_int_equal(strlen(capture_tail(&capture, SIZE_MAX, &(size_t){0})), size);
+        assert_int_equal(tail_buffer_put(&capture, "x", 1), 0);
+        assert_int_equal(strlen(tail_buffer_get(&capture, SIZE_MAX, &(size_t){0})), size);
     }
-    capture_close(&capture);
+    tail_buffer_close(&capture);
 }
 
 static void the_oldest_is_dropped(void **state)
@@ -57,7 +57,7 @@ static void the_oldest_is_dropped(void **state)
     assert_holds(&capture, "fghij");
     put(&capture, "klmno");
     assert_holds(&capture, "klmno");
-    capture_close(&capture);
+    tail_buffer_close(&capture);
 }
 
 static void more_than_the_limit_at_once_keeps_its_end(void **state)
@@ -70,7 +70,7 @@ static void more_than_the_limit_at_once_keeps_its_end(void **state)
     assert_holds(&capture, "6789");
     put(&capture, "x");
     assert_holds(&capture, "789x");
-    capture_close(&capture);
+    tail_buffer_close(&capture);
 }
 
 static void a_limit_of_one_byte_keeps_one(void **state)
@@ -82,7 +82,7 @@ static void a_limit_of_one_byte_keeps_one(void **state)
         put(&capture, byte);
         assert_holds(&capture, byte);
     }
-    capture_close(&capture);
+    tail_buffer_close(&capture);
 }
 
 static void a_tail_is_no_longer_than_asked_for(void **state)
@@ -93,12 +93,12 @@ static void a_tail_is_no_longer_than_asked_for(void **state)
 
     (void)state;
     put(&capture, "0123456789ab");
-    tail = capture_tail(&capture, 3, &size);
+    tail = tail_buffer_get(&capture, 3, &size);
     assert_int_equal(size, 3);
     assert_memory_equal(tail, "9ab", 3);
-    capture_tail(&capture, 0, &size);
+    tail_buffer_get(&capture, 0, &size);
     assert_int_equal(size, 0);
-    capture_close(&capture);
+    tail_buffer_close(&capture);
 }
 
 /* Puts pieces of all sizes, and compares with all that was ever put. */
@@ -117,15 +117,15 @@ static void check_pieces(size_t limit, size_t largest)
             piece = TOTAL - at;
         for (size_t i = 0; i < piece; i++)
             all[at + i] = (char)((at + i) * 7 + (at + i) / 251);
-        assert_int_equal(capture_put(&capture, all + at, piece), 0);
+        assert_int_equal(tail_buffer_put(&capture, all + at, piece), 0);
         at += piece;
-        tail = capture_tail(&capture, SIZE_MAX, &size);
+        tail = tail_buffer_get(&capture, SIZE_MAX, &size);
         kept = at < limit ? at : limit;
         assert_int_equal(size, kept);
         assert_memory_equal(tail, all + at - kept, kept);
         assert_in_range(capture.room, 0, 4 * limit > 4096 ? 4 * limit : 4096);
     }
-    capture_close(&capture);
+    tail_buffer_close(&capture);
 }
 
 static void pieces_of_all_sizes_fit(void **state)
@@ -148,20 +148,20 @@ static void without_memory_what_was_there_stays(void **state)
 
     (void)state;
     faults_arm(1);
-    rc = capture_put(&capture, "abc", 3);
+    rc = tail_buffer_put(&capture, "abc", 3);
     assert_non_null(faults_disarm());
     assert_int_equal(rc, XF_ENOMEM);
     assert_string_not_equal(xf_error_detail(), "");
     assert_holds(&capture, "");
     put(&capture, "abc");
     faults_arm(1);
-    rc = capture_put(&capture, large, sizeof large);
+    rc = tail_buffer_put(&capture, large, sizeof large);
     assert_non_null(faults_disarm());
     assert_int_equal(rc, XF_ENOMEM);
     assert_holds(&capture, "abc");
     put(&capture, "d");
     assert_holds(&capture, "abcd");
-    capture_close(&capture);
+    tail_buffer_close(&capture);
 }
 
 static void close_gives_the_memory_back(void **state)
@@ -172,10 +172,10 @@ static void close_gives_the_memory_back(void **state)
     (void)state;
     put(&capture, "abc");
     assert_int_equal(faults_blocks(), before + 1);
-    capture_close(&capture);
+    tail_buffer_close(&capture);
     assert_int_equal(faults_blocks(), before);
     assert_null(capture.data);
-    capture_close(&capture);
+    tail_buffer_close(&capture);
 }
 
 int main(void)
