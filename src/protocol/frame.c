@@ -79,11 +79,11 @@ int frame_decoder_next(frame_decoder *decoder, frame *frame)
         return error_detail(XF_EPROTO, "a frame of the unknown type %llu", (unsigned long long)type);
     if (have < FRAME_HEADER + size)
         return XF_EAGAIN;
-    *frame = (frame){.type = (frame_type)type,
-                     .payload = header + FRAME_HEADER,
-                     .size = (size_t)size,
-                     .attached = get_little_endian(header + 8, 8),
-                     .token = get_little_endian(header + 16, 8)};
+    *frame = (struct frame){.type = (frame_type)type,
+                            .payload = header + FRAME_HEADER,
+                            .size = (size_t)size,
+                            .attached = get_little_endian(header + 8, 8),
+                            .token = get_little_endian(header + 16, 8)};
     decoder->begin += FRAME_HEADER + (size_t)size;
     return 0;
 }
