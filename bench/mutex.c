@@ -203,7 +203,7 @@ int main(int argc, char **argv)
     run("w10", measure_alone);
     run("w10c", measure_together);
     CloseHandle(mutex);
-    xf_lock_close(lock);
-    xf_shm_close(shm);
+    xf_lock_free(lock);
+    xf_shm_free(shm);
     return 0;
 }

@@ -48,7 +48,7 @@ static void by_spawn(void)
 
 static void by_server(void)
 {
-    start_and_join(XF_START_SERVER);
+    start_and_join(XF_START_FORKSERVER);
 }
 
 static void clean_up(void)

@@ -86,8 +86,8 @@ static void count_together(void)
 
 static void close_alone(void)
 {
-    xf_lock_close(lock);
-    xf_shm_close(shm);
+    xf_lock_free(lock);
+    xf_shm_free(shm);
 }
 
 static void close_together(void)

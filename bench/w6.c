@@ -85,7 +85,7 @@ static uint64_t get_number(xf_queue *queue)
 
 static int produce_one(xf_queue *queue, char *data, const orders *in, uint64_t i)
 {
-    xf_slot slot;
+    xf_queue_slot slot;
     int rc;
 
     if (in->copies) {
@@ -102,7 +102,7 @@ static int produce_one(xf_queue *queue, char *data, const orders *in, uint64_t i
 
 static int consume_one(xf_queue *queue, char *data, const orders *in, uint64_t *sum)
 {
-    xf_view view;
+    xf_queue_message_view view;
     size_t size;
     uint64_t number;
     int rc;

@@ -36,11 +36,11 @@ typedef struct xf_process xf_process;
 
 /* How a child comes to be.  A task behaves the same under each of them. */
 typedef enum xf_start_method {
-    XF_START_DEFAULT, /* what XF_START=fork|spawn|server in the environment says; else fork on POSIX while the program
+    XF_START_DEFAULT,   /* what XF_START=fork|spawn|server in the environment says; else fork on POSIX while the program
                          has one thread, spawn otherwise */
-    XF_START_FORK,    /* a copy of the program: quickest to start from a small parent.  XF_ENOTSUP on Windows */
-    XF_START_SPAWN,   /* the program is executed again, from the image that is running */
-    XF_START_SERVER   /* a small helper process is spawned once and forked for each child: quick however large the
+    XF_START_FORK,      /* a copy of the program: quickest to start from a small parent.  XF_ENOTSUP on Windows */
+    XF_START_SPAWN,     /* the program is executed again, from the image that is running */
+    XF_START_FORKSERVER /* a small helper process is spawned once and forked for each child: quick however large the
                          parent is.  On Windows the same as spawn */
 } xf_start_method;
 
@@ -87,7 +87,7 @@ typedef struct xf_process_options {
     size_t capture_limit; /* bytes kept of each captured stream, the newest; default 1 MiB */
     size_t message_limit; /* bytes kept of messages that nobody has received, with some 100 for each
                              message; default 4 GiB.  A child that
-                             sends more is ended as XF_END_PROTOCOL with XF_ELIMIT */
+                             sends more is ended as XF_END_PROTOCOL_ERROR with XF_ELIMIT */
     xf_log_callback on_log;
     void *on_log_arg;
     const char *stdin_path;  /* for XF_STDIO_FILE */
@@ -171,7 +171,7 @@ XF_API void xf_memory_free(void *memory);
  * Returns 0, or XF_ESTATE once the child has ended. */
 XF_API int xf_process_progress(xf_process *process, uint64_t *done, uint64_t *total);
 
-/* Asks the task to stop (see xf_stopping), and kills it when the grace has passed.  Returns at once; harmless on a
+/* Asks the task to stop (see xf_stop_requested), and kills it when the grace has passed.  Returns at once; harmless on a
  * process that has ended.  A task that has not begun never begins.
  * Ends as XF_END_TERMINATED, unless the task had ended by itself, or stops by returning 0: then as XF_END_DONE. */
 XF_API void xf_process_terminate(xf_process *process);
@@ -181,7 +181,7 @@ XF_API void xf_process_terminate(xf_process *process);
 XF_API void xf_process_kill(xf_process *process);
 
 /* The system's id of the child; 0 when it could not be started.  After the child has ended, the id it had.
- * Differences: with XF_START_SERVER this may wait a moment, until the helper process tells. */
+ * Differences: with XF_START_FORKSERVER this may wait a moment, until the helper process tells. */
 XF_API int64_t xf_process_pid(xf_process *process);
 
 /* The name given in the options, or the task's.  Valid until the process is freed. */

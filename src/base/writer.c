@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int xf_write(xf_writer *writer, const void *data, size_t size)
+int xf_writer_put(xf_writer *writer, const void *data, size_t size)
 {
     size_t room = writer->room ? writer->room : 256;
     char *grown;

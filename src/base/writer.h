@@ -4,7 +4,7 @@
 
 #include "crossfork/task.h"
 
-/* Starts as {0}; xf_write appends to it. */
+/* Starts as {0}; xf_writer_put appends to it. */
 struct xf_writer {
     char *data;
     size_t size;

@@ -70,10 +70,10 @@ static xf_placement choose_placement(const scale *scale)
     const xf_advice *advice = scale->advice;
 
     if (scale->own == 0 || advice->workers == 1 || scale->by_quota < advice->cores)
-        return XF_PLACE_NONE;
+        return XF_PLACEMENT_NONE;
     if (scale->spills && advice->nodes > 1)
-        return XF_PLACE_NUMA;
-    return advice->caches > 1 || advice->processors > advice->cores ? XF_PLACE_CORES : XF_PLACE_NONE;
+        return XF_PLACEMENT_NUMA;
+    return advice->caches > 1 || advice->processors > advice->cores ? XF_PLACEMENT_CORES : XF_PLACEMENT_NONE;
 }
 
 /* ---- Explaining ------------------------------------------------------------------------------ */
@@ -174,19 +174,19 @@ static void explain_placement(const scale *scale)
     xf_advice *advice = scale->advice;
 
     explain_with(advice, "placement  ");
-    if (advice->placement == XF_PLACE_CORES)
-        explain_with(advice, "XF_PLACE_CORES: %s\n",
+    if (advice->placement == XF_PLACEMENT_CORES)
+        explain_with(advice, "XF_PLACEMENT_CORES: %s\n",
                      advice->caches > 1 ? "each stays at the cache that has its data"
                                         : "no two workers share the caches of a core");
-    else if (advice->placement == XF_PLACE_NUMA)
-        explain_with(advice, "XF_PLACE_NUMA: of %d memory nodes, each stays near the one that has its data\n",
+    else if (advice->placement == XF_PLACEMENT_NUMA)
+        explain_with(advice, "XF_PLACEMENT_NUMA: of %d memory nodes, each stays near the one that has its data\n",
                      advice->nodes);
     else if (scale->by_quota < advice->cores)
-        explain_with(advice, "XF_PLACE_NONE: the cores are shared with others\n");
+        explain_with(advice, "XF_PLACEMENT_NONE: the cores are shared with others\n");
     else
-        explain_with(advice, "XF_PLACE_NONE: the system may move workers; no cost of that is known\n");
+        explain_with(advice, "XF_PLACEMENT_NONE: the system may move workers; no cost of that is known\n");
     if (scale->shared == 0 && scale->own == 0)
-        explain_with(advice, "load       not known: xf_load says what a worker touches\n");
+        explain_with(advice, "load       not known: xf_workload says what a worker touches\n");
 }
 
 static const char *limiting_factor(const scale *scale)
@@ -213,7 +213,7 @@ static void explain_advice(const scale *scale)
 
 /* ---- Advising -------------------------------------------------------------------------------- */
 
-int xf_advise(xf_advice *out, const xf_load *load)
+int xf_advise(xf_advice *out, const xf_workload *load)
 {
     os_machine machine;
     xf_advice advice = {.workers = 0};

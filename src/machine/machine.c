@@ -149,7 +149,7 @@ static os_cpu_set cpus_that_share(const os_machine *machine, uint32_t cpu, share
 
 int machine_places(xf_placement placement, os_cpu_set **places, uint32_t *count)
 {
-    share_kind kind = placement == XF_PLACE_CORES ? SHARE_CORE : SHARE_NODE;
+    share_kind kind = placement == XF_PLACEMENT_CORES ? SHARE_CORE : SHARE_NODE;
     uint64_t orders[OS_CPUS_MAX];
     os_machine machine;
     uint32_t length = 0;
@@ -157,7 +157,7 @@ int machine_places(xf_placement placement, os_cpu_set **places, uint32_t *count)
 
     *places = NULL;
     *count = 0;
-    if (placement == XF_PLACE_NONE)
+    if (placement == XF_PLACEMENT_NONE)
         return 0;
     rc = machine_read(&machine);
     if (rc < 0)

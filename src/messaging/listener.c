@@ -61,7 +61,7 @@ static int check_pipe(const xf_pipe_options *options)
     return 0;
 }
 
-int xf_listener_open(xf_listener **out, const char *name, const xf_listener_options *options)
+int xf_listener_create(xf_listener **out, const char *name, const xf_listener_options *options)
 {
     static const xf_listener_options defaults;
     xf_listener *listener;

@@ -28,7 +28,7 @@ static int create_segment(os_shm *shm, const object_head *head, int flags)
     return rc;
 }
 
-int object_create(object **out, xf_kind kind, uint32_t version, size_t size, int flags)
+int object_create(object **out, xf_object_kind kind, uint32_t version, size_t size, int flags)
 {
     object_head head = {.magic = OBJECT_MAGIC, .version = version, .size = size};
     os_shm shm;
@@ -53,7 +53,7 @@ int object_create(object **out, xf_kind kind, uint32_t version, size_t size, int
     return 0;
 }
 
-int object_open(object **out, const xf_ref *ref, xf_kind kind, uint32_t version)
+int object_open(object **out, const xf_ref *ref, xf_object_kind kind, uint32_t version)
 {
     object_entry *entry;
     int rc;

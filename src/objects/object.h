@@ -26,12 +26,12 @@ typedef struct object {
  *   version  Of the body's layout.
  *   flags    OS_SHM_RESERVED, or 0.  Processes can always sleep on words of the object.  Only the head is committed.
  * XF_ENOMEM, XF_EHANDLES, XF_ESYSTEM. */
-int object_create(object **object, xf_kind kind, uint32_t version, size_t size, int flags);
+int object_create(object **object, xf_object_kind kind, uint32_t version, size_t size, int flags);
 
 /* Opens the object of a reference, which is the same object again when this process has it open already.
  * XF_EINVAL when it is of another kind; XF_ENOENT when no process has it open any more; XF_EEND when the parent has
  * exited; XF_ELIMIT when a child has opened too many; XF_EPROTO, XF_ENOMEM, XF_EHANDLES.  Threads: any. */
-int object_open(object **object, const xf_ref *ref, xf_kind kind, uint32_t version);
+int object_open(object **object, const xf_ref *ref, xf_object_kind kind, uint32_t version);
 
 /* Opens the object of a reference, whatever kind it is of. */
 int object_open_any(object **object, const xf_ref *ref);

@@ -11,7 +11,7 @@
 
 _Static_assert(sizeof(object_head) <= OBJECT_HEAD, "the head fits before the body");
 
-int object_entry_make_ref(xf_ref *ref, xf_kind kind)
+int object_entry_make_ref(xf_ref *ref, xf_object_kind kind)
 {
     int rc;
 

@@ -16,7 +16,7 @@ typedef struct object_head {
 enum { OBJECT_MAGIC = 0x786f626a };
 
 /* Makes a reference with a new random id.  XF_ESYSTEM. */
-int object_entry_make_ref(xf_ref *ref, xf_kind kind);
+int object_entry_make_ref(xf_ref *ref, xf_object_kind kind);
 
 /* Makes an entry for a segment, which then belongs to the entry, also on failure.  XF_ENOMEM. */
 int object_entry_make(object_entry **out, const xf_ref *ref, os_shm *shm);

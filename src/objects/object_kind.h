@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* "queue"; "unknown kind" for a number that is not an xf_kind. */
+/* "queue"; "unknown kind" for a number that is not an xf_object_kind. */
 const char *object_kind_name(uint32_t kind);
 
 #endif

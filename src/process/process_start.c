@@ -47,7 +47,7 @@ int process_check_options(const xf_process_options *options)
 {
     int rc;
 
-    if (options->start < XF_START_DEFAULT || options->start > XF_START_SERVER)
+    if (options->start < XF_START_DEFAULT || options->start > XF_START_FORKSERVER)
         return error_detail(XF_EINVAL, "option start is %d", (int)options->start);
     rc = check_stdio(options);
     if (rc < 0)

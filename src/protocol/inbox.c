@@ -68,9 +68,9 @@ static int read_log(const frame *frame, inbox_log *log)
     log->time = frame_to_double(frame_get_u64(&reader));
     log->item = frame_get_u64(&reader);
     frame_get_text(&reader, log->task, sizeof log->task);
-    if (reader.bad || reader.left > XF_LOG_MAX || level > INT32_MAX)
+    if (reader.bad || reader.left > XF_LOG_LINE_MAX || level > INT32_MAX)
         return error_detail(XF_EPROTO, "a malformed LOG frame (%zu bytes)", frame->size);
-    log->level = (xf_level)level;
+    log->level = (xf_log_level)level;
     memcpy(log->text, reader.at, reader.left);
     log->text[reader.left] = 0;
     return 0;

@@ -31,11 +31,11 @@ void inbox_close(inbox *inbox);
 
 /* The fields of a log frame. */
 typedef struct inbox_log {
-    xf_level level;
+    xf_log_level level;
     double time;
     uint64_t item;
     char task[XF_TASK_NAME_MAX + 1];
-    char text[XF_LOG_MAX + 1];
+    char text[XF_LOG_LINE_MAX + 1];
 } inbox_log;
 
 /* Checks a frame, and keeps its content.

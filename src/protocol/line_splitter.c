@@ -83,7 +83,7 @@ bool line_splitter_next(line_splitter *splitter, bool all, line_splitter_piece *
     uint64_t number;
     size_t at = splitter->begin;
 
-    for (; at < splitter->end && at - splitter->begin < XF_LOG_MAX; at++) {
+    for (; at < splitter->end && at - splitter->begin < XF_LOG_LINE_MAX; at++) {
         char byte = splitter->bytes[at];
         mark_state found = byte == '\x1e' ? parse_mark(splitter, at, &number) : MARK_NONE;
         size_t size = at - splitter->begin;
@@ -100,7 +100,7 @@ bool line_splitter_next(line_splitter *splitter, bool all, line_splitter_piece *
         splitter->begin += LINE_SPLITTER_MARK;
         at = splitter->begin - 1;
     }
-    return at > splitter->begin && (all || at - splitter->begin == XF_LOG_MAX)
+    return at > splitter->begin && (all || at - splitter->begin == XF_LOG_LINE_MAX)
                ? cut_piece(splitter, at - splitter->begin, 0, piece)
                : false;
 }

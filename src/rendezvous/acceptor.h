@@ -24,7 +24,7 @@ typedef struct acceptor {
     size_t count;
 
     /* The owner sets the following before acceptor_open. */
-    xf_kind kind; /* of the objects that are granted here */
+    xf_object_kind kind; /* of the objects that are granted here */
 
     /* Makes the object for a process that has proved the key.
      *   ref      Set to a reference to it.

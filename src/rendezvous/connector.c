@@ -43,7 +43,7 @@ static int adopt_granted(connector *connector, const handshake_message *grant)
     return rc;
 }
 
-static int shake_hands(connector *connector, xf_kind kind, uint64_t memory_max, uint64_t deadline)
+static int shake_hands(connector *connector, xf_object_kind kind, uint64_t memory_max, uint64_t deadline)
 {
     handshake_message ask = {.kind = HANDSHAKE_ASK, .argument = (uint32_t)kind, .size = memory_max};
     handshake_message proof = {.kind = HANDSHAKE_PROOF}, received;
@@ -60,7 +60,7 @@ static int shake_hands(connector *connector, xf_kind kind, uint64_t memory_max, 
     return rc < 0 ? rc : adopt_granted(connector, &received);
 }
 
-int connector_open(connector *connector, const char *name, const xf_key *key, xf_kind kind, uint64_t memory_max,
+int connector_open(connector *connector, const char *name, const xf_key *key, xf_object_kind kind, uint64_t memory_max,
                    uint64_t deadline)
 {
     int rc = handshake_check_name(connector->name, name);

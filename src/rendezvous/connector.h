@@ -16,7 +16,7 @@ typedef struct connector {
 /* Connects to a name, and gets the object that is granted there.
  *   memory_max  For XF_KIND_PIPE: the most memory that the pipe may have for long messages, in bytes.
  * As xf_connect. */
-int connector_open(connector *connector, const char *name, const xf_key *key, xf_kind kind, uint64_t memory_max,
+int connector_open(connector *connector, const char *name, const xf_key *key, xf_object_kind kind, uint64_t memory_max,
                    uint64_t deadline);
 
 /* Ends the handshake.

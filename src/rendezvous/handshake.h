@@ -34,12 +34,12 @@ typedef enum handshake_kind {
 
 typedef struct handshake_message {
     handshake_kind kind;
-    int code;                       /* REFUSE: an XF_E* code */
-    uint32_t flags;                 /* ASK, CHALLENGE, REFUSE: HANDSHAKE_KEYED; GRANT: of the segment */
-    uint32_t argument;              /* ASK: the xf_kind of the object; GRANT: the reserved member of the reference */
-    uint64_t token;                 /* GRANT: see os_link_take */
-    uint64_t size;                  /* ASK: the most memory of a pipe; GRANT: of the segment */
-    uint64_t process;               /* ASK, CHALLENGE: os_self_process of the sender */
+    int code;          /* REFUSE: an XF_E* code */
+    uint32_t flags;    /* ASK, CHALLENGE, REFUSE: HANDSHAKE_KEYED; GRANT: of the segment */
+    uint32_t argument; /* ASK: the xf_object_kind of the object; GRANT: the reserved member of the reference */
+    uint64_t token;    /* GRANT: see os_link_take */
+    uint64_t size;     /* ASK: the most memory of a pipe; GRANT: of the segment */
+    uint64_t process;  /* ASK, CHALLENGE: os_self_process of the sender */
     uint8_t bytes[HANDSHAKE_NONCE]; /* ASK, CHALLENGE: the nonce; PROOF, GRANT: the proof */
     xf_ref ref;                     /* GRANT: of the object; its reserved member is 0 */
 } handshake_message;

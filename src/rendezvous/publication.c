@@ -80,7 +80,7 @@ int publication_open(publication **out, object *object, const char *name, const 
     if (!publication)
         return error_detail(XF_ENOMEM, "a name for shared memory");
     publication->object = object;
-    publication->acceptor.kind = (xf_kind)object->ref.kind;
+    publication->acceptor.kind = (xf_object_kind)object->ref.kind;
     publication->acceptor.step_timeout_ms = ACCEPTOR_STEP_TIMEOUT_MS;
     publication->acceptor.grant = grant_object;
     publication->acceptor.revoke = keep_object;

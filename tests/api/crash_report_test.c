@@ -12,7 +12,7 @@
 #define FAULTY __attribute__((noinline, no_sanitize("undefined", "address", "thread")))
 
 /* Tells the parent, by the log, so many lines below this one the task will die. */
-#define DIES_BELOW(lines) xf_log(call, XF_INFO, "line %d", __LINE__ + (lines))
+#define DIES_BELOW(lines) xf_log(call, XF_LOG_INFO, "line %d", __LINE__ + (lines))
 #define DIES_IN_NEXT_LINE() DIES_BELOW(1)
 
 static volatile int zero;

@@ -27,7 +27,7 @@ XF_ENTRY(reverse)
 XF_ENTRY(wait_for_stop)
 {
     send_number(call, 1);
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
 /* Says how far it has come, and that it has said so. */
@@ -35,7 +35,7 @@ XF_ENTRY(come_half_way)
 {
     xf_progress(call, 50, 100);
     send_number(call, 1);
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
 /* Says it is there, and never stops by itself. */
@@ -92,7 +92,7 @@ XF_ENTRY(count_to_1000)
 XF_ENTRY(log_and_die)
 {
     for (int i = 0; i < 50; i++)
-        xf_log(call, XF_INFO, "line %d", i);
+        xf_log(call, XF_LOG_INFO, "line %d", i);
     support_kill_self();
 }
 
@@ -101,7 +101,7 @@ XF_ENTRY(log_many)
     int lines = *(const int *)xf_call_input(call, NULL);
 
     for (int i = 0; i < lines; i++)
-        if (xf_log(call, XF_DEBUG, "%d of %lld", i, (long long)uv_os_getpid()) < 0)
+        if (xf_log(call, XF_LOG_DEBUG, "%d of %lld", i, (long long)uv_os_getpid()) < 0)
             return 1;
     return 0;
 }
@@ -303,7 +303,7 @@ static void too_many_messages_end_the_child(void **state)
     xf_process *process = start(&count_to_1000, NULL, 0, &options);
 
     (void)state;
-    expect_end(process, XF_END_PROTOCOL, XF_ELIMIT);
+    expect_end(process, XF_END_PROTOCOL_ERROR, XF_ELIMIT);
 }
 
 static void the_last_log_line_before_a_kill_is_in_the_report(void **state)
@@ -337,7 +337,7 @@ static void check_line(xf_process *process, const xf_log_line *line, void *arg)
     if (expected->next == 0)
         expected->pid = strtoll(strstr(line->text, " of ") + 4, NULL, 10);
     snprintf(wanted, sizeof wanted, "%d of %lld", expected->next++, (long long)expected->pid);
-    expected->torn |= strcmp(line->text, wanted) != 0 || line->level != XF_DEBUG || line->source != XF_FROM_LOG ||
+    expected->torn |= strcmp(line->text, wanted) != 0 || line->level != XF_LOG_DEBUG || line->source != XF_SOURCE_LOG ||
                       strcmp(line->task, "log_many") != 0 || line->pid != expected->pid;
 }
 
@@ -366,7 +366,8 @@ static void count_line(xf_process *process, const xf_log_line *line, void *arg)
     int *counts = arg, dropped;
 
     (void)process;
-    if (sscanf(line->text, "%d lines were left out, beyond 10 a second", &dropped) == 1 && line->level == XF_WARNING)
+    if (sscanf(line->text, "%d lines were left out, beyond 10 a second", &dropped) == 1 &&
+        line->level == XF_LOG_WARNING)
         counts[1] += dropped;
     else
         counts[0]++;

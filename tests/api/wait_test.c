@@ -41,7 +41,7 @@ static void free_things(things *things)
     xf_pipe_free(things->other);
     xf_pipe_free(things->full_pipe);
     xf_pipe_free(things->full_other);
-    xf_event_close(things->event);
+    xf_event_free(things->event);
 }
 
 enum { GET, PUT, RECEIVE, SEND, EVENT, THINGS };
@@ -260,7 +260,7 @@ static void mistakes_are_told(void **state)
     assert_int_equal(xf_wait(&item, 1, XF_FOREVER), XF_ESTATE);
     item = (xf_wait_item){.what = XF_WAIT_RECEIVE, .pipe = other};
     assert_int_equal(xf_wait(&item, 1, XF_FOREVER), XF_ESTATE);
-    item.what = (xf_wait_what)99;
+    item.what = (xf_wait_kind)99;
     assert_int_equal(xf_wait(&item, 1, 0), XF_EINVAL);
     xf_pipe_free(one);
     xf_pipe_free(other);
@@ -366,7 +366,7 @@ static void futures_are_told(void **state)
 
     (void)state;
     for (int i = 0; i < POOLS; i++)
-        assert_int_equal(xf_pool_open(&pools[i], &two), 0);
+        assert_int_equal(xf_pool_create(&pools[i], &two), 0);
     for (int i = 0; i < COUNT; i++) {
         items[i] = (xf_wait_item){.what = XF_WAIT_FUTURE};
         assert_int_equal(xf_pool_submit(&items[i].future, pools[i % POOLS], &square, &i, sizeof i, NULL), 0);
@@ -465,7 +465,7 @@ static int make_one_ready(const xf_ref *ref)
         rc = xf_event_open(&event, ref);
         if (rc == 0) {
             xf_event_set(event);
-            xf_event_close(event);
+            xf_event_free(event);
         }
     }
     return rc;
@@ -509,7 +509,7 @@ static void free_many(xf_wait_item *items)
         xf_queue_free(items[i].queue);
         xf_pipe_free(items[i + 1].pipe);
         xf_pipe_free(items[i + 1].arg);
-        xf_event_close(items[i + 2].event);
+        xf_event_free(items[i + 2].event);
     }
 }
 
@@ -657,7 +657,7 @@ XF_ENTRY(wait_in_child)
     (void)send_number(call, 2);
     items[0].what = XF_WAIT_NOTHING;
     rc = xf_wait(items, 2, XF_FOREVER);
-    return rc == 1 && items[1].ready && xf_stopping(call, 0) ? 0 : xf_fail(call, 3, "of the stop: %d", rc);
+    return rc == 1 && items[1].ready && xf_stop_requested(call, 0) ? 0 : xf_fail(call, 3, "of the stop: %d", rc);
 }
 
 static void children_wait_too(void **state)
@@ -689,7 +689,7 @@ XF_TASK(wait_in_worker, const xf_ref *in, int *out)
     if (*out < 0)
         return xf_fail(call, *out, "%s", xf_error_detail());
     xf_event_set(begun);
-    xf_event_close(begun);
+    xf_event_free(begun);
     *out = xf_wait(&stop, 1, XF_FOREVER);
     return *out == 1 ? 11 : 12;
 }
@@ -705,7 +705,7 @@ static void workers_wait_too(void **state)
     (void)state;
     assert_int_equal(xf_event_create(&items[0].event, NULL), 0);
     assert_int_equal(xf_event_ref(items[0].event, &ref), 0);
-    assert_int_equal(xf_pool_open(&pool, &options), 0);
+    assert_int_equal(xf_pool_create(&pool, &options), 0);
     assert_int_equal(xf_pool_submit(&items[1].future, pool, &wait_in_worker, &ref, sizeof ref, NULL), 0);
     expect_ready(items, 2, 0);
     items[0].what = XF_WAIT_NOTHING;
@@ -714,7 +714,7 @@ static void workers_wait_too(void **state)
     assert_int_equal(xf_future_status(items[1].future, 0).kind, XF_END_CANCELLED);
     xf_future_free(items[1].future);
     xf_pool_free(pool);
-    xf_event_close(items[0].event);
+    xf_event_free(items[0].event);
 }
 
 /* Waits for a message and many other things, as on an older system. */
@@ -769,7 +769,7 @@ static void older_systems_will_do(void **state)
 
 XF_TASK(say_something, const int *in, int *out)
 {
-    xf_log(call, XF_INFO, "something");
+    xf_log(call, XF_LOG_INFO, "something");
     *out = *in;
     return 0;
 }
@@ -840,7 +840,7 @@ static void threads_wait_for_the_same(void **state)
         uv_thread_join(&threads[i]);
     assert_int_equal(atomic_load(&got), MESSAGES);
     xf_queue_free(room.queue);
-    xf_event_close(over);
+    xf_event_free(over);
 }
 
 /* ---- Watches --------------------------------------------------------------------------------- */

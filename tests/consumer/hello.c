@@ -27,8 +27,8 @@ static int map_squares(void)
 
     for (int i = 0; i < COUNT; i++)
         in[i] = i;
-    if (xf_pool_open(&pool, NULL) < 0)
-        return fail("xf_pool_open");
+    if (xf_pool_create(&pool, NULL) < 0)
+        return fail("xf_pool_create");
     if (xf_pool_map(pool, &square, in, out, COUNT, NULL) < 0)
         return fail("xf_pool_map");
     xf_pool_free(pool);

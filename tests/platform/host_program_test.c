@@ -13,7 +13,7 @@
 XF_ENTRY(wait_for_stop)
 {
     send_number(call, 1);
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
 XF_ENTRY(exit_9)
@@ -100,7 +100,7 @@ XF_ENTRY(fault_and_wait)
 {
     write_to_guarded_page();
     send_number(call, 1);
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
 static void a_fault_that_the_program_mends_is_none(void **state)

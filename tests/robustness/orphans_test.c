@@ -50,14 +50,14 @@ XF_ENTRY(do_nothing)
 XF_ENTRY(wait_for_stop)
 {
     send_number(call, 1);
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
 /* Gives how many handles it has; waits before and after, so that its siblings live at the same time. */
 XF_ENTRY(count_handles)
 {
     send_number(call, (int64_t)support_handles());
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
 /* One level further down, to the limit. */

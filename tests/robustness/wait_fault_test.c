@@ -12,7 +12,7 @@ enum { MOST_ROUNDS = 100, COUNT = 40 };
 XF_TASK(stay, const int *in, int *out)
 {
     *out = *in;
-    (void)xf_stopping(call, XF_FOREVER);
+    (void)xf_stop_requested(call, XF_FOREVER);
     return 0;
 }
 
@@ -34,7 +34,7 @@ static void make_items(void)
 static void free_items(void)
 {
     for (int i = 0; i < COUNT - 1; i++)
-        xf_event_close(items[i].event);
+        xf_event_free(items[i].event);
     xf_process_free(items[COUNT - 1].process);
     assert_int_equal(xf_cleanup(), 0);
 }
