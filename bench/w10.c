@@ -93,7 +93,7 @@ static void close_alone(void)
 static void close_together(void)
 {
     atomic_store(&common->stop, 1);
-    bench_check("xf_process_join", xf_process_join(rival, XF_FOREVER, NULL));
+    bench_check("xf_process_join", xf_process_join(rival, NULL, XF_FOREVER));
     xf_process_free(rival);
     close_alone();
 }

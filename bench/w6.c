@@ -237,7 +237,7 @@ static void close_queue(void)
     for (int i = 0; i < own.process_count; i++)
         put_number(own.go[i], 0);
     for (int i = 0; i < own.process_count; i++) {
-        bench_check("xf_process_join", xf_process_join(own.processes[i], XF_FOREVER, NULL));
+        bench_check("xf_process_join", xf_process_join(own.processes[i], NULL, XF_FOREVER));
         xf_process_free(own.processes[i]);
         xf_queue_free(own.go[i]);
     }

@@ -95,9 +95,9 @@ XF_API int xf_pool_terminate(xf_pool *pool, int timeout_ms);
  * Threads: no other call on this pool may be under way or follow. */
 XF_API void xf_pool_free(xf_pool *pool);
 
-/* Changes the number of workers, to 1 at least, and at most four times what the pool was opened with, or XF_POOL_RESIZE_MIN
- * where that is less: missing ones are started when there is work for them, those too many end after the item
- * they run.
+/* Changes the number of workers, to 1 at least, and at most four times what the pool was opened with, or
+ * XF_POOL_RESIZE_MIN where that is less: missing ones are started when there is work for them, those too many end after
+ * the item they run.
  * Returns 0; XF_EINVAL; XF_ESTATE when the pool is closed or inline. */
 XF_API int xf_pool_resize(xf_pool *pool, int workers);
 
@@ -106,8 +106,8 @@ XF_API int xf_pool_resize(xf_pool *pool, int workers);
 typedef enum xf_priority { XF_PRIORITY_NORMAL, XF_PRIORITY_HIGH, XF_PRIORITY_LOW } xf_priority;
 
 /* Called once a future is complete: on the thread of options.loop, or else on crossfork's supervisor thread; in an
- * XF_POOL_INLINE pool in the call that runs the tasks.  It may call anything but what waits or frees the pool.  It may free
- * the future, if nobody else does, which is there until the last of them has returned. */
+ * XF_POOL_INLINE pool in the call that runs the tasks.  It may call anything but what waits or frees the pool.  It may
+ * free the future, if nobody else does, which is there until the last of them has returned. */
 typedef void (*xf_future_callback)(xf_future *future, void *arg);
 
 /* How work is done.  {0} is the default in every member. */
@@ -129,8 +129,8 @@ typedef struct xf_map_options {
 
 /* Runs the task on each of count inputs, and waits.
  *   in, out  count inputs and outputs of the sizes that the task declares, one after the other.  Memory of
- *            xf_pool_buffer_alloc is used in place; other memory is copied once.  What an item that is not done has written is
- *            unspecified.  out may be NULL when outputs are not wanted here.
+ *            xf_pool_buffer_alloc is used in place; other memory is copied once.  What an item that is not done has
+ *            written is unspecified.  out may be NULL when outputs are not wanted here.
  *   options  Its callbacks may be called after this has returned.
  * Returns 0 when every item is done; XF_EFAILED when some are not: see options.results; XF_EINVAL for an option out of
  * range; XF_ESIZE when the task does not declare sizes; XF_ENOTASK, XF_EDUPTASK; XF_ESTATE when the pool is closed; why
@@ -156,7 +156,8 @@ typedef struct xf_bytes {
 } xf_bytes;
 
 /* Runs the task on each of count inputs of any length, without waiting; see xf_future_result for the outputs.
- *   in  Copied, unless it is memory of xf_pool_buffer_alloc.  For a task with an input codec, data is the object to encode.
+ *   in  Copied, unless it is memory of xf_pool_buffer_alloc.  For a task with an input codec, data is the object to
+ *       encode.
  * Returns 0; XF_ESIZE when an input is not as long as the task declares; XF_ECODEC; otherwise as xf_pool_map_async. */
 XF_API int xf_pool_map_bytes(xf_future **future, xf_pool *pool, xf_task *task, const xf_bytes *in, size_t count,
                              const xf_map_options *options);
@@ -166,8 +167,8 @@ XF_API int xf_pool_submit(xf_future **future, xf_pool *pool, xf_task *task, cons
                           const xf_map_options *options);
 
 /* Memory that the workers see too, for inputs and outputs without a copy.
- * Returns size bytes, aligned to a page and not zero-filled, freed with xf_pool_buffer_free before the pool is; NULL when
- * memory_limit does not leave so much, and xf_error_detail says so. */
+ * Returns size bytes, aligned to a page and not zero-filled, freed with xf_pool_buffer_free before the pool is; NULL
+ * when memory_limit does not leave so much, and xf_error_detail says so. */
 XF_API void *xf_pool_buffer_alloc(xf_pool *pool, size_t size);
 
 /* Frees what xf_pool_buffer_alloc gave; no work on it may be under way.  NULL is harmless. */

@@ -99,7 +99,7 @@ XF_API int xf_queue_put_object(xf_queue *queue, const xf_codec *codec, const voi
 typedef struct xf_queue_slot {
     void *data; /* aligned to 64 bytes, not zero-filled */
     size_t size;
-    uint64_t place[2]; /* crossfork's own */
+    uint64_t reserved[2]; /* crossfork's own */
 } xf_queue_slot;
 
 /* Gives memory for a message, to be filled in and put without a copy.  The queue goes on meanwhile; the message has its
@@ -145,7 +145,7 @@ XF_API int xf_queue_get_object(xf_queue *queue, const xf_codec *codec, void **ob
 typedef struct xf_queue_message_view {
     const void *data; /* aligned to 16 bytes at least */
     size_t size;
-    uint64_t place[2]; /* crossfork's own */
+    uint64_t reserved[2]; /* crossfork's own */
 } xf_queue_message_view;
 
 /* Gets the first message without copying it, if it is long; one that the ring itself has room for is copied, because

@@ -44,8 +44,8 @@ typedef enum xf_object_kind {
 /* Names an object.  All zero names none.  Two are of the same object when their bytes are the same. */
 typedef struct xf_ref {
     uint64_t id[2];
-    uint32_t kind;  /* an xf_object_kind */
-    uint32_t place; /* crossfork's own */
+    uint32_t kind;     /* an xf_object_kind */
+    uint32_t reserved; /* crossfork's own */
 } xf_ref;
 
 /* Hands over an open file, socket or other handle of the system, once: names a copy of it, which the first process that

@@ -28,7 +28,7 @@
  *     int xf_KIND_create(xf_KIND **, ...);             // makes one, and opens it
  *     int xf_KIND_open(xf_KIND **, const xf_ref *);    // opens it in any process of the family
  *     int xf_KIND_ref(xf_KIND *, xf_ref *);            // names it
- *     void xf_KIND_close(xf_KIND *);                   // ends this process's hold; NULL is harmless
+ *     void xf_KIND_free(xf_KIND *);                    // ends this process's hold; NULL is harmless
  * What a thread holds when it closes the object stays held.
  * Making one fails with XF_EINVAL for an option, XF_ENOMEM, XF_EHANDLES.
  * Opening it fails with XF_EINVAL for a reference of another kind; XF_ENOENT when no process has it open any more;
@@ -60,7 +60,7 @@ typedef struct xf_sync_place {
     typedef struct kind kind;                                                                                          \
     XF_API int kind##_open(kind **object, const xf_ref *ref);                                                          \
     XF_API int kind##_ref(kind *object, xf_ref *ref);                                                                  \
-    XF_API void kind##_close(kind *object)
+    XF_API void kind##_free(kind *object)
 
 /* ---- Lock: one thread at a time -------------------------------------------------------------- */
 

@@ -72,8 +72,10 @@ typedef struct xf_task {
     const xf_codec *input_codec;  /* NULL: the input is plain bytes */
     const xf_codec *output_codec; /* NULL: the output is plain bytes */
     xf_batch batch;               /* NULL: a pool calls entry for each item */
-    struct xf_task *next;         /* crossfork's own */
-    int state;                    /* crossfork's own */
+    struct {
+        struct xf_task *next;
+        int state;
+    } reserved; /* crossfork's own */
 } xf_task;
 
 #define XF_TASK_NAME_MAX 255
@@ -117,7 +119,7 @@ XF_API xf_task *xf_task_find(const char *name);
         }                                                                                                              \
         return 0;                                                                                                      \
     }                                                                                                                  \
-    xf_task task = {#task, task##_entry, 0, 0, NULL, NULL, task##_batch, NULL, 0};                                     \
+    xf_task task = {#task, task##_entry, 0, 0, NULL, NULL, task##_batch, {NULL, 0}};                                   \
     XF_BEFORE_MAIN(task##_register)                                                                                    \
     {                                                                                                                  \
         in_parameter = NULL;                                                                                           \
@@ -136,7 +138,7 @@ XF_API xf_task *xf_task_find(const char *name);
  * input, xf_call_return takes the output.  Either codec may be NULL. */
 #define XF_ENTRY_CODEC(task, in_codec, out_codec)                                                                      \
     static int task##_entry(XF_MAYBE_UNUSED xf_call *call);                                                            \
-    xf_task task = {#task, task##_entry, XF_ANY_SIZE, XF_ANY_SIZE, in_codec, out_codec, NULL, NULL, 0};                \
+    xf_task task = {#task, task##_entry, XF_ANY_SIZE, XF_ANY_SIZE, in_codec, out_codec, NULL, {NULL, 0}};              \
     XF_BEFORE_MAIN(task##_register)                                                                                    \
     {                                                                                                                  \
         (void)xf_task_register(&task);                                                                                 \

@@ -1,8 +1,8 @@
 /* Waiting for many things at once.
  *
  *     xf_wait_item items[] = {
- *         {.what = XF_WAIT_GET, .queue = queue},
- *         {.what = XF_WAIT_PROCESS, .process = process},
+ *         {.kind = XF_WAIT_GET, .queue = queue},
+ *         {.kind = XF_WAIT_PROCESS, .process = process},
  *     };
  *     if (xf_wait(items, 2, XF_FOREVER) > 0 && items[0].ready)
  *         xf_queue_get(queue, &message, 0);
@@ -44,10 +44,10 @@ typedef enum xf_wait_kind {
 
 /* One of the things.  All zero is passed over. */
 typedef struct xf_wait_item {
-    xf_wait_kind what;
-    bool ready;     /* set by xf_wait */
-    uint32_t place; /* crossfork's own */
-    union {         /* stays open, and the caller's, meanwhile */
+    xf_wait_kind kind;
+    bool ready;        /* set by xf_wait */
+    uint32_t reserved; /* crossfork's own */
+    union {            /* stays open, and the caller's, meanwhile */
         xf_process *process;
         xf_future *future;
         xf_queue *queue;

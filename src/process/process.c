@@ -217,7 +217,7 @@ static void drain(xf_process *process)
 }
 
 /* Takes what the child left in the box, as if it had come last through the channel. */
-static void read_farewell(xf_process *process)
+static void read_last_frames(xf_process *process)
 {
     black_box *box = process->box.address;
     size_t room, at = 0, size = atomic_load(&box->last_frames_size);
@@ -334,7 +334,7 @@ static void pump(xf_process *process)
         learn_pid(process);
         process->gone = true;
         drain(process);
-        read_farewell(process);
+        read_last_frames(process);
         (void)put_printed(process, OS_STDOUT, true);
         (void)put_printed(process, OS_STDERR, true);
         if (process->dumps && !*process->dump)
@@ -555,7 +555,7 @@ bool process_is_ready(xf_process *process, bool message, wait_target *target)
 
 /* ---- Calls on a process ---------------------------------------------------------------------- */
 
-int xf_process_join(xf_process *process, int timeout_ms, xf_status *status)
+int xf_process_join(xf_process *process, xf_status *status, int timeout_ms)
 {
     int rc;
 
@@ -599,7 +599,7 @@ int xf_process_result_object(xf_process *process, void **object)
     return codec_decode_for(task, task->output_codec, message_data(result), result->size, object);
 }
 
-int xf_process_receive(xf_process *process, int timeout_ms, xf_message *message)
+int xf_process_receive(xf_process *process, xf_message *message, int timeout_ms)
 {
     struct message *received;
     int rc;
@@ -618,7 +618,7 @@ int xf_process_receive(xf_process *process, int timeout_ms, xf_message *message)
 
 void xf_message_free(xf_message *message)
 {
-    message_free(message->owner);
+    message_free(message->reserved);
     *message = (xf_message){NULL, 0, NULL};
 }
 
@@ -741,7 +741,7 @@ const char *xf_process_name(const xf_process *process)
 
 bool xf_process_alive(xf_process *process)
 {
-    return xf_process_join(process, 0, NULL) != 0;
+    return xf_process_join(process, NULL, 0) != 0;
 }
 
 intptr_t xf_process_sentinel(xf_process *process)
@@ -788,14 +788,14 @@ int xf_process_stack(xf_process *process, xf_stack *stack)
     uv_mutex_unlock(&process->lock);
     if (rc < 0)
         return rc;
-    stack->owner = trace;
+    stack->reserved = trace;
     stack->frames = trace_frames(trace, &stack->count);
     return 0;
 }
 
 void xf_stack_free(xf_stack *stack)
 {
-    trace_free(stack->owner);
+    trace_free(stack->reserved);
     *stack = (xf_stack){NULL, 0, NULL};
 }
 

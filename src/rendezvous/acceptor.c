@@ -58,7 +58,7 @@ static void reject(acceptor *acceptor, acceptor_pending *pending, int code)
 /* Sends the object that the other side opens. */
 static int send_grant(acceptor_pending *pending, const xf_ref *ref)
 {
-    handshake_message message = {.kind = HANDSHAKE_GRANT, .argument = ref->place};
+    handshake_message message = {.kind = HANDSHAKE_GRANT, .argument = ref->reserved};
     object *object;
     int rc = object_open_any(&object, ref);
 

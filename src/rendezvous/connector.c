@@ -39,7 +39,7 @@ static int adopt_granted(connector *connector, const handshake_message *grant)
     if (rc == XF_EPROTO && has_closed(connector))
         rc = XF_EEND;
     connector->ref = grant->ref;
-    connector->ref.place = grant->argument;
+    connector->ref.reserved = grant->argument;
     return rc;
 }
 

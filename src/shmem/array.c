@@ -80,7 +80,7 @@ static int open_lock(xf_array *array, const xf_ref *ref)
     xf_ref lock = *ref;
 
     lock.kind = XF_KIND_LOCK;
-    lock.place =
+    lock.reserved =
         (uint32_t)(object_offset(array->shm->object, (char *)xf_shm_data(array->shm) + LOCK_AT) / XF_SYNC_ALIGN);
     return xf_lock_open(&array->lock, &lock);
 }

@@ -92,11 +92,11 @@ int sync_open(sync_hold **out, const xf_ref *ref, xf_object_kind kind)
     if (ref->kind != (uint32_t)kind)
         return error_detail(XF_EINVAL, "a reference of another kind of object: %u, not %d", (unsigned)ref->kind,
                             (int)kind);
-    whole.place = 0;
-    whole.kind = ref->place ? XF_KIND_SHM : kind;
-    rc = object_open(&object, &whole, (xf_object_kind)whole.kind, ref->place ? SHM_VERSION : SYNC_VERSION);
+    whole.reserved = 0;
+    whole.kind = ref->reserved ? XF_KIND_SHM : kind;
+    rc = object_open(&object, &whole, (xf_object_kind)whole.kind, ref->reserved ? SHM_VERSION : SYNC_VERSION);
     if (rc == 0)
-        rc = make_hold(out, object, ref->place);
+        rc = make_hold(out, object, ref->reserved);
     if (rc == 0 && !is_state(*out, kind)) {
         sync_close(*out);
         rc = error_detail(XF_EPROTO, "what lies there is not what the reference says");
@@ -111,7 +111,7 @@ int sync_ref(sync_hold *hold, xf_object_kind kind, xf_ref *ref)
     if (rc < 0)
         return rc;
     ref->kind = kind;
-    ref->place = hold->place;
+    ref->reserved = hold->place;
     return 0;
 }
 

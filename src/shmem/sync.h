@@ -55,7 +55,7 @@ void sync_close(sync_hold *hold);
     {                                                                                                                  \
         return sync_ref(&object->hold, number, ref);                                                                   \
     }                                                                                                                  \
-    void kind##_close(kind *object)                                                                                    \
+    void kind##_free(kind *object)                                                                                     \
     {                                                                                                                  \
         sync_close(object ? &object->hold : NULL);                                                                     \
     }

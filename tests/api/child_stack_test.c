@@ -232,7 +232,7 @@ static int run_role(void)
 
     if (xf_process_start(&process, &crash, NULL, 0, &(xf_process_options){.stderr_to = XF_STDIO_CAPTURE}) < 0)
         return 1;
-    xf_process_join(process, XF_FOREVER, NULL);
+    xf_process_join(process, NULL, XF_FOREVER);
     report = xf_process_report(process);
     printf("%s %s\n%s\n%.*s\n", report->kind_name, report->code_name,
            has_function(report->stack, report->stack_count, "write_nowhere") ? "with its stack" : "without a stack",

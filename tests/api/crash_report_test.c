@@ -282,7 +282,7 @@ static void start_and_end(xf_process **process, const death *death)
     *process = start(&die, &number, sizeof number,
                      &(xf_process_options){.grace_ms = 200, .stderr_to = XF_STDIO_CAPTURE, .name = death->name});
     if (death->kill) {
-        assert_int_equal(xf_process_receive(*process, XF_FOREVER, &message), 0);
+        assert_int_equal(xf_process_receive(*process, &message, XF_FOREVER), 0);
         xf_message_free(&message);
         death->kill(*process);
     }

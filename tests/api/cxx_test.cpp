@@ -83,7 +83,7 @@ static xf_status join(xf_process *process)
 {
     xf_status status;
 
-    assert_int_equal(xf_process_join(process, XF_FOREVER, &status), 0);
+    assert_int_equal(xf_process_join(process, &status, XF_FOREVER), 0);
     return status;
 }
 

@@ -1015,7 +1015,7 @@ static void what_is_granted_is_checked(void **state)
 
     assert_int_equal(xf_pipe_create(&one, &other, &large), 0);
     assert_int_equal(xf_pipe_ref(other, &grant.ref), 0);
-    grant.what = grant.ref.place;
+    grant.what = grant.ref.reserved;
     assert_int_equal(object_open_any(&object, &grant.ref), 0);
     grant.ref = object->ref;
     grant.size = object->shm.size;

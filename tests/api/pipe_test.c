@@ -146,9 +146,9 @@ static void options_are_checked(void **state)
     make(&one, &other, NULL);
     assert_int_equal(xf_pipe_ref(one, &ref), 0);
     xf_pipe_free(other);
-    ref.place = 7;
+    ref.reserved = 7;
     assert_int_equal(xf_pipe_open(&other, &ref), XF_EINVAL);
-    ref.place = 0;
+    ref.reserved = 0;
     ref.kind = XF_KIND_QUEUE;
     assert_int_equal(xf_pipe_open(&other, &ref), XF_EINVAL);
     xf_pipe_free(one);

@@ -187,8 +187,8 @@ static void a_join_that_times_out_leaves_the_process_joinable(void **state)
 
     (void)state;
     assert_int_equal(receive_number(process), 1);
-    assert_int_equal(xf_process_join(process, 0, NULL), XF_ETIMEDOUT);
-    assert_int_equal(xf_process_join(process, 20, NULL), XF_ETIMEDOUT);
+    assert_int_equal(xf_process_join(process, NULL, 0), XF_ETIMEDOUT);
+    assert_int_equal(xf_process_join(process, NULL, 20), XF_ETIMEDOUT);
     assert_true(xf_process_alive(process));
     assert_null(xf_process_report(process));
     assert_null(xf_process_result(process, NULL));
@@ -203,7 +203,7 @@ static void an_ended_process_can_be_joined_again(void **state)
     (void)state;
     assert_int_equal(join(process).code, 5);
     assert_false(xf_process_alive(process));
-    assert_int_equal(xf_process_join(process, 0, NULL), 0);
+    assert_int_equal(xf_process_join(process, NULL, 0), 0);
     xf_process_kill(process);
     xf_process_terminate(process);
     expect_end(process, XF_END_FAILED, 5);
@@ -242,7 +242,7 @@ static void check_join_before_get(size_t size)
     assert_true(support_gone(xf_process_pid(process), 0));
     result = xf_process_result(process, &result_size);
     assert_int_equal(result_size, size);
-    assert_int_equal(xf_process_receive(process, 0, &message), 0);
+    assert_int_equal(xf_process_receive(process, &message, 0), 0);
     assert_int_equal(message.size, size);
     xf_process_free(process);
     result = message.data; /* a message outlives its process */
@@ -281,7 +281,7 @@ static void messages_come_in_order_and_then_end(void **state)
     join(process);
     for (int i = 0; i < 1000; i++)
         assert_int_equal(receive_number(process), i);
-    assert_int_equal(xf_process_receive(process, XF_FOREVER, &message), XF_EEND);
+    assert_int_equal(xf_process_receive(process, &message, XF_FOREVER), XF_EEND);
     xf_process_free(process);
 }
 
@@ -292,8 +292,8 @@ static void receive_times_out_while_the_task_runs(void **state)
 
     (void)state;
     receive_number(process);
-    assert_int_equal(xf_process_receive(process, 0, &message), XF_ETIMEDOUT);
-    assert_int_equal(xf_process_receive(process, 10, &message), XF_ETIMEDOUT);
+    assert_int_equal(xf_process_receive(process, &message, 0), XF_ETIMEDOUT);
+    assert_int_equal(xf_process_receive(process, &message, 10), XF_ETIMEDOUT);
     xf_process_free(process);
 }
 
@@ -411,7 +411,7 @@ static void progress_is_seen_while_the_task_runs(void **state)
 static void join_in_callback(xf_process *process, const xf_log_line *line, void *arg)
 {
     (void)line;
-    ((int *)arg)[0] = xf_process_join(process, XF_FOREVER, NULL);
+    ((int *)arg)[0] = xf_process_join(process, NULL, XF_FOREVER);
     ((int *)arg)[1] = xf_process_free(process);
 }
 
@@ -510,13 +510,13 @@ static void the_sentinel_becomes_ready_at_the_end(void **state)
     assert_false(support_sentinel_ready(xf_process_sentinel(process), 0));
     xf_process_terminate(process);
     assert_true(support_sentinel_ready(xf_process_sentinel(process), 60000));
-    assert_int_equal(xf_process_join(process, 60000, NULL), 0);
+    assert_int_equal(xf_process_join(process, NULL, 60000), 0);
     expect_end(process, XF_END_DONE, 0);
 }
 
 static void join_thread(void *process)
 {
-    xf_process_join(process, XF_FOREVER, NULL);
+    xf_process_join(process, NULL, XF_FOREVER);
 }
 
 static void two_threads_may_join(void **state)

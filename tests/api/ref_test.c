@@ -113,7 +113,7 @@ XF_TASK(count_in_below, const xf_ref *in, int *out)
 
     if (rc < 0)
         return xf_fail(call, 1, "start: %s", xf_error_detail());
-    xf_process_join(child, XF_FOREVER, &status);
+    xf_process_join(child, &status, XF_FOREVER);
     if (status.kind == XF_END_DONE)
         memcpy(out, xf_process_result(child, NULL), sizeof *out);
     xf_process_free(child);
@@ -140,7 +140,7 @@ XF_ENTRY(make_one_below)
     xf_process *child;
     xf_message message;
 
-    if (xf_process_start(&child, &make_one, NULL, 0, NULL) < 0 || xf_process_receive(child, XF_FOREVER, &message) < 0)
+    if (xf_process_start(&child, &make_one, NULL, 0, NULL) < 0 || xf_process_receive(child, &message, XF_FOREVER) < 0)
         return 1;
     xf_send(call, message.data, message.size);
     xf_message_free(&message);
@@ -193,7 +193,7 @@ static xf_ref receive_ref(xf_process *process)
     xf_message message;
     xf_ref ref;
 
-    assert_int_equal(xf_process_receive(process, XF_FOREVER, &message), 0);
+    assert_int_equal(xf_process_receive(process, &message, XF_FOREVER), 0);
     assert_int_equal(message.size, sizeof ref);
     memcpy(&ref, message.data, sizeof ref);
     xf_message_free(&message);
@@ -585,10 +585,10 @@ static void threads_open_while_the_task_waits_to_be_stopped(void **state)
     xf_message message;
 
     (void)state;
-    assert_int_equal(xf_process_receive(process, XF_FOREVER, &message), 0);
+    assert_int_equal(xf_process_receive(process, &message, XF_FOREVER), 0);
     xf_message_free(&message);
     while (atomic_load(&notes_of(object)->count) < THREADS * ROUNDS)
-        assert_int_equal(xf_process_join(process, 1, NULL), XF_ETIMEDOUT);
+        assert_int_equal(xf_process_join(process, NULL, 1), XF_ETIMEDOUT);
     stop(process);
     object_close(object);
 }
@@ -652,7 +652,7 @@ XF_ENTRY(give_it_below)
     xf_process *child;
     xf_message message;
 
-    if (xf_process_start(&child, &give_it, NULL, 0, NULL) < 0 || xf_process_receive(child, XF_FOREVER, &message) < 0)
+    if (xf_process_start(&child, &give_it, NULL, 0, NULL) < 0 || xf_process_receive(child, &message, XF_FOREVER) < 0)
         return 1;
     xf_send(call, message.data, message.size);
     xf_message_free(&message);

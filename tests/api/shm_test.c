@@ -335,7 +335,7 @@ static void it_outlives_its_maker(void **state)
     xf_shm *shm;
 
     (void)state;
-    assert_int_equal(xf_process_receive(maker, XF_FOREVER, &message), 0);
+    assert_int_equal(xf_process_receive(maker, &message, XF_FOREVER), 0);
     memcpy(&order.ref, message.data, sizeof order.ref);
     xf_message_free(&message);
     assert_int_equal(xf_shm_open(&shm, &order.ref, XF_SHM_WRITE), 0);

@@ -117,7 +117,7 @@ XF_TASK(hold_lock_below, const order *in, int *out)
     xf_status status;
 
     REQUIRE(xf_process_start(&child, &hold_lock, in, sizeof *in, NULL) == 0);
-    REQUIRE(xf_process_join(child, XF_FOREVER, &status) == 0);
+    REQUIRE(xf_process_join(child, &status, XF_FOREVER) == 0);
     *out = xf_process_free(child);
     return 0;
 }
@@ -341,7 +341,7 @@ static void killing_at_random_loses_no_lock(void **state)
         int64_t before = board->plain[0];
         random ^= random << 13, random ^= random >> 7, random ^= random << 17;
         while (board->plain[0] < before + (int64_t)(random % 1000)) /* they go on */
-            if (xf_process_join(workers[0], 0, NULL) == 0)
+            if (xf_process_join(workers[0], NULL, 0) == 0)
                 xf_report_print(xf_process_report(workers[0]), stderr), fail();
         kill_it(workers[i % CHILDREN]);
         workers[i % CHILDREN] = begin(&work_until_killed, &order);
@@ -379,7 +379,7 @@ static void locks_lie_in_shared_memory(void **state)
     xf_lock_free(again);
     order.number = TIMES;
     process = begin(&count_locked, &order);
-    assert_int_equal(xf_process_join(process, WHILE_MS, NULL), XF_ETIMEDOUT);
+    assert_int_equal(xf_process_join(process, NULL, WHILE_MS), XF_ETIMEDOUT);
     assert_int_equal(board->plain[0], 0);
     assert_int_equal(xf_lock_release(locks[LOCKS - 1]), 0);
     expect_end(process, XF_END_DONE, 0);
@@ -404,9 +404,9 @@ static void wrong_places_and_references_are_refused(void **state)
     assert_int_equal(xf_lock_open(&lock, &order.board), XF_EINVAL);
     ref = order.board;
     ref.kind = XF_KIND_LOCK;
-    ref.place = 64; /* where no lock is */
+    ref.reserved = 64; /* where no lock is */
     assert_int_equal(xf_lock_open(&lock, &ref), XF_EPROTO);
-    ref.place = UINT32_MAX;
+    ref.reserved = UINT32_MAX;
     assert_int_equal(xf_lock_open(&lock, &ref), XF_EPROTO);
     xf_lock_free(NULL);
     xf_shm_free(shared);

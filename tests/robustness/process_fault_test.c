@@ -112,7 +112,7 @@ static void use_messages(const plan *plan, xf_process *process, outcome *outcome
     xf_message message;
     int count = 0, rc;
 
-    while ((rc = xf_process_receive(process, JOIN_MS, &message)) == 0) {
+    while ((rc = xf_process_receive(process, &message, JOIN_MS)) == 0) {
         outcome->wrong |= message.size != plan->size || memcmp(message.data, plan->input, plan->size) != 0;
         xf_message_free(&message);
         count++;
@@ -160,7 +160,7 @@ static void use(const plan *plan, xf_process *process, outcome *outcome)
     if (plan->nobody_waits)
         outcome->wrong |= !support_sentinel_ready(xf_process_sentinel(process), JOIN_MS);
     use_messages(plan, process, outcome);
-    if (keep(outcome, xf_process_join(process, JOIN_MS, &outcome->status)) < 0) {
+    if (keep(outcome, xf_process_join(process, &outcome->status, JOIN_MS)) < 0) {
         xf_process_kill(process);
         return;
     }

@@ -122,12 +122,12 @@ static int use_heap(const xf_ref *ref)
         return rc;
     rc = alloc_all(heap, memory, COUNT);
     for (int i = 0; i < COUNT; i++)
-        if (xf_heap_free(heap, memory[i]) < 0)
+        if (xf_heap_dealloc(heap, memory[i]) < 0)
             rc = XF_ESTATE;
     xf_heap_stats_get(heap, &stats);
     if (stats.allocations > 0 || stats.pages > 0)
         rc = XF_ESTATE;
-    xf_heap_close(heap);
+    xf_heap_free(heap);
     return rc;
 }
 
@@ -142,7 +142,7 @@ static int make_and_use_heap(void)
     rc = xf_heap_ref(heap, &ref);
     if (rc == 0)
         rc = use_heap(&ref);
-    xf_heap_close(heap);
+    xf_heap_free(heap);
     return rc;
 }
 
@@ -255,7 +255,7 @@ static void end_round(round *round)
     xf_heap_reclaim(round->heap);
     xf_heap_stats_get(round->heap, &stats);
     assert_int_equal(stats.allocations, 0);
-    xf_heap_close(round->heap);
+    xf_heap_free(round->heap);
     xf_lock_free(round->lock);
     xf_shm_free(round->shm);
     xf_event_free(round->go);

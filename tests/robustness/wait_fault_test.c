@@ -25,10 +25,10 @@ static void make_items(void)
     int n = 0;
 
     for (int i = 0; i < COUNT - 1; i++) {
-        items[i] = (xf_wait_item){.what = XF_WAIT_EVENT};
+        items[i] = (xf_wait_item){.kind = XF_WAIT_EVENT};
         assert_int_equal(xf_event_create(&items[i].event, NULL), 0);
     }
-    items[COUNT - 1] = (xf_wait_item){.what = XF_WAIT_PROCESS, .process = start(&stay, &n, sizeof n, NULL)};
+    items[COUNT - 1] = (xf_wait_item){.kind = XF_WAIT_PROCESS, .process = start(&stay, &n, sizeof n, NULL)};
 }
 
 static void free_items(void)
