@@ -143,7 +143,7 @@ static int open_inline(xf_pool *pool)
 
     if (!here)
         return error_detail(XF_ENOMEM, "an inline pool");
-    rc = os_shm_create(&here->box, sizeof(box), 0);
+    rc = os_shm_create(&here->box, sizeof(black_box), 0);
     if (rc < 0) {
         free(here);
         return rc;

@@ -57,7 +57,7 @@ static void leave(xf_call *call)
 {
     enum { LAST_ATTEMPTS = 3 };
     int rc = XF_EAGAIN;
-    bool lingers = os.attach_needs_ack && call->channel.attached;
+    bool lingers = os.attach_needs_ack && call->channel.segment_sent;
     size_t size =
         lingers ? 0 : channel_take_pending(&call->channel, call->box->last_frames, sizeof call->box->last_frames);
 

@@ -200,11 +200,11 @@ static int role_publish(const char *name)
 static int role_ask(const char *name)
 {
     static const handshake_key none;
-    talk talk = {.key = &none, .name = name};
-    hello ask = {.kind = HANDSHAKE_ASK, .what = XF_KIND_SHM};
+    handshake_session session = {.key = &none, .name = name};
+    handshake_message ask = {.kind = HANDSHAKE_ASK, .argument = XF_KIND_SHM};
 
-    check_role("arrive", os_link_open(&talk.link, name, PATIENCE_MS));
-    check_role("ask", handshake_send(&talk, &ask, -1));
+    check_role("arrive", os_link_open(&session.channel, name, PATIENCE_MS));
+    check_role("ask", handshake_send(&session, &ask, -1));
     printf("0\n");
     fflush(stdout);
     hang();
@@ -617,13 +617,13 @@ static void a_name_that_goes_in_the_middle_is_told(void **state)
     size_t handles = handles_at_rest(), mappings = support_mappings();
     const char *name = fresh_name();
     xf_shm *shm = make_shm();
-    visit visit;
+    connector connector;
 
     (void)state;
     expect_published(shm, name, NULL);
-    assert_int_equal(connector_open(&visit, name, &(xf_key){0}, XF_KIND_SHM, 0, UINT64_MAX), 0);
+    assert_int_equal(connector_open(&connector, name, &(xf_key){0}, XF_KIND_SHM, 0, UINT64_MAX), 0);
     xf_shm_free(shm);
-    assert_int_equal(connector_close(&visit, 0), XF_EEND);
+    assert_int_equal(connector_close(&connector, 0), XF_EEND);
     assert_int_equal(support_handles(), handles);
     assert_int_equal(support_mappings(), mappings);
 }

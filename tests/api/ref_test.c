@@ -1,6 +1,6 @@
 /* Goal: what processes share is opened by whoever has a reference of it, anywhere in the family, is there as long as
  * some process has it open, and leaves nothing behind. */
-#include "objects/object.h"
+#include "objects/object_table.h"
 #include "tasks.h"
 
 #include <stdatomic.h>

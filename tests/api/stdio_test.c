@@ -223,7 +223,7 @@ static void forged_marks_are_text(void **state)
 static void a_mark_that_is_never_passed_does_no_harm(void **state)
 {
     char mark[LINE_SPLITTER_MARK + 1], *space;
-    lines lines;
+    line_splitter lines;
     line_splitter_piece piece;
     size_t room, total = 0, put = 0;
 
