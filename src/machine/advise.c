@@ -19,7 +19,7 @@ typedef struct scale {
     bool fits_core;          /* the data of a worker fit the caches of its core */
 } scale;
 
-static int lesser_count(int a, int b)
+static int min_workers(int a, int b)
 {
     return a < b ? a : b;
 }
@@ -48,7 +48,7 @@ static size_t count_fitting(const scale *scale)
 
 static void weigh_caches(scale *scale)
 {
-    int caches = scale->advice->caches, most = lesser_count(scale->by_quota, scale->by_memory);
+    int caches = scale->advice->caches, most = min_workers(scale->by_quota, scale->by_memory);
     size_t fit;
 
     scale->by_cache = INT32_MAX;
@@ -234,7 +234,7 @@ int xf_advise(xf_advice *out, const xf_workload *load)
     scale.by_quota = machine_workers(&machine);
     scale.by_memory = weigh_memory(&scale);
     weigh_caches(&scale);
-    advice.workers = lesser_count(lesser_count(scale.by_quota, scale.by_memory), scale.by_cache);
+    advice.workers = min_workers(min_workers(scale.by_quota, scale.by_memory), scale.by_cache);
     advice.placement = choose_placement(&scale);
     explain_advice(&scale);
     *out = advice;

@@ -56,7 +56,7 @@ static uint64_t find_cache(const library *hwloc, hwloc_topology_t topology, hwlo
     return least;
 }
 
-static void find_caches(const library *hwloc, hwloc_topology_t topology, os_machine *machine)
+static void find_shared_caches(const library *hwloc, hwloc_topology_t topology, os_machine *machine)
 {
     hwloc_obj_type_t type = HWLOC_OBJ_L5CACHE;
 
@@ -66,7 +66,7 @@ static void find_caches(const library *hwloc, hwloc_topology_t topology, os_mach
         machine->core_cache = find_cache(hwloc, topology, type - 1, NULL);
 }
 
-static void find_nodes(const library *hwloc, hwloc_topology_t topology, os_machine *machine)
+static void find_memory_nodes(const library *hwloc, hwloc_topology_t topology, os_machine *machine)
 {
     int depth = hwloc->hwloc_get_type_depth(topology, HWLOC_OBJ_NUMANODE);
     unsigned count = hwloc->hwloc_get_nbobjs_by_depth(topology, depth);
@@ -88,8 +88,8 @@ void topology_complete(os_machine *machine)
         return;
     if (hwloc.hwloc_topology_init(&topology) == 0) {
         if (hwloc.hwloc_topology_load(topology) == 0) {
-            find_caches(&hwloc, topology, machine);
-            find_nodes(&hwloc, topology, machine);
+            find_shared_caches(&hwloc, topology, machine);
+            find_memory_nodes(&hwloc, topology, machine);
         }
         hwloc.hwloc_topology_destroy(topology);
     }

@@ -37,8 +37,8 @@ int object_open(object **object, const xf_ref *ref, xf_object_kind kind, uint32_
 int object_open_any(object **object, const xf_ref *ref);
 
 /* Opens an object of an unrelated process, and enters it into the table, so that this process can open its reference.
- *   handle, size, flags  Its segment, as the other process describes it.  The handle belongs to the object from then on,
- *                        also on failure.
+ *   handle, size, flags  Its segment, as the other process describes it.  The object owns the handle then, and on
+ *                        failure it is closed.
  * XF_EPROTO when the segment is not that object; XF_ENOMEM. */
 int object_adopt(object **object, const xf_ref *ref, intptr_t handle, uint64_t size, int flags);
 

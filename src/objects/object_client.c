@@ -106,8 +106,7 @@ void object_client_open(channel *parent)
 
 /* Sends a request, and waits for the answer.
  *   offered  A handle that travels with it, and then belongs to the parent; closed on failure; -1: none. */
-static int send_request(request *request, frame_type type, const xf_ref *ref, int flags, intptr_t offered,
-                        uint64_t size)
+static int ask_parent(request *request, frame_type type, const xf_ref *ref, int flags, intptr_t offered, uint64_t size)
 {
     channel *parent = parents_channel();
     frame_fields fields = {.size = 0};
@@ -142,7 +141,7 @@ int object_client_ask(const xf_ref *ref, object_answer *answer)
 
     if (!parents_channel())
         return error_detail(XF_ENOENT, "no process has the %s open", object_kind_name(ref->kind));
-    rc = send_request(&request, FRAME_ASK, ref, 0, -1, 0);
+    rc = ask_parent(&request, FRAME_ASK, ref, 0, -1, 0);
     *answer = request.answer;
     return rc;
 }
@@ -158,7 +157,7 @@ int object_client_offer(object_entry *entry)
         return 0;
     rc = os_handle_copy(shm->handle, &copy);
     if (rc == 0)
-        rc = send_request(&request, FRAME_OFFER, &entry->object.ref, shm->flags, copy, shm->address ? shm->size : 1);
+        rc = ask_parent(&request, FRAME_OFFER, &entry->object.ref, shm->flags, copy, shm->address ? shm->size : 1);
     if (rc < 0)
         return rc;
     object_table_lock();
