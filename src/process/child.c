@@ -79,7 +79,7 @@ static _Noreturn void say_goodbye(xf_call *call, frame_outcome outcome, int code
 
     if (outcome != FRAME_OUTCOME_DONE && *text)
         channel_send(&call->channel, FRAME_FAIL, NULL, text, strlen(text), false);
-    log_close(call);
+    child_log_close(call);
     frame_put_u32(&fields, outcome);
     frame_put_u32(&fields, (uint32_t)code);
     fflush(stdout);
@@ -201,7 +201,7 @@ _Noreturn void child_run(os_parent *parent)
     call->box = os_parent_given(parent)->box.address;
     call->output.handle = -1;
     channel_open(&call->channel, parent);
-    log_open(&call->log);
+    child_log_open(&call->log);
     object_client_open(&call->channel);
     say_hello(call);
     code = channel_receive(&call->channel, &frame);
