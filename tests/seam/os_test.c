@@ -2754,7 +2754,7 @@ static os_link *admit(os_door *door)
 
 static visit begin_visit(void)
 {
-    connector connector;
+    visit visit;
 
     strcpy(visit.name, door_name());
     visit.door = open_door(visit.name);
