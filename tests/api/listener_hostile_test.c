@@ -199,7 +199,8 @@ static void garbage_is_let_go(void **state)
     xf_listener_free(listener);
 }
 
-/* Sends a PROOF unchanged: its bytes follow the first HANDSHAKE_SIZE - sizeof proof->bytes - sizeof proof->ref bytes. */
+/* Sends a PROOF unchanged: its bytes follow the first HANDSHAKE_SIZE - sizeof proof->bytes - sizeof proof->ref
+ * bytes. */
 static void write_proof(handshake_session *session, const handshake_message *proof)
 {
     uint8_t bytes[HANDSHAKE_SIZE] = {'x', 'f', 'h', 1, HANDSHAKE_PROOF};
