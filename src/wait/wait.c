@@ -99,12 +99,12 @@ static void sleep_on_all(waiter *waiter, int left)
 {
     if (waiter->end)
         waiter->words[waiter->word_count++] = *waiter->end;
-    for_events(waiter, event_sleep);
+    for_events(waiter, event_add_sleeper);
     if (waiter->word_count > 0)
         os_shm_wait_any(waiter->words, waiter->word_count, nap_ms(waiter, left));
     else /* a task that nobody asks to stop, for it runs in this process */
         uv_sleep(left < 0 ? UINT_MAX : (unsigned)left);
-    for_events(waiter, event_wake);
+    for_events(waiter, event_remove_sleeper);
 }
 
 static bool is_over(const waiter *waiter)
