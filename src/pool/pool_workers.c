@@ -29,7 +29,7 @@ static uint64_t wake(xf_pool *pool, uint64_t most)
             if (!(bits & 1) || !(atomic_fetch_and(idle, ~bit) & bit))
                 continue;
             if (pool->members[word * 64 + i].process) {
-                process_ring(pool->members[word * 64 + i].process);
+                process_wake(pool->members[word * 64 + i].process);
                 woken++;
             }
         }
@@ -49,7 +49,7 @@ static void on_progress(void *arg)
     member *member = arg;
     xf_pool *pool = member->pool;
 
-    supervisor_attend_for(&pool->ward);
+    supervisor_enter(&pool->supervised);
     uv_mutex_lock(&pool->lock);
     future_callbacks_dispatch(pool);
     uv_mutex_unlock(&pool->lock);
@@ -182,12 +182,12 @@ static void take_claims_back(xf_pool *pool, member *member)
 static void break_pool(xf_pool *pool, const xf_report *report, trace *trace)
 {
     pool->broken = report_copy(report, trace);
-    pool->broken_status = (xf_status){XF_END_START, XF_EFAILED, report->status.system};
-    if (report->status.kind == XF_END_START)
+    pool->broken_status = (xf_status){XF_END_START_FAILED, XF_EFAILED, report->status.system};
+    if (report->status.kind == XF_END_START_FAILED)
         pool->broken_status = report->status;
     pool->closed = true;
     for (xf_future *future = pool->first; future; future = future->next)
-        pool_jobs_cancel_unclaimed(pool, future, XF_END_START);
+        pool_jobs_cancel_unclaimed(pool, future, XF_END_START_FAILED);
     pool_workers_shut_down(pool, false);
 }
 
@@ -203,7 +203,7 @@ static bool is_anybody_ready(const xf_pool *pool)
  * XF_EPROCESSES and the like may pass, when nothing else works. */
 static bool is_for_good(const xf_status *status)
 {
-    return status->kind == XF_END_FAILED || (status->kind == XF_END_START && status->code != XF_EMAIN);
+    return status->kind == XF_END_FAILED || (status->kind == XF_END_START_FAILED && status->code != XF_EMAIN);
 }
 
 /* A worker that ends before it is ready says something about all workers, unless another is. */
@@ -242,8 +242,8 @@ static void refill(xf_pool *pool)
         return;
     rc = fill(pool, pool->strength);
     if (rc < 0 && pool->live == 0) {
-        xf_report report = {.status = {XF_END_START, rc, 0},
-                            .kind_name = xf_end_name(XF_END_START),
+        xf_report report = {.status = {XF_END_START_FAILED, rc, 0},
+                            .kind_name = xf_end_name(XF_END_START_FAILED),
                             .code_name = xf_err_name(rc),
                             .message = xf_error_detail(),
                             .name = worker_task.name,
@@ -276,7 +276,7 @@ static void on_end(void *arg)
     const xf_report *report;
     xf_process *process;
 
-    supervisor_attend_for(&pool->ward);
+    supervisor_enter(&pool->supervised);
     uv_mutex_lock(&pool->lock); /* which start has held until it knew the process */
     process = member->process;
     report = process_report(process);
@@ -335,7 +335,7 @@ static void ask(member *member, xf_future *future, uint64_t intent, xf_end why)
     if (pool_state_grow(&future->stopped, future->stopped_count, &future->stopped_room, sizeof(bad)) == 0)
         future->stopped[future->stopped_count++] = (bad){item, {why, 0, 0}, NULL};
     atomic_store(&slot_of(member)->stop, intent);
-    process_ring(member->process);
+    process_wake(member->process);
 }
 
 void pool_deadlines_stop(xf_pool *pool, const xf_future *future, xf_end why)
@@ -403,7 +403,7 @@ void pool_deadlines_check(xf_pool *pool)
     for (const xf_future *future = pool->first; future; future = future->next) /* what nobody has claimed yet */
         if (future->options.timeout_ms && !future_is_complete(future))
             next = earlier(next, now + (uint64_t)future->options.timeout_ms * CLOCK_NS_PER_MS);
-    supervisor_set_deadline(&pool->ward, next);
+    supervisor_set_deadline(&pool->supervised, next);
 }
 
 void pool_workers_shut_down(xf_pool *pool, bool kill)
@@ -413,6 +413,6 @@ void pool_workers_shut_down(xf_pool *pool, bool kill)
         if (pool->members[i].process && kill)
             xf_process_kill(pool->members[i].process);
         else if (pool->members[i].process)
-            process_ring(pool->members[i].process);
+            process_wake(pool->members[i].process);
     }
 }

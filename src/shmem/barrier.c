@@ -30,7 +30,7 @@ int xf_barrier_create(xf_barrier **out, unsigned parties, const xf_barrier_optio
     sync_handle *handle;
     int rc;
 
-    if (parties < 1 || parties > XF_PARTIES_MAX)
+    if (parties < 1 || parties > XF_BARRIER_PARTIES_MAX)
         return error_detail(XF_EINVAL, "a barrier of %u parties", parties);
     rc = sync_create(&handle, XF_KIND_BARRIER, XF_BARRIER_BYTES((size_t)parties), parties,
                      options ? &options->place : &defaults.place);
@@ -101,7 +101,7 @@ static int barrier_error(uint32_t generation)
                               : error_detail(XF_ESTATE, "a party of the barrier gave up, or it was reset");
 }
 
-int xf_barrier_join(xf_barrier *barrier)
+int xf_barrier_register(xf_barrier *barrier)
 {
     barrier_state *state = barrier_of(barrier);
 

@@ -146,7 +146,7 @@ int xf_heap_ref(xf_heap *heap, xf_ref *ref)
     return object_ref(heap->object, ref);
 }
 
-void xf_heap_close(xf_heap *heap)
+void xf_heap_free(xf_heap *heap)
 {
     if (!heap)
         return;
@@ -425,7 +425,7 @@ static bool heap_release(xf_heap *heap, allocation *allocation)
     return true;
 }
 
-int xf_heap_free(xf_heap *heap, void *memory)
+int xf_heap_dealloc(xf_heap *heap, void *memory)
 {
     allocation allocation;
 

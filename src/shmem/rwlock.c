@@ -70,8 +70,8 @@ static void clear_dead_writer(rwlock_state *state, uint64_t writer)
  *   check_dead  Whether to check for dead readers, and to take over their words. */
 static _Atomic uint64_t *rwlock_enter(rwlock_state *state, uint64_t own, bool check_dead)
 {
-    for (uint32_t i = 0; i < XF_READERS_MAX; i++) {
-        _Atomic uint64_t *word = &state->readers[(own + i) % XF_READERS_MAX];
+    for (uint32_t i = 0; i < XF_RWLOCK_READERS_MAX; i++) {
+        _Atomic uint64_t *word = &state->readers[(own + i) % XF_RWLOCK_READERS_MAX];
         uint64_t reader = atomic_load(word);
         if (reader == 0 || (check_dead && sync_is_dead(reader)))
             if (atomic_compare_exchange_strong(word, &reader, own))
@@ -116,7 +116,7 @@ int xf_rwlock_read(xf_rwlock *rwlock, int timeout_ms)
  *   check_dead  Whether to check for dead readers, and to clear their words. */
 static bool rwlock_has_readers(rwlock_state *state, bool check_dead)
 {
-    for (uint32_t i = 0; i < XF_READERS_MAX; i++) {
+    for (uint32_t i = 0; i < XF_RWLOCK_READERS_MAX; i++) {
         uint64_t reader = atomic_load(&state->readers[i]);
         if (check_dead && sync_is_dead(reader))
             atomic_compare_exchange_strong(&state->readers[i], &reader, 0);
@@ -193,7 +193,7 @@ int xf_rwlock_release(xf_rwlock *rwlock)
     if (writer_thread(atomic_load(&state->writer)) == own) {
         atomic_store(&state->writer, 0);
     } else {
-        word = sync_find(state->readers, XF_READERS_MAX, own);
+        word = sync_find(state->readers, XF_RWLOCK_READERS_MAX, own);
         if (!word)
             return error_detail(XF_ESTATE, "this thread does not hold the lock");
         atomic_store(word, 0);

@@ -92,9 +92,9 @@ int sync_open(sync_handle **out, const xf_ref *ref, xf_kind kind)
     if (ref->kind != (uint32_t)kind)
         return error_detail(XF_EINVAL, "a reference of another kind of object: %u, not %d", (unsigned)ref->kind,
                             (int)kind);
-    whole.place = 0;
-    whole.kind = ref->place ? XF_KIND_SHM : kind;
-    rc = object_open(&object, &whole, (xf_kind)whole.kind, ref->place ? SHM_VERSION : SYNC_VERSION);
+    whole.reserved = 0;
+    whole.kind = ref->reserved ? XF_KIND_SHM : kind;
+    rc = object_open(&object, &whole, (xf_object_kind)whole.kind, ref->reserved ? SHM_VERSION : SYNC_VERSION);
     if (rc == 0)
         rc = sync_make_handle(out, object, ref->place);
     if (rc == 0 && !sync_is_state(*out, kind)) {

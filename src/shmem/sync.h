@@ -55,7 +55,7 @@ void sync_close(sync_handle *handle);
     {                                                                                                                  \
         return sync_ref(&object->handle, number, ref);                                                                 \
     }                                                                                                                  \
-    void kind##_close(kind *object)                                                                                    \
+    void kind##_free(kind *object)                                                                                     \
     {                                                                                                                  \
         sync_close(object ? &object->handle : NULL);                                                                   \
     }
