@@ -144,7 +144,7 @@ int xf_barrier_wait(xf_barrier *barrier, int timeout_ms)
 
     if (generation & BROKEN)
         return barrier_error(generation);
-    rc = xf_barrier_join(barrier);
+    rc = xf_barrier_register(barrier);
     if (rc < 0)
         return rc;
     party = find_party(state, os_self_thread());

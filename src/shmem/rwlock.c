@@ -12,7 +12,7 @@ typedef struct rwlock_state {
     sync_head head;
     _Atomic uint64_t writer;
     sync_eventcount changes;
-    _Alignas(64) _Atomic uint64_t readers[XF_READERS_MAX];
+    _Alignas(64) _Atomic uint64_t readers[XF_RWLOCK_READERS_MAX];
 } rwlock_state;
 
 _Static_assert(sizeof(rwlock_state) <= XF_RWLOCK_BYTES, "a reader-writer lock fits its place");
@@ -171,7 +171,7 @@ int xf_rwlock_write(xf_rwlock *rwlock, int timeout_ms)
     sync_wait wait = sync_wait_begin(timeout_ms);
     int rc;
 
-    if (writer_thread(atomic_load(&state->writer)) == own || sync_find(state->readers, XF_READERS_MAX, own))
+    if (writer_thread(atomic_load(&state->writer)) == own || sync_find(state->readers, XF_RWLOCK_READERS_MAX, own))
         return error_detail(XF_EDEADLK, "this thread holds the lock already");
     rc = rwlock_become_writer(rwlock, own, &wait);
     if (rc < 0)

@@ -13,7 +13,7 @@ enum { SYNC_MAGIC = 0x7866736c };
 /* ---- Where a state lies ---------------------------------------------------------------------- */
 
 /* A place in the user's shared memory is counted from the body of its object, in steps of XF_SYNC_ALIGN. */
-static int sync_check_place(const xf_place *place, size_t bytes)
+static int sync_check_place(const xf_sync_place *place, size_t bytes)
 {
     size_t size = xf_shm_size(place->shm);
 
@@ -39,7 +39,7 @@ static int sync_make_handle(sync_handle **out, object *object, uint32_t place)
     return 0;
 }
 
-static int sync_create_in(sync_handle **out, size_t bytes, const xf_place *place)
+static int sync_create_in(sync_handle **out, size_t bytes, const xf_sync_place *place)
 {
     const object *shared = place->shm->object;
     object *object;
@@ -51,7 +51,7 @@ static int sync_create_in(sync_handle **out, size_t bytes, const xf_place *place
     return rc < 0 ? rc : sync_make_handle(out, object, where);
 }
 
-int sync_create(sync_handle **out, xf_kind kind, size_t bytes, uint32_t parameter, const xf_place *place)
+int sync_create(sync_handle **out, xf_object_kind kind, size_t bytes, uint32_t parameter, const xf_sync_place *place)
 {
     object *object;
     sync_head *head;
@@ -83,7 +83,7 @@ static bool sync_is_state(const sync_handle *handle, uint32_t kind)
     return at + sizeof *head <= size && head->magic == SYNC_MAGIC && head->kind == kind && head->bytes <= size - at;
 }
 
-int sync_open(sync_handle **out, const xf_ref *ref, xf_kind kind)
+int sync_open(sync_handle **out, const xf_ref *ref, xf_object_kind kind)
 {
     xf_ref whole = *ref;
     object *object;
@@ -96,7 +96,7 @@ int sync_open(sync_handle **out, const xf_ref *ref, xf_kind kind)
     whole.kind = ref->reserved ? XF_KIND_SHM : kind;
     rc = object_open(&object, &whole, (xf_object_kind)whole.kind, ref->reserved ? SHM_VERSION : SYNC_VERSION);
     if (rc == 0)
-        rc = sync_make_handle(out, object, ref->place);
+        rc = sync_make_handle(out, object, ref->reserved);
     if (rc == 0 && !sync_is_state(*out, kind)) {
         sync_close(*out);
         rc = error_detail(XF_EPROTO, "the object is not of the kind that its reference says");
@@ -104,14 +104,14 @@ int sync_open(sync_handle **out, const xf_ref *ref, xf_kind kind)
     return rc;
 }
 
-int sync_ref(sync_handle *handle, xf_kind kind, xf_ref *ref)
+int sync_ref(sync_handle *handle, xf_object_kind kind, xf_ref *ref)
 {
     int rc = object_ref(handle->object, ref);
 
     if (rc < 0)
         return rc;
     ref->kind = kind;
-    ref->place = handle->place;
+    ref->reserved = handle->place;
     return 0;
 }
 

@@ -32,13 +32,13 @@ typedef struct sync_eventcount {
 typedef struct sync_handle {
     object *object; /* that the state lies in */
     void *state;
-    uint32_t place; /* of xf_ref: 0 for a segment of its own */
+    uint32_t place; /* reserved of its xf_ref: 0 for a segment of its own */
 } sync_handle;
 
 /* Makes a state that is zero except for its head, and a handle to it. */
-int sync_create(sync_handle **out, xf_kind kind, size_t bytes, uint32_t parameter, const xf_place *place);
-int sync_open(sync_handle **out, const xf_ref *ref, xf_kind kind);
-int sync_ref(sync_handle *handle, xf_kind kind, xf_ref *ref);
+int sync_create(sync_handle **out, xf_object_kind kind, size_t bytes, uint32_t parameter, const xf_sync_place *place);
+int sync_open(sync_handle **out, const xf_ref *ref, xf_object_kind kind);
+int sync_ref(sync_handle *handle, xf_object_kind kind, xf_ref *ref);
 void sync_close(sync_handle *handle);
 
 /* The three calls of XF_SYNC_LIFE, for a kind that is struct { sync_handle handle; }. */
