@@ -1,6 +1,6 @@
 /* Goal: whatever is killed and whenever, every item of a job is settled exactly once, and the job ends.
  *
- * The claim protocol of docs/claim.md for one job: CHUNKS chunks of ITEMS items, WORKERS workers, and the parent, whose
+ * The claim protocol of docs/design/claim.md for one job: CHUNKS chunks of ITEMS items, WORKERS workers, and the parent, whose
  * steps are serialised by its lock and therefore one process here.  Every access to shared memory is a step of its own, and
  * a worker may be killed between any two.  How sleepers are woken is in sleep.pml; here who waits sees the sum at once.
  *

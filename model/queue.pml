@@ -1,7 +1,7 @@
 /* Goal: whoever is killed and whenever, no message is delivered twice, none is lost but what a dead consumer had claimed,
  * messages come in order, and nobody is blocked.
  *
- * The protocol of docs/queue.md: a ring of CELLS cells, and when it GROWS a second one behind it.  Every access to shared
+ * The protocol of docs/design/ring.md: a ring of CELLS cells, and when it GROWS a second one behind it.  Every access to shared
  * memory is a step of its own, and a process may be killed between any two.  Who settles the claims of the dead is a
  * process of its own here, which stands for whoever is in their way, and may be killed too.
  *

@@ -1,6 +1,6 @@
 /* Goal: nobody sleeps for ever: not who waits for a job, nor a worker while something is queued.
  *
- * The ring, the idle workers and the done words of docs/claim.md: JOBS jobs of CHUNKS chunks of one item, WORKERS workers,
+ * The ring, the idle workers and the done words of docs/design/claim.md: JOBS jobs of CHUNKS chunks of one item, WORKERS workers,
  * the parent (its steps are serialised by its lock), and threads of the parent that wait for the jobs.  Claims are as in
  * claim.pml, without what happens inside of a chunk.  Every access to shared memory is a step, a futex call is two, and a
  * worker may be killed between any two.

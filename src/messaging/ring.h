@@ -1,7 +1,7 @@
 /* A lane: messages that go from any number of processes to any number of others, in order, through shared memory.
  *
  * It is a ring of cells, or several, each twice as large as the one before it, where each cell has three words: its
- * turn, who puts and who gets.  A place in the ring is claimed by one compare-and-swap that says who; docs/queue.md has
+ * turn, who puts and who gets.  A place in the ring is claimed by one compare-and-swap that says who; docs/design/ring.md has
  * the state machine, model/queue.pml the proof.  Messages that are longer than a cell has room lie in the store.
  * Nothing is locked, and nothing of what other processes write is trusted more than it has to be: a broken lane gives
  * XF_EPROTO. */

@@ -1,4 +1,4 @@
-/* The claim word: who has a chunk of work, and how much of it is settled.  docs/claim.md has the state machine.
+/* The claim word: who has a chunk of work, and how much of it is settled.  docs/design/claim.md has the state machine.
  *
  *     state 4 bits | owner's slot 12 | owner's epoch 16 | skip 32: leading items of the chunk that are settled
  *
