@@ -1,4 +1,4 @@
-/* w7: 8 bytes to another process and back, through the two directions of a pipe. */
+/* w7: sends 8 bytes to another process and receives 8 bytes, through the two directions of a pipe. */
 #include "bench.h"
 
 #include <string.h>
@@ -77,7 +77,7 @@ static void ask(void)
 static void close_pipe(void)
 {
     xf_pipe_free(own.pipe);
-    bench_check("xf_process_join", xf_process_join(own.process, XF_FOREVER, NULL));
+    bench_check("xf_process_join", xf_process_join(own.process, NULL, XF_FOREVER));
     xf_process_free(own.process);
     bench_check("xf_cleanup", xf_cleanup());
 }

@@ -1,4 +1,4 @@
-/* w1: start one child that does nothing, and join it.  w1big: the same from a parent with 1 GiB of dirty heap. */
+/* w1: starts a child that does nothing, and joins it.  w1big: the same from a parent with 1 GiB of dirty heap. */
 #include "bench.h"
 
 #include <errno.h>
@@ -30,7 +30,7 @@ static void start_and_join(xf_start_method method)
 
     bench_check("xf_process_start",
                 xf_process_start(&process, &nothing, NULL, 0, &(xf_process_options){.start = method}));
-    bench_check("xf_process_join", xf_process_join(process, XF_FOREVER, &status));
+    bench_check("xf_process_join", xf_process_join(process, &status, XF_FOREVER));
     if (status.kind != XF_END_DONE)
         bench_fail("a child", xf_end_name(status.kind));
     bench_check("xf_process_free", xf_process_free(process));
@@ -48,7 +48,7 @@ static void by_spawn(void)
 
 static void by_server(void)
 {
-    start_and_join(XF_START_SERVER);
+    start_and_join(XF_START_FORKSERVER);
 }
 
 static void clean_up(void)
@@ -81,7 +81,7 @@ static void bare_spawn(void)
     bench_reap(pid);
 }
 
-/* A small process that was forked early: forks when a byte comes, waits, and sends the status back. */
+/* A small process that is forked early.  When it receives a byte, it forks, waits, and sends the status back. */
 static struct {
     pid_t pid;
     int asked[2];

@@ -1,4 +1,4 @@
-/* Goal: the headers are C++, tasks can be written in it, and an exception that nobody catches ends in a report.
+/* Goal: the headers are valid C++, tasks can be written in C++, and an uncaught exception ends in a report.
  *
  * Built as C++11 and as C++20. */
 #include "crossfork.h"
@@ -83,7 +83,7 @@ static xf_status join(xf_process *process)
 {
     xf_status status;
 
-    assert_int_equal(xf_process_join(process, XF_FOREVER, &status), 0);
+    assert_int_equal(xf_process_join(process, &status, XF_FOREVER), 0);
     return status;
 }
 
@@ -93,7 +93,7 @@ static void a_pool_runs_a_task_in_cxx(void **)
     std::vector<double> areas(shapes.size());
     xf_pool *pool;
 
-    assert_int_equal(xf_pool_open(&pool, nullptr), 0);
+    assert_int_equal(xf_pool_create(&pool, nullptr), 0);
     assert_int_equal(xf_pool_map(pool, &area, shapes.data(), areas.data(), shapes.size(), nullptr), 0);
     xf_pool_free(pool);
     for (double found : areas)
@@ -134,7 +134,7 @@ static void a_caught_exception_is_the_tasks_own_affair(void **)
     xf_process_free(process);
 }
 
-/* Where there is no debug data at hand for the C++ library, its functions may have no names; ours have. */
+/* Without debug data of the C++ library its functions may have no names; those of this file have. */
 static bool was_in(const xf_report *report, const char *function)
 {
     for (std::size_t i = 0; i < report->stack_count; i++)

@@ -1,5 +1,5 @@
-/* Goal: what is sent into one end of a pipe comes out of the other, whole and in order, and the end of whoever has the
- * other end is told once everything it sent was received. */
+/* Goal: messages that are sent into one end of a pipe come out of the other, whole and in order; after the last one a
+ * receiver learns that the other end is closed, in whatever way its process ended. */
 #include "tasks.h"
 
 enum { PATIENCE_MS = 60000, MIB = 1024 * 1024 };
@@ -38,7 +38,7 @@ static void expect_code(xf_pipe *pipe, int timeout_ms, int code)
     assert_int_equal(xf_pipe_receive(pipe, &message, timeout_ms), code);
 }
 
-/* Starts a task that opens the end, which is closed here. */
+/* Starts a task that opens the end, and frees the end here. */
 static xf_process *start_with(xf_task *task, xf_pipe *theirs)
 {
     xf_process *process;
@@ -72,12 +72,12 @@ static void both_directions_are_apart(void **state)
     send_text(one, "to the other");
     send_text(one, "");
     send_text(other, "to the one");
-    assert_int_equal(xf_pipe_poll(other, &size, 0), 0);
+    assert_int_equal(xf_pipe_peek(other, &size, 0), 0);
     assert_int_equal(size, 12);
     expect_text(other, "to the other");
     expect_text(other, "");
     expect_code(other, 0, XF_ETIMEDOUT);
-    assert_int_equal(xf_pipe_poll(other, &size, 1), XF_ETIMEDOUT);
+    assert_int_equal(xf_pipe_peek(other, &size, 1), XF_ETIMEDOUT);
     expect_text(one, "to the one");
     expect_code(one, 20, XF_ETIMEDOUT);
     xf_pipe_free(one);
@@ -128,7 +128,7 @@ static void an_end_that_is_freed_is_told(void **state)
     xf_pipe_free(one);
     assert_int_equal(xf_pipe_send(other, "x", 1, XF_FOREVER), XF_EEND);
     expect_text(other, "last words");
-    assert_int_equal(xf_pipe_poll(other, &size, XF_FOREVER), XF_EEND);
+    assert_int_equal(xf_pipe_peek(other, &size, XF_FOREVER), XF_EEND);
     expect_code(other, XF_FOREVER, XF_EEND);
     xf_pipe_free(other);
     xf_pipe_free(NULL);
@@ -146,9 +146,9 @@ static void options_are_checked(void **state)
     make(&one, &other, NULL);
     assert_int_equal(xf_pipe_ref(one, &ref), 0);
     xf_pipe_free(other);
-    ref.place = 7;
+    ref.reserved = 7;
     assert_int_equal(xf_pipe_open(&other, &ref), XF_EINVAL);
-    ref.place = 0;
+    ref.reserved = 0;
     ref.kind = XF_KIND_QUEUE;
     assert_int_equal(xf_pipe_open(&other, &ref), XF_EINVAL);
     xf_pipe_free(one);
@@ -156,7 +156,7 @@ static void options_are_checked(void **state)
 
 /* ---- Between processes ----------------------------------------------------------------------- */
 
-/* Answers until the other end has gone. */
+/* Answers until the other end is closed. */
 XF_ENTRY(echo)
 {
     xf_pipe *pipe = open_pipe(call);
@@ -183,14 +183,14 @@ static void messages_go_and_come_back(void **state)
     (void)state;
     make(&one, &other, NULL);
     process = start_with(&echo, other);
-    xf_pipe_free(other); /* it is handed over, though nobody may have opened it yet */
+    xf_pipe_free(other); /* the end is passed on, although the child may not have opened it yet */
     for (size_t i = 0; i < 5 * MIB; i++)
         data[i] = (char)(i * 7 + i / 4096);
     for (int turn = 0; turn < 200; turn++) {
         size_t size = sizes[turn % 7], got;
         xf_message message;
         assert_int_equal(xf_pipe_send(one, data, size, PATIENCE_MS), 0);
-        assert_int_equal(xf_pipe_poll(one, &got, PATIENCE_MS), 0);
+        assert_int_equal(xf_pipe_peek(one, &got, PATIENCE_MS), 0);
         assert_int_equal(got, size);
         assert_int_equal(xf_pipe_receive(one, &message, 0), 0);
         assert_int_equal(message.size, size);
@@ -228,7 +228,7 @@ static void an_end_that_is_killed_is_told(void **state)
     xf_pipe_free(one);
 }
 
-/* Opens its end, says so, and hangs. */
+/* Opens its end, reports that, and hangs. */
 XF_ENTRY(open_and_hang)
 {
     xf_pipe *pipe = open_pipe(call);
@@ -258,7 +258,7 @@ static void a_sender_does_not_wait_for_the_dead(void **state)
     xf_pipe_free(one);
 }
 
-/* An end may be open in several processes: each message is received once. */
+/* Several processes have the same end open: each message is received once. */
 XF_ENTRY(count_messages)
 {
     xf_pipe *pipe = open_pipe(call);

@@ -1,9 +1,9 @@
-/* Goal: programs that know nothing of each other but a name share memory; the name goes with the hold that it was given
- * to, however its process ends, the memory with the last who has it open; and nobody who is silent, hostile or killed
- * keeps the others from it.
+/* Goal: programs that know nothing of each other but a name share memory.  The name ends when the handle that published
+ * it is freed, or when its process ends; the memory ends with the last process that has it open; and a program that is
+ * silent, hostile or killed does not keep others from it.
  *
- * The other program is this one again, started with "as ROLE NAME".  Programs wait for each other with events that lie
- * in the shared memory, which none of them could open otherwise. */
+ * The other program is this one again, started with "as ROLE NAME".  Programs wait for each other with events in the
+ * shared memory, which they could not open otherwise. */
 #include "process/process.h"
 #include "program.h"
 #include "rendezvous/connector.h"
@@ -29,11 +29,11 @@ typedef struct board {
 
 _Static_assert(offsetof(board, event_places[1]) % XF_SYNC_ALIGN == 0, "each is where it may be");
 
-/* A hold of it, and what lies in it. */
+/* A handle of the memory, and the objects in it. */
 typedef struct table {
     xf_shm *shm;
     board *board;
-    xf_event *came, *go; /* a visitor has come; it may go on */
+    xf_event *came, *go; /* a visitor has opened the memory; it may continue */
     xf_lock *lock;
 } table;
 
@@ -88,12 +88,12 @@ static void expect_not_found(const char *name, const xf_key *with, int code, con
     assert_non_null(strstr(xf_error_detail(), why));
 }
 
-static xf_place place_at(const table *table, const void *address)
+static xf_sync_place place_at(const table *table, const void *address)
 {
-    return (xf_place){table->shm, (size_t)((const char *)address - (const char *)table->board)};
+    return (xf_sync_place){table->shm, (size_t)((const char *)address - (const char *)table->board)};
 }
 
-/* Lays events and a lock into the memory. */
+/* Creates events and a lock in the memory. */
 static table lay(xf_shm *shm)
 {
     table table = {.shm = shm, .board = xf_shm_data(shm)};
@@ -113,10 +113,10 @@ static table lay(xf_shm *shm)
 
 static void close_table(table *table)
 {
-    xf_lock_close(table->lock);
-    xf_event_close(table->go);
-    xf_event_close(table->came);
-    xf_shm_close(table->shm);
+    xf_lock_free(table->lock);
+    xf_event_free(table->go);
+    xf_event_free(table->came);
+    xf_shm_free(table->shm);
 }
 
 /* ---- Roles of another program ---------------------------------------------------------------- */
@@ -141,7 +141,7 @@ static table visit_as_role(const char *name)
     return table;
 }
 
-/* Adds itself, and says how much there is. */
+/* Counts itself, and prints the size. */
 static int role_visit(const char *name)
 {
     table table = visit_as_role(name);
@@ -153,7 +153,7 @@ static int role_visit(const char *name)
     return 0;
 }
 
-/* Makes it grow, and says how much there is once it may go on. */
+/* Grows the memory, and prints the size once it may continue. */
 static int role_grow(const char *name)
 {
     table table = visit_as_role(name);
@@ -170,7 +170,7 @@ static int role_grow(const char *name)
     return 0;
 }
 
-/* Ends with the lock. */
+/* Exits while it owns the lock. */
 static int role_lock(const char *name)
 {
     table table = visit_as_role(name);
@@ -180,7 +180,7 @@ static int role_lock(const char *name)
     support_kill_self();
 }
 
-/* Publishes, says how that was, and hangs. */
+/* Publishes memory, prints the result, and hangs. */
 static int role_publish(const char *name)
 {
     xf_shm *shm = make_shm();
@@ -196,7 +196,7 @@ static int role_publish(const char *name)
     return 0;
 }
 
-/* Gets as far as asking, says so, and hangs. */
+/* Sends the message ASK of the handshake, prints the result, and hangs. */
 static int role_ask(const char *name)
 {
     static const hello_key none;
@@ -299,7 +299,7 @@ static void the_death_of_who_has_a_lock_in_it_is_told(void **state)
     close_table(&table);
 }
 
-/* The name is free again at once; the memory is shared as before. */
+/* The name is free at once; the memory stays shared. */
 static void it_outlives_its_name_whose_owner_is_killed(void **state)
 {
     const char *name = fresh_name();
@@ -326,11 +326,11 @@ static void it_outlives_its_name_whose_owner_is_killed(void **state)
     assert_int_equal(program_number(holder), LIMIT);
     assert_int_equal(program_end(holder, NULL), 0);
     assert_int_equal(((char *)table.board)[LIMIT - 1], 1);
-    xf_shm_close(other);
-    expect_published(shm, name, &key); /* by one who has found it */
+    xf_shm_free(other);
+    expect_published(shm, name, &key); /* published by a program that has opened it by name */
     other = expect_found(name, &key, XF_SHM_READ);
     assert_string_equal(xf_shm_data(other), "by one who will be killed");
-    xf_shm_close(other);
+    xf_shm_free(other);
     close_table(&table);
     expect_not_found(name, &key, XF_ENOENT, name);
 }
@@ -339,7 +339,7 @@ static void it_outlives_its_name_whose_owner_is_killed(void **state)
 
 typedef struct errand {
     char name[OS_NAME_MAX + 1];
-    xf_ref ref; /* of what is passed on */
+    xf_ref ref; /* of the memory to publish */
 } errand;
 
 XF_TASK(write_to_what_is_for_reading, const errand *in, int *out)
@@ -354,7 +354,7 @@ XF_TASK(write_to_what_is_for_reading, const errand *in, int *out)
     return 0;
 }
 
-/* Publishes its own, says so, and publishes what it is told of under another name. */
+/* Publishes memory of its own, reports that, and publishes the referenced memory under another name. */
 XF_TASK(publish, const errand *in, int *out)
 {
     xf_shm *shm;
@@ -365,7 +365,7 @@ XF_TASK(publish, const errand *in, int *out)
     if (*out == 0)
         strcpy(xf_shm_data(shm), "a child's");
     send_number(call, *out);
-    xf_stopping(call, XF_FOREVER);
+    xf_stop_requested(call, XF_FOREVER);
     return *out;
 }
 
@@ -377,18 +377,18 @@ XF_TASK(open_passed_on, const errand *in, int *out)
     *out = xf_shm_open(&shm, &in->ref, XF_SHM_WRITE);
     if (*out == 0) {
         strcat(xf_shm_data(shm), " and another's");
-        xf_shm_close(shm);
+        xf_shm_free(shm);
     }
     return 0;
 }
 
-/* Says that it runs, and does until it is stopped. */
+/* Reports that it runs, and runs until it is stopped. */
 XF_TASK(stay, const errand *in, int *out)
 {
     (void)in;
     *out = 0;
     send_number(call, 1);
-    xf_stopping(call, XF_FOREVER);
+    xf_stop_requested(call, XF_FOREVER);
     return 0;
 }
 
@@ -415,7 +415,7 @@ static void what_is_for_reading_cannot_be_written_to(void **state)
     expect_published(shm, errand.name, NULL);
     expect_end(start(&write_to_what_is_for_reading, &errand, sizeof errand, NULL), XF_END_CRASHED, XF_CRASH_ACCESS);
     assert_int_equal(*(char *)xf_shm_data(shm), 0);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 static void a_child_publishes_and_what_was_found_is_passed_on(void **state)
@@ -432,10 +432,10 @@ static void a_child_publishes_and_what_was_found_is_passed_on(void **state)
     assert_int_equal(xf_shm_ref(shm, &errand.ref), 0);
     expect_end(start(&open_passed_on, &errand, sizeof errand, NULL), XF_END_DONE, 0);
     assert_string_equal(xf_shm_data(shm), "a child's and another's");
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
-/* A child does not serve its parent's name, whatever it got by its start. */
+/* A child does not serve its parent's name, whatever it inherited. */
 static void children_do_not_keep_the_name(void **state)
 {
     errand errand = errand_with(fresh_name());
@@ -446,20 +446,20 @@ static void children_do_not_keep_the_name(void **state)
     expect_published(shm, errand.name, NULL);
     child = start(&stay, &errand, sizeof errand, NULL);
     receive_number(child);
-    xf_shm_close(expect_found(errand.name, NULL, XF_SHM_WRITE));
-    xf_shm_close(shm);
+    xf_shm_free(expect_found(errand.name, NULL, XF_SHM_WRITE));
+    xf_shm_free(shm);
     expect_not_found(errand.name, NULL, XF_ENOENT, errand.name);
     shm = make_shm();
     expect_published(shm, errand.name, NULL);
     strcpy(xf_shm_data(shm), "the second");
     found = expect_found(errand.name, NULL, XF_SHM_READ);
     assert_string_equal(xf_shm_data(found), "the second");
-    xf_shm_close(found);
+    xf_shm_free(found);
     stop(child);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
-/* The thread that serves it is no reason against fork. */
+/* The thread that serves the name does not prevent fork. */
 static void a_name_changes_no_start_method(void **state)
 {
     os_method before, after;
@@ -468,12 +468,12 @@ static void a_name_changes_no_start_method(void **state)
     (void)state;
     assert_int_equal(xf_cleanup(), 0);
     uv_os_unsetenv("XF_START");
-    assert_int_equal(process_choose_method(XF_START_DEFAULT, NULL, &before), 0);
+    assert_int_equal(process_start_choose_method(XF_START_DEFAULT, NULL, &before), 0);
     expect_published(shm, fresh_name(), NULL);
-    assert_int_equal(process_choose_method(XF_START_DEFAULT, NULL, &after), 0);
+    assert_int_equal(process_start_choose_method(XF_START_DEFAULT, NULL, &after), 0);
     assert_int_equal(after, before);
     assert_int_equal(notice_threads(), 1);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     assert_int_equal(notice_threads(), 0);
 }
 
@@ -495,13 +495,13 @@ static void a_name_is_taken_once(void **state)
     assert_non_null(strstr(xf_error_detail(), name));
     assert_int_equal(xf_shm_publish(second, large, NULL), XF_EEXIST);
     assert_int_equal(xf_shm_publish(shm, fresh_name(), NULL), XF_ESTATE);
-    assert_int_equal(xf_listener_open(&listener, large, NULL), XF_EEXIST);
+    assert_int_equal(xf_listener_create(&listener, large, NULL), XF_EEXIST);
     assert_int_equal(program_number(program), XF_EEXIST);
     assert_int_equal(program_end(program, NULL), 0);
-    xf_shm_close(expect_found(large, &key, XF_SHM_WRITE));
-    xf_shm_close(shm);
+    xf_shm_free(expect_found(large, &key, XF_SHM_WRITE));
+    xf_shm_free(shm);
     expect_published(second, large, NULL);
-    xf_shm_close(second);
+    xf_shm_free(second);
 }
 
 static void run_acceptor(void *arg)
@@ -520,7 +520,7 @@ static void a_listener_is_no_memory_and_memory_no_listener(void **state)
     xf_pipe *pipe;
 
     (void)state;
-    assert_int_equal(xf_listener_open(&listener, name, NULL), 0);
+    assert_int_equal(xf_listener_create(&listener, name, NULL), 0);
     assert_int_equal(xf_shm_publish(shm, name, NULL), XF_EEXIST);
     assert_int_equal(uv_thread_create(&thread, run_acceptor, listener), 0);
     expect_not_found(name, NULL, XF_EINVAL, name);
@@ -529,7 +529,7 @@ static void a_listener_is_no_memory_and_memory_no_listener(void **state)
     xf_listener_free(listener);
     expect_published(shm, name, NULL);
     assert_int_equal(xf_connect(&pipe, name, NULL, PATIENCE_MS), XF_EINVAL);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 static void what_is_asked_for_is_checked(void **state)
@@ -543,8 +543,8 @@ static void what_is_asked_for_is_checked(void **state)
     assert_int_equal(xf_shm_publish(shm, "x", &bad), XF_EINVAL);
     assert_int_equal(xf_shm_find(&found, "x", &bad, XF_SHM_WRITE, 0), XF_EINVAL);
     assert_int_equal(xf_shm_find(&found, "x", NULL, (xf_shm_access)2, 0), XF_EINVAL);
-    expect_published(shm, fresh_name(), NULL); /* none of that was a name */
-    xf_shm_close(shm);
+    expect_published(shm, fresh_name(), NULL); /* none of these was published */
+    xf_shm_free(shm);
 }
 
 static void who_has_another_key_is_refused(void **state)
@@ -556,19 +556,19 @@ static void who_has_another_key_is_refused(void **state)
     expect_published(shm, name, &key);
     expect_not_found(name, &other_key, XF_EACCESS, "another key");
     expect_not_found(name, NULL, XF_EACCESS, "wants a key");
-    xf_shm_close(expect_found(name, &key, XF_SHM_WRITE));
-    xf_shm_close(shm);
+    xf_shm_free(expect_found(name, &key, XF_SHM_WRITE));
+    xf_shm_free(shm);
     shm = make_shm();
     name = fresh_name();
     expect_published(shm, name, NULL);
     expect_not_found(name, &key, XF_EACCESS, "no key");
-    xf_shm_close(expect_found(name, NULL, XF_SHM_WRITE));
-    xf_shm_close(shm);
+    xf_shm_free(expect_found(name, NULL, XF_SHM_WRITE));
+    xf_shm_free(shm);
 }
 
 /* ---- Visitors who do not say what they should ------------------------------------------------ */
 
-/* What there is while nothing of earlier tests is about to end. */
+/* Returns the number of handles once everything of earlier tests has ended. */
 static size_t handles_at_rest(void)
 {
     assert_int_equal(xf_cleanup(), 0);
@@ -587,8 +587,8 @@ static void those_who_say_nothing_keep_nobody(void **state)
     expect_published(shm, name, NULL);
     for (int i = 0; i < SILENT; i++)
         assert_int_equal(os_link_open(&links[i], name, PATIENCE_MS), 0);
-    xf_shm_close(expect_found(name, NULL, XF_SHM_WRITE));
-    xf_shm_close(shm); /* while they are there */
+    xf_shm_free(expect_found(name, NULL, XF_SHM_WRITE));
+    xf_shm_free(shm); /* while the visitors are connected */
     expect_not_found(name, NULL, XF_ENOENT, name);
     for (int i = 0; i < SILENT; i++)
         os_link_close(links[i]);
@@ -605,13 +605,13 @@ static void one_who_is_killed_in_the_middle_is_let_go(void **state)
     expect_published(shm, name, NULL);
     program = start_role("ask", name);
     assert_int_equal(program_number(program), 0);
-    xf_shm_close(expect_found(name, NULL, XF_SHM_WRITE));
+    xf_shm_free(expect_found(name, NULL, XF_SHM_WRITE));
     kill_program(program);
-    xf_shm_close(expect_found(name, NULL, XF_SHM_WRITE));
-    xf_shm_close(shm);
+    xf_shm_free(expect_found(name, NULL, XF_SHM_WRITE));
+    xf_shm_free(shm);
 }
 
-/* What one visitor was given it has, also when the name goes before it could say so. */
+/* A visitor keeps the memory that it got, even if the name ends before it could acknowledge that. */
 static void a_name_that_goes_in_the_middle_is_told(void **state)
 {
     size_t handles = handles_at_rest(), mappings = support_mappings();
@@ -622,7 +622,7 @@ static void a_name_that_goes_in_the_middle_is_told(void **state)
     (void)state;
     expect_published(shm, name, NULL);
     assert_int_equal(visit_begin(&visit, name, &(xf_key){0}, XF_KIND_SHM, 0, UINT64_MAX), 0);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     assert_int_equal(visit_end(&visit, 0), XF_EEND);
     assert_int_equal(support_handles(), handles);
     assert_int_equal(support_mappings(), mappings);
@@ -630,7 +630,7 @@ static void a_name_that_goes_in_the_middle_is_told(void **state)
 
 static _Atomic bool over;
 
-/* Looks for it until all is over: it is there, or it is not. */
+/* Looks the name up until the test ends: it is found or not. */
 static void run_seeker(void *arg)
 {
     while (!atomic_load(&over)) {
@@ -641,7 +641,7 @@ static void run_seeker(void *arg)
             abort();
         }
         if (rc == 0)
-            xf_shm_close(shm);
+            xf_shm_free(shm);
     }
 }
 
@@ -659,8 +659,8 @@ static void names_come_and_go_while_others_look(void **state)
         expect_published(shm, name, NULL);
         for (int i = 0; i < SEEKERS; i++)
             assert_int_equal(uv_thread_create(&seekers[i], run_seeker, (void *)name), 0);
-        xf_shm_close(expect_found(name, NULL, XF_SHM_WRITE));
-        xf_shm_close(shm);
+        xf_shm_free(expect_found(name, NULL, XF_SHM_WRITE));
+        xf_shm_free(shm);
         atomic_store(&over, true);
         for (int i = 0; i < SEEKERS; i++)
             uv_thread_join(&seekers[i]);
@@ -668,7 +668,7 @@ static void names_come_and_go_while_others_look(void **state)
     assert_int_equal(support_mappings(), mappings);
 }
 
-/* What others write where sizes are kept takes nobody outside. */
+/* If another process overwrites the stored sizes, no access goes outside. */
 static void sizes_are_not_believed(void **state)
 {
     const char *name = fresh_name();
@@ -682,8 +682,8 @@ static void sizes_are_not_believed(void **state)
     found = expect_found(name, NULL, XF_SHM_WRITE);
     assert_in_range(xf_shm_size(found), LIMIT, LIMIT + OS_PAGE);
     assert_int_equal(xf_shm_grow(found, LIMIT + OS_PAGE + 1), XF_ELIMIT);
-    xf_shm_close(found);
-    xf_shm_close(shm);
+    xf_shm_free(found);
+    xf_shm_free(shm);
 }
 
 int main(int argc, char **argv)
@@ -705,7 +705,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_name_that_goes_in_the_middle_is_told),
         cmocka_unit_test(names_come_and_go_while_others_look),
         cmocka_unit_test(sizes_are_not_believed),
-        cmocka_unit_test(a_name_changes_no_start_method), /* last: without XF_START */
+        cmocka_unit_test(a_name_changes_no_start_method), /* the last one, because it removes XF_START */
     };
 
     if (argc > 3 && strcmp(argv[1], "as") == 0)

@@ -1,5 +1,5 @@
-/* Goal: shared memory is the same bytes in every process, grows for all, can be kept from being written to, and is gone
- * with the last who has it open and not before. */
+/* Goal: shared memory has the same bytes in every process, grows for all, can be opened read-only, and ends with the
+ * last process that has it open, not earlier. */
 #include "crossfork.h"
 #include "tasks.h"
 
@@ -7,7 +7,7 @@
 
 enum { BYTES = 100000, GROWN = 3000000 };
 
-/* What a task is given. */
+/* The input of a task. */
 typedef struct order {
     xf_ref ref;
     uint64_t size;
@@ -25,7 +25,7 @@ static xf_shm *open_shm(xf_call *call, const xf_ref *ref, xf_shm_access access)
     return NULL;
 }
 
-/* Fills it with the pattern that starts with 1. */
+/* Fills the memory with the pattern that starts with 1. */
 XF_TASK(fill, const order *in, uint64_t *out)
 {
     xf_shm *shm = open_shm(call, &in->ref, XF_SHM_WRITE);
@@ -37,11 +37,11 @@ XF_TASK(fill, const order *in, uint64_t *out)
     *out = xf_shm_size(shm);
     for (uint64_t i = 0; i < *out; i++)
         data[i] = (unsigned char)(i + 1);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     return 0;
 }
 
-/* Adds its bytes up, as one that may only read. */
+/* Adds its bytes up, with read-only access. */
 XF_TASK(add_up, const order *in, uint64_t *out)
 {
     xf_shm *shm = open_shm(call, &in->ref, XF_SHM_READ);
@@ -52,7 +52,7 @@ XF_TASK(add_up, const order *in, uint64_t *out)
         *out += ((unsigned char *)xf_shm_data(shm))[i];
     if (xf_shm_grow(shm, in->size) != XF_ESTATE)
         return 2;
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     return 0;
 }
 
@@ -75,11 +75,12 @@ XF_TASK(grow, const order *in, uint64_t *out)
     data = xf_shm_data(shm);
     *out = xf_shm_size(shm);
     data[*out - 1] = 42;
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     return 0;
 }
 
-/* Grows it in small steps, with others: its size is read once a step, as it may be another at the next reading. */
+/* Grows the memory in small steps while others do so too: reads the size once a step, because it may change between
+ * reads. */
 XF_TASK(grow_slowly, const order *in, uint64_t *out)
 {
     xf_shm *shm = open_shm(call, &in->ref, XF_SHM_WRITE);
@@ -93,11 +94,11 @@ XF_TASK(grow_slowly, const order *in, uint64_t *out)
         if (xf_shm_grow(shm, size) < 0)
             return xf_fail(call, 2, "%s", xf_error_detail());
     }
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     return 0;
 }
 
-/* Says when the size has changed. */
+/* Reports that the size has changed. */
 XF_ENTRY(watch_size)
 {
     xf_shm *shm = open_shm(call, xf_call_input(call, NULL), XF_SHM_WRITE);
@@ -110,15 +111,15 @@ XF_ENTRY(watch_size)
     data = xf_shm_data(shm);
     xf_send(call, &size, sizeof size);
     while (xf_shm_size(shm) == size)
-        xf_stopping(call, 1);
+        xf_stop_requested(call, 1);
     size = xf_shm_size(shm);
     ((char *)data)[size - 1] = 43;
     xf_send(call, &size, sizeof size);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     return 0;
 }
 
-/* Makes some, writes to it, says its reference, and waits to be killed. */
+/* Creates memory, writes to it, sends its reference, and waits to be killed. */
 XF_ENTRY(make_and_wait)
 {
     xf_shm *shm;
@@ -128,11 +129,11 @@ XF_ENTRY(make_and_wait)
         return 1;
     strcpy(xf_shm_data(shm), "made by the dead");
     xf_send(call, &ref, sizeof ref);
-    xf_stopping(call, XF_FOREVER);
+    xf_stop_requested(call, XF_FOREVER);
     return 0;
 }
 
-/* Adds 1 as often as it is told to, to one element by atomic steps and to another with the lock. */
+/* Adds 1 as often as its input says, to one element by atomic operations and to another one under the lock. */
 XF_TASK(count_up, const order *in, uint64_t *out)
 {
     xf_array *array;
@@ -140,15 +141,15 @@ XF_TASK(count_up, const order *in, uint64_t *out)
     if (xf_array_open(&array, &in->ref, sizeof(int64_t)) < 0)
         return xf_fail(call, 1, "%s", xf_error_detail());
     for (uint64_t i = 0; i < in->size; i++) {
-        atomic_fetch_add(&XF_ATOMIC_AT(array, int64_t, 0), 1);
+        atomic_fetch_add(&XF_ARRAY_ATOMIC_AT(array, int64_t, 0), 1);
         if (xf_lock_acquire(xf_array_lock(array), XF_FOREVER) < 0)
             return 2;
-        XF_AT(array, int64_t, 1)++;
+        XF_ARRAY_AT(array, int64_t, 1)++;
         if (xf_lock_release(xf_array_lock(array)) < 0)
             return 3;
     }
     *out = xf_array_count(array);
-    xf_array_close(array);
+    xf_array_free(array);
     return 0;
 }
 
@@ -206,8 +207,8 @@ static void new_memory_is_zero_and_starts_a_page(void **state)
     assert_int_equal((uintptr_t)xf_shm_data(shm) % 4096, 0);
     assert_true(all_zero(xf_shm_data(shm), BYTES));
     memset(xf_shm_data(shm), 7, BYTES);
-    xf_shm_close(shm);
-    xf_shm_close(NULL);
+    xf_shm_free(shm);
+    xf_shm_free(NULL);
 }
 
 static void wrong_options_are_refused(void **state)
@@ -236,7 +237,7 @@ static void a_child_writes_and_a_child_reads(void **state)
         sum += (unsigned char)(i + 1);
     }
     assert_int_equal(result_of(&add_up, &order), sum);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     assert_int_equal(mappings_at_rest(), before);
 }
 
@@ -248,12 +249,13 @@ static void what_is_for_reading_cannot_be_written_to(void **state)
     (void)state;
     expect_end(start(&write_to_what_is_for_reading, &order, sizeof order, NULL), XF_END_CRASHED, XF_CRASH_ACCESS);
     assert_true(all_zero(xf_shm_data(shm), BYTES));
-    assert_int_equal(xf_shm_open(&view, &order.ref, XF_SHM_READ), 0); /* also where it is open for writing */
+    assert_int_equal(xf_shm_open(&view, &order.ref, XF_SHM_READ),
+                     0); /* read-only also in a process that has it open for writing */
     strcpy(xf_shm_data(shm), "seen");
     assert_string_equal(xf_shm_data(view), "seen");
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     assert_string_equal(xf_shm_data(view), "seen");
-    xf_shm_close(view);
+    xf_shm_free(view);
     assert_int_equal(xf_shm_open(&view, &order.ref, XF_SHM_READ), XF_ENOENT);
 }
 
@@ -272,12 +274,12 @@ static void it_grows_for_all(void **state)
     assert_string_equal(data, "stays");
     assert_true(all_zero(data + BYTES, GROWN - 1001 - BYTES));
     assert_int_equal(data[GROWN - 1001], 42);
-    assert_int_equal(xf_shm_grow(shm, 10), 0); /* it is larger already */
+    assert_int_equal(xf_shm_grow(shm, 10), 0); /* the memory is larger already */
     assert_int_equal(xf_shm_size(shm), GROWN - 1000);
     assert_int_equal(xf_shm_grow(shm, GROWN + 1), XF_ELIMIT);
     assert_int_equal(xf_shm_grow(shm, GROWN), 0);
     assert_int_equal(xf_shm_size(shm), GROWN);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 static void a_child_sees_it_grow(void **state)
@@ -293,7 +295,7 @@ static void a_child_sees_it_grow(void **state)
     assert_int_equal(receive_number(process), GROWN);
     assert_int_equal(((char *)xf_shm_data(shm))[GROWN - 1], 43);
     expect_end(process, XF_END_DONE, 0);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 static void several_make_it_grow(void **state)
@@ -311,7 +313,7 @@ static void several_make_it_grow(void **state)
         expect_end(processes[i], XF_END_DONE, 0);
     assert_int_equal(xf_shm_size(shm), GROWN);
     assert_true(all_zero(xf_shm_data(shm), GROWN));
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 static void a_limit_costs_addresses_and_no_memory(void **state)
@@ -322,10 +324,10 @@ static void a_limit_costs_addresses_and_no_memory(void **state)
     (void)state;
     assert_int_equal(xf_shm_grow(shm, GROWN), 0);
     ((char *)xf_shm_data(shm))[GROWN - 1] = 1;
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
-/* The creator's death takes nothing from those who have it open, nor does an attacher's. */
+/* The death of the creator, or of another process, does not affect processes that have the memory open. */
 static void it_outlives_its_maker(void **state)
 {
     size_t before = mappings_at_rest();
@@ -335,18 +337,18 @@ static void it_outlives_its_maker(void **state)
     xf_shm *shm;
 
     (void)state;
-    assert_int_equal(xf_process_receive(maker, XF_FOREVER, &message), 0);
+    assert_int_equal(xf_process_receive(maker, &message, XF_FOREVER), 0);
     memcpy(&order.ref, message.data, sizeof order.ref);
     xf_message_free(&message);
     assert_int_equal(xf_shm_open(&shm, &order.ref, XF_SHM_WRITE), 0);
     xf_process_kill(maker);
     expect_end(maker, XF_END_TERMINATED, 0);
     assert_string_equal(xf_shm_data(shm), "made by the dead");
-    assert_true(result_of(&add_up, &order) > 0); /* whose end changes nothing either */
+    assert_true(result_of(&add_up, &order) > 0); /* the end of that process changes nothing either */
     expect_end(start(&write_to_what_is_for_reading, &order, sizeof order, NULL), XF_END_CRASHED, XF_CRASH_ACCESS);
     assert_string_equal(xf_shm_data(shm), "made by the dead");
     assert_int_equal(result_of(&fill, &order), BYTES);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     assert_int_equal(xf_shm_open(&shm, &order.ref, XF_SHM_WRITE), XF_ENOENT);
     assert_int_equal(mappings_at_rest(), before);
 }
@@ -364,23 +366,23 @@ static void an_array_is_counted_in(void **state)
     assert_int_equal(xf_array_create(&array, 2, sizeof(int64_t)), 0);
     assert_int_equal(xf_array_count(array), 2);
     assert_int_equal((uintptr_t)xf_array_data(array) % 64, 0);
-    assert_int_equal(XF_AT(array, int64_t, 0), 0);
+    assert_int_equal(XF_ARRAY_AT(array, int64_t, 0), 0);
     assert_int_equal(xf_array_ref(array, &order.ref), 0);
     for (int i = 0; i < CHILDREN; i++)
         processes[i] = start(&count_up, &order, sizeof order, NULL);
     for (int i = 0; i < CHILDREN; i++)
         expect_end(processes[i], XF_END_DONE, 0);
-    assert_int_equal(XF_AT(array, int64_t, 0), CHILDREN * TIMES);
-    assert_int_equal(XF_AT(array, int64_t, 1), CHILDREN * TIMES);
+    assert_int_equal(XF_ARRAY_AT(array, int64_t, 0), CHILDREN * TIMES);
+    assert_int_equal(XF_ARRAY_AT(array, int64_t, 1), CHILDREN * TIMES);
     assert_int_equal(xf_array_open(&other, &order.ref, 4), XF_ESIZE);
     shm = create(BYTES, NULL);
     assert_int_equal(xf_shm_ref(shm, &order.ref), 0);
     assert_int_equal(xf_array_open(&other, &order.ref, 4), XF_EPROTO);
     assert_int_equal(xf_array_create(&other, 0, 4), XF_EINVAL);
     assert_int_equal(xf_array_create(&other, SIZE_MAX / 2, 4), XF_ENOMEM);
-    xf_shm_close(shm);
-    xf_array_close(array);
-    xf_array_close(NULL);
+    xf_shm_free(shm);
+    xf_array_free(array);
+    xf_array_free(NULL);
     assert_int_equal(mappings_at_rest(), before);
 }
 

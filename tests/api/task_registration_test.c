@@ -1,9 +1,9 @@
-/* Goal: what can be wrong with a task's registration, its sizes or its codecs is told, each as its own error. */
+/* Goal: each mistake in a task's registration, its sizes or its codecs has an error of its own. */
 #include "tasks.h"
 
 #include <uv.h>
 
-/* The children of these tests see other tasks than the program, as a program with a fault might have them. */
+/* Some children of these tests register other tasks than the program, as a faulty program may do. */
 static bool in_odd_child(void)
 {
     char value[8];
@@ -53,7 +53,7 @@ static int encode_words(xf_writer *writer, const void *object)
     if (list->count > 100)
         return -100;
     for (size_t i = 0; i < list->count; i++)
-        if (xf_write(writer, list->word[i], strlen(list->word[i]) + 1) < 0)
+        if (xf_writer_put(writer, list->word[i], strlen(list->word[i]) + 1) < 0)
             return -1;
     return 0;
 }
@@ -90,7 +90,7 @@ static int decode_words(const void *data, size_t size, void **object)
 
 static const xf_codec words_codec = {encode_words, decode_words, destroy_words};
 
-/* Gives the words in reverse order. */
+/* Returns the words in reverse order. */
 XF_ENTRY_CODEC(reverse_words, &words_codec, &words_codec)
 {
     words *list = xf_call_object(call);
@@ -194,7 +194,7 @@ static void a_task_unknown_to_the_child_is_named(void **state)
     (void)state;
     join(process);
     assert_non_null(strstr(xf_process_report(process)->message, "only here"));
-    expect_end(process, XF_END_START, XF_ENOTASK);
+    expect_end(process, XF_END_START_FAILED, XF_ENOTASK);
 }
 
 static void sizes_that_differ_in_the_child_are_named(void **state)
@@ -204,7 +204,7 @@ static void sizes_that_differ_in_the_child_are_named(void **state)
     (void)state;
     join(process);
     assert_non_null(strstr(xf_process_report(process)->message, "resized takes 4 bytes"));
-    expect_end(process, XF_END_START, XF_ESIZE);
+    expect_end(process, XF_END_START_FAILED, XF_ESIZE);
 }
 
 static void output_of_another_size_is_refused(void **state)

@@ -1,11 +1,11 @@
-/* Goal: nobody is orphaned, nothing leaks from one child into the next, and many can start at the same time. */
+/* Goal: no process is orphaned, nothing leaks from one child into the next, and many can start at the same time. */
 #include "program.h"
 #include "tasks.h"
 
 #include <signal.h>
 #include <uv.h>
 
-/* What a dead process may still be seen for. */
+/* How long a dead process may still be visible. */
 enum { GONE_MS = 1000 };
 
 XF_ENTRY(spin)
@@ -16,7 +16,7 @@ XF_ENTRY(spin)
     return 0;
 }
 
-/* Starts a grandchild, says its pid, and spins. */
+/* Starts a grandchild, sends its pid, and spins. */
 XF_ENTRY(start_grandchild)
 {
     xf_process *grandchild;
@@ -29,7 +29,7 @@ XF_ENTRY(start_grandchild)
     return 0;
 }
 
-/* Starts a program that is no child of crossfork's, says its pid, and spins. */
+/* Starts a program that crossfork does not know, sends its pid, and spins. */
 XF_ENTRY(start_stranger)
 {
     const char *const arguments[] = {"stranger", NULL};
@@ -50,17 +50,17 @@ XF_ENTRY(do_nothing)
 XF_ENTRY(wait_for_stop)
 {
     send_number(call, 1);
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
-/* Gives how many handles it has; waits before and after, so that its siblings live at the same time. */
+/* Sends how many handles it has; waits before and after, so that its siblings live at the same time. */
 XF_ENTRY(count_handles)
 {
     send_number(call, (int64_t)support_handles());
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
-/* One level further down, to the limit. */
+/* Starts itself one level further down, to the limit. */
 XF_TASK(descend, const int *in, int *out)
 {
     int next = *in + 1, rc;
@@ -75,12 +75,12 @@ XF_TASK(descend, const int *in, int *out)
     }
     if (rc < 0)
         return rc;
-    xf_process_join(process, XF_FOREVER, &status);
+    xf_process_join(process, &status, XF_FOREVER);
     *out = status.kind == XF_END_DONE ? *(const int *)xf_process_result(process, NULL) : -1;
     return 0;
 }
 
-/* Has said why it would fail, and has output, when it starts a child of its own: that one knows nothing of it. */
+/* Has begun a failure and an output when it starts a child of its own, which does not get either of them. */
 XF_ENTRY(start_from_the_middle)
 {
     xf_process *process;
@@ -90,7 +90,7 @@ XF_ENTRY(start_from_the_middle)
     memset(xf_call_output(call, 100), 'x', 100);
     if (xf_process_start(&process, &do_nothing, NULL, 0, NULL) < 0)
         return 1;
-    xf_process_join(process, XF_FOREVER, &status);
+    xf_process_join(process, &status, XF_FOREVER);
     send_number(call, status.kind == XF_END_DONE && !*xf_process_report(process)->message);
     return 5;
 }
@@ -205,7 +205,7 @@ static void start_200(void *failures)
             ++*(int *)failures;
             continue;
         }
-        xf_process_join(process, XF_FOREVER, &status);
+        xf_process_join(process, &status, XF_FOREVER);
         *(int *)failures += status.kind != XF_END_DONE;
         xf_process_free(process);
     }
@@ -271,7 +271,7 @@ static int64_t start_spinning(xf_process **process)
     return receive_number(*process);
 }
 
-/* Has a child that spins, and waits for it, or leaves without looking back. */
+/* Starts a child that spins, and waits for it, or returns from main at once. */
 static int role_parent(bool leave)
 {
     xf_process *process;
@@ -280,7 +280,7 @@ static int role_parent(bool leave)
     fflush(stdout);
     if (leave)
         return 42;
-    xf_process_join(process, XF_FOREVER, NULL);
+    xf_process_join(process, NULL, XF_FOREVER);
     return 0;
 }
 
@@ -292,7 +292,7 @@ static void on_interrupt(int number)
     interrupted = 1;
 }
 
-/* Gets a Ctrl-C together with its child, which lives on until it is terminated. */
+/* Gets a Ctrl-C together with its child, which ignores it and is terminated later. */
 static int role_interrupted(void)
 {
     xf_process *process;
@@ -308,7 +308,7 @@ static int role_interrupted(void)
     }
     while (!interrupted)
         continue;
-    if (xf_process_join(process, 100, &status) != XF_ETIMEDOUT)
+    if (xf_process_join(process, &status, 100) != XF_ETIMEDOUT)
         return 1;
     xf_process_terminate(process);
     status = join(process);
@@ -348,7 +348,7 @@ static void ctrl_c_is_the_parents_business(void **state)
 
     (void)state;
     if (code == 77)
-        skip(); /* this system cannot send one */
+        skip(); /* this system cannot send a Ctrl-C */
     assert_int_equal(code, 0);
 }
 

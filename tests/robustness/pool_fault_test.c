@@ -1,5 +1,5 @@
-/* Goal: whatever fails in the program while a pool is opened, used and freed, whoever called is told, every item has an
- * end, nothing hangs, and nothing is left behind.
+/* Goal: if any call fails in the program while a pool is created, used and freed, then the caller gets an error, every
+ * item ends, nothing hangs, and nothing is left behind.
  *
  * The test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "base/error.h"
@@ -31,12 +31,12 @@ XF_ENTRY(echo)
     return 0;
 }
 
-/* What came of a round. */
+/* The outcome of a round. */
 typedef struct outcome {
-    int rc; /* of the first call that failed otherwise than it should; 0: none did */
+    int rc; /* of the first call that failed in an unexpected way; 0: none did */
     char detail[512];
-    const char *wrong; /* what was not as it should be, though no call failed */
-    bool complete;     /* all that should be done is */
+    const char *wrong; /* says what is wrong although no call failed */
+    bool complete;     /* everything is done */
 } outcome;
 
 static bool is_good(outcome *outcome, int rc)
@@ -48,10 +48,10 @@ static bool is_good(outcome *outcome, int rc)
     return rc >= 0;
 }
 
-/* An end that an item may have when something failed. */
+/* Returns whether an item may end so when a call failed. */
 static bool is_excused(const outcome *outcome, xf_end kind)
 {
-    return kind == XF_END_START || kind == XF_END_PROTOCOL || (outcome->rc < 0 && kind == XF_END_DONE);
+    return kind == XF_END_START_FAILED || kind == XF_END_PROTOCOL_ERROR || (outcome->rc < 0 && kind == XF_END_DONE);
 }
 
 static void check_items(outcome *outcome, xf_future *future)
@@ -110,10 +110,10 @@ static void use_large(outcome *outcome, xf_pool *pool)
 
 static void use_memory(outcome *outcome, xf_pool *pool)
 {
-    void *memory = xf_pool_alloc(pool, LARGE);
+    void *memory = xf_pool_buffer_alloc(pool, LARGE);
 
     is_good(outcome, memory ? 0 : XF_ENOMEM);
-    xf_pool_release(pool, memory);
+    xf_pool_buffer_free(pool, memory);
 }
 
 static outcome run(void)
@@ -124,7 +124,7 @@ static outcome run(void)
     xf_pool *pool;
 
     faults_forget_detail();
-    if (is_good(&outcome, xf_pool_open(&pool, &options))) {
+    if (is_good(&outcome, xf_pool_create(&pool, &options))) {
         use_map(&outcome, pool);
         use_large(&outcome, pool);
         use_memory(&outcome, pool);

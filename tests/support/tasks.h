@@ -11,14 +11,14 @@
 #include <string.h>
 #include <uv.h>
 
-/* What is large: 1 GiB; less for the thread sanitizer, which follows each byte of it, for minutes. */
+/* A large size: 1 GiB; less for the thread sanitizer, which takes minutes to track each byte. */
 #ifdef __SANITIZE_THREAD__
 enum { LARGE_MIB = 64 };
 #else
 enum { LARGE_MIB = 1024 };
 #endif
 
-/* Never returns: waits for what nobody will say. */
+/* Never returns. */
 static inline void hang(void)
 {
     uv_sem_t never;
@@ -40,18 +40,18 @@ static inline xf_process *start(xf_task *task, const void *input, size_t size, c
     return process;
 }
 
-/* How long no test's child takes, in milliseconds, on the slowest machine; less than ctest waits. */
+/* Longer than any test's child takes on the slowest machine; less than the timeout of ctest. */
 enum { LONGEST_MS = 400000 };
 
-/* A child that hangs is ended, and where it hung is told, before the test's time is up. */
+/* Ends a child that hangs, and prints where it hung, before ctest's timeout. */
 static inline xf_status join(xf_process *process)
 {
     xf_status status;
-    int rc = xf_process_join(process, LONGEST_MS, &status);
+    int rc = xf_process_join(process, &status, LONGEST_MS);
 
     if (rc == XF_ETIMEDOUT) {
         xf_process_terminate(process);
-        assert_int_equal(xf_process_join(process, XF_FOREVER, &status), 0);
+        assert_int_equal(xf_process_join(process, &status, XF_FOREVER), 0);
         xf_report_print(xf_process_report(process), stderr);
     }
     assert_int_equal(rc, 0);
@@ -75,7 +75,7 @@ static inline int64_t receive_number(xf_process *process)
 {
     xf_message message;
     int64_t number = 0;
-    int rc = xf_process_receive(process, XF_FOREVER, &message);
+    int rc = xf_process_receive(process, &message, XF_FOREVER);
 
     if (rc < 0 && xf_process_report(process))
         xf_report_print(xf_process_report(process), stderr);

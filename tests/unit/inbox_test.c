@@ -1,4 +1,4 @@
-/* Goal: an inbox takes what a sound child sends, refuses everything else, and keeps no more than it may. */
+/* Goal: an inbox accepts the frames of a sound child, refuses all others, and keeps no more than its limits allow. */
 #include "faults.h"
 #include "protocol/inbox.h"
 #include "tasks.h"
@@ -10,7 +10,7 @@ typedef struct fixture {
     inbox_log log;
     int take_rc;    /* what the taker answers */
     int takes;      /* how often it was asked */
-    uint64_t token; /* that it was asked for last */
+    uint64_t token; /* of the last take */
     size_t mappings;
     size_t handles;
     long blocks;
@@ -69,7 +69,7 @@ static int put_hello(fixture *self)
 
 static int put_log(fixture *self, uint32_t level, const char *text, size_t size)
 {
-    static uint8_t payload[512 + XF_LOG_MAX + 10];
+    static uint8_t payload[512 + XF_LOG_LINE_MAX + 10];
     wire_fields fields = {.size = 0};
 
     wire_put_u32(&fields, level);
@@ -113,7 +113,7 @@ static int setup_greeted(void **state)
     return 0;
 }
 
-/* What the system makes once is there before anything is counted. */
+/* The system allocates some things once: they have to exist before the test counts. */
 static int warm_up(void **state)
 {
     os_shm shm;
@@ -125,7 +125,7 @@ static int warm_up(void **state)
     return support_handles() + support_mappings() > 0 ? 0 : -1;
 }
 
-/* After every test: nothing is left. */
+/* After every test, nothing is left. */
 static int teardown(void **state)
 {
     fixture *self = *state;
@@ -156,7 +156,7 @@ static void a_frame_before_the_greeting_is_refused(void **state)
     for (int type = WIRE_TASK; type < WIRE_TYPES; type++)
         if (type != WIRE_HELLO)
             expect_refusal(put(self, (wire_type)type, (const uint8_t *)"", 0), XF_EPROTO);
-    expect_refusal(put_log(self, XF_INFO, "x", 1), XF_EPROTO);
+    expect_refusal(put_log(self, XF_LOG_INFO, "x", 1), XF_EPROTO);
     expect_refusal(put_bye(self, WIRE_FAILED, 1), XF_EPROTO);
     assert_false(self->inbox.bye);
 }
@@ -278,7 +278,7 @@ static void a_second_result_or_failure_is_refused(void **state)
     assert_string_equal(self->inbox.failure, "why");
 }
 
-/* The report shows it as a string. */
+/* The report shows the text as a string. */
 static void the_text_of_a_failure_has_an_end(void **state)
 {
     static char text[4096];
@@ -314,32 +314,32 @@ static void a_log_line_is_told(void **state)
 {
     fixture *self = *state;
 
-    assert_int_equal(put_log(self, XF_WARNING, "hello", 5), 0);
+    assert_int_equal(put_log(self, XF_LOG_WARNING, "hello", 5), 0);
     assert_string_equal(self->log.text, "hello");
-    assert_int_equal(self->log.level, XF_WARNING);
+    assert_int_equal(self->log.level, XF_LOG_WARNING);
     assert_true(self->log.time == 1.5);
     assert_int_equal(self->log.item, 7);
     assert_string_equal(self->log.task, "a task");
-    assert_int_equal(put_log(self, XF_DEBUG, "", 0), 0);
+    assert_int_equal(put_log(self, XF_LOG_DEBUG, "", 0), 0);
     assert_string_equal(self->log.text, "");
 }
 
 static void all_of_a_line_is_told(void **state)
 {
-    static char text[XF_LOG_MAX + 2];
+    static char text[XF_LOG_LINE_MAX + 2];
     fixture *self = *state;
     long blocks = faults_blocks();
 
-    memset(text, 'x', XF_LOG_MAX + 1);
-    assert_int_equal(put_log(self, XF_INFO, text, XF_LOG_MAX), 0);
-    assert_int_equal(strlen(self->log.text), XF_LOG_MAX);
-    expect_refusal(put_log(self, XF_INFO, text, XF_LOG_MAX + 1), XF_EPROTO);
+    memset(text, 'x', XF_LOG_LINE_MAX + 1);
+    assert_int_equal(put_log(self, XF_LOG_INFO, text, XF_LOG_LINE_MAX), 0);
+    assert_int_equal(strlen(self->log.text), XF_LOG_LINE_MAX);
+    expect_refusal(put_log(self, XF_LOG_INFO, text, XF_LOG_LINE_MAX + 1), XF_EPROTO);
     assert_int_equal(faults_blocks(), blocks);
 }
 
 static void a_broken_log_line_is_refused(void **state)
 {
-    static const uint8_t bytes[24] = {XF_INFO}, name_without_end[28] = {[20] = 5};
+    static const uint8_t bytes[24] = {XF_LOG_INFO}, name_without_end[28] = {[20] = 5};
     fixture *self = *state;
 
     for (size_t size = 0; size < sizeof bytes; size++)
@@ -399,7 +399,7 @@ static void what_nobody_received_is_limited(void **state)
     assert_int_equal(self->inbox.kept, 0);
 }
 
-/* Memory is bounded whatever the messages are: an empty one needs some as well. */
+/* Memory is bounded for all messages: an empty one needs some too. */
 static void empty_messages_are_limited_too(void **state)
 {
     fixture *self = *state;
@@ -518,7 +518,7 @@ static void without_memory_nothing_is_kept(void **state)
         assert_non_null(faults_disarm());
         expect_refusal(rc, XF_ENOMEM);
     }
-    faults_arm(2); /* its copy */
+    faults_arm(2); /* the copy of the message */
     rc = put(self, WIRE_FAIL, "abc", 3);
     assert_non_null(faults_disarm());
     expect_refusal(rc, XF_ENOMEM);
@@ -528,12 +528,12 @@ static void without_memory_nothing_is_kept(void **state)
     assert_null(self->inbox.failure);
 }
 
-/* Everything at once, none of it fetched: the teardown looks for what is left. */
+/* Everything at once, and nothing is fetched: the teardown checks that nothing is left. */
 static void close_frees_what_nobody_fetched(void **state)
 {
     fixture *self = *state;
 
-    assert_int_equal(put_log(self, XF_INFO, "line", 4), 0);
+    assert_int_equal(put_log(self, XF_LOG_INFO, "line", 4), 0);
     assert_int_equal(put(self, WIRE_MESSAGE, "small", 5), 0);
     assert_int_equal(put_attached(self, WIRE_MESSAGE, 500, 1), 0);
     assert_int_equal(put(self, WIRE_FAIL, "why", 3), 0);
