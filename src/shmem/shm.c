@@ -195,18 +195,22 @@ int xf_shm_publish(xf_shm *shm, const char *name, const xf_key *key)
     return notice_open(&shm->notice, shm->object, name, key ? key : &no_key);
 }
 
-int xf_shm_find(xf_shm **out, const char *name, const xf_key *key, xf_shm_access access, int timeout_ms)
+int xf_shm_find(xf_shm **out, const char *name, const xf_shm_find_options *options, int timeout_ms)
 {
+    static const xf_shm_find_options defaults;
     uint64_t deadline = clock_deadline(timeout_ms);
     xf_shm *shm = NULL;
     visit visit;
-    int rc = check_access(access);
+    int rc;
 
+    if (!options)
+        options = &defaults;
+    rc = check_access(options->access);
     if (rc == 0)
-        rc = visit_begin(&visit, name, key ? key : &no_key, XF_KIND_SHM, 0, deadline);
+        rc = visit_begin(&visit, name, options->key ? options->key : &no_key, XF_KIND_SHM, 0, deadline);
     if (rc < 0)
         return rc;
-    rc = xf_shm_open(&shm, &visit.ref, access);
+    rc = xf_shm_open(&shm, &visit.ref, options->access);
     if (rc < 0)
         return visit_end(&visit, rc);
     rc = visit_end(&visit, 0);

@@ -239,7 +239,7 @@ XF_TASK(nest, const int *in, int *out)
     if (rc < 0)
         return xf_fail(call, rc, "%s", xf_error_detail());
     if (less > 0)
-        rc = xf_pool_map(pool, &nest, &less, out, 1, NULL);
+        rc = xf_pool_map(pool, &(xf_map){.task = &nest, .in = &less, .out = out, .count = 1});
     xf_pool_free(pool);
     *out += 1;
     return rc < 0 ? xf_fail(call, rc, "below") : 0;
@@ -266,13 +266,18 @@ static xf_pool *open_workers(int workers)
     return open_pool(&options);
 }
 
-static void expect_squares(xf_pool *pool, size_t count, const xf_map_options *options)
+static void expect_squares(xf_pool *pool, size_t count, const xf_map *options)
 {
     double *in = calloc(count + 1, sizeof *in), *out = calloc(count + 1, sizeof *out);
+    xf_map map = options ? *options : (xf_map){0};
 
     for (size_t i = 0; i < count; i++)
         in[i] = (double)i;
-    assert_int_equal(xf_pool_map(pool, &square, in, out, count, options), 0);
+    map.task = &square;
+    map.in = in;
+    map.out = out;
+    map.count = count;
+    assert_int_equal(xf_pool_map(pool, &map), 0);
     for (size_t i = 0; i < count; i++)
         assert_true(out[i] == in[i] * in[i]);
     free(in);
@@ -295,15 +300,19 @@ static void await_memory(xf_pool *pool, size_t memory)
     assert_int_equal(stats_of(pool).memory, memory);
 }
 
-static xf_future *order_many(xf_pool *pool, const order *orders, size_t count, const xf_map_options *options)
+static xf_future *order_many(xf_pool *pool, const order *orders, size_t count, const xf_map *options)
 {
+    xf_map map = options ? *options : (xf_map){0};
     xf_future *future = NULL;
 
-    assert_int_equal(xf_pool_map_async(&future, pool, &obey, orders, NULL, count, options), 0);
+    map.task = &obey;
+    map.in = orders;
+    map.count = count;
+    assert_int_equal(xf_pool_map_async(&future, pool, &map), 0);
     return future;
 }
 
-static xf_future *order_one(xf_pool *pool, int what, const xf_map_options *options)
+static xf_future *order_one(xf_pool *pool, int what, const xf_map *options)
 {
     order order = {what, 1};
 
@@ -343,8 +352,8 @@ static void every_chunk_size_gives_every_output(void **state)
 
     (void)state;
     for (size_t chunk = 1; chunk < 40; chunk += 3)
-        expect_squares(pool, 1000, &(xf_map_options){.chunk = chunk});
-    expect_squares(pool, 1000, &(xf_map_options){.chunk = 1000000});
+        expect_squares(pool, 1000, &(xf_map){.chunk = chunk});
+    expect_squares(pool, 1000, &(xf_map){.chunk = 1000000});
     xf_pool_free(pool);
 }
 
@@ -356,7 +365,7 @@ static void large_inputs_give_every_output(void **state)
     for (int workers = 1; workers <= 3; workers++) {
         xf_pool *pool = open_workers(workers);
         for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++)
-            expect_squares(pool, 1000003, &(xf_map_options){.chunk = chunks[i]});
+            expect_squares(pool, 1000003, &(xf_map){.chunk = chunks[i]});
         await_memory(pool, 0);
         xf_pool_free(pool);
     }
@@ -373,13 +382,13 @@ static void pool_memory_is_used_in_place(void **state)
     (void)state;
     for (int i = 0; i < COUNT; i++)
         in[i] = i;
-    assert_int_equal(xf_pool_map_async(&future, pool, &square, in, out, COUNT, NULL), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &square, .in = in, .out = out, .count = COUNT}), 0);
     assert_true(stats_of(pool).memory - before < COUNT * sizeof *in + 100000);
     assert_int_equal(xf_future_wait(future, 60000), 0);
     assert_ptr_equal(xf_future_result(future, 7, NULL), out + 7);
     assert_true(out[7] == 49);
     xf_future_free(future);
-    assert_int_equal(xf_pool_submit(&future, pool, &overwrite, in + 7, sizeof *in, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &overwrite, .in = in + 7, .size = sizeof *in}), 0);
     assert_int_equal(xf_future_wait(future, 60000), 0);
     assert_true(in[7] == -7);
     xf_future_free(future);
@@ -402,7 +411,7 @@ static void inputs_of_any_length_come_back(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof text; i++)
         text[i] = (char)i;
-    assert_int_equal(xf_pool_map_bytes(&future, pool, &reverse, in, 4, NULL), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &reverse, .bytes = in, .count = 4}), 0);
     assert_int_equal(xf_future_wait(future, 60000), 0);
     for (size_t i = 0; i < 4; i++) {
         out = xf_future_result(future, i, &size);
@@ -425,7 +434,7 @@ static void single_tasks_give_small_and_large_outputs(void **state)
         xf_future *future;
         const unsigned char *out;
         size_t size;
-        assert_int_equal(xf_pool_submit(&future, pool, &give, &sizes[i], sizeof *sizes, NULL), 0);
+        assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &give, .in = &sizes[i], .size = sizeof *sizes}), 0);
         assert_int_equal(xf_future_wait(future, 60000), 0);
         out = xf_future_result(future, 0, &size);
         assert_int_equal(size, sizes[i]);
@@ -448,7 +457,7 @@ static void single_tasks_take_small_and_large_inputs(void **state)
         xf_future *future;
         const unsigned char *out;
         size_t size;
-        assert_int_equal(xf_pool_submit(&future, pool, &reverse, in, length, NULL), 0);
+        assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &reverse, .in = in, .size = length}), 0);
         assert_int_equal(xf_future_wait(future, 60000), 0);
         out = xf_future_result(future, 0, &size);
         assert_int_equal(size, length);
@@ -474,7 +483,7 @@ static void single_tasks_of_every_declared_size_give_their_output(void **state)
         in[i] = (unsigned char)(i * 7);
     for (size_t i = 0; i < TASKS * EACH; i++) {
         xf_task *task = tasks[i % TASKS];
-        assert_int_equal(xf_pool_submit(&futures[i], pool, task, in + i / TASKS, task->input_size, NULL), 0);
+        assert_int_equal(xf_pool_submit(&futures[i], pool, &(xf_map){.task = task, .in = in + i / TASKS, .size = task->input_size}), 0);
     }
     assert_int_equal(xf_future_wait_all(futures, TASKS * EACH, 60000), 0);
     for (size_t i = 0; i < TASKS * EACH; i++) {
@@ -495,7 +504,7 @@ static void two_hundred_workers_sum_rightly(void **state)
     xf_pool *pool = open_workers(200);
 
     (void)state;
-    expect_squares(pool, 20000, &(xf_map_options){.chunk = 1});
+    expect_squares(pool, 20000, &(xf_map){.chunk = 1});
     assert_int_equal(stats_of(pool).started, 200);
     xf_pool_free(pool);
 }
@@ -510,7 +519,7 @@ static void map_often(void *arg)
     mapper *mapper = arg;
 
     for (int i = 0; i < 50; i++)
-        expect_squares(mapper->pool, 500 + (size_t)i, &(xf_map_options){.chunk = 1 + (size_t)i % 5});
+        expect_squares(mapper->pool, 500 + (size_t)i, &(xf_map){.chunk = 1 + (size_t)i % 5});
 }
 
 static void two_threads_map_at_the_same_time(void **state)
@@ -557,7 +566,7 @@ static void a_huge_map_needs_eight_bytes_an_item_beside_its_data(void **state)
     xf_future *future;
 
     (void)state;
-    assert_int_equal(xf_pool_map_async(&future, pool, &square, in, NULL, COUNT, &(xf_map_options){.chunk = 1}), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &square, .in = in, .count = COUNT, .chunk = 1}), 0);
     assert_true(stats_of(pool).memory < (size_t)COUNT * (2 * sizeof *in + 8) + 200000);
     assert_int_equal(xf_future_wait(future, 120000), 0);
     xf_future_free(future);
@@ -602,7 +611,7 @@ static void expect_one_lost(int what, xf_end kind, int code)
 
     for (int i = 0; i < 200; i++)
         orders[i] = (order){i == 100 ? what : FINE, i};
-    assert_int_equal(xf_pool_map_async(&future, pool, &obey, orders, out, 200, &(xf_map_options){.chunk = 16}), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &obey, .in = orders, .out = out, .count = 200, .chunk = 16}), 0);
     assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
     assert_int_equal(xf_future_failures(future), 1);
     assert_int_equal(xf_future_failure(future, 0), 100);
@@ -632,14 +641,13 @@ static void workers_killed_in_a_large_map_cost_one_item_each(void **state)
     order *orders = calloc(COUNT, sizeof *orders);
     int *out = calloc(COUNT, sizeof *out);
     xf_pool *pool = open_workers(2);
-    xf_map_options options = {0};
     xf_future *future;
+    xf_map map = {.task = &obey, .in = orders, .out = out, .count = COUNT, .results = &future};
 
     (void)state;
     for (int i = 0; i < COUNT; i++)
         orders[i] = (order){i % APART == 0 ? DIE : FINE, i};
-    options.results = &future;
-    assert_int_equal(xf_pool_map(pool, &obey, orders, out, COUNT, &options), XF_EFAILED);
+    assert_int_equal(xf_pool_map(pool, &map), XF_EFAILED);
     assert_int_equal(xf_future_failures(future), LOST);
     for (int i = 0; i < COUNT; i++) {
         xf_end kind = xf_future_status(future, (size_t)i).kind;
@@ -722,7 +730,7 @@ static void workers_that_all_die_lose_each_its_item(void **state)
         xf_future *future;
         for (int i = 0; i < 60; i++)
             orders[i] = (order){i % 3 == 1 ? DIE : FINE, i};
-        future = order_many(pool, orders, 60, &(xf_map_options){.chunk = 4});
+        future = order_many(pool, orders, 60, &(xf_map){.chunk = 4});
         assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
         assert_int_equal(xf_future_failures(future), 20);
         for (int i = 0; i < 60; i++)
@@ -738,7 +746,7 @@ static void a_crash_while_giving_a_large_result_is_one_lost_item(void **state)
     xf_future *future;
 
     (void)state;
-    assert_int_equal(xf_pool_submit(&future, pool, &die_giving, NULL, 0, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &die_giving}), 0);
     expect_kind(future, XF_END_KILLED, 0);
     await_memory(pool, 0);
     expect_squares(pool, 100, NULL);
@@ -751,7 +759,7 @@ static void a_large_reason_arrives_whole(void **state)
     xf_future *future;
 
     (void)state;
-    assert_int_equal(xf_pool_submit(&future, pool, &long_reason, NULL, 0, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &long_reason}), 0);
     expect_squares(pool, 100, NULL);
     assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
     assert_int_equal(strlen(xf_future_report(future, 0)->message), (1 << 20) - 1);
@@ -787,7 +795,7 @@ static void each_stage_has_its_own_end(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT; i++)
         in[i] = (xf_bytes){cases[i].text, 0};
-    assert_int_equal(xf_pool_map_bytes(&future, pool, &pass_on, in, COUNT, NULL), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &pass_on, .bytes = in, .count = COUNT}), 0);
     assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
     for (size_t i = 0; i < COUNT; i++) {
         const xf_report *report = xf_future_report(future, i);
@@ -814,7 +822,7 @@ static void cancelling_with_much_in_flight_costs_nothing_else(void **state)
     (void)state;
     assert_non_null(text);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(xf_pool_submit(&futures[i], pool, &reverse, text, SIZE, NULL), 0);
+        assert_int_equal(xf_pool_submit(&futures[i], pool, &(xf_map){.task = &reverse, .in = text, .size = SIZE}), 0);
     xf_future_cancel(futures[0]);
     xf_future_cancel(futures[2]);
     assert_int_equal(xf_future_wait(futures[1], 60000), 0);
@@ -840,7 +848,7 @@ static void the_first_failure_ends_the_rest_when_asked(void **state)
     orders[3].what = FAIL;
     for (int i = COUNT / 2; i < COUNT; i++)
         orders[i].what = PATIENT;
-    future = order_many(pool, orders, COUNT, &(xf_map_options){.chunk = 1, .stop_at_failure = true});
+    future = order_many(pool, orders, COUNT, &(xf_map){.chunk = 1, .stop_at_failure = true});
     xf_pool_cancel(pool); /* for the patient ones that were claimed */
     assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
     for (size_t i = 0; i < COUNT; i++)
@@ -856,7 +864,7 @@ static void the_first_failure_ends_the_rest_when_asked(void **state)
 static void an_item_that_takes_too_long_is_ended(void **state)
 {
     xf_pool *pool = open_workers(2);
-    xf_map_options options = {.timeout_ms = 50};
+    xf_map options = {.timeout_ms = 50};
     order orders[8] = {{FINE, 0}, {HANG, 1}, {FINE, 2}, {PATIENT, 3}, {FINE, 4}, {FINE, 5}, {HANG, 6}, {FINE, 7}};
     xf_future *future = order_many(pool, orders, 8, &options);
 
@@ -931,7 +939,7 @@ static void closing_completes_what_was_handed_in(void **state)
     (void)state;
     assert_int_equal(xf_pool_join(pool, 0), XF_ESTATE);
     xf_pool_close(pool);
-    assert_int_equal(xf_pool_submit(&late, pool, &reverse, "a", 1, NULL), XF_ESTATE);
+    assert_int_equal(xf_pool_submit(&late, pool, &(xf_map){.task = &reverse, .in = "a", .size = 1}), XF_ESTATE);
     assert_int_equal(xf_pool_join(pool, 60000), 0);
     assert_int_equal(xf_future_wait(future, 0), 0);
     assert_int_equal(stats_of(pool).started, 0);
@@ -947,7 +955,7 @@ static void recycled_workers_lose_nothing(void **state)
         xf_pool *pool = open_pool(&options);
         int64_t pids[12] = {0};
         int in[12] = {0};
-        assert_int_equal(xf_pool_map(pool, &own_pid, in, pids, 12, NULL), 0);
+        assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &own_pid, .in = in, .out = pids, .count = 12}), 0);
         for (int i = 0; i < 12; i++) {
             uint64_t same = 0;
             for (int k = 0; k < 12; k++)
@@ -970,7 +978,7 @@ static void closing_early_still_recycles(void **state)
     xf_future *future;
 
     (void)state;
-    assert_int_equal(xf_pool_map_async(&future, pool, &square, in, NULL, 40, NULL), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &square, .in = in, .count = 40}), 0);
     xf_pool_close(pool);
     assert_int_equal(xf_pool_join(pool, 60000), 0);
     assert_int_equal(xf_future_wait(future, 0), 0);
@@ -1042,7 +1050,7 @@ static void work_that_comes_when_a_worker_leaves_is_done(void **state)
     pool = open_pool(&options);
     expect_squares(pool, 1, NULL);
     assert_int_equal(xf_event_wait(leaving, 60000), 0);
-    assert_int_equal(xf_pool_submit(&future, pool, &square, &in, sizeof in, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &square, .in = &in, .size = sizeof in}), 0);
     xf_event_set(go);
     assert_int_equal(xf_future_wait(future, 60000), 0);
     assert_true(*(const double *)xf_future_result(future, 0, NULL) == 9);
@@ -1062,7 +1070,7 @@ static void initializers_build_what_tasks_see(void **state)
     (void)state;
     for (int i = 0; i < 10; i++)
         in[i] = i;
-    assert_int_equal(xf_pool_map(pool, &what_was_built, in, out, 10, NULL), 0);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &what_was_built, .in = in, .out = out, .count = 10}), 0);
     for (int i = 0; i < 10; i++)
         assert_int_equal(out[i], 1000 + i);
     xf_pool_free(pool);
@@ -1081,7 +1089,7 @@ static void an_initializer_that_does_not_work_breaks_the_pool(void **state)
         assert_string_equal(xf_future_report(future, 0)->message,
                             value == -1 ? "will not build" : "somebody else killed it");
         xf_future_free(future);
-        assert_true(xf_pool_submit(&late, pool, &reverse, "a", 1, NULL) < 0);
+        assert_true(xf_pool_submit(&late, pool, &(xf_map){.task = &reverse, .in = "a", .size = 1}) < 0);
         xf_pool_free(pool);
     }
 }
@@ -1092,10 +1100,10 @@ static void pools_nest_to_the_limit(void **state)
     int depth = 3, out = 0;
 
     (void)state;
-    assert_int_equal(xf_pool_map(pool, &nest, &depth, &out, 1, NULL), 0);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &nest, .in = &depth, .out = &out, .count = 1}), 0);
     assert_int_equal(out, 3);
     depth = XF_DEPTH_MAX + 1;
-    assert_int_equal(xf_pool_map(pool, &nest, &depth, &out, 1, NULL), XF_EFAILED);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &nest, .in = &depth, .out = &out, .count = 1}), XF_EFAILED);
     xf_pool_free(pool);
 }
 
@@ -1107,7 +1115,7 @@ static void nesting_is_limited_as_asked(void **state)
         xf_pool *pool = open_pool(&options);
         for (int depth = 1; depth <= 3; depth++) {
             int out, allowed = nesting == 0 ? 3 : nesting < 0 ? 0 : nesting;
-            assert_int_equal(xf_pool_map(pool, &nest, &depth, &out, 1, NULL), depth <= allowed ? 0 : XF_EFAILED);
+            assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &nest, .in = &depth, .out = &out, .count = 1}), depth <= allowed ? 0 : XF_EFAILED);
         }
         xf_pool_free(pool);
     }
@@ -1120,8 +1128,8 @@ static void a_high_priority_goes_first(void **state)
     double in[100] = {0};
 
     (void)state;
-    assert_int_equal(xf_pool_map_async(&low, pool, &square, in, NULL, 100, &(xf_map_options){.chunk = 1}), 0);
-    high = order_one(pool, PATIENT, &(xf_map_options){.priority = XF_PRIORITY_HIGH});
+    assert_int_equal(xf_pool_map_async(&low, pool, &(xf_map){.task = &square, .in = in, .count = 100, .chunk = 1}), 0);
+    high = order_one(pool, PATIENT, &(xf_map){.priority = XF_PRIORITY_HIGH});
     while (stats_of(pool).queued != 101)
         continue;
     xf_future_cancel(blocker);
@@ -1168,7 +1176,7 @@ static void callbacks_are_called_once(void **state)
     const int whats[] = {FINE, FAIL, DIE};
     xf_pool *pool = open_workers(1);
     told told = {.success = 0};
-    xf_map_options options = {.on_success = on_success, .on_failure = on_failure, .on_done = on_done, .arg = &told};
+    xf_map options = {.on_success = on_success, .on_failure = on_failure, .on_done = on_done, .arg = &told};
 
     (void)state;
     assert_int_equal(uv_sem_init(&told.done, 0), 0);
@@ -1194,7 +1202,7 @@ static void callbacks_of_what_is_freed_are_called(void **state)
     enum { MAPS = 300 };
     xf_pool *pool = open_workers(1);
     told told = {.success = 0};
-    xf_map_options options = {.on_success = on_success, .on_done = on_map, .arg = &told};
+    xf_map options = {.on_success = on_success, .on_done = on_map, .arg = &told};
 
     (void)state;
     assert_int_equal(uv_sem_init(&told.done, 0), 0);
@@ -1214,11 +1222,13 @@ static void callbacks_are_called_for_what_never_ran(void **state)
     xf_pool *pool = open_workers(1);
     xf_future *blocker = order_one(pool, PATIENT, NULL), *future;
     told told = {.success = 0};
-    xf_map_options options = {.on_success = on_success, .on_failure = on_failure, .on_done = on_done, .arg = &told};
+    xf_map options = {.on_success = on_success, .on_failure = on_failure, .on_done = on_done, .arg = &told};
+    xf_map nothing = options;
 
     (void)state;
     assert_int_equal(uv_sem_init(&told.done, 0), 0);
-    assert_int_equal(xf_pool_map_async(&future, pool, &square, NULL, NULL, 0, &options), 0);
+    nothing.task = &square;
+    assert_int_equal(xf_pool_map_async(&future, pool, &nothing), 0);
     uv_sem_wait(&told.done);
     assert_int_equal(told.success, 1);
     xf_future_cancel(order_one(pool, FINE, &options));
@@ -1260,7 +1270,7 @@ static void callbacks_come_on_the_loop_that_was_given(void **state)
 {
     on_loop here = {.thread = uv_thread_self()};
     xf_pool_options options = {.workers = 2, .loop = &here.loop};
-    xf_map_options map = {.on_done = on_done_here, .arg = &here};
+    xf_map map = {.on_done = on_done_here, .arg = &here};
     uv_timer_t keep;
     xf_pool *pool;
 
@@ -1323,13 +1333,14 @@ static void a_generator_is_pulled_through_a_window(void **state)
     (void)state;
     for (int unordered = 0; unordered < 2; unordered++) {
         source source = {.end = 300, .error = -77, .window = 5};
+        xf_imap_options options;
         xf_imap *imap;
         xf_future *future;
         size_t index, sum = 0;
         int rc;
-        assert_int_equal(xf_imap_create(&imap, pool, &give, next_number, &source,
-                                        &(xf_imap_options){.window = 5, .unordered = unordered}),
-                         0);
+        options = (xf_imap_options){
+            .task = &give, .next = next_number, .arg = &source, .window = 5, .unordered = unordered};
+        assert_int_equal(xf_imap_create(&imap, pool, &options), 0);
         while ((rc = xf_imap_next(imap, &future, &index, 60000)) == 1) {
             size_t size = 0;
             assert_non_null(xf_future_result(future, 0, &size));
@@ -1353,10 +1364,11 @@ static void an_abandoned_generator_leaves_nothing(void **state)
 {
     xf_pool *pool = open_workers(2);
     source source = {.end = 1000, .window = 8};
+    xf_imap_options options = {.task = &give, .next = next_number, .arg = &source};
     xf_imap *imap;
 
     (void)state;
-    assert_int_equal(xf_imap_create(&imap, pool, &give, next_number, &source, NULL), 0);
+    assert_int_equal(xf_imap_create(&imap, pool, &options), 0);
     xf_imap_free(imap);
     xf_pool_close(pool);
     assert_int_equal(xf_pool_join(pool, 60000), 0);
@@ -1404,10 +1416,10 @@ static void wrong_use_is_told(void **state)
     assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.initializer = &unknown}), XF_ENOTASK);
     assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.initializer = &build}), XF_ESIZE);
     pool = open_workers(1);
-    assert_int_equal(xf_pool_map(pool, &reverse, NULL, NULL, 0, NULL), XF_ESIZE);
-    assert_int_equal(xf_pool_map(pool, &unknown, NULL, NULL, 0, NULL), XF_ENOTASK);
-    assert_int_equal(xf_pool_submit(&future, pool, &square, "abc", 3, NULL), XF_ESIZE);
-    assert_int_equal(xf_pool_submit(&future, pool, &reverse, "a", 1, &(xf_map_options){.timeout_ms = -1}), XF_EINVAL);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &reverse}), XF_ESIZE);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &unknown}), XF_ENOTASK);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &square, .in = "abc", .size = 3}), XF_ESIZE);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &reverse, .in = "a", .size = 1, .timeout_ms = -1}), XF_EINVAL);
     xf_pool_free(pool);
     xf_pool_free(NULL);
     xf_future_free(NULL);
@@ -1427,7 +1439,7 @@ static void memory_beyond_the_limit_is_refused_and_comes_back(void **state)
     assert_non_null(most);
     assert_null(xf_pool_buffer_alloc(pool, 1));
     xf_pool_buffer_free(pool, most);
-    assert_int_equal(xf_pool_submit(&future, pool, &give, &huge, sizeof huge, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &give, .in = &huge, .size = sizeof huge}), 0);
     expect_kind(future, XF_END_FAILED, XF_TASK_NO_MEMORY);
     expect_squares(pool, 1000, NULL);
     xf_pool_free(pool);
@@ -1443,7 +1455,7 @@ static void memory_that_was_just_freed_can_be_had(void **state)
 
     (void)state;
     for (int round = 0; round < ROUNDS; round++) {
-        assert_int_equal(xf_pool_map_async(&future, pool, &fill_chunk, in, NULL, COUNT, NULL), 0);
+        assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &fill_chunk, .in = in, .count = COUNT}), 0);
         assert_int_equal(xf_future_wait(future, 60000), 0);
         xf_future_free(future);
         if (round % 2 == 0)
@@ -1463,7 +1475,7 @@ static void an_inline_pool_does_the_same_here(void **state)
 
     (void)state;
     expect_squares(pool, 1000, NULL);
-    assert_int_equal(xf_pool_map(pool, &own_pid, in, &pid, 1, NULL), 0);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &own_pid, .in = in, .out = &pid, .count = 1}), 0);
     assert_int_equal(pid, uv_os_getpid());
     future = order_one(pool, FAIL, NULL);
     assert_int_equal(xf_future_wait(future, 0), XF_EFAILED);
@@ -1482,7 +1494,7 @@ static void use_a_pool(void)
 
     expect_squares(pool, 1000, NULL);
     expect_kind(order_one(pool, DIE, NULL), XF_END_KILLED, 0);
-    assert_int_equal(xf_pool_submit(&future, pool, &reverse, "abc", 3, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &reverse, .in = "abc", .size = 3}), 0);
     assert_int_equal(xf_future_wait(future, 60000), 0);
     xf_future_free(future);
     xf_pool_free(pool);

@@ -369,7 +369,7 @@ static void futures_are_told(void **state)
         assert_int_equal(xf_pool_create(&pools[i], &two), 0);
     for (int i = 0; i < COUNT; i++) {
         items[i] = (xf_wait_item){.kind = XF_WAIT_FUTURE};
-        assert_int_equal(xf_pool_submit(&items[i].future, pools[i % POOLS], &square, &i, sizeof i, NULL), 0);
+        assert_int_equal(xf_pool_submit(&items[i].future, pools[i % POOLS], &(xf_map){.task = &square, .in = &i, .size = sizeof i}), 0);
     }
     while (left > 0) {
         int ready = xf_wait(items, COUNT, PATIENCE_MS);
@@ -706,7 +706,7 @@ static void workers_wait_too(void **state)
     assert_int_equal(xf_event_create(&items[0].event, NULL), 0);
     assert_int_equal(xf_event_ref(items[0].event, &ref), 0);
     assert_int_equal(xf_pool_create(&pool, &options), 0);
-    assert_int_equal(xf_pool_submit(&items[1].future, pool, &wait_in_worker, &ref, sizeof ref, NULL), 0);
+    assert_int_equal(xf_pool_submit(&items[1].future, pool, &(xf_map){.task = &wait_in_worker, .in = &ref, .size = sizeof ref}), 0);
     expect_ready(items, 2, 0);
     items[0].kind = XF_WAIT_NOTHING;
     xf_future_cancel(items[1].future);
@@ -899,7 +899,7 @@ static void a_watch_tells_a_loop(void **state)
     seen.process = start_maker(&seen.things, &seen.order);
     list_things(&seen.things, items);
     items[THINGS] = (xf_wait_item){.kind = XF_WAIT_PROCESS, .process = seen.process};
-    assert_int_equal(xf_watch_start(&watch, &loop, items, THINGS + 1, on_ready, &seen), 0);
+    assert_int_equal(xf_watch_start(&watch, &loop, &(xf_watch_options){.items = items, .count = THINGS + 1, .callback = on_ready, .arg = &seen}), 0);
     give_order(seen.order, 'g');
     uv_run(&loop, UV_RUN_DEFAULT); /* until the watch is stopped */
     assert_int_equal(uv_loop_close(&loop), 0);
@@ -936,7 +936,7 @@ static void a_watch_can_be_stopped_at_any_time(void **state)
     handles = support_handles();
     mappings = support_mappings();
     for (int round = 0; round < 6; round++) {
-        assert_int_equal(xf_watch_start(&watch, &loop, items, MANY, never, NULL), 0);
+        assert_int_equal(xf_watch_start(&watch, &loop, &(xf_watch_options){.items = items, .count = MANY, .callback = never}), 0);
         if (round % 2)
             uv_sleep(5); /* so that it sleeps, too */
         uv_run(&loop, UV_RUN_NOWAIT);
@@ -944,7 +944,7 @@ static void a_watch_can_be_stopped_at_any_time(void **state)
         uv_run(&loop, UV_RUN_DEFAULT);
     }
     xf_event_set(items[MANY - 1].event);
-    assert_int_equal(xf_watch_start(&watch, &loop, items, MANY, count_it, &told), 0);
+    assert_int_equal(xf_watch_start(&watch, &loop, &(xf_watch_options){.items = items, .count = MANY, .callback = count_it, .arg = &told}), 0);
     while (told < 5)
         uv_run(&loop, UV_RUN_ONCE);
     xf_watch_stop(watch);
@@ -952,7 +952,7 @@ static void a_watch_can_be_stopped_at_any_time(void **state)
     assert_int_equal(told, 5);
     assert_int_equal(support_handles(), handles);
     assert_int_equal(support_mappings(), mappings);
-    assert_int_equal(xf_watch_start(&watch, &loop, items, 0, never, NULL), XF_EINVAL);
+    assert_int_equal(xf_watch_start(&watch, &loop, &(xf_watch_options){.items = items, .count = 0, .callback = never}), XF_EINVAL);
     xf_watch_stop(NULL);
     assert_int_equal(uv_loop_close(&loop), 0);
     free_many(items);
