@@ -80,7 +80,8 @@ static void map(void)
 
 static void map_singly(void)
 {
-    bench_check("xf_pool_map", xf_pool_map(pool, &(xf_map){.task = &square, .in = in, .out = out, .count = count, .chunk = 1}));
+    bench_check("xf_pool_map",
+                xf_pool_map(pool, &(xf_map){.task = &square, .in = in, .out = out, .count = count, .chunk = 1}));
 }
 
 static void close_pool(void)

@@ -96,7 +96,8 @@ static xf_future *run(const int *in, int *out)
     int rc;
 
     bench_check("xf_pool_map_async",
-                xf_pool_map_async(&future, pool, &(xf_map){.task = &work_or_die, .in = in, .out = out, .count = ITEMS, .chunk = 1}));
+                xf_pool_map_async(&future, pool,
+                                  &(xf_map){.task = &work_or_die, .in = in, .out = out, .count = ITEMS, .chunk = 1}));
     while ((rc = xf_future_wait(future, 0)) == XF_ETIMEDOUT && bench_now_ns() < deadline)
         look();
     if (rc == XF_ETIMEDOUT)

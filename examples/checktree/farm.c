@@ -85,8 +85,7 @@ static int open_pool(xf_pool **pool, const farm_options *options)
 static int hand_in(work *work, xf_pool *pool)
 {
     const xf_map one_by_one = {.task = &hash_file, .bytes = work->paths, .count = work->large, .chunk = 1};
-    const xf_map others = {
-        .task = &hash_file, .bytes = work->paths + work->large, .count = work->count - work->large};
+    const xf_map others = {.task = &hash_file, .bytes = work->paths + work->large, .count = work->count - work->large};
     int rc = xf_pool_map_async(&work->futures[0], pool, &one_by_one);
 
     if (rc < 0)

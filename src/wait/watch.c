@@ -97,9 +97,8 @@ free_all:
 int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_watch_options *options)
 {
     xf_watch *watch = NULL;
-    int rc = options->count < 1 || !options->callback
-                 ? error_detail(XF_EINVAL, "a watch of %d items, and %s callback", options->count,
-                                options->callback ? "a" : "no")
+    int rc = options->count < 1 || !options->callback ? error_detail(XF_EINVAL, "a watch of %d items, and %s callback",
+                                                                     options->count, options->callback ? "a" : "no")
                                                       : make(&watch, options->items, options->count);
 
     if (rc < 0)

@@ -120,7 +120,9 @@ static void expect_one_lost(int what, xf_end kind, int code)
 
     for (int i = 0; i < 200; i++)
         orders[i] = (order){i == 100 ? what : FINE, i};
-    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &obey, .in = orders, .out = out, .count = 200, .chunk = 16}), 0);
+    assert_int_equal(
+        xf_pool_map_async(&future, pool, &(xf_map){.task = &obey, .in = orders, .out = out, .count = 200, .chunk = 16}),
+        0);
     assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
     assert_int_equal(xf_future_failures(future), 1);
     assert_int_equal(xf_future_failure(future, 0), 100);

@@ -49,8 +49,8 @@ static void a_generator_is_pulled_through_a_window(void **state)
         xf_future *future;
         size_t index, sum = 0;
         int rc;
-        options = (xf_imap_options){
-            .task = &give, .next = next_number, .arg = &source, .window = 5, .unordered = unordered};
+        options =
+            (xf_imap_options){.task = &give, .next = next_number, .arg = &source, .window = 5, .unordered = unordered};
         assert_int_equal(xf_imap_create(&imap, pool, &options), 0);
         while ((rc = xf_imap_next(imap, &future, &index, 60000)) == 1) {
             size_t size = 0;

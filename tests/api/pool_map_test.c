@@ -98,7 +98,8 @@ static void single_tasks_give_small_and_large_outputs(void **state)
         xf_future *future;
         const unsigned char *out;
         size_t size;
-        assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &give, .in = &sizes[i], .size = sizeof *sizes}), 0);
+        assert_int_equal(
+            xf_pool_submit(&future, pool, &(xf_map){.task = &give, .in = &sizes[i], .size = sizeof *sizes}), 0);
         assert_int_equal(xf_future_wait(future, 60000), 0);
         out = xf_future_result(future, 0, &size);
         assert_int_equal(size, sizes[i]);
@@ -147,7 +148,9 @@ static void single_tasks_of_every_declared_size_give_their_output(void **state)
         in[i] = (unsigned char)(i * 7);
     for (size_t i = 0; i < TASKS * EACH; i++) {
         xf_task *task = tasks[i % TASKS];
-        assert_int_equal(xf_pool_submit(&futures[i], pool, &(xf_map){.task = task, .in = in + i / TASKS, .size = task->input_size}), 0);
+        assert_int_equal(
+            xf_pool_submit(&futures[i], pool, &(xf_map){.task = task, .in = in + i / TASKS, .size = task->input_size}),
+            0);
     }
     assert_int_equal(xf_future_wait_all(futures, TASKS * EACH, 60000), 0);
     for (size_t i = 0; i < TASKS * EACH; i++) {
@@ -226,7 +229,8 @@ static void wrong_use_is_told(void **state)
     assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &reverse}), XF_ESIZE);
     assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &unknown}), XF_ENOTASK);
     assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &square, .in = "abc", .size = 3}), XF_ESIZE);
-    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &reverse, .in = "a", .size = 1, .timeout_ms = -1}), XF_EINVAL);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &reverse, .in = "a", .size = 1, .timeout_ms = -1}),
+                     XF_EINVAL);
     xf_pool_free(pool);
     xf_pool_free(NULL);
     xf_future_free(NULL);

@@ -26,7 +26,8 @@ static void pool_memory_is_used_in_place(void **state)
     (void)state;
     for (int i = 0; i < COUNT; i++)
         in[i] = i;
-    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &square, .in = in, .out = out, .count = COUNT}), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &square, .in = in, .out = out, .count = COUNT}),
+                     0);
     assert_true(stats_of(pool).memory - before < COUNT * sizeof *in + 100000);
     assert_int_equal(xf_future_wait(future, 60000), 0);
     assert_ptr_equal(xf_future_result(future, 7, NULL), out + 7);
@@ -51,7 +52,8 @@ static void a_huge_map_needs_eight_bytes_an_item_beside_its_data(void **state)
     xf_future *future;
 
     (void)state;
-    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &square, .in = in, .count = COUNT, .chunk = 1}), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &square, .in = in, .count = COUNT, .chunk = 1}),
+                     0);
     assert_true(stats_of(pool).memory < (size_t)COUNT * (2 * sizeof *in + 8) + 200000);
     assert_int_equal(xf_future_wait(future, 120000), 0);
     xf_future_free(future);

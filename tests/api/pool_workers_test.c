@@ -234,7 +234,8 @@ static void nesting_is_limited_as_asked(void **state)
         xf_pool *pool = open_pool(&options);
         for (int depth = 1; depth <= 3; depth++) {
             int out, allowed = nesting == 0 ? 3 : nesting < 0 ? 0 : nesting;
-            assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &nest, .in = &depth, .out = &out, .count = 1}), depth <= allowed ? 0 : XF_EFAILED);
+            assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &nest, .in = &depth, .out = &out, .count = 1}),
+                             depth <= allowed ? 0 : XF_EFAILED);
         }
         xf_pool_free(pool);
     }

@@ -75,7 +75,8 @@ static void use_map(outcome *outcome, xf_pool *pool)
 
     for (int i = 0; i < COUNT; i++)
         in[i] = i;
-    if (!is_good(outcome, xf_pool_map_async(&future, pool, &(xf_map){.task = &square, .in = in, .out = out, .count = COUNT})))
+    if (!is_good(outcome,
+                 xf_pool_map_async(&future, pool, &(xf_map){.task = &square, .in = in, .out = out, .count = COUNT})))
         return;
     rc = xf_future_wait(future, WAIT_MS);
     if (rc == XF_ETIMEDOUT)
