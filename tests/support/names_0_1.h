@@ -1,7 +1,8 @@
 /* The names and argument orders of crossfork 0.1, for a program that is not converted yet: compile it with
  * -include names_0_1.h, or include this header in place of crossfork.h.  docs/names.md has the table.
  *
- * In C++ the member `what` of xf_wait_item has to be renamed to `kind` by hand: the standard library has a what, too. */
+ * In C++ the member `what` of xf_wait_item has to be renamed to `kind` by hand: the standard library has a what,
+ * too. */
 #ifndef CROSSFORK_NAMES_0_1_H
 #define CROSSFORK_NAMES_0_1_H
 
