@@ -41,7 +41,7 @@ extern "C" {
     X(XF_ELIMIT, -25, "a configured limit was reached")                                                                \
     X(XF_EFAILED, -26, "the task failed")                                                                              \
     X(XF_ESTATE, -27, "not possible in this state")                                                                    \
-    X(XF_EOWNERDEAD, -28, "a process ended while it held this")                                                        \
+    X(XF_EOWNERDEAD, -28, "the previous owner exited while holding it")                                                \
     X(XF_EEXIST, -29, "already taken")
 
 /* The codes themselves: XF_EINVAL and so on, and XF_OK. */
