@@ -94,8 +94,7 @@ free_all:
     return rc;
 }
 
-int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_wait_item *items, int count, xf_watch_callback callback,
-                   void *arg)
+int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_watch_options *options)
 {
     xf_watch *watch = NULL;
     int rc = count < 1 ? error_detail(XF_EINVAL, "a watch of %d items", count) : create_watch(&watch, items, count);

@@ -198,7 +198,9 @@ static void items_that_end_badly_tell_where_they_were(void **state)
     (void)state;
     assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = 2, .process = &process}), 0);
     assert_int_equal(
-        xf_pool_map(pool, &misbehave, in, out, 3, &(xf_map_options){.timeout_ms = 300, .results = &future}),
+        xf_pool_map(
+            pool,
+            &(xf_map){.task = &misbehave, .in = in, .out = out, .count = 3, .timeout_ms = 300, .results = &future}),
         XF_EFAILED);
     for (size_t i = 0; i < 3; i++) {
         const xf_report *report = xf_future_report(future, i);
