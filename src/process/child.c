@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "crossfork/process.h"
 #include "objects/object_client.h"
 #include "process/call.h"
 #include "protocol/task_table.h"
