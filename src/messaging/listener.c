@@ -16,12 +16,12 @@ struct xf_listener {
     xf_pipe_options pipe;
     uv_mutex_t lock;
     uv_cond_t left;
-    bool served; /* some thread looks after the guests */
+    bool served; /* a thread is in xf_listener_accept and serves the guests; the others wait */
 };
 
 /* ---- Listening ------------------------------------------------------------------------------- */
 
-/* Makes a pipe, and names its second end, which is the guest's. */
+/* Makes a pipe.  The second end is the guest's: a reference to it is handed over. */
 static int grant_pipe(host *host, const guest *guest, xf_ref *ref, void **given)
 {
     xf_pipe_options options = ((xf_listener *)host)->pipe;
@@ -34,7 +34,7 @@ static int grant_pipe(host *host, const guest *guest, xf_ref *ref, void **given)
     if (rc < 0)
         return rc;
     rc = xf_pipe_ref(theirs, ref);
-    xf_pipe_free(theirs); /* which is there for the other, because of the reference */
+    xf_pipe_free(theirs); /* the reference keeps the end open for the guest */
     if (rc < 0)
         xf_pipe_free(mine);
     else
@@ -47,7 +47,7 @@ static void free_pipe(void *given)
     xf_pipe_free(given);
 }
 
-/* Sees that pipes of these options can be made, before anybody wants one. */
+/* Makes a pipe and frees it: invalid options are reported when the listener is created, not when a guest connects. */
 static int check_pipe(const xf_pipe_options *options)
 {
     xf_pipe *one, *other;
@@ -108,7 +108,7 @@ free_listener:
     return rc;
 }
 
-/* Becomes the one thread that looks after the guests. */
+/* Waits until no other thread serves the guests, and takes that over. */
 static int begin_serving(xf_listener *listener, uint64_t deadline)
 {
     uint64_t now;
@@ -172,14 +172,14 @@ void xf_listener_free(xf_listener *listener)
 
 /* ---- Connecting ------------------------------------------------------------------------------ */
 
-/* Opens a granted end, and sees that no message in it can be longer than was agreed to. */
+/* Opens the granted end, and checks that no message in it can be longer than was agreed. */
 static int open_granted(xf_pipe **pipe, const xf_ref *ref, uint64_t memory)
 {
     int rc = xf_pipe_open(pipe, ref);
 
     if (rc == 0 && pipe_memory(*pipe) > memory) {
         xf_pipe_free(*pipe);
-        rc = error_detail(XF_EPROTO, "a pipe with more memory than was asked for");
+        rc = error_detail(XF_EPROTO, "a pipe with more memory than memory_limit");
     }
     return rc;
 }
