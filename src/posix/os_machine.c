@@ -178,7 +178,7 @@ void machine_describe(os_machine *machine, const char *root)
         find_core(&machine->cpus[i], root);
     find_caches(machine, root);
     find_nodes(machine, root);
-    group_describe(machine, root);
+    quota_describe(machine, root);
 }
 
 /* ---- This process ---------------------------------------------------------------------------- */

@@ -16,7 +16,7 @@
 /* Translates errno of a failed call, keeps "call: text" as the error detail, and returns the XF_E* code. */
 int os_error(int system, const char *call);
 
-/* ---- os_stream.c ----------------------------------------------------------------------------- */
+/* ---- os_handle.c ----------------------------------------------------------------------------- */
 
 /* Closes *fd, if there is one, and sets it to -1. */
 void fd_close(int *fd);
@@ -29,6 +29,15 @@ int fd_above_stdio(int fd);
 int fd_pipe(int ends[2]);
 int fd_socketpair(int ends[2], int type);
 int fd_null(int *fd);
+
+/* A pidfd, or -1 and errno: ENOSYS where the system has none. */
+int pidfd_of(pid_t pid);
+
+/* waitid for a child that is known by a pidfd, or else by its pid.
+ *   usage  What it used up; NULL: not asked for. */
+int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusage *usage);
+
+/* ---- os_channel.c ---------------------------------------------------------------------------- */
 
 /* As os_child_read. */
 int stream_read(os_child *child, int stream, void *data, size_t size, size_t *count);
@@ -46,14 +55,7 @@ int take_attached(attachment *attached, intptr_t *handle);
 ssize_t receive_attached(int channel, void *data, size_t size, int flags, attachment *attached);
 ssize_t send_attached(int channel, const void *data, size_t size, int fd, int flags);
 
-/* A pidfd, or -1 and errno: ENOSYS where the system has none. */
-int pidfd_of(pid_t pid);
-
-/* waitid for a child that is known by a pidfd, or else by its pid.
- *   usage  What it used up; NULL: not asked for. */
-int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusage *usage);
-
-/* ---- os_text.c ------------------------------------------------------------------------------- */
+/* ---- os_environment.c ------------------------------------------------------------------------ */
 
 /* This process's environment with the additions, as pointers to both; freed by the caller.  NULL: no memory. */
 char **merge_environment(const char *const *additions);
@@ -61,14 +63,14 @@ char **merge_environment(const char *const *additions);
 /* The strings one after the other, each with its terminating 0; freed by the caller.  NULL: no memory. */
 char *flatten(char *const *strings, size_t *size);
 
-/* ---- os_machine.c, os_group.c ---------------------------------------------------------------- */
+/* ---- os_machine.c, os_quota.c ---------------------------------------------------------------- */
 
 /* Fills in what is beyond the numbers of the processors.
  *   root  Comes before /proc and /sys in paths; "". */
 void machine_describe(os_machine *machine, const char *root);
 
 /* Fills in quota and group. */
-void group_describe(os_machine *machine, const char *root);
+void quota_describe(os_machine *machine, const char *root);
 
 /* Reads the first line of a file, without its end; false when there is none. */
 bool read_line(char *line, size_t size, const char *format, ...) XF_PRINTF(3, 4);
@@ -113,6 +115,8 @@ struct os_parent {
     os_given given;
 };
 
+/* ---- os_newborn.c ---------------------------------------------------------------------------- */
+
 /* In a new child: joins a group of its own, ties its life to the parent's, takes its standard streams and directory.
  * Async-signal-safe. */
 void child_settle(const child_fds *fds);
@@ -130,6 +134,9 @@ void child_close_others(const child_fds *fds);
 
 /* Makes the kernel kill this process's group when the lifeline hangs up; ends at once when it already has. */
 void child_arm_lifeline(int lifeline, pid_t leader);
+
+/* In a new child: closes those descriptors, as far as there are any.  Async-signal-safe. */
+void child_close_range(unsigned first, unsigned last);
 
 /* ---- os_crash.c ------------------------------------------------------------------------------ */
 
@@ -222,6 +229,18 @@ uint64_t limit_kills(void);
 /* In the parent: sees whether a child that ended like that came to one of its limits, and adds what it used up. */
 void limit_judge(const os_child *child, const struct rusage *usage, os_end *end);
 
+/* ---- os_exec.c ------------------------------------------------------------------------------- */
+
+/* Executes the running image anew with one argument.
+ *   environment  As for execve.
+ *   fds          The new image finds channel, lifeline, box, input at EXEC_CHANNEL and so on. */
+int exec_again(pid_t *pid, const char *argument, char *const *environment, const child_fds *fds);
+
+enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END };
+
+#define CHILD_ARGUMENT "--crossfork-child="
+#define SERVER_ARGUMENT "--crossfork-server"
+
 /* ---- os_server.c ----------------------------------------------------------------------------- */
 
 /* Asks the server to fork a child; status receives server_news. */
@@ -236,16 +255,6 @@ typedef struct server_news {
 
 /* Runs the server on its request socket; never returns. */
 _Noreturn void server_run(int requests, os_entry entry);
-
-/* Executes the running image anew with one argument.
- *   environment  As for execve.
- *   fds          The new image finds channel, lifeline, box, input at EXEC_CHANNEL and so on. */
-int exec_again(pid_t *pid, const char *argument, char *const *environment, const child_fds *fds);
-
-enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END };
-
-#define CHILD_ARGUMENT "--crossfork-child="
-#define SERVER_ARGUMENT "--crossfork-server"
 
 /* ---- os_module.c ----------------------------------------------------------------------------- */
 

@@ -119,7 +119,7 @@ static int describe(os_machine *machine)
     else
         rc = os_error(GetLastError(), "GetLogicalProcessorInformationEx");
     free(facts);
-    group_describe(machine);
+    quota_describe(machine);
     return rc;
 }
 

@@ -16,42 +16,40 @@
 /* Translates GetLastError of a failed call, keeps "call: text" as the error detail, and returns the XF_E* code. */
 int os_error(DWORD system, const char *call);
 
+/* ---- os_handle.c ----------------------------------------------------------------------------- */
+
 /* Closes *handle, if there is one, and sets it to NULL. */
 void handle_close(HANDLE *handle);
-
-/* ---- os_shm.c -------------------------------------------------------------------------------- */
-
-/* Maps a section, which is the segment's on success. */
-int shm_map(os_shm *shm, HANDLE section, size_t size, int flags);
-
-/* ---- os_text.c ------------------------------------------------------------------------------- */
-
-/* Text as the system wants it; freed by the caller.  XF_EINVAL when it is not UTF-8. */
-int wide_text(const char *text, wchar_t **wide);
-
-/* Where the program or DLL begins that this code is in; the linker defines it. */
-extern IMAGE_DOS_HEADER __ImageBase;
-
-/* Where the image of this process is, however long that is, in a form CreateProcessW takes; freed by the caller. */
-int running_image(wchar_t **path);
-
-/* The path of a directory that is there; freed by the caller.  XF_ENOENT, XF_ENOTDIR, XF_EACCESS. */
-int wide_directory(const char *directory, wchar_t **path);
-
-/* The path of a file, however long; freed by the caller. */
-int wide_path(const char *text, wchar_t **path);
-
-/* This process's environment with the additions, as CreateProcessW takes it; freed by the caller.
- * XF_EINVAL for an addition that is not UTF-8, or has no name. */
-int merge_environment(const char *const *additions, wchar_t **block);
-
-/* ---- os_stream.c ----------------------------------------------------------------------------- */
 
 /* Opens a pipe to a child.
  *   duplex  Both ways, and the child reads with timeouts; else the child writes only, as to a plain pipe.
  *   ours    Overlapped, not inherited.
  *   theirs  Inheritable, for a handle list. */
 int pipe_open(bool duplex, HANDLE *ours, HANDLE *theirs);
+
+/* ---- os_shm.c -------------------------------------------------------------------------------- */
+
+/* Maps a section, which is the segment's on success. */
+int shm_map(os_shm *shm, HANDLE section, size_t size, int flags);
+
+/* ---- os_file.c ------------------------------------------------------------------------------- */
+
+/* Text as the system wants it; freed by the caller.  XF_EINVAL when it is not UTF-8. */
+int wide_text(const char *text, wchar_t **wide);
+
+/* The path of a file, however long; freed by the caller. */
+int wide_path(const char *text, wchar_t **path);
+
+/* Puts the prefix for long paths before one that is absolute, and has room for 7 characters more. */
+void path_add_prefix(wchar_t *path);
+
+/* ---- os_environment.c ------------------------------------------------------------------------ */
+
+/* This process's environment with the additions, as CreateProcessW takes it; freed by the caller.
+ * XF_EINVAL for an addition that is not UTF-8, or has no name. */
+int merge_environment(const char *const *additions, wchar_t **block);
+
+/* ---- os_channel.c ---------------------------------------------------------------------------- */
 
 /* Our end of a pipe, read one buffer ahead: its event is set while there is something to read or to say. */
 typedef struct child_stream {
@@ -86,10 +84,10 @@ OVERLAPPED overlapped(HANDLE event);
 /* Whether a failed read or write means that the other end has gone. */
 bool pipe_has_ended(DWORD system);
 
-/* ---- os_machine.c, os_group.c ---------------------------------------------------------------- */
+/* ---- os_quota.c ------------------------------------------------------------------------------ */
 
 /* Fills in quota and group. */
-void group_describe(os_machine *machine);
+void quota_describe(os_machine *machine);
 
 /* ---- os_child.c ------------------------------------------------------------------------------ */
 
@@ -127,6 +125,17 @@ struct os_child {
 /* Frees a child that was not started, or has ended. */
 void child_free(os_child *child);
 
+/* ---- os_exec.c ------------------------------------------------------------------------------- */
+
+/* What a child is made with: handles that are inheritable, each made for this child alone and closed once it runs.
+ * Only children whose creator names no handles in a list could inherit one meanwhile; ours all have such a list. */
+enum { GIVEN_STDIN, GIVEN_STDOUT, GIVEN_STDERR, GIVEN_CHANNEL, GIVEN_BOX, GIVEN_INPUT, GIVEN_DUMP, GIVEN };
+
+/* Executes the running image anew as that child. */
+int exec_again(os_child *child, const os_start *start, HANDLE given[GIVEN]);
+
+#define CHILD_ARGUMENT "--crossfork-child="
+
 /* ---- os_limit.c ------------------------------------------------------------------------------ */
 
 /* Puts limits on a new job that a child will be in.
@@ -146,22 +155,37 @@ struct os_parent {
     os_given given;
 };
 
-/* ---- os_crash.c ------------------------------------------------------------------------------ */
+/* ---- os_newborn.c ---------------------------------------------------------------------------- */
+
+/* Where the program or DLL begins that this code is in; the linker defines it. */
+extern IMAGE_DOS_HEADER __ImageBase;
 
 /* In a child, before main: what it shares with its parent. */
 void child_take_note(os_note *note, size_t size);
 os_note *child_note(void); /* NULL: this process is nobody's child */
 
-/* In a child that came to xf_main: our own handlers for what the note has to tell. */
-void child_catch_faults(void);
-
-/* The start of a thread that the parent makes in this process: records where the main one is; 0 when it could not. */
-DWORD WINAPI crash_record_main(void *unused);
-
 /* This process ends by its own will. */
 void child_note_leaving(void);
 
-#define CHILD_ARGUMENT "--crossfork-child="
+/* In a child that came to xf_main: no dialogs, no ends by Ctrl-C, and an end that can be read from the note. */
+void child_get_ready(void);
+
+/* ---- os_crash.c ------------------------------------------------------------------------------ */
+
+/* In a child, before main: where to record what happens. */
+void crash_take_note(os_note *note, size_t size);
+
+/* In a child that came to xf_main: our own handlers for what the note has to tell. */
+void child_catch_faults(void);
+
+/* Leaves a thread enough of its stack for a handler when it has run over the end. */
+void crash_guarantee_stack(void);
+
+/* Records where this process is, which is about to end by exit(). */
+void crash_record_exit(void);
+
+/* The start of a thread that the parent makes in this process: records where the main one is; 0 when it could not. */
+DWORD WINAPI crash_record_main(void *unused);
 
 /* ---- os_module.c ----------------------------------------------------------------------------- */
 

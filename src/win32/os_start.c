@@ -1,20 +1,11 @@
-/* Starting children: CreateProcessW of the running image. */
+/* Starting children: what they are made with, and their jobs. */
 #include "base/error.h"
 #define _CRT_RAND_S
 #include "os_private.h"
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#ifndef PROC_THREAD_ATTRIBUTE_JOB_LIST
-#define PROC_THREAD_ATTRIBUTE_JOB_LIST 0x0002000D
-#endif
-
-/* What a child is made with: handles that are inheritable, each made for this child alone and closed once it runs.
- * Only children whose creator names no handles in a list could inherit one meanwhile; ours all have such a list. */
-enum { GIVEN_STDIN, GIVEN_STDOUT, GIVEN_STDERR, GIVEN_CHANNEL, GIVEN_BOX, GIVEN_INPUT, GIVEN_DUMP, GIVEN };
 
 /* ---- Handles --------------------------------------------------------------------------------- */
 
@@ -157,132 +148,7 @@ static int open_job(os_child *child)
     return limit_job(child->job, &child->limits, &child->news);
 }
 
-/* ---- The process ----------------------------------------------------------------------------- */
-
-/* What CreateProcessW wants in writing. */
-typedef struct launch_text {
-    wchar_t *image;
-    wchar_t *command;
-    wchar_t *environment;
-    wchar_t *directory; /* NULL: this process's own */
-} launch_text;
-
-static int write_command(launch_text *launch, const os_child *child, const os_start *start, const HANDLE given[GIVEN])
-{
-    size_t size = wcslen(launch->image) + 200;
-
-    launch->command = malloc(size * sizeof *launch->command);
-    if (!launch->command)
-        return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
-    swprintf(launch->command, size, L"\"%ls\" %hs%llx,%llx,%llx,%llx,%x,%llx,%llx,%x", launch->image, CHILD_ARGUMENT,
-             (unsigned long long)child->note->nonce, (unsigned long long)(uintptr_t)given[GIVEN_CHANNEL],
-             (unsigned long long)(uintptr_t)given[GIVEN_BOX], (unsigned long long)start->box->size, start->box->flags,
-             (unsigned long long)(uintptr_t)given[GIVEN_INPUT],
-             (unsigned long long)(start->input ? start->input->size : 0), start->input ? start->input->flags : 0);
-    return 0;
-}
-
-static int write_launch(launch_text *launch, const os_child *child, const os_start *start, const HANDLE given[GIVEN])
-{
-    int rc = running_image(&launch->image);
-
-    if (rc == 0)
-        rc = write_command(launch, child, start, given);
-    if (rc == 0)
-        rc = merge_environment(start->environment, &launch->environment);
-    if (rc == 0 && start->directory)
-        rc = wide_directory(start->directory, &launch->directory);
-    return rc;
-}
-
-static void free_launch(launch_text *launch)
-{
-    free(launch->image);
-    free(launch->command);
-    free(launch->environment);
-    free(launch->directory);
-}
-
-/* The list of what the child inherits, in memory of the caller's, and the job that it is in from its first instruction
- * on. */
-static int open_attributes(LPPROC_THREAD_ATTRIBUTE_LIST *out, HANDLE *job, const HANDLE given[GIVEN],
-                           HANDLE list_of[GIVEN])
-{
-    size_t size = 0, count = 0;
-    LPPROC_THREAD_ATTRIBUTE_LIST list;
-    int rc;
-
-    for (int i = 0; i < GIVEN; i++)
-        if (given[i])
-            list_of[count++] = given[i];
-    InitializeProcThreadAttributeList(NULL, 2, 0, &size);
-    list = malloc(size);
-    if (!list)
-        return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
-    if (!InitializeProcThreadAttributeList(list, 2, 0, &size)) {
-        rc = os_error(GetLastError(), "InitializeProcThreadAttributeList");
-        goto free_list;
-    }
-    if (!UpdateProcThreadAttribute(list, 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, list_of, count * sizeof *list_of, NULL,
-                                   NULL) ||
-        !UpdateProcThreadAttribute(list, 0, PROC_THREAD_ATTRIBUTE_JOB_LIST, job, sizeof *job, NULL, NULL)) {
-        rc = os_error(GetLastError(), "UpdateProcThreadAttribute");
-        goto delete_list;
-    }
-    *out = list;
-    return 0;
-
-delete_list:
-    DeleteProcThreadAttributeList(list);
-free_list:
-    free(list);
-    return rc;
-}
-
-/* A child of a program without a console would get a console of its own, with a window. */
-static DWORD console_flag(void)
-{
-    return GetConsoleCP() == 0 ? DETACHED_PROCESS : 0;
-}
-
-static int create_process(os_child *child, const launch_text *launch, HANDLE given[GIVEN])
-{
-    STARTUPINFOEXW startup = {.StartupInfo = {.cb = sizeof startup,
-                                              .dwFlags = STARTF_USESTDHANDLES,
-                                              .hStdInput = given[GIVEN_STDIN],
-                                              .hStdOutput = given[GIVEN_STDOUT],
-                                              .hStdError = given[GIVEN_STDERR]}};
-    HANDLE list_of[GIVEN]; /* the attributes refer to it */
-    PROCESS_INFORMATION made;
-    int rc = open_attributes(&startup.lpAttributeList, &child->job, given, list_of);
-
-    if (rc < 0)
-        return rc;
-    if (CreateProcessW(launch->image, launch->command, NULL, NULL, TRUE,
-                       EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT | CREATE_NEW_PROCESS_GROUP |
-                           console_flag(),
-                       launch->environment, launch->directory, &startup.StartupInfo, &made)) {
-        CloseHandle(made.hThread);
-        child->process = made.hProcess;
-        child->pid = made.dwProcessId;
-    } else {
-        rc = os_error(GetLastError(), "CreateProcessW");
-    }
-    DeleteProcThreadAttributeList(startup.lpAttributeList);
-    free(startup.lpAttributeList);
-    return rc;
-}
-
-static int start_process(os_child *child, const os_start *start, HANDLE given[GIVEN])
-{
-    launch_text launch = {0};
-    int rc = write_launch(&launch, child, start, given);
-
-    if (rc == 0)
-        rc = create_process(child, &launch, given);
-    free_launch(&launch);
-    return rc;
-}
+/* ---- Starting -------------------------------------------------------------------------------- */
 
 /* A child that was executed anew and finds another number here was not started by crossfork. */
 static int make_nonce(uint64_t *nonce)
@@ -317,7 +183,7 @@ int os_child_start(os_child **out, const os_start *start)
     if (rc == 0)
         rc = open_given(child, start, given);
     if (rc == 0)
-        rc = start_process(child, start, given);
+        rc = exec_again(child, start, given);
     for (int i = 0; i < GIVEN; i++)
         handle_close(&given[i]);
     if (rc < 0)

@@ -4,6 +4,8 @@
 
 #include <bcrypt.h>
 #include <stdlib.h>
+#include <string.h>
+#include <wchar.h>
 
 static int bcrypt_error(NTSTATUS status, const char *call)
 {
@@ -23,6 +25,60 @@ int os_hmac(const void *key, size_t key_size, const void *data, size_t size, uin
     BCryptCloseAlgorithmProvider(algorithm, 0);
     return status == 0 ? 0 : bcrypt_error(status, "BCryptHash");
 }
+
+/* ---- Text and paths -------------------------------------------------------------------------- */
+
+int wide_text(const char *text, wchar_t **wide)
+{
+    int length = MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, text, -1, NULL, 0);
+
+    if (length <= 0)
+        return os_error(GetLastError(), "MultiByteToWideChar");
+    *wide = malloc((size_t)length * sizeof **wide);
+    if (!*wide)
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
+    MultiByteToWideChar(CP_UTF8, MB_ERR_INVALID_CHARS, text, -1, *wide, length);
+    return 0;
+}
+
+/* A path of MAX_PATH characters and more is taken only with a prefix: "Naming Files, Paths, and Namespaces". */
+void path_add_prefix(wchar_t *path)
+{
+    size_t length = wcslen(path);
+    size_t skipped = wcsncmp(path, L"\\\\", 2) == 0; /* \\server becomes \\?\UNC\server */
+    const wchar_t *prefix = skipped ? L"\\\\?\\UNC" : L"\\\\?\\";
+    size_t ahead = wcslen(prefix);
+
+    if (wcsncmp(path, prefix, 4) == 0)
+        return;
+    memmove(path + ahead, path + skipped, (length - skipped + 1) * sizeof *path);
+    memcpy(path, prefix, ahead * sizeof *path);
+}
+
+/* As it is, unless the whole path is too long for that. */
+int wide_path(const char *text, wchar_t **path)
+{
+    enum { LONGEST = 32768, PREFIX = 7 };
+    wchar_t *wide, *whole;
+    DWORD length;
+    int rc = wide_text(text, &wide);
+
+    if (rc < 0)
+        return rc;
+    length = GetFullPathNameW(wide, 0, NULL, NULL);
+    if (length <= MAX_PATH || length > LONGEST) {
+        *path = wide;
+        return 0;
+    }
+    whole = malloc((length + PREFIX) * sizeof *whole);
+    if (whole && GetFullPathNameW(wide, length, whole, NULL))
+        path_add_prefix(whole);
+    free(wide);
+    *path = whole;
+    return whole ? 0 : os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
+}
+
+/* ---- Private files --------------------------------------------------------------------------- */
 
 static int read_whole(HANDLE file, const char *path, char *room, size_t size, size_t *count)
 {

@@ -1,82 +1,12 @@
 /* Pipes.  Windows tells when a read has ended, not when one could begin, so a stream always has a read under way, and
  * its event stands for "there is something to read". */
 #include "base/error.h"
-#define _CRT_RAND_S
 #include "os_private.h"
 
 #include <stdlib.h>
-#include <wchar.h>
+#include <string.h>
 
-#include <sddl.h>
-
-enum { PIPE_BUFFER = 65536, STREAM_BUFFER = 32768 }; /* a pipe takes a greeting when nobody reads it yet */
-
-void handle_close(HANDLE *handle)
-{
-    if (*handle)
-        CloseHandle(*handle);
-    *handle = NULL;
-}
-
-/* ---- Opening --------------------------------------------------------------------------------- */
-
-/* A name that no other process can guess. */
-static int private_name(wchar_t *name, size_t size)
-{
-    unsigned random[4];
-
-    for (int i = 0; i < 4; i++)
-        if (rand_s(&random[i]) != 0)
-            return error_detail(XF_ESYSTEM, "rand_s failed");
-    swprintf(name, size, L"\\\\.\\pipe\\crossfork-%lu-%08x%08x%08x%08x", GetCurrentProcessId(), random[0], random[1],
-             random[2], random[3]);
-    return 0;
-}
-
-/* One instance, nobody's but this user's, and not there before. */
-static int create_pipe(const wchar_t *name, DWORD direction, HANDLE *pipe)
-{
-    SECURITY_ATTRIBUTES owner_only = {sizeof owner_only, NULL, FALSE};
-    int rc = 0;
-
-    if (!ConvertStringSecurityDescriptorToSecurityDescriptorW(L"D:P(A;;GA;;;OW)", SDDL_REVISION_1,
-                                                              &owner_only.lpSecurityDescriptor, NULL))
-        return os_error(GetLastError(), "ConvertStringSecurityDescriptorToSecurityDescriptorW");
-    *pipe = CreateNamedPipeW(name, direction | FILE_FLAG_OVERLAPPED | FILE_FLAG_FIRST_PIPE_INSTANCE,
-                             PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS, 1,
-                             PIPE_BUFFER, PIPE_BUFFER, 0, &owner_only);
-    if (*pipe == INVALID_HANDLE_VALUE)
-        rc = os_error(GetLastError(), "CreateNamedPipeW");
-    LocalFree(owner_only.lpSecurityDescriptor);
-    return rc;
-}
-
-int pipe_open(bool duplex, HANDLE *ours, HANDLE *theirs)
-{
-    SECURITY_ATTRIBUTES inheritable = {sizeof inheritable, NULL, TRUE};
-    DWORD access = duplex ? GENERIC_READ | GENERIC_WRITE : GENERIC_WRITE | FILE_READ_ATTRIBUTES;
-    wchar_t name[80];
-    HANDLE near_end, far_end;
-    int rc = private_name(name, sizeof name / sizeof *name);
-
-    if (rc < 0)
-        return rc;
-    rc = create_pipe(name, duplex ? PIPE_ACCESS_DUPLEX : PIPE_ACCESS_INBOUND, &near_end);
-    if (rc < 0)
-        return rc;
-    far_end = CreateFileW(name, access, 0, &inheritable, OPEN_EXISTING, duplex ? FILE_FLAG_OVERLAPPED : 0, NULL);
-    if (far_end == INVALID_HANDLE_VALUE) {
-        rc = os_error(GetLastError(), "CreateFileW of a pipe");
-        goto close_near_end;
-    }
-    *ours = near_end;
-    *theirs = far_end;
-    return 0;
-
-close_near_end:
-    CloseHandle(near_end);
-    return rc;
-}
+enum { STREAM_BUFFER = 32768 };
 
 OVERLAPPED overlapped(HANDLE event)
 {
