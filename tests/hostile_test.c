@@ -15,11 +15,11 @@ XF_ENTRY(any_task)
 
 /* ---- In the child ---------------------------------------------------------------------------- */
 
-static os_parent *parent;
+static const os_inherited *inherited;
 
 static void say(const void *bytes, size_t size)
 {
-    if (os_parent_write(parent, bytes, size, -1) < 0)
+    if (os_channel_write(inherited->channel, bytes, size, -1, -1) < 0)
         os_self_exit(9);
 }
 
@@ -32,7 +32,7 @@ static void say_frame(wire_type type, const wire_fields *fields, uint64_t attach
     wire_put_header(bytes, &(wire_frame){.type = type, .size = size, .attached = attached, .token = token});
     if (size > 0)
         memcpy(bytes + WIRE_HEADER, fields->bytes, size);
-    if (os_parent_write(parent, bytes, WIRE_HEADER + size, segment ? segment->handle : -1) < 0)
+    if (os_channel_write(inherited->channel, bytes, WIRE_HEADER + size, segment ? segment->handle : -1, -1) < 0)
         os_self_exit(9);
 }
 
@@ -139,14 +139,13 @@ static void run_hostile_child(int argc, char **argv, const char *how)
     char byte;
     size_t count;
 
-    if (os_self_child(argc, argv, NULL, &parent) < 0 || !parent)
+    if (os_self_child(argc, argv, NULL, &inherited) < 0 || !inherited)
         return;
-    atomic_store(&((box *)os_parent_given(parent)->box.address)->phase,
-                 strcmp(how, "phase") == 0 ? 0xFFFFFFFFU : XF_PHASE_RUNNING);
+    atomic_store(&((box *)inherited->box.address)->phase, strcmp(how, "phase") == 0 ? 0xFFFFFFFFU : XF_PHASE_RUNNING);
     misbehave(how);
     if (strcmp(how, "cut") == 0 || strcmp(how, "phase") == 0)
         os_self_exit(0);
-    while (os_parent_read(parent, &byte, 1, -1, &count) == 0)
+    while (os_channel_read(inherited->channel, &byte, 1, &count, -1) == 0)
         continue;
     os_self_exit(0);
 }

@@ -18,7 +18,7 @@ static void open_lane(lane *lane, const lane_plan *plan)
     uint64_t size;
 
     assert_int_equal(lane_size(plan, &size), 0);
-    assert_int_equal(os_shm_create(&segment, (size_t)size, OS_SHM_RESERVED | OS_SHM_BELL), 0);
+    assert_int_equal(os_shm_create(&segment, (size_t)size, OS_SHM_RESERVED | OS_SHM_WAITABLE), 0);
     assert_int_equal(lane_create(lane, &segment, 0, plan), 0);
 }
 

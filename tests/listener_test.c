@@ -203,7 +203,7 @@ static int role_ask(const char *name)
     talk talk = {.key = &none, .name = name};
     hello ask = {.kind = HELLO_ASK, .what = XF_KIND_PIPE, .size = MIB};
 
-    printf("%d\n", os_link_open(&talk.link, name, PATIENCE_MS) < 0 || talk_say(&talk, &ask, -1) < 0);
+    printf("%d\n", os_endpoint_connect(&talk.link, name, PATIENCE_MS) < 0 || talk_say(&talk, &ask, -1) < 0);
     fflush(stdout);
     hang();
     return 3;
@@ -653,7 +653,7 @@ static const hello_key right_key = {.size = sizeof secret, .bytes = "0123456789a
 static void arrive(talk *talk, const char *name, const hello_key *key)
 {
     *talk = (struct talk){.key = key, .name = name};
-    assert_int_equal(os_link_open(&talk->link, name, PATIENCE_MS), 0);
+    assert_int_equal(os_endpoint_connect(&talk->link, name, PATIENCE_MS), 0);
 }
 
 static void say(talk *talk, hello_kind kind)
@@ -669,7 +669,7 @@ static int hear(talk *talk, hello_kind kind, hello *message)
     int rc;
 
     while ((rc = talk_hear(talk, kind, message)) == XF_EAGAIN)
-        assert_int_equal(os_door_wait(NULL, &talk->link, 1, PATIENCE_MS), 0);
+        assert_int_equal(os_endpoint_wait(NULL, &talk->link, 1, PATIENCE_MS), 0);
     return rc;
 }
 
@@ -705,7 +705,7 @@ static void talk_up_to(xf_listener *listener, talk *talk, int steps)
     }
     if (steps >= 3) {
         assert_int_equal(hear_from(listener, talk, HELLO_GRANT, &heard), 0);
-        assert_int_equal(os_link_take(talk->link, heard.token, &handle), 0);
+        assert_int_equal(os_channel_take(talk->link, heard.token, &handle), 0);
         os_handle_close(handle);
     }
 }
@@ -729,7 +729,7 @@ static void one_who_stops_keeps_nobody(void **state)
         arrive(&talk, name, &right_key);
         talk_up_to(listener, &talk, steps);
         expect_service(listener, name, &with_key);
-        os_link_close(talk.link);
+        os_channel_close(talk.link);
         while (support_handles() != handles || support_mappings() != mappings)
             let_look(listener);
         expect_service(listener, name, &with_key);
@@ -748,7 +748,7 @@ static void one_who_says_nothing_is_turned_away(void **state)
     arrive(&talk, name, &no_key);
     assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), XF_ETIMEDOUT);
     assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), XF_EEND);
-    os_link_close(talk.link);
+    os_channel_close(talk.link);
     xf_listener_free(listener);
 }
 
@@ -757,20 +757,20 @@ static void there_is_room_for_some_who_say_nothing(void **state)
 {
     const char *name = fresh_name();
     xf_listener *listener = listen_as(name, NULL);
-    os_link *links[OS_LINKS_MAX];
+    os_channel *links[OS_CHANNELS_MAX];
     connector connector;
     xf_pipe *mine;
 
     (void)state;
-    for (int i = 0; i < OS_LINKS_MAX; i++) {
-        assert_int_equal(os_link_open(&links[i], name, PATIENCE_MS), 0);
+    for (int i = 0; i < OS_CHANNELS_MAX; i++) {
+        assert_int_equal(os_endpoint_connect(&links[i], name, PATIENCE_MS), 0);
         let_look(listener);
     }
     begin_connecting(&connector, name, NULL);
     for (int i = 0; i < 20; i++)
         let_look(listener);
-    for (int i = 0; i < OS_LINKS_MAX; i++)
-        os_link_close(links[i]);
+    for (int i = 0; i < OS_CHANNELS_MAX; i++)
+        os_channel_close(links[i]);
     mine = accept_one(listener);
     xf_pipe_free(end_connecting(&connector));
     expect_gone(mine);
@@ -806,22 +806,22 @@ static void a_peer_that_is_killed_is_told(void **state)
     xf_listener_free(listener);
 }
 
-static void write_bytes(os_link *link, const void *data, size_t size)
+static void write_bytes(os_channel *link, const void *data, size_t size)
 {
-    uint8_t bytes[OS_LINK_WRITE_MAX];
+    uint8_t bytes[OS_CHANNEL_WRITE_MAX];
 
     memcpy(bytes, data, size);
-    assert_int_equal(os_link_write(link, bytes, size, -1), 0);
+    assert_int_equal(os_channel_write(link, bytes, size, -1, 0), 0);
 }
 
 static void garbage_is_let_go(void **state)
 {
     const char *name = fresh_name();
     xf_listener *listener = listen_as(name, NULL);
-    uint8_t noise[OS_LINK_WRITE_MAX];
+    uint8_t noise[OS_CHANNEL_WRITE_MAX];
     uint64_t number = 88172645463325252;
     size_t count;
-    os_link *link;
+    os_channel *link;
 
     (void)state;
     for (int round = 0; round < 20; round++) {
@@ -831,12 +831,12 @@ static void garbage_is_let_go(void **state)
         }
         if (round % 2)
             memcpy(noise, "xfh\1\1\0\0\0", 8); /* looks well at first */
-        assert_int_equal(os_link_open(&link, name, PATIENCE_MS), 0);
+        assert_int_equal(os_endpoint_connect(&link, name, PATIENCE_MS), 0);
         write_bytes(link, noise, round < 10 ? sizeof noise : HELLO_SIZE);
         expect_service(listener, name, NULL);
-        while (os_link_read(link, noise, sizeof noise, &count) != XF_EEND)
+        while (os_channel_read(link, noise, sizeof noise, &count, 0) != XF_EEND)
             let_look(listener);
-        os_link_close(link);
+        os_channel_close(link);
     }
     xf_listener_free(listener);
 }
@@ -867,7 +867,7 @@ static void a_proof_is_good_once(void **state)
     memcpy(ask, talk.ask, sizeof ask);
     assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), 0);
     assert_int_equal(talk_say(&talk, &proof, -1), 0);
-    os_link_close(talk.link);
+    os_channel_close(talk.link);
     arrive(&talk, name, &right_key);
     write_bytes(talk.link, ask, sizeof ask);
     memcpy(talk.ask, ask, sizeof ask);
@@ -875,7 +875,7 @@ static void a_proof_is_good_once(void **state)
     write_proof(&talk, &proof);
     assert_int_equal(xf_listener_accept(listener, &pipe, PATIENCE_MS), XF_EACCESS);
     assert_int_equal(hear(&talk, HELLO_GRANT, &heard), XF_EACCESS);
-    os_link_close(talk.link);
+    os_channel_close(talk.link);
     xf_listener_free(listener);
 }
 
@@ -884,7 +884,7 @@ static void a_proof_is_good_once(void **state)
 /* A door, and somebody who connects to it. */
 typedef struct trap {
     char name[OS_NAME_MAX + 1];
-    os_door *door;
+    os_endpoint *door;
     connector connector;
     talk talk;
     uint8_t said[HELLO_SIZE];
@@ -896,9 +896,9 @@ static void read_whole(talk *talk, uint8_t said[HELLO_SIZE])
     int rc;
 
     while (have < HELLO_SIZE) {
-        rc = os_link_read(talk->link, said + have, HELLO_SIZE - have, &count);
+        rc = os_channel_read(talk->link, said + have, HELLO_SIZE - have, &count, 0);
         if (rc == XF_EAGAIN)
-            assert_int_equal(os_door_wait(NULL, &talk->link, 1, PATIENCE_MS), 0);
+            assert_int_equal(os_endpoint_wait(NULL, &talk->link, 1, PATIENCE_MS), 0);
         else
             assert_int_equal(rc, 0);
         have += rc == 0 ? count : 0;
@@ -911,11 +911,11 @@ static void set_trap(trap *trap, const xf_connect_options *options)
     int rc;
 
     strcpy(trap->name, fresh_name());
-    assert_int_equal(os_door_open(&trap->door, trap->name), 0);
+    assert_int_equal(os_endpoint_open(&trap->door, trap->name), 0);
     begin_connecting(&trap->connector, trap->name, options);
     trap->talk = (talk){.key = &no_key, .name = trap->name};
-    while ((rc = os_door_admit(trap->door, &trap->talk.link)) == XF_EAGAIN)
-        assert_int_equal(os_door_wait(trap->door, NULL, 0, PATIENCE_MS), 0);
+    while ((rc = os_endpoint_accept(trap->door, &trap->talk.link)) == XF_EAGAIN)
+        assert_int_equal(os_endpoint_wait(trap->door, NULL, 0, PATIENCE_MS), 0);
     assert_int_equal(rc, 0);
     read_whole(&trap->talk, trap->said);
 }
@@ -923,8 +923,8 @@ static void set_trap(trap *trap, const xf_connect_options *options)
 static void spring_trap(trap *trap, int code, const char *why)
 {
     expect_refusal(&trap->connector, code, why);
-    os_link_close(trap->talk.link);
-    os_door_close(trap->door);
+    os_channel_close(trap->talk.link);
+    os_endpoint_close(trap->door);
 }
 
 /* Goes on to where something is granted. */
@@ -963,9 +963,9 @@ static void a_host_that_goes_is_seen(void **state)
 
     (void)state;
     set_trap(&trap, NULL);
-    os_link_close(trap.talk.link);
+    os_channel_close(trap.talk.link);
     expect_refusal(&trap.connector, XF_EEND, "gone");
-    os_door_close(trap.door);
+    os_endpoint_close(trap.door);
 }
 
 /* One that does not have the key, and says again what it hears. */

@@ -22,7 +22,7 @@ static void run_role(os_parent *parent);
 /* ---- The parent's side ----------------------------------------------------------------------- */
 
 typedef struct test_box {
-    os_note note;
+    os_status note;
     _Atomic int64_t number;
     char text[64];
     _Atomic uint32_t asked; /* to sleep on */
@@ -44,14 +44,14 @@ static os_start role_start(const char *role)
                       .entry = run_role,
                       .stdio = {XF_STDIO_NULL, XF_STDIO_NULL, XF_STDIO_INHERIT},
                       .greeting = role,
-                      .greeting_size = strlen(role) + 1};
+                      .first_size = strlen(role) + 1};
 }
 
 static int try_start(kid *kid, os_start *start)
 {
     int rc;
 
-    assert_int_equal(os_shm_create(&kid->box, sizeof(test_box), OS_SHM_BELL), 0);
+    assert_int_equal(os_shm_create(&kid->box, sizeof(test_box), OS_SHM_WAITABLE), 0);
     start->box = &kid->box;
     if (records)
         ((test_box *)kid->box.address)->note.record_at = offsetof(test_box, record);
@@ -209,7 +209,7 @@ static void kill_and_finish(kid *kid)
 /* ---- The child's side: roles ----------------------------------------------------------------- */
 
 static os_parent *above;
-static char greeting[OS_GREETING_MAX];
+static char greeting[OS_FIRST_MAX];
 static size_t greeting_begin, greeting_end;
 
 static void require(bool condition)
@@ -399,7 +399,7 @@ static bool is_pattern(const uint8_t *data, size_t size)
 /* What follows the role in the greeting is a pattern of so many bytes. */
 static void be_greeted(const char *argument)
 {
-    static uint8_t rest[OS_GREETING_MAX];
+    static uint8_t rest[OS_FIRST_MAX];
     size_t size = (size_t)atoll(argument);
 
     require(size <= sizeof rest);
@@ -508,7 +508,7 @@ static void be_box(const char *argument)
 /* Answers each time the word in the box has changed, on a word of the input. */
 static void be_answering(const char *argument)
 {
-    const os_given *given = os_parent_given(above);
+    const os_inherited *given = os_parent_given(above);
     test_box *box = given->box.address;
     _Atomic uint32_t *answered = given->input.address;
 
@@ -516,7 +516,7 @@ static void be_answering(const char *argument)
         while (atomic_load(&box->asked) == seen)
             os_shm_wait(&given->box, &box->asked, seen, -1);
         atomic_store(answered, seen + 1);
-        os_shm_ring(&given->input, answered, 1);
+        os_shm_wake(&given->input, answered, 1);
     }
 }
 
@@ -551,7 +551,7 @@ static void be_taking(const char *argument)
         for (int i = 0; i < OS_TOKEN_SIZE; i++)
             token |= (uint64_t)frame.token[i] << (8 * i);
         require(os_parent_take(above, token, &handle) == 0);
-        require(os_shm_open(&shm, handle, (size_t)frame.size, OS_SHM_BELL) == 0);
+        require(os_shm_open(&shm, handle, (size_t)frame.size, OS_SHM_WAITABLE) == 0);
         say(is_pattern(shm.address, (size_t)frame.size) ? "whole\n" : "broken\n");
         os_shm_close(&shm);
     }
@@ -928,12 +928,12 @@ static void a_wait_ends_when_the_word_is_another_or_time_has_passed(void **state
     uint64_t before = uv_hrtime();
 
     (void)state;
-    assert_int_equal(os_shm_create(&shm, PAGE, OS_SHM_BELL), 0);
+    assert_int_equal(os_shm_create(&shm, PAGE, OS_SHM_WAITABLE), 0);
     word = shm.address;
     os_shm_wait(&shm, word, 1, -1); /* it is 0 */
     while (uv_hrtime() < before + 30 * UINT64_C(1000000))
         os_shm_wait(&shm, word, 0, 30); /* which may return before, but not never */
-    os_shm_ring(&shm, word, OS_ALL);    /* for nobody */
+    os_shm_wake(&shm, word, OS_ALL);    /* for nobody */
     os_shm_close(&shm);
 }
 
@@ -946,13 +946,13 @@ static void those_who_sleep_on_a_word_are_woken(void **state)
     kid kid;
 
     (void)state;
-    assert_int_equal(os_shm_create(&input, PAGE, OS_SHM_BELL), 0);
+    assert_int_equal(os_shm_create(&input, PAGE, OS_SHM_WAITABLE), 0);
     answered = input.address;
     start.input = &input;
     kid = start_as(&start);
     for (uint32_t turn = 0; turn < TURNS; turn++) {
         atomic_store(&box_of(&kid)->asked, turn + 1);
-        os_shm_ring(&kid.box, &box_of(&kid)->asked, 1);
+        os_shm_wake(&kid.box, &box_of(&kid)->asked, 1);
         while (atomic_load(answered) == turn)
             os_shm_wait(&input, answered, turn, -1);
     }
@@ -969,7 +969,7 @@ static void a_ring_wakes_the_living_who_sleep_on_its_word(void **state)
     kid kids[4];
 
     (void)state;
-    assert_int_equal(os_shm_create(&input, PAGE, OS_SHM_BELL), 0);
+    assert_int_equal(os_shm_create(&input, PAGE, OS_SHM_WAITABLE), 0);
     words = input.address;
     for (int i = 0; i < 4; i++) {
         os_start start = role_start(roles[i]);
@@ -980,11 +980,11 @@ static void a_ring_wakes_the_living_who_sleep_on_its_word(void **state)
     assert_int_equal(os_child_wait(kids[0].child, 30), XF_ETIMEDOUT); /* which lets them fall asleep, as it should */
     kill_and_finish(&kids[0]);
     atomic_store(&words[1], 1);
-    os_shm_ring(&input, &words[1], OS_ALL);
+    os_shm_wake(&input, &words[1], OS_ALL);
     finish_well(&kids[2]);
     finish_well(&kids[3]);
     atomic_store(&words[2], 1);
-    os_shm_ring(&input, &words[2], 1);
+    os_shm_wake(&input, &words[2], 1);
     finish_well(&kids[1]);
     os_shm_close(&input);
 }
@@ -1008,7 +1008,7 @@ static void make_many(many *many)
 {
     atomic_store(&many->over, false);
     for (int i = 0; i < SEGMENTS; i++)
-        assert_int_equal(os_shm_create(&many->shm[i], PAGE, OS_SHM_BELL), 0);
+        assert_int_equal(os_shm_create(&many->shm[i], PAGE, OS_SHM_WAITABLE), 0);
     for (int i = 0; i < MANY; i++)
         many->words[i] = (os_word){&many->shm[i % SEGMENTS], word_of(many, i), 0, NULL};
 }
@@ -1061,7 +1061,7 @@ static void each_of_many_words_wakes_a_sleeper(void **state)
         uv_sleep(20);
         assert_false(atomic_load(&many.over));
         atomic_store(word, 1);
-        os_shm_ring(many.words[rung[i]].shm, word, OS_ALL);
+        os_shm_wake(many.words[rung[i]].shm, word, OS_ALL);
         uv_thread_join(&sleeper);
         atomic_store(word, 0);
     }
@@ -1084,7 +1084,7 @@ static void another_process_wakes_one_who_sleeps_on_many_words(void **state)
     kid = start_as(&start);
     for (uint32_t turn = 0; turn < TURNS; turn++) {
         atomic_store(&box_of(&kid)->asked, turn + 1);
-        os_shm_ring(&kid.box, &box_of(&kid)->asked, 1);
+        os_shm_wake(&kid.box, &box_of(&kid)->asked, 1);
         many.words[0].seen = word->seen = turn;
         while (atomic_load(word->word) == turn)
             os_shm_wait_any(many.words + 1, MANY - 1, -1);
@@ -1149,8 +1149,8 @@ static void a_child_without_input_has_none(void **state)
 
 static void the_largest_greeting_arrives(void **state)
 {
-    static uint8_t whole[OS_GREETING_MAX];
-    size_t role = (size_t)snprintf((char *)whole, sizeof whole, "greeted %d", OS_GREETING_MAX - 14) + 1;
+    static uint8_t whole[OS_FIRST_MAX];
+    size_t role = (size_t)snprintf((char *)whole, sizeof whole, "greeted %d", OS_FIRST_MAX - 14) + 1;
     os_start start = role_start("");
     kid kid;
 
@@ -1158,7 +1158,7 @@ static void the_largest_greeting_arrives(void **state)
     assert_int_equal(role, 14);
     fill_pattern(whole + role, sizeof whole - role);
     start.greeting = whole;
-    start.greeting_size = sizeof whole;
+    start.first_size = sizeof whole;
     kid = start_as(&start);
     expect_line(&kid, "whole");
     finish_well(&kid);
@@ -1434,7 +1434,7 @@ static void a_child_takes_what_it_is_given(void **state)
     for (int i = 0; i < 3; i++) {
         gift frame = {.size = sizes[i]};
         os_shm shm;
-        assert_int_equal(os_shm_create(&shm, sizes[i], OS_SHM_BELL), 0);
+        assert_int_equal(os_shm_create(&shm, sizes[i], OS_SHM_WAITABLE), 0);
         fill_pattern(shm.address, sizes[i]);
         assert_int_equal(os_child_give(kid.child, (uint8_t *)&frame, sizeof frame, shm.handle), 0);
         os_shm_close(&shm); /* what is given is a copy */
@@ -1467,7 +1467,7 @@ static void a_segment_is_opened_as_what_it_is(void **state)
     intptr_t copy;
 
     (void)state;
-    assert_int_equal(os_shm_create(&shm, 5 * OS_PAGE, OS_SHM_RESERVED | OS_SHM_BELL), 0);
+    assert_int_equal(os_shm_create(&shm, 5 * OS_PAGE, OS_SHM_RESERVED | OS_SHM_WAITABLE), 0);
     assert_int_equal(os_shm_commit(&shm, 0, OS_PAGE), 0);
     fill_pattern(shm.address, OS_PAGE);
     assert_int_equal(os_handle_copy(shm.handle, &copy), 0);
@@ -1736,9 +1736,9 @@ static void a_running_child_can_be_recorded(void **state)
     for (int i = 0; i < 2; i++) {
         kid kid = start_role(roles[i]);
         expect_line(&kid, said[i]);
-        assert_int_equal(os_child_stack(kid.child), 0);
+        assert_int_equal(os_child_snapshot(kid.child), 0);
         expect_frames(&kid);
-        assert_int_equal(os_child_stack(kid.child), XF_ESTATE); /* the record is in use */
+        assert_int_equal(os_child_snapshot(kid.child), XF_ESTATE); /* the record is in use */
         kill_and_finish(&kid);
     }
 }
@@ -1749,7 +1749,7 @@ static void a_child_that_has_ended_is_not_recorded(void **state)
 
     (void)state;
     (void)wait_end(&kid);
-    assert_int_equal(os_child_stack(kid.child), XF_EEND);
+    assert_int_equal(os_child_snapshot(kid.child), XF_EEND);
     close_kid(&kid);
 }
 
@@ -1759,7 +1759,7 @@ static void without_room_for_it_nothing_is_recorded(void **state)
 
     (void)state;
     expect_line(&kid, "waiting");
-    assert_int_equal(os_child_stack(kid.child), XF_ESTATE);
+    assert_int_equal(os_child_snapshot(kid.child), XF_ESTATE);
     assert_int_equal(atomic_load(&record_of(&kid)->state), OS_RECORD_NONE);
     kill_and_finish(&kid);
 }
@@ -2719,8 +2719,8 @@ static void a_processor_that_is_not_there_is_refused(void **state)
 /* A door with one who has arrived. */
 typedef struct visit {
     char name[OS_NAME_MAX + 1];
-    os_door *door;
-    os_link *inside, *outside;
+    os_endpoint *door;
+    os_channel *inside, *outside;
 } visit;
 
 static const char *door_name(void)
@@ -2732,21 +2732,21 @@ static const char *door_name(void)
     return name;
 }
 
-static os_door *open_door(const char *name)
+static os_endpoint *open_door(const char *name)
 {
-    os_door *door = NULL;
+    os_endpoint *door = NULL;
 
-    assert_int_equal(os_door_open(&door, name), 0);
+    assert_int_equal(os_endpoint_open(&door, name), 0);
     return door;
 }
 
-static os_link *admit(os_door *door)
+static os_channel *admit(os_endpoint *door)
 {
-    os_link *link = NULL;
+    os_channel *link = NULL;
     int rc;
 
-    while ((rc = os_door_admit(door, &link)) == XF_EAGAIN)
-        assert_int_equal(os_door_wait(door, NULL, 0, PATIENCE), 0);
+    while ((rc = os_endpoint_accept(door, &link)) == XF_EAGAIN)
+        assert_int_equal(os_endpoint_wait(door, NULL, 0, PATIENCE), 0);
     assert_int_equal(rc, 0);
     return link;
 }
@@ -2757,28 +2757,28 @@ static visit begin_visit(void)
 
     strcpy(visit.name, door_name());
     visit.door = open_door(visit.name);
-    assert_int_equal(os_link_open(&visit.outside, visit.name, PATIENCE), 0);
+    assert_int_equal(os_endpoint_connect(&visit.outside, visit.name, PATIENCE), 0);
     visit.inside = admit(visit.door);
     return visit;
 }
 
 static void end_visit(visit visit)
 {
-    os_link_close(visit.inside);
-    os_link_close(visit.outside);
-    os_door_close(visit.door);
+    os_channel_close(visit.inside);
+    os_channel_close(visit.outside);
+    os_endpoint_close(visit.door);
 }
 
-static void expect_bytes(os_link *link, const char *expected)
+static void expect_bytes(os_channel *link, const char *expected)
 {
-    char bytes[OS_LINK_WRITE_MAX];
+    char bytes[OS_CHANNEL_WRITE_MAX];
     size_t have = 0, count, size = strlen(expected);
     int rc;
 
     while (have < size) {
         rc = os_link_read(link, bytes + have, size - have, &count);
         if (rc == XF_EAGAIN)
-            assert_int_equal(os_door_wait(NULL, &link, 1, PATIENCE), 0);
+            assert_int_equal(os_endpoint_wait(NULL, &link, 1, PATIENCE), 0);
         else
             assert_int_equal(rc, 0);
         have += rc == 0 ? count : 0;
@@ -2786,31 +2786,31 @@ static void expect_bytes(os_link *link, const char *expected)
     assert_memory_equal(bytes, expected, size);
 }
 
-static void expect_end_of(os_link *link)
+static void expect_end_of(os_channel *link)
 {
     size_t count;
     char byte;
     int rc;
 
     while ((rc = os_link_read(link, &byte, 1, &count)) == XF_EAGAIN)
-        assert_int_equal(os_door_wait(NULL, &link, 1, PATIENCE), 0);
+        assert_int_equal(os_endpoint_wait(NULL, &link, 1, PATIENCE), 0);
     assert_int_equal(rc, XF_EEND);
     assert_int_equal(os_link_read(link, &byte, 1, &count), XF_EEND);
-    os_link_close(link);
+    os_channel_close(link);
 }
 
 static void a_name_has_one_door(void **state)
 {
     const char *name = door_name();
-    os_door *door = open_door(name), *second;
-    os_link *link;
+    os_endpoint *door = open_door(name), *second;
+    os_channel *link;
 
     (void)state;
-    assert_int_equal(os_door_open(&second, name), XF_EEXIST);
-    os_door_close(open_door(door_name()));
-    os_door_close(door);
-    assert_int_equal(os_link_open(&link, name, PATIENCE), XF_ENOENT);
-    os_door_close(open_door(name));
+    assert_int_equal(os_endpoint_open(&second, name), XF_EEXIST);
+    os_endpoint_close(open_door(door_name()));
+    os_endpoint_close(door);
+    assert_int_equal(os_endpoint_connect(&link, name, PATIENCE), XF_ENOENT);
+    os_endpoint_close(open_door(name));
 }
 
 static void a_link_carries_bytes_both_ways(void **state)
@@ -2821,17 +2821,17 @@ static void a_link_carries_bytes_both_ways(void **state)
 
     (void)state;
     assert_int_equal(os_link_read(visit.outside, out, sizeof out, &count), XF_EAGAIN);
-    assert_int_equal(os_door_wait(visit.door, &visit.outside, 1, 10), XF_ETIMEDOUT);
+    assert_int_equal(os_endpoint_wait(visit.door, &visit.outside, 1, 10), XF_ETIMEDOUT);
     assert_int_equal(os_link_write(visit.inside, out, strlen(out), -1), 0);
     assert_int_equal(os_link_write(visit.outside, in, strlen(in), -1), 0);
     expect_bytes(visit.inside, "to the inside");
     expect_bytes(visit.outside, "to the outside");
     assert_int_equal(os_link_write(visit.inside, out, strlen(out), -1), 0);
-    os_link_close(visit.inside);
+    os_channel_close(visit.inside);
     expect_bytes(visit.outside, "to the outside"); /* which was written before the end */
     assert_int_equal(os_link_write(visit.outside, in, strlen(in), -1), XF_EEND);
     expect_end_of(visit.outside);
-    os_door_close(visit.door);
+    os_endpoint_close(visit.door);
 }
 
 static void a_link_carries_handles(void **state)
@@ -2846,17 +2846,17 @@ static void a_link_carries_handles(void **state)
     (void)state;
     assert_int_equal(os_shm_create(&shm, PAGE, 0), 0);
     strcpy(shm.address, "shared");
-    assert_int_equal(os_link_take(visit.outside, 0, &handle), XF_EPROTO);
+    assert_int_equal(os_channel_take(visit.outside, 0, &handle), XF_EPROTO);
     assert_int_equal(os_link_write(visit.inside, bytes, sizeof bytes, shm.handle), 0);
     while (have < sizeof bytes) {
         int rc = os_link_read(visit.outside, bytes + have, sizeof bytes - have, &count);
         if (rc == XF_EAGAIN)
-            assert_int_equal(os_door_wait(NULL, &visit.outside, 1, PATIENCE), 0);
+            assert_int_equal(os_endpoint_wait(NULL, &visit.outside, 1, PATIENCE), 0);
         have += rc == 0 ? count : 0;
     }
     for (int i = 0; i < OS_TOKEN_SIZE; i++)
         token |= (uint64_t)bytes[OS_TOKEN_AT + i] << (8 * i);
-    assert_int_equal(os_link_take(visit.outside, token, &handle), 0);
+    assert_int_equal(os_channel_take(visit.outside, token, &handle), 0);
     assert_int_equal(os_shm_open(&seen, handle, PAGE, 0), 0);
     assert_string_equal(seen.address, "shared");
     os_shm_close(&seen);
@@ -2866,37 +2866,37 @@ static void a_link_carries_handles(void **state)
 
 static void a_door_is_waited_at(void **state)
 {
-    os_door *door;
-    os_link *link, *first;
+    os_endpoint *door;
+    os_channel *link, *first;
     const char *name = door_name();
     int count = 0;
 
     (void)state;
     door = open_door(name);
-    assert_int_equal(os_door_admit(door, &link), XF_EAGAIN);
-    assert_int_equal(os_door_wait(door, NULL, 0, 10), XF_ETIMEDOUT);
-    assert_int_equal(os_link_open(&first, name, 0), 0);
-    assert_int_equal(os_door_wait(door, NULL, 0, PATIENCE), 0);
-    while (os_link_open(&link, name, 0) == 0 && count++ < 1000) /* more than there are places */
-        os_link_close(link);
+    assert_int_equal(os_endpoint_accept(door, &link), XF_EAGAIN);
+    assert_int_equal(os_endpoint_wait(door, NULL, 0, 10), XF_ETIMEDOUT);
+    assert_int_equal(os_endpoint_connect(&first, name, 0), 0);
+    assert_int_equal(os_endpoint_wait(door, NULL, 0, PATIENCE), 0);
+    while (os_endpoint_connect(&link, name, 0) == 0 && count++ < 1000) /* more than there are places */
+        os_channel_close(link);
     assert_true(count < 1000);
-    assert_int_equal(os_link_open(&link, name, 10), XF_ETIMEDOUT);
-    os_door_close(door);
+    assert_int_equal(os_endpoint_connect(&link, name, 10), XF_ETIMEDOUT);
+    os_endpoint_close(door);
     expect_end_of(first); /* nobody took it in */
 }
 
 static void a_door_can_be_shut(void **state)
 {
     const char *name = door_name();
-    os_door *door = open_door(name), *second;
-    os_link *link;
+    os_endpoint *door = open_door(name), *second;
+    os_channel *link;
 
     (void)state;
-    os_door_shut(door);
-    assert_int_equal(os_door_wait(door, NULL, 0, PATIENCE), 0);
-    assert_int_equal(os_door_admit(door, &link), XF_EEND);
-    assert_int_equal(os_door_open(&second, name), XF_EEXIST);
-    os_door_close(door);
+    os_endpoint_shutdown(door);
+    assert_int_equal(os_endpoint_wait(door, NULL, 0, PATIENCE), 0);
+    assert_int_equal(os_endpoint_accept(door, &link), XF_EEND);
+    assert_int_equal(os_endpoint_open(&second, name), XF_EEXIST);
+    os_endpoint_close(door);
 }
 
 /* ---- Secrets --------------------------------------------------------------------------------- */
@@ -2939,16 +2939,16 @@ static void a_secret_is_read_whole(void **state)
     assert_int_equal(fwrite("\0secret", 1, 7, file), 7);
     fclose(file);
     assert_int_equal(uv_fs_chmod(NULL, &request, path, 0600, NULL), 0);
-    assert_int_equal(os_secret_read(path, room, sizeof room, &size), 0);
+    assert_int_equal(os_file_read_private(path, room, sizeof room, &size), 0);
     assert_int_equal(size, 7);
     assert_memory_equal(room, "\0secret", 7);
-    assert_int_equal(os_secret_read(path, room, 7, &size), 0);
-    assert_int_equal(os_secret_read(path, room, 6, &size), XF_ELIMIT);
+    assert_int_equal(os_file_read_private(path, room, 7, &size), 0);
+    assert_int_equal(os_file_read_private(path, room, 6, &size), XF_ELIMIT);
     assert_int_equal(uv_fs_chmod(NULL, &request, path, 0604, NULL), 0);
-    assert_int_equal(os_secret_read(path, room, sizeof room, &size), os.has_fork ? XF_EACCESS : 0);
+    assert_int_equal(os_file_read_private(path, room, sizeof room, &size), os.has_fork ? XF_EACCESS : 0);
     uv_fs_req_cleanup(&request);
     assert_int_equal(remove(path), 0);
-    assert_int_equal(os_secret_read(path, room, sizeof room, &size), XF_ENOENT);
+    assert_int_equal(os_file_read_private(path, room, sizeof room, &size), XF_ENOENT);
 }
 
 /* ---- What is left ---------------------------------------------------------------------------- */

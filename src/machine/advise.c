@@ -133,7 +133,7 @@ static void say_memory(const scale *scale)
     xf_advice *advice = scale->advice;
 
     say(advice, "memory     %s%s", in_words(advice->memory).text,
-        scale->machine->group == advice->memory ? ", the limit of the container or job" : "");
+        scale->machine->memory_limit == advice->memory ? ", the limit of the container or job" : "");
     if (scale->own == 0)
         say(advice, "; what a worker needs is not known\n");
     else

@@ -10,7 +10,7 @@ void lane_ring_bell(lane *lane, _Atomic uint32_t *bell)
 
     while (seen & 1)
         if (atomic_compare_exchange_weak(bell, &seen, seen + 1)) { /* which clears the bit */
-            os_shm_ring(lane->shm, bell, OS_ALL);
+            os_shm_wake(lane->shm, bell, OS_ALL);
             break;
         }
 }

@@ -280,7 +280,7 @@ static void on_answer(channel *channel, const wire_frame *frame)
     intptr_t handle = -1;
     request *request;
 
-    if (frame->attached && os_parent_take(channel->parent, frame->token, &handle) < 0)
+    if (frame->attached && os_channel_take(channel->inherited->channel, frame->token, &handle) < 0)
         code = XF_EHANDLES;
     lock();
     request = find_request(number);
@@ -394,7 +394,7 @@ static bool is_object(const os_shm *shm, const xf_ref *ref)
 /* Opens a segment that came from another process, which may be broken or hostile. */
 static int open_segment(os_shm *shm, const xf_ref *ref, intptr_t handle, uint64_t size, int flags)
 {
-    enum { ALLOWED = OS_SHM_RESERVED | OS_SHM_BELL | OS_SHM_PRIVATE | OS_SHM_HUGE };
+    enum { ALLOWED = OS_SHM_RESERVED | OS_SHM_WAITABLE | OS_SHM_PRIVATE | OS_SHM_HUGE };
     int rc;
 
     if (size <= OBJECT_HEAD || size > SIZE_MAX / 2 || flags & ~ALLOWED) {
@@ -487,7 +487,7 @@ static int create_segment(os_shm *shm, const head *first, int flags)
 
     if (flags & OS_SHM_RESERVED)
         whole = (whole + OS_PAGE - 1) / OS_PAGE * OS_PAGE;
-    rc = os_shm_create(shm, whole, flags | OS_SHM_BELL | OS_SHM_PRIVATE);
+    rc = os_shm_create(shm, whole, flags | OS_SHM_WAITABLE | OS_SHM_PRIVATE);
     if (rc < 0)
         return rc;
     if (flags & OS_SHM_RESERVED)
@@ -684,7 +684,8 @@ static size_t build_answer(uint8_t *bytes, uint32_t number, int code, const os_s
 static int answer(os_child *process, uint32_t number, int code)
 {
     uint8_t bytes[WIRE_HEADER + 16];
-    int rc = os_child_write(process, bytes, build_answer(bytes, number, code, NULL));
+    int rc =
+        os_channel_write(os_child_channel(process, OS_CHANNEL), bytes, build_answer(bytes, number, code, NULL), -1, 0);
 
     if (rc == XF_EAGAIN)
         return error_detail(XF_EPROTO, "a child does not read what it asks for");
@@ -695,7 +696,8 @@ static int give(os_child *process, uint32_t number, const os_shm *shm)
 {
     uint8_t bytes[WIRE_HEADER + 16];
 
-    return os_child_give(process, bytes, build_answer(bytes, number, 0, shm), shm->handle);
+    return os_channel_write(os_child_channel(process, OS_CHANNEL), bytes, build_answer(bytes, number, 0, shm),
+                            shm->handle, 0);
 }
 
 /* A handle is given once, and has gone then. */
@@ -764,7 +766,7 @@ static int serve_offer(object_child *child, os_child *process, const wire_frame 
                        const xf_ref *ref, int flags)
 {
     intptr_t handle;
-    int rc = os_child_take(process, frame->token, &handle);
+    int rc = os_channel_take(os_child_channel(process, OS_CHANNEL), frame->token, &handle);
 
     if (rc == 0)
         rc = take_offer(child, ref, handle, frame->attached, flags);

@@ -15,7 +15,7 @@ enum { OBJECT_HEAD = 128 }; /* bytes before the body, which is aligned to as man
 
 /* This process's hold of an object.  In a forked child none of its parent's are valid, nor mapped. */
 typedef struct object {
-    os_shm shm;  /* all of it; for os_shm_wait, os_shm_ring, os_shm_commit */
+    os_shm shm;  /* all of it; for os_shm_wait, os_shm_wake, os_shm_commit */
     void *body;  /* what the kind makes of it; zero-filled when the object is created */
     size_t size; /* of the body */
     xf_ref ref;

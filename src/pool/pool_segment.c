@@ -59,7 +59,7 @@ int plane_create(plane *plane, uint32_t slots, size_t memory_limit)
 
     if (head.size > SIZE_MAX / 2)
         return error_detail(XF_ENOMEM, "a memory_limit of %zu bytes", memory_limit);
-    rc = os_shm_create(&shm, (size_t)head.size, OS_SHM_RESERVED | OS_SHM_BELL);
+    rc = os_shm_create(&shm, (size_t)head.size, OS_SHM_RESERVED | OS_SHM_WAITABLE);
     if (rc < 0)
         return rc;
     rc = os_shm_commit(&shm, 0, (size_t)head.tasks_at);
@@ -469,7 +469,7 @@ void plane_push(plane *plane, job *job, int priority)
 void plane_tell_after_death(plane *plane)
 {
     atomic_fetch_add(&plane->head->done, 2);
-    os_shm_ring(&plane->shm, &plane->head->done, OS_ALL);
+    os_shm_wake(&plane->shm, &plane->head->done, OS_ALL);
 }
 
 void plane_tell(plane *plane)
@@ -481,7 +481,7 @@ void plane_tell(plane *plane)
     seen = atomic_load_explicit(word, memory_order_relaxed);
     while (seen & 1)
         if (atomic_compare_exchange_weak(word, &seen, seen + 1)) { /* which clears the bit */
-            os_shm_ring(&plane->shm, word, OS_ALL);
+            os_shm_wake(&plane->shm, word, OS_ALL);
             break;
         }
 }

@@ -1,4 +1,5 @@
 /* Descriptors. */
+#include "base/clock.h"
 #include "base/error.h"
 #include "os_private.h"
 
@@ -18,6 +19,16 @@ void fd_close(int *fd)
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
+}
+
+int fd_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    uint64_t deadline = clock_deadline(timeout_ms);
+    int ready;
+
+    while ((ready = poll(fds, count, timeout_ms)) < 0 && errno == EINTR)
+        timeout_ms = clock_left_ms(deadline);
+    return ready > 0 ? 0 : ready < 0 ? os_error(errno, "poll") : XF_ETIMEDOUT;
 }
 
 /* A program that closed a standard stream gets its number for the next descriptor; setting up a child's standard

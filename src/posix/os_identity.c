@@ -83,13 +83,6 @@ void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
 }
 
 /* proc(5): a directory has two links and one for each directory in it. */
-bool os_self_colours(int descriptor)
-{
-    const char *terminal = getenv("TERM");
-
-    return isatty(descriptor) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
-}
-
 int os_self_threads(void)
 {
     struct stat facts;

@@ -2,9 +2,10 @@
 #ifndef OS_PRIVATE_H
 #define OS_PRIVATE_H
 
-#include "os/crash.h"
+#include "os/os.h"
 
 #include <link.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -20,6 +21,9 @@ int os_error(int system, const char *call);
 
 /* Closes *fd, if there is one, and sets it to -1. */
 void fd_close(int *fd);
+
+/* poll, which signals do not end: 0, XF_ETIMEDOUT, or an error. */
+int fd_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 
 /* Moves a new fd out of the way of the standard streams; -1 and errno as from fcntl. */
 int fd_above_stdio(int fd);
@@ -39,21 +43,23 @@ int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusa
 
 /* ---- os_channel.c ---------------------------------------------------------------------------- */
 
-/* As os_child_read. */
-int stream_read(os_child *child, int stream, void *data, size_t size, size_t *count);
-
-/* A descriptor that came over a channel with the bytes read last. */
+/* A descriptor that came over a channel with the bytes that were read last. */
 typedef struct attachment {
     int fd;    /* -1: none */
-    bool lost; /* one came, and there was no number for it */
+    bool lost; /* one came, and this process had no number left for it */
 } attachment;
 
-/* Takes it out: XF_EPROTO when there is none, XF_EHANDLES when it was lost. */
-int take_attached(attachment *attached, intptr_t *handle);
+struct os_channel {
+    int fd; /* -1: there is no such stream */
+    attachment attached;
+    bool is_pipe; /* what a child prints */
+    bool ended;   /* the end has been read */
+};
 
-/* recv and send on a channel, with an attachment. */
-ssize_t receive_attached(int channel, void *data, size_t size, int flags, attachment *attached);
-ssize_t send_attached(int channel, const void *data, size_t size, int fd, int flags);
+#define CHANNEL_OF(fd) ((os_channel){(fd), {-1, false}, false, false})
+
+/* Closes what a channel holds. */
+void stream_release(os_channel *channel);
 
 /* ---- os_environment.c ------------------------------------------------------------------------ */
 
@@ -79,18 +85,17 @@ bool read_line(char *line, size_t size, const char *format, ...) XF_PRINTF(3, 4)
 
 /* A child, in its parent. */
 struct os_child {
-    int stream[OS_STREAMS]; /* -1: not captured, or at its end */
-    int exit_fd;            /* ready at the end: the pidfd, or the socket on which the server tells, or a lifeline */
-    int pidfd;              /* -1: the system has none, or the child is the server's; closed as exit_fd */
-    int lifeline;           /* the writing end: closing it kills the group */
-    attachment attached;
+    os_channel stream[OS_STREAMS];
+    int exit_fd;    /* ready at the end: the pidfd, or the socket on which the server tells, or a lifeline */
+    int pidfd;      /* -1: the system has none, or the child is the server's; closed as exit_fd */
+    int lifeline;   /* the writing end: closing it kills the group */
     int watched_by; /* epoll set, or -1 */
     pid_t pid;      /* 0: of the server's, and running */
     bool by_server;
     bool killed; /* by os_child_kill */
     bool ended;
     os_end end;
-    const os_note *note;
+    const os_status *status;
     xf_limits limits;
     uint64_t kills_before; /* limit_kills when it was started */
 };
@@ -108,12 +113,11 @@ typedef struct child_fds {
 /* Frees a child that was not started, or has ended. */
 void child_free(os_child *child);
 
-/* The channel to the parent, in a child. */
-struct os_parent {
-    int channel;
-    attachment attached;
-    os_given given;
-};
+/* What a child has inherited, with its channel. */
+typedef struct newborn {
+    os_channel channel;
+    os_inherited inherited; /* whose channel that is */
+} newborn;
 
 /* ---- os_newborn.c ---------------------------------------------------------------------------- */
 
@@ -161,7 +165,7 @@ bool crash_is_fault(int number);
 
 /* In a new child, after that: our own handlers, before which what stood there is run in its turn, and no signal
  * blocked. */
-void child_catch_faults(os_note *note);
+void child_catch_faults(os_status *status);
 
 /* Records where this process is, which is about to end by exit(). */
 void crash_record_exit(void);
@@ -218,10 +222,10 @@ static inline __attribute__((always_inline)) uintptr_t record_registers_here(os_
 /* ---- os_limit.c ------------------------------------------------------------------------------ */
 
 /* In a new child: puts the note's limits on.  Async-signal-safe. */
-void limit_self(const os_note *note);
+void limit_self(const os_status *status);
 
 /* In a child that crashes or exits with that errno: notes whether it was short of memory.  Async-signal-safe. */
-void limit_note(os_note *note, int error);
+void limit_mark_refused(os_status *status, int error);
 
 /* In the parent: how often the kernel has killed for lack of memory, when that was looked at last. */
 uint64_t limit_kills(void);

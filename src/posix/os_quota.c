@@ -177,5 +177,6 @@ static double lesser(double a, double b)
 void quota_describe(os_machine *machine, const char *root)
 {
     machine->quota = lesser(least_limit(root, "", read_quota_2), least_limit(root, "cpu", read_quota_1));
-    machine->group = (uint64_t)lesser(least_limit(root, "", read_memory_2), least_limit(root, "memory", read_memory_1));
+    machine->memory_limit =
+        (uint64_t)lesser(least_limit(root, "", read_memory_2), least_limit(root, "memory", read_memory_1));
 }

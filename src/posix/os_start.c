@@ -58,7 +58,8 @@ static int open_stdio(os_child *child, xf_stdio kind, int number, int *fd)
     if (rc < 0)
         return rc;
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    child->stream[number] = ends[0];
+    child->stream[number] = CHANNEL_OF(ends[0]);
+    child->stream[number].is_pipe = true;
     *fd = ends[1];
     return 0;
 }
@@ -97,15 +98,15 @@ static int open_child_fds(os_child *child, const os_start *start, child_fds *fds
     rc = fd_socketpair(channel, SOCK_STREAM);
     if (rc < 0)
         return rc;
-    child->stream[OS_CHANNEL] = channel[0];
+    child->stream[OS_CHANNEL] = CHANNEL_OF(channel[0]);
     fds->channel = channel[1];
     rc = fd_pipe(lifeline);
     if (rc < 0)
         return rc;
     fds->lifeline = lifeline[0];
     child->lifeline = lifeline[1];
-    if (start->greeting_size && send(channel[0], start->greeting, start->greeting_size, MSG_NOSIGNAL | MSG_DONTWAIT) !=
-                                    (ssize_t)start->greeting_size)
+    if (start->first_size &&
+        send(channel[0], start->first, start->first_size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)start->first_size)
         return os_error(errno, "send");
     return 0;
 }
@@ -138,7 +139,7 @@ static void flush_before_fork(FILE *stream)
     funlockfile(stream);
 }
 
-static _Noreturn void run_forked(const os_start *start, os_parent *parent, child_fds *fds)
+static _Noreturn void run_forked(const os_start *start, const os_inherited *inherited, child_fds *fds)
 {
     child_settle(fds);
     limit_self(start->box->address);
@@ -151,13 +152,13 @@ static _Noreturn void run_forked(const os_start *start, os_parent *parent, child
     fd_close(&fds->directory);
     for (const char *const *addition = start->environment; addition && *addition; addition++)
         putenv((char *)*addition);
-    start->entry(parent);
+    start->entry(inherited);
     abort();
 }
 
 static int start_fork(os_child *child, const os_start *start, child_fds *fds)
 {
-    os_parent parent = {fds->channel, {-1, false}, {*start->box, start->input ? *start->input : OS_SHM_NONE}};
+    newborn self = {CHANNEL_OF(fds->channel), {&self.channel, *start->box, start->input ? *start->input : OS_SHM_NONE}};
     child_fds kept = *fds;
     sigset_t all, before;
     int error;
@@ -172,7 +173,7 @@ static int start_fork(os_child *child, const os_start *start, child_fds *fds)
     pid = fork();
     error = errno;
     if (pid == 0)
-        run_forked(start, &parent, &kept);
+        run_forked(start, &self.inherited, &kept);
     forking = NULL;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pid < 0)
@@ -190,7 +191,7 @@ static int start_spawn(os_child *child, const os_start *start, child_fds *fds)
 
     if (!environment)
         return os_error(ENOMEM, "malloc");
-    snprintf(argument, sizeof argument, CHILD_ARGUMENT "%016llx,%d", (unsigned long long)child->note->nonce,
+    snprintf(argument, sizeof argument, CHILD_ARGUMENT "%016llx,%d", (unsigned long long)child->status->nonce,
              start->input != NULL);
     rc = exec_again(&child->pid, argument, environment, fds);
     free(environment);
@@ -255,18 +256,18 @@ static uint64_t make_nonce(void)
 int os_child_start(os_child **out, const os_start *start)
 {
     child_fds fds;
-    os_note *note = start->box->address;
+    os_status *status = start->box->address;
     os_child *child = calloc(1, sizeof *child);
     int rc;
 
     if (!child)
         return os_error(ENOMEM, "calloc");
     for (int i = 0; i < OS_STREAMS; i++)
-        child->stream[i] = -1;
-    child->pidfd = child->exit_fd = child->lifeline = child->attached.fd = child->watched_by = -1;
-    note->nonce = make_nonce();
-    child->note = note;
-    child->limits = note->limits = start->limits ? *start->limits : (xf_limits){0};
+        child->stream[i] = CHANNEL_OF(-1);
+    child->pidfd = child->exit_fd = child->lifeline = child->watched_by = -1;
+    status->nonce = make_nonce();
+    child->status = status;
+    child->limits = status->limits = start->limits ? *start->limits : (xf_limits){0};
     child->kills_before = limit_kills();
     rc = open_child_fds(child, start, &fds);
     if (rc == 0)

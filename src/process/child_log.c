@@ -38,7 +38,7 @@ static void mark_streams(xf_call *call)
     FILE *const streams[] = {[1] = stdout, [2] = stderr};
     char mark[LINES_MARK + 1];
 
-    lines_make_mark(mark, call->box->note.nonce, ++call->log.frames);
+    lines_make_mark(mark, call->box->status.nonce, ++call->log.frames);
     for (int i = 1; i <= 2; i++) {
         if (!(call->box->marked & 1U << i))
             continue;

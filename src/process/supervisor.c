@@ -411,7 +411,7 @@ int supervisor_take_box(os_shm *box)
         *box = self.boxes[--self.box_count];
     uv_mutex_unlock(&self.lock);
     if (!box->address)
-        return os_shm_create(box, sizeof(struct box), OS_SHM_BELL);
+        return os_shm_create(box, sizeof(struct box), OS_SHM_WAITABLE);
     clear_box(box->address);
     return 0;
 }
@@ -435,7 +435,7 @@ int supervisor_open_bell(void)
 
     uv_mutex_lock(&self.lock);
     if (!atomic_load(&self.open_bell)) {
-        rc = os_shm_create(&self.bell, OS_PAGE, OS_SHM_BELL | OS_SHM_PRIVATE);
+        rc = os_shm_create(&self.bell, OS_PAGE, OS_SHM_WAITABLE | OS_SHM_PRIVATE);
         if (rc == 0)
             atomic_store(&self.open_bell, &self.bell);
     }
@@ -458,7 +458,7 @@ void supervisor_ring(void)
 
     while (seen & 1)
         if (atomic_compare_exchange_weak(bell, &seen, seen + 1)) {
-            os_shm_ring(shm, bell, OS_ALL);
+            os_shm_wake(shm, bell, OS_ALL);
             break;
         }
 }

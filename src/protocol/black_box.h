@@ -18,7 +18,7 @@ typedef struct box_line {
 } box_line;
 
 typedef struct box {
-    os_note note;                   /* the seam's; must come first */
+    os_status status;               /* the seam's; must come first */
     _Atomic uint32_t stop;          /* set by the parent: the task is asked to stop */
     _Atomic uint32_t wake;          /* changed by the parent before it rings the box's bell */
     _Atomic uint32_t phase;         /* set by the child: an xf_phase */

@@ -8,7 +8,7 @@
 #include <uv.h>
 
 typedef struct channel {
-    os_parent *parent;
+    const os_inherited *inherited;
     uv_mutex_t lock; /* of everything that writes */
     size_t pending_size;
     bool attached;           /* a segment was sent that the parent has to take before this process ends */
@@ -24,7 +24,7 @@ typedef struct channel {
 } channel;
 
 /* Needs no memory, so that a child that has none can say so. */
-void channel_open(channel *channel, os_parent *parent);
+void channel_open(channel *channel, const os_inherited *inherited);
 
 /* Sends a frame of those payload bytes.
  *   data  Goes behind them, or in a segment when it is large; NULL when size is 0.
@@ -36,7 +36,7 @@ int channel_send(channel *channel, wire_type type, const wire_fields *fields, co
 /* Sends a frame with a segment, which is the parent's then. */
 int channel_send_segment(channel *channel, wire_type type, os_shm *segment);
 
-/* Sends a frame with a handle, which is the parent's then, of something of that size (not 0), and waits for no
+/* Sends a frame with a handle, which is closed here then, of something of that size (not 0), and waits for no
  * acknowledgement of it before the process ends. */
 int channel_send_handle(channel *channel, wire_type type, const wire_fields *fields, intptr_t handle, uint64_t size);
 

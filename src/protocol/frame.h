@@ -19,7 +19,7 @@
 enum {
     WIRE_VERSION = 2,
     WIRE_HEADER = 24,
-    WIRE_BUFFER = OS_GREETING_MAX, /* the largest frame */
+    WIRE_BUFFER = OS_FIRST_MAX, /* the largest frame */
     WIRE_PAYLOAD_MAX = WIRE_BUFFER - WIRE_HEADER,
     WIRE_INLINE_MAX = 32768 /* data above this goes into a segment */
 };

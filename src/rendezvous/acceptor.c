@@ -16,7 +16,7 @@ int host_open(host *host, const char *name, const xf_key *key)
     if (rc < 0)
         return rc;
     host->count = 0;
-    rc = os_door_open(&host->door, host->name);
+    rc = os_endpoint_open(&host->door, host->name);
     if (rc < 0)
         hello_key_forget(&host->key);
     return rc;
@@ -24,7 +24,7 @@ int host_open(host *host, const char *name, const xf_key *key)
 
 void host_stop(host *host)
 {
-    os_door_shut(host->door);
+    os_endpoint_shutdown(host->door);
 }
 
 /* ---- Guests ---------------------------------------------------------------------------------- */
@@ -37,7 +37,7 @@ static void expect(host *host, guest *guest, hello_kind kind)
 
 static void remove_guest(host *host, guest *guest)
 {
-    os_link_close(guest->talk.link);
+    os_channel_close(guest->talk.link);
     host->count--;
     memmove(guest, guest + 1, (size_t)(host->guests + host->count - guest) * sizeof *guest);
 }
@@ -128,10 +128,10 @@ static int step_all(host *host, void **given)
 
 static int admit_all(host *host)
 {
-    os_link *link;
+    os_channel *link;
     int rc = 0;
 
-    while (host->count < OS_LINKS_MAX && (rc = os_door_admit(host->door, &link)) == 0) {
+    while (host->count < OS_CHANNELS_MAX && (rc = os_endpoint_accept(host->door, &link)) == 0) {
         guest *guest = &host->guests[host->count++];
         guest->talk = (talk){.link = link, .key = &host->key, .name = host->name};
         guest->given = NULL;
@@ -143,7 +143,7 @@ static int admit_all(host *host)
 /* Waits until something can be done; who comes when all places are taken waits outside. */
 static int wait_for_more(host *host, uint64_t deadline)
 {
-    os_link *links[OS_LINKS_MAX];
+    os_channel *links[OS_CHANNELS_MAX];
     uint64_t next = deadline;
     int rc;
 
@@ -152,7 +152,7 @@ static int wait_for_more(host *host, uint64_t deadline)
         if (host->guests[i].deadline < next)
             next = host->guests[i].deadline;
     }
-    rc = os_door_wait(host->count < OS_LINKS_MAX ? host->door : NULL, links, host->count, clock_left_ms(next));
+    rc = os_endpoint_wait(host->count < OS_CHANNELS_MAX ? host->door : NULL, links, host->count, clock_left_ms(next));
     return rc == XF_ETIMEDOUT && uv_hrtime() < deadline ? 0 : rc;
 }
 
@@ -175,6 +175,6 @@ void host_close(host *host)
 {
     while (host->count > 0)
         turn_away(host, &host->guests[0], XF_EEND);
-    os_door_close(host->door);
+    os_endpoint_close(host->door);
     hello_key_forget(&host->key);
 }

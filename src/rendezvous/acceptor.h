@@ -16,10 +16,10 @@ typedef struct guest {
 
 typedef struct host {
     char name[OS_NAME_MAX + 1];
-    os_door *door;
+    os_endpoint *door;
     hello_key key;
     int patience_ms; /* for each thing that a guest has to say */
-    guest guests[OS_LINKS_MAX];
+    guest guests[OS_CHANNELS_MAX];
     size_t count;
 
     /* Set by whoever opens it. */

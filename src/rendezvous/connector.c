@@ -9,7 +9,7 @@ static int hear(talk *talk, hello_kind expected, hello *message, uint64_t deadli
     int rc;
 
     while ((rc = talk_hear(talk, expected, message)) == XF_EAGAIN) {
-        rc = os_door_wait(NULL, &talk->link, 1, clock_left_ms(deadline));
+        rc = os_endpoint_wait(NULL, &talk->link, 1, clock_left_ms(deadline));
         if (rc == XF_ETIMEDOUT)
             return error_detail(rc, "nobody at %s answers in time", talk->name);
         if (rc < 0)
@@ -30,7 +30,7 @@ static bool has_gone(visit *visit)
 static int take(visit *visit, const hello *grant)
 {
     intptr_t handle;
-    int rc = os_link_take(visit->talk.link, grant->token, &handle);
+    int rc = os_channel_take(visit->talk.link, grant->token, &handle);
 
     if (rc == 0)
         rc = object_adopt(&visit->object, &grant->ref, handle, grant->size, (int)grant->flags);
@@ -68,7 +68,7 @@ int visit_begin(visit *visit, const char *name, const xf_key *key, xf_kind kind,
         return rc;
     visit->object = NULL;
     visit->talk = (talk){.key = &visit->key, .name = visit->name};
-    rc = os_link_open(&visit->talk.link, visit->name, clock_left_ms(deadline));
+    rc = os_endpoint_connect(&visit->talk.link, visit->name, clock_left_ms(deadline));
     if (rc < 0) {
         hello_key_forget(&visit->key);
         return rc;
@@ -84,7 +84,7 @@ int visit_end(visit *visit, int rc)
     if (rc == 0)
         rc = talk_say(&visit->talk, &opened, -1);
     object_close(visit->object);
-    os_link_close(visit->talk.link);
+    os_channel_close(visit->talk.link);
     hello_key_forget(&visit->key);
     return rc;
 }

@@ -36,7 +36,7 @@ static int copy_key(hello_key *key, const xf_key *from)
     if (from->file && from->bytes)
         return error_detail(XF_EINVAL, "a key both as bytes and as a file");
     if (from->file)
-        return os_secret_read(from->file, key->bytes, sizeof key->bytes, &key->size);
+        return os_file_read_private(from->file, key->bytes, sizeof key->bytes, &key->size);
     if (from->size > sizeof key->bytes)
         return error_detail(XF_EINVAL, "a key of %zu bytes, where %d can be", from->size, HELLO_KEY_MAX);
     key->size = from->size;
@@ -75,9 +75,9 @@ void hello_key_forget(hello_key *key)
 
 /* ---- Bytes ----------------------------------------------------------------------------------- */
 
-_Static_assert(HELLO_SIZE <= (int)OS_LINK_WRITE_MAX, "one fits a write");
+_Static_assert(HELLO_SIZE <= (int)OS_CHANNEL_WRITE_MAX, "one fits a write");
 
-/* The token is where os_link_write puts it. */
+/* The token is where os_channel_write puts it. */
 static void put(uint8_t bytes[HELLO_SIZE], const hello *message)
 {
     wire_fields fields = {.size = 0};
@@ -207,7 +207,7 @@ int talk_say(talk *talk, hello *message, intptr_t handle)
         return rc;
     put(bytes, message);
     keep(talk, message->kind, bytes);
-    rc = os_link_write(talk->link, bytes, sizeof bytes, handle);
+    rc = os_channel_write(talk->link, bytes, sizeof bytes, handle, 0);
     return rc == XF_EAGAIN ? error_detail(XF_EPROTO, "the other side does not read what it is told") : rc;
 }
 
@@ -245,7 +245,7 @@ int talk_hear(talk *talk, hello_kind expected, hello *message)
     int rc;
 
     while (talk->have < HELLO_SIZE) {
-        rc = os_link_read(talk->link, talk->in + talk->have, HELLO_SIZE - talk->have, &count);
+        rc = os_channel_read(talk->link, talk->in + talk->have, HELLO_SIZE - talk->have, &count, 0);
         if (rc < 0)
             return rc == XF_EEND ? error_detail(rc, "the other side of %s has gone", talk->name) : rc;
         talk->have += count;

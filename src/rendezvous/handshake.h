@@ -36,7 +36,7 @@ typedef struct hello {
     int code;                   /* REFUSE: an XF_E* code */
     uint32_t flags;             /* ASK, CHALLENGE, REFUSE: HELLO_KEYED; GRANT: of the segment */
     uint32_t what;              /* ASK: the xf_kind that is wanted; GRANT: place of the reference */
-    uint64_t token;             /* GRANT: see os_link_take */
+    uint64_t token;             /* GRANT: see os_channel_take */
     uint64_t size;              /* ASK: memory of a pipe at most; GRANT: of the segment */
     uint64_t process;           /* ASK, CHALLENGE: os_self_process of the one who says it */
     uint8_t bytes[HELLO_NONCE]; /* ASK, CHALLENGE: the nonce; PROOF, GRANT: the proof */
@@ -59,7 +59,7 @@ typedef struct hello_key {
 } hello_key;
 
 /* Copies or reads a key, and sees whether anything can be done with it.
- * XF_EINVAL for one that is too short or too long; XF_ENOTSUP; as os_secret_read. */
+ * XF_EINVAL for one that is too short or too long; XF_ENOTSUP; as os_file_read_private. */
 int hello_key_load(hello_key *key, const xf_key *from);
 
 /* Leaves nothing of it in memory. */
@@ -68,7 +68,7 @@ void hello_key_forget(hello_key *key);
 /* ---- A talk over a link ---------------------------------------------------------------------- */
 
 typedef struct talk {
-    os_link *link;
+    os_channel *link;
     const hello_key *key;
     const char *name;
     uint8_t ask[HELLO_SIZE]; /* as they were said, for proofs */

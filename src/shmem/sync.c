@@ -169,5 +169,5 @@ void sync_ring(const sync_hold *hold, sync_bell *bell, int count)
 {
     atomic_fetch_add(&bell->count, 1);
     if (atomic_load(&bell->sleepers) > 0)
-        os_shm_ring(&hold->object->shm, &bell->count, count);
+        os_shm_wake(&hold->object->shm, &bell->count, count);
 }

@@ -12,7 +12,7 @@
 enum { STACK_GUARANTEE = 16384, FATAL_APP_EXIT = 0x40000015 };
 
 static struct {
-    os_note *note;     /* NULL: this process is nobody's child */
+    os_status *status; /* NULL: this process is nobody's child */
     os_record *record; /* NULL: nothing is recorded */
     LPTOP_LEVEL_EXCEPTION_FILTER previous;
     HANDLE main_thread;
@@ -110,11 +110,11 @@ DWORD WINAPI crash_record_main(void *unused)
     return done;
 }
 
-void crash_take_note(os_note *note, size_t size)
+void crash_take_status(os_status *status, size_t size)
 {
-    guard.note = note;
-    if (note->record_at > 0 && size >= sizeof(os_record) && note->record_at <= size - sizeof(os_record))
-        guard.record = (os_record *)((char *)note + note->record_at);
+    guard.status = status;
+    if (status->record_at > 0 && size >= sizeof(os_record) && status->record_at <= size - sizeof(os_record))
+        guard.record = (os_record *)((char *)status + status->record_at);
     if (guard.record)
         guard.main_thread = OpenThread(THREAD_SUSPEND_RESUME | THREAD_GET_CONTEXT, FALSE, GetCurrentThreadId());
 }
@@ -123,7 +123,7 @@ void crash_take_note(os_note *note, size_t size)
 
 static _Noreturn void end_by_crash(xf_crash crash, DWORD code)
 {
-    atomic_store(&guard.note->crash, (int32_t)crash + 1);
+    atomic_store(&guard.status->crash, (int32_t)crash + 1);
     TerminateProcess(GetCurrentProcess(), code);
     abort();
 }
@@ -133,11 +133,11 @@ static void await_dump(const EXCEPTION_POINTERS *exception)
 {
     enum { PATIENCE_MS = 10000 };
 
-    if (!guard.record || !guard.note->dump_event)
+    if (!guard.record || !guard.status->dump_event)
         return;
-    guard.note->exception = (uintptr_t)exception;
-    SetEvent((HANDLE)(uintptr_t)guard.note->dump_event);
-    for (int i = 0; i < PATIENCE_MS && !atomic_load(&guard.note->dumped); i++)
+    guard.status->exception = (uintptr_t)exception;
+    SetEvent((HANDLE)(uintptr_t)guard.status->dump_event);
+    for (int i = 0; i < PATIENCE_MS && !atomic_load(&guard.status->dumped); i++)
         Sleep(1);
 }
 

@@ -3,20 +3,19 @@
  *
  * FILE_FLAG_FIRST_PIPE_INSTANCE sees to it that a door has its pipe alone.  Wine passes over it, so there is another
  * pipe that can have one instance only, and to which nobody connects. */
+#include "base/clock.h"
 #include "base/error.h"
 #include "os_private.h"
 
 #include <aclapi.h>
-#include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 #include <wchar.h>
 
 #include <sddl.h>
 
 enum { LINK_BUFFER = 4096, NAME_SIZE = 256 };
 
-struct os_door {
+struct os_endpoint {
     wchar_t name[NAME_SIZE];
     SECURITY_ATTRIBUTES security;
     HANDLE claim; /* to the name */
@@ -25,15 +24,6 @@ struct os_door {
     OVERLAPPED io;
     enum { DOOR_WAITING, DOOR_REACHED, DOOR_MISSED } state;
     _Atomic bool shut;
-};
-
-struct os_link {
-    child_stream stream;
-    HANDLE event; /* of what is being written */
-    OVERLAPPED io;
-    bool pending;
-    bool was_arrived_at;
-    uint8_t outbox[OS_LINK_WRITE_MAX];
 };
 
 /* ---- This user ------------------------------------------------------------------------------- */
@@ -110,205 +100,187 @@ static int check_owner(HANDLE pipe, const char *name)
 /* ---- Doors ----------------------------------------------------------------------------------- */
 
 /* Waits for somebody to arrive at the instance; the event is set when somebody has, or the wait has failed. */
-static void await_arrival(os_door *door)
+static void await_arrival(os_endpoint *endpoint)
 {
     DWORD system;
 
-    door->io = overlapped(door->event);
-    system = ConnectNamedPipe(door->pipe, &door->io) ? ERROR_PIPE_CONNECTED : GetLastError();
-    door->state = system == ERROR_IO_PENDING       ? DOOR_WAITING
-                  : system == ERROR_PIPE_CONNECTED ? DOOR_REACHED
-                                                   : DOOR_MISSED;
-    if (door->state != DOOR_WAITING)
-        SetEvent(door->event);
+    endpoint->io = overlapped(endpoint->event);
+    system = ConnectNamedPipe(endpoint->pipe, &endpoint->io) ? ERROR_PIPE_CONNECTED : GetLastError();
+    endpoint->state = system == ERROR_IO_PENDING       ? DOOR_WAITING
+                      : system == ERROR_PIPE_CONNECTED ? DOOR_REACHED
+                                                       : DOOR_MISSED;
+    if (endpoint->state != DOOR_WAITING)
+        SetEvent(endpoint->event);
 }
 
-static int create_pipe(const os_door *door, const wchar_t *name, DWORD flags, DWORD instances, HANDLE *pipe)
+static int create_pipe(const os_endpoint *endpoint, const wchar_t *name, DWORD flags, DWORD instances, HANDLE *pipe)
 {
     *pipe = CreateNamedPipeW(name, PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | flags,
                              PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS, instances,
-                             LINK_BUFFER, LINK_BUFFER, 0, (SECURITY_ATTRIBUTES *)&door->security);
+                             LINK_BUFFER, LINK_BUFFER, 0, (SECURITY_ATTRIBUTES *)&endpoint->security);
     return *pipe == INVALID_HANDLE_VALUE ? os_error(GetLastError(), "CreateNamedPipeW") : 0;
 }
 
-static int make_instance(os_door *door, DWORD flags)
+static int make_instance(os_endpoint *endpoint, DWORD flags)
 {
     HANDLE pipe;
-    int rc = create_pipe(door, door->name, flags, PIPE_UNLIMITED_INSTANCES, &pipe);
+    int rc = create_pipe(endpoint, endpoint->name, flags, PIPE_UNLIMITED_INSTANCES, &pipe);
 
     if (rc < 0)
         return rc;
-    door->pipe = pipe;
-    await_arrival(door);
+    endpoint->pipe = pipe;
+    await_arrival(endpoint);
     return 0;
 }
 
 /* Takes the name, and makes the first instance.  Where the name is taken, the flag gives ERROR_ACCESS_DENIED, and the
  * number of instances ERROR_PIPE_BUSY. */
-static int claim_name(os_door *door, const char *name)
+static int claim_name(os_endpoint *endpoint, const char *name)
 {
     wchar_t claim[NAME_SIZE + 1];
     int rc;
 
-    swprintf(claim, NAME_SIZE + 1, L"%ls!", door->name); /* which no name has in it */
-    rc = create_pipe(door, claim, FILE_FLAG_FIRST_PIPE_INSTANCE, 1, &door->claim);
+    swprintf(claim, NAME_SIZE + 1, L"%ls!", endpoint->name); /* which no name has in it */
+    rc = create_pipe(endpoint, claim, FILE_FLAG_FIRST_PIPE_INSTANCE, 1, &endpoint->claim);
     if (rc == 0) {
-        rc = make_instance(door, FILE_FLAG_FIRST_PIPE_INSTANCE);
+        rc = make_instance(endpoint, FILE_FLAG_FIRST_PIPE_INSTANCE);
         if (rc < 0)
-            CloseHandle(door->claim);
+            CloseHandle(endpoint->claim);
     }
     return rc == XF_EACCESS || rc == XF_EBUSY ? error_detail(XF_EEXIST, "a process listens as %s", name) : rc;
 }
 
-int os_door_open(os_door **out, const char *name)
+int os_endpoint_open(os_endpoint **out, const char *name)
 {
-    os_door *door = calloc(1, sizeof *door);
+    os_endpoint *endpoint = calloc(1, sizeof *endpoint);
     int rc;
 
-    if (!door)
+    if (!endpoint)
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
-    door->security.nLength = sizeof door->security;
-    rc = name_pipe(name, door->name, &door->security.lpSecurityDescriptor);
+    endpoint->security.nLength = sizeof endpoint->security;
+    rc = name_pipe(name, endpoint->name, &endpoint->security.lpSecurityDescriptor);
     if (rc < 0)
-        goto free_door;
-    door->event = CreateEventW(NULL, TRUE, FALSE, NULL);
-    if (!door->event) {
+        goto free_endpoint;
+    endpoint->event = CreateEventW(NULL, TRUE, FALSE, NULL);
+    if (!endpoint->event) {
         rc = os_error(GetLastError(), "CreateEventW");
         goto free_security;
     }
-    rc = claim_name(door, name);
+    rc = claim_name(endpoint, name);
     if (rc < 0)
         goto close_event;
-    *out = door;
+    *out = endpoint;
     return 0;
 
 close_event:
-    CloseHandle(door->event);
+    CloseHandle(endpoint->event);
 free_security:
-    LocalFree(door->security.lpSecurityDescriptor);
-free_door:
-    free(door);
+    LocalFree(endpoint->security.lpSecurityDescriptor);
+free_endpoint:
+    free(endpoint);
     return rc;
 }
 
-/* A link of a pipe, which is the link's from then on, also on failure. */
-static int make_link(os_link **out, HANDLE pipe, bool was_arrived_at)
+/* Makes a channel of a pipe, which belongs to it from then on, also on failure. */
+static int make_channel(os_channel **out, HANDLE pipe, stream_kind kind)
 {
-    os_link *link = calloc(1, sizeof *link);
+    os_channel *channel = calloc(1, sizeof *channel);
     int rc;
 
-    if (!link) {
+    if (!channel) {
         CloseHandle(pipe);
-        return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "calloc");
     }
-    link->was_arrived_at = was_arrived_at;
-    rc = stream_open(&link->stream, pipe);
+    rc = stream_open(channel, pipe, kind);
     if (rc < 0)
-        goto free_link;
-    link->event = CreateEventW(NULL, TRUE, FALSE, NULL);
-    if (!link->event) {
-        rc = os_error(GetLastError(), "CreateEventW");
-        goto close_stream;
-    }
-    *out = link;
-    return 0;
-
-close_stream:
-    stream_close(&link->stream);
-free_link:
-    free(link);
+        free(channel);
+    else
+        *out = channel;
     return rc;
 }
 
-static void look_at_arrival(os_door *door)
+static void look_at_arrival(os_endpoint *endpoint)
 {
     DWORD unused;
 
-    if (door->state != DOOR_WAITING)
+    if (endpoint->state != DOOR_WAITING)
         return;
-    if (GetOverlappedResult(door->pipe, &door->io, &unused, FALSE))
-        door->state = DOOR_REACHED;
+    if (GetOverlappedResult(endpoint->pipe, &endpoint->io, &unused, FALSE))
+        endpoint->state = DOOR_REACHED;
     else if (GetLastError() != ERROR_IO_INCOMPLETE)
-        door->state = DOOR_MISSED;
+        endpoint->state = DOOR_MISSED;
 }
 
 /* A wait is over without anybody when the thread that began it has ended, or who came has left already. */
-int os_door_admit(os_door *door, os_link **link)
+int os_endpoint_accept(os_endpoint *endpoint, os_channel **channel)
 {
-    HANDLE reached = door->pipe;
+    HANDLE reached = endpoint->pipe;
     int rc;
 
-    if (atomic_load(&door->shut))
+    if (atomic_load(&endpoint->shut))
         return error_detail(XF_EEND, "the door is shut");
-    look_at_arrival(door);
-    if (door->state == DOOR_MISSED) {
+    look_at_arrival(endpoint);
+    if (endpoint->state == DOOR_MISSED) {
         DisconnectNamedPipe(reached);
-        await_arrival(door);
+        await_arrival(endpoint);
         return XF_EAGAIN;
     }
-    if (door->state == DOOR_WAITING)
+    if (endpoint->state == DOOR_WAITING)
         return XF_EAGAIN;
-    rc = make_instance(door, 0);
-    return rc < 0 ? rc : make_link(link, reached, true);
+    rc = make_instance(endpoint, 0);
+    return rc < 0 ? rc : make_channel(channel, reached, STREAM_ACCEPTED);
 }
 
-void os_door_shut(os_door *door)
+void os_endpoint_shutdown(os_endpoint *endpoint)
 {
-    atomic_store(&door->shut, true);
-    SetEvent(door->event);
+    atomic_store(&endpoint->shut, true);
+    SetEvent(endpoint->event);
 }
 
-void os_door_close(os_door *door)
+void os_endpoint_close(os_endpoint *endpoint)
 {
     DWORD unused;
 
-    if (door->state == DOOR_WAITING && CancelIoEx(door->pipe, &door->io))
-        GetOverlappedResult(door->pipe, &door->io, &unused, TRUE);
-    CloseHandle(door->pipe);
-    CloseHandle(door->claim);
-    CloseHandle(door->event);
-    LocalFree(door->security.lpSecurityDescriptor);
-    free(door);
+    if (endpoint->state == DOOR_WAITING && CancelIoEx(endpoint->pipe, &endpoint->io))
+        GetOverlappedResult(endpoint->pipe, &endpoint->io, &unused, TRUE);
+    CloseHandle(endpoint->pipe);
+    CloseHandle(endpoint->claim);
+    CloseHandle(endpoint->event);
+    LocalFree(endpoint->security.lpSecurityDescriptor);
+    free(endpoint);
 }
 
-/* What is waited for: the door and the links, unless one of these is ready already. */
-static DWORD list_events(os_door *door, os_link *const *links, size_t count, HANDLE *events, bool *ready)
+/* What is waited for: the endpoint and the channels, unless one of these is ready already. */
+static DWORD list_events(os_endpoint *endpoint, os_channel *const *channels, size_t count, HANDLE *events, bool *ready)
 {
     DWORD listed = 0;
 
     *ready = false;
-    if (door)
-        events[listed++] = door->event;
+    if (endpoint)
+        events[listed++] = endpoint->event;
     for (size_t i = 0; i < count; i++) {
-        if (stream_ready(&links[i]->stream))
+        if (stream_ready(channels[i]))
             *ready = true;
-        events[listed++] = links[i]->stream.event;
+        events[listed++] = channels[i]->event;
     }
     return listed;
 }
 
-int os_door_wait(os_door *door, os_link *const *links, size_t count, int timeout_ms)
+int os_endpoint_wait(os_endpoint *endpoint, os_channel *const *channels, size_t count, int timeout_ms)
 {
-    uint64_t deadline = GetTickCount64() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
-    HANDLE events[OS_LINKS_MAX + 1];
-    DWORD listed, signalled;
+    uint64_t deadline = clock_deadline(timeout_ms);
+    HANDLE events[OS_CHANNELS_MAX + 1];
+    DWORD listed;
     bool ready;
+    int signalled;
 
     for (;;) {
-        uint64_t now = GetTickCount64();
-        listed = list_events(door, links, count, events, &ready);
+        listed = list_events(endpoint, channels, count, events, &ready);
         if (ready)
             return 0;
-        signalled = WaitForMultipleObjects(listed, events, FALSE,
-                                           timeout_ms < 0   ? INFINITE
-                                           : now < deadline ? (DWORD)(deadline - now)
-                                                            : 0);
-        if (signalled == WAIT_TIMEOUT)
-            return XF_ETIMEDOUT;
-        if (signalled == WAIT_FAILED)
-            return os_error(GetLastError(), "WaitForMultipleObjects");
-        if (door && signalled == WAIT_OBJECT_0)
-            return 0;
+        signalled = handles_wait(events, listed, deadline);
+        if (signalled < 0 || (endpoint && signalled == 0))
+            return signalled;
     }
 }
 
@@ -354,7 +326,7 @@ static int arrive(const char *name, const wchar_t *full, int timeout_ms, HANDLE 
     }
 }
 
-int os_link_open(os_link **link, const char *name, int timeout_ms)
+int os_endpoint_connect(os_channel **channel, const char *name, int timeout_ms)
 {
     wchar_t full[NAME_SIZE];
     HANDLE pipe;
@@ -366,101 +338,7 @@ int os_link_open(os_link **link, const char *name, int timeout_ms)
         return rc;
     rc = check_owner(pipe, name);
     if (rc == 0)
-        return make_link(link, pipe, false);
+        return make_channel(channel, pipe, STREAM_CONNECTED);
     CloseHandle(pipe);
     return rc;
-}
-
-int os_link_read(os_link *link, void *data, size_t size, size_t *count)
-{
-    return stream_read(&link->stream, false, data, size, count);
-}
-
-/* Whether the bytes written last are in the pipe, or never will be. */
-static bool outbox_is_free(os_link *link)
-{
-    DWORD count;
-
-    if (link->pending &&
-        (GetOverlappedResult(link->stream.pipe, &link->io, &count, FALSE) || GetLastError() != ERROR_IO_INCOMPLETE))
-        link->pending = false;
-    return !link->pending;
-}
-
-static int write_out(os_link *link, const void *data, size_t size)
-{
-    DWORD system;
-
-    assert(size <= sizeof link->outbox);
-    if (!outbox_is_free(link))
-        return XF_EAGAIN;
-    memcpy(link->outbox, data, size);
-    link->io = overlapped(link->event);
-    if (WriteFile(link->stream.pipe, link->outbox, (DWORD)size, NULL, &link->io))
-        return 0;
-    system = GetLastError();
-    if (system != ERROR_IO_PENDING)
-        return os_error(system, "WriteFile");
-    link->pending = true;
-    return 0;
-}
-
-static void put_token(uint8_t *at, uint64_t token)
-{
-    for (int i = 0; i < OS_TOKEN_SIZE; i++)
-        at[i] = (uint8_t)(token >> (8 * i));
-}
-
-/* The other side gets it for itself. */
-int os_link_write(os_link *link, void *data, size_t size, intptr_t handle)
-{
-    if (handle != -1)
-        put_token((uint8_t *)data + OS_TOKEN_AT, (uint64_t)handle);
-    return write_out(link, data, size);
-}
-
-static int open_other_side(const os_link *link, HANDLE *process)
-{
-    ULONG id;
-
-    if (!(link->was_arrived_at ? GetNamedPipeClientProcessId(link->stream.pipe, &id)
-                               : GetNamedPipeServerProcessId(link->stream.pipe, &id)))
-        return os_error(GetLastError(), "GetNamedPipeServerProcessId");
-    *process = OpenProcess(PROCESS_DUP_HANDLE, FALSE, id);
-    if (*process)
-        return 0;
-    return GetLastError() == ERROR_INVALID_PARAMETER ? error_detail(XF_EEND, "the other side has ended")
-                                                     : os_error(GetLastError(), "OpenProcess");
-}
-
-/* Handles have 32 significant bits, and those that are negative stand for the caller's own process and thread. */
-int os_link_take(os_link *link, uint64_t token, intptr_t *handle)
-{
-    HANDLE process, taken;
-    int rc = token == 0 || token > INT32_MAX ? error_detail(XF_EPROTO, "no handle came with the bytes")
-                                             : open_other_side(link, &process);
-
-    if (rc < 0)
-        return rc;
-    if (DuplicateHandle(process, (HANDLE)(uintptr_t)token, GetCurrentProcess(), &taken, 0, FALSE,
-                        DUPLICATE_SAME_ACCESS))
-        *handle = (intptr_t)taken;
-    else
-        rc = GetLastError() == ERROR_INVALID_HANDLE ? error_detail(XF_EPROTO, "no handle came with the bytes")
-                                                    : os_error(GetLastError(), "DuplicateHandle");
-    CloseHandle(process);
-    return rc;
-}
-
-void os_link_close(os_link *link)
-{
-    DWORD count;
-
-    if (!outbox_is_free(link)) {
-        CancelIoEx(link->stream.pipe, &link->io);
-        GetOverlappedResult(link->stream.pipe, &link->io, &count, TRUE);
-    }
-    stream_close(&link->stream);
-    CloseHandle(link->event);
-    free(link);
 }

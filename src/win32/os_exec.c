@@ -89,7 +89,8 @@ typedef struct launch_text {
     wchar_t *directory; /* NULL: this process's own */
 } launch_text;
 
-static int write_command(launch_text *launch, const os_child *child, const os_start *start, const HANDLE given[GIVEN])
+static int write_command(launch_text *launch, const os_child *child, const os_start *start,
+                         const HANDLE inherited[INHERITED])
 {
     size_t size = wcslen(launch->image) + 200;
 
@@ -97,19 +98,20 @@ static int write_command(launch_text *launch, const os_child *child, const os_st
     if (!launch->command)
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
     swprintf(launch->command, size, L"\"%ls\" %hs%llx,%llx,%llx,%llx,%x,%llx,%llx,%x", launch->image, CHILD_ARGUMENT,
-             (unsigned long long)child->note->nonce, (unsigned long long)(uintptr_t)given[GIVEN_CHANNEL],
-             (unsigned long long)(uintptr_t)given[GIVEN_BOX], (unsigned long long)start->box->size, start->box->flags,
-             (unsigned long long)(uintptr_t)given[GIVEN_INPUT],
+             (unsigned long long)child->status->nonce, (unsigned long long)(uintptr_t)inherited[INHERITED_CHANNEL],
+             (unsigned long long)(uintptr_t)inherited[INHERITED_BOX], (unsigned long long)start->box->size,
+             start->box->flags, (unsigned long long)(uintptr_t)inherited[INHERITED_INPUT],
              (unsigned long long)(start->input ? start->input->size : 0), start->input ? start->input->flags : 0);
     return 0;
 }
 
-static int write_launch(launch_text *launch, const os_child *child, const os_start *start, const HANDLE given[GIVEN])
+static int write_launch(launch_text *launch, const os_child *child, const os_start *start,
+                        const HANDLE inherited[INHERITED])
 {
     int rc = running_image(&launch->image);
 
     if (rc == 0)
-        rc = write_command(launch, child, start, given);
+        rc = write_command(launch, child, start, inherited);
     if (rc == 0)
         rc = merge_environment(start->environment, &launch->environment);
     if (rc == 0 && start->directory)
@@ -127,16 +129,16 @@ static void free_launch(launch_text *launch)
 
 /* The list of what the child inherits, in memory of the caller's, and the job that it is in from its first instruction
  * on. */
-static int open_attributes(LPPROC_THREAD_ATTRIBUTE_LIST *out, HANDLE *job, const HANDLE given[GIVEN],
-                           HANDLE list_of[GIVEN])
+static int open_attributes(LPPROC_THREAD_ATTRIBUTE_LIST *out, HANDLE *job, const HANDLE inherited[INHERITED],
+                           HANDLE list_of[INHERITED])
 {
     size_t size = 0, count = 0;
     LPPROC_THREAD_ATTRIBUTE_LIST list;
     int rc;
 
-    for (int i = 0; i < GIVEN; i++)
-        if (given[i])
-            list_of[count++] = given[i];
+    for (int i = 0; i < INHERITED; i++)
+        if (inherited[i])
+            list_of[count++] = inherited[i];
     InitializeProcThreadAttributeList(NULL, 2, 0, &size);
     list = malloc(size);
     if (!list)
@@ -167,16 +169,16 @@ static DWORD console_flag(void)
     return GetConsoleCP() == 0 ? DETACHED_PROCESS : 0;
 }
 
-static int create_process(os_child *child, const launch_text *launch, HANDLE given[GIVEN])
+static int create_process(os_child *child, const launch_text *launch, HANDLE inherited[INHERITED])
 {
     STARTUPINFOEXW startup = {.StartupInfo = {.cb = sizeof startup,
                                               .dwFlags = STARTF_USESTDHANDLES,
-                                              .hStdInput = given[GIVEN_STDIN],
-                                              .hStdOutput = given[GIVEN_STDOUT],
-                                              .hStdError = given[GIVEN_STDERR]}};
-    HANDLE list_of[GIVEN]; /* the attributes refer to it */
+                                              .hStdInput = inherited[INHERITED_STDIN],
+                                              .hStdOutput = inherited[INHERITED_STDOUT],
+                                              .hStdError = inherited[INHERITED_STDERR]}};
+    HANDLE list_of[INHERITED]; /* the attributes refer to it */
     PROCESS_INFORMATION made;
-    int rc = open_attributes(&startup.lpAttributeList, &child->job, given, list_of);
+    int rc = open_attributes(&startup.lpAttributeList, &child->job, inherited, list_of);
 
     if (rc < 0)
         return rc;
@@ -185,7 +187,7 @@ static int create_process(os_child *child, const launch_text *launch, HANDLE giv
                            console_flag(),
                        launch->environment, launch->directory, &startup.StartupInfo, &made)) {
         CloseHandle(made.hThread);
-        child->process = made.hProcess;
+        child->process = child->stream[OS_CHANNEL].process = made.hProcess;
         child->pid = made.dwProcessId;
     } else {
         rc = os_error(GetLastError(), "CreateProcessW");
@@ -195,13 +197,13 @@ static int create_process(os_child *child, const launch_text *launch, HANDLE giv
     return rc;
 }
 
-int exec_again(os_child *child, const os_start *start, HANDLE given[GIVEN])
+int exec_again(os_child *child, const os_start *start, HANDLE inherited[INHERITED])
 {
     launch_text launch = {0};
-    int rc = write_launch(&launch, child, start, given);
+    int rc = write_launch(&launch, child, start, inherited);
 
     if (rc == 0)
-        rc = create_process(child, &launch, given);
+        rc = create_process(child, &launch, inherited);
     free_launch(&launch);
     return rc;
 }

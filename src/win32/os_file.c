@@ -99,7 +99,7 @@ static int read_whole(HANDLE file, const char *path, char *room, size_t size, si
     return 0;
 }
 
-int os_secret_read(const char *path, void *room, size_t size, size_t *count)
+int os_file_read_private(const char *path, void *room, size_t size, size_t *count)
 {
     wchar_t *wide;
     HANDLE file;

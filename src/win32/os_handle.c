@@ -1,4 +1,5 @@
 /* Handles, and pipes. */
+#include "base/clock.h"
 #include "base/error.h"
 #define _CRT_RAND_S
 #include "os_private.h"
@@ -15,6 +16,16 @@ void handle_close(HANDLE *handle)
     if (*handle)
         CloseHandle(*handle);
     *handle = NULL;
+}
+
+int handles_wait(const HANDLE *handles, DWORD count, uint64_t deadline)
+{
+    int left_ms = clock_left_ms(deadline);
+    DWORD signalled = WaitForMultipleObjects(count, handles, FALSE, left_ms < 0 ? INFINITE : (DWORD)left_ms);
+
+    if (signalled == WAIT_FAILED)
+        return os_error(GetLastError(), "WaitForMultipleObjects");
+    return signalled == WAIT_TIMEOUT ? XF_ETIMEDOUT : (int)(signalled - WAIT_OBJECT_0);
 }
 
 /* ---- Pipes ----------------------------------------------------------------------------------- */

@@ -44,14 +44,6 @@ void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
         add_build(build, &__ImageBase);
 }
 
-bool os_self_colours(int descriptor)
-{
-    HANDLE console = GetStdHandle(descriptor == 1 ? STD_OUTPUT_HANDLE : STD_ERROR_HANDLE);
-    DWORD mode;
-
-    return GetConsoleMode(console, &mode) && SetConsoleMode(console, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING);
-}
-
 int os_self_threads(void)
 {
     return 0;

@@ -178,3 +178,11 @@ int os_self_bind(const os_cpu_set *set)
                                                                                  : bind_error("SetProcessAffinityMask");
     return SetThreadGroupAffinity(GetCurrentThread(), &wanted, NULL) ? 0 : bind_error("SetThreadGroupAffinity");
 }
+
+bool os_terminal_colours(int descriptor)
+{
+    HANDLE console = GetStdHandle(descriptor == 1 ? STD_OUTPUT_HANDLE : STD_ERROR_HANDLE);
+    DWORD mode;
+
+    return GetConsoleMode(console, &mode) && SetConsoleMode(console, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING);
+}

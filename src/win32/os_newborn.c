@@ -2,16 +2,16 @@
 #include "os_private.h"
 
 static struct {
-    os_note *note; /* NULL: this process is nobody's child */
+    os_status *status; /* NULL: this process is nobody's child */
     DWORD exit_slot;
 } newborn = {.exit_slot = FLS_OUT_OF_INDEXES};
 
 /* ---- Its end by exit() ----------------------------------------------------------------------- */
 
-void child_note_leaving(void)
+void child_mark_leaving(void)
 {
-    if (newborn.note)
-        atomic_store(&newborn.note->leaving, 1);
+    if (newborn.status)
+        atomic_store(&newborn.status->leaving, 1);
 }
 
 static bool is_ending(void)
@@ -25,10 +25,10 @@ static bool is_ending(void)
 
 static void on_exit_in_task(void)
 {
-    if (atomic_load(&newborn.note->leaving))
+    if (atomic_load(&newborn.status->leaving))
         return;
     crash_record_exit();
-    child_note_leaving();
+    child_mark_leaving();
 }
 
 static void CALLBACK on_thread_storage_end(void *value)
@@ -44,13 +44,13 @@ static void CALLBACK on_thread_storage_end(void *value)
 static void WINAPI on_thread_or_exit(void *module, DWORD reason, void *reserved)
 {
     (void)module, (void)reserved;
-    if (!newborn.note)
+    if (!newborn.status)
         return;
     if (reason == DLL_PROCESS_DETACH)
         on_exit_in_task();
     if (reason == DLL_THREAD_ATTACH) {
         crash_guarantee_stack();
-        FlsSetValue(newborn.exit_slot, newborn.note);
+        FlsSetValue(newborn.exit_slot, newborn.status);
     }
 }
 
@@ -65,19 +65,19 @@ const PIMAGE_TLS_CALLBACK on_thread_or_exit_hook = on_thread_or_exit;
 static const PIMAGE_TLS_CALLBACK on_thread_or_exit_hook __attribute__((section(".CRT$XLD"), used)) = on_thread_or_exit;
 #endif
 
-os_note *child_note(void)
+os_status *child_status(void)
 {
-    return newborn.note;
+    return newborn.status;
 }
 
-void child_take_note(os_note *note, size_t size)
+void child_take_status(os_status *status, size_t size)
 {
-    newborn.note = note;
-    crash_take_note(note, size);
-    note->image = (uintptr_t)&__ImageBase;
+    newborn.status = status;
+    crash_take_status(status, size);
+    status->image = (uintptr_t)&__ImageBase;
     newborn.exit_slot = FlsAlloc(on_thread_storage_end);
-    FlsSetValue(newborn.exit_slot, note);
-    atomic_store(&note->armed, 1);
+    FlsSetValue(newborn.exit_slot, status);
+    atomic_store(&status->armed, 1);
 }
 
 /* ---- Interrupts and dialogs ------------------------------------------------------------------ */

@@ -27,5 +27,5 @@ static uint64_t read_memory(void)
 void quota_describe(os_machine *machine)
 {
     machine->quota = read_quota();
-    machine->group = read_memory();
+    machine->memory_limit = read_memory();
 }

@@ -37,7 +37,7 @@ static size_t list_offset(size_t size)
 
 static size_t whole_size(size_t size, int flags)
 {
-    return flags & OS_SHM_BELL ? list_offset(size) + OS_PAGE : size;
+    return flags & OS_SHM_WAITABLE ? list_offset(size) + OS_PAGE : size;
 }
 
 static sleepers *list_of(const os_shm *shm)
@@ -72,7 +72,7 @@ int os_shm_create(os_shm *shm, size_t size, int flags)
     rc = shm_map(shm, section, size, flags);
     if (rc < 0)
         goto close_section;
-    if (flags & OS_SHM_BELL && !VirtualAlloc(list_of(shm), OS_PAGE, MEM_COMMIT, PAGE_READWRITE)) {
+    if (flags & OS_SHM_WAITABLE && !VirtualAlloc(list_of(shm), OS_PAGE, MEM_COMMIT, PAGE_READWRITE)) {
         rc = os_error(GetLastError(), "VirtualAlloc");
         goto unmap;
     }
@@ -110,10 +110,10 @@ static bool is_segment(const os_shm *shm)
 {
     DWORD protection = shm->flags & OS_SHM_READONLY ? PAGE_READONLY : PAGE_READWRITE;
 
-    if (shm->flags & OS_SHM_BELL && shm->flags & OS_SHM_RESERVED)
+    if (shm->flags & OS_SHM_WAITABLE && shm->flags & OS_SHM_RESERVED)
         VirtualAlloc(list_of(shm), OS_PAGE, MEM_COMMIT, protection);
     return is_plain_memory(shm->address, shm->size, shm->flags & OS_SHM_RESERVED) &&
-           (!(shm->flags & OS_SHM_BELL) || is_plain_memory((char *)list_of(shm), OS_PAGE, false));
+           (!(shm->flags & OS_SHM_WAITABLE) || is_plain_memory((char *)list_of(shm), OS_PAGE, false));
 }
 
 int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags)
@@ -331,7 +331,7 @@ static bool claim(sleeper *entry, uint64_t place, uint64_t own)
     return atomic_compare_exchange_strong(&entry->state, &state, RINGING | own);
 }
 
-void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word, int count)
+void os_shm_wake(const os_shm *shm, _Atomic uint32_t *word, int count)
 {
     sleepers *list = list_of(shm);
     uint64_t place = place_of(shm, word), own;
