@@ -237,8 +237,8 @@ static uint64_t place_of(const os_shm *shm, const _Atomic uint32_t *word)
 static sleeper *entry_before(const os_word *words, size_t number)
 {
     for (size_t i = number; i-- > 0;)
-        if (words[i].own && words[i].shm == words[number].shm)
-            return words[i].own;
+        if (words[i].reserved && words[i].shm == words[number].shm)
+            return words[i].reserved;
     return NULL;
 }
 
@@ -250,12 +250,12 @@ static bool list_all(os_word *words, size_t count, HANDLE event)
 
     for (size_t i = 0; i < count; i++) {
         sleeper *entry = entry_before(words, i);
-        words[i].own = NULL;
+        words[i].reserved = NULL;
         if (entry) {
             atomic_store(&entry->word, ANY_WORD);
             continue;
         }
-        entry = words[i].own = enter(list_of(words[i].shm));
+        entry = words[i].reserved = enter(list_of(words[i].shm));
         all &= entry != NULL;
         if (!entry)
             continue;
@@ -271,8 +271,8 @@ static bool list_all(os_word *words, size_t count, HANDLE event)
 static void leave_all(os_word *words, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (words[i].own)
-            leave(list_of(words[i].shm), words[i].own);
+        if (words[i].reserved)
+            leave(list_of(words[i].shm), words[i].reserved);
 }
 
 void os_shm_wait(const os_shm *shm, _Atomic uint32_t *word, uint32_t seen, int timeout_ms)
