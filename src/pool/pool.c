@@ -12,7 +12,7 @@
 
 enum { GRACE_MS = 2000, SPIN_US = 50, INITIALIZER_INPUT_MAX = 16384 };
 
-int pool_grow(void *array, size_t count, size_t *room, size_t size)
+int pool_state_grow(void *array, size_t count, size_t *room, size_t size)
 {
     void **pointer = array, *grown;
     size_t more = *room ? 2 * *room : 8;
@@ -27,7 +27,7 @@ int pool_grow(void *array, size_t count, size_t *room, size_t size)
     return 0;
 }
 
-int pool_check(const xf_pool *pool)
+int pool_state_check(const xf_pool *pool)
 {
     if (pool->broken)
         return error_detail(pool->broken_status.code < 0 ? pool->broken_status.code : XF_ESTATE,
@@ -172,18 +172,18 @@ static void close_inline(xf_pool *pool)
 }
 
 /* A task may hand in more, and so may another thread: that runs when it is its turn, in the call that is under way. */
-void pool_run_here(xf_pool *pool)
+void pool_inline_run(xf_pool *pool)
 {
     if (pool->running)
         return;
     pool->running = true;
     do {
         uv_mutex_unlock(&pool->lock);
-        worker_run_here(pool->here);
+        worker_run_inline(pool->here);
         uv_mutex_lock(&pool->lock);
-    } while (plane_has_work(&pool->plane));
+    } while (chunk_claim_has_work(&pool->plane));
     pool->running = false;
-    future_tell_all(pool);
+    future_callbacks_run(pool);
 }
 
 /* ---- Opening --------------------------------------------------------------------------------- */
@@ -195,8 +195,8 @@ static void on_deadline(ward *ward)
 
     uv_mutex_lock(&pool->lock);
     pool->untold = false;
-    crew_look(pool);
-    future_look(pool);
+    pool_deadlines_check(pool);
+    future_callbacks_dispatch(pool);
     uv_mutex_unlock(&pool->lock);
 }
 
@@ -206,7 +206,7 @@ static void on_news(uv_async_t *news)
     xf_pool *pool = news->data;
 
     uv_mutex_lock(&pool->lock);
-    future_tell_all(pool);
+    future_callbacks_run(pool);
     uv_mutex_unlock(&pool->lock);
 }
 
@@ -271,8 +271,8 @@ static int pool_most_workers(const xf_pool *pool)
 static int open_plane(xf_pool *pool)
 {
     uint32_t slots = (uint32_t)pool_most_workers(pool);
-    plane_head *head;
-    int rc = plane_create(&pool->plane, slots, pool->options.memory_limit);
+    segment_header *head;
+    int rc = pool_segment_create(&pool->plane, slots, pool->options.memory_limit);
 
     if (rc < 0)
         return rc;
@@ -287,9 +287,9 @@ static int open_plane(xf_pool *pool)
     head->idle_ms = pool->options.idle_ms;
     head->depth_limit = depth_limit_of(&pool->options);
     head->tasks_per_worker = pool->options.workers == XF_INLINE ? 0 : pool->options.tasks_per_worker;
-    if (pool->options.initializer && job_number_task(pool, pool->options.initializer, &head->initializer) == 0)
+    if (pool->options.initializer && pool_jobs_number_task(pool, pool->options.initializer, &head->initializer) == 0)
         head->initializer++;
-    if (pool->options.finalizer && job_number_task(pool, pool->options.finalizer, &head->finalizer) == 0)
+    if (pool->options.finalizer && pool_jobs_number_task(pool, pool->options.finalizer, &head->finalizer) == 0)
         head->finalizer++;
     choose_spin(pool);
     return 0;
@@ -312,7 +312,7 @@ static int start_first(xf_pool *pool)
     if (rc < 0 || !pool->options.eager)
         return rc;
     uv_mutex_lock(&pool->lock);
-    rc = crew_call(pool, UINT64_MAX);
+    rc = pool_workers_call(pool, UINT64_MAX);
     uv_mutex_unlock(&pool->lock);
     if (rc < 0)
         supervisor_remove(&pool->ward);
@@ -371,7 +371,7 @@ void xf_pool_close(xf_pool *pool)
     uv_mutex_lock(&pool->lock);
     pool->closed = true;
     if (!pool->here)
-        crew_dismiss(pool, false);
+        pool_workers_shut_down(pool, false);
     uv_mutex_unlock(&pool->lock);
 }
 
@@ -404,8 +404,8 @@ static void cancel_all(xf_pool *pool)
 {
     for (xf_future *future = pool->first; future; future = future->next)
         if (!future_is_complete(future)) {
-            job_sweep(pool, future, XF_END_CANCELLED);
-            future_tell_soon(future);
+            pool_jobs_cancel_unclaimed(pool, future, XF_END_CANCELLED);
+            future_callbacks_schedule(future);
         }
 }
 
@@ -416,10 +416,10 @@ static int terminate(xf_pool *pool, int grace_ms, int timeout_ms)
 
     pool->closed = pool->terminating = true;
     cancel_all(pool);
-    crew_dismiss(pool, grace_ms == 0);
+    pool_workers_shut_down(pool, grace_ms == 0);
     rc = await_all(pool, clock_deadline(grace_ms));
     if (rc < 0) {
-        crew_dismiss(pool, true);
+        pool_workers_shut_down(pool, true);
         rc = await_all(pool, clock_deadline(timeout_ms));
     }
     return rc;
@@ -444,7 +444,7 @@ static void let_futures_go(xf_pool *pool)
     while (pool->first) {
         xf_future *future = pool->first;
         if (future->given_up) {
-            future_destroy(future);
+            pool_futures_free(future);
             continue;
         }
         pool->first = future->next;
@@ -489,9 +489,9 @@ int xf_pool_resize(xf_pool *pool, int workers)
     } else {
         pool->wanted = workers;
         choose_spin(pool);
-        crew_retire(pool);
-        if (plane_has_work(&pool->plane) || pool->options.eager)
-            rc = crew_call(pool, UINT64_MAX);
+        pool_workers_retire(pool);
+        if (chunk_claim_has_work(&pool->plane) || pool->options.eager)
+            rc = pool_workers_call(pool, UINT64_MAX);
     }
     uv_mutex_unlock(&pool->lock);
     return rc;
@@ -502,21 +502,21 @@ int xf_pool_resize(xf_pool *pool, int workers)
 void *xf_pool_alloc(xf_pool *pool, size_t size)
 {
     uint64_t at, deadline = clock_deadline(POOL_MEMORY_MS);
-    int rc = pages_take(&pool->plane, size, PAGES_OF_PARENT, &at);
+    int rc = pool_segment_take_pages(&pool->plane, size, PAGES_OF_PARENT, &at);
 
     if (rc == XF_ENOMEM) {
         uv_mutex_lock(&pool->lock);
-        while (rc == XF_ENOMEM && job_await_memory(pool, deadline))
-            rc = pages_take(&pool->plane, size, PAGES_OF_PARENT, &at);
+        while (rc == XF_ENOMEM && pool_jobs_await_memory(pool, deadline))
+            rc = pool_segment_take_pages(&pool->plane, size, PAGES_OF_PARENT, &at);
         uv_mutex_unlock(&pool->lock);
     }
-    return rc < 0 ? NULL : plane_at(&pool->plane, at);
+    return rc < 0 ? NULL : pool_segment_at(&pool->plane, at);
 }
 
 void xf_pool_release(xf_pool *pool, void *memory)
 {
     if (memory)
-        pages_free(&pool->plane, plane_offset(&pool->plane, memory));
+        pool_segment_free_pages(&pool->plane, pool_segment_offset(&pool->plane, memory));
 }
 
 /* ---- Looking --------------------------------------------------------------------------------- */
@@ -529,9 +529,9 @@ static uint64_t count_queued(const xf_pool *pool)
         if (future_is_complete(future))
             continue;
         for (uint64_t i = 0; i < future->job->chunk_count; i++) {
-            uint64_t claim = atomic_load(plane_word(&pool->plane, future->job, i));
-            if (claim_state_of(claim) == CLAIM_QUEUED)
-                queued += plane_chunk_size(future->job, i) - claim_skip(claim);
+            uint64_t claim = atomic_load(pool_segment_claim(&pool->plane, future->job, i));
+            if (claim_word_state(claim) == CLAIM_QUEUED)
+                queued += job_items_in(future->job, i) - claim_word_skip(claim);
         }
     }
     return queued;
@@ -568,7 +568,7 @@ int xf_pool_stats_get(xf_pool *pool, xf_pool_stats *stats, xf_worker_stats *work
     int count = 0;
 
     uv_mutex_lock(&pool->lock);
-    job_reclaim(pool);
+    pool_jobs_reclaim(pool);
     *stats = (xf_pool_stats){.workers = pool->here ? 0 : pool->wanted,
                              .started = pool->live,
                              .queued = count_queued(pool),
