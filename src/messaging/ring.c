@@ -75,7 +75,8 @@ static int lay_out(lane *lane, const os_shm *shm, uint64_t at, const ring_plan *
     uint64_t end = at, hands, words;
 
     if (plan->capacity > UINT64_C(1) << RING_BITS_MAX || plan->room % 16 || plan->room < 16 ||
-        plan->room > RING_CELL_MAX || plan->memory == 0 || plan->memory > UINT64_C(1) << 46 || plan->hands > RING_CONSUMERS)
+        plan->room > RING_CELL_MAX || plan->memory == 0 || plan->memory > UINT64_C(1) << 46 ||
+        plan->hands > RING_CONSUMERS)
         return error_detail(XF_EINVAL, "a capacity of %llu messages, %llu bytes in place and %llu in all",
                             (unsigned long long)plan->capacity, (unsigned long long)plan->room,
                             (unsigned long long)plan->memory);

@@ -20,10 +20,10 @@ enum {
     RING_FIRST_CELLS = 512, /* cells of the first ring of a lane that grows; a power of 2 */
     RING_CONSUMERS = 1024,
     RING_LOSSES = 16,      /* that are remembered one by one */
-    RING_RECHECK_MS = 20,     /* how often one who waits looks whether somebody in the way has died, */
-    RING_SLEEP_MS = 200,    /* and whether somebody has died before waking it */
+    RING_RECHECK_MS = 20,  /* how often one who waits looks whether somebody in the way has died, */
+    RING_SLEEP_MS = 200,   /* and whether somebody has died before waking it */
     RING_CELL_MAX = 65536, /* bytes that a cell has room for */
-    RING_BUFFER_SHIFT = 56   /* a place is the number of a ring, and from there down a place in it */
+    RING_BUFFER_SHIFT = 56 /* a place is the number of a ring, and from there down a place in it */
 };
 
 /* What a lane is made for. */
@@ -67,11 +67,11 @@ typedef struct ring_head {
     _Alignas(RING_CACHE_LINE) wake_word freed;              /* producers do until there is room */
     _Alignas(RING_CACHE_LINE) wake_word done;               /* joiners do until all is done with what was taken */
     _Alignas(2 * RING_CACHE_LINE) _Atomic uint64_t settler; /* who settles the claims of the dead; 0: nobody */
-    _Atomic uint64_t lost;                            /* messages whose consumer died with them in its hands */
-    _Atomic uint64_t unput;                           /* claims of places whose producer died before it committed */
-    _Atomic uint64_t undone;                          /* messages whose consumer died before it was done with them */
+    _Atomic uint64_t lost;                                  /* messages whose consumer died with them in its hands */
+    _Atomic uint64_t unput;  /* claims of places whose producer died before it committed */
+    _Atomic uint64_t undone; /* messages whose consumer died before it was done with them */
     ring_pending_loss pending;
-    ring_loss losses[RING_LOSSES];      /* the last ones, number n in n % RING_LOSSES */
+    ring_loss losses[RING_LOSSES];        /* the last ones, number n in n % RING_LOSSES */
     _Atomic uint64_t ready[RING_BUFFERS]; /* cells of each ring that have memory */
     page_arena_head store;
 } ring_head;

@@ -20,7 +20,7 @@ bool future_is_complete(const xf_future *future)
     if (future->settled)
         return true;
     return job->flags & JOB_ONE_CHUNK ? claim_word_state(atomic_load(&job->claim)) == CLAIM_DONE
-                                  : atomic_load(&job->settled) != 0;
+                                      : atomic_load(&job->settled) != 0;
 }
 
 void item_results_add(xf_future *future, uint64_t item, xf_report *report, xf_status status)
@@ -113,7 +113,8 @@ static void collect_swept(xf_future *future)
                 report.code_name = xf_err_name(status.code);
             report.phase = XF_PHASE_STARTING;
             report.attempt = 0;
-            item_results_add(future, report.item, status.kind == XF_END_START ? report_copy(&report, NULL) : NULL, status);
+            item_results_add(future, report.item, status.kind == XF_END_START ? report_copy(&report, NULL) : NULL,
+                             status);
         }
     }
 }

@@ -104,8 +104,9 @@ struct xf_pool {
     size_t given_up, given_up_enough; /* how many of them are; when to look for those that can be freed */
     retired *retired;                 /* has room for every job */
     size_t retired_count, retired_room;
-    size_t retired_large;                  /* how many of them have memory */
-    uint64_t ring_heads[SEGMENT_PRIORITIES]; /* not further than the rings' heads, which are in a line of the workers' */
+    size_t retired_large; /* how many of them have memory */
+    uint64_t
+        ring_heads[SEGMENT_PRIORITIES]; /* not further than the rings' heads, which are in a line of the workers' */
     xf_task *tasks[SEGMENT_TASKS];
     uint32_t task_count;
     uint64_t vacant;                       /* workers that have ended and were not replaced yet */

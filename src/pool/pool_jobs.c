@@ -69,7 +69,8 @@ int pool_jobs_reserve_entry(xf_pool *pool, int priority)
     ring *ring = &pool->plane.head->rings[priority];
     uint64_t end = ring_end(atomic_load_explicit(&ring->tail, memory_order_relaxed));
     uint64_t *head = &pool->ring_heads[priority];
-    size_t at = (size_t)pool_segment_offset(&pool->plane, (const void *)&pool->plane.ring[priority][end % SEGMENT_RING]);
+    size_t at =
+        (size_t)pool_segment_offset(&pool->plane, (const void *)&pool->plane.ring[priority][end % SEGMENT_RING]);
 
     if (end - *head >= SEGMENT_RING - 1)
         *head = atomic_load(&ring->head);
@@ -283,7 +284,8 @@ static void lose_chunk(xf_pool *pool, xf_future *future, uint64_t chunk, claim_w
         if (future->options.stop_at_failure)
             atomic_store(&job->closing, 1);
     }
-    pool->items_before += slot->progress - claim_word_skip(atomic_load(word)); /* which it counts at the end of a chunk */
+    pool->items_before +=
+        slot->progress - claim_word_skip(atomic_load(word)); /* which it counts at the end of a chunk */
     if (at >= size || atomic_load(&job->closing)) {
         pool_jobs_complete_chunk(pool, job, word, at < size ? at : size);
     } else {

@@ -243,7 +243,7 @@ static bool try_claim(plane *plane, uint32_t number, find *found)
 {
     slot *slot = &plane->slots[number];
     uint64_t mine = claim_word_make(CLAIM_CLAIMED, number, atomic_load_explicit(&slot->epoch, memory_order_relaxed),
-                               claim_word_skip(found->claim));
+                                    claim_word_skip(found->claim));
 
     if (found->job->flags & JOB_TIMED)
         atomic_store(&slot->since, uv_hrtime());
@@ -425,7 +425,8 @@ void chunk_claim_leave(plane *plane, uint32_t slot, job *job)
 bool chunk_claim_commit(plane *plane, uint32_t number, const find *claimed, uint32_t items)
 {
     slot *slot = &plane->slots[number];
-    uint64_t done = claim_word_make(CLAIM_DONE, number, atomic_load_explicit(&slot->epoch, memory_order_relaxed), items);
+    uint64_t done =
+        claim_word_make(CLAIM_DONE, number, atomic_load_explicit(&slot->epoch, memory_order_relaxed), items);
     bool whole = claimed->job->flags & JOB_ONE_CHUNK;
 
     if (!claim_word_change(claimed->word, claimed->claim, done))

@@ -18,12 +18,12 @@ enum {
     SEGMENT_MAGIC = 0x78667031,
     SEGMENT_JOBS = XF_JOBS_MAX + 1,
     SEGMENT_RING = 4 * SEGMENT_JOBS, /* entries of a ring; a power of 2 */
-    SEGMENT_TASKS = 1024,          /* different tasks that a pool can run */
+    SEGMENT_TASKS = 1024,            /* different tasks that a pool can run */
     SEGMENT_PRIORITIES = 3,
-    CACHE_LINE = 64,   /* what processors share memory by */
-    JOB_BUFFER_SIZE = 64, /* bytes of input and output that fit a job */
-    JOB_EMBEDDED_SIZE = 32,  /* of both together that fit its first line */
-    JOB_ALIGN = 16,  /* of what is for a task to read or write */
+    CACHE_LINE = 64,        /* what processors share memory by */
+    JOB_BUFFER_SIZE = 64,   /* bytes of input and output that fit a job */
+    JOB_EMBEDDED_SIZE = 32, /* of both together that fit its first line */
+    JOB_ALIGN = 16,         /* of what is for a task to read or write */
     SEGMENT_IDLE_WORDS = XF_WORKERS_MAX / 64
 };
 
@@ -53,15 +53,15 @@ typedef struct cell {
 } cell;
 
 enum {
-    JOB_IN_SPANS = 1,  /* inputs are views */
-    JOB_OUT_SPANS = 2, /* outputs are */
-    JOB_TIMED = 4,   /* workers say since when they run an item */
-    JOB_NOTIFY = 8,    /* a worker tells the supervisor when all is settled */
-    JOB_STOP_AT_FAILURE = 16,     /* the first failure ends the rest */
-    JOB_ONE_CHUNK = 32,    /* one chunk: no claims, no cells */
-    JOB_ONE_ITEM = 64,   /* one item, and so one chunk, whose input is no view */
-    JOB_EMBEDDED = 128,   /* a single item whose input and output are in the job's first line */
-    JOB_BATCH = 256    /* the task's batch runs it */
+    JOB_IN_SPANS = 1,         /* inputs are views */
+    JOB_OUT_SPANS = 2,        /* outputs are */
+    JOB_TIMED = 4,            /* workers say since when they run an item */
+    JOB_NOTIFY = 8,           /* a worker tells the supervisor when all is settled */
+    JOB_STOP_AT_FAILURE = 16, /* the first failure ends the rest */
+    JOB_ONE_CHUNK = 32,       /* one chunk: no claims, no cells */
+    JOB_ONE_ITEM = 64,        /* one item, and so one chunk, whose input is no view */
+    JOB_EMBEDDED = 128,       /* a single item whose input and output are in the job's first line */
+    JOB_BATCH = 256           /* the task's batch runs it */
 };
 
 /* Bytes in the segment. */
@@ -81,9 +81,9 @@ typedef struct job {
     uint16_t flags;
     _Atomic uint32_t active;
     _Alignas(JOB_ALIGN) uint8_t brief[JOB_EMBEDDED_SIZE]; /* input, and output after it */
-    uint64_t serial;                                  /* tells apart the works that this job is used for */
-    uint64_t count;                                   /* items */
-    uint64_t chunk;                                   /* items in a chunk */
+    uint64_t serial;                                      /* tells apart the works that this job is used for */
+    uint64_t count;                                       /* items */
+    uint64_t chunk;                                       /* items in a chunk */
     uint64_t chunk_count;
     uint64_t in; /* inputs of in_size bytes each, or views */
     uint64_t out;
@@ -148,11 +148,11 @@ typedef struct segment_header {
     _Alignas(2 * CACHE_LINE) wake_word done; /* processes sleep on it until more is done */
     _Atomic uint32_t leaving;                /* workers end: LEAVE_ */
     _Atomic uint32_t spin_us;
-    _Atomic uint32_t slots_used;                                      /* no slot from it on ever had a worker */
+    _Atomic uint32_t slots_used;                                        /* no slot from it on ever had a worker */
     _Alignas(2 * CACHE_LINE) _Atomic uint64_t idle[SEGMENT_IDLE_WORDS]; /* a bit for each slot that sleeps */
-    _Alignas(2 * CACHE_LINE) _Atomic uint64_t first_free;             /* no unit before it is free, as far as known */
-    _Atomic uint64_t committed;                                       /* units that have memory */
-    _Atomic uint64_t searched;                                        /* units that may be taken; not fewer */
+    _Alignas(2 * CACHE_LINE) _Atomic uint64_t first_free;               /* no unit before it is free, as far as known */
+    _Atomic uint64_t committed;                                         /* units that have memory */
+    _Atomic uint64_t searched;                                          /* units that may be taken; not fewer */
     ring rings[SEGMENT_PRIORITIES];
 } segment_header;
 

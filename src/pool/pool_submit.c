@@ -30,7 +30,8 @@ static bool is_inside(const xf_pool *pool, const void *data, uint64_t size)
     const char *begin = pool->plane.shm.address;
     const char *at = data;
 
-    return at >= begin && at < begin + pool->plane.shm.size && pool_segment_holds(&pool->plane, (uint64_t)(at - begin), size);
+    return at >= begin && at < begin + pool->plane.shm.size &&
+           pool_segment_holds(&pool->plane, (uint64_t)(at - begin), size);
 }
 
 static uint64_t choose_chunk(const xf_pool *pool, const xf_map_options *options, size_t count)
@@ -135,15 +136,16 @@ static uint16_t choose_flags(const job *job, const offer *offer, const xf_map_op
 
     return (uint16_t)((offer->bytes ? JOB_IN_SPANS : 0) | (sized ? 0 : JOB_OUT_SPANS) |
                       (options->timeout_ms ? JOB_TIMED : 0) | (options->stop_at_failure ? JOB_STOP_AT_FAILURE : 0) |
-                      (told ? JOB_NOTIFY : 0) | (job->chunk_count == 1 ? JOB_ONE_CHUNK : 0) | (single ? JOB_ONE_ITEM : 0) |
-                      (brief ? JOB_EMBEDDED : 0) | (batch ? JOB_BATCH : 0));
+                      (told ? JOB_NOTIFY : 0) | (job->chunk_count == 1 ? JOB_ONE_CHUNK : 0) |
+                      (single ? JOB_ONE_ITEM : 0) | (brief ? JOB_EMBEDDED : 0) | (batch ? JOB_BATCH : 0));
 }
 
 static void describe(xf_pool *pool, job *job, const offer *offer, const xf_map_options *options)
 {
     uint64_t chunk = choose_chunk(pool, options, offer->count);
 
-    atomic_store_explicit(&job->claim, claim_word_make(CLAIM_UNUSED, 0, 0, 0), memory_order_relaxed); /* 0 reads as queued */
+    atomic_store_explicit(&job->claim, claim_word_make(CLAIM_UNUSED, 0, 0, 0),
+                          memory_order_relaxed); /* 0 reads as queued */
     memset(&job->in_size, 0, offsetof(struct job, in_bytes) - offsetof(struct job, in_size));
     job->serial = ++pool->jobs_ever;
     job->count = offer->count;

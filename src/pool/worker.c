@@ -230,7 +230,8 @@ static int run_items(worker *worker, uint32_t end)
     worker->call->input = NULL;
     if (job->flags & JOB_BATCH) {
         atomic_store_explicit(&worker->call->box->phase, XF_PHASE_RUNNING, memory_order_relaxed);
-        return worker->call->task->batch(worker->call, (char *)pool_segment_inputs(plane, job) + worker->item * job->in_size,
+        return worker->call->task->batch(worker->call,
+                                         (char *)pool_segment_inputs(plane, job) + worker->item * job->in_size,
                                          (char *)pool_segment_outputs(plane, job) + worker->item * job->out_size,
                                          end - worker->slot->progress, &worker->slot->progress);
     }

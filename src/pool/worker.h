@@ -20,9 +20,9 @@ typedef struct worker {
     slot *slot;
     xf_call *call;
     find claimed;
-    uint64_t item;               /* that runs, of the job's */
-    uint64_t slab_at, slab_end;  /* room in the pages that were taken last, */
-    uint64_t slab_serial;        /* and for which work */
+    uint64_t item;                 /* that runs, of the job's */
+    uint64_t slab_at, slab_end;    /* room in the pages that were taken last, */
+    uint64_t slab_serial;          /* and for which work */
     xf_task *tasks[SEGMENT_TASKS]; /* by their numbers; NULL: not looked up yet */
 } worker;
 
