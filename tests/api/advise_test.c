@@ -11,24 +11,24 @@
 
 static os_machine made_up; /* count 0: the real one is read */
 
-int __real_os_machine_read(os_machine *machine);
-int __wrap_os_machine_read(os_machine *machine);
+int REAL(os_machine_read)(os_machine *machine);
+int WRAP(os_machine_read)(os_machine *machine);
 
-int __wrap_os_machine_read(os_machine *machine)
+int WRAP(os_machine_read)(os_machine *machine)
 {
     if (made_up.count == 0)
-        return __real_os_machine_read(machine);
+        return REAL(os_machine_read)(machine);
     *machine = made_up;
     return 0;
 }
 
-void __real_topology_complete(os_machine *machine);
-void __wrap_topology_complete(os_machine *machine);
+void REAL(topology_complete)(os_machine *machine);
+void WRAP(topology_complete)(os_machine *machine);
 
-void __wrap_topology_complete(os_machine *machine)
+void WRAP(topology_complete)(os_machine *machine)
 {
     if (made_up.count == 0)
-        __real_topology_complete(machine);
+        REAL(topology_complete)(machine);
 }
 
 /* Cores are numbered through, and their second threads after all of them. */
@@ -335,7 +335,7 @@ XF_TASK(look, const xf_ref *in, seen *out)
     xf_barrier_close(barrier);
     if (rc < 0)
         return xf_fail(call, rc, "%s", xf_error_detail());
-    rc = __real_os_machine_read(&machine);
+    rc = REAL(os_machine_read)(&machine);
     *out = (seen){uv_os_getpid(), processors_of(&machine)};
     return rc;
 }

@@ -153,15 +153,15 @@ XF_BEFORE_MAIN(leave_libuv_out)
 
 SEAM_AND_LIBUV(FAULTS_WRAPPER)
 
-int __real_os_channel_write(os_channel *channel, const void *data, size_t size, intptr_t handle, int timeout_ms);
-int __wrap_os_channel_write(os_channel *channel, const void *data, size_t size, intptr_t handle, int timeout_ms);
+int REAL(os_channel_write)(os_channel *channel, const void *data, size_t size, intptr_t handle, int timeout_ms);
+int WRAP(os_channel_write)(os_channel *channel, const void *data, size_t size, intptr_t handle, int timeout_ms);
 
 /* Bytes alone need nothing of the system. */
-int __wrap_os_channel_write(os_channel *channel, const void *data, size_t size, intptr_t handle, int timeout_ms)
+int WRAP(os_channel_write)(os_channel *channel, const void *data, size_t size, intptr_t handle, int timeout_ms)
 {
     if (handle != -1 && faults_due("os_channel_write", XF_EHANDLES))
         return REFUSE(XF_EHANDLES);
-    return __real_os_channel_write(channel, data, size, handle, timeout_ms);
+    return REAL(os_channel_write)(channel, data, size, handle, timeout_ms);
 }
 
 int __real_uv_mutex_init(uv_mutex_t *mutex);
@@ -183,11 +183,11 @@ int __wrap_uv_cond_init(uv_cond_t *condition)
 /* ---- A child's own faults -------------------------------------------------------------------- */
 
 /* Every child opens its channel before it does anything that can fail. */
-void __real_channel_open(channel *channel, const os_inherited *inherited);
-void __wrap_channel_open(channel *channel, const os_inherited *inherited);
+void REAL(channel_open)(channel *channel, const os_inherited *inherited);
+void WRAP(channel_open)(channel *channel, const os_inherited *inherited);
 
-void __wrap_channel_open(channel *channel, const os_inherited *inherited)
+void WRAP(channel_open)(channel *channel, const os_inherited *inherited)
 {
     faults_obey(FAULTS_IN_CHILD);
-    __real_channel_open(channel, inherited);
+    REAL(channel_open)(channel, inherited);
 }
