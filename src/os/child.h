@@ -151,7 +151,7 @@ int os_loop_open(uv_loop_t *loop);
 /* Opens a watcher on the loop, on the loop's thread.  ready may call any function of the seam but os_watcher_close. */
 int os_watcher_open(os_watcher **watcher, uv_loop_t *loop, os_ready ready, void *arg);
 
-/* Closes the watcher, on the loop's thread; the loop frees it when it runs the next time.  No child is being watched. */
+/* Closes the watcher, on the loop's thread; the loop frees it when it runs next.  No child is being watched. */
 void os_watcher_close(os_watcher *watcher);
 
 /* Watches a child, from any thread: ready(key) is called, once for each watch at least and a few times at most, when

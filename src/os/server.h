@@ -4,7 +4,7 @@
 
 #include "os/child.h"
 
-/* Starts the server.  It is executed anew, so it is small and has one thread, whatever this process is, and it ends with
+/* Starts the server.  It is executed anew, so it is small and has one thread, whatever this process is.  It ends with
  * this process.
  * Windows, and any system where os.has_server is false: there is nothing to start, and OS_SERVER means OS_SPAWN. */
 int os_server_open(os_server **server);

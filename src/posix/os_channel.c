@@ -31,8 +31,8 @@ static int stream_wait(const os_channel *channel, short events, uint64_t deadlin
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
-/* Keeps a descriptor.  Our own processes send one at a time, and the next only after the first was taken: of others, the
- * last is kept. */
+/* Keeps a descriptor.  Our own processes send one at a time, and the next only after the first was taken; of any others
+ * the last is kept. */
 static void stream_keep(attachment *attached, struct msghdr *message)
 {
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {

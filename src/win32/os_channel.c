@@ -1,6 +1,6 @@
 /* Channels: pipes, which a channel reads one buffer ahead.  Windows tells when a read has ended, not when one could
  * begin, so a channel always has a read under way, and its event stands for "there is something to read".  A write that
- * does not wait goes through a buffer of the channel's own, the outbox, where its bytes stay until the pipe has room. */
+ * does not wait goes through a buffer of the channel, the outbox, where its bytes stay until the pipe has room. */
 #include "base/clock.h"
 #include "base/error.h"
 #include "os_private.h"

@@ -57,8 +57,8 @@ free_image:
     return rc;
 }
 
-/* CreateProcessW has one error for everything that can be wrong with a directory, so it is looked at beforehand.  XF_ENOENT, XF_ENOTDIR,
- * XF_EACCESS. */
+/* Checks a directory, and makes its path; freed by the caller.  CreateProcessW has one error for everything that can be
+ * wrong with it.  XF_ENOENT, XF_ENOTDIR, XF_EACCESS. */
 static int wide_directory(const char *directory, wchar_t **path)
 {
     wchar_t *wide;

@@ -93,7 +93,8 @@ int stream_open(os_channel *channel, HANDLE pipe, stream_kind kind);
 /* Ends what is under way and closes everything; harmless on a channel that is all zero. */
 void stream_release(os_channel *channel);
 
-/* Whether os_channel_read has something new to return.  If not, the event will be set when it has, or a little before. */
+/* Whether os_channel_read has something new to return.  If not, the event will be set when it has, or just
+ * before. */
 bool stream_ready(os_channel *channel);
 
 /* Prepares overlapped input or output with that event, of which no completion port is told. */

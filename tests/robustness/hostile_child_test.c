@@ -209,7 +209,7 @@ static void another_build(void **state)
 static void a_segment_that_did_not_come(void **state)
 {
     (void)state;
-    check("no segment", XF_END_PROTOCOL, XF_EPROTO, "segment");
+    check("no segment", XF_END_PROTOCOL, XF_EPROTO, "no handle");
 }
 
 static void a_segment_that_is_too_small(void **state)

@@ -1,4 +1,5 @@
-/* Goal: both twins keep every sentence of src/os/channel.h, for the channels of parent and child; those of endpoint.h are in os_endpoint_test.c. */
+/* Goal: both twins keep every sentence of src/os/channel.h for the channels of parent and child.  Those of endpoints
+ * are in os_endpoint_test.c. */
 #include "seam.h"
 
 #include <stdio.h>

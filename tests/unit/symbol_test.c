@@ -1,5 +1,6 @@
 /* Goal: recorded stacks become frames, and frames become functions and lines, of programs and libraries as they are
  * built; and whatever a record or a file says, nothing worse comes of it than less. */
+#include "os/identity.h"
 #include "process/symbol.h"
 #include "record.h"
 #include "stack_fixture.h"
