@@ -177,8 +177,8 @@ void pool_jobs_retire(xf_pool *pool, xf_future *future)
         pool_jobs_reclaim(pool);
 }
 
-/* Whoever ends to look at a job that is not active any more rings for it (chunk_claim_leave).  A dead worker's look ends when
- * its end is dealt with, which takes the lock. */
+/* Whoever ends to look at a job that is not active any more rings for it (chunk_claim_leave).  A dead worker's look
+ * ends when its end is dealt with, which takes the lock. */
 bool pool_jobs_await_memory(xf_pool *pool, uint64_t deadline)
 {
     plane *plane = &pool->plane;

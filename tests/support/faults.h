@@ -58,8 +58,8 @@ bool faults_due(const char *name, int code);
         return REAL(name) arguments;                                                                                   \
     }
 
-/* The function that the linker leads calls of name to, and the one that they are led away from: of the library's own, by the
- * name that the linker knows. */
+/* The function that the linker leads calls of name to, and the one that they are led away from: of the library's own,
+ * by the name that the linker knows. */
 #define WRAP(name) FAULTS_PASTE(__wrap_, name)
 #define REAL(name) FAULTS_PASTE(__real_, name)
 #define FAULTS_PASTE(prefix, name) prefix##name
