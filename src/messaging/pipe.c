@@ -213,7 +213,7 @@ int xf_pipe_ref(xf_pipe *pipe, xf_ref *ref)
     int rc = object_ref(pipe->object, ref);
 
     if (rc == 0) {
-        ref->place = (uint32_t)pipe->side;
+        ref->reserved = (uint32_t)pipe->side;
         atomic_store(&pipe->head->sides[pipe->side].expected, 1);
     }
     return rc;
@@ -225,13 +225,13 @@ int xf_pipe_open(xf_pipe **pipe, const xf_ref *ref)
     object *object;
     int rc;
 
-    if (ref->place > 1)
+    if (ref->reserved > 1)
         return error_detail(XF_EINVAL, "the reference is not of a pipe");
-    whole.place = 0;
+    whole.reserved = 0;
     rc = object_open(&object, &whole, XF_KIND_PIPE, PIPE_VERSION);
     if (rc < 0)
         return rc;
-    rc = open_end(pipe, object, (int)ref->place);
+    rc = open_end(pipe, object, (int)ref->reserved);
     if (rc < 0)
         object_close(object);
     return rc;
@@ -330,7 +330,7 @@ int xf_pipe_receive_into(xf_pipe *pipe, void *room, size_t size, size_t *got, in
     return pipe_result(rc);
 }
 
-int xf_pipe_poll(xf_pipe *pipe, size_t *size, int timeout_ms)
+int xf_pipe_peek(xf_pipe *pipe, size_t *size, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
     int rc = pipe_check(pipe, false);

@@ -26,7 +26,7 @@ static int queue_plan(const xf_queue_options *options, ring_plan *plan)
 {
     size_t room = options->message_size ? options->message_size : DEFAULT_ROOM;
 
-    if (options->capacity > XF_QUEUE_MAX || room > RING_CELL_MAX || options->spin_us < -1)
+    if (options->capacity > XF_QUEUE_CAPACITY_MAX || room > RING_CELL_MAX || options->spin_us < -1)
         return error_detail(XF_EINVAL, "option capacity is %zu, message_size %zu, spin_us %d", options->capacity,
                             options->message_size, options->spin_us);
     *plan = (ring_plan){.capacity = options->capacity,
@@ -147,37 +147,38 @@ int xf_queue_put_object(xf_queue *queue, const xf_codec *codec, const void *obje
     return rc;
 }
 
-/* slot->place: the block, and the size of the message that it was taken for. */
-int xf_queue_reserve(xf_queue *queue, size_t size, xf_slot *slot, int timeout_ms)
+/* slot->reserved: the block, and the size of the message that it was taken for. */
+int xf_queue_reserve(xf_queue *queue, size_t size, xf_queue_slot *slot, int timeout_ms)
 {
     uint64_t block;
     void *data;
     int rc = ring_reserve(&queue->ring, size, clock_deadline(timeout_ms), &block, &data);
 
     if (rc == 0)
-        *slot = (xf_slot){data, size, {block, size}};
+        *slot = (xf_queue_slot){data, size, {block, size}};
     return rc;
 }
 
-int xf_queue_commit(xf_queue *queue, xf_slot *slot, int timeout_ms)
+int xf_queue_commit(xf_queue *queue, xf_queue_slot *slot, int timeout_ms)
 {
     int rc;
 
-    if (slot->size > slot->place[1])
-        return error_detail(XF_EINVAL, "%zu bytes in a slot of %llu", slot->size, (unsigned long long)slot->place[1]);
-    ring_shrink(&queue->ring, slot->place[0], slot->place[1], slot->size);
-    slot->place[1] = slot->size;
-    rc = ring_commit(&queue->ring, slot->place[0], slot->size, clock_deadline(timeout_ms));
+    if (slot->size > slot->reserved[1])
+        return error_detail(XF_EINVAL, "%zu bytes in a slot of %llu", slot->size,
+                            (unsigned long long)slot->reserved[1]);
+    ring_shrink(&queue->ring, slot->reserved[0], slot->reserved[1], slot->size);
+    slot->reserved[1] = slot->size;
+    rc = ring_commit(&queue->ring, slot->reserved[0], slot->size, clock_deadline(timeout_ms));
     if (rc == 0)
-        *slot = (xf_slot){0};
+        *slot = (xf_queue_slot){0};
     return rc;
 }
 
-void xf_queue_cancel(xf_queue *queue, xf_slot *slot)
+void xf_queue_cancel(xf_queue *queue, xf_queue_slot *slot)
 {
-    if (slot->place[0])
-        ring_cancel(&queue->ring, slot->place[0], slot->place[1]);
-    *slot = (xf_slot){0};
+    if (slot->reserved[0])
+        ring_cancel(&queue->ring, slot->reserved[0], slot->reserved[1]);
+    *slot = (xf_queue_slot){0};
 }
 
 /* ---- Getting --------------------------------------------------------------------------------- */
@@ -205,8 +206,8 @@ int xf_queue_get_many(xf_queue *queue, xf_message *messages, int count, int time
     return got > 0 ? got : rc;
 }
 
-/* view->place: the block, and 0; or 0, and the address of a copy. */
-int xf_queue_view(xf_queue *queue, xf_view *view, int timeout_ms)
+/* view->reserved: the block, and 0; or 0, and the address of a copy. */
+int xf_queue_view(xf_queue *queue, xf_queue_message_view *view, int timeout_ms)
 {
     ring_message message;
     uint64_t deadline = clock_deadline(timeout_ms);
@@ -220,26 +221,26 @@ int xf_queue_view(xf_queue *queue, xf_view *view, int timeout_ms)
     if (message.block) {
         free(copy);
         ring_keep(&queue->ring, &message);
-        *view = (xf_view){message.data, (size_t)message.size, {message.block, 0}};
+        *view = (xf_queue_message_view){message.data, (size_t)message.size, {message.block, 0}};
     } else {
         ring_copy_out(&queue->ring, &message, copy);
-        *view = (xf_view){copy, (size_t)message.size, {0, (uint64_t)(uintptr_t)copy}};
+        *view = (xf_queue_message_view){copy, (size_t)message.size, {0, (uint64_t)(uintptr_t)copy}};
     }
     return 0;
 }
 
-void xf_queue_release(xf_queue *queue, xf_view *view)
+void xf_queue_release(xf_queue *queue, xf_queue_message_view *view)
 {
-    if (view->place[0])
-        ring_release(&queue->ring, view->place[0], view->size);
+    if (view->reserved[0])
+        ring_release(&queue->ring, view->reserved[0], view->size);
     else
-        free((void *)(uintptr_t)view->place[1]);
-    *view = (xf_view){0};
+        free((void *)(uintptr_t)view->reserved[1]);
+    *view = (xf_queue_message_view){0};
 }
 
 int xf_queue_get_object(xf_queue *queue, const xf_codec *codec, void **object, int timeout_ms)
 {
-    xf_view view;
+    xf_queue_message_view view;
     int rc = xf_queue_view(queue, &view, timeout_ms);
 
     if (rc < 0)
@@ -278,7 +279,7 @@ int xf_queue_join(xf_queue *queue, int timeout_ms)
 
 /* ---- What became of messages ----------------------------------------------------------------- */
 
-int xf_queue_stats_get(xf_queue *queue, xf_queue_stats *stats, xf_loss *losses, int room)
+int xf_queue_stats_get(xf_queue *queue, xf_queue_stats *stats, xf_queue_loss *losses, int room)
 {
     ring_loss last[RING_LOSSES];
     ring_stats counts;
@@ -287,6 +288,6 @@ int xf_queue_stats_get(xf_queue *queue, xf_queue_stats *stats, xf_loss *losses, 
     *stats = (xf_queue_stats){
         .messages = counts.messages, .lost = counts.lost, .unput = counts.unput, .undone = counts.undone};
     for (int i = 0; i < count; i++)
-        losses[i] = (xf_loss){(int64_t)(uint32_t)last[i].process, last[i].size};
+        losses[i] = (xf_queue_loss){(int64_t)(uint32_t)last[i].process, last[i].size};
     return count;
 }

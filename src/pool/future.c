@@ -113,8 +113,8 @@ static void collect_swept(xf_future *future)
                 report.code_name = xf_err_name(status.code);
             report.phase = XF_PHASE_STARTING;
             report.attempt = 0;
-            item_results_add(future, report.item, status.kind == XF_END_START ? report_copy(&report, NULL) : NULL,
-                             status);
+            item_results_add(future, report.item,
+                             status.kind == XF_END_START_FAILED ? report_copy(&report, NULL) : NULL, status);
         }
     }
 }

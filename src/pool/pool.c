@@ -55,14 +55,14 @@ static int check_initializer(const xf_pool_options *options)
 
 static int check_options(const xf_pool_options *options)
 {
-    if (options->workers < XF_INLINE || options->workers > XF_WORKERS_MAX)
+    if (options->workers < XF_POOL_INLINE || options->workers > XF_POOL_WORKERS_MAX)
         return error_detail(XF_EINVAL, "option workers is %d", options->workers);
     if (options->initializer_size > INITIALIZER_INPUT_MAX)
         return error_detail(XF_EINVAL, "option initializer_size is %zu", options->initializer_size);
     if (options->max_attempts < 0 || options->idle_ms < 0 || options->spin_us < -1 || options->nesting < -1)
         return error_detail(XF_EINVAL, "option max_attempts is %d, idle_ms %d, spin_us %d, nesting %d",
                             options->max_attempts, options->idle_ms, options->spin_us, options->nesting);
-    if ((unsigned)options->placement > XF_PLACE_NUMA)
+    if ((unsigned)options->placement > XF_PLACEMENT_NUMA)
         return error_detail(XF_EINVAL, "option placement is %d", (int)options->placement);
     if (child_depth() >= child_depth_limit())
         return error_detail(XF_EDEPTH, "a pool's workers would run at depth %d", child_depth() + 1);
@@ -110,11 +110,11 @@ static int set_options(xf_pool *pool, const xf_pool_options *options)
     if (rc < 0)
         return rc;
     pool->wanted = options->workers > 0 ? options->workers : pool->most_busy;
-    if (options->workers == XF_INLINE)
+    if (options->workers == XF_POOL_INLINE)
         pool->wanted = 1;
     pool->first_wanted = pool->wanted;
     rc = process_choose_method(pool->process.start, &server, &pool->method);
-    if (rc < 0 || options->workers == XF_INLINE)
+    if (rc < 0 || options->workers == XF_POOL_INLINE)
         return rc;
     return machine_places(options->placement, &pool->places, &pool->place_count);
 }
@@ -261,11 +261,11 @@ static int depth_limit_of(const xf_pool_options *options)
 /* Each job has a line of memory for each worker that there can be. */
 static int pool_most_workers(const xf_pool *pool)
 {
-    int most = pool->first_wanted < XF_RESIZE_MIN / 4 ? XF_RESIZE_MIN : 4 * pool->first_wanted;
+    int most = pool->first_wanted < XF_POOL_RESIZE_MIN / 4 ? XF_POOL_RESIZE_MIN : 4 * pool->first_wanted;
 
-    if (pool->options.workers == XF_INLINE)
+    if (pool->options.workers == XF_POOL_INLINE)
         return 1;
-    return most < XF_WORKERS_MAX ? most : XF_WORKERS_MAX;
+    return most < XF_POOL_WORKERS_MAX ? most : XF_POOL_WORKERS_MAX;
 }
 
 static int open_plane(xf_pool *pool)
@@ -286,7 +286,7 @@ static int open_plane(xf_pool *pool)
     head = pool->plane.head;
     head->idle_ms = pool->options.idle_ms;
     head->depth_limit = depth_limit_of(&pool->options);
-    head->tasks_per_worker = pool->options.workers == XF_INLINE ? 0 : pool->options.tasks_per_worker;
+    head->tasks_per_worker = pool->options.workers == XF_POOL_INLINE ? 0 : pool->options.tasks_per_worker;
     if (pool->options.initializer && pool_jobs_number_task(pool, pool->options.initializer, &head->initializer) == 0)
         head->initializer++;
     if (pool->options.finalizer && pool_jobs_number_task(pool, pool->options.finalizer, &head->finalizer) == 0)
@@ -306,7 +306,7 @@ static int start_first(xf_pool *pool)
 {
     int rc = 0;
 
-    if (pool->options.workers == XF_INLINE)
+    if (pool->options.workers == XF_POOL_INLINE)
         return open_inline(pool);
     rc = supervisor_add(&pool->ward);
     if (rc < 0 || !pool->options.eager)
@@ -319,7 +319,7 @@ static int start_first(xf_pool *pool)
     return rc;
 }
 
-int xf_pool_open(xf_pool **out, const xf_pool_options *options)
+int xf_pool_create(xf_pool **out, const xf_pool_options *options)
 {
     static const xf_pool_options defaults;
     xf_pool *pool;
@@ -499,7 +499,7 @@ int xf_pool_resize(xf_pool *pool, int workers)
 
 /* ---- Shared memory --------------------------------------------------------------------------- */
 
-void *xf_pool_alloc(xf_pool *pool, size_t size)
+void *xf_pool_buffer_alloc(xf_pool *pool, size_t size)
 {
     uint64_t at, deadline = clock_deadline(POOL_MEMORY_MS);
     int rc = pool_segment_take_pages(&pool->plane, size, PAGES_OF_PARENT, &at);
@@ -513,7 +513,7 @@ void *xf_pool_alloc(xf_pool *pool, size_t size)
     return rc < 0 ? NULL : pool_segment_at(&pool->plane, at);
 }
 
-void xf_pool_release(xf_pool *pool, void *memory)
+void xf_pool_buffer_free(xf_pool *pool, void *memory)
 {
     if (memory)
         pool_segment_free_pages(&pool->plane, pool_segment_offset(&pool->plane, memory));

@@ -37,14 +37,14 @@ int pool_jobs_take(xf_pool *pool, uint32_t *number)
     int rc;
 
     if (pool->retired_large > 0 ||
-        (pool->free_count == 0 && (pool->retired_count >= RETIRED_ENOUGH || pool->job_count == XF_JOBS_MAX)))
+        (pool->free_count == 0 && (pool->retired_count >= RETIRED_ENOUGH || pool->job_count == XF_FUTURES_MAX)))
         pool_jobs_reclaim(pool);
     if (pool->free_count > 0) {
         *number = pool->free_jobs[--pool->free_count];
         return 0;
     }
-    if (pool->job_count == XF_JOBS_MAX)
-        return error_detail(XF_ELIMIT, "%d futures are open", XF_JOBS_MAX);
+    if (pool->job_count == XF_FUTURES_MAX)
+        return error_detail(XF_ELIMIT, "%d futures are open", XF_FUTURES_MAX);
     if (pool->job_count == pool->jobs_committed) {
         uint64_t from = (head->jobs_at + pool->jobs_committed * sizeof(job)) / OS_PAGE * OS_PAGE;
         uint64_t to = (head->jobs_at + (pool->jobs_committed + STEP) * sizeof(job) + OS_PAGE - 1) / OS_PAGE * OS_PAGE;
@@ -85,7 +85,7 @@ static void push(xf_pool *pool, xf_future *future)
     int rc = pool_jobs_reserve_entry(pool, future->priority);
 
     if (rc < 0) {
-        future->swept = (xf_status){XF_END_START, rc, 0};
+        future->swept = (xf_status){XF_END_START_FAILED, rc, 0};
         atomic_store(&future->job->closing, 1);
     } else {
         chunk_claim_push(&pool->plane, future->job, future->priority);
@@ -102,7 +102,7 @@ void pool_jobs_give_back(xf_pool *pool, job *job)
 
 /* The jobs that workers look at. */
 typedef struct looks {
-    uint64_t jobs[XF_WORKERS_MAX]; /* and 1 each */
+    uint64_t jobs[XF_POOL_WORKERS_MAX]; /* and 1 each */
     uint32_t count;
 } looks;
 
@@ -110,7 +110,7 @@ static void gather_looks(const xf_pool *pool, looks *looks)
 {
     looks->count = 0;
     atomic_thread_fence(memory_order_seq_cst); /* after they were made inactive */
-    for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used) && i < XF_WORKERS_MAX; i++) {
+    for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used) && i < XF_POOL_WORKERS_MAX; i++) {
         uint64_t hazard = atomic_load(&pool->plane.slots[i].hazard);
         if (hazard)
             looks->jobs[looks->count++] = hazard;
@@ -362,8 +362,8 @@ void pool_jobs_cancel_unclaimed(xf_pool *pool, xf_future *future, xf_end why)
 
     atomic_store(&job->closing, 1);
     if (future->swept.kind == XF_END_NONE) {
-        future->swept = why == XF_END_START ? pool->broken_status : (xf_status){why, 0, 0};
-        future->swept_report = why == XF_END_START ? pool->broken : NULL;
+        future->swept = why == XF_END_START_FAILED ? pool->broken_status : (xf_status){why, 0, 0};
+        future->swept_report = why == XF_END_START_FAILED ? pool->broken : NULL;
     }
     for (uint64_t i = 0; i < job->chunk_count; i++) {
         claim_word *word = pool_segment_claim(&pool->plane, job, i);

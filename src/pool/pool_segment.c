@@ -375,7 +375,7 @@ static uint32_t entry_at(const plane *plane, int priority, uint64_t at, uint64_t
 
 bool chunk_claim_first(plane *plane, uint32_t slot, find *claimed)
 {
-    static const int order[SEGMENT_PRIORITIES] = {XF_HIGH, XF_NORMAL, XF_LOW};
+    static const int order[SEGMENT_PRIORITIES] = {XF_PRIORITY_HIGH, XF_PRIORITY_NORMAL, XF_PRIORITY_LOW};
 
     for (int i = 0; i < SEGMENT_PRIORITIES; i++) {
         ring *ring = &plane->head->rings[order[i]];
@@ -404,7 +404,7 @@ static bool waits(const plane *plane, int priority)
 
 bool chunk_claim_next(plane *plane, uint32_t slot, find *claimed)
 {
-    return atomic_load_explicit(&plane->slots[slot].hazard, memory_order_relaxed) && !waits(plane, XF_HIGH) &&
+    return atomic_load_explicit(&plane->slots[slot].hazard, memory_order_relaxed) && !waits(plane, XF_PRIORITY_HIGH) &&
            claim_in_job(plane, slot, claimed);
 }
 
@@ -454,7 +454,7 @@ bool chunk_claim_complete(plane *plane, job *job)
 
 bool chunk_claim_has_work(const plane *plane)
 {
-    return waits(plane, XF_HIGH) || waits(plane, XF_NORMAL) || waits(plane, XF_LOW);
+    return waits(plane, XF_PRIORITY_HIGH) || waits(plane, XF_PRIORITY_NORMAL) || waits(plane, XF_PRIORITY_LOW);
 }
 
 void chunk_claim_push(plane *plane, job *job, int priority)

@@ -16,7 +16,7 @@
 
 enum {
     SEGMENT_MAGIC = 0x78667031,
-    SEGMENT_JOBS = XF_JOBS_MAX + 1,
+    SEGMENT_JOBS = XF_FUTURES_MAX + 1,
     SEGMENT_RING = 4 * SEGMENT_JOBS, /* entries of a ring; a power of 2 */
     SEGMENT_TASKS = 1024,            /* different tasks that a pool can run */
     SEGMENT_PRIORITIES = 3,
@@ -24,7 +24,7 @@ enum {
     JOB_BUFFER_SIZE = 64,   /* bytes of input and output that fit a job */
     JOB_EMBEDDED_SIZE = 32, /* of both together that fit its first line */
     JOB_ALIGN = 16,         /* of what is for a task to read or write */
-    SEGMENT_IDLE_WORDS = XF_WORKERS_MAX / 64
+    SEGMENT_IDLE_WORDS = XF_POOL_WORKERS_MAX / 64
 };
 
 /* What a worker shares about itself.  It alone writes all of it but epoch, retire and stop. */
@@ -124,7 +124,7 @@ typedef struct ring {
 } ring;
 
 enum { RING_JOB_BITS = 20 };
-_Static_assert(XF_JOBS_MAX < 1 << RING_JOB_BITS, "a tail has room for every job");
+_Static_assert(XF_FUTURES_MAX < 1 << RING_JOB_BITS, "a tail has room for every job");
 
 static inline uint64_t ring_end(uint64_t tail)
 {

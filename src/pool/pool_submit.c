@@ -281,7 +281,7 @@ static int hand_in(xf_pool *pool, xf_future *future, const offer *offer)
 
 static int check_options(const xf_map_options *options)
 {
-    if (options->timeout_ms < 0 || options->priority < XF_NORMAL || options->priority > XF_LOW)
+    if (options->timeout_ms < 0 || options->priority < XF_PRIORITY_NORMAL || options->priority > XF_PRIORITY_LOW)
         return error_detail(XF_EINVAL, "option timeout_ms is %d, priority %d", options->timeout_ms,
                             (int)options->priority);
     return 0;

@@ -182,12 +182,12 @@ static void take_claims_back(xf_pool *pool, member *member)
 static void break_pool(xf_pool *pool, const xf_report *report, trace *trace)
 {
     pool->broken = report_copy(report, trace);
-    pool->broken_status = (xf_status){XF_END_START, XF_EFAILED, report->status.system};
-    if (report->status.kind == XF_END_START)
+    pool->broken_status = (xf_status){XF_END_START_FAILED, XF_EFAILED, report->status.system};
+    if (report->status.kind == XF_END_START_FAILED)
         pool->broken_status = report->status;
     pool->closed = true;
     for (xf_future *future = pool->first; future; future = future->next)
-        pool_jobs_cancel_unclaimed(pool, future, XF_END_START);
+        pool_jobs_cancel_unclaimed(pool, future, XF_END_START_FAILED);
     pool_workers_shut_down(pool, false);
 }
 
@@ -203,7 +203,7 @@ static bool is_anybody_ready(const xf_pool *pool)
  * XF_EPROCESSES and the like may pass, when nothing else works. */
 static bool is_for_good(const xf_status *status)
 {
-    return status->kind == XF_END_FAILED || (status->kind == XF_END_START && status->code != XF_EMAIN);
+    return status->kind == XF_END_FAILED || (status->kind == XF_END_START_FAILED && status->code != XF_EMAIN);
 }
 
 /* A worker that ends before it is ready says something about all workers, unless another is. */
@@ -242,8 +242,8 @@ static void refill(xf_pool *pool)
         return;
     rc = fill(pool, pool->strength);
     if (rc < 0 && pool->live == 0) {
-        xf_report report = {.status = {XF_END_START, rc, 0},
-                            .kind_name = xf_end_name(XF_END_START),
+        xf_report report = {.status = {XF_END_START_FAILED, rc, 0},
+                            .kind_name = xf_end_name(XF_END_START_FAILED),
                             .code_name = xf_err_name(rc),
                             .message = xf_error_detail(),
                             .name = worker_task.name,

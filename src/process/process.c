@@ -39,11 +39,11 @@ static void deliver(xf_process *process, const xf_log_line *line)
 
 static void deliver_printed(xf_process *process, int stream, const lines_piece *piece)
 {
-    char text[XF_LOG_MAX + 1];
+    char text[XF_LOG_LINE_MAX + 1];
     xf_log_line line = {.time = clock_now(),
-                        .level = stream == OS_STDOUT ? XF_INFO : XF_WARNING,
+                        .level = stream == OS_STDOUT ? XF_LOG_INFO : XF_LOG_WARNING,
                         .text = text,
-                        .source = stream == OS_STDOUT ? XF_FROM_STDOUT : XF_FROM_STDERR,
+                        .source = stream == OS_STDOUT ? XF_SOURCE_STDOUT : XF_SOURCE_STDERR,
                         .pid = process->pid,
                         .task = process->task->name};
 
@@ -555,7 +555,7 @@ bool process_is_ready(xf_process *process, bool message, wait_target *target)
 
 /* ---- Calls on a process ---------------------------------------------------------------------- */
 
-int xf_process_join(xf_process *process, int timeout_ms, xf_status *status)
+int xf_process_join(xf_process *process, xf_status *status, int timeout_ms)
 {
     int rc;
 
@@ -599,7 +599,7 @@ int xf_process_result_object(xf_process *process, void **object)
     return codec_decode_for(task, task->output_codec, parcel_data(result), result->size, object);
 }
 
-int xf_process_receive(xf_process *process, int timeout_ms, xf_message *message)
+int xf_process_receive(xf_process *process, xf_message *message, int timeout_ms)
 {
     parcel *parcel;
     int rc;
@@ -618,7 +618,7 @@ int xf_process_receive(xf_process *process, int timeout_ms, xf_message *message)
 
 void xf_message_free(xf_message *message)
 {
-    parcel_free(message->owner);
+    parcel_free(message->reserved);
     *message = (xf_message){NULL, 0, NULL};
 }
 
@@ -741,7 +741,7 @@ const char *xf_process_name(const xf_process *process)
 
 bool xf_process_alive(xf_process *process)
 {
-    return xf_process_join(process, 0, NULL) != 0;
+    return xf_process_join(process, NULL, 0) != 0;
 }
 
 intptr_t xf_process_sentinel(xf_process *process)
@@ -788,14 +788,14 @@ int xf_process_stack(xf_process *process, xf_stack *stack)
     uv_mutex_unlock(&process->lock);
     if (rc < 0)
         return rc;
-    stack->owner = trace;
+    stack->reserved = trace;
     stack->frames = trace_frames(trace, &stack->count);
     return 0;
 }
 
 void xf_stack_free(xf_stack *stack)
 {
-    trace_free(stack->owner);
+    trace_free(stack->reserved);
     *stack = (xf_stack){NULL, 0, NULL};
 }
 

@@ -79,7 +79,7 @@ static xf_status judge_goodbye(xf_process *process)
     static const xf_end kinds[] = {
         [WIRE_DONE] = XF_END_DONE,
         [WIRE_FAILED] = XF_END_FAILED,
-        [WIRE_UNSTARTED] = XF_END_START,
+        [WIRE_UNSTARTED] = XF_END_START_FAILED,
     };
 
     if (process->inbox.outcome == WIRE_STOPPED)
@@ -97,7 +97,7 @@ static xf_status judge_unreached(xf_process *process)
         snprintf(text, sizeof text, "the child's main ended with exit code %d before it reached xf_main",
                  process->end.code);
     say(process, text);
-    return status_of(XF_END_START, XF_EMAIN, process);
+    return status_of(XF_END_START_FAILED, XF_EMAIN, process);
 }
 
 /* The child said nothing about its end: what the system says counts. */
@@ -107,7 +107,7 @@ static xf_status judge_end(xf_process *process, xf_phase phase)
 
     if (end->kind == OS_UNSTARTED) {
         say(process, "the server could not fork");
-        return status_of(XF_END_START, end->code, process);
+        return status_of(XF_END_START_FAILED, end->code, process);
     }
     if (process->start_timed_out)
         return judge_unreached(process);
@@ -140,8 +140,8 @@ static xf_status judge_end(xf_process *process, xf_phase phase)
 static xf_status judge(xf_process *process, xf_phase phase)
 {
     if (process->protocol_error)
-        return status_of(process->protocol_error == XF_EBUILD ? XF_END_START : XF_END_PROTOCOL, process->protocol_error,
-                         process);
+        return status_of(process->protocol_error == XF_EBUILD ? XF_END_START_FAILED : XF_END_PROTOCOL_ERROR,
+                         process->protocol_error, process);
     return process->inbox.bye ? judge_goodbye(process) : judge_end(process, phase);
 }
 
@@ -150,8 +150,8 @@ static const char *code_name(const xf_status *status)
     switch (status->kind) {
     case XF_END_CRASHED:
         return xf_crash_name((xf_crash)status->code);
-    case XF_END_PROTOCOL:
-    case XF_END_START:
+    case XF_END_PROTOCOL_ERROR:
+    case XF_END_START_FAILED:
         return xf_err_name(status->code);
     case XF_END_FAILED:
         return status->code < 0 && status->code >= XF_ESTATE ? xf_err_name(status->code) : "";
@@ -176,7 +176,7 @@ static void report_log(xf_process *process)
         memcpy(to->task, from->task, sizeof from->task); /* a 0 more is behind each */
         memcpy(to->text, from->text, size);
         process->lines[i] = (xf_log_line){.time = from->time,
-                                          .level = (xf_level)from->level,
+                                          .level = (xf_log_level)from->level,
                                           .text = to->text,
                                           .pid = process->pid,
                                           .task = to->task,

@@ -1,7 +1,7 @@
 /* The supervisor: one thread that looks after children while nobody waits for them.
  *
  * It starts with the first ward, ends a second after the last one has gone (or at supervisor_end), and keeps the
- * server of XF_START_SERVER.  It runs a libuv loop with a timer, a wake-up and the watcher of children. */
+ * server of XF_START_FORKSERVER.  It runs a libuv loop with a timer, a wake-up and the watcher of children. */
 #ifndef SUPERVISOR_H
 #define SUPERVISOR_H
 

@@ -143,7 +143,7 @@ int xf_heap_ref(xf_heap *heap, xf_ref *ref)
     return object_ref(heap->object, ref);
 }
 
-void xf_heap_close(xf_heap *heap)
+void xf_heap_free(xf_heap *heap)
 {
     if (!heap)
         return;
@@ -420,7 +420,7 @@ static bool release(xf_heap *heap, place *place)
     return true;
 }
 
-int xf_heap_free(xf_heap *heap, void *memory)
+int xf_heap_dealloc(xf_heap *heap, void *memory)
 {
     place place;
 
