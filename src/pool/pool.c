@@ -113,7 +113,7 @@ static int set_options(xf_pool *pool, const xf_pool_options *options)
     if (options->workers == XF_POOL_INLINE)
         pool->wanted = 1;
     pool->first_wanted = pool->wanted;
-    rc = process_choose_method(pool->process.start, &server, &pool->method);
+    rc = process_start_choose_method(pool->process.start, &server, &pool->method);
     if (rc < 0 || options->workers == XF_POOL_INLINE)
         return rc;
     return machine_places(options->placement, &pool->places, &pool->place_count);
@@ -189,9 +189,9 @@ void pool_inline_run(xf_pool *pool)
 /* ---- Opening --------------------------------------------------------------------------------- */
 
 /* On the supervisor's thread: a deadline has passed. */
-static void on_deadline(ward *ward)
+static void on_deadline(supervised *supervised)
 {
-    xf_pool *pool = (xf_pool *)ward;
+    xf_pool *pool = (xf_pool *)supervised;
 
     uv_mutex_lock(&pool->lock);
     pool->untold = false;
@@ -308,14 +308,14 @@ static int start_first(xf_pool *pool)
 
     if (pool->options.workers == XF_POOL_INLINE)
         return open_inline(pool);
-    rc = supervisor_add(&pool->ward);
+    rc = supervisor_add(&pool->supervised);
     if (rc < 0 || !pool->options.eager)
         return rc;
     uv_mutex_lock(&pool->lock);
     rc = pool_workers_call(pool, UINT64_MAX);
     uv_mutex_unlock(&pool->lock);
     if (rc < 0)
-        supervisor_remove(&pool->ward);
+        supervisor_remove(&pool->supervised);
     return rc;
 }
 
@@ -330,10 +330,10 @@ int xf_pool_create(xf_pool **out, const xf_pool_options *options)
     pool = calloc(1, sizeof *pool);
     if (!pool)
         return error_detail(XF_ENOMEM, "a pool");
-    pool->ward.attend = on_deadline;
+    pool->supervised.attend = on_deadline;
     rc = set_options(pool, options ? options : &defaults);
     if (rc == 0)
-        rc = process_check_options(&pool->process);
+        rc = process_start_check_options(&pool->process);
     if (rc < 0)
         goto free_pool;
     rc = open_lock(pool);
@@ -463,7 +463,7 @@ void xf_pool_free(xf_pool *pool)
         terminate(pool, 0, XF_FOREVER);
     uv_mutex_unlock(&pool->lock);
     if (!pool->here)
-        supervisor_remove(&pool->ward); /* after which it is in no callback */
+        supervisor_remove(&pool->supervised); /* after which it is in no callback */
     let_futures_go(pool);
     close_news(pool);
     report_free(pool->broken);

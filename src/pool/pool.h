@@ -69,7 +69,7 @@ typedef struct retired {
 enum { POOL_MEMORY_MS = 1000 }; /* for how long a worker that is about to end its look is waited for */
 
 struct xf_pool {
-    ward ward;
+    supervised supervised;
     uv_mutex_t lock;   /* of everything below but the plane; never held while a callback runs */
     uv_cond_t changed; /* a worker has ended, or been started */
     plane plane;

@@ -134,7 +134,7 @@ int xf_log(xf_call *call, xf_log_level level, const char *format, ...)
     put.item = call->worker ? worker_item(call) : 0;
     call_beat(call);
     if (!call->sink)
-        return log_put(call, &put, (size_t)size);
+        return child_log_put(call, &put, (size_t)size);
     call->sink(call->sink_arg, &put);
     return 0;
 }

@@ -274,7 +274,7 @@ static void ask_to_stop(xf_process *process)
                      0); /* wakes a task that waits for it; the word in the box says it */
     ring(process);
     process->grace_deadline = clock_deadline(process->grace_ms);
-    supervisor_set_deadline(&process->ward, next_deadline(process));
+    supervisor_set_deadline(&process->supervised, next_deadline(process));
 }
 
 static void check_deadlines(xf_process *process)
@@ -339,8 +339,8 @@ static void pump(xf_process *process)
         if (process->dumps && !*process->dump)
             take_dump(process);
         object_forget_child(&process->objects);
-        process_judge(process);
-        supervisor_set_deadline(&process->ward, CLOCK_NEVER);
+        process_end_judge(process);
+        supervisor_set_deadline(&process->supervised, CLOCK_NEVER);
         if (process->inbox.bye) /* it ended in good order */
             supervisor_give_box(&process->box);
         os_shm_close(&process->box);
@@ -366,15 +366,15 @@ static void tell_all(xf_process *process)
 {
     uv_cond_broadcast(&process->changed);
     if (process->ended || process->inbox.first)
-        supervisor_ring();
+        supervisor_wake_waiters();
 }
 
 static void cease_to_lead(xf_process *process)
 {
     process->leading = false;
-    process->unwatched = !process->ended && supervisor_watch(&process->ward, process->child) < 0;
+    process->unwatched = !process->ended && supervisor_watch(&process->supervised, process->child) < 0;
     if (process->unwatched)
-        supervisor_set_deadline(&process->ward, next_deadline(process));
+        supervisor_set_deadline(&process->supervised, next_deadline(process));
     tell_all(process);
 }
 
@@ -403,7 +403,7 @@ static int lead(xf_process *process, condition holds, uint64_t deadline)
     }
     cease_to_lead(process);
     if (process->ended && process->owner.ended) /* it is told by the supervisor, who knows nothing of this yet */
-        supervisor_set_deadline(&process->ward, 0);
+        supervisor_set_deadline(&process->supervised, 0);
     return holds(process) ? 0 : XF_ETIMEDOUT;
 }
 
@@ -443,21 +443,21 @@ static bool has_pid(const xf_process *process)
     return process->pid != 0;
 }
 
-void process_begin(xf_process *process)
+void process_lead_begin(xf_process *process)
 {
     uv_mutex_lock(&process->lock);
     cease_to_lead(process);
-    supervisor_set_deadline(&process->ward, next_deadline(process));
+    supervisor_set_deadline(&process->supervised, next_deadline(process));
     uv_mutex_unlock(&process->lock);
 }
 
-void process_discard(xf_process *process)
+void process_lead_discard(xf_process *process)
 {
     os_shm_close(&process->box);
     os_shm_close(&process->input);
     free(process->dumps);
     free(process->texts);
-    trace_free(process->trace);
+    stack_trace_free(process->trace);
     writer_free(&process->replay);
     free(process->save_to);
     free(process->saved);
@@ -475,9 +475,9 @@ void process_discard(xf_process *process)
 
 static void destroy(xf_process *process)
 {
-    supervisor_remove(&process->ward);
+    supervisor_remove(&process->supervised);
     os_child_close(process->child);
-    process_discard(process);
+    process_lead_discard(process);
 }
 
 static void tell_owner(const process_owner *owner, bool ended, bool progress)
@@ -489,9 +489,9 @@ static void tell_owner(const process_owner *owner, bool ended, bool progress)
 }
 
 /* On the supervisor's thread. */
-void process_attend(ward *ward)
+void process_lead_on_due(supervised *supervised)
 {
-    xf_process *process = (xf_process *)ward;
+    xf_process *process = (xf_process *)supervised;
     process_owner owner;
     bool finished, ended, progress;
 
@@ -504,7 +504,7 @@ void process_attend(ward *ward)
         cease_to_lead(process);
     }
     if (!process->ended && next_deadline(process) != CLOCK_NEVER)
-        supervisor_set_deadline(ward, next_deadline(process));
+        supervisor_set_deadline(supervised, next_deadline(process));
     finished = process->detached && process->ended;
     owner = process->owner;
     ended = process->ended;
@@ -519,19 +519,19 @@ void process_attend(ward *ward)
 
 /* ---- Among many things ----------------------------------------------------------------------- */
 
-int process_prepare(xf_process *process)
+int process_lead_prepare(xf_process *process)
 {
     bool own;
 
     uv_mutex_lock(&process->lock);
     own = leads(process);
     uv_mutex_unlock(&process->lock);
-    if (own || supervisor_is_this())
+    if (own || supervisor_is_this_thread())
         return error_detail(XF_EDEADLK, "process %s is waited for on the thread that looks after it", process->name);
-    return supervisor_open_bell();
+    return supervisor_open_wake_word();
 }
 
-void process_look(xf_process *process)
+void process_lead_poll(xf_process *process)
 {
     uv_mutex_lock(&process->lock);
     if (!process->ended && !process->leading)
@@ -539,12 +539,12 @@ void process_look(xf_process *process)
     uv_mutex_unlock(&process->lock);
 }
 
-bool process_is_ready(xf_process *process, bool message, wait_target *target)
+bool process_lead_is_ready(xf_process *process, bool message, wait_target *target)
 {
     bool ready;
 
     if (target) {
-        supervisor_hear(&target->word);
+        supervisor_arm(&target->word);
         target->recheck_ms = -1;
     }
     uv_mutex_lock(&process->lock);
@@ -660,7 +660,7 @@ void xf_process_terminate(xf_process *process)
     uv_mutex_unlock(&process->lock);
 }
 
-void process_ring(xf_process *process)
+void process_wake(xf_process *process)
 {
     uv_mutex_lock(&process->lock);
     if (process->box.address)
@@ -764,7 +764,7 @@ const xf_report *xf_process_report(xf_process *process)
     const xf_report *report = process_report(process);
 
     if (report && process->trace)
-        process->report.stack = trace_frames(process->trace, &process->report.stack_count);
+        process->report.stack = stack_trace_frames(process->trace, &process->report.stack_count);
     return report;
 }
 
@@ -781,7 +781,7 @@ int xf_process_stack(xf_process *process, xf_stack *stack)
     else
         error_detail(XF_ESTATE, "process %s has ended", process->name);
     if (rc == 0) {
-        trace = trace_take(record);
+        trace = stack_trace_take(record);
         atomic_store(&record->state, OS_RECORD_NONE);
         rc = trace ? 0 : error_detail(XF_ENOMEM, "the stack of process %s", process->name);
     }
@@ -789,13 +789,13 @@ int xf_process_stack(xf_process *process, xf_stack *stack)
     if (rc < 0)
         return rc;
     stack->reserved = trace;
-    stack->frames = trace_frames(trace, &stack->count);
+    stack->frames = stack_trace_frames(trace, &stack->count);
     return 0;
 }
 
 void xf_stack_free(xf_stack *stack)
 {
-    trace_free(stack->reserved);
+    stack_trace_free(stack->reserved);
     *stack = (xf_stack){NULL, 0, NULL};
 }
 

@@ -206,11 +206,11 @@ static void report_trace(xf_process *process)
 
     if (process->inbox.bye || (is_stale && (process->end.kind != OS_CRASHED || process->end.system != record->system)))
         return;
-    process->trace = trace_take(record);
+    process->trace = stack_trace_take(record);
     if (!process->trace)
         return;
-    report->fault_address = trace_fault_address(process->trace);
-    report->registers = trace_registers(process->trace, &report->register_count);
+    report->fault_address = stack_trace_fault_address(process->trace);
+    report->registers = stack_trace_registers(process->trace, &report->register_count);
 }
 
 char *report_add_reason(const char *message, const char *why)
@@ -229,9 +229,10 @@ static void save_failure(xf_process *process)
     xf_report *report = &process->report;
 
     report->saved = "";
-    if (!process->replay.data || !replay_is_wanted(report->status.kind))
+    if (!process->replay.data || !replay_file_is_wanted(report->status.kind))
         return;
-    if (replay_save(&process->replay, process->save_to, process->task->name, report->status, &process->saved) == 0) {
+    if (replay_file_save(&process->replay, process->save_to, process->task->name, report->status, &process->saved) ==
+        0) {
         report->saved = process->saved;
         return;
     }
@@ -240,7 +241,7 @@ static void save_failure(xf_process *process)
         report->message = process->unsaved;
 }
 
-void process_judge(xf_process *process)
+void process_end_judge(xf_process *process)
 {
     xf_report *report = &process->report;
     box *box = process->box.address;
@@ -303,7 +304,7 @@ xf_report *report_copy(const xf_report *report, trace *trace)
     if (!copy)
         return NULL;
     copy->report = *report;
-    copy->trace = trace_share(trace);
+    copy->trace = stack_trace_share(trace);
     end = (char *)(copy->lines + report->log_count);
     for (size_t i = 0; i < report->log_count; i++) {
         copy->lines[i] = report->log[i];
@@ -322,7 +323,7 @@ void report_free(xf_report *report)
     kept_report *copy = (kept_report *)report;
 
     if (report)
-        trace_free(copy->trace);
+        stack_trace_free(copy->trace);
     free(copy);
 }
 
@@ -331,5 +332,5 @@ void report_find_stack(xf_report *report)
     kept_report *copy = (kept_report *)report;
 
     if (copy->trace)
-        report->stack = trace_frames(copy->trace, &report->stack_count);
+        report->stack = stack_trace_frames(copy->trace, &report->stack_count);
 }

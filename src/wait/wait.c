@@ -20,7 +20,7 @@ static bool is_ready(const xf_wait_item *item, wait_target *target)
     switch (item->kind) {
     case XF_WAIT_PROCESS:
     case XF_WAIT_MESSAGE:
-        return process_is_ready(item->process, item->kind == XF_WAIT_MESSAGE, target);
+        return process_lead_is_ready(item->process, item->kind == XF_WAIT_MESSAGE, target);
     case XF_WAIT_FUTURE:
         return future_is_ready(item->future, target);
     case XF_WAIT_GET:
@@ -75,7 +75,7 @@ static void look_closely(xf_wait_item *items, int count)
 {
     for (int i = 0; i < count; i++)
         if (items[i].kind == XF_WAIT_PROCESS || items[i].kind == XF_WAIT_MESSAGE)
-            process_look(items[i].process);
+            process_lead_poll(items[i].process);
 }
 
 /* ---- Sleeping -------------------------------------------------------------------------------- */
@@ -99,12 +99,12 @@ static void sleep_on_all(waiter *waiter, int left)
 {
     if (waiter->end)
         waiter->words[waiter->word_count++] = *waiter->end;
-    for_events(waiter, event_sleep);
+    for_events(waiter, event_add_sleeper);
     if (waiter->word_count > 0)
         os_shm_wait_any(waiter->words, waiter->word_count, nap_ms(waiter, left));
     else /* a task that nobody asks to stop, for it runs in this process */
         uv_sleep(left < 0 ? UINT_MAX : (unsigned)left);
-    for_events(waiter, event_wake);
+    for_events(waiter, event_remove_sleeper);
 }
 
 static bool is_over(const waiter *waiter)
@@ -132,7 +132,7 @@ static int prepare(xf_wait_item *item, bool sleeps)
     switch (item->kind) {
     case XF_WAIT_PROCESS:
     case XF_WAIT_MESSAGE:
-        return sleeps ? process_prepare(item->process) : 0;
+        return sleeps ? process_lead_prepare(item->process) : 0;
     case XF_WAIT_FUTURE:
         return future_check(item->future);
     case XF_WAIT_RECEIVE:
