@@ -44,12 +44,4 @@ int os_endpoint_connect(os_channel **channel, const char *name, int timeout_ms);
  * XF_EIO.  Left out: XF_ENOTSUP. */
 int os_file_read_private(const char *path, void *room, size_t size, size_t *count);
 
-/* ---- Authentication -------------------------------------------------------------------------- */
-
-enum { HMAC_SIZE = 32 };
-
-/* HMAC-SHA256 (RFC 2104).  Windows: BCrypt.  POSIX: nettle.
- * XF_ENOTSUP when crossfork was built without it; XF_ENOMEM, XF_ESYSTEM. */
-int hmac_compute(const void *key, size_t key_size, const void *data, size_t size, uint8_t mac[HMAC_SIZE]);
-
 #endif

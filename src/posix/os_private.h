@@ -221,7 +221,7 @@ static inline __attribute__((always_inline)) uintptr_t record_registers_here(os_
 
 /* ---- os_limit.c ------------------------------------------------------------------------------ */
 
-/* In a new child: puts the note's limits on.  Async-signal-safe. */
+/* In a new child: puts the status block's limits on.  Async-signal-safe. */
 void limit_self(const os_status *status);
 
 /* In a child that crashes or exits with that errno: notes whether it was short of memory.  Async-signal-safe. */

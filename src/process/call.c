@@ -2,9 +2,10 @@
 #include "process/call.h"
 
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
+#include "base/writer.h"
 #include "pool/worker.h"
-#include "protocol/task_table.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -53,7 +54,7 @@ void *xf_call_output(xf_call *call, size_t size)
     }
     if (call->worker)
         return worker_output(call, size);
-    if (size > WIRE_INLINE_MAX) {
+    if (size > FRAME_INLINE_MAX) {
         if (os_shm_create(&call->output, size, 0) < 0)
             return NULL;
     } else {
@@ -155,7 +156,7 @@ int xf_send(xf_call *call, const void *data, size_t size)
         fprintf(stderr, "crossfork: %s sends a message of %zu bytes\n", call->task->name, size);
         return 0;
     }
-    return channel_send(&call->channel, WIRE_MESSAGE, NULL, data, size, true);
+    return channel_send(&call->channel, FRAME_MESSAGE, NULL, data, size, true);
 }
 
 /* Where there is no parent that could ask to stop. */
@@ -183,7 +184,7 @@ bool xf_stop_requested(xf_call *call, int timeout_ms)
     if (call->sink)
         return wait_for_nobody(timeout_ms);
     if (timeout_ms != 0)
-        (void)channel_await(&call->channel, is_stopped, call, timeout_ms);
+        (void)channel_wait(&call->channel, is_stopped, call, timeout_ms);
     return is_stopped(call);
 }
 

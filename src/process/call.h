@@ -12,7 +12,7 @@
 typedef void (*log_sink)(void *arg, const xf_log_line *line);
 
 struct xf_call {
-    box *box;
+    black_box *box;
     const xf_task *task;
     const void *input;
     size_t input_size;

@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "objects/object.h"
+#include "objects/object_client.h"
 #include "process/call.h"
 #include "protocol/task_table.h"
 
@@ -38,15 +38,15 @@ static void set_phase(xf_call *call, xf_phase phase)
 
 static void say_hello(xf_call *call)
 {
-    wire_fields fields = {.size = 0};
+    frame_fields fields = {.size = 0};
     uint8_t build[OS_BUILD_ID_SIZE];
 
     os_self_build(build);
-    wire_put_u32(&fields, WIRE_VERSION);
-    wire_put(&fields, build, sizeof build);
-    wire_put_u64(&fields, task_table_hash());
-    wire_put_u64(&fields, (uint64_t)uv_os_getpid());
-    channel_send(&call->channel, WIRE_HELLO, &fields, NULL, 0, false);
+    frame_put_u32(&fields, FRAME_VERSION);
+    frame_put(&fields, build, sizeof build);
+    frame_put_u64(&fields, task_table_hash());
+    frame_put_u64(&fields, (uint64_t)uv_os_getpid());
+    channel_send(&call->channel, FRAME_HELLO, &fields, NULL, 0, false);
     set_phase(call, XF_PHASE_LOADING); /* the parent looks at that, so the frame can wait for the next */
 }
 
@@ -57,50 +57,51 @@ static void leave(xf_call *call)
 {
     enum { LAST_ATTEMPTS = 3 };
     int rc = XF_EAGAIN;
-    bool lingers = os.attach_needs_ack && call->channel.attached;
-    size_t size = lingers ? 0 : channel_take_pending(&call->channel, call->box->farewell, sizeof call->box->farewell);
+    bool lingers = os.attach_needs_ack && call->channel.segment_sent;
+    size_t size =
+        lingers ? 0 : channel_take_pending(&call->channel, call->box->last_frames, sizeof call->box->last_frames);
 
     if (size > 0) {
-        atomic_store(&call->box->farewell_size, (uint32_t)size);
+        atomic_store(&call->box->last_frames_size, (uint32_t)size);
         return;
     }
     for (int i = 0; i < LAST_ATTEMPTS && rc < 0 && rc != XF_EEND; i++) /* there is no later frame to go with */
         rc = channel_flush(&call->channel);
     if (rc == 0) /* without a goodbye nobody acknowledges anything */
-        channel_linger(&call->channel);
+        channel_wait_acknowledged(&call->channel);
 }
 
 /* Says the last frames and ends the process. */
-static _Noreturn void say_goodbye(xf_call *call, wire_outcome outcome, int code)
+static _Noreturn void say_goodbye(xf_call *call, frame_outcome outcome, int code)
 {
-    wire_fields fields = {.size = 0};
+    frame_fields fields = {.size = 0};
     const char *text = call->fail_text ? call->fail_text : "";
 
-    if (outcome != WIRE_DONE && *text)
-        channel_send(&call->channel, WIRE_FAIL, NULL, text, strlen(text), false);
+    if (outcome != FRAME_OUTCOME_DONE && *text)
+        channel_send(&call->channel, FRAME_FAIL, NULL, text, strlen(text), false);
     child_log_close(call);
-    wire_put_u32(&fields, outcome);
-    wire_put_u32(&fields, (uint32_t)code);
+    frame_put_u32(&fields, outcome);
+    frame_put_u32(&fields, (uint32_t)code);
     fflush(stdout);
     fflush(stderr);
-    channel_send(&call->channel, WIRE_BYE, &fields, NULL, 0, false);
+    channel_send(&call->channel, FRAME_BYE, &fields, NULL, 0, false);
     leave(call);
-    os_self_exit(outcome == WIRE_DONE ? 0 : 1);
+    os_self_exit(outcome == FRAME_OUTCOME_DONE ? 0 : 1);
 }
 
 /* Ends a task that never began, for the reason that is the error detail. */
 static _Noreturn void refuse(xf_call *call, int code)
 {
     xf_fail(call, code, "%s", xf_error_detail());
-    say_goodbye(call, WIRE_UNSTARTED, code);
+    say_goodbye(call, FRAME_OUTCOME_UNSTARTED, code);
 }
 
 /* The input's bytes, aligned: in the segment when they are many, or copied from the frame. */
-static int take_input(xf_call *call, wire_reader *reader)
+static int take_input(xf_call *call, frame_reader *reader)
 {
     void *copy;
 
-    if (call->input_size > WIRE_INLINE_MAX)
+    if (call->input_size > FRAME_INLINE_MAX)
         call->input = call->channel.inherited->input.address;
     else if (call->input_size == 0)
         call->input = "";
@@ -129,25 +130,25 @@ static int check_declaration(const xf_task *task, uint64_t input_size, uint64_t 
     return 0;
 }
 
-static int load_task(xf_call *call, const wire_frame *frame)
+static int load_task(xf_call *call, const frame *frame)
 {
-    wire_reader reader = wire_read(frame);
+    frame_reader reader = frame_read(frame);
     uint8_t build[OS_BUILD_ID_SIZE], own[OS_BUILD_ID_SIZE];
     char name[XF_TASK_NAME_MAX + 1];
-    uint32_t version = wire_get_u32(&reader);
+    uint32_t version = frame_get_u32(&reader);
     uint64_t input_size, output_size;
     int rc;
 
-    wire_get(&reader, build, sizeof build);
+    frame_get(&reader, build, sizeof build);
     os_self_build(own);
-    if (version != WIRE_VERSION || memcmp(build, own, sizeof own) != 0)
+    if (version != FRAME_VERSION || memcmp(build, own, sizeof own) != 0)
         return error_detail(XF_EBUILD, "the program that started this child is another build");
-    call->depth = (int)wire_get_u32(&reader);
-    input_size = wire_get_u64(&reader);
-    output_size = wire_get_u64(&reader);
-    call->input_size = (size_t)wire_get_u64(&reader);
-    wire_get_text(&reader, name, sizeof name);
-    if (frame->type != WIRE_TASK || reader.bad)
+    call->depth = (int)frame_get_u32(&reader);
+    input_size = frame_get_u64(&reader);
+    output_size = frame_get_u64(&reader);
+    call->input_size = (size_t)frame_get_u64(&reader);
+    frame_get_text(&reader, name, sizeof name);
+    if (frame->type != FRAME_TASK || reader.bad)
         return error_detail(XF_EPROTO, "the first frame is no task");
     call->task = xf_task_find(name);
     if (!call->task)
@@ -159,7 +160,7 @@ static int load_task(xf_call *call, const wire_frame *frame)
 static void decode_input(xf_call *call)
 {
     if (call_decode(call) < 0)
-        say_goodbye(call, WIRE_FAILED, XF_ECODEC);
+        say_goodbye(call, FRAME_OUTCOME_FAILED, XF_ECODEC);
 }
 
 static int send_output(xf_call *call)
@@ -167,8 +168,8 @@ static int send_output(xf_call *call)
     if (call->task->output_size != XF_ANY_SIZE && !call->has_output)
         return error_detail(XF_ESIZE, "task %s gave no output", call->task->name);
     if (call->output.handle >= 0)
-        return channel_send_segment(&call->channel, WIRE_RESULT, &call->output);
-    return channel_send(&call->channel, WIRE_RESULT, NULL, call->output.address, call->output.size, false);
+        return channel_send_segment(&call->channel, FRAME_RESULT, &call->output);
+    return channel_send(&call->channel, FRAME_RESULT, NULL, call->output.address, call->output.size, false);
 }
 
 /* Runs the task; returns its code. */
@@ -193,7 +194,7 @@ static int run_task(xf_call *call)
 _Noreturn void child_run(const os_inherited *inherited)
 {
     xf_call *call = &only_call;
-    wire_frame frame;
+    frame frame;
     int code;
 
     memset(call, 0, offsetof(xf_call, channel)); /* when a task has forked this child, it is the task's own call */
@@ -201,7 +202,7 @@ _Noreturn void child_run(const os_inherited *inherited)
     call->output.handle = -1;
     channel_open(&call->channel, inherited);
     child_log_open(&call->log);
-    object_begin(&call->channel);
+    object_client_open(&call->channel);
     say_hello(call);
     code = channel_receive(&call->channel, &frame);
     if (code == 0)
@@ -209,10 +210,10 @@ _Noreturn void child_run(const os_inherited *inherited)
     if (code < 0)
         refuse(call, code);
     if (atomic_load(&call->box->stop))
-        say_goodbye(call, WIRE_STOPPED, 0);
+        say_goodbye(call, FRAME_OUTCOME_STOPPED, 0);
     decode_input(call);
     code = run_task(call);
     if (code != 0 && atomic_load(&call->box->stop))
-        say_goodbye(call, WIRE_STOPPED, 0);
-    say_goodbye(call, code == 0 ? WIRE_DONE : WIRE_FAILED, code);
+        say_goodbye(call, FRAME_OUTCOME_STOPPED, 0);
+    say_goodbye(call, code == 0 ? FRAME_OUTCOME_DONE : FRAME_OUTCOME_FAILED, code);
 }

@@ -1,8 +1,10 @@
 #include "process/process.h"
 
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
-#include "protocol/task_table.h"
+#include "base/monitor.h"
+#include "base/writer.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -37,7 +39,7 @@ static void deliver(xf_process *process, const xf_log_line *line)
     uv_mutex_lock(&process->lock);
 }
 
-static void deliver_printed(xf_process *process, int stream, const lines_piece *piece)
+static void deliver_printed(xf_process *process, int stream, const line_splitter_piece *piece)
 {
     char text[XF_LOG_LINE_MAX + 1];
     xf_log_line line = {.time = clock_now(),
@@ -56,12 +58,12 @@ static void deliver_printed(xf_process *process, int stream, const lines_piece *
  *   all  Whole or not: no more will come. */
 static int put_printed(xf_process *process, int stream, bool all)
 {
-    lines *lines = &process->printed[stream - OS_STDOUT];
-    lines_piece piece;
+    line_splitter *lines = &process->printed[stream - OS_STDOUT];
+    line_splitter_piece piece;
     int rc = 0;
 
-    while (rc == 0 && lines->bytes && lines_next(lines, all, &piece)) {
-        rc = capture_put(&process->captured[stream - OS_STDOUT], piece.text, piece.raw_size);
+    while (rc == 0 && lines->bytes && line_splitter_next(lines, all, &piece)) {
+        rc = tail_buffer_put(&process->captured[stream - OS_STDOUT], piece.text, piece.raw_size);
         deliver_printed(process, stream, &piece);
     }
     return rc;
@@ -76,7 +78,7 @@ static void catch_up(xf_process *process)
 
     process->log_frames++;
     for (int stream = OS_STDOUT; stream <= OS_STDERR; stream++) {
-        lines *lines = &process->printed[stream - OS_STDOUT];
+        line_splitter *lines = &process->printed[stream - OS_STDOUT];
         for (int i = 0; i < MOST_READS && lines->bytes && lines->seen < process->log_frames; i++)
             if (!read_printed(process, stream))
                 break;
@@ -95,7 +97,7 @@ static int pass_mark(xf_process *process)
     return rc;
 }
 
-static int put_log(xf_process *process, const wire_frame *frame)
+static int put_log(xf_process *process, const frame *frame)
 {
     inbox_log log;
     int rc = inbox_put(&process->inbox, frame, take_segment, process, &log);
@@ -115,28 +117,28 @@ static int put_log(xf_process *process, const wire_frame *frame)
 
 static void acknowledge(xf_process *process)
 {
-    uint8_t ack[WIRE_HEADER];
+    uint8_t ack[FRAME_HEADER];
 
     if (!os.attach_needs_ack)
         return;
-    wire_put_header(ack, &(wire_frame){.type = WIRE_ACK});
+    frame_put_header(ack, &(frame){.type = FRAME_ACK});
     if (os_channel_write(os_child_channel(process->child, OS_CHANNEL), ack, sizeof ack, -1, 0) < 0)
         os_child_kill(process->child); /* all of it has been taken, and it would wait for ever */
 }
 
 static int put_frames(xf_process *process)
 {
-    wire_frame frame;
+    frame frame;
     int rc;
 
-    while ((rc = wire_next(&process->in, &frame)) == 0) {
-        rc = frame.type == WIRE_LOG ? put_log(process, &frame)
-                                    : inbox_put(&process->inbox, &frame, take_segment, process, NULL);
+    while ((rc = frame_decoder_next(&process->in, &frame)) == 0) {
+        rc = frame.type == FRAME_LOG ? put_log(process, &frame)
+                                     : inbox_put(&process->inbox, &frame, take_segment, process, NULL);
         if (rc == 0)
-            rc = object_serve(&process->objects, process->child, &frame);
+            rc = object_server_receive(&process->objects, process->child, &frame);
         if (rc < 0)
             return rc;
-        if (frame.type == WIRE_BYE)
+        if (frame.type == FRAME_BYE)
             acknowledge(process);
     }
     return rc == XF_EAGAIN ? 0 : rc;
@@ -154,14 +156,14 @@ static bool stop_reading(xf_process *process, int rc)
 static bool read_channel(xf_process *process)
 {
     size_t room, count;
-    uint8_t *space = wire_space(&process->in, &room);
+    uint8_t *space = frame_decoder_space(&process->in, &room);
     int rc = os_channel_read(os_child_channel(process->child, OS_CHANNEL), space, room, &count, 0);
 
     if (rc < 0)
         return stop_reading(process, rc);
     if (process->protocol_error)
         return true; /* what a child that is being ended had written before */
-    wire_filled(&process->in, count);
+    frame_decoder_filled(&process->in, count);
     rc = put_frames(process);
     if (rc < 0)
         give_up(process, rc);
@@ -170,14 +172,14 @@ static bool read_channel(xf_process *process)
 
 static bool read_printed(xf_process *process, int stream)
 {
-    lines *lines = &process->printed[stream - OS_STDOUT];
+    line_splitter *lines = &process->printed[stream - OS_STDOUT];
     size_t room, count;
-    char *space = lines_space(lines, &room);
+    char *space = line_splitter_space(lines, &room);
     int rc = os_channel_read(os_child_channel(process->child, stream), space, room, &count, 0);
 
     if (rc < 0)
         return stop_reading(process, rc);
-    lines_filled(lines, count);
+    line_splitter_filled(lines, count);
     rc = put_printed(process, stream, false);
     if (rc < 0)
         give_up(process, rc);
@@ -195,7 +197,7 @@ static bool read_captured(xf_process *process, int stream)
     rc = os_channel_read(os_child_channel(process->child, stream), data, sizeof data, &count, 0);
     if (rc < 0)
         return stop_reading(process, rc);
-    rc = capture_put(&process->captured[stream - OS_STDOUT], data, count);
+    rc = tail_buffer_put(&process->captured[stream - OS_STDOUT], data, count);
     if (rc < 0)
         give_up(process, rc);
     return true;
@@ -215,17 +217,17 @@ static void drain(xf_process *process)
 }
 
 /* Takes what the child left in the box, as if it had come last through the channel. */
-static void read_farewell(xf_process *process)
+static void read_last_frames(xf_process *process)
 {
-    box *box = process->box.address;
-    size_t room, at = 0, size = atomic_load(&box->farewell_size);
-    int rc = size <= sizeof box->farewell ? 0 : error_detail(XF_EPROTO, "a farewell of %zu bytes", size);
+    black_box *box = process->box.address;
+    size_t room, at = 0, size = atomic_load(&box->last_frames_size);
+    int rc = size <= sizeof box->last_frames ? 0 : error_detail(XF_EPROTO, "last frames of %zu bytes", size);
 
     while (rc == 0 && at < size && !process->protocol_error) {
-        uint8_t *space = wire_space(&process->in, &room);
+        uint8_t *space = frame_decoder_space(&process->in, &room);
         room = room < size - at ? room : size - at;
-        memcpy(space, box->farewell + at, room);
-        wire_filled(&process->in, room);
+        memcpy(space, box->last_frames + at, room);
+        frame_decoder_filled(&process->in, room);
         at += room;
         rc = put_frames(process);
     }
@@ -256,7 +258,7 @@ static uint64_t next_deadline(const xf_process *process)
 /* Wakes a child that sleeps on its box's bell. */
 static void ring(xf_process *process)
 {
-    box *box = process->box.address;
+    black_box *box = process->box.address;
 
     atomic_fetch_add(&box->wake, 1);
     os_shm_wake(&process->box, &box->wake, OS_ALL);
@@ -264,12 +266,12 @@ static void ring(xf_process *process)
 
 static void ask_to_stop(xf_process *process)
 {
-    uint8_t stop[WIRE_HEADER];
-    box *box = process->box.address;
+    uint8_t stop[FRAME_HEADER];
+    black_box *box = process->box.address;
 
     if (atomic_exchange(&box->stop, 1))
         return;
-    wire_put_header(stop, &(wire_frame){.type = WIRE_STOP});
+    frame_put_header(stop, &(frame){.type = FRAME_STOP});
     os_channel_write(os_child_channel(process->child, OS_CHANNEL), stop, sizeof stop, -1,
                      0); /* wakes a task that waits for it; the word in the box says it */
     ring(process);
@@ -280,7 +282,7 @@ static void ask_to_stop(xf_process *process)
 static void check_deadlines(xf_process *process)
 {
     uint64_t now = uv_hrtime();
-    box *box = process->box.address;
+    black_box *box = process->box.address;
 
     if (process->start_deadline <= now) {
         process->start_deadline = CLOCK_NEVER;
@@ -333,12 +335,12 @@ static void pump(xf_process *process)
         learn_pid(process);
         process->gone = true;
         drain(process);
-        read_farewell(process);
+        read_last_frames(process);
         (void)put_printed(process, OS_STDOUT, true);
         (void)put_printed(process, OS_STDERR, true);
         if (process->dumps && !*process->dump)
             take_dump(process);
-        object_forget_child(&process->objects);
+        object_server_forget(&process->objects);
         process_end_judge(process);
         supervisor_set_deadline(&process->supervised, CLOCK_NEVER);
         if (process->inbox.bye) /* it ended in good order */
@@ -463,13 +465,12 @@ void process_lead_discard(xf_process *process)
     free(process->saved);
     free(process->unsaved);
     inbox_close(&process->inbox);
-    wire_close(&process->in);
-    capture_close(&process->captured[0]);
-    capture_close(&process->captured[1]);
-    lines_close(&process->printed[0]);
-    lines_close(&process->printed[1]);
-    uv_cond_destroy(&process->changed);
-    uv_mutex_destroy(&process->lock);
+    frame_decoder_close(&process->in);
+    tail_buffer_close(&process->captured[0]);
+    tail_buffer_close(&process->captured[1]);
+    line_splitter_close(&process->printed[0]);
+    line_splitter_close(&process->printed[1]);
+    monitor_close(&process->lock, &process->changed);
     free(process);
 }
 
@@ -567,9 +568,9 @@ int xf_process_join(xf_process *process, xf_status *status, int timeout_ms)
     return rc;
 }
 
-static const parcel *result_of(xf_process *process)
+static const message *result_of(xf_process *process)
 {
-    const parcel *result;
+    const message *result;
 
     uv_mutex_lock(&process->lock);
     result = process->ended && process->report.status.kind == XF_END_DONE ? process->inbox.result : NULL;
@@ -579,16 +580,16 @@ static const parcel *result_of(xf_process *process)
 
 const void *xf_process_result(xf_process *process, size_t *size)
 {
-    const parcel *result = result_of(process);
+    const message *result = result_of(process);
 
     if (result && size)
         *size = result->size;
-    return result ? parcel_data(result) : NULL;
+    return result ? message_data(result) : NULL;
 }
 
 int xf_process_result_object(xf_process *process, void **object)
 {
-    const parcel *result = result_of(process);
+    const message *result = result_of(process);
     const xf_task *task = process->task;
 
     if (!task->output_codec)
@@ -596,35 +597,35 @@ int xf_process_result_object(xf_process *process, void **object)
     if (!result)
         return xf_process_report(process) ? error_detail(XF_EFAILED, "process %s has no result", process->name)
                                           : error_detail(XF_ESTATE, "process %s still runs", process->name);
-    return codec_decode_for(task, task->output_codec, parcel_data(result), result->size, object);
+    return codec_decode_for(task, task->output_codec, message_data(result), result->size, object);
 }
 
 int xf_process_receive(xf_process *process, xf_message *message, int timeout_ms)
 {
-    parcel *parcel;
+    struct message *received;
     int rc;
 
     uv_mutex_lock(&process->lock);
     rc = await(process, has_message, clock_deadline(timeout_ms));
-    parcel = rc == 0 ? inbox_get(&process->inbox) : NULL;
+    received = rc == 0 ? inbox_get(&process->inbox) : NULL;
     uv_mutex_unlock(&process->lock);
     if (rc < 0)
         return rc;
-    if (!parcel)
+    if (!received)
         return error_detail(XF_EEND, "process %s has ended and sent no more", process->name);
-    *message = (xf_message){parcel_data(parcel), parcel->size, parcel};
+    *message = (xf_message){message_data(received), received->size, received};
     return 0;
 }
 
 void xf_message_free(xf_message *message)
 {
-    parcel_free(message->reserved);
+    message_free(message->reserved);
     *message = (xf_message){NULL, 0, NULL};
 }
 
 int xf_process_output(xf_process *process, int stream, char **data, size_t *size)
 {
-    const capture *captured = stream == 1 ? &process->captured[0] : &process->captured[1];
+    const tail_buffer *captured = stream == 1 ? &process->captured[0] : &process->captured[1];
     const char *tail;
     size_t count;
     char *copy;
@@ -632,7 +633,7 @@ int xf_process_output(xf_process *process, int stream, char **data, size_t *size
     if ((stream != 1 && stream != 2) || !captured->limit)
         return error_detail(XF_EINVAL, "stream %d of process %s is not captured", stream, process->name);
     uv_mutex_lock(&process->lock);
-    tail = capture_tail(captured, SIZE_MAX, &count);
+    tail = tail_buffer_get(captured, SIZE_MAX, &count);
     copy = malloc(count + 1);
     if (copy) {
         memcpy(copy, tail, count);
@@ -670,7 +671,7 @@ void process_wake(xf_process *process)
 
 int xf_process_progress(xf_process *process, uint64_t *done, uint64_t *total)
 {
-    const box *box;
+    const black_box *box;
     int rc = 0;
 
     uv_mutex_lock(&process->lock);
@@ -775,7 +776,7 @@ int xf_process_stack(xf_process *process, xf_stack *stack)
     int rc = XF_ESTATE;
 
     uv_mutex_lock(&process->lock);
-    record = process->box.address ? box_record(process->box.address) : NULL;
+    record = process->box.address ? black_box_record(process->box.address) : NULL;
     if (!process->gone && record)
         rc = os_child_snapshot(process->child);
     else

@@ -4,7 +4,7 @@
 
 #include "crossfork/process.h"
 #include "lockfree/wait_target.h"
-#include "objects/object.h"
+#include "objects/object_server.h"
 #include "process/replay_file.h"
 #include "process/stack_trace.h"
 #include "process/supervisor.h"
@@ -18,14 +18,14 @@
 /* What a process is a part of, which is told of it on the supervisor's thread.  Nobody else waits for such a process.
  */
 typedef struct process_owner {
-    void (*progress)(void *arg); /* the child has sent WIRE_PROGRESS */
+    void (*progress)(void *arg); /* the child has sent FRAME_PROGRESS */
     void (*ended)(void *arg);    /* the report stands; may free the process */
     void *arg;
 } process_owner;
 
 /* What a log line of a report points to. */
 typedef struct line_text {
-    char task[BOX_TASK + 1];
+    char task[BLACK_BOX_TASK + 1];
     char text[XF_REPORT_LOG_BYTES + 1];
 } line_text;
 
@@ -39,11 +39,11 @@ struct xf_process {
     uv_thread_t leader;
     os_child *child;
     os_shm box, input;
-    wire_decoder in;
+    frame_decoder in;
     inbox inbox;
-    capture captured[2]; /* standard output, standard error */
-    lines printed[2];    /* the same, for XF_STDIO_LOG */
-    uint64_t log_frames; /* that have come */
+    tail_buffer captured[2];  /* standard output, standard error */
+    line_splitter printed[2]; /* the same, for XF_STDIO_LOG */
+    uint64_t log_frames;      /* that have come */
     object_child objects;
     const xf_task *task;
     process_owner owner; /* ended NULL: none */
@@ -85,7 +85,7 @@ typedef struct process_plan {
     const void *input;
     size_t size;
     os_method method;
-    const os_shm *segment; /* that the child maps; NULL: none.  Then size is at most WIRE_INLINE_MAX */
+    const os_shm *segment; /* that the child maps; NULL: none.  Then size is at most FRAME_INLINE_MAX */
     process_owner owner;
 } process_plan;
 

@@ -77,12 +77,12 @@ static xf_status judge_memory(xf_process *process, xf_status status)
 static xf_status judge_goodbye(xf_process *process)
 {
     static const xf_end kinds[] = {
-        [WIRE_DONE] = XF_END_DONE,
-        [WIRE_FAILED] = XF_END_FAILED,
-        [WIRE_UNSTARTED] = XF_END_START_FAILED,
+        [FRAME_OUTCOME_DONE] = XF_END_DONE,
+        [FRAME_OUTCOME_FAILED] = XF_END_FAILED,
+        [FRAME_OUTCOME_UNSTARTED] = XF_END_START_FAILED,
     };
 
-    if (process->inbox.outcome == WIRE_STOPPED)
+    if (process->inbox.outcome == FRAME_OUTCOME_STOPPED)
         return judge_stopped(process);
     return judge_memory(process, status_of(kinds[process->inbox.outcome], process->inbox.code, process));
 }
@@ -163,14 +163,14 @@ static const char *code_name(const xf_status *status)
 /* Copies the last lines out of the box, which the child wrote and so is not trusted. */
 static void report_log(xf_process *process)
 {
-    const box *box = process->box.address;
+    const black_box *box = process->box.address;
     uint64_t total = atomic_load_explicit(&box->line_count, memory_order_acquire);
     size_t count = total < XF_REPORT_LOG_LINES ? (size_t)total : XF_REPORT_LOG_LINES;
 
     process->report.log_total = total;
     process->texts = count > 0 ? calloc(count, sizeof *process->texts) : NULL;
     for (size_t i = 0; process->texts && i < count; i++) {
-        const box_line *from = &box->lines[(total - count + i) % (XF_REPORT_LOG_LINES + 1)];
+        const black_box_line *from = &box->lines[(total - count + i) % (XF_REPORT_LOG_LINES + 1)];
         line_text *to = &process->texts[i];
         uint32_t size = from->size < sizeof from->text ? from->size : sizeof from->text;
         memcpy(to->task, from->task, sizeof from->task); /* a 0 more is behind each */
@@ -186,7 +186,7 @@ static void report_log(xf_process *process)
     process->report.log_count = process->texts ? count : 0;
 }
 
-static void report_progress(xf_process *process, const box *box)
+static void report_progress(xf_process *process, const black_box *box)
 {
     uint64_t heartbeat = atomic_load(&box->heartbeat), now = uv_hrtime();
 
@@ -201,7 +201,7 @@ static void report_trace(xf_process *process)
 {
     xf_report *report = &process->report;
 
-    const os_record_head *record = box_record(process->box.address);
+    const os_record_head *record = black_box_record(process->box.address);
     bool is_stale = atomic_load(&record->state) == OS_RECORD_STALE;
 
     if (process->inbox.bye || (is_stale && (process->end.kind != OS_CRASHED || process->end.system != record->system)))
@@ -244,7 +244,7 @@ static void save_failure(xf_process *process)
 void process_end_judge(xf_process *process)
 {
     xf_report *report = &process->report;
-    box *box = process->box.address;
+    black_box *box = process->box.address;
     uint32_t phase = atomic_load(&box->phase); /* written by the child, and so not trusted */
 
     report->phase = phase <= XF_PHASE_SENDING ? (xf_phase)phase : XF_PHASE_SENDING;
@@ -264,7 +264,7 @@ void process_end_judge(xf_process *process)
     report_trace(process);
     report_progress(process, box);
     report->dump = process->dump;
-    report->stderr_tail = capture_tail(&process->captured[1], XF_REPORT_STDERR_BYTES, &report->stderr_tail_size);
+    report->stderr_tail = tail_buffer_get(&process->captured[1], XF_REPORT_STDERR_BYTES, &report->stderr_tail_size);
     save_failure(process);
     process->ended = true;
 }

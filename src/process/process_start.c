@@ -1,6 +1,9 @@
 /* Starting a process. */
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
+#include "base/monitor.h"
+#include "base/writer.h"
 #include "process/child.h"
 #include "process/process.h"
 #include "protocol/task_table.h"
@@ -86,7 +89,7 @@ static int method_by_name(const char *name, os_method *method)
 /* Threads that are not crossfork's own, which hold no lock that a forked child would miss. */
 static int foreign_threads(void)
 {
-    return os_self_threads() - supervisor_runs() - notice_threads();
+    return os_self_threads() - supervisor_runs() - publication_threads();
 }
 
 static int default_method(const os_method *otherwise, os_method *method)
@@ -147,23 +150,23 @@ static int encode_payload(const xf_task *task, payload *payload)
 /* The task frame, which is the child's greeting. */
 static size_t build_greeting(uint8_t *greeting, const xf_task *task, const payload *payload)
 {
-    wire_fields fields = {.size = 0};
+    frame_fields fields = {.size = 0};
     uint8_t build[OS_BUILD_ID_SIZE];
-    size_t inside = payload->size > WIRE_INLINE_MAX ? 0 : payload->size;
+    size_t inside = payload->size > FRAME_INLINE_MAX ? 0 : payload->size;
 
     os_self_build(build);
-    wire_put_u32(&fields, WIRE_VERSION);
-    wire_put(&fields, build, sizeof build);
-    wire_put_u32(&fields, (uint32_t)child_depth() + 1);
-    wire_put_u64(&fields, task->input_size);
-    wire_put_u64(&fields, task->output_size);
-    wire_put_u64(&fields, payload->size);
-    wire_put_text(&fields, task->name);
-    wire_put_header(greeting, &(wire_frame){.type = WIRE_TASK, .size = fields.size + inside});
-    memcpy(greeting + WIRE_HEADER, fields.bytes, fields.size);
+    frame_put_u32(&fields, FRAME_VERSION);
+    frame_put(&fields, build, sizeof build);
+    frame_put_u32(&fields, (uint32_t)child_depth() + 1);
+    frame_put_u64(&fields, task->input_size);
+    frame_put_u64(&fields, task->output_size);
+    frame_put_u64(&fields, payload->size);
+    frame_put_text(&fields, task->name);
+    frame_put_header(greeting, &(frame){.type = FRAME_TASK, .size = fields.size + inside});
+    memcpy(greeting + FRAME_HEADER, fields.bytes, fields.size);
     if (inside > 0)
-        memcpy(greeting + WIRE_HEADER + fields.size, payload->data, inside);
-    return WIRE_HEADER + fields.size + inside;
+        memcpy(greeting + FRAME_HEADER + fields.size, payload->data, inside);
+    return FRAME_HEADER + fields.size + inside;
 }
 
 static bool is_captured(xf_stdio stdio)
@@ -189,16 +192,6 @@ static void set_options(xf_process *process, const xf_process_options *options)
     process->report.started = clock_now();
 }
 
-static int open_lock(xf_process *process)
-{
-    if (uv_mutex_init(&process->lock))
-        return error_detail(XF_ENOMEM, "the lock of a process");
-    if (uv_cond_init(&process->changed) == 0)
-        return 0;
-    uv_mutex_destroy(&process->lock);
-    return error_detail(XF_ENOMEM, "the condition of a process");
-}
-
 /* The whole path, as the program may be in another directory by the time that there is something to put there. */
 static int find_dumps(xf_process *process, const xf_process_options *options)
 {
@@ -209,11 +202,7 @@ static int find_dumps(xf_process *process, const xf_process_options *options)
         return 0;
     rc = uv_fs_realpath(NULL, &request, options->dumps, NULL);
     if (rc < 0)
-        rc = error_detail(rc == UV_ENOENT    ? XF_ENOENT
-                          : rc == UV_ENOTDIR ? XF_ENOTDIR
-                          : rc == UV_ENOMEM  ? XF_ENOMEM
-                                             : XF_EACCESS,
-                          "option dumps is \"%s\": %s", options->dumps, uv_strerror(rc));
+        rc = error_from_uv(rc, "option dumps is \"%s\"", options->dumps);
     else if (strlen(request.ptr) > 800)
         rc = error_detail(XF_EINVAL, "option dumps is a path of %zu bytes", strlen(request.ptr));
     else if (!(process->dumps = malloc(strlen(request.ptr) + 1)))
@@ -236,13 +225,13 @@ static int create(xf_process **out, const xf_task *task, const xf_process_option
     process->task = task;
     process->box.handle = process->input.handle = -1;
     process->name = strcpy((char *)(process + 1), name);
-    rc = wire_open(&process->in);
+    rc = frame_decoder_open(&process->in);
     if (rc < 0)
         goto free_process;
     rc = find_dumps(process, options);
     if (rc < 0)
         goto close_wire;
-    rc = open_lock(process);
+    rc = monitor_open(&process->lock, &process->changed, "a process");
     if (rc < 0)
         goto free_dumps;
     set_options(process, options);
@@ -252,7 +241,7 @@ static int create(xf_process **out, const xf_task *task, const xf_process_option
 free_dumps:
     free(process->dumps);
 close_wire:
-    wire_close(&process->in);
+    frame_decoder_close(&process->in);
 free_process:
     free(process);
     return rc;
@@ -262,7 +251,7 @@ static int share_input(xf_process *process, const payload *payload)
 {
     int rc;
 
-    if (payload->size <= WIRE_INLINE_MAX)
+    if (payload->size <= FRAME_INLINE_MAX)
         return 0;
     rc = os_shm_create(&process->input, payload->size, 0);
     if (rc == 0)
@@ -271,9 +260,9 @@ static int share_input(xf_process *process, const payload *payload)
 }
 
 /* What the child has to know before its first instruction. */
-static void prepare_box(box *box, const xf_process *process, const xf_process_options *options)
+static void prepare_box(black_box *box, const xf_process *process, const xf_process_options *options)
 {
-    box->status.record_at = options->no_crash_record ? 0 : offsetof(struct box, record);
+    box->status.record_at = options->no_crash_record ? 0 : offsetof(struct black_box, record);
     box->log_wanted = options->on_log != NULL;
     box->log_rate = options->log_rate;
     box->marked = (options->on_log && options->stdout_to == XF_STDIO_LOG) << 1 |
@@ -281,7 +270,7 @@ static void prepare_box(box *box, const xf_process *process, const xf_process_op
     if (process->dumps) {
         snprintf(box->dumps, sizeof box->dumps, "%s/crossfork-%llx-%llx", process->dumps,
                  (unsigned long long)uv_os_getpid(), (unsigned long long)uv_hrtime());
-        box->status.dump_at = offsetof(struct box, dumps);
+        box->status.dump_at = offsetof(struct black_box, dumps);
     }
 }
 
@@ -294,12 +283,12 @@ static xf_stdio plain_stdio(xf_stdio wanted, xf_stdio otherwise)
 /* Their nonce is known once the child is started. */
 static int open_lines(xf_process *process)
 {
-    const box *box = process->box.address;
+    const black_box *box = process->box.address;
     int rc = 0;
 
     for (int i = 0; i < 2 && rc == 0; i++)
         if (box->marked & 2U << i)
-            rc = lines_open(&process->printed[i], 0);
+            rc = line_splitter_open(&process->printed[i], 0);
     return rc;
 }
 
@@ -329,7 +318,7 @@ static int start_child(xf_process *process, const process_plan *plan, const payl
 {
     size_t room;
     int rc;
-    uint8_t *greeting = wire_space(&process->in, &room); /* nobody reads before there is a child */
+    uint8_t *greeting = frame_decoder_space(&process->in, &room); /* nobody reads before there is a child */
     os_start start = {
         .method = plan->method,
         .entry = child_run,
@@ -351,7 +340,7 @@ static int start_child(xf_process *process, const process_plan *plan, const payl
     start.first_size = build_greeting(greeting, process->task, payload);
     rc = supervisor_start_child(&process->child, &start);
     for (int i = 0; i < 2; i++)
-        process->printed[i].nonce = ((box *)process->box.address)->status.nonce;
+        process->printed[i].nonce = ((black_box *)process->box.address)->status.nonce;
     return rc;
 }
 

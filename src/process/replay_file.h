@@ -2,9 +2,9 @@
 #ifndef REPLAY_H
 #define REPLAY_H
 
+#include "base/writer.h"
 #include "crossfork/report.h"
 #include "os/os.h"
-#include "protocol/task_table.h"
 
 /* What is needed to run a task again. */
 typedef struct replay_case {

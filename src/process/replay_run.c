@@ -3,7 +3,6 @@
 #include "base/error.h"
 #include "process/call.h"
 #include "process/replay_file.h"
-#include "protocol/task_table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +11,7 @@
 enum { EXIT_REFUSED = 2 };
 
 static struct {
-    box box;
+    black_box box;
     xf_call call;
 } again;
 

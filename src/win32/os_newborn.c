@@ -87,7 +87,7 @@ static BOOL WINAPI ignore_interrupts(DWORD event)
     return event == CTRL_C_EVENT || event == CTRL_BREAK_EVENT;
 }
 
-/* No dialogs, no ends by Ctrl-C, and an end that can be read from the note. */
+/* No dialogs, no ends by Ctrl-C, and an end that can be read from the status block. */
 void child_get_ready(void)
 {
     SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX);

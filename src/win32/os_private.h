@@ -174,7 +174,7 @@ os_status *child_status(void); /* NULL: this process is nobody's child */
 /* This process ends by its own will. */
 void child_mark_leaving(void);
 
-/* In a child that came to xf_main: no dialogs, no ends by Ctrl-C, and an end that can be read from the note. */
+/* In a child that came to xf_main: no dialogs, no ends by Ctrl-C, and an end that can be read from the status block. */
 void child_get_ready(void);
 
 /* ---- os_crash.c ------------------------------------------------------------------------------ */
@@ -182,7 +182,7 @@ void child_get_ready(void);
 /* In a child, before main: where to record what happens. */
 void crash_take_status(os_status *status, size_t size);
 
-/* In a child that came to xf_main: our own handlers for what the note has to tell. */
+/* In a child that came to xf_main: our own handlers for what the status block has to tell. */
 void child_catch_faults(void);
 
 /* Leaves a thread enough of its stack for a handler when it has run over the end. */

@@ -21,7 +21,7 @@ static void be_echo(const char *argument)
     }
 }
 
-/* What follows the role in the greeting is a pattern of so many bytes. */
+/* The bytes after the role are a pattern of so many bytes. */
 static void be_first(const char *argument)
 {
     static uint8_t rest[OS_FIRST_MAX];
