@@ -1,5 +1,6 @@
 /* Goal: the digests are those of the standard, or there are none. */
 #include "base/hmac.h"
+#include "crossfork/error.h"
 #include "unit.h"
 
 #include <stdlib.h>
