@@ -59,7 +59,7 @@ int pool_segment_create(plane *plane, uint32_t slots, size_t memory_limit)
 
     if (head.size > SIZE_MAX / 2)
         return error_detail(XF_ENOMEM, "a memory_limit of %zu bytes", memory_limit);
-    rc = os_shm_create(&shm, (size_t)head.size, OS_SHM_RESERVED | OS_SHM_BELL);
+    rc = os_shm_create(&shm, (size_t)head.size, OS_SHM_RESERVED | OS_SHM_WAITABLE);
     if (rc < 0)
         return rc;
     rc = os_shm_commit(&shm, 0, (size_t)head.tasks_at);

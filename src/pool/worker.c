@@ -298,7 +298,7 @@ static _Noreturn void await_end(worker *worker)
     _Atomic uint32_t *wake = &worker->call->box->wake;
 
     for (;;)
-        os_shm_wait(&os_parent_given(worker->call->channel.parent)->box, wake, atomic_load(wake), -1);
+        os_shm_wait(&worker->call->channel.inherited->box, wake, atomic_load(wake), -1);
 }
 
 static bool must_leave(const worker *worker)
@@ -358,7 +358,7 @@ static bool await_work(worker *worker)
     atomic_fetch_or(idle, bit);
     atomic_thread_fence(memory_order_seq_cst);
     if (!is_wanted(worker))
-        os_shm_wait(&os_parent_given(worker->call->channel.parent)->box, &box->wake, seen, clock_left_ms(deadline));
+        os_shm_wait(&worker->call->channel.inherited->box, &box->wake, seen, clock_left_ms(deadline));
     called = !(atomic_fetch_and(idle, ~bit) & bit);
     return called || is_wanted(worker) || deadline == CLOCK_NEVER || uv_hrtime() < deadline;
 }
@@ -433,7 +433,7 @@ static int worker_entry(xf_call *call)
     call->input_size -= sizeof place;
     self.number = place.slot;
     self.call = call;
-    pool_segment_attach(&self.plane, &os_parent_given(call->channel.parent)->input);
+    pool_segment_attach(&self.plane, &call->channel.inherited->input);
     self.slot = &self.plane.slots[place.slot];
     call->worker = &self;
     child_limit_depth(self.plane.head->depth_limit);
@@ -471,7 +471,7 @@ bool worker_stopping(xf_call *call, int timeout_ms)
             return false;
         if (call->sink)
             return false; /* nobody will ask, while the one who could is in this call */
-        os_shm_wait(&os_parent_given(call->channel.parent)->box, &call->box->wake, seen, clock_left_ms(deadline));
+        os_shm_wait(&call->channel.inherited->box, &call->box->wake, seen, clock_left_ms(deadline));
     }
 }
 

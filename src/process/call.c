@@ -193,7 +193,7 @@ bool call_is_ready(xf_call *call, wait_target *target)
     _Atomic uint32_t *wake = &call->box->wake;
 
     if (target && !call->sink)
-        *target = (wait_target){{&os_parent_given(call->channel.parent)->box, wake, atomic_load(wake), NULL}, -1};
+        *target = (wait_target){{&call->channel.inherited->box, wake, atomic_load(wake), NULL}, -1};
     return xf_stop_requested(call, 0);
 }
 

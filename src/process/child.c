@@ -103,7 +103,7 @@ static int take_input(xf_call *call, frame_reader *reader)
     void *copy;
 
     if (call->input_size > FRAME_INLINE_MAX)
-        call->input = os_parent_given(call->channel.parent)->input.address;
+        call->input = call->channel.inherited->input.address;
     else if (call->input_size == 0)
         call->input = "";
     if (call->input)
@@ -192,16 +192,16 @@ static int run_task(xf_call *call)
     return code;
 }
 
-_Noreturn void child_run(os_parent *parent)
+_Noreturn void child_run(const os_inherited *inherited)
 {
     xf_call *call = &only_call;
     frame frame;
     int code;
 
     memset(call, 0, offsetof(xf_call, channel)); /* when a task has forked this child, it is the task's own call */
-    call->box = os_parent_given(parent)->box.address;
+    call->box = inherited->box.address;
     call->output.handle = -1;
-    channel_open(&call->channel, parent);
+    channel_open(&call->channel, inherited);
     child_log_open(&call->log);
     object_client_open(&call->channel);
     say_hello(call);

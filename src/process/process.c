@@ -18,7 +18,7 @@ static int take_segment(void *arg, uint64_t token, size_t size, os_shm *shm)
     xf_process *process = arg;
 
     intptr_t handle;
-    int rc = os_child_take(process->child, token, &handle);
+    int rc = os_channel_take(os_child_channel(process->child, OS_CHANNEL), token, &handle);
 
     return rc < 0 ? rc : os_shm_open(shm, handle, size, 0);
 }
@@ -122,7 +122,7 @@ static void acknowledge(xf_process *process)
     if (!os.attach_needs_ack)
         return;
     frame_put_header(ack, &(frame){.type = FRAME_ACK});
-    if (os_child_write(process->child, ack, sizeof ack) < 0)
+    if (os_channel_write(os_child_channel(process->child, OS_CHANNEL), ack, sizeof ack, -1, 0) < 0)
         os_child_kill(process->child); /* all of it has been taken, and it would wait for ever */
 }
 
@@ -157,7 +157,7 @@ static bool read_channel(xf_process *process)
 {
     size_t room, count;
     uint8_t *space = frame_decoder_space(&process->in, &room);
-    int rc = os_child_read(process->child, OS_CHANNEL, space, room, &count);
+    int rc = os_channel_read(os_child_channel(process->child, OS_CHANNEL), space, room, &count, 0);
 
     if (rc < 0)
         return stop_reading(process, rc);
@@ -175,7 +175,7 @@ static bool read_printed(xf_process *process, int stream)
     line_splitter *lines = &process->printed[stream - OS_STDOUT];
     size_t room, count;
     char *space = line_splitter_space(lines, &room);
-    int rc = os_child_read(process->child, stream, space, room, &count);
+    int rc = os_channel_read(os_child_channel(process->child, stream), space, room, &count, 0);
 
     if (rc < 0)
         return stop_reading(process, rc);
@@ -194,7 +194,7 @@ static bool read_captured(xf_process *process, int stream)
 
     if (process->printed[stream - OS_STDOUT].bytes)
         return read_printed(process, stream);
-    rc = os_child_read(process->child, stream, data, sizeof data, &count);
+    rc = os_channel_read(os_child_channel(process->child, stream), data, sizeof data, &count, 0);
     if (rc < 0)
         return stop_reading(process, rc);
     rc = tail_buffer_put(&process->captured[stream - OS_STDOUT], data, count);
@@ -240,7 +240,7 @@ static void read_last_frames(xf_process *process)
 /* Kills a child that did not come to where it should be in time, and keeps where it was instead, if that can be had. */
 static void kill_late(xf_process *process)
 {
-    (void)os_child_stack(process->child);
+    (void)os_child_snapshot(process->child);
     os_child_kill(process->child);
 }
 
@@ -261,7 +261,7 @@ static void ring(xf_process *process)
     black_box *box = process->box.address;
 
     atomic_fetch_add(&box->wake, 1);
-    os_shm_ring(&process->box, &box->wake, OS_ALL);
+    os_shm_wake(&process->box, &box->wake, OS_ALL);
 }
 
 static void ask_to_stop(xf_process *process)
@@ -272,7 +272,8 @@ static void ask_to_stop(xf_process *process)
     if (atomic_exchange(&box->stop, 1))
         return;
     frame_put_header(stop, &(frame){.type = FRAME_STOP});
-    os_child_write(process->child, stop, sizeof stop); /* wakes a task that waits for it; the word in the box says it */
+    os_channel_write(os_child_channel(process->child, OS_CHANNEL), stop, sizeof stop, -1,
+                     0); /* wakes a task that waits for it; the word in the box says it */
     ring(process);
     process->grace_deadline = clock_deadline(process->grace_ms);
     supervisor_set_deadline(&process->supervised, next_deadline(process));
@@ -777,7 +778,7 @@ int xf_process_stack(xf_process *process, xf_stack *stack)
     uv_mutex_lock(&process->lock);
     record = process->box.address ? black_box_record(process->box.address) : NULL;
     if (!process->gone && record)
-        rc = os_child_stack(process->child);
+        rc = os_child_snapshot(process->child);
     else
         error_detail(XF_ESTATE, "process %s has ended", process->name);
     if (rc == 0) {

@@ -413,7 +413,7 @@ int supervisor_take_box(os_shm *box)
         *box = self.boxes[--self.box_count];
     uv_mutex_unlock(&self.lock);
     if (!box->address)
-        return os_shm_create(box, sizeof(struct black_box), OS_SHM_BELL);
+        return os_shm_create(box, sizeof(struct black_box), OS_SHM_WAITABLE);
     clear_box(box->address);
     return 0;
 }
@@ -437,7 +437,7 @@ int supervisor_open_wake_word(void)
 
     uv_mutex_lock(&self.lock);
     if (!atomic_load(&self.open_bell)) {
-        rc = os_shm_create(&self.bell, OS_PAGE, OS_SHM_BELL | OS_SHM_PRIVATE);
+        rc = os_shm_create(&self.bell, OS_PAGE, OS_SHM_WAITABLE | OS_SHM_PRIVATE);
         if (rc == 0)
             atomic_store(&self.open_bell, &self.bell);
     }

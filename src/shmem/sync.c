@@ -169,5 +169,5 @@ void sync_wake(const sync_handle *handle, sync_eventcount *changes, int count)
 {
     atomic_fetch_add(&changes->count, 1);
     if (atomic_load(&changes->sleepers) > 0)
-        os_shm_ring(&handle->object->shm, &changes->count, count);
+        os_shm_wake(&handle->object->shm, &changes->count, count);
 }
