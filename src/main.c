@@ -28,7 +28,7 @@ int xf_cleanup(void)
 
 const char *xf_version(void)
 {
-#define TEXT(number) #number
-#define VERSION(major, minor, patch) TEXT(major) "." TEXT(minor) "." TEXT(patch)
+#define VERSION_PART(number) #number
+#define VERSION(major, minor, patch) VERSION_PART(major) "." VERSION_PART(minor) "." VERSION_PART(patch)
     return VERSION(XF_VERSION_MAJOR, XF_VERSION_MINOR, XF_VERSION_PATCH);
 }

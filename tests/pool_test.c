@@ -166,6 +166,13 @@ XF_ENTRY(say_farewell)
     return xf_event_wait(go, XF_FOREVER) < 0;
 }
 
+XF_ENTRY(finish_with_output)
+{
+    char *output = xf_call_output(call, 1);
+
+    return output ? xf_log(call, XF_INFO, "finished") : XF_TASK_NO_MEMORY;
+}
+
 /* An object is a text.  What it says is done to it on its way: "decode fails", "encode dies" and so on. */
 static int suffer(const char *text, const char *stage)
 {
@@ -1052,6 +1059,35 @@ static void work_that_comes_when_a_worker_leaves_is_done(void **state)
     xf_event_close(go);
 }
 
+static void count_line(xf_process *process, const xf_log_line *line, void *arg)
+{
+    int *count = arg;
+
+    (void)process;
+    *count += strcmp(line->text, "finished") == 0;
+}
+
+/* Goal: the last item's output is the pool's, and no finalizer ends it. */
+static void a_finalizer_may_have_output(void **state)
+{
+    int count = 0;
+    xf_process_options process = {.on_log = count_line, .on_log_arg = &count};
+    xf_pool_options options = {.workers = 1, .finalizer = &finish_with_output, .process = &process};
+    xf_bytes in = {"abc", 3};
+    xf_future *future;
+    xf_pool *pool = open_pool(&options);
+
+    (void)state;
+    assert_int_equal(xf_pool_map_bytes(&future, pool, &reverse, &in, 1, NULL), 0);
+    assert_int_equal(xf_future_wait(future, 60000), 0);
+    assert_int_equal(xf_future_failures(future), 0);
+    xf_future_free(future);
+    xf_pool_close(pool);
+    assert_int_equal(xf_pool_join(pool, 60000), 0);
+    assert_int_equal(count, 1);
+    xf_pool_free(pool);
+}
+
 static void initializers_build_what_tasks_see(void **state)
 {
     int value = 1000, in[10], out[10];
@@ -1570,6 +1606,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(workers_start_when_there_is_work),
         cmocka_unit_test(workers_without_work_end_when_asked),
         cmocka_unit_test(work_that_comes_when_a_worker_leaves_is_done),
+        cmocka_unit_test(a_finalizer_may_have_output),
         cmocka_unit_test(initializers_build_what_tasks_see),
         cmocka_unit_test(an_initializer_that_does_not_work_breaks_the_pool),
         cmocka_unit_test(pools_nest_to_the_limit),

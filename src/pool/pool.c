@@ -123,17 +123,35 @@ static int set_options(xf_pool *pool, const xf_pool_options *options)
 
 typedef struct inline_worker {
     worker worker;
+    xf_pool *pool;
     xf_call call;
     os_shm box; /* of its own: it begins with a page */
 } inline_worker;
 
-static void on_inline_log(void *arg, const xf_log_line *line)
+static int inline_log(xf_call *call, xf_log_line *line, size_t size)
 {
-    xf_pool *pool = arg;
+    const inline_worker *here = (const inline_worker *)call->backend_arg;
+    const xf_process_options *options = &here->pool->process;
 
-    if (pool->process.on_log)
-        pool->process.on_log(NULL, line, pool->process.on_log_arg);
+    (void)size;
+    line->item = worker_item(call);
+    if (options->on_log)
+        options->on_log(NULL, line, options->on_log_arg);
+    return 0;
 }
+
+/* Nobody asks while the task waits: the thread that could ask is in this call. */
+static bool inline_stop_requested(xf_call *call, int timeout_ms)
+{
+    (void)timeout_ms;
+    return worker_asked_to_stop(call);
+}
+
+static const call_backend inline_backend = {.output = worker_output,
+                                            .begin_failure = worker_begin_failure,
+                                            .log = inline_log,
+                                            .send = worker_send,
+                                            .stop_requested = inline_stop_requested};
 
 static int open_inline(xf_pool *pool)
 {
@@ -149,13 +167,14 @@ static int open_inline(xf_pool *pool)
     }
     here->call.box = here->box.address;
     here->call.depth = child_depth();
-    here->call.worker = &here->worker;
+    here->call.backend = &inline_backend;
+    here->call.backend_arg = &here->worker;
     here->call.output = OS_SHM_NONE;
     here->worker.plane = pool->plane;
     here->worker.slot = pool->plane.slots;
     here->worker.call = &here->call;
-    here->call.sink = on_inline_log;
-    here->call.sink_arg = pool;
+    here->worker.is_inline = true;
+    here->pool = pool;
     atomic_store(&pool->plane.head->slots_used, 1);
     pool->here = &here->worker;
     return 0;

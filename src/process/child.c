@@ -30,6 +30,65 @@ void child_limit_depth(int limit)
     depth_limit = limit;
 }
 
+/* ---- The back-end of its task's calls -------------------------------------------------------------- */
+
+/* Large output is shared memory, which the parent takes over. */
+static int child_output(xf_call *call, size_t size)
+{
+    if (size > WIRE_INLINE_MAX)
+        return os_shm_create(&call->output, size, 0);
+    call->output = (os_shm){calloc(1, size ? size : 1), size, -1, 0};
+    return call->output.address ? 0 : error_detail(XF_ENOMEM, "%zu bytes of output", size);
+}
+
+static void child_drop_output(xf_call *call)
+{
+    if (call->output.handle >= 0)
+        os_shm_close(&call->output);
+    else
+        free(call->output.address);
+}
+
+static int child_log_line(xf_call *call, xf_log_line *line, size_t size)
+{
+    return log_put(call, line, size);
+}
+
+static int child_send(xf_call *call, const void *data, size_t size)
+{
+    return channel_send(&call->channel, WIRE_MESSAGE, NULL, data, size, true);
+}
+
+static bool child_is_stopped(const void *arg)
+{
+    const xf_call *call = arg;
+
+    return atomic_load(&call->box->stop) != 0;
+}
+
+static bool child_stop_requested(xf_call *call, int timeout_ms)
+{
+    if (timeout_ms != 0)
+        (void)channel_await(&call->channel, child_is_stopped, call, timeout_ms);
+    return child_is_stopped(call);
+}
+
+void child_stop_target(xf_call *call, wait_target *target)
+{
+    _Atomic uint32_t *wake = &call->box->wake;
+
+    *target = (wait_target){{&os_parent_given(call->channel.parent)->box, wake, atomic_load(wake), NULL}, -1};
+}
+
+const call_backend child_backend = {.output = child_output,
+                                    .drop_output = child_drop_output,
+                                    .log = child_log_line,
+                                    .send = child_send,
+                                    .stop_requested = child_stop_requested,
+                                    .stop_target = child_stop_target};
+
+/* ---- Its life ------------------------------------------------------------------------------------- */
+
 static void set_phase(xf_call *call, xf_phase phase)
 {
     atomic_store(&call->box->phase, (uint32_t)phase);
@@ -197,6 +256,7 @@ _Noreturn void child_run(os_parent *parent)
     int code;
 
     memset(call, 0, offsetof(xf_call, channel)); /* when a task has forked this child, it is the task's own call */
+    call->backend = &child_backend;
     call->box = os_parent_given(parent)->box.address;
     call->output.handle = -1;
     channel_open(&call->channel, parent);

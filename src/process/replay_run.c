@@ -16,11 +16,52 @@ static struct {
     xf_call call;
 } again;
 
-static void on_log(void *arg, const xf_log_line *line)
+/* ---- The back-end of its task's calls -------------------------------------------------------------- */
+
+static int replay_run_output(xf_call *call, size_t size)
 {
-    (void)arg;
-    fprintf(stderr, "crossfork: %s: %s\n", line->task, line->text);
+    call->output = (os_shm){calloc(1, size ? size : 1), size, -1, 0};
+    return call->output.address ? 0 : error_detail(XF_ENOMEM, "%zu bytes of output", size);
 }
+
+static void replay_run_drop_output(xf_call *call)
+{
+    free(call->output.address);
+}
+
+static int replay_run_log(xf_call *call, xf_log_line *line, size_t size)
+{
+    (void)call, (void)size;
+    fprintf(stderr, "crossfork: %s: %s\n", line->task, line->text);
+    return 0;
+}
+
+static int replay_run_send(xf_call *call, const void *data, size_t size)
+{
+    (void)data;
+    fprintf(stderr, "crossfork: %s sends a message of %zu bytes\n", call->task->name, size);
+    return 0;
+}
+
+/* There is no parent that could ask the task to stop. */
+static bool replay_run_stop_requested(xf_call *call, int timeout_ms)
+{
+    enum { LONG_MS = 1000 };
+
+    (void)call;
+    while (timeout_ms < 0)
+        uv_sleep(LONG_MS);
+    uv_sleep((unsigned)timeout_ms);
+    return false;
+}
+
+static const call_backend replay_run_backend = {.output = replay_run_output,
+                                                .drop_output = replay_run_drop_output,
+                                                .log = replay_run_log,
+                                                .send = replay_run_send,
+                                                .stop_requested = replay_run_stop_requested};
+
+/* ---- Running ------------------------------------------------------------------------------------- */
 
 static _Noreturn void refuse(void)
 {
@@ -115,7 +156,7 @@ static void prepare(const replay_file *file)
         fprintf(stderr, "crossfork: it ran in %s, which is not there now\n", file->what.directory);
     again.call.box = &again.box;
     again.call.output = OS_SHM_NONE;
-    again.call.sink = on_log;
+    again.call.backend = &replay_run_backend;
 }
 
 static _Noreturn void say_end(const char *task, int code)
