@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/spin.h"
 #include "process/child.h"
+#include "process/task_boundary.h"
 #include "protocol/task_table.h"
 
 #include <stdio.h>
@@ -251,10 +252,8 @@ static int run_item(worker *worker)
     point_to_input(worker);
     atomic_store_explicit(&call->box->phase, XF_PHASE_LOADING, memory_order_relaxed);
     code = call_decode(call);
-    atomic_store_explicit(&call->box->phase, XF_PHASE_RUNNING, memory_order_relaxed);
     if (code == 0)
-        code = call->task->entry(call);
-    atomic_store_explicit(&call->box->phase, XF_PHASE_SENDING, memory_order_relaxed);
+        code = task_boundary(call, NULL);
     call_end_object(call);
     if (code == 0)
         code = keep_output(worker);
@@ -272,10 +271,10 @@ static int run_items(worker *worker, uint32_t end)
     worker->item = first + worker->slot->progress;
     worker->call->input = NULL;
     if (job->flags & JOB_BATCH) {
-        atomic_store_explicit(&worker->call->box->phase, XF_PHASE_RUNNING, memory_order_relaxed);
-        return worker->call->task->batch(worker->call, (char *)plane_in(plane, job) + worker->item * job->in_size,
-                                         (char *)plane_out(plane, job) + worker->item * job->out_size,
-                                         end - worker->slot->progress, &worker->slot->progress);
+        task_batch batch = {(char *)plane_in(plane, job) + worker->item * job->in_size,
+                            (char *)plane_out(plane, job) + worker->item * job->out_size, end - worker->slot->progress,
+                            &worker->slot->progress};
+        return task_boundary(worker->call, &batch);
     }
     while (code == 0 && worker->slot->progress < end) {
         worker->item = first + worker->slot->progress;
@@ -420,7 +419,7 @@ static int run_once(worker *worker, uint32_t number)
     call->backend = &child_backend; /* its output is of no interest, and its log lines are of no item */
     code = call_decode(call);
     if (code == 0)
-        code = call->task->entry(call);
+        code = task_boundary(call, NULL);
     call_end_object(call);
     call_drop_output(call);
     call->task = task;

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "objects/object.h"
 #include "process/call.h"
+#include "process/task_boundary.h"
 #include "protocol/task_table.h"
 
 #include <stdio.h>
@@ -236,7 +237,7 @@ static int run_task(xf_call *call)
     int code;
 
     set_phase(call, XF_PHASE_RUNNING);
-    code = call->task->entry(call);
+    code = task_boundary(call, NULL);
     set_phase(call, XF_PHASE_SENDING);
     if (call->fail_code != 0)
         code = call->fail_code;

@@ -128,6 +128,9 @@ void process_discard(xf_process *process);
 /* The report of a process that has ended, as it is without a search for frames. */
 const xf_report *process_report(xf_process *process);
 
+/* The name of a status's code: of the crash, of an XF_E* code, or "" for any other number. */
+const char *report_code_name(xf_status status);
+
 /* A copy in memory of its own; NULL: no memory.  The trace, which may be NULL, is shared with it. */
 xf_report *report_copy(const xf_report *report, trace *trace);
 void report_free(xf_report *report);

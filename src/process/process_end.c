@@ -145,16 +145,29 @@ static xf_status judge(xf_process *process, xf_phase phase)
     return process->inbox.bye ? judge_goodbye(process) : judge_end(process, phase);
 }
 
-static const char *code_name(const xf_status *status)
+/* The name of an error code; "" for a number that is none, which is the task's own. */
+static const char *name_of_error(int code)
 {
-    switch (status->kind) {
+    switch (code) {
+#define ERROR_NAME(name, value, text)                                                                                  \
+    case name:                                                                                                         \
+        return #name;
+        XF_ERRORS(ERROR_NAME)
+#undef ERROR_NAME
+    default:
+        return "";
+    }
+}
+
+const char *report_code_name(xf_status status)
+{
+    switch (status.kind) {
     case XF_END_CRASHED:
-        return xf_crash_name((xf_crash)status->code);
+        return xf_crash_name((xf_crash)status.code);
     case XF_END_PROTOCOL:
     case XF_END_START:
-        return xf_err_name(status->code);
     case XF_END_FAILED:
-        return status->code < 0 && status->code >= XF_ESTATE ? xf_err_name(status->code) : "";
+        return name_of_error(status.code);
     default:
         return "";
     }
@@ -251,7 +264,7 @@ void process_judge(xf_process *process)
     if (process->inbox.bye)
         report->phase = XF_PHASE_ENDED;
     report->kind_name = xf_end_name(report->status.kind);
-    report->code_name = code_name(&report->status);
+    report->code_name = report_code_name(report->status);
     report->message = process->inbox.failure ? process->inbox.failure : process->message;
     report->name = process->name;
     report->task = process->task->name;

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "process/call.h"
 #include "process/replay_file.h"
+#include "process/task_boundary.h"
 #include "protocol/task_table.h"
 
 #include <stdio.h>
@@ -95,9 +96,8 @@ static int run(const xf_task *task, const void *input, size_t size)
     call->input_size = size;
     atomic_store(&call->box->phase, XF_PHASE_LOADING);
     code = call_decode(call);
-    atomic_store(&call->box->phase, XF_PHASE_RUNNING);
     if (code == 0)
-        code = task->entry(call);
+        code = task_boundary(call, NULL);
     if (call->fail_code != 0)
         code = call->fail_code;
     call_end_object(call);

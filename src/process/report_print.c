@@ -2,6 +2,7 @@
 #include "base/error.h"
 #include "crossfork/report.h"
 #include "os/os.h"
+#include "process/task_boundary.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +97,8 @@ static void print_headline(const xf_report *report, FILE *stream)
     fprintf(stream, " %s", report->kind_name);
     if (*report->code_name)
         fprintf(stream, ": %s", report->code_name);
-    else if (report->status.kind == XF_END_FAILED || report->status.kind == XF_END_EXITED)
+    else if (report->status.kind == XF_END_FAILED || report->status.kind == XF_END_EXITED ||
+             report->status.kind == XF_END_START || report->status.kind == XF_END_PROTOCOL)
         fprintf(stream, " with code %d", report->status.code);
     if (report->status.kind == XF_END_CRASHED || report->status.kind == XF_END_KILLED)
         fprintf(stream,
@@ -180,21 +182,10 @@ static void print_frame(const xf_frame *frame, FILE *stream)
     }
 }
 
-/* How many frames there are above those that call the task, which are the same in every report. */
-static size_t count_frames(const xf_report *report)
-{
-    static const char *const callers[] = {"run_task", "run_item", "run_items", "run_once"};
-
-    for (size_t i = 0; i < report->stack_count; i++)
-        for (size_t j = 0; j < sizeof callers / sizeof *callers; j++)
-            if (strcmp(report->stack[i].function, callers[j]) == 0)
-                return i;
-    return report->stack_count;
-}
-
 static void print_stack(const xf_report *report, FILE *stream)
 {
-    size_t count = count_frames(report), shown = count < PRINTED_FRAMES ? count : PRINTED_FRAMES;
+    size_t count = task_boundary_find(report->stack, report->stack_count);
+    size_t shown = count < PRINTED_FRAMES ? count : PRINTED_FRAMES;
 
     for (size_t i = 0; i < shown; i++) {
         fputs(i == 0 ? "  stack    " : "           ", stream);
