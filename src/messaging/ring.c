@@ -179,6 +179,5 @@ void lane_free_block(lane *lane, uint64_t block, uint64_t size)
 {
     store_give(&lane->store, block, size);
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load(&lane->head->freed) & 1)
-        lane_ring_bell(lane, &lane->head->freed);
+    wake_word_signal(lane->shm, &lane->head->freed);
 }

@@ -10,6 +10,7 @@
 
 #include "base/spin.h"
 #include "lockfree/wait_target.h"
+#include "lockfree/wake_word.h"
 #include "messaging/ring_blocks.h"
 #include "os/os.h"
 
@@ -62,9 +63,9 @@ typedef struct lane_head {
     lane_plan plan;
     _Alignas(2 * LANE_LINE) _Atomic uint64_t put_at;  /* all places before it are claimed, as far as known */
     _Alignas(2 * LANE_LINE) _Atomic uint64_t get_at;  /* all before it are taken */
-    _Alignas(2 * LANE_LINE) _Atomic uint32_t filled;  /* bit 0: somebody sleeps until there is more */
-    _Alignas(LANE_LINE) _Atomic uint32_t freed;       /* the same until there is room */
-    _Alignas(LANE_LINE) _Atomic uint32_t done;        /* the same until all is done with what was taken */
+    _Alignas(2 * LANE_LINE) wake_word filled;         /* consumers sleep on it until there is more */
+    _Alignas(LANE_LINE) wake_word freed;              /* producers do until there is room */
+    _Alignas(LANE_LINE) wake_word done;               /* joiners do until all is done with what was taken */
     _Alignas(2 * LANE_LINE) _Atomic uint64_t settler; /* who settles the claims of the dead; 0: nobody */
     _Atomic uint64_t lost;                            /* messages whose consumer died with them in its hands */
     _Atomic uint64_t unput;                           /* claims of places whose producer died before it committed */
@@ -278,13 +279,13 @@ typedef bool (*lane_test)(lane *lane, void *arg, uint64_t *in_the_way);
 
 /* Whether a test holds, whose truth a bell tells of; looks now and then whether somebody in the way has died.
  *   target  Set when it does not, to what to sleep on; NULL: nobody is going to. */
-bool lane_look(lane *lane, _Atomic uint32_t *bell, lane_test holds, void *arg, wait_target *target);
+bool lane_look(lane *lane, wake_word *bell, lane_test holds, void *arg, wait_target *target);
 
 /* Waits until a test holds: spins, then sleeps.
  *   glimpse  What is looked at while it spins: says no too often rather than touch what others are
  *            writing; NULL: it does not spin.
  * Returns 0, or XF_ETIMEDOUT. */
-int lane_await(lane *lane, _Atomic uint32_t *bell, spin_look glimpse, lane_test holds, void *arg, uint64_t deadline);
+int lane_await(lane *lane, wake_word *bell, spin_look glimpse, lane_test holds, void *arg, uint64_t deadline);
 
 /* The next cell by the hints: whether it is free, or full. */
 bool lane_glimpse_room(void *lane);
@@ -292,9 +293,6 @@ bool lane_glimpse_message(void *lane);
 
 bool lane_has_room(lane *lane, void *arg, uint64_t *in_the_way);
 bool lane_has_message(lane *lane, void *arg, uint64_t *in_the_way);
-
-/* Wakes all who sleep on a bell, if any do. */
-void lane_ring_bell(lane *lane, _Atomic uint32_t *bell);
 
 /* ---- ring_inflight.c ---------------------------------------------------------------------------------- */
 

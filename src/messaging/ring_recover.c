@@ -157,9 +157,9 @@ static bool enter(lane *lane, uint64_t *before)
 static void leave(lane *lane)
 {
     atomic_store(&lane->head->settler, 0);
-    lane_ring_bell(lane, &lane->head->filled);
-    lane_ring_bell(lane, &lane->head->freed);
-    lane_ring_bell(lane, &lane->head->done);
+    wake_word_signal(lane->shm, &lane->head->filled);
+    wake_word_signal(lane->shm, &lane->head->freed);
+    wake_word_signal(lane->shm, &lane->head->done);
 }
 
 enum { VERDICTS = 16 };

@@ -1,7 +1,7 @@
 /* THE SEAM: what crossfork needs of a system beyond the C library and libuv.
  *
  * Everything in src/ above this file is the same on every system; src/posix and src/win32 hold the twins that keep
- * these contracts: the same files, the same functions, in the same order.  tests/os_test.c asserts them sentence by
+ * these contracts: the same files, the same functions, in the same order.  tests/seam asserts them sentence by
  * sentence.  crash.h is its second part: what a child leaves behind when it crashes.
  *
  * Rules for all of them.  They return 0 or a negative XF_E* code and write outputs only on success.  On failure they
@@ -442,11 +442,11 @@ void os_link_close(os_link *link);
 
 /* ---- Secrets --------------------------------------------------------------------------------- */
 
-enum { OS_HMAC_SIZE = 32 };
+enum { HMAC_SIZE = 32 };
 
 /* HMAC-SHA256 (RFC 2104).  Windows: BCrypt.  POSIX: nettle.
  * XF_ENOTSUP when crossfork was built without it; XF_ENOMEM, XF_ESYSTEM. */
-int os_hmac(const void *key, size_t key_size, const void *data, size_t size, uint8_t mac[OS_HMAC_SIZE]);
+int hmac_compute(const void *key, size_t key_size, const void *data, size_t size, uint8_t mac[HMAC_SIZE]);
 
 /* Reads a whole file that nobody else can read.
  *   size   Room; the file is not larger, or XF_ELIMIT.

@@ -317,8 +317,8 @@ static bool are_all_complete(void *arg)
 static void sleep_on(xf_pool *pool, spin_look holds, awaited *awaited, int timeout_ms)
 {
     plane *plane = &pool->plane;
-    _Atomic uint32_t *done = &plane->head->done;
-    uint32_t seen = atomic_fetch_or(done, 1) | 1;
+    wake_word *done = &plane->head->done;
+    uint32_t seen = wake_word_arm(done);
 
     atomic_thread_fence(memory_order_seq_cst);
     if (holds(awaited))
@@ -334,10 +334,10 @@ int future_check(const xf_future *future)
 bool future_is_ready(xf_future *future, wait_target *target)
 {
     plane *plane = &future->pool->plane;
-    _Atomic uint32_t *done = &plane->head->done;
+    wake_word *done = &plane->head->done;
 
     if (target) {
-        *target = (wait_target){{&plane->shm, done, atomic_fetch_or(done, 1) | 1, NULL}, -1};
+        *target = (wait_target){{&plane->shm, done, wake_word_arm(done), NULL}, -1};
         atomic_thread_fence(memory_order_seq_cst);
     }
     return future_is_complete(future);
@@ -482,7 +482,7 @@ int xf_future_result_object(xf_future *future, size_t item, void **object)
         return future->pool && future_is_complete(future)
                    ? error_detail(XF_EFAILED, "item %zu of task %s has no result", item, task->name)
                    : error_detail(XF_ESTATE, "item %zu of task %s has not ended", item, task->name);
-    return task_decode(task, task->output_codec, result, size, object);
+    return codec_decode_for(task, task->output_codec, result, size, object);
 }
 
 const xf_report *xf_future_report(xf_future *future, size_t item)

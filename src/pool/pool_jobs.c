@@ -186,7 +186,7 @@ bool job_await_memory(xf_pool *pool, uint64_t deadline)
 
     if (large == 0)
         return false;
-    seen = atomic_fetch_or(&plane->head->done, 1) | 1;
+    seen = wake_word_arm(&plane->head->done);
     job_reclaim(pool);
     if (pool->retired_large < large)
         return true;

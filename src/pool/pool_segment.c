@@ -468,20 +468,11 @@ void plane_push(plane *plane, job *job, int priority)
 
 void plane_tell_after_death(plane *plane)
 {
-    atomic_fetch_add(&plane->head->done, 2);
-    os_shm_ring(&plane->shm, &plane->head->done, OS_ALL);
+    wake_word_signal_after_death(&plane->shm, &plane->head->done);
 }
 
 void plane_tell(plane *plane)
 {
-    _Atomic uint32_t *word = &plane->head->done;
-    uint32_t seen;
-
     atomic_thread_fence(memory_order_seq_cst);
-    seen = atomic_load_explicit(word, memory_order_relaxed);
-    while (seen & 1)
-        if (atomic_compare_exchange_weak(word, &seen, seen + 1)) { /* which clears the bit */
-            os_shm_ring(&plane->shm, word, OS_ALL);
-            break;
-        }
+    wake_word_signal(&plane->shm, &plane->head->done);
 }

@@ -8,6 +8,7 @@
 
 #include "crossfork/pool.h"
 #include "crossfork/task.h"
+#include "lockfree/wake_word.h"
 #include "os/os.h"
 #include "pool/chunk_word.h"
 
@@ -141,11 +142,11 @@ typedef struct plane_head {
     uint64_t slots_at, tasks_at, jobs_at, rings_at, units_at, arena_at;
     uint64_t unit_count;
     uint64_t tasks_per_worker;
-    uint32_t initializer, finalizer;                /* number of the task + 1; 0: none */
-    int32_t depth_limit;                            /* of its tasks' own children */
-    int32_t idle_ms;                                /* how long a worker waits for work before it ends; 0: for ever */
-    _Alignas(2 * PLANE_LINE) _Atomic uint32_t done; /* bit 0: somebody sleeps until more is done */
-    _Atomic uint32_t leaving;                       /* workers end: LEAVE_ */
+    uint32_t initializer, finalizer;         /* number of the task + 1; 0: none */
+    int32_t depth_limit;                     /* of its tasks' own children */
+    int32_t idle_ms;                         /* how long a worker waits for work before it ends; 0: for ever */
+    _Alignas(2 * PLANE_LINE) wake_word done; /* processes sleep on it until more is done */
+    _Atomic uint32_t leaving;                /* workers end: LEAVE_ */
     _Atomic uint32_t spin_us;
     _Atomic uint32_t slots_used;                                      /* no slot from it on ever had a worker */
     _Alignas(2 * PLANE_LINE) _Atomic uint64_t idle[PLANE_IDLE_WORDS]; /* a bit for each slot that sleeps */

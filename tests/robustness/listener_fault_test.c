@@ -1,0 +1,227 @@
+/* Goal: whatever fails while two programs connect, or one finds memory that the other has given a name, on either side,
+ * both come to an end, the one whose call failed is told what it was, and nothing is left behind; and the listener, or
+ * the name, goes on.
+ *
+ * A sweep: the first call fails, then the second, and so on until a round passes with no failure. */
+#include "base/error.h"
+#include "faults.h"
+#include "leak_check.h"
+#include "os/os.h"
+#include "tasks.h"
+
+#include <stdatomic.h>
+
+enum { MOST_ROUNDS = 400 };
+
+static const uint8_t secret[32] = "0123456789abcdef0123456789abcde";
+
+/* One who connects, in a thread that is there for all rounds: to make one takes memory of libuv's own. */
+static struct guest {
+    uv_thread_t thread;
+    uv_sem_t go, done;
+    bool over; /* no more rounds */
+    _Atomic bool ended;
+    char name[64];
+    int rc;
+} guest;
+
+static void visit_once(void)
+{
+    xf_connect_options options = {.key = {.bytes = secret, .size = sizeof secret}};
+    xf_pipe *pipe;
+
+    faults_forget_detail();
+    guest.rc = xf_connect(&pipe, guest.name, &options, XF_FOREVER);
+    if (guest.rc == 0) {
+        guest.rc = xf_pipe_send(pipe, "hello", 5, XF_FOREVER);
+        xf_pipe_free(pipe);
+    }
+    assert_true(guest.rc == 0 || *xf_error_detail());
+}
+
+static void run_guest(void *unused)
+{
+    (void)unused;
+    faults_forget_detail(); /* this and the next have memory of their own in each thread */
+    (void)os_self_thread();
+    for (uv_sem_wait(&guest.go); !guest.over; uv_sem_wait(&guest.go)) {
+        visit_once();
+        atomic_store(&guest.ended, true);
+        uv_sem_post(&guest.done);
+    }
+}
+
+static int receive_once(xf_pipe *pipe)
+{
+    xf_message message;
+    int rc = xf_pipe_receive(pipe, &message, XF_FOREVER);
+
+    if (rc == 0)
+        xf_message_free(&message);
+    return rc;
+}
+
+/* Accepts until the guest has come, or has ended without.  Returns the first failure. */
+static int serve_once(xf_listener *listener)
+{
+    xf_pipe *pipe;
+    int rc, first = 0;
+
+    do {
+        faults_forget_detail();
+        rc = xf_listener_accept(listener, &pipe, 10);
+        assert_true(rc == 0 || *xf_error_detail());
+        if (first == 0 && rc != XF_ETIMEDOUT)
+            first = rc;
+    } while (rc < 0 && !atomic_load(&guest.ended));
+    if (rc == 0) {
+        rc = receive_once(pipe);
+        first = first < 0 ? first : rc;
+        xf_pipe_free(pipe);
+    }
+    return first;
+}
+
+/* What comes of it on this side; guest.rc is the other's. */
+static int connect_both(void)
+{
+    xf_listener_options options = {.key = {.bytes = secret, .size = sizeof secret}};
+    xf_listener *listener;
+    int rc = xf_listener_open(&listener, guest.name, &options);
+
+    guest.rc = 0;
+    if (rc < 0)
+        return rc;
+    atomic_store(&guest.ended, false);
+    uv_sem_post(&guest.go);
+    rc = serve_once(listener);
+    uv_sem_wait(&guest.done);
+    xf_listener_free(listener);
+    return rc;
+}
+
+/* What can be done without: the file that says when a process began, for its id alone will do; an event to sleep on,
+ * for who has none looks again now and then. */
+static bool is_spare(const fault *fault)
+{
+    return strcmp(fault->name, "open") == 0 || strstr(fault->name, "CreateEvent");
+}
+
+static bool is_told(const fault *fault, int rc)
+{
+    if (!fault || (rc == 0 && guest.rc == 0 && is_spare(fault)))
+        return rc == 0 && guest.rc == 0;
+    return rc == fault->code || guest.rc == fault->code;
+}
+
+static void connecting(void **state)
+{
+    counts before;
+    const fault *fault;
+    int n = 0;
+
+    (void)state;
+    (void)os_self_thread();
+    assert_int_equal(connect_both(), 0); /* with all that is made once */
+    before = count();
+    do {
+        int rc;
+        faults_forget_detail();
+        faults_arm(++n);
+        rc = connect_both();
+        fault = faults_disarm();
+        if (!is_told(fault, rc))
+            fail_msg("call %d, %s: %s, and %s for the guest", n, fault ? fault->name : "none", xf_err_name(rc),
+                     xf_err_name(guest.rc));
+        expect_nothing_left(&before, n, fault ? fault->name : "none");
+    } while (fault && n < MOST_ROUNDS);
+    assert_null(fault);
+    printf("           %d calls\n", n - 1);
+}
+
+/* ---- Memory with a name ---------------------------------------------------------------------- */
+
+/* Finds it, and sees that it is the same. */
+static int find_once(const xf_key *key, xf_shm_access access)
+{
+    xf_shm *shm;
+    int rc = xf_shm_find(&shm, guest.name, key, access, XF_FOREVER);
+
+    assert_true(rc == 0 || *xf_error_detail());
+    if (rc < 0)
+        return rc;
+    assert_string_equal(xf_shm_data(shm), "the same");
+    xf_shm_close(shm);
+    return 0;
+}
+
+/* Gives memory a name, and finds it; once more if something failed meanwhile, for the name goes on. */
+static int publish_and_find(void)
+{
+    xf_key key = {.bytes = secret, .size = sizeof secret};
+    xf_shm *shm;
+    int rc = xf_shm_create(&shm, 100, NULL);
+
+    if (rc < 0)
+        return rc;
+    strcpy(xf_shm_data(shm), "the same");
+    rc = xf_shm_publish(shm, guest.name, &key);
+    if (rc == 0) {
+        rc = find_once(&key, XF_SHM_READ);
+        if (rc < 0)
+            assert_int_equal(find_once(&key, XF_SHM_WRITE), 0);
+    }
+    xf_shm_close(shm);
+    return rc;
+}
+
+/* What fails on the name's own thread is not told, if it was done in the end, or told to the one who came, who may see
+ * no more than that nobody talks to it. */
+static bool is_told_by_name(const fault *fault, int rc)
+{
+    return fault ? rc == 0 || rc == fault->code || rc == XF_EEND : rc == 0;
+}
+
+static void publishing_and_finding(void **state)
+{
+    counts before;
+    const fault *fault;
+    int n = 0, told = 0;
+
+    (void)state;
+    assert_int_equal(publish_and_find(), 0);
+    before = count();
+    do {
+        int rc;
+        faults_forget_detail();
+        faults_arm(++n);
+        rc = publish_and_find();
+        fault = faults_disarm();
+        if (!is_told_by_name(fault, rc))
+            fail_msg("call %d, %s: %s (%s)", n, fault ? fault->name : "none", xf_err_name(rc), xf_error_detail());
+        told += rc < 0 && rc == fault->code;
+        expect_nothing_left(&before, n, fault ? fault->name : "none");
+    } while (fault && n < MOST_ROUNDS);
+    assert_null(fault);
+    assert_true(told > n / 2);
+    printf("           %d calls, %d told\n", n - 1, told);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(connecting),
+        cmocka_unit_test(publishing_and_finding),
+    };
+    int failures;
+
+    xf_main(argc, argv);
+    snprintf(guest.name, sizeof guest.name, "fault-test.%lld", (long long)uv_os_getpid());
+    if (uv_sem_init(&guest.go, 0) || uv_sem_init(&guest.done, 0) || uv_thread_create(&guest.thread, run_guest, NULL))
+        return 99;
+    failures = cmocka_run_group_tests(tests, NULL, NULL);
+    guest.over = true;
+    uv_sem_post(&guest.go);
+    uv_thread_join(&guest.thread);
+    return failures;
+}
