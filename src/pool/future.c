@@ -49,7 +49,7 @@ static xf_report blank_report(const xf_future *future, uint64_t item, xf_status 
                        .attempt = 1};
 }
 
-void future_note_end(xf_future *future, uint64_t item, const xf_report *report, trace *trace)
+void future_note_end(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace)
 {
     xf_report told = *report;
     char *saved, *unsaved = NULL;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GRACE_MS = 2000, SPIN_US = 50, INITIALIZER_INPUT_MAX = 16384 };
+enum { SPIN_US = 50, INITIALIZER_INPUT_MAX = 16384 };
 
 int pool_grow(void *array, size_t count, size_t *room, size_t size)
 {
@@ -103,7 +103,7 @@ static int set_options(xf_pool *pool, const xf_pool_options *options)
         pool->process = *options->process;
     if (!pool->process.name)
         pool->process.name = "worker";
-    pool->grace_ms = pool->process.grace_ms < 0 ? 0 : pool->process.grace_ms ? pool->process.grace_ms : GRACE_MS;
+    pool->grace_ms = process_start_grace_ms(&pool->process);
     if (!pool->options.max_attempts)
         pool->options.max_attempts = 1;
     rc = look_at_machine(pool);
@@ -113,7 +113,7 @@ static int set_options(xf_pool *pool, const xf_pool_options *options)
     if (options->workers == XF_INLINE)
         pool->wanted = 1;
     pool->first_wanted = pool->wanted;
-    rc = process_choose_method(pool->process.start, &server, &pool->method);
+    rc = process_start_choose_method(pool->process.start, &server, &pool->method);
     if (rc < 0 || options->workers == XF_INLINE)
         return rc;
     return machine_places(options->placement, &pool->places, &pool->place_count);
@@ -208,9 +208,9 @@ void pool_run_here(xf_pool *pool)
 /* ---- Opening --------------------------------------------------------------------------------- */
 
 /* On the supervisor's thread: a deadline has passed. */
-static void on_deadline(ward *ward)
+static void on_deadline(supervised *supervised)
 {
-    xf_pool *pool = (xf_pool *)ward;
+    xf_pool *pool = (xf_pool *)supervised;
 
     uv_mutex_lock(&pool->lock);
     pool->untold = false;
@@ -327,14 +327,14 @@ static int start_first(xf_pool *pool)
 
     if (pool->options.workers == XF_INLINE)
         return open_inline(pool);
-    rc = supervisor_add(&pool->ward);
+    rc = supervisor_add(&pool->supervised);
     if (rc < 0 || !pool->options.eager)
         return rc;
     uv_mutex_lock(&pool->lock);
     rc = crew_call(pool, UINT64_MAX);
     uv_mutex_unlock(&pool->lock);
     if (rc < 0)
-        supervisor_remove(&pool->ward);
+        supervisor_remove(&pool->supervised);
     return rc;
 }
 
@@ -349,10 +349,10 @@ int xf_pool_open(xf_pool **out, const xf_pool_options *options)
     pool = calloc(1, sizeof *pool);
     if (!pool)
         return error_detail(XF_ENOMEM, "a pool");
-    pool->ward.attend = on_deadline;
+    pool->supervised.on_due = on_deadline;
     rc = set_options(pool, options ? options : &defaults);
     if (rc == 0)
-        rc = process_check_options(&pool->process);
+        rc = process_start_check_options(&pool->process);
     if (rc < 0)
         goto free_pool;
     rc = open_lock(pool);
@@ -482,7 +482,7 @@ void xf_pool_free(xf_pool *pool)
         terminate(pool, 0, XF_FOREVER);
     uv_mutex_unlock(&pool->lock);
     if (!pool->here)
-        supervisor_remove(&pool->ward); /* after which it is in no callback */
+        supervisor_remove(&pool->supervised); /* after which it is in no callback */
     let_futures_go(pool);
     close_news(pool);
     report_free(pool->broken);

@@ -7,6 +7,8 @@
 #include "pool/pool_segment.h"
 #include "pool/worker.h"
 #include "process/process.h"
+#include "process/process_start.h"
+#include "process/report.h"
 #include "process/supervisor.h"
 
 #include <uv.h>
@@ -69,7 +71,7 @@ typedef struct retired {
 enum { POOL_MEMORY_MS = 1000 }; /* for how long a worker that is about to end its look is waited for */
 
 struct xf_pool {
-    ward ward;
+    supervised supervised;
     uv_mutex_t lock;   /* of everything below but the plane; never held while a callback runs */
     uv_cond_t changed; /* a worker has ended, or been started */
     plane plane;
@@ -186,7 +188,7 @@ void future_note(xf_future *future, uint64_t item, xf_report *report, xf_status 
 
 /* With the lock held: notes that an item has ended like that, and saves it where that is wanted; the report is copied.
  */
-void future_note_end(xf_future *future, uint64_t item, const xf_report *report, trace *trace);
+void future_note_end(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace);
 
 /* With the lock held: deals with what has completed, on the supervisor's thread; or has the user's loop do it. */
 void future_look(xf_pool *pool);

@@ -343,11 +343,11 @@ int job_save(xf_pool *pool, const xf_future *future, uint64_t item, xf_status st
     int rc;
 
     *saved = NULL;
-    if (!pool->process.save_failures || !replay_is_wanted(status.kind))
+    if (!pool->process.save_failures || !replay_file_is_wanted(status.kind))
         return 0;
-    rc = replay_encode(&file, &what);
+    rc = replay_file_encode(&file, &what);
     if (rc == 0)
-        rc = replay_save(&file, pool->process.save_failures, future->task->name, status, saved);
+        rc = replay_file_save(&file, pool->process.save_failures, future->task->name, status, saved);
     writer_free(&file);
     return rc;
 }

@@ -29,7 +29,7 @@ static uint64_t wake(xf_pool *pool, uint64_t most)
             if (!(bits & 1) || !(atomic_fetch_and(idle, ~bit) & bit))
                 continue;
             if (pool->members[word * 64 + i].process) {
-                process_ring(pool->members[word * 64 + i].process);
+                process_wake(pool->members[word * 64 + i].process);
                 woken++;
             }
         }
@@ -49,7 +49,7 @@ static void on_progress(void *arg)
     member *member = arg;
     xf_pool *pool = member->pool;
 
-    supervisor_attend_for(&pool->ward);
+    supervisor_enter(&pool->supervised);
     uv_mutex_lock(&pool->lock);
     future_look(pool);
     uv_mutex_unlock(&pool->lock);
@@ -179,7 +179,7 @@ static void take_claims_back(xf_pool *pool, member *member)
 }
 
 /* No work is done any more: all of it ends for that reason. */
-static void break_pool(xf_pool *pool, const xf_report *report, trace *trace)
+static void break_pool(xf_pool *pool, const xf_report *report, stack_trace *trace)
 {
     pool->broken = report_copy(report, trace);
     pool->broken_status = (xf_status){XF_END_START, XF_EFAILED, report->status.system};
@@ -276,7 +276,7 @@ static void on_end(void *arg)
     const xf_report *report;
     xf_process *process;
 
-    supervisor_attend_for(&pool->ward);
+    supervisor_enter(&pool->supervised);
     uv_mutex_lock(&pool->lock); /* which start has held until it knew the process */
     process = member->process;
     report = process_report(process);
@@ -335,7 +335,7 @@ static void ask(member *member, xf_future *future, uint64_t intent, xf_end why)
     if (pool_grow(&future->stopped, future->stopped_count, &future->stopped_room, sizeof(bad)) == 0)
         future->stopped[future->stopped_count++] = (bad){item, {why, 0, 0}, NULL};
     atomic_store(&slot_of(member)->stop, intent);
-    process_ring(member->process);
+    process_wake(member->process);
 }
 
 void crew_stop(xf_pool *pool, const xf_future *future, xf_end why)
@@ -403,7 +403,7 @@ void crew_look(xf_pool *pool)
     for (const xf_future *future = pool->first; future; future = future->next) /* what nobody has claimed yet */
         if (future->options.timeout_ms && !future_is_complete(future))
             next = earlier(next, now + (uint64_t)future->options.timeout_ms * CLOCK_NS_PER_MS);
-    supervisor_set_deadline(&pool->ward, next);
+    supervisor_set_deadline(&pool->supervised, next);
 }
 
 void crew_dismiss(xf_pool *pool, bool kill)
@@ -413,6 +413,6 @@ void crew_dismiss(xf_pool *pool, bool kill)
         if (pool->members[i].process && kill)
             xf_process_kill(pool->members[i].process);
         else if (pool->members[i].process)
-            process_ring(pool->members[i].process);
+            process_wake(pool->members[i].process);
     }
 }

@@ -160,7 +160,7 @@ void worker_begin_failure(xf_call *call)
 static int worker_log(xf_call *call, xf_log_line *line, size_t size)
 {
     line->item = worker_item(call);
-    return log_put(call, line, size);
+    return child_log_put(call, line, size);
 }
 
 int worker_send(xf_call *call, const void *data, size_t size)

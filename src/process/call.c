@@ -1,4 +1,3 @@
-/* What a task calls. */
 #include "process/call.h"
 
 #include "base/clock.h"
@@ -68,16 +67,16 @@ int xf_call_return(xf_call *call, const void *object)
     return rc;
 }
 
-/* The formatted text in memory of its own; NULL when there is none. */
-static char *format_text(const char *format, va_list arguments)
+/* The formatted text in memory of its own; NULL when there is no memory. */
+static char *format_fail_text(const char *format, va_list arguments)
 {
-    va_list again;
+    va_list copy;
     char *text;
     int size;
 
-    va_copy(again, arguments);
-    size = vsnprintf(NULL, 0, format, again);
-    va_end(again);
+    va_copy(copy, arguments);
+    size = vsnprintf(NULL, 0, format, copy);
+    va_end(copy);
     text = size < 0 ? NULL : malloc((size_t)size + 1);
     if (text)
         vsnprintf(text, (size_t)size + 1, format, arguments);
@@ -92,7 +91,7 @@ int xf_fail(xf_call *call, int code, const char *format, ...)
         call->backend->begin_failure(call);
     va_start(arguments, format);
     free(call->fail_text);
-    call->fail_text = format_text(format, arguments);
+    call->fail_text = format_fail_text(format, arguments);
     va_end(arguments);
     call->fail_code = code ? code : XF_EFAILED;
     return call->fail_code;
@@ -110,7 +109,7 @@ int xf_log(xf_call *call, xf_level level, const char *format, ...)
     size = vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     if (size < 0)
-        return error_detail(XF_EINVAL, "a log line that cannot be formatted");
+        return error_detail(XF_EINVAL, "the log line cannot be formatted");
     if (size > XF_LOG_MAX)
         size = XF_LOG_MAX;
     call_beat(call);

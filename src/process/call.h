@@ -1,4 +1,4 @@
-/* One run of a task, inside. */
+/* One run of a task: its state, and the back-end that its calls go to. */
 #ifndef CALL_H
 #define CALL_H
 
@@ -40,27 +40,27 @@ struct xf_call {
     const xf_task *task;
     const void *input;
     size_t input_size;
-    void *object;  /* what the input codec made */
+    void *object;  /* made by the input codec; NULL: none */
     os_shm output; /* large output, or address in ordinary memory and handle -1 */
     bool has_output;
-    int fail_code;      /* of xf_fail; 0: it was not called */
-    char *fail_text;    /* NULL: none, or no memory for it */
-    uint64_t fail_item; /* of a pool's chunk, that fail_code is about */
+    int fail_code;      /* of xf_fail; 0: not called */
+    char *fail_text;    /* NULL: none, or there was no memory for it */
+    uint64_t fail_item; /* of a pool's chunk, to which fail_code belongs */
     int depth;
     child_log log;
-    channel channel; /* last: its buffers are large, and a forked child pays for each page that it writes to */
+    channel channel; /* comes last: its buffers are large, and a forked child pays for each page that it writes to */
 };
 
 /* Frees the output that xf_call_output made, if there is one. */
 void call_drop_output(xf_call *call);
 
-/* Decodes the input for a task with an input codec.  XF_ECODEC, with the failure set. */
+/* Decodes the input if the task has an input codec.  XF_ECODEC; the failure is set then. */
 int call_decode(xf_call *call);
 
-/* Ends what that made. */
+/* Destroys the decoded input. */
 void call_end_object(xf_call *call);
 
-/* Says in the box that the task is alive. */
+/* Stores in the box when the task last called. */
 void call_beat(xf_call *call);
 
 /* Whether xf_stopping would return at once.

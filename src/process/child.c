@@ -1,4 +1,3 @@
-/* The life of a child. */
 #include "process/child.h"
 
 #include "base/clock.h"
@@ -52,7 +51,7 @@ static void child_drop_output(xf_call *call)
 
 static int child_log_line(xf_call *call, xf_log_line *line, size_t size)
 {
-    return log_put(call, line, size);
+    return child_log_put(call, line, size);
 }
 
 static int child_send(xf_call *call, const void *data, size_t size)
@@ -90,13 +89,13 @@ const call_backend child_backend = {.output = child_output,
 
 /* ---- Its life ------------------------------------------------------------------------------------- */
 
-static void set_phase(xf_call *call, xf_phase phase)
+static void set_call_phase(xf_call *call, xf_phase phase)
 {
     atomic_store(&call->box->phase, (uint32_t)phase);
     call_beat(call);
 }
 
-static void say_hello(xf_call *call)
+static void send_hello(xf_call *call)
 {
     wire_fields fields = {.size = 0};
     uint8_t build[OS_BUILD_ID_SIZE];
@@ -107,13 +106,13 @@ static void say_hello(xf_call *call)
     wire_put_u64(&fields, task_table_hash());
     wire_put_u64(&fields, (uint64_t)uv_os_getpid());
     channel_send(&call->channel, WIRE_HELLO, &fields, NULL, 0, false);
-    set_phase(call, XF_PHASE_LOADING); /* the parent looks at that, so the frame can wait for the next */
+    set_call_phase(call, XF_PHASE_LOADING); /* the parent reads the phase, so the frame can wait for the next one */
 }
 
-/* The end of the process wakes the parent, so its last frames need not do that too: when they fit they are left in the
- * box, where the parent looks once the process has ended.  Where a segment is lost unless its sender waits, they go
- * through the channel. */
-static void leave(xf_call *call)
+/* The exit of the process wakes the parent, so the last frames need not wake it too.  If they fit they are left in
+ * the box, which the parent reads after the process has exited.  Where a segment is lost unless its sender waits for
+ * the acknowledgement, they go through the channel. */
+static void send_last_frames(xf_call *call)
 {
     enum { LAST_ATTEMPTS = 3 };
     int rc = XF_EAGAIN;
@@ -124,39 +123,40 @@ static void leave(xf_call *call)
         atomic_store(&call->box->farewell_size, (uint32_t)size);
         return;
     }
-    for (int i = 0; i < LAST_ATTEMPTS && rc < 0 && rc != XF_EEND; i++) /* there is no later frame to go with */
+    for (int i = 0; i < LAST_ATTEMPTS && rc < 0 && rc != XF_EEND; i++) /* no later frame would take it along */
         rc = channel_flush(&call->channel);
-    if (rc == 0) /* without a goodbye nobody acknowledges anything */
+    if (rc == 0) /* the parent acknowledges only after BYE */
         channel_linger(&call->channel);
 }
 
-/* Says the last frames and ends the process. */
-static _Noreturn void say_goodbye(xf_call *call, wire_outcome outcome, int code)
+/* Sends the last frames and ends the process. */
+static _Noreturn void send_bye_and_exit(xf_call *call, wire_outcome outcome, int code)
 {
     wire_fields fields = {.size = 0};
     const char *text = call->fail_text ? call->fail_text : "";
 
     if (outcome != WIRE_DONE && *text)
         channel_send(&call->channel, WIRE_FAIL, NULL, text, strlen(text), false);
-    log_close(call);
+    child_log_close(call);
     wire_put_u32(&fields, outcome);
     wire_put_u32(&fields, (uint32_t)code);
     fflush(stdout);
     fflush(stderr);
     channel_send(&call->channel, WIRE_BYE, &fields, NULL, 0, false);
-    leave(call);
+    send_last_frames(call);
     os_self_exit(outcome == WIRE_DONE ? 0 : 1);
 }
 
-/* Ends a task that never began, for the reason that is the error detail. */
-static _Noreturn void refuse(xf_call *call, int code)
+/* Ends a task that never began.  The reason is the error detail. */
+static _Noreturn void refuse_task(xf_call *call, int code)
 {
     xf_fail(call, code, "%s", xf_error_detail());
-    say_goodbye(call, WIRE_UNSTARTED, code);
+    send_bye_and_exit(call, WIRE_UNSTARTED, code);
 }
 
-/* The input's bytes, aligned: in the segment when they are many, or copied from the frame. */
-static int take_input(xf_call *call, wire_reader *reader)
+/* Sets call->input to the bytes, aligned for any type: a large input is in a segment, a small one is copied from the
+ * frame. */
+static int take_task_input(xf_call *call, wire_reader *reader)
 {
     void *copy;
 
@@ -167,7 +167,7 @@ static int take_input(xf_call *call, wire_reader *reader)
     if (call->input)
         return 0;
     if (reader->left != call->input_size)
-        return error_detail(XF_EPROTO, "%zu bytes of input came, not %zu", reader->left, call->input_size);
+        return error_detail(XF_EPROTO, "%zu bytes of input arrived, not %zu", reader->left, call->input_size);
     copy = malloc(call->input_size);
     if (!copy)
         return error_detail(XF_ENOMEM, "%zu bytes of input", call->input_size);
@@ -176,7 +176,7 @@ static int take_input(xf_call *call, wire_reader *reader)
     return 0;
 }
 
-static int check_declaration(const xf_task *task, uint64_t input_size, uint64_t output_size)
+static int check_task_declaration(const xf_task *task, uint64_t input_size, uint64_t output_size)
 {
     int rc = task_table_check(task);
 
@@ -189,7 +189,7 @@ static int check_declaration(const xf_task *task, uint64_t input_size, uint64_t 
     return 0;
 }
 
-static int load_task(xf_call *call, const wire_frame *frame)
+static int load_only_task(xf_call *call, const wire_frame *frame)
 {
     wire_reader reader = wire_read(frame);
     uint8_t build[OS_BUILD_ID_SIZE], own[OS_BUILD_ID_SIZE];
@@ -208,21 +208,21 @@ static int load_task(xf_call *call, const wire_frame *frame)
     call->input_size = (size_t)wire_get_u64(&reader);
     wire_get_text(&reader, name, sizeof name);
     if (frame->type != WIRE_TASK || reader.bad)
-        return error_detail(XF_EPROTO, "the first frame is no task");
+        return error_detail(XF_EPROTO, "the first frame is not a task frame");
     call->task = xf_task_find(name);
     if (!call->task)
         return error_detail(XF_ENOTASK, "task %s is not registered in the child", name);
-    rc = check_declaration(call->task, input_size, output_size);
-    return rc < 0 ? rc : take_input(call, &reader);
+    rc = check_task_declaration(call->task, input_size, output_size);
+    return rc < 0 ? rc : take_task_input(call, &reader);
 }
 
-static void decode_input(xf_call *call)
+static void decode_task_input(xf_call *call)
 {
     if (call_decode(call) < 0)
-        say_goodbye(call, WIRE_FAILED, XF_ECODEC);
+        send_bye_and_exit(call, WIRE_FAILED, XF_ECODEC);
 }
 
-static int send_output(xf_call *call)
+static int send_task_output(xf_call *call)
 {
     if (call->task->output_size != XF_ANY_SIZE && !call->has_output)
         return error_detail(XF_ESIZE, "task %s gave no output", call->task->name);
@@ -232,19 +232,19 @@ static int send_output(xf_call *call)
 }
 
 /* Runs the task; returns its code. */
-static int run_task(xf_call *call)
+static int run_only_task(xf_call *call)
 {
     int code;
 
-    set_phase(call, XF_PHASE_RUNNING);
+    set_call_phase(call, XF_PHASE_RUNNING);
     code = task_boundary(call, NULL);
-    set_phase(call, XF_PHASE_SENDING);
+    set_call_phase(call, XF_PHASE_SENDING);
     if (call->fail_code != 0)
         code = call->fail_code;
     call_end_object(call);
     if (code != 0)
         return code;
-    code = send_output(call);
+    code = send_task_output(call);
     if (code < 0)
         xf_fail(call, code, "sending the result: %s", xf_error_detail());
     return code;
@@ -256,24 +256,25 @@ _Noreturn void child_run(os_parent *parent)
     wire_frame frame;
     int code;
 
-    memset(call, 0, offsetof(xf_call, channel)); /* when a task has forked this child, it is the task's own call */
+    memset(call, 0,
+           offsetof(xf_call, channel)); /* if a task has forked this child, the memory holds that task's call */
     call->backend = &child_backend;
     call->box = os_parent_given(parent)->box.address;
     call->output.handle = -1;
     channel_open(&call->channel, parent);
-    log_open(&call->log);
+    child_log_open(&call->log);
     object_begin(&call->channel);
-    say_hello(call);
+    send_hello(call);
     code = channel_receive(&call->channel, &frame);
     if (code == 0)
-        code = load_task(call, &frame);
+        code = load_only_task(call, &frame);
     if (code < 0)
-        refuse(call, code);
+        refuse_task(call, code);
     if (atomic_load(&call->box->stop))
-        say_goodbye(call, WIRE_STOPPED, 0);
-    decode_input(call);
-    code = run_task(call);
+        send_bye_and_exit(call, WIRE_STOPPED, 0);
+    decode_task_input(call);
+    code = run_only_task(call);
     if (code != 0 && atomic_load(&call->box->stop))
-        say_goodbye(call, WIRE_STOPPED, 0);
-    say_goodbye(call, code == 0 ? WIRE_DONE : WIRE_FAILED, code);
+        send_bye_and_exit(call, WIRE_STOPPED, 0);
+    send_bye_and_exit(call, code == 0 ? WIRE_DONE : WIRE_FAILED, code);
 }

@@ -1,4 +1,4 @@
-/* A child's own side: what it runs, from the greeting to the goodbye. */
+/* The child's side: it reads its task, runs it, sends the result and exits. */
 #ifndef CHILD_H
 #define CHILD_H
 

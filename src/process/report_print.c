@@ -1,4 +1,4 @@
-/* Telling a person how a child ended, on one screen. */
+/* Prints a report for a person, on one screen. */
 #include "base/error.h"
 #include "crossfork/report.h"
 #include "os/os.h"
@@ -33,7 +33,7 @@ static void print_escaped(FILE *stream, const char *text, size_t length)
         fprintf(stream, "\\x%02x", (unsigned char)text[i]);
 }
 
-/* Writes text with controls as escapes, so that a child cannot play with the reader's terminal. */
+/* Writes controls as escapes, so that a child cannot send commands to the reader's terminal. */
 static void print_part(FILE *stream, const char *text, size_t size)
 {
     for (size_t at = 0, length; at < size; at += length)
@@ -43,9 +43,9 @@ static void print_part(FILE *stream, const char *text, size_t size)
             fwrite(text + at, 1, length, stream);
 }
 
-/* Writes so many lines at most, all but the first indented, and without the last line end; says when some were left
- * out. */
-static void print_text(FILE *stream, const char *text, size_t size, const char *indent, int most)
+/* Writes at most that many lines, all but the first indented, without the last line end.  An ellipsis stands for the
+ * lines that were left out. */
+static void print_lines(FILE *stream, const char *text, size_t size, const char *indent, int most)
 {
     int lines = 0;
 
@@ -78,7 +78,7 @@ static void print_item(const xf_report *report, FILE *stream)
         fprintf(stream, "  item     %llu, attempt %d\n", (unsigned long long)report->item, report->attempt);
 }
 
-/* What is worth a line of one that did not come to its end. */
+/* Progress matters for a task that did not come to its end. */
 static void print_progress(const xf_report *report, FILE *stream)
 {
     if (report->status.kind == XF_END_DONE || report->status.kind == XF_END_FAILED)
@@ -117,7 +117,7 @@ static void print_message(const xf_report *report, FILE *stream)
     if (size == 0)
         return;
     fputs("  message  ", stream);
-    print_text(stream, report->message, shown, "           ", PRINTED_TEXT_LINES);
+    print_lines(stream, report->message, shown, "           ", PRINTED_TEXT_LINES);
     fprintf(stream, shown < size ? " ... (%zu bytes)\n" : "\n", size);
 }
 
@@ -131,7 +131,7 @@ static void print_log(const xf_report *report, FILE *stream)
             (unsigned long long)report->log_total);
     for (size_t i = first; i < report->log_count; i++) {
         fputs("    ", stream);
-        print_text(stream, report->log[i].text, strlen(report->log[i].text), "    ", PRINTED_LOG_LINES);
+        print_lines(stream, report->log[i].text, strlen(report->log[i].text), "    ", PRINTED_LOG_LINES);
         fputc('\n', stream);
     }
 }
@@ -148,7 +148,7 @@ static void print_stderr(const xf_report *report, FILE *stream)
     if (size == 0)
         return;
     fprintf(stream, "  stderr   the last %zu bytes\n    ", size - first);
-    print_text(stream, report->stderr_tail + first, size - first, "    ", PRINTED_TEXT_LINES);
+    print_lines(stream, report->stderr_tail + first, size - first, "    ", PRINTED_TEXT_LINES);
     fputc('\n', stream);
 }
 

@@ -1,5 +1,5 @@
-/* Where a task begins on the stack of its process: every call of a task's entry goes through task_boundary, so the frames
- * inside of it are the program's, and those outside are crossfork's and the same in every report. */
+/* Where a task begins on the stack of its process.  Every call of a task's entry goes through task_boundary, so the
+ * frames inside of it are the program's, and the frames outside of it are crossfork's and the same in every report. */
 #ifndef TASK_BOUNDARY_H
 #define TASK_BOUNDARY_H
 

@@ -6,7 +6,7 @@
 #include "messaging/queue.h"
 #include "pool/future.h"
 #include "process/call.h"
-#include "process/process.h"
+#include "process/process_lead.h"
 #include "shmem/event.h"
 
 #include <limits.h>
@@ -20,7 +20,7 @@ static bool is_ready(const xf_wait_item *item, wait_target *target)
     switch (item->what) {
     case XF_WAIT_PROCESS:
     case XF_WAIT_MESSAGE:
-        return process_is_ready(item->process, item->what == XF_WAIT_MESSAGE, target);
+        return process_lead_is_ready(item->process, item->what == XF_WAIT_MESSAGE, target);
     case XF_WAIT_FUTURE:
         return future_is_ready(item->future, target);
     case XF_WAIT_GET:
@@ -75,7 +75,7 @@ static void look_closely(xf_wait_item *items, int count)
 {
     for (int i = 0; i < count; i++)
         if (items[i].what == XF_WAIT_PROCESS || items[i].what == XF_WAIT_MESSAGE)
-            process_look(items[i].process);
+            process_lead_poll(items[i].process);
 }
 
 /* ---- Sleeping -------------------------------------------------------------------------------- */
@@ -132,7 +132,7 @@ static int prepare(xf_wait_item *item, bool sleeps)
     switch (item->what) {
     case XF_WAIT_PROCESS:
     case XF_WAIT_MESSAGE:
-        return sleeps ? process_prepare(item->process) : 0;
+        return sleeps ? process_lead_prepare(item->process) : 0;
     case XF_WAIT_FUTURE:
         return future_check(item->future);
     case XF_WAIT_RECEIVE:

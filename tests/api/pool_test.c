@@ -1115,7 +1115,7 @@ static void an_initializer_that_does_not_work_breaks_the_pool(void **state)
         assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
         assert_int_equal(xf_future_status(future, 0).kind, XF_END_START);
         assert_string_equal(xf_future_report(future, 0)->message,
-                            value == -1 ? "will not build" : "somebody else killed it");
+                            value == -1 ? "will not build" : "another process killed it");
         xf_future_free(future);
         assert_true(xf_pool_submit(&late, pool, &reverse, "a", 1, NULL) < 0);
         xf_pool_free(pool);

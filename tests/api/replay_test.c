@@ -382,7 +382,7 @@ static void expect_refused(const char *path)
 {
     replay_file file;
 
-    assert_int_equal(replay_open(&file, path), XF_EPROTO);
+    assert_int_equal(replay_file_open(&file, path), XF_EPROTO);
     assert_non_null(strstr(xf_error_detail(), path));
 }
 
@@ -398,14 +398,14 @@ static void broken_files_are_refused(void **state)
     size_t size;
 
     (void)state;
-    assert_int_equal(replay_encode(&file, &what), 0);
-    assert_int_equal(replay_save(&file, directory, "../ob ey", (xf_status){XF_END_FAILED, 1, 2}, &path), 0);
+    assert_int_equal(replay_file_encode(&file, &what), 0);
+    assert_int_equal(replay_file_save(&file, directory, "../ob ey", (xf_status){XF_END_FAILED, 1, 2}, &path), 0);
     assert_non_null(strstr(path, "/crossfork-_._ob_ey-"));
-    assert_int_equal(replay_open(&back, path), 0);
+    assert_int_equal(replay_file_open(&back, path), 0);
     assert_string_equal(back.what.environment[1], "C=D");
     assert_int_equal(back.what.size, 5);
     assert_memory_equal(back.what.input, "input", 5);
-    replay_close(&back);
+    replay_file_close(&back);
     bytes = read_saved(path, &size);
     for (size_t i = 0; i < size; i++) {
         write_saved(path, bytes, i);
@@ -420,9 +420,9 @@ static void broken_files_are_refused(void **state)
         char *other;
         assert_int_equal(xf_write(&broken, file.data, file.size), 0);
         broken.data[i] = (char)0xFF;
-        assert_int_equal(replay_save(&broken, directory, "broken", (xf_status){XF_END_FAILED, 1, 2}, &other), 0);
-        if (replay_open(&back, other) == 0)
-            replay_close(&back);
+        assert_int_equal(replay_file_save(&broken, directory, "broken", (xf_status){XF_END_FAILED, 1, 2}, &other), 0);
+        if (replay_file_open(&back, other) == 0)
+            replay_file_close(&back);
         remove(other);
         free(other);
         writer_free(&broken);
@@ -458,8 +458,8 @@ static void a_task_that_is_unknown_or_changed_is_refused(void **state)
                                   .initializer = ""};
         xf_writer file = {0};
         char *path;
-        assert_int_equal(replay_encode(&file, &what), 0);
-        assert_int_equal(replay_save(&file, directory, "x", (xf_status){XF_END_FAILED, 1, 2}, &path), 0);
+        assert_int_equal(replay_file_encode(&file, &what), 0);
+        assert_int_equal(replay_file_save(&file, directory, "x", (xf_status){XF_END_FAILED, 1, 2}, &path), 0);
         assert_int_equal(run_again(path), 2);
         free(path);
         writer_free(&file);
