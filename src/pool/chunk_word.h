@@ -20,37 +20,37 @@ typedef enum claim_state {
 
 typedef _Atomic uint64_t claim_word;
 
-static inline uint64_t claim_make(claim_state state, uint32_t owner, uint32_t epoch, uint32_t skip)
+static inline uint64_t claim_word_make(claim_state state, uint32_t owner, uint32_t epoch, uint32_t skip)
 {
     return (uint64_t)state << 60 | (uint64_t)(owner & 0xFFF) << 48 | (uint64_t)(epoch & 0xFFFF) << 32 | skip;
 }
 
-static inline claim_state claim_state_of(uint64_t claim)
+static inline claim_state claim_word_state(uint64_t claim)
 {
     return (claim_state)(claim >> 60);
 }
 
-static inline uint32_t claim_owner(uint64_t claim)
+static inline uint32_t claim_word_owner(uint64_t claim)
 {
     return (uint32_t)(claim >> 48) & 0xFFF;
 }
 
-static inline uint32_t claim_skip(uint64_t claim)
+static inline uint32_t claim_word_skip(uint64_t claim)
 {
     return (uint32_t)claim;
 }
 
 /* Whether that owner, and no earlier worker in its slot, holds the chunk. */
-static inline bool claim_held_by(uint64_t claim, uint32_t owner, uint32_t epoch)
+static inline bool claim_word_is_held_by(uint64_t claim, uint32_t owner, uint32_t epoch)
 {
-    claim_state state = claim_state_of(claim);
+    claim_state state = claim_word_state(claim);
 
-    return (state == CLAIM_CLAIMED || state == CLAIM_DOOMED) && claim_owner(claim) == owner &&
+    return (state == CLAIM_CLAIMED || state == CLAIM_DOOMED) && claim_word_owner(claim) == owner &&
            ((uint32_t)(claim >> 32) & 0xFFFF) == (epoch & 0xFFFF);
 }
 
 /* One step of a chunk; false when it was not in that state any more. */
-static inline bool claim_change(claim_word *word, uint64_t from, uint64_t to)
+static inline bool claim_word_change(claim_word *word, uint64_t from, uint64_t to)
 {
     return atomic_compare_exchange_strong(word, &from, to);
 }

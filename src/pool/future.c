@@ -19,13 +19,13 @@ bool future_is_complete(const xf_future *future)
 
     if (future->settled)
         return true;
-    return job->flags & JOB_WHOLE ? claim_state_of(atomic_load(&job->claim)) == CLAIM_DONE
-                                  : atomic_load(&job->settled) != 0;
+    return job->flags & JOB_ONE_CHUNK ? claim_word_state(atomic_load(&job->claim)) == CLAIM_DONE
+                                      : atomic_load(&job->settled) != 0;
 }
 
-void future_note(xf_future *future, uint64_t item, xf_report *report, xf_status status)
+void item_results_add(xf_future *future, uint64_t item, xf_report *report, xf_status status)
 {
-    if (pool_grow(&future->bads, future->bad_count, &future->bad_room, sizeof(bad)) == 0) {
+    if (pool_state_grow(&future->bads, future->bad_count, &future->bad_room, sizeof(bad)) == 0) {
         future->bads[future->bad_count++] = (bad){item, status, report};
     } else {
         future->short_of_memory = true;
@@ -49,17 +49,17 @@ static xf_report blank_report(const xf_future *future, uint64_t item, xf_status 
                        .attempt = 1};
 }
 
-void future_note_end(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace)
+void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace)
 {
     xf_report told = *report;
     char *saved, *unsaved = NULL;
 
-    if (job_save(future->pool, future, item, report->status, &saved) < 0)
+    if (save_item(future->pool, future, item, report->status, &saved) < 0)
         unsaved = report_add_reason(report->message, xf_error_detail());
     told.saved = saved ? saved : "";
     if (unsaved)
         told.message = unsaved;
-    future_note(future, item, report_copy(&told, trace), report->status);
+    item_results_add(future, item, report_copy(&told, trace), report->status);
     free(unsaved);
     free(saved);
 }
@@ -69,7 +69,7 @@ static void note_failure(xf_future *future, uint64_t item, xf_status status, con
 {
     xf_report report = blank_report(future, item, status, message);
 
-    future_note_end(future, item, &report, NULL);
+    item_results_add_report(future, item, &report, NULL);
 }
 
 /* An item that was asked to stop and then failed has done as it was asked to. */
@@ -86,11 +86,11 @@ static void collect_failures(xf_future *future)
     const plane *plane = &future->pool->plane;
     uint64_t at = atomic_load(&future->job->failures), count = 0;
 
-    while (at && pages_hold(plane, at, sizeof(failure)) && count++ < future->job->count) {
-        const failure *record = plane_at(plane, at);
+    while (at && pool_segment_holds(plane, at, sizeof(failure)) && count++ < future->job->count) {
+        const failure *record = pool_segment_at(plane, at);
         const char *text = (const char *)(record + 1);
         bool whole =
-            record->size > 0 && pages_hold(plane, at, sizeof *record + record->size) && !text[record->size - 1];
+            record->size > 0 && pool_segment_holds(plane, at, sizeof *record + record->size) && !text[record->size - 1];
         if (record->item < future->job->count)
             note_failure(future, record->item, status_of_failure(future, record), whole ? text : "");
         at = record->next;
@@ -105,13 +105,14 @@ static void collect_swept(xf_future *future)
     const char *why = future->swept_report ? future->swept_report->message : "";
 
     for (uint64_t i = 0; i < job->chunk_count; i++) {
-        uint64_t claim = atomic_load(plane_word(&future->pool->plane, job, i));
-        uint32_t size = plane_chunk_size(job, i);
-        for (uint32_t at = claim_skip(claim); at < size; at++) {
+        uint64_t claim = atomic_load(pool_segment_claim(&future->pool->plane, job, i));
+        uint32_t size = job_items_in(job, i);
+        for (uint32_t at = claim_word_skip(claim); at < size; at++) {
             xf_report report = blank_report(future, i * job->chunk + at, status, why);
             report.phase = XF_PHASE_STARTING;
             report.attempt = 0;
-            future_note(future, report.item, status.kind == XF_END_START ? report_copy(&report, NULL) : NULL, status);
+            item_results_add(future, report.item,
+                             status.kind == XF_END_START_FAILED ? report_copy(&report, NULL) : NULL, status);
         }
     }
 }
@@ -139,7 +140,7 @@ static void sort_bads(xf_future *future)
     future->bad_count = kept;
 }
 
-void future_settle(xf_future *future)
+void item_results_collect(xf_future *future)
 {
     job *job = future->job;
 
@@ -149,8 +150,8 @@ void future_settle(xf_future *future)
     if (atomic_load(&job->closing))
         collect_swept(future);
     sort_bads(future);
-    if (future->out && !(job->flags & JOB_OUT_VIEWS))
-        memcpy(future->out, plane_at(&future->pool->plane, job->out), (size_t)(job->count * job->out_size));
+    if (future->out && !(job->flags & JOB_OUT_SPANS))
+        memcpy(future->out, pool_segment_at(&future->pool->plane, job->out), (size_t)(job->count * job->out_size));
     future->settled = true;
 }
 
@@ -163,7 +164,7 @@ static const bad *find_bad(const xf_future *future, uint64_t item)
 
 /* ---- Callbacks and ends ---------------------------------------------------------------------- */
 
-void future_destroy(xf_future *future)
+void pool_futures_free(xf_future *future)
 {
     xf_pool *pool = future->pool;
 
@@ -183,7 +184,7 @@ void future_destroy(xf_future *future)
     free(future->stopped);
     free(future->attempts);
     if (pool)
-        job_retire(pool, future);
+        pool_jobs_retire(pool, future);
     free(future);
 }
 
@@ -212,7 +213,7 @@ static void call(xf_pool *pool, xf_future *future)
     xf_map_options options = future->options;
     bool good;
 
-    future_settle(future);
+    item_results_collect(future);
     good = future->bad_count == 0 && !future->short_of_memory;
     future->told = future->calling = true;
     uv_mutex_unlock(&pool->lock);
@@ -229,14 +230,14 @@ static void call(xf_pool *pool, xf_future *future)
 static void attend(xf_pool *pool, xf_future *future)
 {
     if (!future_is_complete(future))
-        job_sweep(pool, future, XF_END_CANCELLED);
+        pool_jobs_cancel_unclaimed(pool, future, XF_END_CANCELLED);
     else if (is_untold(future))
         call(pool, future);
     else
-        future_destroy(future);
+        pool_futures_free(future);
 }
 
-void future_reap(xf_pool *pool)
+void pool_futures_reap(xf_pool *pool)
 {
     xf_future *next;
 
@@ -245,12 +246,12 @@ void future_reap(xf_pool *pool)
     for (xf_future *future = pool->first; future; future = next) {
         next = future->next;
         if (future->given_up && future_is_complete(future) && !is_untold(future))
-            future_destroy(future);
+            pool_futures_free(future);
     }
     pool->given_up_enough = 2 * pool->given_up + 16;
 }
 
-void future_tell_all(xf_pool *pool)
+void future_callbacks_run(xf_pool *pool)
 {
     xf_future *future = pool->first;
 
@@ -263,15 +264,15 @@ void future_tell_all(xf_pool *pool)
         }
 }
 
-void future_look(xf_pool *pool)
+void future_callbacks_dispatch(xf_pool *pool)
 {
     if (pool->news)
         uv_async_send(pool->news);
     else
-        future_tell_all(pool);
+        future_callbacks_run(pool);
 }
 
-void future_tell_soon(xf_future *future)
+void future_callbacks_schedule(xf_future *future)
 {
     xf_pool *pool = future->pool;
 
@@ -281,7 +282,7 @@ void future_tell_soon(xf_future *future)
         uv_async_send(pool->news);
     } else if (!pool->here) { /* where whoever runs tasks tells */
         pool->untold = true;
-        crew_look(pool);
+        pool_deadlines_check(pool);
     }
 }
 
@@ -365,7 +366,7 @@ static int outcome(xf_future *future)
     int rc = 0;
 
     uv_mutex_lock(&pool->lock);
-    future_settle(future);
+    item_results_collect(future);
     if (future->short_of_memory)
         rc = error_detail(XF_ENOMEM, "what became of the items of task %s", future->task->name);
     else if (future->bad_count > 0)
@@ -420,7 +421,7 @@ static bool look(xf_future *future)
     if (future->settled)
         return true;
     uv_mutex_lock(&future->pool->lock);
-    future_settle(future);
+    item_results_collect(future);
     uv_mutex_unlock(&future->pool->lock);
     return true;
 }
@@ -461,13 +462,13 @@ const void *xf_future_result(xf_future *future, size_t item, size_t *size)
     plane = &future->pool->plane;
     job = future->job;
     output = (view){job->out + item * job->out_size, job->out_size};
-    if (job->flags & JOB_OUT_VIEWS)
-        output = job->flags & JOB_SINGLE ? job->out_view : ((const view *)plane_at(plane, job->out))[item];
+    if (job->flags & JOB_OUT_SPANS)
+        output = job->flags & JOB_ONE_ITEM ? job->out_view : ((const view *)pool_segment_at(plane, job->out))[item];
     if (output.at > plane->shm.size || output.size > plane->shm.size - output.at)
         return NULL; /* written by a process that was out of its mind */
     if (size)
         *size = (size_t)output.size;
-    return plane_at(plane, output.at);
+    return pool_segment_at(plane, output.at);
 }
 
 int xf_future_result_object(xf_future *future, size_t item, void **object)
@@ -512,10 +513,10 @@ static void cancel(xf_pool *pool, xf_future *future)
 {
     if (future_is_complete(future))
         return;
-    job_sweep(pool, future, XF_END_CANCELLED);
+    pool_jobs_cancel_unclaimed(pool, future, XF_END_CANCELLED);
     if (!pool->here)
-        crew_stop(pool, future, XF_END_CANCELLED);
-    future_tell_soon(future);
+        pool_deadlines_stop(pool, future, XF_END_CANCELLED);
+    future_callbacks_schedule(future);
 }
 
 void xf_future_cancel(xf_future *future)
@@ -544,12 +545,12 @@ void xf_future_free(xf_future *future)
     if (!future)
         return;
     if (!pool) {
-        future_destroy(future);
+        pool_futures_free(future);
         return;
     }
     uv_mutex_lock(&pool->lock);
     if (future_is_complete(future) && !is_untold(future)) {
-        future_destroy(future);
+        pool_futures_free(future);
     } else if (!future->given_up) {
         future->given_up = true;
         pool->given_up++;

@@ -12,7 +12,7 @@
 
 enum { SPIN_US = 50, INITIALIZER_INPUT_MAX = 16384 };
 
-int pool_grow(void *array, size_t count, size_t *room, size_t size)
+int pool_state_grow(void *array, size_t count, size_t *room, size_t size)
 {
     void **pointer = array, *grown;
     size_t more = *room ? 2 * *room : 8;
@@ -27,7 +27,7 @@ int pool_grow(void *array, size_t count, size_t *room, size_t size)
     return 0;
 }
 
-int pool_check(const xf_pool *pool)
+int pool_state_check(const xf_pool *pool)
 {
     if (pool->broken)
         return error_detail(pool->broken_status.code < 0 ? pool->broken_status.code : XF_ESTATE,
@@ -55,14 +55,14 @@ static int check_initializer(const xf_pool_options *options)
 
 static int check_options(const xf_pool_options *options)
 {
-    if (options->workers < XF_INLINE || options->workers > XF_WORKERS_MAX)
+    if (options->workers < XF_POOL_INLINE || options->workers > XF_POOL_WORKERS_MAX)
         return error_detail(XF_EINVAL, "option workers is %d", options->workers);
     if (options->initializer_size > INITIALIZER_INPUT_MAX)
         return error_detail(XF_EINVAL, "option initializer_size is %zu", options->initializer_size);
     if (options->max_attempts < 0 || options->idle_ms < 0 || options->spin_us < -1 || options->nesting < -1)
         return error_detail(XF_EINVAL, "option max_attempts is %d, idle_ms %d, spin_us %d, nesting %d",
                             options->max_attempts, options->idle_ms, options->spin_us, options->nesting);
-    if ((unsigned)options->placement > XF_PLACE_NUMA)
+    if ((unsigned)options->placement > XF_PLACEMENT_NUMA)
         return error_detail(XF_EINVAL, "option placement is %d", (int)options->placement);
     if (child_depth() >= child_depth_limit())
         return error_detail(XF_EDEPTH, "a pool's workers would run at depth %d", child_depth() + 1);
@@ -110,11 +110,11 @@ static int set_options(xf_pool *pool, const xf_pool_options *options)
     if (rc < 0)
         return rc;
     pool->wanted = options->workers > 0 ? options->workers : pool->most_busy;
-    if (options->workers == XF_INLINE)
+    if (options->workers == XF_POOL_INLINE)
         pool->wanted = 1;
     pool->first_wanted = pool->wanted;
     rc = process_start_choose_method(pool->process.start, &server, &pool->method);
-    if (rc < 0 || options->workers == XF_INLINE)
+    if (rc < 0 || options->workers == XF_POOL_INLINE)
         return rc;
     return machine_places(options->placement, &pool->places, &pool->place_count);
 }
@@ -191,18 +191,18 @@ static void close_inline(xf_pool *pool)
 }
 
 /* A task may hand in more, and so may another thread: that runs when it is its turn, in the call that is under way. */
-void pool_run_here(xf_pool *pool)
+void pool_inline_run(xf_pool *pool)
 {
     if (pool->running)
         return;
     pool->running = true;
     do {
         uv_mutex_unlock(&pool->lock);
-        worker_run_here(pool->here);
+        worker_run_inline(pool->here);
         uv_mutex_lock(&pool->lock);
-    } while (plane_has_work(&pool->plane));
+    } while (chunk_claim_has_work(&pool->plane));
     pool->running = false;
-    future_tell_all(pool);
+    future_callbacks_run(pool);
 }
 
 /* ---- Opening --------------------------------------------------------------------------------- */
@@ -214,8 +214,8 @@ static void on_deadline(supervised *supervised)
 
     uv_mutex_lock(&pool->lock);
     pool->untold = false;
-    crew_look(pool);
-    future_look(pool);
+    pool_deadlines_check(pool);
+    future_callbacks_dispatch(pool);
     uv_mutex_unlock(&pool->lock);
 }
 
@@ -225,7 +225,7 @@ static void on_news(uv_async_t *news)
     xf_pool *pool = news->data;
 
     uv_mutex_lock(&pool->lock);
-    future_tell_all(pool);
+    future_callbacks_run(pool);
     uv_mutex_unlock(&pool->lock);
 }
 
@@ -280,18 +280,18 @@ static int depth_limit_of(const xf_pool_options *options)
 /* Each job has a line of memory for each worker that there can be. */
 static int pool_most_workers(const xf_pool *pool)
 {
-    int most = pool->first_wanted < XF_RESIZE_MIN / 4 ? XF_RESIZE_MIN : 4 * pool->first_wanted;
+    int most = pool->first_wanted < XF_POOL_RESIZE_MIN / 4 ? XF_POOL_RESIZE_MIN : 4 * pool->first_wanted;
 
-    if (pool->options.workers == XF_INLINE)
+    if (pool->options.workers == XF_POOL_INLINE)
         return 1;
-    return most < XF_WORKERS_MAX ? most : XF_WORKERS_MAX;
+    return most < XF_POOL_WORKERS_MAX ? most : XF_POOL_WORKERS_MAX;
 }
 
 static int open_plane(xf_pool *pool)
 {
     uint32_t slots = (uint32_t)pool_most_workers(pool);
-    plane_head *head;
-    int rc = plane_create(&pool->plane, slots, pool->options.memory_limit);
+    segment_header *head;
+    int rc = pool_segment_create(&pool->plane, slots, pool->options.memory_limit);
 
     if (rc < 0)
         return rc;
@@ -305,10 +305,10 @@ static int open_plane(xf_pool *pool)
     head = pool->plane.head;
     head->idle_ms = pool->options.idle_ms;
     head->depth_limit = depth_limit_of(&pool->options);
-    head->tasks_per_worker = pool->options.workers == XF_INLINE ? 0 : pool->options.tasks_per_worker;
-    if (pool->options.initializer && job_number_task(pool, pool->options.initializer, &head->initializer) == 0)
+    head->tasks_per_worker = pool->options.workers == XF_POOL_INLINE ? 0 : pool->options.tasks_per_worker;
+    if (pool->options.initializer && pool_jobs_number_task(pool, pool->options.initializer, &head->initializer) == 0)
         head->initializer++;
-    if (pool->options.finalizer && job_number_task(pool, pool->options.finalizer, &head->finalizer) == 0)
+    if (pool->options.finalizer && pool_jobs_number_task(pool, pool->options.finalizer, &head->finalizer) == 0)
         head->finalizer++;
     choose_spin(pool);
     return 0;
@@ -325,20 +325,20 @@ static int start_first(xf_pool *pool)
 {
     int rc = 0;
 
-    if (pool->options.workers == XF_INLINE)
+    if (pool->options.workers == XF_POOL_INLINE)
         return open_inline(pool);
     rc = supervisor_add(&pool->supervised);
     if (rc < 0 || !pool->options.eager)
         return rc;
     uv_mutex_lock(&pool->lock);
-    rc = crew_call(pool, UINT64_MAX);
+    rc = pool_workers_call(pool, UINT64_MAX);
     uv_mutex_unlock(&pool->lock);
     if (rc < 0)
         supervisor_remove(&pool->supervised);
     return rc;
 }
 
-int xf_pool_open(xf_pool **out, const xf_pool_options *options)
+int xf_pool_create(xf_pool **out, const xf_pool_options *options)
 {
     static const xf_pool_options defaults;
     xf_pool *pool;
@@ -390,7 +390,7 @@ void xf_pool_close(xf_pool *pool)
     uv_mutex_lock(&pool->lock);
     pool->closed = true;
     if (!pool->here)
-        crew_dismiss(pool, false);
+        pool_workers_shut_down(pool, false);
     uv_mutex_unlock(&pool->lock);
 }
 
@@ -423,8 +423,8 @@ static void cancel_all(xf_pool *pool)
 {
     for (xf_future *future = pool->first; future; future = future->next)
         if (!future_is_complete(future)) {
-            job_sweep(pool, future, XF_END_CANCELLED);
-            future_tell_soon(future);
+            pool_jobs_cancel_unclaimed(pool, future, XF_END_CANCELLED);
+            future_callbacks_schedule(future);
         }
 }
 
@@ -435,10 +435,10 @@ static int terminate(xf_pool *pool, int grace_ms, int timeout_ms)
 
     pool->closed = pool->terminating = true;
     cancel_all(pool);
-    crew_dismiss(pool, grace_ms == 0);
+    pool_workers_shut_down(pool, grace_ms == 0);
     rc = await_all(pool, clock_deadline(grace_ms));
     if (rc < 0) {
-        crew_dismiss(pool, true);
+        pool_workers_shut_down(pool, true);
         rc = await_all(pool, clock_deadline(timeout_ms));
     }
     return rc;
@@ -463,7 +463,7 @@ static void let_futures_go(xf_pool *pool)
     while (pool->first) {
         xf_future *future = pool->first;
         if (future->given_up) {
-            future_destroy(future);
+            pool_futures_free(future);
             continue;
         }
         pool->first = future->next;
@@ -508,9 +508,9 @@ int xf_pool_resize(xf_pool *pool, int workers)
     } else {
         pool->wanted = workers;
         choose_spin(pool);
-        crew_retire(pool);
-        if (plane_has_work(&pool->plane) || pool->options.eager)
-            rc = crew_call(pool, UINT64_MAX);
+        pool_workers_retire(pool);
+        if (chunk_claim_has_work(&pool->plane) || pool->options.eager)
+            rc = pool_workers_call(pool, UINT64_MAX);
     }
     uv_mutex_unlock(&pool->lock);
     return rc;
@@ -518,24 +518,24 @@ int xf_pool_resize(xf_pool *pool, int workers)
 
 /* ---- Shared memory --------------------------------------------------------------------------- */
 
-void *xf_pool_alloc(xf_pool *pool, size_t size)
+void *xf_pool_buffer_alloc(xf_pool *pool, size_t size)
 {
     uint64_t at, deadline = clock_deadline(POOL_MEMORY_MS);
-    int rc = pages_take(&pool->plane, size, PAGES_OF_PARENT, &at);
+    int rc = pool_segment_take_pages(&pool->plane, size, PAGES_OF_PARENT, &at);
 
     if (rc == XF_ENOMEM) {
         uv_mutex_lock(&pool->lock);
-        while (rc == XF_ENOMEM && job_await_memory(pool, deadline))
-            rc = pages_take(&pool->plane, size, PAGES_OF_PARENT, &at);
+        while (rc == XF_ENOMEM && pool_jobs_await_memory(pool, deadline))
+            rc = pool_segment_take_pages(&pool->plane, size, PAGES_OF_PARENT, &at);
         uv_mutex_unlock(&pool->lock);
     }
-    return rc < 0 ? NULL : plane_at(&pool->plane, at);
+    return rc < 0 ? NULL : pool_segment_at(&pool->plane, at);
 }
 
-void xf_pool_release(xf_pool *pool, void *memory)
+void xf_pool_buffer_free(xf_pool *pool, void *memory)
 {
     if (memory)
-        pages_free(&pool->plane, plane_offset(&pool->plane, memory));
+        pool_segment_free_pages(&pool->plane, pool_segment_offset(&pool->plane, memory));
 }
 
 /* ---- Looking --------------------------------------------------------------------------------- */
@@ -548,9 +548,9 @@ static uint64_t count_queued(const xf_pool *pool)
         if (future_is_complete(future))
             continue;
         for (uint64_t i = 0; i < future->job->chunk_count; i++) {
-            uint64_t claim = atomic_load(plane_word(&pool->plane, future->job, i));
-            if (claim_state_of(claim) == CLAIM_QUEUED)
-                queued += plane_chunk_size(future->job, i) - claim_skip(claim);
+            uint64_t claim = atomic_load(pool_segment_claim(&pool->plane, future->job, i));
+            if (claim_word_state(claim) == CLAIM_QUEUED)
+                queued += job_items_in(future->job, i) - claim_word_skip(claim);
         }
     }
     return queued;
@@ -587,7 +587,7 @@ int xf_pool_stats_get(xf_pool *pool, xf_pool_stats *stats, xf_worker_stats *work
     int count = 0;
 
     uv_mutex_lock(&pool->lock);
-    job_reclaim(pool);
+    pool_jobs_reclaim(pool);
     *stats = (xf_pool_stats){.workers = pool->here ? 0 : pool->wanted,
                              .started = pool->live,
                              .queued = count_queued(pool),

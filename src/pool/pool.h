@@ -106,9 +106,10 @@ struct xf_pool {
     size_t given_up, given_up_enough; /* how many of them are; when to look for those that can be freed */
     retired *retired;                 /* has room for every job */
     size_t retired_count, retired_room;
-    size_t retired_large;                  /* how many of them have memory */
-    uint64_t ring_heads[PLANE_PRIORITIES]; /* not further than the rings' heads, which are in a line of the workers' */
-    xf_task *tasks[PLANE_TASKS];
+    size_t retired_large; /* how many of them have memory */
+    uint64_t
+        ring_heads[SEGMENT_PRIORITIES]; /* not further than the rings' heads, which are in a line of the workers' */
+    xf_task *tasks[SEGMENT_TASKS];
     uint32_t task_count;
     uint64_t vacant;                       /* workers that have ended and were not replaced yet */
     uint64_t lost, replaced, items_before; /* settled by workers that have ended */
@@ -119,61 +120,61 @@ struct xf_pool {
 /* ---- pool_workers.c ---------------------------------------------------------------------------------- */
 
 /* With the lock held: wakes idle workers, and starts missing ones, for so many new chunks. */
-int crew_call(xf_pool *pool, uint64_t chunks);
+int pool_workers_call(xf_pool *pool, uint64_t chunks);
 
 /* With the lock held: wakes them all. */
-void crew_wake(xf_pool *pool);
+void wake_all_workers(xf_pool *pool);
 
 /* With the lock held: asks whoever runs something of that future to stop, to be killed after the grace. */
-void crew_stop(xf_pool *pool, const xf_future *future, xf_end why);
+void pool_deadlines_stop(xf_pool *pool, const xf_future *future, xf_end why);
 
 /* With the lock held: looks at timeouts and graces that have passed, and sets the next time to look. */
-void crew_look(xf_pool *pool);
+void pool_deadlines_check(xf_pool *pool);
 
 /* With the lock held: makes those too many end. */
-void crew_retire(xf_pool *pool);
+void pool_workers_retire(xf_pool *pool);
 
 /* With the lock held: asks all to end after what they run, or kills them. */
-void crew_dismiss(xf_pool *pool, bool kill);
+void pool_workers_shut_down(xf_pool *pool, bool kill);
 
 /* ---- pool_jobs.c ----------------------------------------------------------------------------------- */
 
 /* With the lock held: the number of the task in the plane.  XF_ELIMIT. */
-int job_number_task(xf_pool *pool, xf_task *task, uint32_t *number);
+int pool_jobs_number_task(xf_pool *pool, xf_task *task, uint32_t *number);
 
 /* With the lock held: a job that is not used.  XF_ENOMEM, XF_ELIMIT. */
-int job_take(xf_pool *pool, uint32_t *number);
+int pool_jobs_take(xf_pool *pool, uint32_t *number);
 
 /* With the lock held: the opposite. */
-void job_give_back(xf_pool *pool, job *job);
+void pool_jobs_give_back(xf_pool *pool, job *job);
 
 /* With the lock held: makes sure that there is room for one more entry in the ring.  XF_ENOMEM, XF_ELIMIT. */
-int job_prepare_ring(xf_pool *pool, int priority);
+int pool_jobs_reserve_entry(xf_pool *pool, int priority);
 
 /* With the lock held: the parent settles a chunk, whose word nobody else changes any more. */
-void job_settle(xf_pool *pool, job *job, claim_word *word, uint32_t items);
+void pool_jobs_complete_chunk(xf_pool *pool, job *job, claim_word *word, uint32_t items);
 
 /* With the lock held: gives the memory of a future's job back, now or as soon as no worker looks at it, and the job
  * itself when it is wanted. */
-void job_retire(xf_pool *pool, xf_future *future);
+void pool_jobs_retire(xf_pool *pool, xf_future *future);
 
 /* With the lock held: frees what was retired and is looked at no more. */
-void job_reclaim(xf_pool *pool);
+void pool_jobs_reclaim(xf_pool *pool);
 
 /* With the lock held, which is given up meanwhile: waits for memory that was retired.
  * Returns whether more may be free now; false when none is retired, or a worker that looks at it does not go on. */
-bool job_await_memory(xf_pool *pool, uint64_t deadline);
+bool pool_jobs_await_memory(xf_pool *pool, uint64_t deadline);
 
 /* With the lock held: a dead worker's claim, which it had with that epoch; what it ran ended like that. */
-void job_lose(xf_pool *pool, uint32_t slot, uint32_t epoch, xf_end why, xf_process *dead);
+void pool_recovery_recover(xf_pool *pool, uint32_t slot, uint32_t epoch, xf_end why, xf_process *dead);
 
 /* With the lock held: saves an item that is not done, where that is wanted (save_failures).
  *   saved  Set to the path, freed by the caller with free; NULL: it was not.
  * Returns 0, or why it was not, with the error detail. */
-int job_save(xf_pool *pool, const xf_future *future, uint64_t item, xf_status status, char **saved);
+int save_item(xf_pool *pool, const xf_future *future, uint64_t item, xf_status status, char **saved);
 
 /* With the lock held: takes what is not claimed out of the job. */
-void job_sweep(xf_pool *pool, xf_future *future, xf_end why);
+void pool_jobs_cancel_unclaimed(xf_pool *pool, xf_future *future, xf_end why);
 
 /* ---- future.c -------------------------------------------------------------------------------- */
 
@@ -181,39 +182,39 @@ void job_sweep(xf_pool *pool, xf_future *future, xf_end why);
 bool future_is_complete(const xf_future *future);
 
 /* With the lock held: collects what became of the items, once. */
-void future_settle(xf_future *future);
+void item_results_collect(xf_future *future);
 
 /* With the lock held: notes an item that is not done.  The report, which may be NULL, is the future's then. */
-void future_note(xf_future *future, uint64_t item, xf_report *report, xf_status status);
+void item_results_add(xf_future *future, uint64_t item, xf_report *report, xf_status status);
 
 /* With the lock held: notes that an item has ended like that, and saves it where that is wanted; the report is copied.
  */
-void future_note_end(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace);
+void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace);
 
 /* With the lock held: deals with what has completed, on the supervisor's thread; or has the user's loop do it. */
-void future_look(xf_pool *pool);
+void future_callbacks_dispatch(xf_pool *pool);
 
 /* With the lock held, on any thread: has the same done soon, for a future that completes without a worker. */
-void future_tell_soon(xf_future *future);
+void future_callbacks_schedule(xf_future *future);
 
 /* With the lock held: runs callbacks, and ends what was given up.  Gives the lock up meanwhile. */
-void future_tell_all(xf_pool *pool);
+void future_callbacks_run(xf_pool *pool);
 
 /* With the lock held: frees what was given up and has completed, now and then. */
-void future_reap(xf_pool *pool);
+void pool_futures_reap(xf_pool *pool);
 
 /* With the lock held: frees it. */
-void future_destroy(xf_future *future);
+void pool_futures_free(xf_future *future);
 
 /* ---- pool.c ---------------------------------------------------------------------------------- */
 
 /* With the lock held: XF_ESTATE or what broke it; 0: it takes work. */
-int pool_check(const xf_pool *pool);
+int pool_state_check(const xf_pool *pool);
 
 /* A growing array: room for one more of that size.  XF_ENOMEM. */
-int pool_grow(void *array, size_t count, size_t *room, size_t size);
+int pool_state_grow(void *array, size_t count, size_t *room, size_t size);
 
 /* Runs what waits, in an inline pool. */
-void pool_run_here(xf_pool *pool);
+void pool_inline_run(xf_pool *pool);
 
 #endif

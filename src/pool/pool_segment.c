@@ -21,39 +21,39 @@ static uint64_t place(uint64_t *end, uint64_t size)
 }
 
 /* Where everything is in a segment that leaves arena bytes for the arena. */
-static plane_head layout(uint32_t slots, uint64_t arena)
+static segment_header layout(uint32_t slots, uint64_t arena)
 {
-    plane_head head = {.magic = PLANE_MAGIC, .slots = slots, .unit_count = arena / OS_PAGE};
+    segment_header head = {.magic = SEGMENT_MAGIC, .slots = slots, .unit_count = arena / OS_PAGE};
     uint64_t end = 0;
 
     place(&end, sizeof head);
     head.slots_at = place(&end, slots * sizeof(slot));
-    head.tasks_at = place(&end, PLANE_TASKS * sizeof(plane_task));
-    head.jobs_at = place(&end, PLANE_JOBS * sizeof(job));
-    head.rings_at = place(&end, PLANE_PRIORITIES * (uint64_t)PLANE_RING * sizeof(uint32_t));
+    head.tasks_at = place(&end, SEGMENT_TASKS * sizeof(segment_task));
+    head.jobs_at = place(&end, SEGMENT_JOBS * sizeof(job));
+    head.rings_at = place(&end, SEGMENT_PRIORITIES * (uint64_t)SEGMENT_RING * sizeof(uint32_t));
     head.units_at = place(&end, head.unit_count * sizeof(uint32_t));
     head.arena_at = place(&end, head.unit_count * OS_PAGE);
     head.size = end;
     return head;
 }
 
-void plane_attach(plane *plane, const os_shm *shm)
+void pool_segment_attach(plane *plane, const os_shm *shm)
 {
-    const plane_head *head = shm->address;
+    const segment_header *head = shm->address;
 
     plane->shm = *shm;
     plane->head = shm->address;
-    plane->slots = plane_at(plane, head->slots_at);
-    plane->tasks = plane_at(plane, head->tasks_at);
-    plane->jobs = plane_at(plane, head->jobs_at);
-    plane->units = plane_at(plane, head->units_at);
-    for (int i = 0; i < PLANE_PRIORITIES; i++)
-        plane->ring[i] = (_Atomic uint32_t *)plane_at(plane, head->rings_at) + (size_t)i * PLANE_RING;
+    plane->slots = pool_segment_at(plane, head->slots_at);
+    plane->tasks = pool_segment_at(plane, head->tasks_at);
+    plane->jobs = pool_segment_at(plane, head->jobs_at);
+    plane->units = pool_segment_at(plane, head->units_at);
+    for (int i = 0; i < SEGMENT_PRIORITIES; i++)
+        plane->ring[i] = (_Atomic uint32_t *)pool_segment_at(plane, head->rings_at) + (size_t)i * SEGMENT_RING;
 }
 
-int plane_create(plane *plane, uint32_t slots, size_t memory_limit)
+int pool_segment_create(plane *plane, uint32_t slots, size_t memory_limit)
 {
-    plane_head head = layout(slots, round_up(memory_limit, OS_PAGE));
+    segment_header head = layout(slots, round_up(memory_limit, OS_PAGE));
     os_shm shm;
     int rc;
 
@@ -68,7 +68,7 @@ int plane_create(plane *plane, uint32_t slots, size_t memory_limit)
         return rc;
     }
     memcpy(shm.address, &head, sizeof head);
-    plane_attach(plane, &shm);
+    pool_segment_attach(plane, &shm);
     return 0;
 }
 
@@ -123,7 +123,7 @@ static int open_units(plane *plane, uint64_t end)
 /* Gives memory to all units before end. */
 static int commit_to(plane *plane, uint64_t end)
 {
-    plane_head *head = plane->head;
+    segment_header *head = plane->head;
     uint64_t have = atomic_load(&head->committed);
     uint64_t want = end + COMMIT_STEP < head->unit_count ? end + COMMIT_STEP : head->unit_count;
     int rc;
@@ -169,7 +169,7 @@ static bool search(plane *plane, uint64_t begin, uint64_t limit, uint64_t count,
 /* Among the units that have memory first, and then among all. */
 static bool search_all(plane *plane, uint64_t count, uint32_t what, uint64_t *found)
 {
-    plane_head *head = plane->head;
+    segment_header *head = plane->head;
     uint64_t have = atomic_load(&head->committed), begin = atomic_load(&head->first_free);
 
     if (count > head->unit_count)
@@ -184,7 +184,7 @@ static bool search_all(plane *plane, uint64_t count, uint32_t what, uint64_t *fo
            (open_units(plane, head->unit_count) == 0 && search(plane, begin, head->unit_count, count, what, found));
 }
 
-int pages_take(plane *plane, uint64_t size, uint32_t what, uint64_t *at)
+int pool_segment_take_pages(plane *plane, uint64_t size, uint32_t what, uint64_t *at)
 {
     uint64_t count = round_up(size ? size : 1, OS_PAGE) / OS_PAGE, first = 0;
     int rc;
@@ -209,7 +209,7 @@ static void free_run(plane *plane, uint64_t first, uint64_t count)
     }
 }
 
-void pages_free(plane *plane, uint64_t at)
+void pool_segment_free_pages(plane *plane, uint64_t at)
 {
     uint64_t first = (at - plane->head->arena_at) / OS_PAGE, end = first + 1;
 
@@ -219,7 +219,7 @@ void pages_free(plane *plane, uint64_t at)
     free_run(plane, first, end - first);
 }
 
-void pages_sweep(plane *plane, uint32_t what)
+void pool_segment_sweep_pages(plane *plane, uint32_t what)
 {
     uint64_t end = atomic_load(&plane->head->searched); /* a dead worker may have come no further */
 
@@ -228,7 +228,7 @@ void pages_sweep(plane *plane, uint32_t what)
             free_run(plane, i, 1);
 }
 
-bool pages_hold(const plane *plane, uint64_t at, uint64_t size)
+bool pool_segment_holds(const plane *plane, uint64_t at, uint64_t size)
 {
     uint64_t begin = plane->head->arena_at, end = begin + atomic_load(&plane->head->committed) * OS_PAGE;
 
@@ -242,15 +242,15 @@ bool pages_hold(const plane *plane, uint64_t at, uint64_t size)
 static bool try_claim(plane *plane, uint32_t number, find *found)
 {
     slot *slot = &plane->slots[number];
-    uint64_t mine = claim_make(CLAIM_CLAIMED, number, atomic_load_explicit(&slot->epoch, memory_order_relaxed),
-                               claim_skip(found->claim));
+    uint64_t mine = claim_word_make(CLAIM_CLAIMED, number, atomic_load_explicit(&slot->epoch, memory_order_relaxed),
+                                    claim_word_skip(found->claim));
 
-    if (found->job->flags & JOB_STAMPED)
+    if (found->job->flags & JOB_TIMED)
         atomic_store(&slot->since, uv_hrtime());
-    slot->progress = claim_skip(found->claim);
-    atomic_store_explicit(&slot->intent, plane_intent((uint32_t)(found->job - plane->jobs), found->chunk),
+    slot->progress = claim_word_skip(found->claim);
+    atomic_store_explicit(&slot->intent, job_intent((uint32_t)(found->job - plane->jobs), found->chunk),
                           memory_order_release);
-    if (!claim_change(found->word, found->claim, mine))
+    if (!claim_word_change(found->word, found->claim, mine))
         return false;
     found->claim = mine;
     return true;
@@ -259,15 +259,15 @@ static bool try_claim(plane *plane, uint32_t number, find *found)
 static bool try_chunk(plane *plane, uint32_t slot, find *found, uint64_t chunk)
 {
     found->chunk = chunk;
-    found->word = plane_word(plane, found->job, chunk);
+    found->word = pool_segment_claim(plane, found->job, chunk);
     found->claim = atomic_load_explicit(found->word, memory_order_relaxed);
-    return claim_state_of(found->claim) == CLAIM_QUEUED && try_claim(plane, slot, found);
+    return claim_word_state(found->claim) == CLAIM_QUEUED && try_claim(plane, slot, found);
 }
 
 /* The slot's own range, from its begin on. */
 static bool claim_own(plane *plane, uint32_t slot, find *found, uint32_t range)
 {
-    cell *cell = plane_cell(plane, found->job, range);
+    cell *cell = pool_segment_cursor(plane, found->job, range);
     uint64_t end = cell->end;
 
     for (uint64_t i = atomic_load_explicit(&cell->next, memory_order_relaxed); i < end; i++)
@@ -282,7 +282,7 @@ static bool claim_own(plane *plane, uint32_t slot, find *found, uint32_t range)
 /* Another's range, from its end on. */
 static bool steal(plane *plane, uint32_t slot, find *found, uint32_t range)
 {
-    cell *cell = plane_cell(plane, found->job, range);
+    cell *cell = pool_segment_cursor(plane, found->job, range);
     uint64_t next = atomic_load_explicit(&cell->next, memory_order_relaxed);
 
     for (uint64_t i = atomic_load_explicit(&cell->tail, memory_order_relaxed); i > next; i--)
@@ -296,7 +296,7 @@ static bool steal(plane *plane, uint32_t slot, find *found, uint32_t range)
 /* What the parent has put back may be anywhere. */
 static bool claim_anywhere(plane *plane, uint32_t slot, find *found)
 {
-    cell *own = plane_cell(plane, found->job, slot);
+    cell *own = pool_segment_cursor(plane, found->job, slot);
     uint32_t requeues = atomic_load(&found->job->requeues);
 
     if (own->requeues == requeues)
@@ -327,7 +327,7 @@ static bool claim_in_job(plane *plane, uint32_t slot, find *found)
  * the fence, and read after it. */
 static bool all_finished(const plane *plane, const job *job)
 {
-    const cell *cells = plane_at(plane, job->cells);
+    const cell *cells = pool_segment_at(plane, job->cells);
     uint64_t sum = 0;
 
     atomic_thread_fence(memory_order_seq_cst);
@@ -354,14 +354,14 @@ static bool claim_of(plane *plane, uint32_t slot, find *found, uint32_t number)
     found->job = &plane->jobs[number];
     if (!guard(plane, slot, number))
         return false;
-    single = found->job->flags & JOB_WHOLE;
+    single = found->job->flags & JOB_ONE_CHUNK;
     if (!single)
         found->range = slot % found->job->ranges;
     got = single ? try_chunk(plane, slot, found, 0) : claim_in_job(plane, slot, found);
     if (got && single)
         atomic_store_explicit(&plane->slots[slot].hazard, 0, memory_order_release); /* the claim keeps it */
     else if (!got)
-        plane_leave(plane, slot, found->job);
+        chunk_claim_leave(plane, slot, found->job);
     return got;
 }
 
@@ -370,19 +370,19 @@ static uint32_t entry_at(const plane *plane, int priority, uint64_t at, uint64_t
 {
     if (at + 1 == ring_end(tail))
         return (uint32_t)tail & ((1U << RING_JOB_BITS) - 1);
-    return atomic_load_explicit(&plane->ring[priority][at % PLANE_RING], memory_order_relaxed);
+    return atomic_load_explicit(&plane->ring[priority][at % SEGMENT_RING], memory_order_relaxed);
 }
 
-bool plane_claim(plane *plane, uint32_t slot, find *claimed)
+bool chunk_claim_first(plane *plane, uint32_t slot, find *claimed)
 {
-    static const int order[PLANE_PRIORITIES] = {XF_HIGH, XF_NORMAL, XF_LOW};
+    static const int order[SEGMENT_PRIORITIES] = {XF_PRIORITY_HIGH, XF_PRIORITY_NORMAL, XF_PRIORITY_LOW};
 
-    for (int i = 0; i < PLANE_PRIORITIES; i++) {
+    for (int i = 0; i < SEGMENT_PRIORITIES; i++) {
         ring *ring = &plane->head->rings[order[i]];
         uint64_t head = atomic_load(&ring->head), tail;
         while (head < ring_end(tail = atomic_load(&ring->tail))) {
             bool got = claim_of(plane, slot, claimed, entry_at(plane, order[i], head, tail));
-            if (got && !(claimed->job->flags & JOB_WHOLE))
+            if (got && !(claimed->job->flags & JOB_ONE_CHUNK))
                 return true;
             /* nothing of it is left: whoever sees that says so, and it is no matter who */
             if (atomic_compare_exchange_strong(&ring->head, &head, head + 1))
@@ -402,67 +402,68 @@ static bool waits(const plane *plane, int priority)
            ring_end(atomic_load_explicit(&ring->tail, memory_order_relaxed));
 }
 
-bool plane_claim_next(plane *plane, uint32_t slot, find *claimed)
+bool chunk_claim_next(plane *plane, uint32_t slot, find *claimed)
 {
-    return atomic_load_explicit(&plane->slots[slot].hazard, memory_order_relaxed) && !waits(plane, XF_HIGH) &&
+    return atomic_load_explicit(&plane->slots[slot].hazard, memory_order_relaxed) && !waits(plane, XF_PRIORITY_HIGH) &&
            claim_in_job(plane, slot, claimed);
 }
 
 /* The hazard goes before those who wait are woken: they may be after the job's memory at once. */
-void plane_leave(plane *plane, uint32_t slot, job *job)
+void chunk_claim_leave(plane *plane, uint32_t slot, job *job)
 {
     bool last;
 
     if (atomic_load_explicit(&plane->slots[slot].hazard, memory_order_relaxed) == 0)
         return; /* it has one chunk only, and may be another job by now */
-    last = !(job->flags & JOB_WHOLE) && all_finished(plane, job) && !atomic_exchange(&job->settled, 1);
+    last = !(job->flags & JOB_ONE_CHUNK) && all_finished(plane, job) && !atomic_exchange(&job->settled, 1);
     atomic_store_explicit(&plane->slots[slot].hazard, 0, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
     if (last || !atomic_load_explicit(&job->active, memory_order_relaxed)) /* somebody may wait for its memory */
-        plane_tell(plane);
+        pool_segment_wake_waiters(plane);
 }
 
-bool plane_settle(plane *plane, uint32_t number, const find *claimed, uint32_t items)
+bool chunk_claim_commit(plane *plane, uint32_t number, const find *claimed, uint32_t items)
 {
     slot *slot = &plane->slots[number];
-    uint64_t done = claim_make(CLAIM_DONE, number, atomic_load_explicit(&slot->epoch, memory_order_relaxed), items);
-    bool whole = claimed->job->flags & JOB_WHOLE;
+    uint64_t done =
+        claim_word_make(CLAIM_DONE, number, atomic_load_explicit(&slot->epoch, memory_order_relaxed), items);
+    bool whole = claimed->job->flags & JOB_ONE_CHUNK;
 
-    if (!claim_change(claimed->word, claimed->claim, done))
+    if (!claim_word_change(claimed->word, claimed->claim, done))
         return false;
     if (whole) {
-        plane_tell(plane);
+        pool_segment_wake_waiters(plane);
     } else {
-        cell *own = plane_cell(plane, claimed->job, number);
+        cell *own = pool_segment_cursor(plane, claimed->job, number);
         atomic_store_explicit(&own->finished, atomic_load_explicit(&own->finished, memory_order_relaxed) + 1,
                               memory_order_release);
     }
     return true;
 }
 
-bool plane_is_settled(plane *plane, job *job)
+bool chunk_claim_complete(plane *plane, job *job)
 {
-    if (job->flags & JOB_WHOLE)
-        return claim_state_of(atomic_load(&job->claim)) == CLAIM_DONE;
+    if (job->flags & JOB_ONE_CHUNK)
+        return claim_word_state(atomic_load(&job->claim)) == CLAIM_DONE;
     if (!all_finished(plane, job))
         return false;
     if (!atomic_exchange(&job->settled, 1))
-        plane_tell(plane);
+        pool_segment_wake_waiters(plane);
     return true;
 }
 
-bool plane_has_work(const plane *plane)
+bool chunk_claim_has_work(const plane *plane)
 {
-    return waits(plane, XF_HIGH) || waits(plane, XF_NORMAL) || waits(plane, XF_LOW);
+    return waits(plane, XF_PRIORITY_HIGH) || waits(plane, XF_PRIORITY_NORMAL) || waits(plane, XF_PRIORITY_LOW);
 }
 
-void plane_push(plane *plane, job *job, int priority)
+void chunk_claim_push(plane *plane, job *job, int priority)
 {
     ring *ring = &plane->head->rings[priority];
     uint64_t end = ring_end(atomic_load_explicit(&ring->tail, memory_order_relaxed));
     uint32_t number = (uint32_t)(job - plane->jobs);
 
-    atomic_store_explicit(&plane->ring[priority][end % PLANE_RING], number, memory_order_relaxed);
+    atomic_store_explicit(&plane->ring[priority][end % SEGMENT_RING], number, memory_order_relaxed);
     atomic_store_explicit(&ring->tail, (end + 1) << RING_JOB_BITS | number, memory_order_release);
 }
 
@@ -471,7 +472,7 @@ void plane_tell_after_death(plane *plane)
     wake_word_signal_after_death(&plane->shm, &plane->head->done);
 }
 
-void plane_tell(plane *plane)
+void pool_segment_wake_waiters(plane *plane)
 {
     atomic_thread_fence(memory_order_seq_cst);
     wake_word_signal(&plane->shm, &plane->head->done);

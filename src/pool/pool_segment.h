@@ -15,23 +15,23 @@
 #include <stddef.h>
 
 enum {
-    PLANE_MAGIC = 0x78667031,
-    PLANE_JOBS = XF_JOBS_MAX + 1,
-    PLANE_RING = 4 * PLANE_JOBS, /* entries of a ring; a power of 2 */
-    PLANE_TASKS = 1024,          /* different tasks that a pool can run */
-    PLANE_PRIORITIES = 3,
-    PLANE_LINE = 64,   /* what processors share memory by */
-    PLANE_INLINE = 64, /* bytes of input and output that fit a job */
-    PLANE_BRIEF = 32,  /* of both together that fit its first line */
-    PLANE_ALIGN = 16,  /* of what is for a task to read or write */
-    PLANE_IDLE_WORDS = XF_WORKERS_MAX / 64
+    SEGMENT_MAGIC = 0x78667031,
+    SEGMENT_JOBS = XF_FUTURES_MAX + 1,
+    SEGMENT_RING = 4 * SEGMENT_JOBS, /* entries of a ring; a power of 2 */
+    SEGMENT_TASKS = 1024,            /* different tasks that a pool can run */
+    SEGMENT_PRIORITIES = 3,
+    CACHE_LINE = 64,        /* what processors share memory by */
+    JOB_BUFFER_SIZE = 64,   /* bytes of input and output that fit a job */
+    JOB_EMBEDDED_SIZE = 32, /* of both together that fit its first line */
+    JOB_ALIGN = 16,         /* of what is for a task to read or write */
+    SEGMENT_IDLE_WORDS = XF_POOL_WORKERS_MAX / 64
 };
 
 /* What a worker shares about itself.  It alone writes all of it but epoch, retire and stop. */
 typedef struct slot {
-    _Alignas(2 * PLANE_LINE) volatile uint32_t progress; /* settled items of the chunk it claims or has claimed */
+    _Alignas(2 * CACHE_LINE) volatile uint32_t progress; /* settled items of the chunk it claims or has claimed */
     _Atomic uint32_t epoch;                              /* counts the workers that were in this slot */
-    _Atomic uint64_t intent; /* plane_intent of the chunk that it claims or has claimed; 0: none */
+    _Atomic uint64_t intent; /* job_intent of the chunk that it claims or has claimed; 0: none */
     _Atomic uint64_t hazard; /* job + 1 whose memory it looks at; 0: none */
     _Atomic uint64_t since;  /* uv_hrtime when it claimed a chunk of a job with a timeout */
     _Atomic uint64_t stop;   /* set by the parent: the intent whose task is asked to stop */
@@ -45,23 +45,23 @@ typedef struct slot {
 /* One per slot and one for the parent, for each job of many chunks. */
 typedef struct cell {
     _Alignas(
-        PLANE_LINE) _Atomic uint64_t next; /* the slot's own range: no chunk before it is queued, as far as known */
+        CACHE_LINE) _Atomic uint64_t next; /* the slot's own range: no chunk before it is queued, as far as known */
     _Atomic uint64_t tail;                 /* no chunk from it on is queued, as far as known */
-    uint64_t end;                          /* of the range: plane_range, which divides */
+    uint64_t end;                          /* of the range: job_shard_begin, which divides */
     _Atomic uint64_t finished;             /* chunks that the slot has settled, of any range */
     uint64_t requeues;                     /* of the job, that the slot has seen */
 } cell;
 
 enum {
-    JOB_IN_VIEWS = 1,  /* inputs are views */
-    JOB_OUT_VIEWS = 2, /* outputs are */
-    JOB_STAMPED = 4,   /* workers say since when they run an item */
-    JOB_NOTIFY = 8,    /* a worker tells the supervisor when all is settled */
-    JOB_STOP = 16,     /* the first failure ends the rest */
-    JOB_WHOLE = 32,    /* one chunk: no claims, no cells */
-    JOB_SINGLE = 64,   /* one item, and so one chunk, whose input is no view */
-    JOB_BRIEF = 128,   /* a single item whose input and output are in the job's first line */
-    JOB_BATCH = 256    /* the task's batch runs it */
+    JOB_IN_SPANS = 1,         /* inputs are views */
+    JOB_OUT_SPANS = 2,        /* outputs are */
+    JOB_TIMED = 4,            /* workers say since when they run an item */
+    JOB_NOTIFY = 8,           /* a worker tells the supervisor when all is settled */
+    JOB_STOP_AT_FAILURE = 16, /* the first failure ends the rest */
+    JOB_ONE_CHUNK = 32,       /* one chunk: no claims, no cells */
+    JOB_ONE_ITEM = 64,        /* one item, and so one chunk, whose input is no view */
+    JOB_EMBEDDED = 128,       /* a single item whose input and output are in the job's first line */
+    JOB_BATCH = 256           /* the task's batch runs it */
 };
 
 /* Bytes in the segment. */
@@ -74,16 +74,16 @@ typedef struct view {
  * offsets refer to is looked at with a claim of it, or a hazard.  The first line has all that a worker needs of a brief
  * one, so that only this line changes the processor, there and back. */
 typedef struct job {
-    _Alignas(2 * PLANE_LINE) claim_word claim; /* of the only chunk */
+    _Alignas(2 * CACHE_LINE) claim_word claim; /* of the only chunk */
     uint64_t in_size;
     uint64_t out_size;
     uint16_t task;
     uint16_t flags;
     _Atomic uint32_t active;
-    _Alignas(PLANE_ALIGN) uint8_t brief[PLANE_BRIEF]; /* input, and output after it */
-    uint64_t serial;                                  /* tells apart the works that this job is used for */
-    uint64_t count;                                   /* items */
-    uint64_t chunk;                                   /* items in a chunk */
+    _Alignas(JOB_ALIGN) uint8_t brief[JOB_EMBEDDED_SIZE]; /* input, and output after it */
+    uint64_t serial;                                      /* tells apart the works that this job is used for */
+    uint64_t count;                                       /* items */
+    uint64_t chunk;                                       /* items in a chunk */
     uint64_t chunk_count;
     uint64_t in; /* inputs of in_size bytes each, or views */
     uint64_t out;
@@ -97,11 +97,11 @@ typedef struct job {
     _Atomic uint64_t failures; /* list of failure */
     _Atomic uint64_t slabs;    /* list of slab */
     view out_view;             /* of the only item */
-    _Alignas(PLANE_ALIGN) uint8_t in_bytes[PLANE_INLINE];
-    _Alignas(PLANE_ALIGN) uint8_t out_bytes[PLANE_INLINE];
+    _Alignas(JOB_ALIGN) uint8_t in_bytes[JOB_BUFFER_SIZE];
+    _Alignas(JOB_ALIGN) uint8_t out_bytes[JOB_BUFFER_SIZE];
 } job;
 
-_Static_assert(offsetof(job, serial) == PLANE_LINE, "what a worker needs of a brief job is one line");
+_Static_assert(offsetof(job, serial) == CACHE_LINE, "what a worker needs of a brief job is one line");
 
 /* An item that ended with a code. */
 typedef struct failure {
@@ -119,23 +119,23 @@ typedef struct slab {
 
 /* The last entry is in the tail too: who sees that it has come need not look elsewhere for what it is. */
 typedef struct ring {
-    _Alignas(2 * PLANE_LINE) _Atomic uint64_t head; /* before it nothing waits, as far as known */
-    _Alignas(2 * PLANE_LINE) _Atomic uint64_t tail; /* the parent's: its place, above the last entry's job */
+    _Alignas(2 * CACHE_LINE) _Atomic uint64_t head; /* before it nothing waits, as far as known */
+    _Alignas(2 * CACHE_LINE) _Atomic uint64_t tail; /* the parent's: its place, above the last entry's job */
 } ring;
 
 enum { RING_JOB_BITS = 20 };
-_Static_assert(XF_JOBS_MAX < 1 << RING_JOB_BITS, "a tail has room for every job");
+_Static_assert(XF_FUTURES_MAX < 1 << RING_JOB_BITS, "a tail has room for every job");
 
 static inline uint64_t ring_end(uint64_t tail)
 {
     return tail >> RING_JOB_BITS;
 }
 
-typedef struct plane_task {
+typedef struct segment_task {
     char name[XF_TASK_NAME_MAX + 1];
-} plane_task;
+} segment_task;
 
-typedef struct plane_head {
+typedef struct segment_header {
     uint32_t magic;
     uint32_t slots; /* how many there can be; the parent counts as one more */
     uint64_t size;
@@ -145,42 +145,42 @@ typedef struct plane_head {
     uint32_t initializer, finalizer;         /* number of the task + 1; 0: none */
     int32_t depth_limit;                     /* of its tasks' own children */
     int32_t idle_ms;                         /* how long a worker waits for work before it ends; 0: for ever */
-    _Alignas(2 * PLANE_LINE) wake_word done; /* processes sleep on it until more is done */
+    _Alignas(2 * CACHE_LINE) wake_word done; /* processes sleep on it until more is done */
     _Atomic uint32_t leaving;                /* workers end: LEAVE_ */
     _Atomic uint32_t spin_us;
-    _Atomic uint32_t slots_used;                                      /* no slot from it on ever had a worker */
-    _Alignas(2 * PLANE_LINE) _Atomic uint64_t idle[PLANE_IDLE_WORDS]; /* a bit for each slot that sleeps */
-    _Alignas(2 * PLANE_LINE) _Atomic uint64_t first_free;             /* no unit before it is free, as far as known */
-    _Atomic uint64_t committed;                                       /* units that have memory */
-    _Atomic uint64_t searched;                                        /* units that may be taken; not fewer */
-    ring rings[PLANE_PRIORITIES];
-} plane_head;
+    _Atomic uint32_t slots_used;                                        /* no slot from it on ever had a worker */
+    _Alignas(2 * CACHE_LINE) _Atomic uint64_t idle[SEGMENT_IDLE_WORDS]; /* a bit for each slot that sleeps */
+    _Alignas(2 * CACHE_LINE) _Atomic uint64_t first_free;               /* no unit before it is free, as far as known */
+    _Atomic uint64_t committed;                                         /* units that have memory */
+    _Atomic uint64_t searched;                                          /* units that may be taken; not fewer */
+    ring rings[SEGMENT_PRIORITIES];
+} segment_header;
 
-enum { LEAVE_NOT, LEAVE_WHEN_DONE, LEAVE_NOW };
+enum { SHUTDOWN_NONE, SHUTDOWN_AFTER_WORK, SHUTDOWN_NOW };
 
 /* A process's view of it. */
 typedef struct plane {
     os_shm shm;
-    plane_head *head;
+    segment_header *head;
     slot *slots;
-    plane_task *tasks;
+    segment_task *tasks;
     job *jobs;
-    _Atomic uint32_t *ring[PLANE_PRIORITIES];
+    _Atomic uint32_t *ring[SEGMENT_PRIORITIES];
     _Atomic uint32_t *units; /* what each page of the arena is taken for; 0: free */
 } plane;
 
 /* Makes the segment.  XF_ENOMEM, XF_EHANDLES. */
-int plane_create(plane *plane, uint32_t slots, size_t memory_limit);
+int pool_segment_create(plane *plane, uint32_t slots, size_t memory_limit);
 
 /* Looks at a segment that another process has made. */
-void plane_attach(plane *plane, const os_shm *shm);
+void pool_segment_attach(plane *plane, const os_shm *shm);
 
-static inline void *plane_at(const plane *plane, uint64_t at)
+static inline void *pool_segment_at(const plane *plane, uint64_t at)
 {
     return (char *)plane->shm.address + at;
 }
 
-static inline uint64_t plane_offset(const plane *plane, const void *address)
+static inline uint64_t pool_segment_offset(const plane *plane, const void *address)
 {
     return (uint64_t)((const char *)address - (const char *)plane->shm.address);
 }
@@ -192,17 +192,17 @@ enum { PAGES_OF_PARENT = 1, PAGES_OF_JOBS = 2 }; /* what pages are taken for: jo
 /* Takes pages for size bytes, and gives them memory.
  *   at  Set to their offset.
  * XF_ENOMEM when the limit does not leave so much.  A process that is killed meanwhile leaves pages that are taken for
- * nothing, which pages_sweep finds. */
-int pages_take(plane *plane, uint64_t size, uint32_t what, uint64_t *at);
+ * nothing, which pool_segment_sweep_pages finds. */
+int pool_segment_take_pages(plane *plane, uint64_t size, uint32_t what, uint64_t *at);
 
 /* Frees the run of pages that begins there. */
-void pages_free(plane *plane, uint64_t at);
+void pool_segment_free_pages(plane *plane, uint64_t at);
 
 /* Frees all pages that are taken for that. */
-void pages_sweep(plane *plane, uint32_t what);
+void pool_segment_sweep_pages(plane *plane, uint32_t what);
 
 /* Whether the bytes are all in pages that are taken. */
-bool pages_hold(const plane *plane, uint64_t at, uint64_t size);
+bool pool_segment_holds(const plane *plane, uint64_t at, uint64_t size);
 
 /* ---- Claiming -------------------------------------------------------------------------------- */
 
@@ -215,87 +215,87 @@ typedef struct find {
     uint64_t claim; /* the word as it was seen, or is */
 } find;
 
-static inline uint64_t plane_intent(uint32_t job, uint64_t chunk)
+static inline uint64_t job_intent(uint32_t job, uint64_t chunk)
 {
     return ((uint64_t)job + 1) << 40 | chunk;
 }
 
-static inline claim_word *plane_word(const plane *plane, job *job, uint64_t chunk)
+static inline claim_word *pool_segment_claim(const plane *plane, job *job, uint64_t chunk)
 {
-    return job->flags & JOB_WHOLE ? &job->claim : (claim_word *)plane_at(plane, job->claims) + chunk;
+    return job->flags & JOB_ONE_CHUNK ? &job->claim : (claim_word *)pool_segment_at(plane, job->claims) + chunk;
 }
 
 /* So many bytes, and what keeps the next ones aligned. */
-static inline uint64_t plane_aligned(uint64_t size)
+static inline uint64_t job_aligned(uint64_t size)
 {
-    return (size + PLANE_ALIGN - 1) / PLANE_ALIGN * PLANE_ALIGN;
+    return (size + JOB_ALIGN - 1) / JOB_ALIGN * JOB_ALIGN;
 }
 
 /* Where the inputs of a job begin, or the views of them. */
-static inline void *plane_in(const plane *plane, job *job)
+static inline void *pool_segment_inputs(const plane *plane, job *job)
 {
-    return job->flags & JOB_BRIEF ? job->brief : plane_at(plane, job->in);
+    return job->flags & JOB_EMBEDDED ? job->brief : pool_segment_at(plane, job->in);
 }
 
 /* Where the outputs of a job begin, or the views of them. */
-static inline void *plane_out(const plane *plane, job *job)
+static inline void *pool_segment_outputs(const plane *plane, job *job)
 {
-    return job->flags & JOB_BRIEF ? job->brief + plane_aligned(job->in_size) : plane_at(plane, job->out);
+    return job->flags & JOB_EMBEDDED ? job->brief + job_aligned(job->in_size) : pool_segment_at(plane, job->out);
 }
 
 /* The cell of a slot; the parent's comes first, so that only the slots in use have to be looked at. */
-static inline cell *plane_cell(const plane *plane, const job *job, uint32_t slot)
+static inline cell *pool_segment_cursor(const plane *plane, const job *job, uint32_t slot)
 {
-    return (cell *)plane_at(plane, job->cells) + (slot < plane->head->slots ? slot + 1 : 0);
+    return (cell *)pool_segment_at(plane, job->cells) + (slot < plane->head->slots ? slot + 1 : 0);
 }
 
 /* The first item of the chunk. */
-static inline uint64_t plane_first(const job *job, uint64_t chunk)
+static inline uint64_t job_first_item(const job *job, uint64_t chunk)
 {
     return chunk ? chunk * job->chunk : 0;
 }
 
 /* How many items the chunk has. */
-static inline uint32_t plane_chunk_size(const job *job, uint64_t chunk)
+static inline uint32_t job_items_in(const job *job, uint64_t chunk)
 {
     uint64_t left;
 
-    if (job->flags & JOB_SINGLE)
+    if (job->flags & JOB_ONE_ITEM)
         return 1;
-    left = job->count - plane_first(job, chunk);
+    left = job->count - job_first_item(job, chunk);
     return (uint32_t)(left < job->chunk ? left : job->chunk);
 }
 
 /* Where a range begins; that of job->ranges is the end of all. */
-static inline uint64_t plane_range(const job *job, uint32_t range)
+static inline uint64_t job_shard_begin(const job *job, uint32_t range)
 {
     return (uint64_t)(range * (job->chunk_count / job->ranges) +
                       (range < job->chunk_count % job->ranges ? range : job->chunk_count % job->ranges));
 }
 
 /* Claims a chunk of the highest priority for a worker: false when nothing waits. */
-bool plane_claim(plane *plane, uint32_t slot, find *claimed);
+bool chunk_claim_first(plane *plane, uint32_t slot, find *claimed);
 
 /* Claims the next chunk of the same job, unless something of a higher priority waits. */
-bool plane_claim_next(plane *plane, uint32_t slot, find *claimed);
+bool chunk_claim_next(plane *plane, uint32_t slot, find *claimed);
 
 /* Ends a worker's dealings with a job that it has claimed something of; tells the rest if all of it is settled. */
-void plane_leave(plane *plane, uint32_t slot, job *job);
+void chunk_claim_leave(plane *plane, uint32_t slot, job *job);
 
 /* Marks what was claimed as settled up to that item: false when its owner is doomed. */
-bool plane_settle(plane *plane, uint32_t slot, const find *claimed, uint32_t items);
+bool chunk_claim_commit(plane *plane, uint32_t slot, const find *claimed, uint32_t items);
 
 /* Whether all of the job is settled; says so in job->settled. */
-bool plane_is_settled(plane *plane, job *job);
+bool chunk_claim_complete(plane *plane, job *job);
 
 /* Whether any job waits, as far as can be told without looking at it. */
-bool plane_has_work(const plane *plane);
+bool chunk_claim_has_work(const plane *plane);
 
 /* Puts a job into its ring: the parent only. */
-void plane_push(plane *plane, job *job, int priority);
+void chunk_claim_push(plane *plane, job *job, int priority);
 
 /* Wakes those that sleep until more is done, if any do. */
-void plane_tell(plane *plane);
+void pool_segment_wake_waiters(plane *plane);
 
 /* Wakes them in any case: a worker may have died after it had taken the sleepers' bit and before it woke them. */
 void plane_tell_after_death(plane *plane);

@@ -22,7 +22,7 @@ typedef struct offer {
 
 static uint64_t to_lines(uint64_t size)
 {
-    return (size + PLANE_LINE - 1) / PLANE_LINE * PLANE_LINE;
+    return (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
 }
 
 static bool is_inside(const xf_pool *pool, const void *data, uint64_t size)
@@ -30,7 +30,8 @@ static bool is_inside(const xf_pool *pool, const void *data, uint64_t size)
     const char *begin = pool->plane.shm.address;
     const char *at = data;
 
-    return at >= begin && at < begin + pool->plane.shm.size && pages_hold(&pool->plane, (uint64_t)(at - begin), size);
+    return at >= begin && at < begin + pool->plane.shm.size &&
+           pool_segment_holds(&pool->plane, (uint64_t)(at - begin), size);
 }
 
 static uint64_t choose_chunk(const xf_pool *pool, const xf_map_options *options, size_t count)
@@ -61,30 +62,30 @@ static uint64_t part(parts *parts, uint64_t size)
 
 static bool fits_inline(const offer *offer)
 {
-    return offer->count == 1 && offer->in_size <= PLANE_INLINE && !offer->in_place;
+    return offer->count == 1 && offer->in_size <= JOB_BUFFER_SIZE && !offer->in_place;
 }
 
 static parts plan_parts(const xf_pool *pool, const job *job, const offer *offer)
 {
-    parts parts = {.size = PLANE_LINE}; /* so that 0 is no place */
+    parts parts = {.size = CACHE_LINE}; /* so that 0 is no place */
     uint64_t bytes = 0;
 
-    if (!(job->flags & JOB_WHOLE)) {
+    if (!(job->flags & JOB_ONE_CHUNK)) {
         parts.claims = part(&parts, job->chunk_count * sizeof(claim_word));
         parts.cells = part(&parts, (pool->plane.head->slots + UINT64_C(1)) * sizeof(cell));
     }
     if (offer->bytes) {
         for (size_t i = 0; i < offer->count; i++)
             if (!is_inside(pool, offer->bytes[i].data, offer->bytes[i].size))
-                bytes += plane_aligned(offer->bytes[i].size);
+                bytes += job_aligned(offer->bytes[i].size);
         parts.in = part(&parts, offer->count * sizeof(view));
         parts.in_data = part(&parts, bytes);
     } else if (!fits_inline(offer) && !offer->in_place) {
         parts.in = part(&parts, offer->count * offer->in_size);
     }
-    if (job->flags & JOB_OUT_VIEWS)
+    if (job->flags & JOB_OUT_SPANS)
         parts.out = offer->count > 1 ? part(&parts, offer->count * sizeof(view)) : 0;
-    else if ((offer->count > 1 || job->out_size > PLANE_INLINE) &&
+    else if ((offer->count > 1 || job->out_size > JOB_BUFFER_SIZE) &&
              !(offer->out && is_inside(pool, offer->out, offer->count * job->out_size)))
         parts.out = part(&parts, offer->count * job->out_size);
     return parts;
@@ -92,35 +93,35 @@ static parts plan_parts(const xf_pool *pool, const job *job, const offer *offer)
 
 static uint64_t place_of(const plane *plane, uint64_t run, uint64_t part, const void *instead)
 {
-    return part ? run + part : plane_offset(plane, instead);
+    return part ? run + part : pool_segment_offset(plane, instead);
 }
 
 static void fill_views(xf_pool *pool, job *job, const offer *offer, uint64_t data)
 {
-    view *views = plane_at(&pool->plane, job->in);
+    view *views = pool_segment_at(&pool->plane, job->in);
 
     for (size_t i = 0; i < offer->count; i++) {
         const xf_bytes *bytes = &offer->bytes[i];
         if (is_inside(pool, bytes->data, bytes->size)) {
-            views[i] = (view){plane_offset(&pool->plane, bytes->data), bytes->size};
+            views[i] = (view){pool_segment_offset(&pool->plane, bytes->data), bytes->size};
             continue;
         }
         views[i] = (view){data, bytes->size};
         if (bytes->size > 0)
-            memcpy(plane_at(&pool->plane, data), bytes->data, bytes->size);
-        data += plane_aligned(bytes->size);
+            memcpy(pool_segment_at(&pool->plane, data), bytes->data, bytes->size);
+        data += job_aligned(bytes->size);
     }
 }
 
 static void fill_cells(xf_pool *pool, job *job)
 {
-    memset(plane_at(&pool->plane, job->claims), 0, job->chunk_count * sizeof(claim_word));
-    memset(plane_at(&pool->plane, job->cells), 0, (pool->plane.head->slots + 1) * sizeof(cell));
+    memset(pool_segment_at(&pool->plane, job->claims), 0, job->chunk_count * sizeof(claim_word));
+    memset(pool_segment_at(&pool->plane, job->cells), 0, (pool->plane.head->slots + 1) * sizeof(cell));
     for (uint32_t i = 0; i < job->ranges; i++) {
-        cell *cell = plane_cell(&pool->plane, job, i);
-        atomic_store(&cell->next, plane_range(job, i));
-        atomic_store(&cell->tail, plane_range(job, i + 1));
-        cell->end = plane_range(job, i + 1);
+        cell *cell = pool_segment_cursor(&pool->plane, job, i);
+        atomic_store(&cell->next, job_shard_begin(job, i));
+        atomic_store(&cell->tail, job_shard_begin(job, i + 1));
+        cell->end = job_shard_begin(job, i + 1);
     }
 }
 
@@ -130,20 +131,21 @@ static uint16_t choose_flags(const job *job, const offer *offer, const xf_map_op
     bool sized = job->out_size != XF_ANY_SIZE, single = offer->count == 1;
     bool batch = sized && !offer->bytes && offer->task->batch && !offer->task->input_codec &&
                  offer->task->input_size != XF_ANY_SIZE;
-    bool brief = sized && fits_inline(offer) && job->out_size <= PLANE_BRIEF &&
-                 plane_aligned(offer->in_size) <= PLANE_BRIEF - job->out_size;
+    bool brief = sized && fits_inline(offer) && job->out_size <= JOB_EMBEDDED_SIZE &&
+                 job_aligned(offer->in_size) <= JOB_EMBEDDED_SIZE - job->out_size;
 
-    return (uint16_t)((offer->bytes ? JOB_IN_VIEWS : 0) | (sized ? 0 : JOB_OUT_VIEWS) |
-                      (options->timeout_ms ? JOB_STAMPED : 0) | (options->stop_at_failure ? JOB_STOP : 0) |
-                      (told ? JOB_NOTIFY : 0) | (job->chunk_count == 1 ? JOB_WHOLE : 0) | (single ? JOB_SINGLE : 0) |
-                      (brief ? JOB_BRIEF : 0) | (batch ? JOB_BATCH : 0));
+    return (uint16_t)((offer->bytes ? JOB_IN_SPANS : 0) | (sized ? 0 : JOB_OUT_SPANS) |
+                      (options->timeout_ms ? JOB_TIMED : 0) | (options->stop_at_failure ? JOB_STOP_AT_FAILURE : 0) |
+                      (told ? JOB_NOTIFY : 0) | (job->chunk_count == 1 ? JOB_ONE_CHUNK : 0) |
+                      (single ? JOB_ONE_ITEM : 0) | (brief ? JOB_EMBEDDED : 0) | (batch ? JOB_BATCH : 0));
 }
 
 static void describe(xf_pool *pool, job *job, const offer *offer, const xf_map_options *options)
 {
     uint64_t chunk = choose_chunk(pool, options, offer->count);
 
-    atomic_store_explicit(&job->claim, claim_make(CLAIM_UNUSED, 0, 0, 0), memory_order_relaxed); /* 0 reads as queued */
+    atomic_store_explicit(&job->claim, claim_word_make(CLAIM_UNUSED, 0, 0, 0),
+                          memory_order_relaxed); /* 0 reads as queued */
     memset(&job->in_size, 0, offsetof(struct job, in_bytes) - offsetof(struct job, in_size));
     job->serial = ++pool->jobs_ever;
     job->count = offer->count;
@@ -159,13 +161,13 @@ static void describe(xf_pool *pool, job *job, const offer *offer, const xf_map_o
 static void furnish_in(xf_pool *pool, job *job, const offer *offer, const parts *parts, uint64_t run)
 {
     plane *plane = &pool->plane;
-    const void *own = job->flags & JOB_BRIEF ? job->brief : job->in_bytes;
+    const void *own = job->flags & JOB_EMBEDDED ? job->brief : job->in_bytes;
 
     job->in = place_of(plane, run, parts->in, offer->in_place ? offer->in : own);
     if (offer->bytes)
         fill_views(pool, job, offer, run + parts->in_data);
     else if (!offer->in_place && offer->count * offer->in_size > 0)
-        memcpy(plane_at(plane, job->in), offer->in, offer->count * offer->in_size);
+        memcpy(pool_segment_at(plane, job->in), offer->in, offer->count * offer->in_size);
 }
 
 /* Finds the outputs' place; future->out says where they are to be copied from there. */
@@ -174,13 +176,13 @@ static void furnish_out(xf_pool *pool, xf_future *future, const offer *offer, co
     plane *plane = &pool->plane;
     job *job = future->job;
 
-    if (job->flags & JOB_BRIEF)
-        job->out = plane_offset(plane, job->brief) + plane_aligned(job->in_size);
-    else if (job->flags & JOB_OUT_VIEWS || parts->out || (offer->count == 1 && job->out_size <= PLANE_INLINE))
+    if (job->flags & JOB_EMBEDDED)
+        job->out = pool_segment_offset(plane, job->brief) + job_aligned(job->in_size);
+    else if (job->flags & JOB_OUT_SPANS || parts->out || (offer->count == 1 && job->out_size <= JOB_BUFFER_SIZE))
         job->out = place_of(plane, run, parts->out, job->out_bytes);
     else
-        job->out = plane_offset(plane, offer->out);
-    future->out = offer->out && plane_offset(plane, offer->out) != job->out ? offer->out : NULL;
+        job->out = pool_segment_offset(plane, offer->out);
+    future->out = offer->out && pool_segment_offset(plane, offer->out) != job->out ? offer->out : NULL;
 }
 
 /* Gives the job memory. */
@@ -192,15 +194,15 @@ static int furnish(xf_pool *pool, xf_future *future, const offer *offer)
     uint64_t run = 0;
     int rc;
 
-    if (parts.size > PLANE_LINE) {
-        rc = pages_take(plane, parts.size, PAGES_OF_PARENT, &run);
+    if (parts.size > CACHE_LINE) {
+        rc = pool_segment_take_pages(plane, parts.size, PAGES_OF_PARENT, &run);
         if (rc < 0)
             return rc;
         future->pages = run;
     }
     job->claims = run + parts.claims;
     job->cells = run + parts.cells;
-    if (!(job->flags & JOB_WHOLE))
+    if (!(job->flags & JOB_ONE_CHUNK))
         fill_cells(pool, job);
     furnish_in(pool, job, offer, &parts, run);
     furnish_out(pool, future, offer, &parts, run);
@@ -220,32 +222,32 @@ static int publish(xf_pool *pool, xf_future *future)
     pool->open_count++;
     pool->futures[job - pool->plane.jobs] = future;
     if (job->count == 0)
-        job_settle(pool, job, &job->claim, 0);
+        pool_jobs_complete_chunk(pool, job, &job->claim, 0);
     else
-        atomic_store_explicit(&job->claim, claim_make(CLAIM_QUEUED, 0, 0, 0), memory_order_release);
+        atomic_store_explicit(&job->claim, claim_word_make(CLAIM_QUEUED, 0, 0, 0), memory_order_release);
     atomic_store_explicit(&job->active, 1, memory_order_release);
     if (job->count == 0) {
-        future_tell_soon(future);
+        future_callbacks_schedule(future);
         return 0;
     }
-    plane_push(&pool->plane, job, future->priority);
+    chunk_claim_push(&pool->plane, job, future->priority);
     if (future->options.timeout_ms)
-        crew_look(pool);
-    return pool->here ? 0 : crew_call(pool, chunks);
+        pool_deadlines_check(pool);
+    return pool->here ? 0 : pool_workers_call(pool, chunks);
 }
 
 /* Makes the job of a future. */
 static int make_job(xf_pool *pool, xf_future *future, const offer *offer)
 {
     uint32_t number = 0, task = 0;
-    int rc = pool_check(pool);
+    int rc = pool_state_check(pool);
 
     if (rc == 0)
-        rc = job_number_task(pool, offer->task, &task);
+        rc = pool_jobs_number_task(pool, offer->task, &task);
     if (rc == 0)
-        rc = job_prepare_ring(pool, future->priority);
+        rc = pool_jobs_reserve_entry(pool, future->priority);
     if (rc == 0)
-        rc = job_take(pool, &number);
+        rc = pool_jobs_take(pool, &number);
     if (rc < 0)
         return rc;
     future->job = &pool->plane.jobs[number];
@@ -253,7 +255,7 @@ static int make_job(xf_pool *pool, xf_future *future, const offer *offer)
     future->job->task = task;
     rc = furnish(pool, future, offer);
     if (rc < 0)
-        job_give_back(pool, future->job);
+        pool_jobs_give_back(pool, future->job);
     return rc;
 }
 
@@ -263,7 +265,7 @@ static int hand_in(xf_pool *pool, xf_future *future, const offer *offer)
     uint64_t deadline = clock_deadline(POOL_MEMORY_MS);
     int rc = make_job(pool, future, offer);
 
-    while (rc == XF_ENOMEM && job_await_memory(pool, deadline))
+    while (rc == XF_ENOMEM && pool_jobs_await_memory(pool, deadline))
         rc = make_job(pool, future, offer);
     if (rc < 0) {
         free(future);
@@ -271,15 +273,15 @@ static int hand_in(xf_pool *pool, xf_future *future, const offer *offer)
     }
     rc = publish(pool, future);
     if (rc < 0) {
-        job_sweep(pool, future, XF_END_CANCELLED);
-        future_destroy(future); /* nobody has claimed it: there is no worker */
+        pool_jobs_cancel_unclaimed(pool, future, XF_END_CANCELLED);
+        pool_futures_free(future); /* nobody has claimed it: there is no worker */
     }
     return rc;
 }
 
 static int check_options(const xf_map_options *options)
 {
-    if (options->timeout_ms < 0 || options->priority < XF_NORMAL || options->priority > XF_LOW)
+    if (options->timeout_ms < 0 || options->priority < XF_PRIORITY_NORMAL || options->priority > XF_PRIORITY_LOW)
         return error_detail(XF_EINVAL, "option timeout_ms is %d, priority %d", options->timeout_ms,
                             (int)options->priority);
     return 0;
@@ -301,12 +303,12 @@ static int submit(xf_future **out, xf_pool *pool, const offer *offer, const xf_m
     future->options = options ? *options : defaults;
     future->priority = (int)future->options.priority;
     uv_mutex_lock(&pool->lock);
-    future_reap(pool);
+    pool_futures_reap(pool);
     rc = hand_in(pool, future, offer);
     if (rc == 0)
         *out = future; /* before any callback */
     if (rc == 0 && pool->here)
-        pool_run_here(pool);
+        pool_inline_run(pool);
     uv_mutex_unlock(&pool->lock);
     return rc;
 }

@@ -37,7 +37,7 @@ static uint64_t wake(xf_pool *pool, uint64_t most)
     return woken;
 }
 
-void crew_wake(xf_pool *pool)
+void wake_all_workers(xf_pool *pool)
 {
     wake(pool, UINT64_MAX);
 }
@@ -51,7 +51,7 @@ static void on_progress(void *arg)
 
     supervisor_enter(&pool->supervised);
     uv_mutex_lock(&pool->lock);
-    future_look(pool);
+    future_callbacks_dispatch(pool);
     uv_mutex_unlock(&pool->lock);
 }
 
@@ -60,7 +60,7 @@ static void on_end(void *arg);
 static int start(xf_pool *pool, member *member)
 {
     struct {
-        worker_place place;
+        worker_start place;
         uint8_t input[16384];
     } greeting;
     process_plan plan = {.task = &worker_task,
@@ -74,7 +74,7 @@ static int start(xf_pool *pool, member *member)
 
     if (member->number >= atomic_load(&pool->plane.head->slots_used))
         atomic_store(&pool->plane.head->slots_used, member->number + 1);
-    greeting.place = (worker_place){.slot = member->number, .epoch = atomic_load(&slot->epoch)};
+    greeting.place = (worker_start){.slot = member->number, .epoch = atomic_load(&slot->epoch)};
     if (pool->places)
         greeting.place.cpus = pool->places[member->number % pool->place_count];
     if (pool->options.initializer_size > 0)
@@ -118,7 +118,7 @@ static uint64_t count_unoccupied(const xf_pool *pool)
     return count;
 }
 
-int crew_call(xf_pool *pool, uint64_t chunks)
+int pool_workers_call(xf_pool *pool, uint64_t chunks)
 {
     uint64_t woken, missing;
     int rc = 0;
@@ -139,7 +139,7 @@ int crew_call(xf_pool *pool, uint64_t chunks)
     return pool->live > 0 ? 0 : rc; /* with fewer it takes longer, that is all */
 }
 
-void crew_retire(xf_pool *pool)
+void pool_workers_retire(xf_pool *pool)
 {
     for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used); i++) {
         member *member = &pool->members[i];
@@ -149,7 +149,7 @@ void crew_retire(xf_pool *pool)
         member->retiring = true;
         atomic_store(&slot_of(member)->retire, 1);
     }
-    crew_wake(pool);
+    wake_all_workers(pool);
 }
 
 /* ---- The end of a worker --------------------------------------------------------------------- */
@@ -169,7 +169,7 @@ static void take_claims_back(xf_pool *pool, member *member)
     uint64_t intent = atomic_load(&slot->intent);
 
     if (intent)
-        job_lose(pool, member->number, epoch, why_lost(pool, member, intent), member->process);
+        pool_recovery_recover(pool, member->number, epoch, why_lost(pool, member, intent), member->process);
     pool->items_before += atomic_load(&slot->items);
     atomic_fetch_and(&pool->plane.head->idle[member->number / 64], ~(UINT64_C(1) << member->number % 64));
     atomic_store(&slot->items, 0);
@@ -182,13 +182,13 @@ static void take_claims_back(xf_pool *pool, member *member)
 static void break_pool(xf_pool *pool, const xf_report *report, stack_trace *trace)
 {
     pool->broken = report_copy(report, trace);
-    pool->broken_status = (xf_status){XF_END_START, XF_EFAILED, report->status.system};
-    if (report->status.kind == XF_END_START)
+    pool->broken_status = (xf_status){XF_END_START_FAILED, XF_EFAILED, report->status.system};
+    if (report->status.kind == XF_END_START_FAILED)
         pool->broken_status = report->status;
     pool->closed = true;
     for (xf_future *future = pool->first; future; future = future->next)
-        job_sweep(pool, future, XF_END_START);
-    crew_dismiss(pool, false);
+        pool_jobs_cancel_unclaimed(pool, future, XF_END_START_FAILED);
+    pool_workers_shut_down(pool, false);
 }
 
 static bool is_anybody_ready(const xf_pool *pool)
@@ -203,7 +203,7 @@ static bool is_anybody_ready(const xf_pool *pool)
  * XF_EPROCESSES and the like may pass, when nothing else works. */
 static bool is_for_good(const xf_status *status)
 {
-    return status->kind == XF_END_FAILED || (status->kind == XF_END_START && status->code != XF_EMAIN);
+    return status->kind == XF_END_FAILED || (status->kind == XF_END_START_FAILED && status->code != XF_EMAIN);
 }
 
 /* A worker that ends before it is ready says something about all workers, unless another is. */
@@ -229,7 +229,7 @@ static bool must_refill(const xf_pool *pool)
 {
     if (pool->broken || pool->terminating)
         return false;
-    return pool->live < pool->strength && (!pool->closed || plane_has_work(&pool->plane));
+    return pool->live < pool->strength && (!pool->closed || chunk_claim_has_work(&pool->plane));
 }
 
 static void refill(xf_pool *pool)
@@ -242,8 +242,8 @@ static void refill(xf_pool *pool)
         return;
     rc = fill(pool, pool->strength);
     if (rc < 0 && pool->live == 0) {
-        xf_report report = {.status = {XF_END_START, rc, 0},
-                            .kind_name = xf_end_name(XF_END_START),
+        xf_report report = {.status = {XF_END_START_FAILED, rc, 0},
+                            .kind_name = xf_end_name(XF_END_START_FAILED),
                             .code_name = xf_err_name(rc),
                             .message = xf_error_detail(),
                             .name = worker_task.name,
@@ -261,7 +261,7 @@ static void note_leaving(xf_pool *pool, const member *member)
 {
     bool unused = atomic_load(&slot_of(member)->unused);
 
-    if (unused && !plane_has_work(&pool->plane))
+    if (unused && !chunk_claim_has_work(&pool->plane))
         pool->strength--;
     else if (!unused && !member->retiring)
         pool->vacant++;
@@ -287,15 +287,15 @@ static void on_end(void *arg)
     pool->ending++;
     member->process = NULL;
     plane_tell_after_death(&pool->plane);
-    crew_wake(pool);
+    wake_all_workers(pool);
     uv_mutex_unlock(&pool->lock); /* whoever waits for what was lost need not wait for the next worker too */
     uv_mutex_lock(&pool->lock);
     refill(pool);
     uv_mutex_unlock(&pool->lock);
     xf_process_free(process);
     uv_mutex_lock(&pool->lock);
-    crew_look(pool);
-    future_look(pool);
+    pool_deadlines_check(pool);
+    future_callbacks_dispatch(pool);
     pool->ending--;
     uv_cond_broadcast(&pool->changed);
     uv_mutex_unlock(&pool->lock);
@@ -315,30 +315,30 @@ static claim_word *held_word(const member *member, uint64_t intent, uint64_t *cl
     *future = pool->futures[number];
     if (chunk >= (*future)->job->chunk_count)
         return NULL;
-    word = plane_word(&pool->plane, (*future)->job, chunk);
+    word = pool_segment_claim(&pool->plane, (*future)->job, chunk);
     *claim = atomic_load(word);
-    return claim_held_by(*claim, member->number, atomic_load(&slot_of(member)->epoch)) ? word : NULL;
+    return claim_word_is_held_by(*claim, member->number, atomic_load(&slot_of(member)->epoch)) ? word : NULL;
 }
 
 static void ask(member *member, xf_future *future, uint64_t intent, xf_end why)
 {
     xf_pool *pool = member->pool;
     uint64_t chunk = intent & ((UINT64_C(1) << 40) - 1);
-    uint32_t at = slot_of(member)->progress, last = plane_chunk_size(future->job, chunk) - 1;
-    uint64_t item = plane_first(future->job, chunk) + (at < last ? at : last);
+    uint32_t at = slot_of(member)->progress, last = job_items_in(future->job, chunk) - 1;
+    uint64_t item = job_first_item(future->job, chunk) + (at < last ? at : last);
 
     if (member->stopping == intent)
         return;
     member->stopping = intent;
     member->why = why;
     member->kill_time = clock_deadline(pool->grace_ms);
-    if (pool_grow(&future->stopped, future->stopped_count, &future->stopped_room, sizeof(bad)) == 0)
+    if (pool_state_grow(&future->stopped, future->stopped_count, &future->stopped_room, sizeof(bad)) == 0)
         future->stopped[future->stopped_count++] = (bad){item, {why, 0, 0}, NULL};
     atomic_store(&slot_of(member)->stop, intent);
     process_wake(member->process);
 }
 
-void crew_stop(xf_pool *pool, const xf_future *future, xf_end why)
+void pool_deadlines_stop(xf_pool *pool, const xf_future *future, xf_end why)
 {
     for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used); i++) {
         member *member = &pool->members[i];
@@ -347,7 +347,7 @@ void crew_stop(xf_pool *pool, const xf_future *future, xf_end why)
         if (member->process && held_word(member, intent, &claim, &held) && held == future)
             ask(member, held, intent, why);
     }
-    crew_look(pool);
+    pool_deadlines_check(pool);
 }
 
 /* Kills whoever is at that still: it is doomed first, so that one who has finished in time is not killed for it. */
@@ -357,8 +357,8 @@ static void kill_late(member *member)
     uint64_t claim;
     claim_word *word = held_word(member, member->stopping, &claim, &future);
 
-    if (word && claim_state_of(claim) == CLAIM_CLAIMED &&
-        claim_change(word, claim, (claim & ~(UINT64_C(15) << 60)) | (uint64_t)CLAIM_DOOMED << 60))
+    if (word && claim_word_state(claim) == CLAIM_CLAIMED &&
+        claim_word_change(word, claim, (claim & ~(UINT64_C(15) << 60)) | (uint64_t)CLAIM_DOOMED << 60))
         process_kill_late(member->process);
     else
         member->stopping = 0;
@@ -386,7 +386,7 @@ static uint64_t earlier(uint64_t one, uint64_t other)
     return one < other ? one : other;
 }
 
-void crew_look(xf_pool *pool)
+void pool_deadlines_check(xf_pool *pool)
 {
     uint64_t now = uv_hrtime(), next = pool->untold ? now : CLOCK_NEVER;
 
@@ -406,9 +406,9 @@ void crew_look(xf_pool *pool)
     supervisor_set_deadline(&pool->supervised, next);
 }
 
-void crew_dismiss(xf_pool *pool, bool kill)
+void pool_workers_shut_down(xf_pool *pool, bool kill)
 {
-    atomic_store(&pool->plane.head->leaving, pool->terminating ? LEAVE_NOW : LEAVE_WHEN_DONE);
+    atomic_store(&pool->plane.head->leaving, pool->terminating ? SHUTDOWN_NOW : SHUTDOWN_AFTER_WORK);
     for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used); i++) {
         if (pool->members[i].process && kill)
             xf_process_kill(pool->members[i].process);

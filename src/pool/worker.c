@@ -23,11 +23,11 @@ static int add_slab(worker *worker, uint64_t size)
     job *job = worker->claimed.job;
     uint64_t at, next;
     slab *slab;
-    int rc = pages_take(plane, size, PAGES_OF_JOBS + (uint32_t)(job - plane->jobs), &at);
+    int rc = pool_segment_take_pages(plane, size, PAGES_OF_JOBS + (uint32_t)(job - plane->jobs), &at);
 
     if (rc < 0)
         return rc;
-    slab = plane_at(plane, at);
+    slab = pool_segment_at(plane, at);
     slab->size = size;
     next = atomic_load(&job->slabs);
     do
@@ -42,7 +42,7 @@ static int add_slab(worker *worker, uint64_t size)
 /* Room for size bytes that lives as long as the job. */
 static void *take_room(worker *worker, uint64_t size)
 {
-    uint64_t least = worker->claimed.job->flags & JOB_WHOLE ? 0 : SLAB_SIZE, at;
+    uint64_t least = worker->claimed.job->flags & JOB_ONE_CHUNK ? 0 : SLAB_SIZE, at;
 
     if (size > UINT64_MAX / 2)
         return NULL;
@@ -52,16 +52,16 @@ static void *take_room(worker *worker, uint64_t size)
             return NULL;
     }
     at = worker->slab_at;
-    size = plane_aligned(size);
+    size = job_aligned(size);
     worker->slab_at = worker->slab_end - at < size ? worker->slab_end : at + size;
-    return plane_at(&worker->plane, at);
+    return pool_segment_at(&worker->plane, at);
 }
 
 static view *out_view(worker *worker, uint64_t item)
 {
     job *job = worker->claimed.job;
 
-    return job->flags & JOB_SINGLE ? &job->out_view : (view *)plane_at(&worker->plane, job->out) + item;
+    return job->flags & JOB_ONE_ITEM ? &job->out_view : (view *)pool_segment_at(&worker->plane, job->out) + item;
 }
 
 int worker_output(xf_call *call, size_t size)
@@ -70,9 +70,9 @@ int worker_output(xf_call *call, size_t size)
     job *job = worker->claimed.job;
     void *output;
 
-    if (!(job->flags & JOB_OUT_VIEWS))
-        output = (char *)plane_out(&worker->plane, job) + worker->item * job->out_size;
-    else if (job->flags & JOB_SINGLE && size <= PLANE_INLINE)
+    if (!(job->flags & JOB_OUT_SPANS))
+        output = (char *)pool_segment_outputs(&worker->plane, job) + worker->item * job->out_size;
+    else if (job->flags & JOB_ONE_ITEM && size <= JOB_BUFFER_SIZE)
         output = job->out_bytes;
     else
         output = take_room(worker, size);
@@ -114,8 +114,8 @@ static void put_failure(worker *worker, uint64_t item, int code, const char *tex
     next = atomic_load(&job->failures);
     do
         record->next = next;
-    while (!atomic_compare_exchange_weak(&job->failures, &next, plane_offset(&worker->plane, record)));
-    if (job->flags & JOB_STOP)
+    while (!atomic_compare_exchange_weak(&job->failures, &next, pool_segment_offset(&worker->plane, record)));
+    if (job->flags & JOB_STOP_AT_FAILURE)
         atomic_store(&job->closing, 1);
 }
 
@@ -133,7 +133,7 @@ static void flush_failure(worker *worker)
 
 static uint64_t first_item(const worker *worker)
 {
-    return plane_first(worker->claimed.job, worker->claimed.chunk);
+    return job_first_item(worker->claimed.job, worker->claimed.chunk);
 }
 
 uint64_t worker_item(const xf_call *call)
@@ -174,7 +174,7 @@ bool worker_asked_to_stop(const xf_call *call)
     const worker *worker = call->backend_arg;
 
     return atomic_load(&worker->slot->stop) == atomic_load(&worker->slot->intent) ||
-           atomic_load(&worker->plane.head->leaving) == LEAVE_NOW;
+           atomic_load(&worker->plane.head->leaving) == SHUTDOWN_NOW;
 }
 
 static bool worker_stop_requested(xf_call *call, int timeout_ms)
@@ -216,11 +216,11 @@ static void point_to_input(worker *worker)
 {
     plane *plane = &worker->plane;
     job *job = worker->claimed.job;
-    const char *in = plane_in(plane, job);
+    const char *in = pool_segment_inputs(plane, job);
 
-    if (job->flags & JOB_IN_VIEWS) {
+    if (job->flags & JOB_IN_SPANS) {
         view input = ((const view *)in)[worker->item];
-        worker->call->input = plane_at(plane, input.at);
+        worker->call->input = pool_segment_at(plane, input.at);
         worker->call->input_size = (size_t)input.size;
     } else {
         worker->call->input = in + worker->item * job->in_size;
@@ -234,9 +234,9 @@ static int keep_output(worker *worker)
 
     if (!call->has_output && call->task->output_size != XF_ANY_SIZE)
         return xf_fail(call, XF_ESIZE, "task %s gave no output", call->task->name);
-    if (worker->claimed.job->flags & JOB_OUT_VIEWS)
+    if (worker->claimed.job->flags & JOB_OUT_SPANS)
         *out_view(worker, worker->item) =
-            call->has_output ? (view){plane_offset(&worker->plane, call->output.address), call->output.size}
+            call->has_output ? (view){pool_segment_offset(&worker->plane, call->output.address), call->output.size}
                              : (view){worker->claimed.job->in, 0};
     return 0;
 }
@@ -271,9 +271,9 @@ static int run_items(worker *worker, uint32_t end)
     worker->item = first + worker->slot->progress;
     worker->call->input = NULL;
     if (job->flags & JOB_BATCH) {
-        task_batch batch = {(char *)plane_in(plane, job) + worker->item * job->in_size,
-                            (char *)plane_out(plane, job) + worker->item * job->out_size, end - worker->slot->progress,
-                            &worker->slot->progress};
+        task_batch batch = {(char *)pool_segment_inputs(plane, job) + worker->item * job->in_size,
+                            (char *)pool_segment_outputs(plane, job) + worker->item * job->out_size,
+                            end - worker->slot->progress, &worker->slot->progress};
         return task_boundary(worker->call, &batch);
     }
     while (code == 0 && worker->slot->progress < end) {
@@ -303,7 +303,7 @@ static bool run_chunk(worker *worker)
 {
     job *job = worker->claimed.job;
     slot *slot = worker->slot;
-    uint32_t before = slot->progress, end = plane_chunk_size(job, worker->claimed.chunk);
+    uint32_t before = slot->progress, end = job_items_in(job, worker->claimed.chunk);
     bool settled;
 
     worker->call->task = find_task(worker, job->task);
@@ -312,12 +312,12 @@ static bool run_chunk(worker *worker)
         if (code == 0)
             break;
         fail_item(worker, code);
-        if (job->flags & JOB_STOP)
+        if (job->flags & JOB_STOP_AT_FAILURE)
             break;
     }
     if (worker->call->fail_code != 0)
         flush_failure(worker); /* xf_fail was called, and 0 returned */
-    settled = plane_settle(&worker->plane, worker->number, &worker->claimed, slot->progress);
+    settled = chunk_claim_commit(&worker->plane, worker->number, &worker->claimed, slot->progress);
     atomic_store_explicit(&slot->items,
                           atomic_load_explicit(&slot->items, memory_order_relaxed) + slot->progress - before,
                           memory_order_relaxed);
@@ -327,8 +327,8 @@ static bool run_chunk(worker *worker)
 /* A job that somebody else than a waiting thread wants to hear of. */
 static void notify(worker *worker, const job *job)
 {
-    bool settled = job->flags & JOB_WHOLE || atomic_load(&job->settled);
-    bool stopped = job->flags & JOB_STOP && atomic_load(&job->closing);
+    bool settled = job->flags & JOB_ONE_CHUNK || atomic_load(&job->settled);
+    bool stopped = job->flags & JOB_STOP_AT_FAILURE && atomic_load(&job->closing);
 
     if (job->flags & JOB_NOTIFY && (settled || stopped) && !worker->is_inline)
         channel_send(&worker->call->channel, WIRE_PROGRESS, NULL, NULL, 0, true);
@@ -344,30 +344,30 @@ static _Noreturn void await_end(worker *worker)
 
 static bool must_leave(const worker *worker)
 {
-    const plane_head *head = worker->plane.head;
+    const segment_header *head = worker->plane.head;
     uint64_t most = head->tasks_per_worker;
 
     return atomic_load_explicit(&worker->slot->retire, memory_order_relaxed) ||
-           atomic_load_explicit(&head->leaving, memory_order_relaxed) == LEAVE_NOW ||
+           atomic_load_explicit(&head->leaving, memory_order_relaxed) == SHUTDOWN_NOW ||
            (most && atomic_load_explicit(&worker->slot->items, memory_order_relaxed) >= most);
 }
 
 /* Runs chunk after chunk until nothing waits; false when this worker is to end. */
 static bool run_all(worker *worker)
 {
-    bool more = !must_leave(worker) && plane_claim(&worker->plane, worker->number, &worker->claimed);
+    bool more = !must_leave(worker) && chunk_claim_first(&worker->plane, worker->number, &worker->claimed);
 
     while (more) {
         job *job = worker->claimed.job;
         uint32_t flags = job->flags;
         if (!run_chunk(worker))
             await_end(worker);
-        if (!must_leave(worker) && plane_claim_next(&worker->plane, worker->number, &worker->claimed))
+        if (!must_leave(worker) && chunk_claim_next(&worker->plane, worker->number, &worker->claimed))
             continue;
-        plane_leave(&worker->plane, worker->number, job);
+        chunk_claim_leave(&worker->plane, worker->number, job);
         if (flags & JOB_NOTIFY)
             notify(worker, job);
-        more = !must_leave(worker) && plane_claim(&worker->plane, worker->number, &worker->claimed);
+        more = !must_leave(worker) && chunk_claim_first(&worker->plane, worker->number, &worker->claimed);
     }
     worker->claimed.job = NULL;
     return !must_leave(worker);
@@ -379,7 +379,7 @@ static bool is_wanted(void *arg)
 {
     const worker *worker = arg;
 
-    return plane_has_work(&worker->plane) || must_leave(worker) || atomic_load(&worker->plane.head->leaving);
+    return chunk_claim_has_work(&worker->plane) || must_leave(worker) || atomic_load(&worker->plane.head->leaving);
 }
 
 /* Sleeps until there may be work: false when there was none for so long that this worker is to end.  Whoever wants it
@@ -438,7 +438,7 @@ static int live(worker *worker)
         if (!run_all(worker))
             break;
         atomic_store_explicit(&worker->slot->busy, 0, memory_order_relaxed);
-        if (atomic_load(leaving) && !plane_has_work(&worker->plane))
+        if (atomic_load(leaving) && !chunk_claim_has_work(&worker->plane))
             break;
         if (!await_work(worker)) {
             atomic_store(&worker->slot->unused, 1);
@@ -463,7 +463,7 @@ static int take_place(xf_call *call, const os_cpu_set *cpus)
 static int worker_entry(xf_call *call)
 {
     static worker self;
-    worker_place place;
+    worker_start place;
     int code;
 
     memcpy(&place, call->input, sizeof place);
@@ -474,7 +474,7 @@ static int worker_entry(xf_call *call)
     call->input_size -= sizeof place;
     self.number = place.slot;
     self.call = call;
-    plane_attach(&self.plane, &os_parent_given(call->channel.parent)->input);
+    pool_segment_attach(&self.plane, &os_parent_given(call->channel.parent)->input);
     self.slot = &self.plane.slots[place.slot];
     call->backend_arg = &self;
     call->backend = &worker_backend;
@@ -496,7 +496,7 @@ XF_BEFORE_MAIN(register_worker)
     (void)xf_task_register(&worker_task);
 }
 
-void worker_run_here(worker *worker)
+void worker_run_inline(worker *worker)
 {
     (void)run_all(worker);
 }

@@ -97,9 +97,9 @@ int xf_fail(xf_call *call, int code, const char *format, ...)
     return call->fail_code;
 }
 
-int xf_log(xf_call *call, xf_level level, const char *format, ...)
+int xf_log(xf_call *call, xf_log_level level, const char *format, ...)
 {
-    char line[XF_LOG_MAX + 1];
+    char line[XF_LOG_LINE_MAX + 1];
     xf_log_line put = {
         .time = clock_now(), .level = level, .text = line, .pid = uv_os_getpid(), .task = call->task->name};
     va_list arguments;
@@ -110,8 +110,8 @@ int xf_log(xf_call *call, xf_level level, const char *format, ...)
     va_end(arguments);
     if (size < 0)
         return error_detail(XF_EINVAL, "the log line cannot be formatted");
-    if (size > XF_LOG_MAX)
-        size = XF_LOG_MAX;
+    if (size > XF_LOG_LINE_MAX)
+        size = XF_LOG_LINE_MAX;
     call_beat(call);
     return call->backend->log(call, &put, (size_t)size);
 }
@@ -129,7 +129,7 @@ int xf_send(xf_call *call, const void *data, size_t size)
     return call->backend->send(call, data, size);
 }
 
-bool xf_stopping(xf_call *call, int timeout_ms)
+bool xf_stop_requested(xf_call *call, int timeout_ms)
 {
     return call->backend->stop_requested(call, timeout_ms);
 }
@@ -138,7 +138,7 @@ bool call_is_ready(xf_call *call, wait_target *target)
 {
     if (target && call->backend->stop_target)
         call->backend->stop_target(call, target);
-    return xf_stopping(call, 0);
+    return xf_stop_requested(call, 0);
 }
 
 int call_decode(xf_call *call)

@@ -63,7 +63,7 @@ void call_end_object(xf_call *call);
 /* Stores in the box when the task last called. */
 void call_beat(xf_call *call);
 
-/* Whether xf_stopping would return at once.
+/* Whether xf_stop_requested would return at once.
  *   target  See wait_target.h. */
 bool call_is_ready(xf_call *call, wait_target *target);
 

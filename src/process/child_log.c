@@ -67,7 +67,7 @@ static void report_dropped(xf_call *call)
 {
     child_log *log = &call->log;
     char text[80];
-    xf_log_line line = {.time = clock_now(), .level = XF_WARNING, .text = text, .task = call->task->name};
+    xf_log_line line = {.time = clock_now(), .level = XF_LOG_WARNING, .text = text, .task = call->task->name};
 
     if (log->dropped == 0)
         return;

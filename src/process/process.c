@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int xf_process_join(xf_process *process, int timeout_ms, xf_status *status)
+int xf_process_join(xf_process *process, xf_status *status, int timeout_ms)
 {
     int rc;
 
@@ -52,7 +52,7 @@ int xf_process_result_object(xf_process *process, void **object)
     return codec_decode_for(task, task->output_codec, parcel_data(result), result->size, object);
 }
 
-int xf_process_receive(xf_process *process, int timeout_ms, xf_message *message)
+int xf_process_receive(xf_process *process, xf_message *message, int timeout_ms)
 {
     parcel *parcel;
     int rc;
@@ -71,7 +71,7 @@ int xf_process_receive(xf_process *process, int timeout_ms, xf_message *message)
 
 void xf_message_free(xf_message *message)
 {
-    parcel_free(message->owner);
+    parcel_free(message->reserved);
     *message = (xf_message){NULL, 0, NULL};
 }
 
@@ -195,7 +195,7 @@ const char *xf_process_name(const xf_process *process)
 
 bool xf_process_alive(xf_process *process)
 {
-    return xf_process_join(process, 0, NULL) != 0;
+    return xf_process_join(process, NULL, 0) != 0;
 }
 
 intptr_t xf_process_sentinel(xf_process *process)
@@ -242,14 +242,14 @@ int xf_process_stack(xf_process *process, xf_stack *stack)
     uv_mutex_unlock(&process->lock);
     if (rc < 0)
         return rc;
-    stack->owner = trace;
+    stack->reserved = trace;
     stack->frames = stack_trace_frames(trace, &stack->count);
     return 0;
 }
 
 void xf_stack_free(xf_stack *stack)
 {
-    stack_trace_free(stack->owner);
+    stack_trace_free(stack->reserved);
     *stack = (xf_stack){NULL, 0, NULL};
 }
 

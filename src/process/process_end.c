@@ -58,7 +58,7 @@ static xf_status judge_goodbye(xf_process *process)
     static const xf_end kinds[] = {
         [WIRE_DONE] = XF_END_DONE,
         [WIRE_FAILED] = XF_END_FAILED,
-        [WIRE_UNSTARTED] = XF_END_START,
+        [WIRE_UNSTARTED] = XF_END_START_FAILED,
     };
 
     if (process->inbox.outcome == WIRE_STOPPED)
@@ -76,7 +76,7 @@ static xf_status judge_unreached(xf_process *process)
         snprintf(text, sizeof text, "the child's main ended with exit code %d before it reached xf_main",
                  process->end.code);
     set_message(process, text);
-    return status_with(XF_END_START, XF_EMAIN, process);
+    return status_with(XF_END_START_FAILED, XF_EMAIN, process);
 }
 
 /* The child did not report its end, so the system's word counts. */
@@ -86,7 +86,7 @@ static xf_status judge_end(xf_process *process, xf_phase phase)
 
     if (end->kind == OS_UNSTARTED) {
         set_message(process, "the server could not fork");
-        return status_with(XF_END_START, end->code, process);
+        return status_with(XF_END_START_FAILED, end->code, process);
     }
     if (process->start_timed_out)
         return judge_unreached(process);
@@ -119,7 +119,7 @@ static xf_status judge_end(xf_process *process, xf_phase phase)
 static xf_status judge_child(xf_process *process, xf_phase phase)
 {
     if (process->protocol_error)
-        return status_with(process->protocol_error == XF_EBUILD ? XF_END_START : XF_END_PROTOCOL,
+        return status_with(process->protocol_error == XF_EBUILD ? XF_END_START_FAILED : XF_END_PROTOCOL_ERROR,
                            process->protocol_error, process);
     return process->inbox.bye ? judge_goodbye(process) : judge_end(process, phase);
 }
@@ -142,7 +142,7 @@ static void copy_log_lines(xf_process *process)
         memcpy(to->task, from->task, sizeof from->task); /* a 0 more is behind each */
         memcpy(to->text, from->text, size);
         process->lines[i] = (xf_log_line){.time = from->time,
-                                          .level = (xf_level)from->level,
+                                          .level = (xf_log_level)from->level,
                                           .text = to->text,
                                           .pid = process->pid,
                                           .task = to->task,

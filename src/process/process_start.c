@@ -45,7 +45,7 @@ int process_start_check_options(const xf_process_options *options)
 {
     int rc;
 
-    if (options->start < XF_START_DEFAULT || options->start > XF_START_SERVER)
+    if (options->start < XF_START_DEFAULT || options->start > XF_START_FORKSERVER)
         return error_detail(XF_EINVAL, "option start is %d", (int)options->start);
     rc = check_stdio(options);
     if (rc < 0)
@@ -74,14 +74,14 @@ static int method_by_name(const char *name, os_method *method)
     static const struct {
         const char *name;
         os_method method;
-    } names[] = {{"fork", OS_FORK}, {"spawn", OS_SPAWN}, {"server", OS_SERVER}};
+    } names[] = {{"fork", OS_FORK}, {"spawn", OS_SPAWN}, {"forkserver", OS_SERVER}, {"server", OS_SERVER}};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i].name) == 0) {
             *method = names[i].method;
             return 0;
         }
-    return error_detail(XF_EINVAL, "XF_START=%s in the environment; it may be fork, spawn or server", name);
+    return error_detail(XF_EINVAL, "XF_START=%s in the environment; it may be fork, spawn or forkserver", name);
 }
 
 /* All threads but crossfork's own.  A forked child has no other thread that would release a lock, and crossfork's own

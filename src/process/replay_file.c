@@ -25,7 +25,7 @@ bool replay_file_is_wanted(xf_end kind)
     case XF_END_EXITED:
     case XF_END_CRASHED:
     case XF_END_KILLED:
-    case XF_END_PROTOCOL:
+    case XF_END_PROTOCOL_ERROR:
     case XF_END_TIMED_OUT:
     case XF_END_MEMORY_LIMIT:
     case XF_END_CPU_LIMIT:
@@ -67,14 +67,14 @@ static int put_number(xf_writer *file, uint64_t value)
     wire_fields field = {.size = 0};
 
     wire_put_u64(&field, value);
-    return xf_write(file, field.bytes, field.size);
+    return xf_writer_put(file, field.bytes, field.size);
 }
 
 static int put_replay_bytes(xf_writer *file, const void *bytes, size_t size)
 {
     int rc = put_number(file, size);
 
-    return rc < 0 ? rc : xf_write(file, bytes, size);
+    return rc < 0 ? rc : xf_writer_put(file, bytes, size);
 }
 
 /* With its terminating 0. */
@@ -115,7 +115,7 @@ static int put_environment(xf_writer *file, const char *const *environment)
 int replay_file_encode(xf_writer *file, const replay_case *what)
 {
     static const uint8_t nothing[BODY_AT];
-    int rc = xf_write(file, nothing, BODY_AT);
+    int rc = xf_writer_put(file, nothing, BODY_AT);
 
     if (rc == 0)
         rc = put_number(file, what->declared_input);

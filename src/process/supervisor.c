@@ -492,7 +492,7 @@ static int start_by_server(os_child **child, os_start *start)
         self.server = NULL;
         rc = 0;
     }
-    return error_detail(XF_ESYSTEM, "the server of XF_START_SERVER ends as soon as it is started");
+    return error_detail(XF_ESYSTEM, "the server of XF_START_FORKSERVER ends as soon as it is started");
 }
 
 int supervisor_start_child(os_child **child, os_start *start)

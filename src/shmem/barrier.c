@@ -30,7 +30,7 @@ int xf_barrier_create(xf_barrier **out, unsigned parties, const xf_barrier_optio
     sync_hold *hold;
     int rc;
 
-    if (parties < 1 || parties > XF_PARTIES_MAX)
+    if (parties < 1 || parties > XF_BARRIER_PARTIES_MAX)
         return error_detail(XF_EINVAL, "a barrier of %u parties", parties);
     rc = sync_create(&hold, XF_KIND_BARRIER, XF_BARRIER_BYTES((size_t)parties), parties,
                      options ? &options->place : &defaults.place);
@@ -101,7 +101,7 @@ static int why_broken(uint32_t generation)
                               : error_detail(XF_ESTATE, "a party of the barrier gave up, or it was reset");
 }
 
-int xf_barrier_join(xf_barrier *barrier)
+int xf_barrier_register(xf_barrier *barrier)
 {
     barrier_state *state = state_of(barrier);
 
@@ -144,7 +144,7 @@ int xf_barrier_wait(xf_barrier *barrier, int timeout_ms)
 
     if (generation & BROKEN)
         return why_broken(generation);
-    rc = xf_barrier_join(barrier);
+    rc = xf_barrier_register(barrier);
     if (rc < 0)
         return rc;
     party = find_party(state, os_self_thread());

@@ -9,6 +9,7 @@
 #include "shmem/heap.h"
 
 #include "base/error.h"
+#include "lockfree/liveness.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@
 #define CLOSED (UINT64_C(1) << 59) /* but the one that is giving it back */
 #define CLASS_SHIFT OS_PROCESS_BITS
 #define CLASS_MASK (UINT64_C(7) << CLASS_SHIFT) /* of a page that has slots: of which class */
-#define WHO ((UINT64_C(1) << OS_PROCESS_BITS) - 1)
+#define OWNER ((UINT64_C(1) << OS_PROCESS_BITS) - 1)
 
 enum {
     HEAP_VERSION = 1,
@@ -36,7 +37,7 @@ _Static_assert(SLOT << CLASSES == OS_PAGE, "two of the largest slots are a page"
 /* The start of the body. */
 typedef struct heap_head {
     uint64_t limit;
-    arena_head arena;
+    page_arena_head arena;
     _Atomic uint64_t slotted;       /* pages for whose slots there are words */
     _Atomic uint64_t reclaimed;     /* allocations */
     _Atomic uint64_t next[CLASSES]; /* a page that may have a free slot */
@@ -55,7 +56,7 @@ typedef struct place {
 
 static uint64_t slots_size(uint64_t limit)
 {
-    return arena_pages_size(arena_count(limit) * SLOTS_MAX * sizeof(uint64_t));
+    return page_arena_pages_size(page_arena_count(limit) * SLOTS_MAX * sizeof(uint64_t));
 }
 
 /* ---- Making and opening ---------------------------------------------------------------------- */
@@ -64,18 +65,19 @@ static uint64_t slots_size(uint64_t limit)
 static void attach(xf_heap *heap, object *object)
 {
     uint64_t limit = ((heap_head *)object->body)->limit;
-    uint64_t words_at = OS_PAGE, slots_at = words_at + arena_words_size(limit);
+    uint64_t words_at = OS_PAGE, slots_at = words_at + page_arena_words_size(limit);
 
     heap->object = object;
     heap->head = object->body;
     heap->slots_at = slots_at;
     heap->me = os_self_process();
-    arena_attach(&heap->arena, &object->shm, &heap->head->arena, words_at, slots_at + slots_size(limit), limit);
+    page_arena_attach(&heap->arena, &object->shm, &heap->head->arena,
+                      &(page_arena_layout){words_at, slots_at + slots_size(limit), limit});
 }
 
 static uint64_t whole_size(uint64_t limit)
 {
-    return OS_PAGE + arena_words_size(limit) + slots_size(limit) + arena_pages_size(limit);
+    return OS_PAGE + page_arena_words_size(limit) + slots_size(limit) + page_arena_pages_size(limit);
 }
 
 static int allocate(xf_heap **out)
@@ -141,7 +143,7 @@ int xf_heap_ref(xf_heap *heap, xf_ref *ref)
     return object_ref(heap->object, ref);
 }
 
-void xf_heap_close(xf_heap *heap)
+void xf_heap_free(xf_heap *heap)
 {
     if (!heap)
         return;
@@ -161,7 +163,7 @@ static int class_of(uint64_t word)
 {
     int size_class = (int)((word & CLASS_MASK) >> CLASS_SHIFT);
 
-    return word & SLOTS && !(word & ARENA_FOLLOWS) && size_class < CLASSES ? size_class : -1;
+    return word & SLOTS && !(word & PAGE_ARENA_FOLLOWS) && size_class < CLASSES ? size_class : -1;
 }
 
 static unsigned slots_of(int size_class)
@@ -188,14 +190,14 @@ static int open_slots(xf_heap *heap, uint64_t page)
     const uint64_t each = SLOTS_MAX * sizeof(uint64_t);
     uint64_t have = slotted(heap), want = page + SLOTS_STEP < heap->arena.count ? page + SLOTS_STEP : heap->arena.count;
     uint64_t from = (heap->slots_at + have * each) / OS_PAGE * OS_PAGE;
-    uint64_t to = heap->slots_at + arena_pages_size(want * each);
+    uint64_t to = heap->slots_at + page_arena_pages_size(want * each);
     int rc;
 
     if (page < have)
         return 0;
     rc = os_shm_commit(&heap->object->shm, (size_t)from, (size_t)(to - from));
     if (rc == 0)
-        arena_raise(&heap->head->slotted, want);
+        page_arena_raise(&heap->head->slotted, want);
     return rc;
 }
 
@@ -220,7 +222,7 @@ static void give_back(xf_heap *heap, uint64_t page, int size_class)
         if (!atomic_compare_exchange_strong(&heap->arena.words[page], &seen, closed))
             return;
         if (!has_taken_slots(heap, page, size_class)) {
-            arena_free(&heap->arena, page, 1);
+            page_arena_free(&heap->arena, page, 1);
             return;
         }
         atomic_store(&heap->arena.words[page], open);
@@ -254,7 +256,7 @@ static void *take_slot(xf_heap *heap, uint64_t page, int size_class)
             !atomic_compare_exchange_strong(&slots[slot], &free, own))
             continue;
         if (atomic_load(word) == open)
-            return xf_heap_at(heap, arena_offset(&heap->arena, page) + ((uint64_t)slot * SLOT << size_class));
+            return xf_heap_at(heap, page_arena_offset(&heap->arena, page) + ((uint64_t)slot * SLOT << size_class));
         leave_slot(heap, page, &slots[slot]);
         return NULL;
     }
@@ -283,13 +285,13 @@ static void *find_slot(xf_heap *heap, int size_class, uint64_t begin, uint64_t e
 static int divide_page(xf_heap *heap, int size_class, void **memory)
 {
     uint64_t page;
-    int rc = arena_take(&heap->arena, heap->me, 1, &page);
+    int rc = page_arena_take(&heap->arena, heap->me, 1, &page);
 
     if (rc < 0)
         return rc;
     rc = open_slots(heap, page);
     if (rc < 0) {
-        arena_free(&heap->arena, page, 1);
+        page_arena_free(&heap->arena, page, 1);
         return rc;
     }
     atomic_store(&heap->arena.words[page], page_of_class(size_class));
@@ -299,14 +301,14 @@ static int divide_page(xf_heap *heap, int size_class, void **memory)
 
 static int alloc_slot(xf_heap *heap, int size_class, void **memory)
 {
-    uint64_t searched = arena_searched(&heap->arena), next = atomic_load(&heap->head->next[size_class]);
+    uint64_t searched = page_arena_searched(&heap->arena), next = atomic_load(&heap->head->next[size_class]);
     int rc = 0;
 
     *memory = find_slot(heap, size_class, next, searched, LOOK_PAGES);
     while (!*memory && rc == 0)
         rc = divide_page(heap, size_class, memory);
     if (rc == XF_EAGAIN) /* there are no more pages: a slot of any */
-        *memory = find_slot(heap, size_class, 0, arena_searched(&heap->arena), UINT32_MAX);
+        *memory = find_slot(heap, size_class, 0, page_arena_searched(&heap->arena), UINT32_MAX);
     return *memory ? 0 : rc;
 }
 
@@ -325,10 +327,10 @@ static int class_for(size_t size)
 static int alloc_pages(xf_heap *heap, size_t size, void **memory)
 {
     uint64_t page;
-    int rc = arena_take(&heap->arena, heap->me, arena_count(size), &page);
+    int rc = page_arena_take(&heap->arena, heap->me, page_arena_count(size), &page);
 
     if (rc == 0)
-        *memory = (char *)heap->object->shm.address + arena_offset(&heap->arena, page);
+        *memory = (char *)heap->object->shm.address + page_arena_offset(&heap->arena, page);
     return rc;
 }
 
@@ -344,7 +346,7 @@ int xf_heap_alloc(xf_heap *heap, size_t size, void **out)
     void *memory = NULL;
     int rc;
 
-    if (arena_count(size) > heap->arena.count)
+    if (page_arena_count(size) > heap->arena.count)
         return error_detail(XF_ELIMIT, "%zu bytes are more than a heap of %llu has", size,
                             (unsigned long long)heap->head->limit);
     rc = try_alloc(heap, size, &memory);
@@ -379,16 +381,16 @@ static bool find_place(const xf_heap *heap, const void *memory, place *place)
 
     if (offset == 0)
         return false;
-    place->page = arena_page(&heap->arena, offset);
+    place->page = page_arena_page(&heap->arena, offset);
     place->word = &heap->arena.words[place->page];
     place->seen = atomic_load(place->word);
     size_class = class_of(place->seen);
     if (size_class >= 0)
         return find_slot_at(heap, offset, size_class, place);
-    if (place->seen == 0 || place->seen & (ARENA_FOLLOWS | SLOTS | FREED) || offset % OS_PAGE != 0)
+    if (place->seen == 0 || place->seen & (PAGE_ARENA_FOLLOWS | SLOTS | FREED) || offset % OS_PAGE != 0)
         return false;
     place->size_class = -1;
-    place->size = (size_t)arena_run(&heap->arena, place->page) * OS_PAGE;
+    place->size = (size_t)page_arena_run(&heap->arena, place->page) * OS_PAGE;
     return true;
 }
 
@@ -406,7 +408,7 @@ static bool release(xf_heap *heap, place *place)
     if (place->size_class < 0) {
         if (!atomic_compare_exchange_strong(place->word, &place->seen, FREED | heap->me))
             return false;
-        arena_free(&heap->arena, place->page, arena_run(&heap->arena, place->page));
+        page_arena_free(&heap->arena, place->page, page_arena_run(&heap->arena, place->page));
         return true;
     }
     next = &heap->head->next[place->size_class];
@@ -418,7 +420,7 @@ static bool release(xf_heap *heap, place *place)
     return true;
 }
 
-int xf_heap_free(xf_heap *heap, void *memory)
+int xf_heap_dealloc(xf_heap *heap, void *memory)
 {
     place place;
 
@@ -457,47 +459,27 @@ size_t xf_heap_size(const xf_heap *heap, const void *memory)
 uint64_t xf_heap_offset(const xf_heap *heap, const void *address)
 {
     uintptr_t start = (uintptr_t)heap->object->shm.address, at = (uintptr_t)address;
-    uint64_t begin = heap->arena.pages_at, size = arena_committed(&heap->arena) * OS_PAGE;
+    uint64_t begin = heap->arena.pages_at, size = page_arena_committed(&heap->arena) * OS_PAGE;
 
     return at >= start + begin && at - start - begin < size ? at - start : 0;
 }
 
 void *xf_heap_at(const xf_heap *heap, uint64_t offset)
 {
-    uint64_t begin = heap->arena.pages_at, size = arena_committed(&heap->arena) * OS_PAGE;
+    uint64_t begin = heap->arena.pages_at, size = page_arena_committed(&heap->arena) * OS_PAGE;
 
     return offset >= begin && offset - begin < size ? (char *)heap->object->shm.address + offset : NULL;
 }
 
 /* ---- The dead, and what there is ------------------------------------------------------------- */
 
-enum { VERDICTS = 16 };
-
-/* Who is known to live, or not to. */
-typedef struct verdicts {
-    uint64_t who[VERDICTS];
-    bool dead[VERDICTS];
-    unsigned next;
-} verdicts;
-
-/* Whether a word is that of a process that has ended. */
-static bool is_left(uint64_t word, verdicts *verdicts)
+/* Whether a word is that of a process that is dead. */
+static bool is_left_over(uint64_t word, liveness *cache)
 {
-    uint64_t who = word & WHO;
-    unsigned at;
-
-    if (who == 0 || word & KEPT)
-        return false;
-    for (at = 0; at < VERDICTS; at++)
-        if (verdicts->who[at] == who)
-            return verdicts->dead[at];
-    at = verdicts->next++ % VERDICTS;
-    verdicts->who[at] = who;
-    verdicts->dead[at] = !os_process_lives(who);
-    return verdicts->dead[at];
+    return !(word & KEPT) && liveness_is_dead(cache, word & OWNER);
 }
 
-static size_t reclaim_slots(xf_heap *heap, uint64_t page, uint64_t word, verdicts *verdicts)
+static size_t reclaim_slots(xf_heap *heap, uint64_t page, uint64_t word, liveness *cache)
 {
     _Atomic uint64_t *slots = slots_at(heap, page);
     int size_class = class_of(word);
@@ -505,35 +487,34 @@ static size_t reclaim_slots(xf_heap *heap, uint64_t page, uint64_t word, verdict
 
     if (page >= slotted(heap))
         return 0;
-    if (word & CLOSED && is_left(word, verdicts))
+    if (word & CLOSED && is_left_over(word, cache))
         atomic_compare_exchange_strong(&heap->arena.words[page], &word, page_of_class(size_class));
     for (unsigned i = 0; i < slots_of(size_class); i++) {
         uint64_t slot = atomic_load(&slots[i]);
-        count += is_left(slot, verdicts) && atomic_compare_exchange_strong(&slots[i], &slot, 0);
+        count += is_left_over(slot, cache) && atomic_compare_exchange_strong(&slots[i], &slot, 0);
     }
     give_back(heap, page, size_class);
     return count;
 }
 
-static size_t reclaim_run(xf_heap *heap, uint64_t page, uint64_t word, verdicts *verdicts)
+static size_t reclaim_run(xf_heap *heap, uint64_t page, uint64_t word, liveness *cache)
 {
     place place = {&heap->arena.words[page], word, page, -1, 0};
 
-    return is_left(word, verdicts) && release(heap, &place) && !(word & FREED);
+    return is_left_over(word, cache) && release(heap, &place) && !(word & FREED);
 }
 
 size_t xf_heap_reclaim(xf_heap *heap)
 {
-    uint64_t searched = arena_searched(&heap->arena);
-    verdicts verdicts = {.next = 0};
+    uint64_t searched = page_arena_searched(&heap->arena);
+    liveness cache = {.next = 0};
     size_t count = 0;
 
     for (uint64_t page = 0; page < searched; page++) {
         uint64_t word = atomic_load(&heap->arena.words[page]);
-        if (word == 0 || word & ARENA_FOLLOWS)
+        if (word == 0 || word & PAGE_ARENA_FOLLOWS)
             continue;
-        count +=
-            class_of(word) >= 0 ? reclaim_slots(heap, page, word, &verdicts) : reclaim_run(heap, page, word, &verdicts);
+        count += class_of(word) >= 0 ? reclaim_slots(heap, page, word, &cache) : reclaim_run(heap, page, word, &cache);
     }
     atomic_fetch_add(&heap->head->reclaimed, count);
     return count;
@@ -556,11 +537,11 @@ static void count_slots(const xf_heap *heap, uint64_t page, int size_class, xf_h
 
 void xf_heap_stats_get(const xf_heap *heap, xf_heap_stats *stats)
 {
-    uint64_t searched = arena_searched(&heap->arena);
+    uint64_t searched = page_arena_searched(&heap->arena);
 
     *stats = (xf_heap_stats){
         .limit = (size_t)(heap->arena.count * OS_PAGE),
-        .committed = (size_t)(arena_committed(&heap->arena) * OS_PAGE),
+        .committed = (size_t)(page_arena_committed(&heap->arena) * OS_PAGE),
         .reclaimed = atomic_load(&heap->head->reclaimed),
     };
     for (uint64_t page = 0; page < searched; page++) {
@@ -568,7 +549,7 @@ void xf_heap_stats_get(const xf_heap *heap, xf_heap_stats *stats)
         stats->pages += word ? OS_PAGE : 0;
         if (class_of(word) >= 0)
             count_slots(heap, page, class_of(word), stats);
-        else if (!(word & ARENA_FOLLOWS))
-            count_one(stats, word, arena_run(&heap->arena, page) * OS_PAGE);
+        else if (!(word & PAGE_ARENA_FOLLOWS))
+            count_one(stats, word, page_arena_run(&heap->arena, page) * OS_PAGE);
     }
 }

@@ -12,7 +12,7 @@ typedef struct rwlock_state {
     sync_head head;
     _Atomic uint64_t writer;
     sync_bell bell;
-    _Alignas(64) _Atomic uint64_t readers[XF_READERS_MAX];
+    _Alignas(64) _Atomic uint64_t readers[XF_RWLOCK_READERS_MAX];
 } rwlock_state;
 
 _Static_assert(sizeof(rwlock_state) <= XF_RWLOCK_BYTES, "a reader-writer lock fits its place");
@@ -69,8 +69,8 @@ static void bury_writer(rwlock_state *state, uint64_t writer)
  *   look  Whether words of the dead may be taken over. */
 static _Atomic uint64_t *enter(rwlock_state *state, uint64_t own, bool look)
 {
-    for (uint32_t i = 0; i < XF_READERS_MAX; i++) {
-        _Atomic uint64_t *word = &state->readers[(own + i) % XF_READERS_MAX];
+    for (uint32_t i = 0; i < XF_RWLOCK_READERS_MAX; i++) {
+        _Atomic uint64_t *word = &state->readers[(own + i) % XF_RWLOCK_READERS_MAX];
         uint64_t reader = atomic_load(word);
         if (reader == 0 || (look && sync_is_dead(reader)))
             if (atomic_compare_exchange_strong(word, &reader, own))
@@ -113,7 +113,7 @@ int xf_rwlock_read(xf_rwlock *rwlock, int timeout_ms)
 /* Whether any reader is left; those that have ended are put out, when it is time to look for them. */
 static bool has_readers(rwlock_state *state, bool look)
 {
-    for (uint32_t i = 0; i < XF_READERS_MAX; i++) {
+    for (uint32_t i = 0; i < XF_RWLOCK_READERS_MAX; i++) {
         uint64_t reader = atomic_load(&state->readers[i]);
         if (look && sync_is_dead(reader))
             atomic_compare_exchange_strong(&state->readers[i], &reader, 0);
@@ -167,7 +167,7 @@ int xf_rwlock_write(xf_rwlock *rwlock, int timeout_ms)
     sync_wait wait = sync_begin(timeout_ms);
     int rc;
 
-    if (thread_of(atomic_load(&state->writer)) == own || sync_find(state->readers, XF_READERS_MAX, own))
+    if (thread_of(atomic_load(&state->writer)) == own || sync_find(state->readers, XF_RWLOCK_READERS_MAX, own))
         return error_detail(XF_EDEADLK, "this thread has the lock already");
     rc = become_writer(rwlock, own, &wait);
     if (rc < 0)
@@ -189,7 +189,7 @@ int xf_rwlock_release(xf_rwlock *rwlock)
     if (thread_of(atomic_load(&state->writer)) == own) {
         atomic_store(&state->writer, 0);
     } else {
-        word = sync_find(state->readers, XF_READERS_MAX, own);
+        word = sync_find(state->readers, XF_RWLOCK_READERS_MAX, own);
         if (!word)
             return error_detail(XF_ESTATE, "this thread does not have the lock");
         atomic_store(word, 0);

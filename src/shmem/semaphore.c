@@ -28,7 +28,7 @@ int xf_semaphore_create(xf_semaphore **out, const xf_semaphore_options *options)
 
     if (!options)
         options = &defaults;
-    if (options->limit > XF_PERMITS_MAX || options->value > INT32_MAX || (options->limit && options->value))
+    if (options->limit > XF_SEMAPHORE_PERMITS_MAX || options->value > INT32_MAX || (options->limit && options->value))
         return error_detail(XF_EINVAL, "a semaphore with the limit %u and the value %u", options->limit,
                             options->value);
     rc = sync_create(&hold, XF_KIND_SEMAPHORE, XF_SEMAPHORE_BYTES((size_t)options->limit), options->limit,

@@ -13,7 +13,7 @@ enum { MAGIC = 0x7866736c };
 /* ---- Where a state lies ---------------------------------------------------------------------- */
 
 /* Offsets into shared memory of the user's count from its object's body, in steps of XF_SYNC_ALIGN. */
-static int check_place(const xf_place *place, size_t bytes)
+static int check_place(const xf_sync_place *place, size_t bytes)
 {
     size_t size = xf_shm_size(place->shm);
 
@@ -39,7 +39,7 @@ static int make_hold(sync_hold **out, object *object, uint32_t place)
     return 0;
 }
 
-static int create_in(sync_hold **out, size_t bytes, const xf_place *place)
+static int create_in(sync_hold **out, size_t bytes, const xf_sync_place *place)
 {
     const object *shared = place->shm->object;
     object *object;
@@ -51,7 +51,7 @@ static int create_in(sync_hold **out, size_t bytes, const xf_place *place)
     return rc < 0 ? rc : make_hold(out, object, where);
 }
 
-int sync_create(sync_hold **out, xf_kind kind, size_t bytes, uint32_t parameter, const xf_place *place)
+int sync_create(sync_hold **out, xf_object_kind kind, size_t bytes, uint32_t parameter, const xf_sync_place *place)
 {
     object *object;
     sync_head *head;
@@ -83,7 +83,7 @@ static bool is_state(const sync_hold *hold, uint32_t kind)
     return at + sizeof *head <= size && head->magic == MAGIC && head->kind == kind && head->bytes <= size - at;
 }
 
-int sync_open(sync_hold **out, const xf_ref *ref, xf_kind kind)
+int sync_open(sync_hold **out, const xf_ref *ref, xf_object_kind kind)
 {
     xf_ref whole = *ref;
     object *object;
@@ -92,11 +92,11 @@ int sync_open(sync_hold **out, const xf_ref *ref, xf_kind kind)
     if (ref->kind != (uint32_t)kind)
         return error_detail(XF_EINVAL, "a reference of another kind of object: %u, not %d", (unsigned)ref->kind,
                             (int)kind);
-    whole.place = 0;
-    whole.kind = ref->place ? XF_KIND_SHM : kind;
-    rc = object_open(&object, &whole, (xf_kind)whole.kind, ref->place ? SHM_VERSION : SYNC_VERSION);
+    whole.reserved = 0;
+    whole.kind = ref->reserved ? XF_KIND_SHM : kind;
+    rc = object_open(&object, &whole, (xf_object_kind)whole.kind, ref->reserved ? SHM_VERSION : SYNC_VERSION);
     if (rc == 0)
-        rc = make_hold(out, object, ref->place);
+        rc = make_hold(out, object, ref->reserved);
     if (rc == 0 && !is_state(*out, kind)) {
         sync_close(*out);
         rc = error_detail(XF_EPROTO, "what lies there is not what the reference says");
@@ -104,14 +104,14 @@ int sync_open(sync_hold **out, const xf_ref *ref, xf_kind kind)
     return rc;
 }
 
-int sync_ref(sync_hold *hold, xf_kind kind, xf_ref *ref)
+int sync_ref(sync_hold *hold, xf_object_kind kind, xf_ref *ref)
 {
     int rc = object_ref(hold->object, ref);
 
     if (rc < 0)
         return rc;
     ref->kind = kind;
-    ref->place = hold->place;
+    ref->reserved = hold->place;
     return 0;
 }
 

@@ -36,9 +36,9 @@ typedef struct sync_hold {
 } sync_hold;
 
 /* Makes a state that is zero but for its head, and a hold of it. */
-int sync_create(sync_hold **out, xf_kind kind, size_t bytes, uint32_t parameter, const xf_place *place);
-int sync_open(sync_hold **out, const xf_ref *ref, xf_kind kind);
-int sync_ref(sync_hold *hold, xf_kind kind, xf_ref *ref);
+int sync_create(sync_hold **out, xf_object_kind kind, size_t bytes, uint32_t parameter, const xf_sync_place *place);
+int sync_open(sync_hold **out, const xf_ref *ref, xf_object_kind kind);
+int sync_ref(sync_hold *hold, xf_object_kind kind, xf_ref *ref);
 void sync_close(sync_hold *hold);
 
 /* The three calls of XF_SYNC_LIFE, for a kind that is struct { sync_hold hold; }. */
@@ -55,7 +55,7 @@ void sync_close(sync_hold *hold);
     {                                                                                                                  \
         return sync_ref(&object->hold, number, ref);                                                                   \
     }                                                                                                                  \
-    void kind##_close(kind *object)                                                                                    \
+    void kind##_free(kind *object)                                                                                     \
     {                                                                                                                  \
         sync_close(object ? &object->hold : NULL);                                                                     \
     }

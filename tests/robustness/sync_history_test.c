@@ -453,7 +453,7 @@ static void *make_lock(const model *model)
 
 static void drop_lock(void *object)
 {
-    xf_lock_close(object);
+    xf_lock_free(object);
 }
 
 static void *make_permits(const model *model)
@@ -474,7 +474,7 @@ static void *make_number(const model *model)
 
 static void drop_semaphore(void *object)
 {
-    xf_semaphore_close(object);
+    xf_semaphore_free(object);
 }
 
 static void *make_rwlock(const model *model)
@@ -488,7 +488,7 @@ static void *make_rwlock(const model *model)
 
 static void drop_rwlock(void *object)
 {
-    xf_rwlock_close(object);
+    xf_rwlock_free(object);
 }
 
 static void processes_see_one_lock(void **state)

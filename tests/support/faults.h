@@ -32,7 +32,7 @@ void faults_obey(const char *variable);
 
 #define FAULTS_IN_CHILD "XF_TEST_CHILD_FAILS_AT"   /* every child obeys it as soon as it runs the library's child_run */
 #define FAULTS_IN_MAIN "XF_TEST_MAIN_FAILS_AT"     /* for a test's own main, before xf_main */
-#define FAULTS_IN_SERVER "XF_TEST_SERVER_FAILS_AT" /* the helper process of XF_START_SERVER obeys it */
+#define FAULTS_IN_SERVER "XF_TEST_SERVER_FAILS_AT" /* the helper process of XF_START_FORKSERVER obeys it */
 
 /* How many blocks of memory the library and the test have and did not free. */
 long faults_blocks(void);
@@ -58,8 +58,8 @@ bool faults_due(const char *name, int code);
         return REAL(name) arguments;                                                                                   \
     }
 
-/* The function that the linker leads calls of name to, and the one that they are led away from: of the library's own, by the
- * name that the linker knows. */
+/* The function that the linker leads calls of name to, and the one that they are led away from: of the library's own,
+ * by the name that the linker knows. */
 #define WRAP(name) FAULTS_PASTE(__wrap_, name)
 #define REAL(name) FAULTS_PASTE(__real_, name)
 #define FAULTS_PASTE(prefix, name) prefix##name
