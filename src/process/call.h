@@ -26,7 +26,7 @@ typedef struct call_backend {
     /* Threads: any. */
     int (*send)(xf_call *call, const void *data, size_t size);
 
-    /* As xf_stopping. */
+    /* As xf_stop_requested. */
     bool (*stop_requested)(xf_call *call, int timeout_ms);
 
     /* Sets what changes when the task is asked to stop; NULL: nobody asks while the task waits. */

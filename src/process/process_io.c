@@ -36,11 +36,11 @@ static void deliver_line(xf_process *process, const xf_log_line *line)
 
 static void deliver_printed(xf_process *process, int stream, const lines_piece *piece)
 {
-    char text[XF_LOG_MAX + 1];
+    char text[XF_LOG_LINE_MAX + 1];
     xf_log_line line = {.time = clock_now(),
-                        .level = stream == OS_STDOUT ? XF_INFO : XF_WARNING,
+                        .level = stream == OS_STDOUT ? XF_LOG_INFO : XF_LOG_WARNING,
                         .text = text,
-                        .source = stream == OS_STDOUT ? XF_FROM_STDOUT : XF_FROM_STDERR,
+                        .source = stream == OS_STDOUT ? XF_SOURCE_STDOUT : XF_SOURCE_STDERR,
                         .pid = process->pid,
                         .task = process->task->name};
 

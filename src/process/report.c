@@ -51,8 +51,8 @@ const char *report_code_name(xf_status status)
     switch (status.kind) {
     case XF_END_CRASHED:
         return xf_crash_name((xf_crash)status.code);
-    case XF_END_PROTOCOL:
-    case XF_END_START:
+    case XF_END_PROTOCOL_ERROR:
+    case XF_END_START_FAILED:
     case XF_END_FAILED:
         return error_name_or_none(status.code);
     default:

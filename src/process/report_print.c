@@ -98,7 +98,7 @@ static void print_headline(const xf_report *report, FILE *stream)
     if (*report->code_name)
         fprintf(stream, ": %s", report->code_name);
     else if (report->status.kind == XF_END_FAILED || report->status.kind == XF_END_EXITED ||
-             report->status.kind == XF_END_START || report->status.kind == XF_END_PROTOCOL)
+             report->status.kind == XF_END_START_FAILED || report->status.kind == XF_END_PROTOCOL_ERROR)
         fprintf(stream, " with code %d", report->status.code);
     if (report->status.kind == XF_END_CRASHED || report->status.kind == XF_END_KILLED)
         fprintf(stream,

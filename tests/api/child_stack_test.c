@@ -295,7 +295,7 @@ static void a_pools_printed_stack_has_all_functions_of_the_program(void **state)
     xf_pool *pool;
 
     (void)state;
-    assert_int_equal(xf_pool_open(&pool, &(xf_pool_options){.workers = 1}), 0);
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = 1}), 0);
     for (int i = 0; i < 2; i++) {
         xf_future *future;
         assert_int_equal(xf_pool_submit(&future, pool, tasks[i], &in, sizeof in, NULL), 0);

@@ -170,7 +170,7 @@ XF_ENTRY(finish_with_output)
 {
     char *output = xf_call_output(call, 1);
 
-    return output ? xf_log(call, XF_INFO, "finished") : XF_TASK_NO_MEMORY;
+    return output ? xf_log(call, XF_LOG_INFO, "finished") : XF_TASK_NO_MEMORY;
 }
 
 /* An object is a text.  What it says is done to it on its way: "decode fails", "encode dies" and so on. */

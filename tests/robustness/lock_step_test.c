@@ -77,7 +77,7 @@ static const kind a_permit = {permit_begin, permit_end, true, 0};
 /* Objects are not there in processes that are forked; here they are. */
 static void *inherit(void *object)
 {
-    const os_shm *shm = &((sync_hold *)object)->object->shm;
+    const os_shm *shm = &((sync_handle *)object)->object->shm;
 
     assert_int_equal(madvise(shm->address, shm->size, MADV_DOFORK), 0);
     return object;

@@ -408,7 +408,7 @@ static int deaths_told(void)
 /* Objects are not there in processes that are forked; here they are. */
 static void *make_inherited(void *object)
 {
-    const os_shm *shm = &((sync_hold *)object)->object->shm;
+    const os_shm *shm = &((sync_handle *)object)->object->shm;
 
     assert_int_equal(madvise(shm->address, shm->size, MADV_DOFORK), 0);
     return object;
