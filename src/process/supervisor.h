@@ -1,7 +1,8 @@
 /* The supervisor: one thread that looks after processes and pools while no other thread waits for them.
  *
- * It starts when the first of them is added, ends a second after the last one was removed (or at supervisor_end), and
- * keeps the server of XF_START_FORKSERVER.  It runs a libuv loop with a timer, a wake-up and the watcher of children. */
+ * It starts when the first of them is added, ends a second after the last one was removed (or at supervisor_end),
+ * and keeps the server of XF_START_FORKSERVER.  It runs a libuv loop with a timer, a wake-up and the watcher of
+ * children. */
 #ifndef SUPERVISOR_H
 #define SUPERVISOR_H
 

@@ -1,9 +1,9 @@
 /* What locks and their kin have in common: where they lie, and how their users sleep.
  *
  * A holder is named by os_self_thread, in one word, by one compare-and-swap.  Who waits for it sleeps on a bell, and
- * for SYNC_RECHECK_MS at most: then it looks whether the holder lives.  That also makes good for a wake-up that was lost
- * because the one who owed it was killed between its change and its ring.  While nobody dies no wake-up is lost:
- * model/lock.pml. */
+ * for SYNC_RECHECK_MS at most: then it looks whether the holder lives.  That also makes good for a wake-up that was
+ * lost because the one who owed it was killed between its change and its ring.  While nobody dies no wake-up is
+ * lost: model/lock.pml. */
 #ifndef SYNC_H
 #define SYNC_H
 
@@ -74,8 +74,8 @@ sync_wait sync_wait_begin(int timeout_ms);
 /* Whether it is time to look for the dead: now and then, and before giving up. */
 bool sync_is_time_to_check(sync_wait *wait);
 
-/* Whether it is time to give up, as of the last sync_is_time_to_check: so whoever gives up has looked for the dead since
- * its time was over. */
+/* Whether it is time to give up, as of the last sync_is_time_to_check: so whoever gives up has looked for the dead
+ * since its time was over. */
 bool sync_has_expired(const sync_wait *wait);
 
 /* Sleeps until the bell is rung, for a while at most.
