@@ -2,8 +2,8 @@
  *
  * A holder is named by os_self_thread, in one word, by one compare-and-swap.  Who waits for it sleeps on a bell, and
  * for SYNC_RECHECK_MS at most: then it looks whether the holder lives.  That also makes good for a wake-up that was
- * lost because the one who owed it was killed between its change and its ring.  While nobody dies no wake-up is
- * lost: model/lock.pml. */
+ * lost because the one who owed it was killed between its change and its ring.  While nobody dies no wake-up is lost:
+ * model/lock.pml. */
 #ifndef SYNC_H
 #define SYNC_H
 
