@@ -44,8 +44,8 @@ XF_ENTRY(crash)
     return write_nowhere();
 }
 
-/* A program's own functions, called as functions of crossfork's are or were that call a task.  Tests are compiled with the
- * defines that give crossfork's functions their prefix. */
+/* A program's own functions, called as functions of crossfork's are or were that call a task.  Tests are compiled
+ * with the defines that give crossfork's functions their prefix. */
 #undef task_boundary
 FAULTY static int task_boundary(void)
 {
