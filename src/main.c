@@ -13,7 +13,7 @@ void xf_main(int argc, char **argv)
 
     task_table_close();
     if (os_self_child(argc, argv, child_run, &parent) < 0) {
-        fprintf(stderr, "crossfork: %s\n", xf_error_detail()); /* somebody typed that argument by hand */
+        fprintf(stderr, "crossfork: %s\n", xf_error_detail()); /* a user typed that argument */
         os_self_exit(2);
     }
     if (parent)

@@ -29,7 +29,7 @@ typedef struct call_backend {
     /* As xf_stop_requested. */
     bool (*stop_requested)(xf_call *call, int timeout_ms);
 
-    /* Sets what changes when the task is asked to stop; NULL: nobody asks while the task waits. */
+    /* Sets what changes when the task is asked to stop; NULL: no process asks while the task waits. */
     void (*stop_target)(xf_call *call, wait_target *target);
 } call_backend;
 

@@ -7,7 +7,7 @@
 #include "lockfree/wait_target.h"
 #include "process/process.h"
 
-/* What a thread waits for. */
+/* A condition that a thread waits for. */
 typedef bool (*process_condition)(const xf_process *process);
 
 bool process_lead_has_ended(const xf_process *process);
@@ -36,7 +36,7 @@ void process_lead_wake(xf_process *process);
 /* Hands a child that was just started to the supervisor. */
 void process_lead_begin(xf_process *process);
 
-/* What the supervisor calls for a process. */
+/* The supervisor calls this for a process. */
 void process_lead_on_due(supervised *supervised);
 
 /* Frees a process that has no child and that the supervisor does not know. */

@@ -4,7 +4,7 @@
 
 #include "process/process.h"
 
-/* What a process is started with beyond the options. */
+/* Everything that a process is started with, except the options. */
 typedef struct process_plan {
     xf_task *task;
     const void *input;
