@@ -2,10 +2,10 @@
 #include "pool/future.h"
 
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
 #include "base/spin.h"
 #include "pool/pool.h"
-#include "protocol/task_table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -315,7 +315,7 @@ static bool are_all_complete(void *arg)
 }
 
 /* Sleeps until something is done, unless the condition holds.  The one who wakes somebody has cleared the bit. */
-static void sleep_on(xf_pool *pool, spin_look holds, awaited *awaited, int timeout_ms)
+static void sleep_on(xf_pool *pool, spin_condition holds, awaited *awaited, int timeout_ms)
 {
     plane *plane = &pool->plane;
     wake_word *done = &plane->head->done;
@@ -345,7 +345,7 @@ bool future_is_ready(xf_future *future, wait_target *target)
 }
 
 /* Waits until the condition holds: 0, or XF_ETIMEDOUT. */
-static int await(xf_pool *pool, spin_look holds, awaited *awaited, int timeout_ms)
+static int await(xf_pool *pool, spin_condition holds, awaited *awaited, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
     bool complete = spin(holds, awaited, timeout_ms ? atomic_load(&pool->plane.head->spin_us) : 0, deadline);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/monitor.h"
 #include "machine/machine.h"
 #include "process/child.h"
 #include "protocol/task_table.h"
@@ -140,7 +141,7 @@ static int inline_log(xf_call *call, xf_log_line *line, size_t size)
     return 0;
 }
 
-/* Nobody asks while the task waits: the thread that could ask is in this call. */
+/* No thread asks while the task waits: the thread that could ask is in this call. */
 static bool inline_stop_requested(xf_call *call, int timeout_ms)
 {
     (void)timeout_ms;
@@ -160,7 +161,7 @@ static int open_inline(xf_pool *pool)
 
     if (!here)
         return error_detail(XF_ENOMEM, "an inline pool");
-    rc = os_shm_create(&here->box, sizeof(box), 0);
+    rc = os_shm_create(&here->box, sizeof(black_box), 0);
     if (rc < 0) {
         free(here);
         return rc;
@@ -246,7 +247,7 @@ static int open_news(xf_pool *pool)
     }
     free(pool->news);
     pool->news = NULL;
-    return error_detail(XF_EHANDLES, "uv_async_init: %s", uv_strerror(rc));
+    return error_from_uv(rc, "uv_async_init");
 }
 
 static void free_handle(uv_handle_t *handle)
@@ -258,16 +259,6 @@ static void close_news(xf_pool *pool)
 {
     if (pool->news)
         uv_close((uv_handle_t *)pool->news, free_handle);
-}
-
-static int open_lock(xf_pool *pool)
-{
-    if (uv_mutex_init(&pool->lock))
-        return error_detail(XF_ENOMEM, "the lock of a pool");
-    if (uv_cond_init(&pool->changed) == 0)
-        return 0;
-    uv_mutex_destroy(&pool->lock);
-    return error_detail(XF_ENOMEM, "the condition of a pool");
 }
 
 static int depth_limit_of(const xf_pool_options *options)
@@ -355,7 +346,7 @@ int xf_pool_create(xf_pool **out, const xf_pool_options *options)
         rc = process_start_check_options(&pool->process);
     if (rc < 0)
         goto free_pool;
-    rc = open_lock(pool);
+    rc = monitor_open(&pool->lock, &pool->changed, "a pool");
     if (rc < 0)
         goto free_pool;
     rc = open_plane(pool);
@@ -375,8 +366,7 @@ close_news:
 close_plane:
     close_plane(pool);
 close_lock:
-    uv_cond_destroy(&pool->changed);
-    uv_mutex_destroy(&pool->lock);
+    monitor_close(&pool->lock, &pool->changed);
 free_pool:
     free(pool->places);
     free(pool);
@@ -491,8 +481,7 @@ void xf_pool_free(xf_pool *pool)
     free(pool->retired);
     free(pool->futures);
     close_plane(pool);
-    uv_cond_destroy(&pool->changed);
-    uv_mutex_destroy(&pool->lock);
+    monitor_close(&pool->lock, &pool->changed);
     free(pool);
 }
 

@@ -331,7 +331,7 @@ static void notify(worker *worker, const job *job)
     bool stopped = job->flags & JOB_STOP_AT_FAILURE && atomic_load(&job->closing);
 
     if (job->flags & JOB_NOTIFY && (settled || stopped) && !worker->is_inline)
-        channel_send(&worker->call->channel, WIRE_PROGRESS, NULL, NULL, 0, true);
+        channel_send(&worker->call->channel, FRAME_PROGRESS, NULL, NULL, 0, true);
 }
 
 static _Noreturn void await_end(worker *worker)
@@ -388,7 +388,7 @@ static bool await_work(worker *worker)
 {
     _Atomic uint64_t *idle = &worker->plane.head->idle[worker->number / 64];
     uint64_t bit = UINT64_C(1) << worker->number % 64, deadline;
-    box *box = worker->call->box;
+    black_box *box = worker->call->box;
     bool called;
     uint32_t seen;
 

@@ -1,8 +1,9 @@
 #include "process/call.h"
 
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
-#include "protocol/task_table.h"
+#include "base/writer.h"
 
 #include <stdarg.h>
 #include <stdio.h>

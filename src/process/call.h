@@ -36,7 +36,7 @@ typedef struct call_backend {
 struct xf_call {
     const call_backend *backend;
     void *backend_arg; /* the back-end's own */
-    box *box;
+    black_box *box;
     const xf_task *task;
     const void *input;
     size_t input_size;

@@ -17,10 +17,10 @@ void child_log_open(child_log *log)
 }
 
 /* The line is counted last, so all counted lines are whole if the process is killed meanwhile. */
-static void keep_line(box *box, const xf_log_line *line, size_t size)
+static void keep_line(black_box *box, const xf_log_line *line, size_t size)
 {
     uint64_t count = atomic_load_explicit(&box->line_count, memory_order_relaxed);
-    box_line *kept = &box->lines[count % (XF_REPORT_LOG_LINES + 1)];
+    black_box_line *kept = &box->lines[count % (XF_REPORT_LOG_LINES + 1)];
 
     kept->time = line->time;
     kept->item = line->item;
@@ -36,30 +36,30 @@ static void keep_line(box *box, const xf_log_line *line, size_t size)
 static void mark_streams(xf_call *call)
 {
     FILE *const streams[] = {[1] = stdout, [2] = stderr};
-    char mark[LINES_MARK + 1];
+    char mark[LINE_SPLITTER_MARK + 1];
 
-    lines_make_mark(mark, call->box->note.nonce, ++call->log.frames);
+    line_splitter_make_mark(mark, call->box->note.nonce, ++call->log.frames);
     for (int i = 1; i <= 2; i++) {
         if (!(call->box->marked & 1U << i))
             continue;
         fflush(streams[i]);
         if (uv_guess_handle(i) != UV_NAMED_PIPE)
             continue;
-        fwrite(mark, 1, LINES_MARK, streams[i]);
+        fwrite(mark, 1, LINE_SPLITTER_MARK, streams[i]);
         fflush(streams[i]);
     }
 }
 
 static int forward_line(xf_call *call, const xf_log_line *line, size_t size)
 {
-    wire_fields fields = {.size = 0};
+    frame_fields fields = {.size = 0};
 
-    wire_put_u32(&fields, (uint32_t)line->level);
-    wire_put_u64(&fields, wire_from_double(line->time));
-    wire_put_u64(&fields, line->item);
-    wire_put_text(&fields, line->task);
+    frame_put_u32(&fields, (uint32_t)line->level);
+    frame_put_u64(&fields, frame_from_double(line->time));
+    frame_put_u64(&fields, line->item);
+    frame_put_text(&fields, line->task);
     mark_streams(call);
-    return channel_send(&call->channel, WIRE_LOG, &fields, line->text, size, true);
+    return channel_send(&call->channel, FRAME_LOG, &fields, line->text, size, true);
 }
 
 /* Sends a line in the place of the lines that were left out. */

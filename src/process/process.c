@@ -1,9 +1,9 @@
 #include "process/process.h"
 
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
 #include "process/process_lead.h"
-#include "protocol/task_table.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +20,9 @@ int xf_process_join(xf_process *process, xf_status *status, int timeout_ms)
     return rc;
 }
 
-static const parcel *find_result(xf_process *process)
+static const message *find_result(xf_process *process)
 {
-    const parcel *result;
+    const message *result;
 
     uv_mutex_lock(&process->lock);
     result = process->ended && process->report.status.kind == XF_END_DONE ? process->inbox.result : NULL;
@@ -32,16 +32,16 @@ static const parcel *find_result(xf_process *process)
 
 const void *xf_process_result(xf_process *process, size_t *size)
 {
-    const parcel *result = find_result(process);
+    const message *result = find_result(process);
 
     if (result && size)
         *size = result->size;
-    return result ? parcel_data(result) : NULL;
+    return result ? message_data(result) : NULL;
 }
 
 int xf_process_result_object(xf_process *process, void **object)
 {
-    const parcel *result = find_result(process);
+    const message *result = find_result(process);
     const xf_task *task = process->task;
 
     if (!task->output_codec)
@@ -49,35 +49,35 @@ int xf_process_result_object(xf_process *process, void **object)
     if (!result)
         return xf_process_report(process) ? error_detail(XF_EFAILED, "process %s has no result", process->name)
                                           : error_detail(XF_ESTATE, "process %s still runs", process->name);
-    return codec_decode_for(task, task->output_codec, parcel_data(result), result->size, object);
+    return codec_decode_for(task, task->output_codec, message_data(result), result->size, object);
 }
 
 int xf_process_receive(xf_process *process, xf_message *message, int timeout_ms)
 {
-    parcel *parcel;
+    struct message *received;
     int rc;
 
     uv_mutex_lock(&process->lock);
     rc = process_lead_await(process, process_lead_has_message, clock_deadline(timeout_ms));
-    parcel = rc == 0 ? inbox_get(&process->inbox) : NULL;
+    received = rc == 0 ? inbox_get(&process->inbox) : NULL;
     uv_mutex_unlock(&process->lock);
     if (rc < 0)
         return rc;
-    if (!parcel)
+    if (!received)
         return error_detail(XF_EEND, "process %s has ended and sent no more", process->name);
-    *message = (xf_message){parcel_data(parcel), parcel->size, parcel};
+    *message = (xf_message){message_data(received), received->size, received};
     return 0;
 }
 
 void xf_message_free(xf_message *message)
 {
-    parcel_free(message->reserved);
+    message_free(message->reserved);
     *message = (xf_message){NULL, 0, NULL};
 }
 
 int xf_process_output(xf_process *process, int stream, char **data, size_t *size)
 {
-    const capture *captured = stream == 1 ? &process->captured[0] : &process->captured[1];
+    const tail_buffer *captured = stream == 1 ? &process->captured[0] : &process->captured[1];
     const char *tail;
     size_t count;
     char *copy;
@@ -85,7 +85,7 @@ int xf_process_output(xf_process *process, int stream, char **data, size_t *size
     if ((stream != 1 && stream != 2) || !captured->limit)
         return error_detail(XF_EINVAL, "stream %d of process %s is not captured", stream, process->name);
     uv_mutex_lock(&process->lock);
-    tail = capture_tail(captured, SIZE_MAX, &count);
+    tail = tail_buffer_get(captured, SIZE_MAX, &count);
     copy = malloc(count + 1);
     if (copy) {
         memcpy(copy, tail, count);
@@ -123,7 +123,7 @@ void process_wake(xf_process *process)
 
 int xf_process_progress(xf_process *process, uint64_t *done, uint64_t *total)
 {
-    const box *box;
+    const black_box *box;
     int rc = 0;
 
     uv_mutex_lock(&process->lock);
@@ -229,7 +229,7 @@ int xf_process_stack(xf_process *process, xf_stack *stack)
     int rc = XF_ESTATE;
 
     uv_mutex_lock(&process->lock);
-    record = process->box.address ? box_record(process->box.address) : NULL;
+    record = process->box.address ? black_box_record(process->box.address) : NULL;
     if (!process->exited && record)
         rc = os_child_stack(process->child);
     else

@@ -3,7 +3,7 @@
 #define PROCESS_H
 
 #include "crossfork/process.h"
-#include "objects/object.h"
+#include "objects/object_server.h"
 #include "process/replay_file.h"
 #include "process/stack_trace.h"
 #include "process/supervisor.h"
@@ -17,14 +17,14 @@
 /* A pool owns its workers' processes.  The supervisor's thread calls these functions, and no other thread waits for
  * such a process. */
 typedef struct process_owner {
-    void (*progress)(void *arg); /* the child has sent WIRE_PROGRESS */
+    void (*progress)(void *arg); /* the child has sent FRAME_PROGRESS */
     void (*ended)(void *arg);    /* the report is complete; may free the process */
     void *arg;
 } process_owner;
 
 /* The texts that a log line of a report points to. */
 typedef struct line_text {
-    char task[BOX_TASK + 1];
+    char task[BLACK_BOX_TASK + 1];
     char text[XF_REPORT_LOG_BYTES + 1];
 } line_text;
 
@@ -37,11 +37,11 @@ struct xf_process {
     uv_thread_t leader;
     os_child *child;
     os_shm box, input;
-    wire_decoder in;
+    frame_decoder in;
     inbox inbox;
-    capture captured[2]; /* standard output, standard error */
-    lines printed[2];    /* the same, for XF_STDIO_LOG */
-    uint64_t log_frames; /* received so far */
+    tail_buffer captured[2];  /* standard output, standard error */
+    line_splitter printed[2]; /* the same, for XF_STDIO_LOG */
+    uint64_t log_frames;      /* received so far */
     object_child objects;
     const xf_task *task;
     process_owner owner; /* ended NULL: none */

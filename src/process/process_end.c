@@ -56,12 +56,12 @@ static xf_status judge_memory(xf_process *process, xf_status status)
 static xf_status judge_goodbye(xf_process *process)
 {
     static const xf_end kinds[] = {
-        [WIRE_DONE] = XF_END_DONE,
-        [WIRE_FAILED] = XF_END_FAILED,
-        [WIRE_UNSTARTED] = XF_END_START_FAILED,
+        [FRAME_OUTCOME_DONE] = XF_END_DONE,
+        [FRAME_OUTCOME_FAILED] = XF_END_FAILED,
+        [FRAME_OUTCOME_UNSTARTED] = XF_END_START_FAILED,
     };
 
-    if (process->inbox.outcome == WIRE_STOPPED)
+    if (process->inbox.outcome == FRAME_OUTCOME_STOPPED)
         return judge_stopped(process);
     return judge_memory(process, status_with(kinds[process->inbox.outcome], process->inbox.code, process));
 }
@@ -129,14 +129,14 @@ static xf_status judge_child(xf_process *process, xf_phase phase)
 /* Copies the last lines out of the box.  The child wrote them, so they are not trusted. */
 static void copy_log_lines(xf_process *process)
 {
-    const box *box = process->box.address;
+    const black_box *box = process->box.address;
     uint64_t total = atomic_load_explicit(&box->line_count, memory_order_acquire);
     size_t count = total < XF_REPORT_LOG_LINES ? (size_t)total : XF_REPORT_LOG_LINES;
 
     process->report.log_total = total;
     process->texts = count > 0 ? calloc(count, sizeof *process->texts) : NULL;
     for (size_t i = 0; process->texts && i < count; i++) {
-        const box_line *from = &box->lines[(total - count + i) % (XF_REPORT_LOG_LINES + 1)];
+        const black_box_line *from = &box->lines[(total - count + i) % (XF_REPORT_LOG_LINES + 1)];
         line_text *to = &process->texts[i];
         uint32_t size = from->size < sizeof from->text ? from->size : sizeof from->text;
         memcpy(to->task, from->task, sizeof from->task); /* a 0 more is behind each */
@@ -152,7 +152,7 @@ static void copy_log_lines(xf_process *process)
     process->report.log_count = process->texts ? count : 0;
 }
 
-static void copy_progress(xf_process *process, const box *box)
+static void copy_progress(xf_process *process, const black_box *box)
 {
     uint64_t heartbeat = atomic_load(&box->heartbeat), now = uv_hrtime();
 
@@ -167,7 +167,7 @@ static void find_where_it_was(xf_process *process)
 {
     xf_report *report = &process->report;
 
-    const os_record_head *record = box_record(process->box.address);
+    const os_record_head *record = black_box_record(process->box.address);
     bool is_stale = atomic_load(&record->state) == OS_RECORD_STALE;
 
     if (process->inbox.bye || (is_stale && (process->end.kind != OS_CRASHED || process->end.system != record->system)))
@@ -200,7 +200,7 @@ static void save_failure(xf_process *process)
 void process_end_judge(xf_process *process)
 {
     xf_report *report = &process->report;
-    box *box = process->box.address;
+    black_box *box = process->box.address;
     uint32_t phase = atomic_load(&box->phase); /* the child wrote it, so it is not trusted */
 
     report->phase = phase <= XF_PHASE_SENDING ? (xf_phase)phase : XF_PHASE_SENDING;
@@ -220,7 +220,7 @@ void process_end_judge(xf_process *process)
     find_where_it_was(process);
     copy_progress(process, box);
     report->dump = process->dump;
-    report->stderr_tail = capture_tail(&process->captured[1], XF_REPORT_STDERR_BYTES, &report->stderr_tail_size);
+    report->stderr_tail = tail_buffer_get(&process->captured[1], XF_REPORT_STDERR_BYTES, &report->stderr_tail_size);
     save_failure(process);
     process->ended = true;
 }

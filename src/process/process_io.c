@@ -34,7 +34,7 @@ static void deliver_line(xf_process *process, const xf_log_line *line)
     uv_mutex_lock(&process->lock);
 }
 
-static void deliver_printed(xf_process *process, int stream, const lines_piece *piece)
+static void deliver_printed(xf_process *process, int stream, const line_splitter_piece *piece)
 {
     char text[XF_LOG_LINE_MAX + 1];
     xf_log_line line = {.time = clock_now(),
@@ -53,12 +53,12 @@ static void deliver_printed(xf_process *process, int stream, const lines_piece *
  *   all  Delivers incomplete lines too, because no more will come. */
 static int take_printed(xf_process *process, int stream, bool all)
 {
-    lines *lines = &process->printed[stream - OS_STDOUT];
-    lines_piece piece;
+    line_splitter *lines = &process->printed[stream - OS_STDOUT];
+    line_splitter_piece piece;
     int rc = 0;
 
-    while (rc == 0 && lines->bytes && lines_next(lines, all, &piece)) {
-        rc = capture_put(&process->captured[stream - OS_STDOUT], piece.text, piece.raw_size);
+    while (rc == 0 && lines->bytes && line_splitter_next(lines, all, &piece)) {
+        rc = tail_buffer_put(&process->captured[stream - OS_STDOUT], piece.text, piece.raw_size);
         deliver_printed(process, stream, &piece);
     }
     return rc;
@@ -75,14 +75,14 @@ static bool end_reading(xf_process *process, int rc)
 
 static bool read_printed(xf_process *process, int stream)
 {
-    lines *lines = &process->printed[stream - OS_STDOUT];
+    line_splitter *lines = &process->printed[stream - OS_STDOUT];
     size_t room, count;
-    char *space = lines_space(lines, &room);
+    char *space = line_splitter_space(lines, &room);
     int rc = os_child_read(process->child, stream, space, room, &count);
 
     if (rc < 0)
         return end_reading(process, rc);
-    lines_filled(lines, count);
+    line_splitter_filled(lines, count);
     rc = take_printed(process, stream, false);
     if (rc < 0)
         process_io_give_up(process, rc);
@@ -100,7 +100,7 @@ static bool read_captured(xf_process *process, int stream)
     rc = os_child_read(process->child, stream, data, sizeof data, &count);
     if (rc < 0)
         return end_reading(process, rc);
-    rc = capture_put(&process->captured[stream - OS_STDOUT], data, count);
+    rc = tail_buffer_put(&process->captured[stream - OS_STDOUT], data, count);
     if (rc < 0)
         process_io_give_up(process, rc);
     return true;
@@ -116,7 +116,7 @@ static void read_printed_before_frame(xf_process *process)
 
     process->log_frames++;
     for (int stream = OS_STDOUT; stream <= OS_STDERR; stream++) {
-        lines *lines = &process->printed[stream - OS_STDOUT];
+        line_splitter *lines = &process->printed[stream - OS_STDOUT];
         for (int i = 0; i < MOST_READS && lines->bytes && lines->seen < process->log_frames; i++)
             if (!read_printed(process, stream))
                 break;
@@ -135,7 +135,7 @@ static int take_printed_after_frame(xf_process *process)
     return rc;
 }
 
-static int take_log_frame(xf_process *process, const wire_frame *frame)
+static int take_log_frame(xf_process *process, const frame *frame)
 {
     inbox_log log;
     int rc = inbox_put(&process->inbox, frame, take_childs_segment, process, &log);
@@ -155,11 +155,11 @@ static int take_log_frame(xf_process *process, const wire_frame *frame)
 
 static void acknowledge_bye(xf_process *process)
 {
-    uint8_t ack[WIRE_HEADER];
+    uint8_t ack[FRAME_HEADER];
 
     if (!os.attach_needs_ack)
         return;
-    wire_put_header(ack, &(wire_frame){.type = WIRE_ACK});
+    frame_put_header(ack, &(frame){.type = FRAME_ACK});
     if (os_child_write(process->child, ack, sizeof ack) < 0)
         os_child_kill(
             process->child); /* everything has been taken, and without the acknowledgement the child waits for ever */
@@ -167,17 +167,17 @@ static void acknowledge_bye(xf_process *process)
 
 static int take_frames(xf_process *process)
 {
-    wire_frame frame;
+    frame frame;
     int rc;
 
-    while ((rc = wire_next(&process->in, &frame)) == 0) {
-        rc = frame.type == WIRE_LOG ? take_log_frame(process, &frame)
-                                    : inbox_put(&process->inbox, &frame, take_childs_segment, process, NULL);
+    while ((rc = frame_decoder_next(&process->in, &frame)) == 0) {
+        rc = frame.type == FRAME_LOG ? take_log_frame(process, &frame)
+                                     : inbox_put(&process->inbox, &frame, take_childs_segment, process, NULL);
         if (rc == 0)
-            rc = object_serve(&process->objects, process->child, &frame);
+            rc = object_server_receive(&process->objects, process->child, &frame);
         if (rc < 0)
             return rc;
-        if (frame.type == WIRE_BYE)
+        if (frame.type == FRAME_BYE)
             acknowledge_bye(process);
     }
     return rc == XF_EAGAIN ? 0 : rc;
@@ -187,14 +187,14 @@ static int take_frames(xf_process *process)
 static bool read_channel(xf_process *process)
 {
     size_t room, count;
-    uint8_t *space = wire_space(&process->in, &room);
+    uint8_t *space = frame_decoder_space(&process->in, &room);
     int rc = os_child_read(process->child, OS_CHANNEL, space, room, &count);
 
     if (rc < 0)
         return end_reading(process, rc);
     if (process->protocol_error)
         return true; /* the child is being ended: what it had written before is dropped */
-    wire_filled(&process->in, count);
+    frame_decoder_filled(&process->in, count);
     rc = take_frames(process);
     if (rc < 0)
         process_io_give_up(process, rc);
@@ -218,15 +218,15 @@ void process_io_drain(xf_process *process)
 
 void process_io_read_last_frames(xf_process *process)
 {
-    box *box = process->box.address;
-    size_t room, at = 0, size = atomic_load(&box->farewell_size);
-    int rc = size <= sizeof box->farewell ? 0 : error_detail(XF_EPROTO, "the last frames have %zu bytes", size);
+    black_box *box = process->box.address;
+    size_t room, at = 0, size = atomic_load(&box->last_frames_size);
+    int rc = size <= sizeof box->last_frames ? 0 : error_detail(XF_EPROTO, "the last frames have %zu bytes", size);
 
     while (rc == 0 && at < size && !process->protocol_error) {
-        uint8_t *space = wire_space(&process->in, &room);
+        uint8_t *space = frame_decoder_space(&process->in, &room);
         room = room < size - at ? room : size - at;
-        memcpy(space, box->farewell + at, room);
-        wire_filled(&process->in, room);
+        memcpy(space, box->last_frames + at, room);
+        frame_decoder_filled(&process->in, room);
         at += room;
         rc = take_frames(process);
     }

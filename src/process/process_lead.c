@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/monitor.h"
+#include "base/writer.h"
 #include "process/process_end.h"
 #include "process/process_io.h"
 
@@ -28,7 +30,7 @@ static uint64_t next_process_deadline(const xf_process *process)
 
 void process_lead_wake(xf_process *process)
 {
-    box *box = process->box.address;
+    black_box *box = process->box.address;
 
     atomic_fetch_add(&box->wake, 1);
     os_shm_ring(&process->box, &box->wake, OS_ALL);
@@ -36,12 +38,12 @@ void process_lead_wake(xf_process *process)
 
 void process_lead_ask_to_stop(xf_process *process)
 {
-    uint8_t stop[WIRE_HEADER];
-    box *box = process->box.address;
+    uint8_t stop[FRAME_HEADER];
+    black_box *box = process->box.address;
 
     if (atomic_exchange(&box->stop, 1))
         return;
-    wire_put_header(stop, &(wire_frame){.type = WIRE_STOP});
+    frame_put_header(stop, &(frame){.type = FRAME_STOP});
     os_child_write(process->child, stop, sizeof stop); /* only wakes the task: the word in the box counts */
     process_lead_wake(process);
     process->grace_deadline = clock_deadline(process->grace_ms);
@@ -51,7 +53,7 @@ void process_lead_ask_to_stop(xf_process *process)
 static void check_process_deadlines(xf_process *process)
 {
     uint64_t now = uv_hrtime();
-    box *box = process->box.address;
+    black_box *box = process->box.address;
 
     if (process->start_deadline <= now) {
         process->start_deadline = CLOCK_NEVER;
@@ -93,7 +95,7 @@ static void read_and_judge(xf_process *process)
         process_io_finish_printed(process);
         if (process->dumps && !*process->dump)
             process_end_take_dump(process);
-        object_forget_child(&process->objects);
+        object_server_forget(&process->objects);
         process_end_judge(process);
         supervisor_set_deadline(&process->supervised, CLOCK_NEVER);
         if (process->inbox.bye) /* the child does not write to the box any more */
@@ -216,13 +218,12 @@ void process_lead_discard(xf_process *process)
     free(process->saved);
     free(process->unsaved);
     inbox_close(&process->inbox);
-    wire_close(&process->in);
-    capture_close(&process->captured[0]);
-    capture_close(&process->captured[1]);
-    lines_close(&process->printed[0]);
-    lines_close(&process->printed[1]);
-    uv_cond_destroy(&process->changed);
-    uv_mutex_destroy(&process->lock);
+    frame_decoder_close(&process->in);
+    tail_buffer_close(&process->captured[0]);
+    tail_buffer_close(&process->captured[1]);
+    line_splitter_close(&process->printed[0]);
+    line_splitter_close(&process->printed[1]);
+    monitor_close(&process->lock, &process->changed);
     free(process);
 }
 

@@ -1,7 +1,10 @@
 #include "process/process_start.h"
 
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
+#include "base/monitor.h"
+#include "base/writer.h"
 #include "process/child.h"
 #include "process/process_lead.h"
 #include "protocol/task_table.h"
@@ -88,7 +91,7 @@ static int method_by_name(const char *name, os_method *method)
  * threads hold none that it needs. */
 static int foreign_threads(void)
 {
-    return os_self_threads() - supervisor_runs() - notice_threads();
+    return os_self_threads() - supervisor_runs() - publication_threads();
 }
 
 static int default_method(const os_method *otherwise, os_method *method)
@@ -149,23 +152,23 @@ static int encode_payload(const xf_task *task, payload *payload)
 /* Builds the task frame, the first that the child reads. */
 static size_t build_task_frame(uint8_t *task_frame, const xf_task *task, const payload *payload)
 {
-    wire_fields fields = {.size = 0};
+    frame_fields fields = {.size = 0};
     uint8_t build[OS_BUILD_ID_SIZE];
-    size_t inside = payload->size > WIRE_INLINE_MAX ? 0 : payload->size;
+    size_t inside = payload->size > FRAME_INLINE_MAX ? 0 : payload->size;
 
     os_self_build(build);
-    wire_put_u32(&fields, WIRE_VERSION);
-    wire_put(&fields, build, sizeof build);
-    wire_put_u32(&fields, (uint32_t)child_depth() + 1);
-    wire_put_u64(&fields, task->input_size);
-    wire_put_u64(&fields, task->output_size);
-    wire_put_u64(&fields, payload->size);
-    wire_put_text(&fields, task->name);
-    wire_put_header(task_frame, &(wire_frame){.type = WIRE_TASK, .size = fields.size + inside});
-    memcpy(task_frame + WIRE_HEADER, fields.bytes, fields.size);
+    frame_put_u32(&fields, FRAME_VERSION);
+    frame_put(&fields, build, sizeof build);
+    frame_put_u32(&fields, (uint32_t)child_depth() + 1);
+    frame_put_u64(&fields, task->input_size);
+    frame_put_u64(&fields, task->output_size);
+    frame_put_u64(&fields, payload->size);
+    frame_put_text(&fields, task->name);
+    frame_put_header(task_frame, &(frame){.type = FRAME_TASK, .size = fields.size + inside});
+    memcpy(task_frame + FRAME_HEADER, fields.bytes, fields.size);
     if (inside > 0)
-        memcpy(task_frame + WIRE_HEADER + fields.size, payload->data, inside);
-    return WIRE_HEADER + fields.size + inside;
+        memcpy(task_frame + FRAME_HEADER + fields.size, payload->data, inside);
+    return FRAME_HEADER + fields.size + inside;
 }
 
 int process_start_grace_ms(const xf_process_options *options)
@@ -196,16 +199,6 @@ static void set_process_options(xf_process *process, const xf_process_options *o
     process->report.started = clock_now();
 }
 
-static int open_process_lock(xf_process *process)
-{
-    if (uv_mutex_init(&process->lock))
-        return error_detail(XF_ENOMEM, "the lock of a process");
-    if (uv_cond_init(&process->changed) == 0)
-        return 0;
-    uv_mutex_destroy(&process->lock);
-    return error_detail(XF_ENOMEM, "the condition of a process");
-}
-
 /* Keeps the whole path, because the program may have changed its directory by the time that there is a dump. */
 static int find_dumps(xf_process *process, const xf_process_options *options)
 {
@@ -216,11 +209,7 @@ static int find_dumps(xf_process *process, const xf_process_options *options)
         return 0;
     rc = uv_fs_realpath(NULL, &request, options->dumps, NULL);
     if (rc < 0)
-        rc = error_detail(rc == UV_ENOENT    ? XF_ENOENT
-                          : rc == UV_ENOTDIR ? XF_ENOTDIR
-                          : rc == UV_ENOMEM  ? XF_ENOMEM
-                                             : XF_EACCESS,
-                          "option dumps is \"%s\": %s", options->dumps, uv_strerror(rc));
+        rc = error_from_uv(rc, "option dumps is \"%s\"", options->dumps);
     else if (strlen(request.ptr) > 800)
         rc = error_detail(XF_EINVAL, "option dumps is a path of %zu bytes", strlen(request.ptr));
     else if (!(process->dumps = malloc(strlen(request.ptr) + 1)))
@@ -243,13 +232,13 @@ static int create_xf_process(xf_process **out, const xf_task *task, const xf_pro
     process->task = task;
     process->box.handle = process->input.handle = -1;
     process->name = strcpy((char *)(process + 1), name);
-    rc = wire_open(&process->in);
+    rc = frame_decoder_open(&process->in);
     if (rc < 0)
         goto free_process;
     rc = find_dumps(process, options);
     if (rc < 0)
         goto close_wire;
-    rc = open_process_lock(process);
+    rc = monitor_open(&process->lock, &process->changed, "a process");
     if (rc < 0)
         goto free_dumps;
     set_process_options(process, options);
@@ -259,7 +248,7 @@ static int create_xf_process(xf_process **out, const xf_task *task, const xf_pro
 free_dumps:
     free(process->dumps);
 close_wire:
-    wire_close(&process->in);
+    frame_decoder_close(&process->in);
 free_process:
     free(process);
     return rc;
@@ -269,7 +258,7 @@ static int share_input(xf_process *process, const payload *payload)
 {
     int rc;
 
-    if (payload->size <= WIRE_INLINE_MAX)
+    if (payload->size <= FRAME_INLINE_MAX)
         return 0;
     rc = os_shm_create(&process->input, payload->size, 0);
     if (rc == 0)
@@ -278,9 +267,9 @@ static int share_input(xf_process *process, const payload *payload)
 }
 
 /* Sets what the child has to know before its first instruction. */
-static void prepare_black_box(box *box, const xf_process *process, const xf_process_options *options)
+static void prepare_black_box(black_box *box, const xf_process *process, const xf_process_options *options)
 {
-    box->note.record_at = options->no_crash_record ? 0 : offsetof(struct box, record);
+    box->note.record_at = options->no_crash_record ? 0 : offsetof(black_box, record);
     box->log_wanted = options->on_log != NULL;
     box->log_rate = options->log_rate;
     box->marked = (options->on_log && options->stdout_to == XF_STDIO_LOG) << 1 |
@@ -288,7 +277,7 @@ static void prepare_black_box(box *box, const xf_process *process, const xf_proc
     if (process->dumps) {
         snprintf(box->dumps, sizeof box->dumps, "%s/crossfork-%llx-%llx", process->dumps,
                  (unsigned long long)uv_os_getpid(), (unsigned long long)uv_hrtime());
-        box->note.dump_at = offsetof(struct box, dumps);
+        box->note.dump_at = offsetof(black_box, dumps);
     }
 }
 
@@ -301,12 +290,12 @@ static xf_stdio plain_stdio(xf_stdio wanted, xf_stdio otherwise)
 /* The nonce of the streams is known once the child is started. */
 static int open_printed_lines(xf_process *process)
 {
-    const box *box = process->box.address;
+    const black_box *box = process->box.address;
     int rc = 0;
 
     for (int i = 0; i < 2 && rc == 0; i++)
         if (box->marked & 2U << i)
-            rc = lines_open(&process->printed[i], 0);
+            rc = line_splitter_open(&process->printed[i], 0);
     return rc;
 }
 
@@ -336,7 +325,7 @@ static int start_process_child(xf_process *process, const process_plan *plan, co
 {
     size_t room;
     int rc;
-    uint8_t *task_frame = wire_space(&process->in, &room); /* nothing is read before there is a child */
+    uint8_t *task_frame = frame_decoder_space(&process->in, &room); /* nothing is read before there is a child */
     os_start start = {
         .method = plan->method,
         .entry = child_run,
@@ -358,7 +347,7 @@ static int start_process_child(xf_process *process, const process_plan *plan, co
     start.greeting_size = build_task_frame(task_frame, process->task, payload);
     rc = supervisor_start_child(&process->child, &start);
     for (int i = 0; i < 2; i++)
-        process->printed[i].nonce = ((box *)process->box.address)->note.nonce;
+        process->printed[i].nonce = ((black_box *)process->box.address)->note.nonce;
     return rc;
 }
 

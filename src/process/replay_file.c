@@ -64,9 +64,9 @@ static uint64_t checksum(const uint8_t *bytes, size_t size)
 
 static int put_number(xf_writer *file, uint64_t value)
 {
-    wire_fields field = {.size = 0};
+    frame_fields field = {.size = 0};
 
-    wire_put_u64(&field, value);
+    frame_put_u64(&field, value);
     return xf_writer_put(file, field.bytes, field.size);
 }
 
@@ -138,42 +138,24 @@ int replay_file_encode(xf_writer *file, const replay_case *what)
 
 static void finish_header(xf_writer *file, xf_status status)
 {
-    wire_fields head = {.size = 0}, facts = {.size = 0};
+    frame_fields head = {.size = 0}, facts = {.size = 0};
     uint8_t build[OS_BUILD_ID_SIZE];
 
     os_self_build(build);
-    wire_put(&facts, build, sizeof build);
-    wire_put_u32(&facts, (uint32_t)status.kind);
-    wire_put_u32(&facts, (uint32_t)status.code);
-    wire_put_u64(&facts, (uint64_t)status.system);
+    frame_put(&facts, build, sizeof build);
+    frame_put_u32(&facts, (uint32_t)status.kind);
+    frame_put_u32(&facts, (uint32_t)status.code);
+    frame_put_u64(&facts, (uint64_t)status.system);
     memcpy(file->data + BUILD_AT, facts.bytes, facts.size);
-    wire_put(&head, magic, sizeof magic);
-    wire_put_u32(&head, VERSION);
-    wire_put_u32(&head, 0);
-    wire_put_u64(&head, file->size);
-    wire_put_u64(&head, checksum((const uint8_t *)file->data + CHECKED_FROM, file->size - CHECKED_FROM));
+    frame_put(&head, magic, sizeof magic);
+    frame_put_u32(&head, VERSION);
+    frame_put_u32(&head, 0);
+    frame_put_u64(&head, file->size);
+    frame_put_u64(&head, checksum((const uint8_t *)file->data + CHECKED_FROM, file->size - CHECKED_FROM));
     memcpy(file->data, head.bytes, head.size);
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */
-
-static int file_error(int rc, const char *path)
-{
-    static const struct {
-        int uv;
-        int code;
-    } table[] = {
-        {UV_ENOENT, XF_ENOENT}, {UV_ENOTDIR, XF_ENOTDIR}, {UV_EACCES, XF_EACCESS},  {UV_EPERM, XF_EACCESS},
-        {UV_EROFS, XF_EACCESS}, {UV_ENOSPC, XF_ENOSPACE}, {UV_EMFILE, XF_EHANDLES}, {UV_ENFILE, XF_EHANDLES},
-        {UV_ENOMEM, XF_ENOMEM}, {UV_EISDIR, XF_EACCESS},
-    };
-    int code = XF_EIO;
-
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (table[i].uv == rc)
-            code = table[i].code;
-    return error_detail(code, "%s: %s", path, uv_strerror(rc));
-}
 
 static int open_replay_file(const char *path, int flags)
 {
@@ -240,7 +222,7 @@ static int write_replay_file(const xf_writer *file, const char *path)
     if (rc < 0 && fd >= 0)
         remove_file(temporary);
     if (rc < 0)
-        rc = file_error(rc, temporary);
+        rc = error_from_uv(rc, "%s", temporary);
     free(temporary);
     return rc;
 }
@@ -300,7 +282,7 @@ static int read_replay_file(int fd, const char *path, uint8_t **bytes, size_t *s
     room = rc < 0 ? 0 : (size_t)request.statbuf.st_size;
     uv_fs_req_cleanup(&request);
     if (rc < 0)
-        return file_error(rc, path);
+        return error_from_uv(rc, "%s", path);
     *bytes = malloc(room + 1);
     if (!*bytes)
         return error_detail(XF_ENOMEM, "%s: %zu bytes", path, room);
@@ -310,16 +292,16 @@ static int read_replay_file(int fd, const char *path, uint8_t **bytes, size_t *s
         rc = uv_fs_read(NULL, &request, fd, &part, 1, -1, NULL);
         uv_fs_req_cleanup(&request);
         if (rc < 0)
-            return file_error(rc, path);
+            return error_from_uv(rc, "%s", path);
         if (rc == 0)
             break;
     }
     return 0;
 }
 
-static const void *get_replay_bytes(wire_reader *reader, size_t *size)
+static const void *get_replay_bytes(frame_reader *reader, size_t *size)
 {
-    uint64_t wanted = wire_get_u64(reader);
+    uint64_t wanted = frame_get_u64(reader);
     const void *bytes = reader->at;
 
     if (reader->bad || wanted > reader->left) {
@@ -333,7 +315,7 @@ static const void *get_replay_bytes(wire_reader *reader, size_t *size)
     return bytes;
 }
 
-static const char *get_replay_text(wire_reader *reader)
+static const char *get_replay_text(frame_reader *reader)
 {
     size_t size;
     const char *text = get_replay_bytes(reader, &size);
@@ -344,9 +326,9 @@ static const char *get_replay_text(wire_reader *reader)
     return "";
 }
 
-static int get_environment(wire_reader *reader, replay_file *file)
+static int get_environment(frame_reader *reader, replay_file *file)
 {
-    uint64_t count = wire_get_u64(reader);
+    uint64_t count = frame_get_u64(reader);
 
     if (reader->bad || count > reader->left / 9) { /* a text has at least 9 bytes */
         reader->bad = true;
@@ -361,20 +343,20 @@ static int get_environment(wire_reader *reader, replay_file *file)
     return 0;
 }
 
-static int decode_replay_file(replay_file *file, wire_reader *reader, const char *path)
+static int decode_replay_file(replay_file *file, frame_reader *reader, const char *path)
 {
     replay_case *what = &file->what;
     uint8_t unused[4];
     int rc;
 
-    wire_get(reader, file->build, sizeof file->build);
-    file->status.kind = (xf_end)wire_get_u32(reader);
-    file->status.code = (int)wire_get_u32(reader);
-    file->status.system = (int64_t)wire_get_u64(reader);
-    wire_get(reader, unused, sizeof unused);
-    what->declared_input = wire_get_u64(reader);
-    what->declared_output = wire_get_u64(reader);
-    what->item = wire_get_u64(reader);
+    frame_get(reader, file->build, sizeof file->build);
+    file->status.kind = (xf_end)frame_get_u32(reader);
+    file->status.code = (int)frame_get_u32(reader);
+    file->status.system = (int64_t)frame_get_u64(reader);
+    frame_get(reader, unused, sizeof unused);
+    what->declared_input = frame_get_u64(reader);
+    what->declared_output = frame_get_u64(reader);
+    what->item = frame_get_u64(reader);
     what->task = get_replay_text(reader);
     what->directory = get_replay_text(reader);
     rc = get_environment(reader, file);
@@ -388,16 +370,16 @@ static int decode_replay_file(replay_file *file, wire_reader *reader, const char
 
 static int check_replay_file(replay_file *file, size_t size, const char *path)
 {
-    wire_reader reader = {.at = file->bytes, .left = size};
+    frame_reader reader = {.at = file->bytes, .left = size};
     char begin[sizeof magic];
     uint32_t version, zero;
     uint64_t whole, sum;
 
-    wire_get(&reader, begin, sizeof begin);
-    version = wire_get_u32(&reader);
-    zero = wire_get_u32(&reader);
-    whole = wire_get_u64(&reader);
-    sum = wire_get_u64(&reader);
+    frame_get(&reader, begin, sizeof begin);
+    version = frame_get_u32(&reader);
+    zero = frame_get_u32(&reader);
+    whole = frame_get_u64(&reader);
+    sum = frame_get_u64(&reader);
     if (reader.bad || memcmp(begin, magic, sizeof magic) != 0)
         return error_detail(XF_EPROTO, "%s: this is not a replay file", path);
     if (version != VERSION || zero != 0)
@@ -416,7 +398,7 @@ int replay_file_open(replay_file *file, const char *path)
 
     *file = (replay_file){0};
     if (fd < 0)
-        return file_error(fd, path);
+        return error_from_uv(fd, "%s", path);
     rc = read_replay_file(fd, path, &file->bytes, &size);
     close_replay_file(fd);
     if (rc == 0)

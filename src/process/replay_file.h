@@ -2,9 +2,9 @@
 #ifndef REPLAY_FILE_H
 #define REPLAY_FILE_H
 
+#include "base/writer.h"
 #include "crossfork/report.h"
 #include "os/os.h"
-#include "protocol/task_table.h"
 
 /* Everything that is needed to run a task again. */
 typedef struct replay_case {

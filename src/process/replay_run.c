@@ -13,7 +13,7 @@
 enum { EXIT_REFUSED = 2 };
 
 static struct {
-    box box;
+    black_box box;
     xf_call call;
 } replayed;
 

@@ -198,7 +198,7 @@ static int create_thread(void)
             uv_sem_wait(&self.begun);
         uv_sem_destroy(&self.begun);
     }
-    return rc < 0 ? error_detail(XF_EPROCESSES, "uv_thread_create: %s", uv_strerror(rc)) : 0;
+    return rc < 0 ? error_from_uv(rc, "uv_thread_create") : 0;
 }
 
 /* With starting and lock held. */
@@ -211,7 +211,7 @@ static int start_thread(void)
     uv_timer_init(&self.loop, &self.timer);
     rc = uv_async_init(&self.loop, &self.wake, on_supervisor_wake);
     if (rc < 0) {
-        rc = error_detail(XF_EHANDLES, "uv_async_init: %s", uv_strerror(rc));
+        rc = error_from_uv(rc, "uv_async_init");
         goto close_timer;
     }
     rc = os_watcher_open(&self.watcher, &self.loop, on_child_news, NULL);
@@ -400,11 +400,11 @@ void supervisor_set_deadline(supervised *supervised, uint64_t deadline)
 /* ---- Boxes ----------------------------------------------------------------------------------- */
 
 /* Lines and record are only marked as empty, because most children have not written to them. */
-static void clear_box(box *box)
+static void clear_box(black_box *box)
 {
-    memset(box, 0, offsetof(struct box, lines));
-    if (atomic_load(&box_record(box)->state) != OS_RECORD_NONE)
-        atomic_store(&box_record(box)->state, OS_RECORD_NONE);
+    memset(box, 0, offsetof(black_box, lines));
+    if (atomic_load(&black_box_record(box)->state) != OS_RECORD_NONE)
+        atomic_store(&black_box_record(box)->state, OS_RECORD_NONE);
 }
 
 int supervisor_take_box(os_shm *box)
@@ -414,7 +414,7 @@ int supervisor_take_box(os_shm *box)
         *box = self.boxes[--self.box_count];
     uv_mutex_unlock(&self.lock);
     if (!box->address)
-        return os_shm_create(box, sizeof(struct box), OS_SHM_BELL);
+        return os_shm_create(box, sizeof(black_box), OS_SHM_BELL);
     clear_box(box->address);
     return 0;
 }

@@ -5,6 +5,7 @@
  * so there is one for each module, and their number is limited. */
 #include "process/symbol.h"
 
+#include "base/per_process.h"
 #include "os/crash.h"
 
 #include <backtrace.h>
@@ -37,20 +38,13 @@ typedef struct place {
 
 /* ---- Modules --------------------------------------------------------------------------------- */
 
-/* A forked child starts anew, for another thread of its parent may have been at work on what it has inherited. */
-static void set_up_symbols(void)
+/* A forked child starts anew: another thread of its parent may have been in the middle of a change to what the child
+ * inherits. */
+static void forget_modules(void)
 {
-    static _Atomic int64_t ready_in; /* the process that is set up, or minus the one that is being */
-    int64_t own = uv_os_getpid(), seen;
-
-    while ((seen = atomic_load(&ready_in)) != own) {
-        if (seen == -own || !atomic_compare_exchange_strong(&ready_in, &seen, -own))
-            continue;
-        memset(&self, 0, sizeof self);
-        if (uv_mutex_init(&self.lock))
-            abort();
-        atomic_store(&ready_in, own);
-    }
+    memset(&self, 0, sizeof self);
+    if (uv_mutex_init(&self.lock))
+        abort(); /* no system has a reason to let it fail */
 }
 
 /* An unknown place is not an error here. */
@@ -126,13 +120,14 @@ static void look_up_symbol(module *module, uintptr_t address, place *place)
 
 int symbol_find(const char *path, uint64_t offset, symbol_found found, void *arg)
 {
+    static _Atomic int64_t ready_in;
     place place = {.count = 0};
     os_place where;
     module *module;
 
     if (!os_module_place(path, offset, &where))
         return 0;
-    set_up_symbols();
+    per_process_set_up(&ready_in, forget_modules);
     uv_mutex_lock(&self.lock);
     module = find_symbol_module(&where);
     if (module)
