@@ -15,7 +15,7 @@ struct xf_shm {
     object *object;
     os_shm view; /* a mapping for reading only; no address: data is in the mapping of the object */
     char *data;
-    notice *notice; /* its name for strangers; NULL: it has none */
+    publication *publication; /* its name for unrelated processes; NULL: it has none */
 };
 
 #endif
