@@ -17,7 +17,7 @@ struct xf_listener {
     xf_pipe_options pipe;
     uv_mutex_t lock;
     uv_cond_t left;
-    bool served; /* a thread is in xf_listener_accept and serves the guests; the others wait */
+    bool served; /* a thread is in xf_listener_accept and serves the handshakes; the others wait */
 };
 
 /* ---- Listening ------------------------------------------------------------------------------- */
@@ -35,7 +35,7 @@ static int grant_pipe(acceptor *acceptor, const acceptor_pending *pending, xf_re
     if (rc < 0)
         return rc;
     rc = xf_pipe_ref(theirs, ref);
-    xf_pipe_free(theirs); /* the reference keeps the end open for the guest */
+    xf_pipe_free(theirs); /* the reference keeps the end open for the other process */
     if (rc < 0)
         xf_pipe_free(mine);
     else
@@ -98,7 +98,7 @@ free_listener:
     return rc;
 }
 
-/* Waits until no other thread serves the guests, and takes that over. */
+/* Waits until no other thread serves the handshakes, and takes that over. */
 static int begin_serving(xf_listener *listener, uint64_t deadline)
 {
     uint64_t now;
