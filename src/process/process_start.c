@@ -337,7 +337,7 @@ static int start_process_child(xf_process *process, const process_plan *plan, co
         .stdio_path = {options->stdin_path, options->stdout_path, options->stderr_path},
         .box = &process->box,
         .input = process->input.address ? &process->input : plan->segment,
-        .greeting = task_frame,
+        .first = task_frame,
     };
 
     prepare_black_box(process->box.address, process, options);
