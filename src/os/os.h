@@ -12,7 +12,7 @@
 #define OS_H
 
 #include "crossfork/error.h"
-#include "crossfork/process.h"
+#include "crossfork/types.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -210,7 +210,7 @@ static bool wants_attention(const xf_future *future)
 
 static void call(xf_pool *pool, xf_future *future)
 {
-    xf_map_options options = future->options;
+    xf_map options = future->options;
     bool good;
 
     item_results_collect(future);

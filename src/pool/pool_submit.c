@@ -36,7 +36,7 @@ static bool is_inside(const xf_pool *pool, const void *data, uint64_t size)
            pool_segment_holds(&pool->plane, (uint64_t)(at - begin), size);
 }
 
-static uint64_t choose_chunk(const xf_pool *pool, const xf_map_options *options, size_t count)
+static uint64_t choose_chunk(const xf_pool *pool, const xf_map *options, size_t count)
 {
     uint64_t chunk = options->chunk, most = UINT32_MAX;
 
@@ -127,7 +127,7 @@ static void fill_cells(xf_pool *pool, job *job)
     }
 }
 
-static uint16_t choose_flags(const job *job, const offer *offer, const xf_map_options *options)
+static uint16_t choose_flags(const job *job, const offer *offer, const xf_map *options)
 {
     bool told = options->on_success || options->on_failure || options->on_done || options->stop_at_failure;
     bool sized = job->out_size != XF_ANY_SIZE, single = offer->count == 1;
@@ -142,7 +142,7 @@ static uint16_t choose_flags(const job *job, const offer *offer, const xf_map_op
                       (single ? JOB_ONE_ITEM : 0) | (brief ? JOB_EMBEDDED : 0) | (batch ? JOB_BATCH : 0));
 }
 
-static void describe(xf_pool *pool, job *job, const offer *offer, const xf_map_options *options)
+static void describe(xf_pool *pool, job *job, const offer *offer, const xf_map *options)
 {
     uint64_t chunk = choose_chunk(pool, options, offer->count);
 
@@ -281,7 +281,7 @@ static int hand_in(xf_pool *pool, xf_future *future, const offer *offer)
     return rc;
 }
 
-static int check_options(const xf_map_options *options)
+static int check_options(const xf_map *options)
 {
     if (options->timeout_ms < 0 || options->priority < XF_PRIORITY_NORMAL || options->priority > XF_PRIORITY_LOW)
         return error_detail(XF_EINVAL, "option timeout_ms is %d, priority %d", options->timeout_ms,
@@ -289,11 +289,10 @@ static int check_options(const xf_map_options *options)
     return 0;
 }
 
-static int submit(xf_future **out, xf_pool *pool, const offer *offer, const xf_map_options *options)
+static int submit(xf_future **out, xf_pool *pool, const offer *offer, const xf_map *options)
 {
-    static const xf_map_options defaults;
     xf_future *future;
-    int rc = check_options(options ? options : &defaults);
+    int rc = check_options(options);
 
     if (rc < 0)
         return rc;
@@ -302,7 +301,7 @@ static int submit(xf_future **out, xf_pool *pool, const offer *offer, const xf_m
         return error_detail(XF_ENOMEM, "a future");
     future->pool = pool;
     future->task = offer->task;
-    future->options = options ? *options : defaults;
+    future->options = *options;
     future->priority = (int)future->options.priority;
     uv_mutex_lock(&pool->lock);
     pool_futures_reap(pool);
@@ -324,34 +323,19 @@ static int check_task(const xf_task *task, bool sized)
     return rc;
 }
 
-int xf_pool_map_async(xf_future **future, xf_pool *pool, xf_task *task, const void *in, void *out, size_t count,
-                      const xf_map_options *options)
+static int map_sized(xf_future **future, xf_pool *pool, const xf_map *map)
 {
-    offer offer = {.task = task, .in = in, .in_size = task->input_size, .out = out, .count = count};
+    const xf_task *task = map->task;
+    offer offer = {.task = map->task, .in = map->in, .in_size = task->input_size, .out = map->out, .count = map->count};
     size_t larger = task->input_size > task->output_size ? task->input_size : task->output_size;
     int rc = check_task(task, true);
 
-    if (rc == 0 && larger > 0 && count > SIZE_MAX / 4 / larger)
-        rc = error_detail(XF_ENOMEM, "%zu items of %zu bytes", count, larger);
+    if (rc == 0 && larger > 0 && map->count > SIZE_MAX / 4 / larger)
+        rc = error_detail(XF_ENOMEM, "%zu items of %zu bytes", map->count, larger);
     if (rc < 0)
         return rc;
-    offer.in_place = is_inside(pool, in, count * offer.in_size);
-    return submit(future, pool, &offer, options);
-}
-
-int xf_pool_map(xf_pool *pool, xf_task *task, const void *in, void *out, size_t count, const xf_map_options *options)
-{
-    xf_future *future;
-    int rc = xf_pool_map_async(&future, pool, task, in, out, count, options);
-
-    if (rc < 0)
-        return rc;
-    rc = xf_future_wait(future, XF_FOREVER);
-    if (options && options->results)
-        *options->results = future;
-    else
-        xf_future_free(future);
-    return rc;
+    offer.in_place = is_inside(pool, map->in, map->count * offer.in_size);
+    return submit(future, pool, &offer, map);
 }
 
 /* ---- Inputs of any length -------------------------------------------------------------------- */
@@ -389,16 +373,15 @@ static offer offer_bytes(const xf_pool *pool, xf_task *task, const xf_bytes *byt
     return (offer){.task = task, .bytes = bytes, .count = count};
 }
 
-static int map_objects(xf_future **future, xf_pool *pool, xf_task *task, const xf_bytes *in, size_t count,
-                       const xf_map_options *options)
+static int map_objects(xf_future **future, xf_pool *pool, const xf_map *map, const xf_bytes *in, size_t count)
 {
     xf_writer encoded = {0};
     xf_bytes *bytes = calloc(count ? count : 1, sizeof *bytes);
-    int rc = bytes ? encode_all(task, in, count, bytes, &encoded) : error_detail(XF_ENOMEM, "%zu inputs", count);
+    int rc = bytes ? encode_all(map->task, in, count, bytes, &encoded) : error_detail(XF_ENOMEM, "%zu inputs", count);
 
     if (rc == 0) {
-        offer offer = offer_bytes(pool, task, bytes, count);
-        rc = submit(future, pool, &offer, options);
+        offer offer = offer_bytes(pool, map->task, bytes, count);
+        rc = submit(future, pool, &offer, map);
     }
     writer_free(&encoded);
     free(bytes);
@@ -414,27 +397,52 @@ static int check_sizes(const xf_task *task, const xf_bytes *in, size_t count)
     return 0;
 }
 
-int xf_pool_map_bytes(xf_future **future, xf_pool *pool, xf_task *task, const xf_bytes *in, size_t count,
-                      const xf_map_options *options)
+static int map_bytes(xf_future **future, xf_pool *pool, const xf_map *map, const xf_bytes *in, size_t count)
 {
+    xf_task *task = map->task;
     offer offer;
     int rc = check_task(task, false);
 
     if (rc < 0)
         return rc;
     if (task->input_codec)
-        return map_objects(future, pool, task, in, count, options);
+        return map_objects(future, pool, map, in, count);
     rc = check_sizes(task, in, count);
     if (rc < 0)
         return rc;
     offer = offer_bytes(pool, task, in, count);
-    return submit(future, pool, &offer, options);
+    return submit(future, pool, &offer, map);
 }
 
-int xf_pool_submit(xf_future **future, xf_pool *pool, xf_task *task, const void *input, size_t size,
-                   const xf_map_options *options)
-{
-    xf_bytes bytes = {input, size};
+/* ---- Submitting ------------------------------------------------------------------------------ */
 
-    return xf_pool_map_bytes(future, pool, task, &bytes, 1, options);
+int xf_pool_map_async(xf_future **future, xf_pool *pool, const xf_map *map)
+{
+    if (!map->task)
+        return error_detail(XF_EINVAL, "a map without a task");
+    if (map->bytes && (map->in || map->out))
+        return error_detail(XF_EINVAL, "a map with bytes and with %s", map->in ? "in" : "out");
+    return map->bytes ? map_bytes(future, pool, map, map->bytes, map->count) : map_sized(future, pool, map);
+}
+
+int xf_pool_map(xf_pool *pool, const xf_map *map)
+{
+    xf_future *future;
+    int rc = xf_pool_map_async(&future, pool, map);
+
+    if (rc < 0)
+        return rc;
+    rc = xf_future_wait(future, XF_FOREVER);
+    if (map->results)
+        *map->results = future;
+    else
+        xf_future_free(future);
+    return rc;
+}
+
+int xf_pool_submit(xf_future **future, xf_pool *pool, const xf_map *map)
+{
+    xf_bytes bytes = {map->in, map->size};
+
+    return map->task ? map_bytes(future, pool, map, &bytes, 1) : error_detail(XF_EINVAL, "work without a task");
 }

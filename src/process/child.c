@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "crossfork/process.h"
 #include "objects/object_client.h"
 #include "process/call.h"
 #include "process/task_boundary.h"
