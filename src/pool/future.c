@@ -37,7 +37,7 @@ static xf_report blank_report(const xf_future *future, uint64_t item, xf_status 
 {
     return (xf_report){.status = status,
                        .kind_name = xf_end_name(status.kind),
-                       .code_name = status.kind == XF_END_FAILED && status.code < 0 ? xf_err_name(status.code) : "",
+                       .code_name = report_code_name(status),
                        .message = message,
                        .name = future->task->name,
                        .task = future->task->name,
@@ -49,7 +49,7 @@ static xf_report blank_report(const xf_future *future, uint64_t item, xf_status 
                        .attempt = 1};
 }
 
-void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, trace *trace)
+void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace)
 {
     xf_report told = *report;
     char *saved, *unsaved = NULL;
@@ -109,8 +109,6 @@ static void collect_swept(xf_future *future)
         uint32_t size = job_items_in(job, i);
         for (uint32_t at = claim_word_skip(claim); at < size; at++) {
             xf_report report = blank_report(future, i * job->chunk + at, status, why);
-            if (future->swept_report)
-                report.code_name = xf_err_name(status.code);
             report.phase = XF_PHASE_STARTING;
             report.attempt = 0;
             item_results_add(future, report.item,

@@ -4,7 +4,7 @@
  *
  * The other program is this one again, started with "as ROLE NAME".  Programs wait for each other with events in the
  * shared memory, which they could not open otherwise. */
-#include "process/process.h"
+#include "process/process_start.h"
 #include "program.h"
 #include "rendezvous/connector.h"
 #include "rendezvous/handshake.h"
