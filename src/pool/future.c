@@ -2,10 +2,10 @@
 #include "pool/future.h"
 
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
 #include "base/spin.h"
 #include "pool/pool.h"
-#include "protocol/task_table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +37,7 @@ static xf_report blank_report(const xf_future *future, uint64_t item, xf_status 
 {
     return (xf_report){.status = status,
                        .kind_name = xf_end_name(status.kind),
-                       .code_name = status.kind == XF_END_FAILED && status.code < 0 ? xf_err_name(status.code) : "",
+                       .code_name = report_code_name(status),
                        .message = message,
                        .name = future->task->name,
                        .task = future->task->name,
@@ -49,7 +49,7 @@ static xf_report blank_report(const xf_future *future, uint64_t item, xf_status 
                        .attempt = 1};
 }
 
-void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, trace *trace)
+void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace)
 {
     xf_report told = *report;
     char *saved, *unsaved = NULL;
@@ -109,8 +109,6 @@ static void collect_swept(xf_future *future)
         uint32_t size = job_items_in(job, i);
         for (uint32_t at = claim_word_skip(claim); at < size; at++) {
             xf_report report = blank_report(future, i * job->chunk + at, status, why);
-            if (future->swept_report)
-                report.code_name = xf_err_name(status.code);
             report.phase = XF_PHASE_STARTING;
             report.attempt = 0;
             item_results_add(future, report.item,
@@ -317,7 +315,7 @@ static bool are_all_complete(void *arg)
 }
 
 /* Sleeps until something is done, unless the condition holds.  The one who wakes somebody has cleared the bit. */
-static void sleep_on(xf_pool *pool, spin_look holds, awaited *awaited, int timeout_ms)
+static void sleep_on(xf_pool *pool, spin_condition holds, awaited *awaited, int timeout_ms)
 {
     plane *plane = &pool->plane;
     wake_word *done = &plane->head->done;
@@ -347,7 +345,7 @@ bool future_is_ready(xf_future *future, wait_target *target)
 }
 
 /* Waits until the condition holds: 0, or XF_ETIMEDOUT. */
-static int await(xf_pool *pool, spin_look holds, awaited *awaited, int timeout_ms)
+static int await(xf_pool *pool, spin_condition holds, awaited *awaited, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
     bool complete = spin(holds, awaited, timeout_ms ? atomic_load(&pool->plane.head->spin_us) : 0, deadline);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/monitor.h"
 #include "machine/machine.h"
 #include "process/child.h"
 #include "protocol/task_table.h"
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GRACE_MS = 2000, SPIN_US = 50, INITIALIZER_INPUT_MAX = 16384 };
+enum { SPIN_US = 50, INITIALIZER_INPUT_MAX = 16384 };
 
 int pool_state_grow(void *array, size_t count, size_t *room, size_t size)
 {
@@ -103,7 +104,7 @@ static int set_options(xf_pool *pool, const xf_pool_options *options)
         pool->process = *options->process;
     if (!pool->process.name)
         pool->process.name = "worker";
-    pool->grace_ms = pool->process.grace_ms < 0 ? 0 : pool->process.grace_ms ? pool->process.grace_ms : GRACE_MS;
+    pool->grace_ms = process_start_grace_ms(&pool->process);
     if (!pool->options.max_attempts)
         pool->options.max_attempts = 1;
     rc = look_at_machine(pool);
@@ -123,17 +124,35 @@ static int set_options(xf_pool *pool, const xf_pool_options *options)
 
 typedef struct inline_worker {
     worker worker;
+    xf_pool *pool;
     xf_call call;
     os_shm box; /* of its own: it begins with a page */
 } inline_worker;
 
-static void on_inline_log(void *arg, const xf_log_line *line)
+static int inline_log(xf_call *call, xf_log_line *line, size_t size)
 {
-    xf_pool *pool = arg;
+    const inline_worker *here = (const inline_worker *)call->backend_arg;
+    const xf_process_options *options = &here->pool->process;
 
-    if (pool->process.on_log)
-        pool->process.on_log(NULL, line, pool->process.on_log_arg);
+    (void)size;
+    line->item = worker_item(call);
+    if (options->on_log)
+        options->on_log(NULL, line, options->on_log_arg);
+    return 0;
 }
+
+/* No thread asks while the task waits: the thread that could ask is in this call. */
+static bool inline_stop_requested(xf_call *call, int timeout_ms)
+{
+    (void)timeout_ms;
+    return worker_asked_to_stop(call);
+}
+
+static const call_backend inline_backend = {.output = worker_output,
+                                            .begin_failure = worker_begin_failure,
+                                            .log = inline_log,
+                                            .send = worker_send,
+                                            .stop_requested = inline_stop_requested};
 
 static int open_inline(xf_pool *pool)
 {
@@ -142,20 +161,21 @@ static int open_inline(xf_pool *pool)
 
     if (!here)
         return error_detail(XF_ENOMEM, "an inline pool");
-    rc = os_shm_create(&here->box, sizeof(box), 0);
+    rc = os_shm_create(&here->box, sizeof(black_box), 0);
     if (rc < 0) {
         free(here);
         return rc;
     }
     here->call.box = here->box.address;
     here->call.depth = child_depth();
-    here->call.worker = &here->worker;
+    here->call.backend = &inline_backend;
+    here->call.backend_arg = &here->worker;
     here->call.output = OS_SHM_NONE;
     here->worker.plane = pool->plane;
     here->worker.slot = pool->plane.slots;
     here->worker.call = &here->call;
-    here->call.sink = on_inline_log;
-    here->call.sink_arg = pool;
+    here->worker.is_inline = true;
+    here->pool = pool;
     atomic_store(&pool->plane.head->slots_used, 1);
     pool->here = &here->worker;
     return 0;
@@ -227,7 +247,7 @@ static int open_news(xf_pool *pool)
     }
     free(pool->news);
     pool->news = NULL;
-    return error_detail(XF_EHANDLES, "uv_async_init: %s", uv_strerror(rc));
+    return error_from_uv(rc, "uv_async_init");
 }
 
 static void free_handle(uv_handle_t *handle)
@@ -239,16 +259,6 @@ static void close_news(xf_pool *pool)
 {
     if (pool->news)
         uv_close((uv_handle_t *)pool->news, free_handle);
-}
-
-static int open_lock(xf_pool *pool)
-{
-    if (uv_mutex_init(&pool->lock))
-        return error_detail(XF_ENOMEM, "the lock of a pool");
-    if (uv_cond_init(&pool->changed) == 0)
-        return 0;
-    uv_mutex_destroy(&pool->lock);
-    return error_detail(XF_ENOMEM, "the condition of a pool");
 }
 
 static int depth_limit_of(const xf_pool_options *options)
@@ -330,13 +340,13 @@ int xf_pool_create(xf_pool **out, const xf_pool_options *options)
     pool = calloc(1, sizeof *pool);
     if (!pool)
         return error_detail(XF_ENOMEM, "a pool");
-    pool->supervised.attend = on_deadline;
+    pool->supervised.on_due = on_deadline;
     rc = set_options(pool, options ? options : &defaults);
     if (rc == 0)
         rc = process_start_check_options(&pool->process);
     if (rc < 0)
         goto free_pool;
-    rc = open_lock(pool);
+    rc = monitor_open(&pool->lock, &pool->changed, "a pool");
     if (rc < 0)
         goto free_pool;
     rc = open_plane(pool);
@@ -356,8 +366,7 @@ close_news:
 close_plane:
     close_plane(pool);
 close_lock:
-    uv_cond_destroy(&pool->changed);
-    uv_mutex_destroy(&pool->lock);
+    monitor_close(&pool->lock, &pool->changed);
 free_pool:
     free(pool->places);
     free(pool);
@@ -472,8 +481,7 @@ void xf_pool_free(xf_pool *pool)
     free(pool->retired);
     free(pool->futures);
     close_plane(pool);
-    uv_cond_destroy(&pool->changed);
-    uv_mutex_destroy(&pool->lock);
+    monitor_close(&pool->lock, &pool->changed);
     free(pool);
 }
 

@@ -7,6 +7,8 @@
 #include "pool/pool_segment.h"
 #include "pool/worker.h"
 #include "process/process.h"
+#include "process/process_start.h"
+#include "process/report.h"
 #include "process/supervisor.h"
 
 #include <uv.h>
@@ -187,7 +189,7 @@ void item_results_add(xf_future *future, uint64_t item, xf_report *report, xf_st
 
 /* With the lock held: notes that an item has ended like that, and saves it where that is wanted; the report is copied.
  */
-void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, trace *trace);
+void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace);
 
 /* With the lock held: deals with what has completed, on the supervisor's thread; or has the user's loop do it. */
 void future_callbacks_dispatch(xf_pool *pool);

@@ -1,8 +1,8 @@
 /* The jobs of a pool: their places and memory, taking work back from the dead, and taking it out. */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/writer.h"
 #include "pool/pool.h"
-#include "protocol/task_table.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,8 @@
 /* Handing work in to a pool: what is offered becomes a job. */
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
+#include "base/writer.h"
 #include "pool/pool.h"
 #include "protocol/task_table.h"
 

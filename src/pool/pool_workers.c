@@ -179,7 +179,7 @@ static void take_claims_back(xf_pool *pool, member *member)
 }
 
 /* No work is done any more: all of it ends for that reason. */
-static void break_pool(xf_pool *pool, const xf_report *report, trace *trace)
+static void break_pool(xf_pool *pool, const xf_report *report, stack_trace *trace)
 {
     pool->broken = report_copy(report, trace);
     pool->broken_status = (xf_status){XF_END_START_FAILED, XF_EFAILED, report->status.system};

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/spin.h"
 #include "process/child.h"
+#include "process/task_boundary.h"
 #include "protocol/task_table.h"
 
 #include <stdio.h>
@@ -63,9 +64,9 @@ static view *out_view(worker *worker, uint64_t item)
     return job->flags & JOB_ONE_ITEM ? &job->out_view : (view *)pool_segment_at(&worker->plane, job->out) + item;
 }
 
-void *worker_output(xf_call *call, size_t size)
+int worker_output(xf_call *call, size_t size)
 {
-    worker *worker = call->worker;
+    worker *worker = call->backend_arg;
     job *job = worker->claimed.job;
     void *output;
 
@@ -76,12 +77,11 @@ void *worker_output(xf_call *call, size_t size)
     else
         output = take_room(worker, size);
     if (!output)
-        return NULL;
+        return XF_ENOMEM;
     if (size <= XF_ZEROED_MAX)
         memset(output, 0, size);
     call->output = (os_shm){output, size, -1, 0};
-    call->has_output = true;
-    return output;
+    return 0;
 }
 
 /* ---- Failures -------------------------------------------------------------------------------- */
@@ -138,14 +138,14 @@ static uint64_t first_item(const worker *worker)
 
 uint64_t worker_item(const xf_call *call)
 {
-    const worker *worker = call->worker;
+    const worker *worker = call->backend_arg;
 
     return worker->claimed.job ? first_item(worker) + worker->slot->progress : 0;
 }
 
 void worker_begin_failure(xf_call *call)
 {
-    worker *worker = call->worker;
+    worker *worker = call->backend_arg;
     uint64_t item = worker_item(call);
 
     if (!worker->claimed.job)
@@ -154,6 +154,50 @@ void worker_begin_failure(xf_call *call)
         flush_failure(worker);
     call->fail_item = item;
 }
+
+/* ---- The back-end of a task's calls --------------------------------------------------------------- */
+
+static int worker_log(xf_call *call, xf_log_line *line, size_t size)
+{
+    line->item = worker_item(call);
+    return child_log_put(call, line, size);
+}
+
+int worker_send(xf_call *call, const void *data, size_t size)
+{
+    (void)call, (void)data, (void)size;
+    return error_detail(XF_ESTATE, "nobody receives what a pool's task sends");
+}
+
+bool worker_asked_to_stop(const xf_call *call)
+{
+    const worker *worker = call->backend_arg;
+
+    return atomic_load(&worker->slot->stop) == atomic_load(&worker->slot->intent) ||
+           atomic_load(&worker->plane.head->leaving) == SHUTDOWN_NOW;
+}
+
+static bool worker_stop_requested(xf_call *call, int timeout_ms)
+{
+    uint64_t deadline = clock_deadline(timeout_ms);
+    uint32_t seen;
+
+    for (;;) {
+        seen = atomic_load(&call->box->wake);
+        if (worker_asked_to_stop(call))
+            return true;
+        if (timeout_ms == 0 || uv_hrtime() >= deadline)
+            return false;
+        os_shm_wait(&os_parent_given(call->channel.parent)->box, &call->box->wake, seen, clock_left_ms(deadline));
+    }
+}
+
+static const call_backend worker_backend = {.output = worker_output,
+                                            .begin_failure = worker_begin_failure,
+                                            .log = worker_log,
+                                            .send = worker_send,
+                                            .stop_requested = worker_stop_requested,
+                                            .stop_target = child_stop_target};
 
 /* ---- Running --------------------------------------------------------------------------------- */
 
@@ -208,10 +252,8 @@ static int run_item(worker *worker)
     point_to_input(worker);
     atomic_store_explicit(&call->box->phase, XF_PHASE_LOADING, memory_order_relaxed);
     code = call_decode(call);
-    atomic_store_explicit(&call->box->phase, XF_PHASE_RUNNING, memory_order_relaxed);
     if (code == 0)
-        code = call->task->entry(call);
-    atomic_store_explicit(&call->box->phase, XF_PHASE_SENDING, memory_order_relaxed);
+        code = task_boundary(call, NULL);
     call_end_object(call);
     if (code == 0)
         code = keep_output(worker);
@@ -229,11 +271,10 @@ static int run_items(worker *worker, uint32_t end)
     worker->item = first + worker->slot->progress;
     worker->call->input = NULL;
     if (job->flags & JOB_BATCH) {
-        atomic_store_explicit(&worker->call->box->phase, XF_PHASE_RUNNING, memory_order_relaxed);
-        return worker->call->task->batch(worker->call,
-                                         (char *)pool_segment_inputs(plane, job) + worker->item * job->in_size,
-                                         (char *)pool_segment_outputs(plane, job) + worker->item * job->out_size,
-                                         end - worker->slot->progress, &worker->slot->progress);
+        task_batch batch = {(char *)pool_segment_inputs(plane, job) + worker->item * job->in_size,
+                            (char *)pool_segment_outputs(plane, job) + worker->item * job->out_size,
+                            end - worker->slot->progress, &worker->slot->progress};
+        return task_boundary(worker->call, &batch);
     }
     while (code == 0 && worker->slot->progress < end) {
         worker->item = first + worker->slot->progress;
@@ -289,8 +330,8 @@ static void notify(worker *worker, const job *job)
     bool settled = job->flags & JOB_ONE_CHUNK || atomic_load(&job->settled);
     bool stopped = job->flags & JOB_STOP_AT_FAILURE && atomic_load(&job->closing);
 
-    if (job->flags & JOB_NOTIFY && (settled || stopped) && !worker->call->sink)
-        channel_send(&worker->call->channel, WIRE_PROGRESS, NULL, NULL, 0, true);
+    if (job->flags & JOB_NOTIFY && (settled || stopped) && !worker->is_inline)
+        channel_send(&worker->call->channel, FRAME_PROGRESS, NULL, NULL, 0, true);
 }
 
 static _Noreturn void await_end(worker *worker)
@@ -347,7 +388,7 @@ static bool await_work(worker *worker)
 {
     _Atomic uint64_t *idle = &worker->plane.head->idle[worker->number / 64];
     uint64_t bit = UINT64_C(1) << worker->number % 64, deadline;
-    box *box = worker->call->box;
+    black_box *box = worker->call->box;
     bool called;
     uint32_t seen;
 
@@ -375,14 +416,14 @@ static int run_once(worker *worker, uint32_t number)
     if (number == 0)
         return 0;
     call->task = find_task(worker, number - 1);
-    call->worker = NULL; /* its output is of no interest, and its log goes to the parent */
+    call->backend = &child_backend; /* its output is of no interest, and its log lines are of no item */
     code = call_decode(call);
     if (code == 0)
-        code = call->task->entry(call);
+        code = task_boundary(call, NULL);
     call_end_object(call);
     call_drop_output(call);
     call->task = task;
-    call->worker = worker;
+    call->backend = &worker_backend;
     return code ? code : call->fail_code;
 }
 
@@ -404,7 +445,7 @@ static int live(worker *worker)
             break;
         }
     }
-    worker->call->worker = NULL;
+    worker->call->output = OS_SHM_NONE; /* the last item's is the pool's */
     worker->call->input_size = 0;
     code = run_once(worker, worker->plane.head->finalizer);
     worker->call->has_output = false;
@@ -435,14 +476,15 @@ static int worker_entry(xf_call *call)
     self.call = call;
     pool_segment_attach(&self.plane, &os_parent_given(call->channel.parent)->input);
     self.slot = &self.plane.slots[place.slot];
-    call->worker = &self;
+    call->backend_arg = &self;
+    call->backend = &worker_backend;
     child_limit_depth(self.plane.head->depth_limit);
     code = run_once(&self, self.plane.head->initializer);
     if (code != 0)
         return code;
     code = live(&self);
     call->task = &worker_task;
-    call->worker = NULL;
+    call->backend = &child_backend;
     return code;
 }
 
@@ -452,27 +494,6 @@ xf_task worker_task = {
 XF_BEFORE_MAIN(register_worker)
 {
     (void)xf_task_register(&worker_task);
-}
-
-/* ---- For the calls of a task ----------------------------------------------------------------- */
-
-bool worker_stopping(xf_call *call, int timeout_ms)
-{
-    worker *worker = call->worker;
-    uint64_t deadline = clock_deadline(timeout_ms);
-    uint64_t intent = atomic_load(&worker->slot->intent);
-    uint32_t seen;
-
-    for (;;) {
-        seen = atomic_load(&call->box->wake);
-        if (atomic_load(&worker->slot->stop) == intent || atomic_load(&worker->plane.head->leaving) == SHUTDOWN_NOW)
-            return true;
-        if (timeout_ms == 0 || uv_hrtime() >= deadline)
-            return false;
-        if (call->sink)
-            return false; /* nobody will ask, while the one who could is in this call */
-        os_shm_wait(&os_parent_given(call->channel.parent)->box, &call->box->wake, seen, clock_left_ms(deadline));
-    }
 }
 
 void worker_run_inline(worker *worker)
