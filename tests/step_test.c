@@ -17,7 +17,7 @@
  * have it with XF_STEP_ALL=1 in the environment: all but one in a few between the last look for work and sleep; what
  * xf_fail does; three of four where pages are taken; and all but evenly spread ones in sections of more than STEPS_MAX
  * steps (every other one or so where a failure is put down, fewer without optimisation or with sanitizers). */
-#include "pool/pool.h"
+#include "pool/pool_state.h"
 #include "tasks.h"
 
 #include <limits.h>
@@ -244,12 +244,12 @@ static bool let_survivor_go(stage *stage)
 
 static bool is_idle(const stage *stage, uint32_t slot)
 {
-    return atomic_load(&stage->pool->plane.head->idle[0]) >> slot & 1;
+    return atomic_load(&stage->pool->segment.header->idle[0]) >> slot & 1;
 }
 
 static void note_rest(stage *stage, long steps)
 {
-    if (atomic_load(&stage->pool->plane.slots[0].busy)) {
+    if (atomic_load(&stage->pool->segment.slots[0].busy)) {
         stage->was_busy = true;
     } else if (stage->was_busy && !stage->at_rest) {
         stage->at_rest = true;
@@ -780,9 +780,9 @@ static void fill_memory(stage *stage)
 
 static bool takes_pages(stage *stage)
 {
-    const plane *plane = &stage->pool->plane;
+    const pool_segment *segment = &stage->pool->segment;
 
-    return atomic_load(&plane->units[atomic_load(&plane->head->committed)]) != 0;
+    return atomic_load(&segment->units[atomic_load(&segment->header->committed)]) != 0;
 }
 
 /* What a dead worker took beyond the pages that have memory does not stay taken. */
