@@ -13,35 +13,35 @@ enum { MIB = 1024 * 1024 };
 
 static os_shm segment;
 
-static void open_lane(lane *lane, const lane_plan *plan)
+static void open_lane(lane *lane, const ring_plan *plan)
 {
     uint64_t size;
 
-    assert_int_equal(lane_size(plan, &size), 0);
+    assert_int_equal(ring_size(plan, &size), 0);
     assert_int_equal(os_shm_create(&segment, (size_t)size, OS_SHM_RESERVED | OS_SHM_BELL), 0);
-    assert_int_equal(lane_create(lane, &segment, 0, plan), 0);
+    assert_int_equal(ring_create(lane, &segment, 0, plan), 0);
 }
 
 static void put(lane *lane, const char *text)
 {
-    assert_int_equal(lane_put(lane, text, strlen(text), clock_deadline(0)), 0);
+    assert_int_equal(ring_push(lane, text, strlen(text), clock_deadline(0)), 0);
 }
 
 static int take(lane *lane, char room[64])
 {
-    lane_hold hold;
-    int rc = lane_take(lane, &hold, 63, clock_deadline(0));
+    ring_message hold;
+    int rc = ring_take(lane, &hold, 63, clock_deadline(0));
 
     if (rc < 0)
         return rc;
-    lane_copy_out(lane, &hold, room);
+    ring_copy_out(lane, &hold, room);
     room[hold.size] = 0;
     return 0;
 }
 
-static lane_cell *first_cell(lane *lane)
+static ring_cell *first_cell(lane *lane)
 {
-    return lane_cell_at(lane, &lane->rings[0], 0);
+    return ring_cell_at(lane, &lane->rings[0], 0);
 }
 
 /* ---- Late hints ------------------------------------------------------------------------------ */
@@ -54,12 +54,12 @@ static void forget_hint(lane *lane)
 
 static void a_ring_is_closed_once(void **state)
 {
-    enum { COUNT = LANE_FIRST + 1 };
+    enum { COUNT = RING_FIRST_CELLS + 1 };
     char room[64], text[16];
     lane lane;
 
     (void)state;
-    open_lane(&lane, &(lane_plan){.room = 64, .memory = MIB});
+    open_lane(&lane, &(ring_plan){.room = 64, .memory = MIB});
     for (int i = 0; i < COUNT; i++) {
         snprintf(text, sizeof text, "%d", i);
         put(&lane, text);
@@ -82,14 +82,14 @@ static void an_end_is_the_end(void **state)
     lane lane;
 
     (void)state;
-    open_lane(&lane, &(lane_plan){.capacity = 4, .room = 64, .memory = MIB});
+    open_lane(&lane, &(ring_plan){.capacity = 4, .room = 64, .memory = MIB});
     for (int i = 0; i < 4; i++)
         put(&lane, "x");
-    assert_int_equal(lane_end(&lane), 0);
+    assert_int_equal(ring_shut_down(&lane), 0);
     forget_hint(&lane);
-    assert_int_equal(lane_put(&lane, "y", 1, clock_deadline(0)), XF_EEND);
+    assert_int_equal(ring_push(&lane, "y", 1, clock_deadline(0)), XF_EEND);
     forget_hint(&lane);
-    assert_int_equal(lane_end(&lane), 0);
+    assert_int_equal(ring_shut_down(&lane), 0);
     for (int i = 0; i < 4; i++)
         assert_int_equal(take(&lane, room), 0);
     assert_int_equal(take(&lane, room), XF_EEND);
@@ -113,13 +113,13 @@ static void go_round(lane *lane, int laps)
 static void an_old_claim_is_not_taken_for_a_new_one(void **state)
 {
     enum { MOST = 70000 };
-    lane_spot spot;
+    ring_position spot;
     lane lane;
 
     (void)state;
-    open_lane(&lane, &(lane_plan){.capacity = 1, .room = 64, .memory = MIB});
+    open_lane(&lane, &(ring_plan){.capacity = 1, .room = 64, .memory = MIB});
     go_round(&lane, 1);
-    assert_int_equal(lane_find_room(&lane, &spot), LANE_FOUND);
+    assert_int_equal(ring_search_room(&lane, &spot), RING_FOUND);
     for (int i = 0; i < MOST; i++) {
         go_round(&lane, 1);
         assert_true(atomic_load(&first_cell(&lane)->putter) != spot.claim);
@@ -129,7 +129,7 @@ static void an_old_claim_is_not_taken_for_a_new_one(void **state)
 
 /* ---- Broken memory --------------------------------------------------------------------------- */
 
-#define PLAN ((lane_plan){.capacity = 4, .room = 64, .memory = MIB})
+#define PLAN ((ring_plan){.capacity = 4, .room = 64, .memory = MIB})
 
 static void too_long_for_a_cell(lane *lane)
 {
@@ -160,7 +160,7 @@ static void longer_than_its_block(lane *lane)
 static void another_ring_that_is_not_there(lane *lane)
 {
     atomic_store(&first_cell(lane)->turn, 0);
-    atomic_store(&first_cell(lane)->putter, lane_claim(0, LANE_NEXT));
+    atomic_store(&first_cell(lane)->putter, ring_claim(0, RING_NEXT));
 }
 
 static void expect_broken(void (*change)(lane *lane))
@@ -212,32 +212,32 @@ static void noise_does_no_harm(void **state)
 
     (void)state;
     for (int turn = 0; turn < 300; turn++) {
-        lane_plan plan = {.capacity = turn % 3 ? 4 : 0, .room = 64, .memory = MIB};
+        ring_plan plan = {.capacity = turn % 3 ? 4 : 0, .room = 64, .memory = MIB};
         static char all[MIB];
         char room[64], long_one[5000] = {0};
-        lane_hold hold;
+        ring_message hold;
         uint64_t *words, count;
         lane lane;
         open_lane(&lane, &plan);
         put(&lane, "x");
-        (void)lane_put(&lane, long_one, sizeof long_one, 0);
-        words = (uint64_t *)((char *)segment.address + sizeof(lane_plan));
-        count = (lane.rings[0].cells_at + 4 * OS_PAGE) / sizeof *words - sizeof(lane_plan) / sizeof *words;
+        (void)ring_push(&lane, long_one, sizeof long_one, 0);
+        words = (uint64_t *)((char *)segment.address + sizeof(ring_plan));
+        count = (lane.rings[0].cells_at + 4 * OS_PAGE) / sizeof *words - sizeof(ring_plan) / sizeof *words;
         for (int i = 0; i < 1 + turn % 40; i++) {
             uint64_t at;
             seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
-            at = turn % 2 ? (seed >> 33) % count : (seed >> 33) % (sizeof(lane_head) / sizeof *words - 64);
+            at = turn % 2 ? (seed >> 33) % count : (seed >> 33) % (sizeof(ring_head) / sizeof *words - 64);
             if (&words[at] == (uint64_t *)&lane.head->settler)
                 continue; /* names a process, which is asked for then */
             words[at] = turn % 5 == 0 ? seed % 8 : seed;
         }
-        (void)lane_put(&lane, "y", 1, 0);
-        (void)lane_put(&lane, long_one, sizeof long_one, 0);
+        (void)ring_push(&lane, "y", 1, 0);
+        (void)ring_push(&lane, long_one, sizeof long_one, 0);
         (void)take(&lane, room);
-        if (lane_take(&lane, &hold, UINT64_MAX, 0) == 0)
-            lane_copy_out(&lane, &hold, all);
-        (void)lane_count(&lane);
-        (void)lane_end(&lane);
+        if (ring_take(&lane, &hold, UINT64_MAX, 0) == 0)
+            ring_copy_out(&lane, &hold, all);
+        (void)ring_count(&lane);
+        (void)ring_shut_down(&lane);
         (void)take(&lane, room);
         os_shm_close(&segment);
     }
@@ -245,7 +245,7 @@ static void noise_does_no_harm(void **state)
 
 static void impossible_plans_are_refused(void **state)
 {
-    static const lane_plan plans[] = {{.capacity = 4, .room = 15, .memory = MIB},
+    static const ring_plan plans[] = {{.capacity = 4, .room = 15, .memory = MIB},
                                       {.capacity = 4, .room = 0, .memory = MIB},
                                       {.capacity = 4, .room = 1 << 30, .memory = MIB},
                                       {.capacity = UINT64_MAX, .room = 16, .memory = MIB},
@@ -256,11 +256,11 @@ static void impossible_plans_are_refused(void **state)
 
     (void)state;
     open_lane(&lane, &PLAN);
-    assert_int_equal(lane_attach(&other, &segment, 0), 0);
-    assert_int_equal(lane_attach(&other, &segment, segment.size), XF_EPROTO);
+    assert_int_equal(ring_attach(&other, &segment, 0), 0);
+    assert_int_equal(ring_attach(&other, &segment, segment.size), XF_EPROTO);
     for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
         lane.head->plan = plans[i];
-        assert_int_equal(lane_attach(&other, &segment, 0), XF_EPROTO);
+        assert_int_equal(ring_attach(&other, &segment, 0), XF_EPROTO);
     }
     os_shm_close(&segment);
 }

@@ -24,17 +24,17 @@ static size_t size_of(uint64_t value)
 static void operate(lane *lane, operation *operation)
 {
     uint64_t data[LONG / sizeof(uint64_t)];
-    lane_hold hold;
+    ring_message hold;
 
     for (size_t i = 0; i < LONG / sizeof *data; i++)
         data[i] = operation->value;
     history_begin(operation);
     if (operation->kind == PUT) {
-        operation->rc = lane_put(lane, data, size_of(operation->value), 0);
+        operation->rc = ring_push(lane, data, size_of(operation->value), 0);
     } else {
-        operation->rc = lane_take(lane, &hold, UINT64_MAX, 0);
+        operation->rc = ring_take(lane, &hold, UINT64_MAX, 0);
         if (operation->rc == 0) {
-            lane_copy_out(lane, &hold, data);
+            ring_copy_out(lane, &hold, data);
             operation->value =
                 data[0] == data[hold.size / sizeof *data - 1] && hold.size == size_of(data[0]) ? data[0] : 0;
         }
@@ -139,7 +139,7 @@ static void the_judge_is_not_blind(void **state)
 /* What is left is got by this process, as if by one of them. */
 static void drain(lane *lane)
 {
-    lane_settle_all(lane);
+    ring_recover_all(lane);
     for (int i = 0; i < DRAINS; i++) {
         operation *operation = history_own();
         operation->kind = GET;
@@ -159,16 +159,16 @@ static void count_block(void *arg, uint64_t block, uint64_t word)
 
 static void run(uint64_t seed, long steps, fate fate, uint64_t *settled)
 {
-    lane_plan lanes = {.capacity = 1 + seed % 3, .room = 64, .memory = 64 * OS_PAGE};
+    ring_plan lanes = {.capacity = 1 + seed % 3, .room = 64, .memory = 64 * OS_PAGE};
     model bounded = {.apply = apply, .kinds = kinds, .bound = lanes.capacity};
     int blocks = 0;
     uint64_t size;
     os_shm shm;
     lane lane;
 
-    assert_int_equal(lane_size(&lanes, &size), 0);
+    assert_int_equal(ring_size(&lanes, &size), 0);
     assert_int_equal(os_shm_create(&shm, (size_t)size, OS_SHM_RESERVED | OS_SHM_BELL), 0);
-    assert_int_equal(lane_create(&lane, &shm, 0, &lanes), 0);
+    assert_int_equal(ring_create(&lane, &shm, 0, &lanes), 0);
     history_run(&(plan){enter, put_or_get, &lane, seed, steps, fate});
     drain(&lane);
     if (!history_is_in_order(&bounded, true))
@@ -176,7 +176,7 @@ static void run(uint64_t seed, long steps, fate fate, uint64_t *settled)
                  (unsigned long long)lanes.capacity, (unsigned long long)seed, steps, (int)fate);
     assert_in_range(atomic_load(&lane.head->lost), 0, fate == FATE_KILLED_BEFORE || fate == FATE_KILLED_AFTER);
     *settled += atomic_load(&lane.head->lost) + atomic_load(&lane.head->unput);
-    store_walk(&lane.store, count_block, &blocks);
+    ring_blocks_walk(&lane.store, count_block, &blocks);
     assert_int_equal(blocks, 0);
     os_shm_close(&shm);
 }

@@ -27,7 +27,7 @@ enum { PATIENCE_MS = 10000, ROUNDS_MAX = 400, STEPS_MAX = 200000, LARGE = 5000 }
 typedef struct scene {
     const char *name;
     void (*act)(lane *lane, uint64_t size);
-    lane_plan plan;
+    ring_plan plan;
     uint64_t size;   /* of each message */
     uint64_t before; /* messages */
     uint64_t taken;  /* of those, before the act: so that the ring has gone around */
@@ -53,7 +53,7 @@ static void put(lane *lane, uint64_t number, uint64_t size)
 
     memset(data, (int)number + 1, sizeof data);
     memcpy(data, &number, sizeof number);
-    if (lane_put(lane, data, size, now_and(PATIENCE_MS)) < 0)
+    if (ring_push(lane, data, size, now_and(PATIENCE_MS)) < 0)
         fail_msg("a put: %s", xf_error_detail());
 }
 
@@ -61,16 +61,16 @@ static void put(lane *lane, uint64_t number, uint64_t size)
 static uint64_t get(lane *lane, uint64_t size)
 {
     uint8_t data[LARGE];
-    lane_hold hold;
+    ring_message hold;
     uint64_t number;
-    int rc = lane_take(lane, &hold, UINT64_MAX, now_and(PATIENCE_MS));
+    int rc = ring_take(lane, &hold, UINT64_MAX, now_and(PATIENCE_MS));
 
     if (rc == XF_EEND)
         return UINT64_MAX;
     if (rc < 0)
         fail_msg("a get: %s", xf_error_detail());
     assert_int_equal(hold.size, size);
-    lane_copy_out(lane, &hold, data);
+    ring_copy_out(lane, &hold, data);
     memcpy(&number, data, sizeof number);
     for (uint64_t i = sizeof number; i < size; i++)
         assert_int_equal(data[i], (uint8_t)(number + 1));
@@ -93,29 +93,29 @@ static void prepare_data(void)
 
 static void act_put(lane *lane, uint64_t size)
 {
-    if (lane_put(lane, actors_data, size, 0) < 0)
+    if (ring_push(lane, actors_data, size, 0) < 0)
         _exit(3);
 }
 
 static void act_get(lane *lane, uint64_t size)
 {
-    lane_hold hold;
+    ring_message hold;
 
     (void)size;
-    if (lane_take(lane, &hold, UINT64_MAX, 0) < 0)
+    if (ring_take(lane, &hold, UINT64_MAX, 0) < 0)
         _exit(3);
-    lane_copy_out(lane, &hold, actors_data);
+    ring_copy_out(lane, &hold, actors_data);
 }
 
 static void act_view(lane *lane, uint64_t size)
 {
-    lane_hold hold;
+    ring_message hold;
 
     (void)size;
-    if (lane_take(lane, &hold, UINT64_MAX, 0) < 0)
+    if (ring_take(lane, &hold, UINT64_MAX, 0) < 0)
         _exit(3);
-    lane_keep(lane, &hold);
-    lane_let_go(lane, hold.block, hold.size);
+    ring_keep(lane, &hold);
+    ring_release(lane, hold.block, hold.size);
 }
 
 /* ---- Stepping -------------------------------------------------------------------------------- */
@@ -181,7 +181,7 @@ static void expect_no_memory_taken(lane *lane)
 {
     int blocks = 0;
 
-    store_walk(&lane->store, count_block, &blocks);
+    ring_blocks_walk(&lane->store, count_block, &blocks);
     assert_int_equal(blocks, 0);
 }
 
@@ -190,11 +190,11 @@ static void check(const scene *scene, lane *lane, bool complete)
 {
     uint64_t around = scene->plan.capacity ? 2 * scene->plan.capacity + 2 : 3, expected = scene->taken, number, next;
     uint64_t missing = 0, actors = 0;
-    lane_head *head = lane->head;
+    ring_head *head = lane->head;
 
     next = scene->before;
     for (uint64_t i = 0; i < around; i++) {
-        bool room = scene->plan.capacity == 0 || lane_count(lane) < scene->plan.capacity;
+        bool room = scene->plan.capacity == 0 || ring_count(lane) < scene->plan.capacity;
         if (!room) {
             number = get(lane, scene->size);
             if (number == ACTORS_NUMBER) {
@@ -206,7 +206,7 @@ static void check(const scene *scene, lane *lane, bool complete)
         }
         put(lane, next++, scene->size);
     }
-    assert_int_equal(lane_end(lane), 0);
+    assert_int_equal(ring_shut_down(lane), 0);
     while ((number = get(lane, scene->size)) != UINT64_MAX) {
         if (number == ACTORS_NUMBER) {
             assert_int_equal(expected, scene->before); /* behind the others, before those that came later */
@@ -216,7 +216,7 @@ static void check(const scene *scene, lane *lane, bool complete)
             expected = number + 1;
         }
     }
-    lane_settle_all(lane);
+    ring_recover_all(lane);
     assert_int_equal(expected, next);
     assert_in_range(actors, complete && scene->puts, scene->puts);
     assert_in_range(missing, complete && !scene->puts, !scene->puts);
@@ -235,9 +235,9 @@ static long kill_after(const scene *scene, long steps, uint64_t *lost, uint64_t 
     pid_t pid;
     bool complete;
 
-    assert_int_equal(lane_size(&scene->plan, &size), 0);
+    assert_int_equal(ring_size(&scene->plan, &size), 0);
     assert_int_equal(os_shm_create(&shm, (size_t)size, OS_SHM_RESERVED | OS_SHM_BELL), 0);
-    assert_int_equal(lane_create(&lane, &shm, 0, &scene->plan), 0);
+    assert_int_equal(ring_create(&lane, &shm, 0, &scene->plan), 0);
     for (uint64_t i = 0; i < scene->before; i++) {
         put(&lane, i, scene->size);
         if (i < scene->taken)
@@ -304,7 +304,7 @@ static void a_put_that_begins_a_ring(void **state)
                   .act = act_put,
                   .plan = {.room = 64, .memory = 1 << 20},
                   .size = 64,
-                  .before = LANE_FIRST + 1,
+                  .before = RING_FIRST_CELLS + 1,
                   .taken = 1,
                   .puts = true});
 }

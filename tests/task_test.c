@@ -27,7 +27,7 @@ static void expect_invalid(xf_task *task)
     assert_int_equal(xf_task_register(task), XF_EINVAL);
     assert_string_not_equal(xf_error_detail(), "");
     faults_forget_detail();
-    assert_int_equal(task_check(task), XF_ENOTASK);
+    assert_int_equal(task_table_check(task), XF_ENOTASK);
     assert_string_not_equal(xf_error_detail(), "");
 }
 
@@ -39,10 +39,10 @@ static void a_registered_task_is_found(void **state)
 
     (void)state;
     assert_null(xf_task_find("found"));
-    assert_int_equal(task_check(task), XF_ENOTASK);
+    assert_int_equal(task_table_check(task), XF_ENOTASK);
     assert_int_equal(xf_task_register(task), 0);
     assert_ptr_equal(xf_task_find("found"), task);
-    assert_int_equal(task_check(task), 0);
+    assert_int_equal(task_table_check(task), 0);
     assert_null(xf_task_find("foun"));
     assert_null(xf_task_find("found "));
     assert_null(xf_task_find(""));
@@ -59,7 +59,7 @@ static void registering_again_does_nothing(void **state)
     hash = task_table_hash();
     assert_int_equal(xf_task_register(task), 0);
     assert_int_equal(xf_task_register(other), 0);
-    assert_int_equal(task_check(task), 0);
+    assert_int_equal(task_table_check(task), 0);
     assert_true(task_table_hash() == hash);
     assert_ptr_equal(xf_task_find("again"), task);
     assert_ptr_equal(xf_task_find("another"), other);
@@ -76,12 +76,12 @@ static void two_tasks_of_one_name_are_both_refused(void **state)
     assert_non_null(strstr(xf_error_detail(), "twice"));
     assert_int_equal(xf_task_register(third), XF_EDUPTASK);
     faults_forget_detail();
-    assert_int_equal(task_check(first), XF_EDUPTASK);
+    assert_int_equal(task_table_check(first), XF_EDUPTASK);
     assert_non_null(strstr(xf_error_detail(), "twice"));
-    assert_int_equal(task_check(second), XF_EDUPTASK);
-    assert_int_equal(task_check(third), XF_EDUPTASK);
+    assert_int_equal(task_table_check(second), XF_EDUPTASK);
+    assert_int_equal(task_table_check(third), XF_EDUPTASK);
     assert_int_equal(xf_task_register(first), XF_EDUPTASK);
-    assert_int_equal(task_check(first), XF_EDUPTASK);
+    assert_int_equal(task_table_check(first), XF_EDUPTASK);
 }
 
 static void a_name_has_1_to_255_bytes(void **state)
@@ -280,9 +280,9 @@ static void a_codec_goes_round(void **state)
     void *object = NULL;
 
     (void)state;
-    assert_int_equal(task_encode(task, &text_codec, "text", &writer), 0);
+    assert_int_equal(codec_encode_for(task, &text_codec, "text", &writer), 0);
     assert_int_equal(writer.size, 4);
-    assert_int_equal(task_decode(task, &text_codec, writer.data, writer.size, &object), 0);
+    assert_int_equal(codec_decode_for(task, &text_codec, writer.data, writer.size, &object), 0);
     assert_string_equal(object, "text");
     free(object);
     writer_free(&writer);
@@ -295,12 +295,12 @@ static void a_failing_codec_is_named(void **state)
     void *object = &writer;
 
     (void)state;
-    assert_int_equal(task_encode(task, &failing_codec, "text", &writer), XF_ECODEC);
+    assert_int_equal(codec_encode_for(task, &failing_codec, "text", &writer), XF_ECODEC);
     assert_non_null(strstr(xf_error_detail(), "codec_that_fails"));
     assert_non_null(strstr(xf_error_detail(), "-77"));
     writer_free(&writer);
     faults_forget_detail();
-    assert_int_equal(task_decode(task, &failing_codec, "text", 4, &object), XF_ECODEC);
+    assert_int_equal(codec_decode_for(task, &failing_codec, "text", 4, &object), XF_ECODEC);
     assert_non_null(strstr(xf_error_detail(), "codec_that_fails"));
     assert_non_null(strstr(xf_error_detail(), "-78"));
     assert_ptr_equal(object, &writer);
@@ -314,7 +314,7 @@ static void a_codec_without_memory_fails(void **state)
 
     (void)state;
     faults_arm(1);
-    rc = task_encode(task, &text_codec, "text", &writer);
+    rc = codec_encode_for(task, &text_codec, "text", &writer);
     assert_non_null(faults_disarm());
     assert_int_equal(rc, XF_ECODEC);
     writer_free(&writer);

@@ -3,7 +3,7 @@
 #include <uv.h>
 
 /* Whoever was at it in the parent when this process was forked does not count. */
-void self_set_up(_Atomic int64_t *ready_in, void (*initialize)(void))
+void per_process_set_up(_Atomic int64_t *ready_in, void (*initialize)(void))
 {
     int64_t own = uv_os_getpid(), seen;
 

@@ -14,35 +14,35 @@ static uint64_t at_most(uint64_t value, uint64_t bound)
     return value < bound ? value : bound;
 }
 
-uint64_t arena_count(uint64_t bytes)
+uint64_t page_arena_count(uint64_t bytes)
 {
     return bytes / OS_PAGE + (bytes % OS_PAGE != 0);
 }
 
-uint64_t arena_pages_size(uint64_t bytes)
+uint64_t page_arena_pages_size(uint64_t bytes)
 {
     return round_up(bytes, OS_PAGE);
 }
 
-uint64_t arena_words_size(uint64_t bytes)
+uint64_t page_arena_words_size(uint64_t bytes)
 {
-    return round_up(arena_count(bytes) * sizeof(uint64_t), OS_PAGE);
+    return round_up(page_arena_count(bytes) * sizeof(uint64_t), OS_PAGE);
 }
 
-void arena_attach(arena *arena, const os_shm *shm, arena_head *head, uint64_t words_at, uint64_t pages_at,
+void page_arena_attach(arena *arena, const os_shm *shm, page_arena_head *head, uint64_t words_at, uint64_t pages_at,
                   uint64_t bytes)
 {
     arena->shm = shm;
     arena->head = head;
     arena->words_at = words_at;
     arena->pages_at = pages_at;
-    arena->count = arena_count(bytes);
+    arena->count = page_arena_count(bytes);
     arena->words = (_Atomic uint64_t *)((char *)shm->address + words_at);
 }
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
-void arena_raise(_Atomic uint64_t *mark, uint64_t value)
+void page_arena_raise(_Atomic uint64_t *mark, uint64_t value)
 {
     uint64_t seen = atomic_load(mark);
 
@@ -50,12 +50,12 @@ void arena_raise(_Atomic uint64_t *mark, uint64_t value)
     }
 }
 
-uint64_t arena_committed(const arena *arena)
+uint64_t page_arena_committed(const arena *arena)
 {
     return at_most(atomic_load(&arena->head->committed), arena->count);
 }
 
-uint64_t arena_searched(const arena *arena)
+uint64_t page_arena_searched(const arena *arena)
 {
     return at_most(atomic_load(&arena->head->searched), arena->count);
 }
@@ -64,7 +64,7 @@ uint64_t arena_searched(const arena *arena)
  * memory. */
 static int open_words(arena *arena, uint64_t end)
 {
-    uint64_t have = arena_searched(arena);
+    uint64_t have = page_arena_searched(arena);
     uint64_t from = (arena->words_at + have * sizeof(uint64_t)) / OS_PAGE * OS_PAGE;
     uint64_t to = round_up(arena->words_at + end * sizeof(uint64_t), OS_PAGE);
     int rc;
@@ -73,23 +73,23 @@ static int open_words(arena *arena, uint64_t end)
         return 0;
     rc = os_shm_commit(arena->shm, (size_t)from, (size_t)(to - from));
     if (rc == 0)
-        arena_raise(&arena->head->searched, end);
+        page_arena_raise(&arena->head->searched, end);
     return rc;
 }
 
 /* Gives memory to all pages before end, and to their words. */
 static int commit_to(arena *arena, uint64_t end)
 {
-    uint64_t have = arena_committed(arena), want = at_most(end + COMMIT_STEP, arena->count);
+    uint64_t have = page_arena_committed(arena), want = at_most(end + COMMIT_STEP, arena->count);
     int rc;
 
     if (end <= have)
         return 0;
     rc = open_words(arena, want);
     if (rc == 0)
-        rc = os_shm_commit(arena->shm, (size_t)arena_offset(arena, have), (size_t)((want - have) * OS_PAGE));
+        rc = os_shm_commit(arena->shm, (size_t)page_arena_offset(arena, have), (size_t)((want - have) * OS_PAGE));
     if (rc == 0)
-        arena_raise(&arena->head->committed, want);
+        page_arena_raise(&arena->head->committed, want);
     return rc;
 }
 
@@ -106,7 +106,7 @@ static uint64_t take_pages(arena *arena, uint64_t first, uint64_t count, uint64_
 {
     for (uint64_t i = 0; i < count; i++) {
         uint64_t free = 0;
-        if (!atomic_compare_exchange_strong(&arena->words[first + i], &free, i ? what | ARENA_FOLLOWS : what))
+        if (!atomic_compare_exchange_strong(&arena->words[first + i], &free, i ? what | PAGE_ARENA_FOLLOWS : what))
             return i;
     }
     return count;
@@ -143,7 +143,7 @@ static bool search(arena *arena, uint64_t begin, uint64_t end, uint64_t count, u
 /* Among the pages that have memory first, and then behind them. */
 static int search_all(arena *arena, uint64_t count, uint64_t what, uint64_t *found)
 {
-    uint64_t have = at_most(arena_committed(arena), arena_searched(arena)), end;
+    uint64_t have = at_most(page_arena_committed(arena), page_arena_searched(arena)), end;
     uint64_t begin = at_most(atomic_load(&arena->head->first_free), arena->count);
     int rc;
 
@@ -166,7 +166,7 @@ static int search_all(arena *arena, uint64_t count, uint64_t what, uint64_t *fou
     }
 }
 
-int arena_take(arena *arena, uint64_t what, uint64_t count, uint64_t *first)
+int page_arena_take(arena *arena, uint64_t what, uint64_t count, uint64_t *first)
 {
     int rc = search_all(arena, count, what, first);
 
@@ -174,13 +174,13 @@ int arena_take(arena *arena, uint64_t what, uint64_t count, uint64_t *first)
         return rc;
     rc = commit_to(arena, *first + count);
     if (rc < 0)
-        arena_free(arena, *first, count);
+        page_arena_free(arena, *first, count);
     return rc;
 }
 
 /* ---- What is taken --------------------------------------------------------------------------- */
 
-void arena_free(arena *arena, uint64_t first, uint64_t count)
+void page_arena_free(arena *arena, uint64_t first, uint64_t count)
 {
     uint64_t hint = atomic_load(&arena->head->first_free);
 
@@ -189,11 +189,11 @@ void arena_free(arena *arena, uint64_t first, uint64_t count)
     }
 }
 
-uint64_t arena_run(const arena *arena, uint64_t first)
+uint64_t page_arena_run(const arena *arena, uint64_t first)
 {
-    uint64_t end = first + 1, searched = arena_searched(arena);
+    uint64_t end = first + 1, searched = page_arena_searched(arena);
 
-    while (end < searched && atomic_load(&arena->words[end]) & ARENA_FOLLOWS)
+    while (end < searched && atomic_load(&arena->words[end]) & PAGE_ARENA_FOLLOWS)
         end++;
     return end - first;
 }

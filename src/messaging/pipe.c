@@ -73,9 +73,9 @@ static bool is_there(side *side)
 static void end_lanes(xf_pipe *pipe)
 {
     if (pipe->receives)
-        (void)lane_end(&pipe->in);
+        (void)ring_shut_down(&pipe->in);
     if (pipe->sends)
-        (void)lane_end(&pipe->out);
+        (void)ring_shut_down(&pipe->out);
 }
 
 /* Whether the other side has been found gone just now. */
@@ -93,21 +93,21 @@ static bool has_gone(xf_pipe *pipe)
 
 /* ---- Making, handing over, ending ------------------------------------------------------------ */
 
-static int plan_from(const xf_pipe_options *options, lane_plan *plan)
+static int plan_from(const xf_pipe_options *options, ring_plan *plan)
 {
     size_t room = options->message_size ? options->message_size : DEFAULT_ROOM;
 
-    if (room > LANE_CELL_MAX || options->spin_us < -1)
+    if (room > RING_CELL_MAX || options->spin_us < -1)
         return error_detail(XF_EINVAL, "option message_size is %zu, spin_us %d", options->message_size,
                             options->spin_us);
-    *plan = (lane_plan){.capacity = options->capacity ? options->capacity : DEFAULT_CAPACITY,
+    *plan = (ring_plan){.capacity = options->capacity ? options->capacity : DEFAULT_CAPACITY,
                         .room = (room + 15) / 16 * 16,
-                        .memory = lane_memory(options->memory_limit),
-                        .spin_us = lane_spin_us(options->spin_us)};
+                        .memory = ring_memory(options->memory_limit),
+                        .spin_us = ring_spin_us(options->spin_us)};
     return 0;
 }
 
-static int make_lanes(object *object, const lane_plan *plan, bool simplex, uint64_t size)
+static int make_lanes(object *object, const ring_plan *plan, bool simplex, uint64_t size)
 {
     pipe_head *head = (pipe_head *)((char *)object->shm.address + HEAD_AT);
     lane lane;
@@ -115,7 +115,7 @@ static int make_lanes(object *object, const lane_plan *plan, bool simplex, uint6
 
     for (int side = simplex ? 1 : 0; rc == 0 && side < 2; side++) {
         uint64_t at = HEAD_AT + OS_PAGE + (simplex ? 0 : (uint64_t)side * size);
-        rc = lane_create(&lane, &object->shm, at, plan);
+        rc = ring_create(&lane, &object->shm, at, plan);
         head->lanes_at[side] = at;
     }
     return rc;
@@ -139,9 +139,9 @@ static int attach(xf_pipe *pipe, int side)
     if (out % OS_PAGE || in % OS_PAGE)
         return error_detail(XF_EPROTO, "a pipe with its lanes nowhere");
     if (pipe->sends)
-        rc = lane_attach(&pipe->out, shm, out);
+        rc = ring_attach(&pipe->out, shm, out);
     if (rc == 0 && pipe->receives)
-        rc = lane_attach(&pipe->in, shm, in);
+        rc = ring_attach(&pipe->in, shm, in);
     return rc < 0 ? rc : enter(pipe);
 }
 
@@ -184,7 +184,7 @@ static int open_ends(xf_pipe **one, xf_pipe **other, object *object)
 int xf_pipe_create(xf_pipe **one, xf_pipe **other, const xf_pipe_options *options)
 {
     static const xf_pipe_options defaults;
-    lane_plan plan;
+    ring_plan plan;
     object *object;
     uint64_t size;
     int rc;
@@ -192,7 +192,7 @@ int xf_pipe_create(xf_pipe **one, xf_pipe **other, const xf_pipe_options *option
     options = options ? options : &defaults;
     rc = plan_from(options, &plan);
     if (rc == 0)
-        rc = lane_size(&plan, &size);
+        rc = ring_size(&plan, &size);
     if (rc == 0)
         rc = object_create(&object, XF_KIND_PIPE, PIPE_VERSION,
                            (size_t)(HEAD_AT + OS_PAGE + (options->simplex ? 1 : 2) * size - OBJECT_HEAD),
@@ -273,8 +273,8 @@ int pipe_check(const xf_pipe *pipe, bool send)
 
 static bool look(xf_pipe *pipe, bool send, wait_target *target)
 {
-    return send ? lane_look(&pipe->out, &pipe->out.head->freed, lane_has_room, NULL, target)
-                : lane_look(&pipe->in, &pipe->in.head->filled, lane_has_message, NULL, target);
+    return send ? ring_wait_poll(&pipe->out, &pipe->out.head->freed, ring_has_room, NULL, target)
+                : ring_wait_poll(&pipe->in, &pipe->in.head->filled, ring_has_message, NULL, target);
 }
 
 bool pipe_is_ready(xf_pipe *pipe, bool send, wait_target *target)
@@ -294,20 +294,20 @@ int xf_pipe_send(xf_pipe *pipe, const void *data, size_t size, int timeout_ms)
     if (rc < 0)
         return rc;
     do
-        rc = lane_put(&pipe->out, data, size, slice(deadline));
+        rc = ring_push(&pipe->out, data, size, slice(deadline));
     while (goes_on(pipe, rc, deadline));
     return rc == XF_EEND ? error_detail(rc, "the other end of the pipe has gone") : rc;
 }
 
-/* Claims the next message of at most that size, as lane_take does. */
-static int take(xf_pipe *pipe, lane_hold *hold, uint64_t most, uint64_t deadline)
+/* Claims the next message of at most that size, as ring_take does. */
+static int take(xf_pipe *pipe, ring_message *hold, uint64_t most, uint64_t deadline)
 {
     int rc = pipe_check(pipe, false);
 
     if (rc < 0)
         return rc;
     do
-        rc = lane_take(&pipe->in, hold, most, slice(deadline));
+        rc = ring_take(&pipe->in, hold, most, slice(deadline));
     while (goes_on(pipe, rc, deadline));
     return rc == XF_EEND ? error_detail(rc, "the other end of the pipe has gone") : rc;
 }
@@ -315,7 +315,7 @@ static int take(xf_pipe *pipe, lane_hold *hold, uint64_t most, uint64_t deadline
 int xf_pipe_receive(xf_pipe *pipe, xf_message *message, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
-    lane_hold hold = {.size = DEFAULT_ROOM};
+    ring_message hold = {.size = DEFAULT_ROOM};
     int rc = XF_ESIZE;
 
     while (rc == XF_ESIZE) {
@@ -327,7 +327,7 @@ int xf_pipe_receive(xf_pipe *pipe, xf_message *message, int timeout_ms)
             parcel_free(parcel);
             continue;
         }
-        lane_copy_out(&pipe->in, &hold, parcel->bytes);
+        ring_copy_out(&pipe->in, &hold, parcel->bytes);
         parcel->size = (size_t)hold.size;
         *message = (xf_message){parcel_data(parcel), parcel->size, parcel};
     }
@@ -336,11 +336,11 @@ int xf_pipe_receive(xf_pipe *pipe, xf_message *message, int timeout_ms)
 
 int xf_pipe_receive_into(xf_pipe *pipe, void *room, size_t size, size_t *got, int timeout_ms)
 {
-    lane_hold hold;
+    ring_message hold;
     int rc = take(pipe, &hold, size, clock_deadline(timeout_ms));
 
     if (rc == 0)
-        lane_copy_out(&pipe->in, &hold, room);
+        ring_copy_out(&pipe->in, &hold, room);
     if (rc == 0 || rc == XF_ESIZE)
         *got = (size_t)hold.size;
     return rc == XF_ESIZE ? error_detail(rc, "a message of %zu bytes, and room for %zu", *got, size) : rc;
@@ -354,7 +354,7 @@ int xf_pipe_poll(xf_pipe *pipe, size_t *size, int timeout_ms)
     if (rc < 0)
         return rc;
     do
-        rc = lane_peek(&pipe->in, &found, slice(deadline));
+        rc = ring_peek(&pipe->in, &found, slice(deadline));
     while (goes_on(pipe, rc, deadline));
     if (rc == 0)
         *size = (size_t)found;

@@ -23,32 +23,32 @@ struct xf_queue {
 
 /* ---- Making, handing over, ending ------------------------------------------------------------ */
 
-static int plan_from(const xf_queue_options *options, lane_plan *plan)
+static int plan_from(const xf_queue_options *options, ring_plan *plan)
 {
     size_t room = options->message_size ? options->message_size : DEFAULT_ROOM;
 
-    if (options->capacity > XF_QUEUE_MAX || room > LANE_CELL_MAX || options->spin_us < -1)
+    if (options->capacity > XF_QUEUE_MAX || room > RING_CELL_MAX || options->spin_us < -1)
         return error_detail(XF_EINVAL, "option capacity is %zu, message_size %zu, spin_us %d", options->capacity,
                             options->message_size, options->spin_us);
-    *plan = (lane_plan){.capacity = options->capacity,
+    *plan = (ring_plan){.capacity = options->capacity,
                         .room = (room + 15) / 16 * 16,
-                        .memory = lane_memory(options->memory_limit),
-                        .spin_us = lane_spin_us(options->spin_us),
-                        .hands = options->counts_tasks ? LANE_HANDS : 0};
+                        .memory = ring_memory(options->memory_limit),
+                        .spin_us = ring_spin_us(options->spin_us),
+                        .hands = options->counts_tasks ? RING_CONSUMERS : 0};
     return 0;
 }
 
-static int create(xf_queue *queue, const lane_plan *plan)
+static int create(xf_queue *queue, const ring_plan *plan)
 {
     uint64_t size;
-    int rc = lane_size(plan, &size);
+    int rc = ring_size(plan, &size);
 
     if (rc == 0)
         rc = object_create(&queue->object, XF_KIND_QUEUE, QUEUE_VERSION, (size_t)(LANE_AT + size - OBJECT_HEAD),
                            OS_SHM_RESERVED);
     if (rc < 0)
         return rc;
-    rc = lane_create(&queue->lane, &queue->object->shm, LANE_AT, plan);
+    rc = ring_create(&queue->lane, &queue->object->shm, LANE_AT, plan);
     if (rc < 0)
         object_close(queue->object);
     return rc;
@@ -57,7 +57,7 @@ static int create(xf_queue *queue, const lane_plan *plan)
 int xf_queue_create(xf_queue **out, const xf_queue_options *options)
 {
     static const xf_queue_options defaults;
-    lane_plan plan;
+    ring_plan plan;
     xf_queue *queue;
     int rc = plan_from(options ? options : &defaults, &plan);
 
@@ -90,7 +90,7 @@ int xf_queue_open(xf_queue **out, const xf_ref *ref)
     rc = object_open(&queue->object, ref, XF_KIND_QUEUE, QUEUE_VERSION);
     if (rc < 0)
         goto free_queue;
-    rc = lane_attach(&queue->lane, &queue->object->shm, LANE_AT);
+    rc = ring_attach(&queue->lane, &queue->object->shm, LANE_AT);
     if (rc < 0)
         goto close_object;
     *out = queue;
@@ -105,7 +105,7 @@ free_queue:
 
 int xf_queue_close(xf_queue *queue)
 {
-    return lane_end(&queue->lane);
+    return ring_shut_down(&queue->lane);
 }
 
 void xf_queue_free(xf_queue *queue)
@@ -120,7 +120,7 @@ void xf_queue_free(xf_queue *queue)
 
 int xf_queue_put(xf_queue *queue, const void *data, size_t size, int timeout_ms)
 {
-    return lane_put(&queue->lane, data, size, clock_deadline(timeout_ms));
+    return ring_push(&queue->lane, data, size, clock_deadline(timeout_ms));
 }
 
 int xf_queue_put_many(xf_queue *queue, const xf_bytes *messages, int count, int timeout_ms)
@@ -131,7 +131,7 @@ int xf_queue_put_many(xf_queue *queue, const xf_bytes *messages, int count, int 
     if (count < 1)
         return error_detail(XF_EINVAL, "%d messages", count);
     while (put < count && rc == 0) {
-        rc = lane_put(&queue->lane, messages[put].data, messages[put].size, deadline);
+        rc = ring_push(&queue->lane, messages[put].data, messages[put].size, deadline);
         put += rc == 0;
     }
     return put > 0 ? put : rc;
@@ -153,7 +153,7 @@ int xf_queue_reserve(xf_queue *queue, size_t size, xf_slot *slot, int timeout_ms
 {
     uint64_t block;
     void *data;
-    int rc = lane_reserve(&queue->lane, size, clock_deadline(timeout_ms), &block, &data);
+    int rc = ring_reserve(&queue->lane, size, clock_deadline(timeout_ms), &block, &data);
 
     if (rc == 0)
         *slot = (xf_slot){data, size, {block, size}};
@@ -166,9 +166,9 @@ int xf_queue_commit(xf_queue *queue, xf_slot *slot, int timeout_ms)
 
     if (slot->size > slot->place[1])
         return error_detail(XF_EINVAL, "%zu bytes in a slot of %llu", slot->size, (unsigned long long)slot->place[1]);
-    store_shrink(&queue->lane.store, slot->place[0], slot->place[1], slot->size);
+    ring_blocks_shrink(&queue->lane.store, slot->place[0], slot->place[1], slot->size);
     slot->place[1] = slot->size;
-    rc = lane_commit(&queue->lane, slot->place[0], slot->size, clock_deadline(timeout_ms));
+    rc = ring_commit(&queue->lane, slot->place[0], slot->size, clock_deadline(timeout_ms));
     if (rc == 0)
         *slot = (xf_slot){0};
     return rc;
@@ -177,23 +177,23 @@ int xf_queue_commit(xf_queue *queue, xf_slot *slot, int timeout_ms)
 void xf_queue_cancel(xf_queue *queue, xf_slot *slot)
 {
     if (slot->place[0])
-        lane_cancel(&queue->lane, slot->place[0], slot->place[1]);
+        ring_cancel(&queue->lane, slot->place[0], slot->place[1]);
     *slot = (xf_slot){0};
 }
 
 /* ---- Getting --------------------------------------------------------------------------------- */
 
-static int take(xf_queue *queue, lane_hold *hold, uint64_t most, uint64_t deadline)
+static int take(xf_queue *queue, ring_message *hold, uint64_t most, uint64_t deadline)
 {
-    int rc = lane_open_hand(&queue->lane);
+    int rc = ring_inflight_open(&queue->lane);
 
-    return rc < 0 ? rc : lane_take(&queue->lane, hold, most, deadline);
+    return rc < 0 ? rc : ring_take(&queue->lane, hold, most, deadline);
 }
 
 /* Gets a message into memory that is there before the message is claimed; that may take several turns. */
 static int get(xf_queue *queue, parcel **out, uint64_t deadline)
 {
-    lane_hold hold = {.size = queue->lane.plan.room};
+    ring_message hold = {.size = queue->lane.plan.room};
     int rc = XF_ESIZE;
 
     while (rc == XF_ESIZE) {
@@ -203,7 +203,7 @@ static int get(xf_queue *queue, parcel **out, uint64_t deadline)
             return error_detail(XF_ENOMEM, "a message of %llu bytes", (unsigned long long)room);
         rc = take(queue, &hold, room, deadline);
         if (rc == 0) {
-            lane_copy_out(&queue->lane, &hold, parcel->bytes);
+            ring_copy_out(&queue->lane, &hold, parcel->bytes);
             parcel->size = (size_t)hold.size;
             *out = parcel;
         } else {
@@ -225,11 +225,11 @@ int xf_queue_get(xf_queue *queue, xf_message *message, int timeout_ms)
 
 int xf_queue_get_into(xf_queue *queue, void *room, size_t size, size_t *got, int timeout_ms)
 {
-    lane_hold hold;
+    ring_message hold;
     int rc = take(queue, &hold, size, clock_deadline(timeout_ms));
 
     if (rc == 0)
-        lane_copy_out(&queue->lane, &hold, room);
+        ring_copy_out(&queue->lane, &hold, room);
     if (rc == 0 || rc == XF_ESIZE)
         *got = (size_t)hold.size;
     return rc == XF_ESIZE ? error_detail(rc, "a message of %zu bytes, and room for %zu", *got, size) : rc;
@@ -251,7 +251,7 @@ int xf_queue_get_many(xf_queue *queue, xf_message *messages, int count, int time
 /* place: the block, and 0; or 0, and the address of a copy. */
 int xf_queue_view(xf_queue *queue, xf_view *view, int timeout_ms)
 {
-    lane_hold hold;
+    ring_message hold;
     uint64_t deadline = clock_deadline(timeout_ms);
     void *copy = malloc(queue->lane.plan.room);
     int rc = copy ? take(queue, &hold, UINT64_MAX, deadline) : error_detail(XF_ENOMEM, "a view");
@@ -262,10 +262,10 @@ int xf_queue_view(xf_queue *queue, xf_view *view, int timeout_ms)
     }
     if (hold.block) {
         free(copy);
-        lane_keep(&queue->lane, &hold);
+        ring_keep(&queue->lane, &hold);
         *view = (xf_view){hold.data, (size_t)hold.size, {hold.block, 0}};
     } else {
-        lane_copy_out(&queue->lane, &hold, copy);
+        ring_copy_out(&queue->lane, &hold, copy);
         *view = (xf_view){copy, (size_t)hold.size, {0, (uint64_t)(uintptr_t)copy}};
     }
     return 0;
@@ -274,7 +274,7 @@ int xf_queue_view(xf_queue *queue, xf_view *view, int timeout_ms)
 void xf_queue_release(xf_queue *queue, xf_view *view)
 {
     if (view->place[0])
-        lane_let_go(&queue->lane, view->place[0], view->size);
+        ring_release(&queue->lane, view->place[0], view->size);
     else
         free((void *)(uintptr_t)view->place[1]);
     *view = (xf_view){0};
@@ -295,7 +295,7 @@ int xf_queue_get_object(xf_queue *queue, const xf_codec *codec, void **object, i
 int xf_queue_peek(xf_queue *queue, size_t *size, int timeout_ms)
 {
     uint64_t found;
-    int rc = lane_peek(&queue->lane, &found, clock_deadline(timeout_ms));
+    int rc = ring_peek(&queue->lane, &found, clock_deadline(timeout_ms));
 
     if (rc == 0)
         *size = (size_t)found;
@@ -306,8 +306,8 @@ bool queue_is_ready(xf_queue *queue, bool put, wait_target *target)
 {
     lane *lane = &queue->lane;
 
-    return put ? lane_look(lane, &lane->head->freed, lane_has_room, NULL, target)
-               : lane_look(lane, &lane->head->filled, lane_has_message, NULL, target);
+    return put ? ring_wait_poll(lane, &lane->head->freed, ring_has_room, NULL, target)
+               : ring_wait_poll(lane, &lane->head->filled, ring_has_message, NULL, target);
 }
 
 /* ---- Tasks ----------------------------------------------------------------------------------- */
@@ -319,32 +319,32 @@ static int does_not_count(void)
 
 int xf_queue_task_done(xf_queue *queue)
 {
-    int rc = queue->lane.plan.hands ? lane_open_hand(&queue->lane) : does_not_count();
+    int rc = queue->lane.plan.hands ? ring_inflight_open(&queue->lane) : does_not_count();
 
-    return rc < 0 ? rc : lane_do(&queue->lane);
+    return rc < 0 ? rc : ring_acknowledge(&queue->lane);
 }
 
 int xf_queue_join(xf_queue *queue, int timeout_ms)
 {
-    return queue->lane.plan.hands ? lane_await_done(&queue->lane, clock_deadline(timeout_ms)) : does_not_count();
+    return queue->lane.plan.hands ? ring_wait_done(&queue->lane, clock_deadline(timeout_ms)) : does_not_count();
 }
 
 /* ---- What became of it ----------------------------------------------------------------------- */
 
 int xf_queue_stats_get(xf_queue *queue, xf_queue_stats *stats, xf_loss *losses, int room)
 {
-    lane_head *head = queue->lane.head;
+    ring_head *head = queue->lane.head;
     uint64_t lost;
     int count = 0;
 
-    lane_settle_all(&queue->lane);
+    ring_recover_all(&queue->lane);
     lost = atomic_load(&head->lost);
-    *stats = (xf_queue_stats){.messages = lane_count(&queue->lane),
+    *stats = (xf_queue_stats){.messages = ring_count(&queue->lane),
                               .lost = lost,
                               .unput = atomic_load(&head->unput),
                               .undone = atomic_load(&head->undone)};
-    for (; count < room && count < LANE_LOSSES && (uint64_t)count < lost; count++) {
-        lane_loss loss = head->losses[(lost - 1 - (uint64_t)count) % LANE_LOSSES];
+    for (; count < room && count < RING_LOSSES && (uint64_t)count < lost; count++) {
+        ring_loss loss = head->losses[(lost - 1 - (uint64_t)count) % RING_LOSSES];
         losses[count] = (xf_loss){(int64_t)(uint32_t)loss.who, loss.size};
     }
     return count;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <uv.h>
 
-uint32_t lane_spin_us(int option)
+uint32_t ring_spin_us(int option)
 {
     enum { DEFAULT_US = 50 };
 
@@ -14,7 +14,7 @@ uint32_t lane_spin_us(int option)
     return option < 0 ? 0 : (uint32_t)option;
 }
 
-uint64_t lane_memory(size_t option)
+uint64_t ring_memory(size_t option)
 {
     uint64_t total = option ? option : uv_get_total_memory();
 
@@ -46,7 +46,7 @@ static uint32_t bits_for(uint64_t count)
 
 static void place_ring(lane *lane, uint32_t bits, uint64_t *end)
 {
-    lane_ring *ring = &lane->rings[lane->ring_count++];
+    ring_buffer *ring = &lane->rings[lane->ring_count++];
     uint64_t cells = UINT64_C(1) << bits;
 
     ring->cells_at = place_part(end, cells * lane->stride);
@@ -59,8 +59,8 @@ static void place_ring(lane *lane, uint32_t bits, uint64_t *end)
 /* Rings that double, as long as there is memory for all of their cells. */
 static void place_growing(lane *lane, uint64_t *end)
 {
-    uint32_t bits = bits_for(LANE_FIRST);
-    uint64_t left = lane->plan.memory, need = lane->stride * LANE_FIRST;
+    uint32_t bits = bits_for(RING_FIRST_CELLS);
+    uint64_t left = lane->plan.memory, need = lane->stride * RING_FIRST_CELLS;
 
     do {
         place_ring(lane, bits, end);
@@ -70,49 +70,49 @@ static void place_growing(lane *lane, uint64_t *end)
 }
 
 /* Finds the place of everything, in a segment or in none. */
-static int lay_out(lane *lane, const os_shm *shm, uint64_t at, const lane_plan *plan, uint64_t *size)
+static int lay_out(lane *lane, const os_shm *shm, uint64_t at, const ring_plan *plan, uint64_t *size)
 {
     uint64_t end = at, hands, words;
 
     if (plan->capacity > UINT64_C(1) << RING_BITS_MAX || plan->room % 16 || plan->room < 16 ||
-        plan->room > LANE_CELL_MAX || plan->memory == 0 || plan->memory > UINT64_C(1) << 46 || plan->hands > LANE_HANDS)
+        plan->room > RING_CELL_MAX || plan->memory == 0 || plan->memory > UINT64_C(1) << 46 || plan->hands > RING_CONSUMERS)
         return error_detail(XF_EINVAL, "a capacity of %llu messages, %llu bytes in place and %llu in all",
                             (unsigned long long)plan->capacity, (unsigned long long)plan->room,
                             (unsigned long long)plan->memory);
     memset(lane, 0, sizeof *lane);
     lane->shm = shm;
     lane->plan = *plan;
-    lane->stride = (sizeof(lane_cell) + plan->room + LANE_LINE - 1) / LANE_LINE * LANE_LINE;
-    place_part(&end, sizeof(lane_head));
-    hands = place_part(&end, plan->hands * sizeof(lane_hand));
+    lane->stride = (sizeof(ring_cell) + plan->room + RING_CACHE_LINE - 1) / RING_CACHE_LINE * RING_CACHE_LINE;
+    place_part(&end, sizeof(ring_head));
+    hands = place_part(&end, plan->hands * sizeof(ring_consumer));
     if (plan->capacity)
         place_ring(lane, bits_for(plan->capacity), &end);
     else
         place_growing(lane, &end);
-    words = place_part(&end, arena_words_size(plan->memory));
+    words = place_part(&end, page_arena_words_size(plan->memory));
     if (shm) {
-        lane->head = (lane_head *)((char *)shm->address + at);
-        lane->hands = (lane_hand *)((char *)shm->address + hands);
-        arena_attach(&lane->store, shm, &lane->head->store, words, end, plan->memory);
+        lane->head = (ring_head *)((char *)shm->address + at);
+        lane->hands = (ring_consumer *)((char *)shm->address + hands);
+        page_arena_attach(&lane->store, shm, &lane->head->store, words, end, plan->memory);
     }
-    place_part(&end, arena_pages_size(plan->memory));
+    place_part(&end, page_arena_pages_size(plan->memory));
     *size = end - at;
     return 0;
 }
 
-int lane_size(const lane_plan *plan, uint64_t *size)
+int ring_size(const ring_plan *plan, uint64_t *size)
 {
     lane lane;
 
     return lay_out(&lane, NULL, 0, plan, size);
 }
 
-int lane_attach(lane *lane, const os_shm *shm, uint64_t at)
+int ring_attach(lane *lane, const os_shm *shm, uint64_t at)
 {
-    lane_plan plan;
+    ring_plan plan;
     uint64_t size;
 
-    if (at > shm->size || shm->size - at < sizeof(lane_head))
+    if (at > shm->size || shm->size - at < sizeof(ring_head))
         return error_detail(XF_EPROTO, "a lane in a segment of %zu bytes", shm->size);
     memcpy(&plan, (char *)shm->address + at, sizeof plan);
     if (lay_out(lane, shm, at, &plan, &size) < 0 || size > shm->size - at)
@@ -123,9 +123,9 @@ int lane_attach(lane *lane, const os_shm *shm, uint64_t at)
 
 /* ---- Cells that have memory ------------------------------------------------------------------ */
 
-uint64_t lane_ready(lane *lane, uint32_t number)
+uint64_t ring_ready_cells(lane *lane, uint32_t number)
 {
-    lane_ring *ring = &lane->rings[number];
+    ring_buffer *ring = &lane->rings[number];
     uint64_t ready = atomic_load(&lane->head->ready[number]);
 
     if (ready > ring->mask + 1)
@@ -134,16 +134,16 @@ uint64_t lane_ready(lane *lane, uint32_t number)
     return ready;
 }
 
-int lane_make_ready(lane *lane, uint32_t number, uint64_t at)
+int ring_make_ready(lane *lane, uint32_t number, uint64_t at)
 {
-    lane_ring *ring = &lane->rings[number];
-    uint64_t index = at & ring->mask, from = lane_ready(lane, number), to = index + 1;
+    ring_buffer *ring = &lane->rings[number];
+    uint64_t index = at & ring->mask, from = ring_ready_cells(lane, number), to = index + 1;
     uint64_t first, last;
     int rc;
 
     if (index < from)
         return 0;
-    to = to < LANE_FIRST ? LANE_FIRST : (to + STEP - 1) / STEP * STEP;
+    to = to < RING_FIRST_CELLS ? RING_FIRST_CELLS : (to + STEP - 1) / STEP * STEP;
     to = to < ring->mask + 1 ? to : ring->mask + 1;
     first = (ring->cells_at + from * lane->stride) / OS_PAGE * OS_PAGE;
     last = (ring->cells_at + to * lane->stride + OS_PAGE - 1) / OS_PAGE * OS_PAGE;
@@ -154,7 +154,7 @@ int lane_make_ready(lane *lane, uint32_t number, uint64_t at)
 }
 
 /* The first cells have memory from the start, so that a lane can be ended whatever happens. */
-int lane_create(lane *lane, const os_shm *shm, uint64_t at, const lane_plan *plan)
+int ring_create(lane *lane, const os_shm *shm, uint64_t at, const ring_plan *plan)
 {
     uint64_t size;
     int rc = lay_out(lane, shm, at, plan, &size);
@@ -162,7 +162,7 @@ int lane_create(lane *lane, const os_shm *shm, uint64_t at, const lane_plan *pla
     if (rc == 0)
         rc = os_shm_commit(shm, (size_t)at, (size_t)(lane->rings[0].cells_at - at));
     if (rc == 0)
-        rc = lane_make_ready(lane, 0, 0);
+        rc = ring_make_ready(lane, 0, 0);
     if (rc < 0)
         return rc;
     lane->head->plan = *plan;
@@ -170,14 +170,14 @@ int lane_create(lane *lane, const os_shm *shm, uint64_t at, const lane_plan *pla
     return 0;
 }
 
-int lane_broken(void)
+int ring_broken(void)
 {
     return error_detail(XF_EPROTO, "the shared memory of a queue or a pipe holds what it cannot");
 }
 
-void lane_free_block(lane *lane, uint64_t block, uint64_t size)
+void ring_free_block(lane *lane, uint64_t block, uint64_t size)
 {
-    store_give(&lane->store, block, size);
+    ring_blocks_free(&lane->store, block, size);
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load(&lane->head->freed) & 1)
         lane_ring_bell(lane, &lane->head->freed);

@@ -2,7 +2,7 @@
 #include "base/error.h"
 #include "messaging/ring.h"
 
-static lane_hand *find_hand(lane *lane, uint64_t who)
+static ring_consumer *find_hand(lane *lane, uint64_t who)
 {
     for (uint32_t i = 0; i < lane->plan.hands; i++)
         if (atomic_load(&lane->hands[i].who) == who)
@@ -11,9 +11,9 @@ static lane_hand *find_hand(lane *lane, uint64_t who)
 }
 
 /* Takes an unused hand, which somebody else may do first. */
-static lane_hand *take_hand(lane *lane)
+static ring_consumer *take_hand(lane *lane)
 {
-    lane_hand *hand;
+    ring_consumer *hand;
     uint64_t nobody = 0;
 
     while ((hand = find_hand(lane, 0)))
@@ -29,11 +29,11 @@ static void forget_dead(lane *lane)
     for (uint32_t i = 0; i < lane->plan.hands; i++) {
         uint64_t who = atomic_load(&lane->hands[i].who);
         if (who && !os_process_lives(who))
-            lane_empty_hand(lane, who);
+            ring_inflight_forget(lane, who);
     }
 }
 
-int lane_open_hand(lane *lane)
+int ring_inflight_open(lane *lane)
 {
     if (lane->plan.hands == 0 || lane->own_hand)
         return 0;
@@ -47,9 +47,9 @@ int lane_open_hand(lane *lane)
     return lane->own_hand ? 0 : error_detail(XF_ELIMIT, "%u processes take tasks", lane->plan.hands);
 }
 
-void lane_empty_hand(lane *lane, uint64_t who)
+void ring_inflight_forget(lane *lane, uint64_t who)
 {
-    lane_hand *hand = find_hand(lane, who);
+    ring_consumer *hand = find_hand(lane, who);
 
     if (!hand)
         return;
@@ -57,7 +57,7 @@ void lane_empty_hand(lane *lane, uint64_t who)
     atomic_compare_exchange_strong(&hand->who, &who, 0);
 }
 
-int lane_do(lane *lane)
+int ring_acknowledge(lane *lane)
 {
     _Atomic uint64_t *owed = &lane->own_hand->owed;
     uint64_t seen = atomic_load(owed);
@@ -75,23 +75,23 @@ int lane_do(lane *lane)
  * any hand, and nothing was put in between, there is nothing at all. */
 static bool is_done(lane *lane, void *arg, uint64_t *in_the_way)
 {
-    uint64_t before = lane_put_count(lane);
-    lane_spot spot;
-    lane_sight sight;
+    uint64_t before = ring_put_count(lane);
+    ring_position spot;
+    ring_found sight;
 
     (void)arg;
-    sight = lane_find_message(lane, &spot, in_the_way);
-    if (sight == LANE_FOUND || *in_the_way)
-        return sight == LANE_BROKEN;
+    sight = ring_search_message(lane, &spot, in_the_way);
+    if (sight == RING_FOUND || *in_the_way)
+        return sight == RING_BROKEN;
     for (uint32_t i = 0; i < lane->plan.hands; i++)
         if (atomic_load(&lane->hands[i].owed) > 0) {
             *in_the_way = atomic_load(&lane->hands[i].who);
             return false;
         }
-    return lane_put_count(lane) == before;
+    return ring_put_count(lane) == before;
 }
 
-int lane_await_done(lane *lane, uint64_t deadline)
+int ring_wait_done(lane *lane, uint64_t deadline)
 {
-    return lane_await(lane, &lane->head->done, NULL, is_done, NULL, deadline);
+    return ring_wait(lane, &lane->head->done, NULL, is_done, NULL, deadline);
 }

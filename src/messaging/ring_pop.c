@@ -5,11 +5,11 @@
 #include <string.h>
 
 /* Lets go of the cell. */
-static void pass(lane *lane, const lane_hold *hold)
+static void pass(lane *lane, const ring_message *hold)
 {
-    lane_ring *ring = &lane->rings[hold->ring];
+    ring_buffer *ring = &lane->rings[hold->ring];
 
-    atomic_store(&lane_cell_at(lane, ring, hold->at)->turn, 2 * lane_lap(ring, hold->at) + 2);
+    atomic_store(&ring_cell_at(lane, ring, hold->at)->turn, 2 * ring_lap(ring, hold->at) + 2);
     if (atomic_load(&lane->head->freed) & 1)
         lane_ring_bell(lane, &lane->head->freed);
 }
@@ -17,26 +17,26 @@ static void pass(lane *lane, const lane_hold *hold)
 /* Whether a cell may say that: of a message in it, or in a block. */
 static bool can_be(lane *lane, uint64_t block, uint64_t size)
 {
-    return block ? store_at(&lane->store, block, size) != NULL : size <= lane->plan.room;
+    return block ? ring_blocks_at(&lane->store, block, size) != NULL : size <= lane->plan.room;
 }
 
 /* Where the message is that was claimed; false when it cannot be. */
-static bool find_bytes(lane *lane, lane_hold *hold)
+static bool find_bytes(lane *lane, ring_message *hold)
 {
-    lane_cell *cell = lane_cell_at(lane, &lane->rings[hold->ring], hold->at);
+    ring_cell *cell = ring_cell_at(lane, &lane->rings[hold->ring], hold->at);
 
     hold->size = atomic_load_explicit(&cell->size, memory_order_relaxed);
     hold->block = atomic_load_explicit(&cell->block, memory_order_relaxed);
     if (!can_be(lane, hold->block, hold->size))
         return false;
-    hold->data = hold->block ? store_at(&lane->store, hold->block, hold->size)->bytes : cell->bytes;
+    hold->data = hold->block ? ring_blocks_at(&lane->store, hold->block, hold->size)->bytes : cell->bytes;
     return true;
 }
 
 /* The size of a message that is not claimed: false when it may have been read after somebody else took the message. */
-static bool read_size(lane *lane, const lane_spot *spot, uint64_t *size)
+static bool read_size(lane *lane, const ring_position *spot, uint64_t *size)
 {
-    lane_cell *cell = lane_cell_at(lane, spot->ring, spot->at);
+    ring_cell *cell = ring_cell_at(lane, spot->ring, spot->at);
 
     *size = atomic_load_explicit(&cell->size, memory_order_relaxed);
     atomic_thread_fence(memory_order_acquire);
@@ -44,72 +44,72 @@ static bool read_size(lane *lane, const lane_spot *spot, uint64_t *size)
 }
 
 /* A message that cannot be is claimed all the same, and so is out of the way. */
-static bool is_too_long(lane *lane, const lane_spot *spot, uint64_t most, uint64_t *size)
+static bool is_too_long(lane *lane, const ring_position *spot, uint64_t most, uint64_t *size)
 {
-    lane_cell *cell = lane_cell_at(lane, spot->ring, spot->at);
+    ring_cell *cell = ring_cell_at(lane, spot->ring, spot->at);
     uint64_t block = atomic_load_explicit(&cell->block, memory_order_relaxed);
 
     return read_size(lane, spot, size) && *size > most && can_be(lane, block, *size);
 }
 
 /* A message is in some hand from before it is taken out of the lane, so that it is never in neither. */
-static bool claim_message(lane *lane, lane_spot *spot)
+static bool claim_message(lane *lane, ring_position *spot)
 {
     bool got;
 
     if (lane->own_hand)
         atomic_fetch_add(&lane->own_hand->owed, 1);
-    got = atomic_compare_exchange_strong(&lane_cell_at(lane, spot->ring, spot->at)->getter, &spot->claim,
-                                         lane_claim(lane_lap(spot->ring, spot->at), lane->me));
+    got = atomic_compare_exchange_strong(&ring_cell_at(lane, spot->ring, spot->at)->getter, &spot->claim,
+                                         ring_claim(ring_lap(spot->ring, spot->at), lane->me));
     if (!got && lane->own_hand)
-        (void)lane_do(lane);
+        (void)ring_acknowledge(lane);
     return got;
 }
 
-static int try_take(lane *lane, lane_hold *hold, uint64_t most)
+static int try_take(lane *lane, ring_message *hold, uint64_t most)
 {
-    lane_spot spot;
+    ring_position spot;
     uint64_t skipped;
 
     for (;;) {
-        switch (lane_find_message(lane, &spot, &skipped)) {
-        case LANE_FOUND:
+        switch (ring_search_message(lane, &spot, &skipped)) {
+        case RING_FOUND:
             if (most < UINT64_MAX && is_too_long(lane, &spot, most, &hold->size))
                 return XF_ESIZE;
             if (!claim_message(lane, &spot))
                 continue;
             if (skipped == 0)
-                lane_write_hint(&lane->head->get_at, &spot);
+                ring_write_hint(&lane->head->get_at, &spot);
             hold->ring = spot.number;
             hold->at = spot.at;
             if (find_bytes(lane, hold))
                 return 0;
             pass(lane, hold);
-            return lane_broken();
-        case LANE_NONE:
+            return ring_broken();
+        case RING_NONE:
             return XF_EAGAIN;
-        case LANE_ENDED:
+        case RING_AT_END:
             return error_detail(XF_EEND, "everything was taken, and no more comes");
         default:
-            return lane_broken();
+            return ring_broken();
         }
     }
 }
 
-bool lane_has_message(lane *lane, void *arg, uint64_t *in_the_way)
+bool ring_has_message(lane *lane, void *arg, uint64_t *in_the_way)
 {
-    lane_spot spot;
+    ring_position spot;
 
     (void)arg;
-    return lane_find_message(lane, &spot, in_the_way) != LANE_NONE;
+    return ring_search_message(lane, &spot, in_the_way) != RING_NONE;
 }
 
-int lane_take(lane *lane, lane_hold *hold, uint64_t most, uint64_t deadline)
+int ring_take(lane *lane, ring_message *hold, uint64_t most, uint64_t deadline)
 {
     int rc;
 
     while ((rc = try_take(lane, hold, most)) == XF_EAGAIN) {
-        rc = lane_await(lane, &lane->head->filled, lane_glimpse_message, lane_has_message, NULL, deadline);
+        rc = ring_wait(lane, &lane->head->filled, ring_search_quick_message, ring_has_message, NULL, deadline);
         if (rc < 0)
             return rc;
     }
@@ -118,61 +118,61 @@ int lane_take(lane *lane, lane_hold *hold, uint64_t most, uint64_t deadline)
 
 /* A block is adopted before anything of it is freed, and the cell forgets it before that too: so whoever finds this
  * process dead knows that either all of it is still there, or what is left has this process's name. */
-void lane_copy_out(lane *lane, lane_hold *hold, void *room)
+void ring_copy_out(lane *lane, ring_message *hold, void *room)
 {
-    lane_cell *cell = lane_cell_at(lane, &lane->rings[hold->ring], hold->at);
+    ring_cell *cell = ring_cell_at(lane, &lane->rings[hold->ring], hold->at);
 
     if (hold->size > 0)
         memcpy(room, hold->data, (size_t)hold->size);
     if (hold->block) {
-        store_adopt(&lane->store, hold->block, hold->size, lane->me);
+        ring_blocks_adopt(&lane->store, hold->block, hold->size, lane->me);
         atomic_store_explicit(&cell->block, 0, memory_order_release);
-        lane_free_block(lane, hold->block, hold->size);
+        ring_free_block(lane, hold->block, hold->size);
     }
     pass(lane, hold);
 }
 
 /* As long as the cell is not passed the message is lost with it, and then with the mark. */
-void lane_keep(lane *lane, lane_hold *hold)
+void ring_keep(lane *lane, ring_message *hold)
 {
-    store_adopt(&lane->store, hold->block, hold->size, lane->me);
-    store_mark(&lane->store, hold->block, lane->me, true);
+    ring_blocks_adopt(&lane->store, hold->block, hold->size, lane->me);
+    ring_blocks_mark(&lane->store, hold->block, lane->me, true);
     pass(lane, hold);
 }
 
-void lane_let_go(lane *lane, uint64_t block, uint64_t size)
+void ring_release(lane *lane, uint64_t block, uint64_t size)
 {
-    store_mark(&lane->store, block, lane->me, false);
-    lane_free_block(lane, block, size);
+    ring_blocks_mark(&lane->store, block, lane->me, false);
+    ring_free_block(lane, block, size);
 }
 
 static int try_peek(lane *lane, uint64_t *size)
 {
-    lane_spot spot;
+    ring_position spot;
     uint64_t skipped;
 
     for (;;) {
-        switch (lane_find_message(lane, &spot, &skipped)) {
-        case LANE_FOUND:
+        switch (ring_search_message(lane, &spot, &skipped)) {
+        case RING_FOUND:
             if (read_size(lane, &spot, size))
                 return 0;
             continue;
-        case LANE_NONE:
+        case RING_NONE:
             return XF_EAGAIN;
-        case LANE_ENDED:
+        case RING_AT_END:
             return error_detail(XF_EEND, "everything was taken, and no more comes");
         default:
-            return lane_broken();
+            return ring_broken();
         }
     }
 }
 
-int lane_peek(lane *lane, uint64_t *size, uint64_t deadline)
+int ring_peek(lane *lane, uint64_t *size, uint64_t deadline)
 {
     int rc;
 
     while ((rc = try_peek(lane, size)) == XF_EAGAIN) {
-        rc = lane_await(lane, &lane->head->filled, lane_glimpse_message, lane_has_message, NULL, deadline);
+        rc = ring_wait(lane, &lane->head->filled, ring_search_quick_message, ring_has_message, NULL, deadline);
         if (rc < 0)
             return rc;
     }

@@ -1,16 +1,16 @@
 /* Finding places in a lane: where the next message goes, and which one is the first. */
 #include "messaging/ring.h"
 
-static void read_hint(lane *lane, _Atomic uint64_t *hint, lane_spot *spot)
+static void read_hint(lane *lane, _Atomic uint64_t *hint, ring_position *spot)
 {
     uint64_t value = atomic_load_explicit(hint, memory_order_relaxed);
 
-    spot->number = (uint32_t)(value >> LANE_RING_SHIFT) % lane->ring_count;
-    spot->at = value & ((UINT64_C(1) << LANE_RING_SHIFT) - 1);
+    spot->number = (uint32_t)(value >> RING_BUFFER_SHIFT) % lane->ring_count;
+    spot->at = value & ((UINT64_C(1) << RING_BUFFER_SHIFT) - 1);
     spot->ring = &lane->rings[spot->number];
 }
 
-static bool go_to_next_ring(lane *lane, lane_spot *spot)
+static bool go_to_next_ring(lane *lane, ring_position *spot)
 {
     if (spot->number + 1 >= lane->ring_count)
         return false;
@@ -21,20 +21,20 @@ static bool go_to_next_ring(lane *lane, lane_spot *spot)
 }
 
 /* Whether the message so many places before was taken: the bound, where the ring is larger than that. */
-static bool keeps_bound(const lane *lane, const lane_spot *spot)
+static bool keeps_bound(const lane *lane, const ring_position *spot)
 {
     uint64_t back, capacity = lane->plan.capacity;
 
     if (capacity == 0 || capacity == spot->ring->mask + 1 || spot->at < capacity)
         return true;
     back = spot->at - capacity;
-    return atomic_load_explicit(&lane_cell_at(lane, spot->ring, back)->turn, memory_order_acquire) >=
-           2 * lane_lap(spot->ring, back) + 2;
+    return atomic_load_explicit(&ring_cell_at(lane, spot->ring, back)->turn, memory_order_acquire) >=
+           2 * ring_lap(spot->ring, back) + 2;
 }
 
 /* Reads a claim that belongs to the turn: a claim of a later lap comes only after the turn has changed, but for one
  * that closes the ring, which comes when the cell is full. */
-static void read_cell(lane_spot *spot, _Atomic uint64_t *turn, _Atomic uint64_t *claim)
+static void read_cell(ring_position *spot, _Atomic uint64_t *turn, _Atomic uint64_t *claim)
 {
     uint64_t again = atomic_load_explicit(turn, memory_order_acquire);
 
@@ -45,63 +45,63 @@ static void read_cell(lane_spot *spot, _Atomic uint64_t *turn, _Atomic uint64_t 
     } while (again != spot->turn);
 }
 
-lane_sight lane_find_room(lane *lane, lane_spot *spot)
+ring_found ring_search_room(lane *lane, ring_position *spot)
 {
     uint64_t looks = 0;
 
     for (read_hint(lane, &lane->head->put_at, spot);; spot->at++) {
-        lane_ring *ring = spot->ring;
-        lane_cell *cell = lane_cell_at(lane, ring, spot->at);
-        uint64_t lap = lane_lap(ring, spot->at);
-        if (!lane_is_ready(lane, spot->number, spot->at)) {
+        ring_buffer *ring = spot->ring;
+        ring_cell *cell = ring_cell_at(lane, ring, spot->at);
+        uint64_t lap = ring_lap(ring, spot->at);
+        if (!ring_is_ready(lane, spot->number, spot->at)) {
             spot->turn = spot->claim = 0;
-            return keeps_bound(lane, spot) ? LANE_FOUND : LANE_NONE;
+            return keeps_bound(lane, spot) ? RING_FOUND : RING_NONE;
         }
         read_cell(spot, &cell->turn, &cell->putter);
         if (spot->turn <= 2 * lap) {
-            if (!lane_claimed(spot->claim, lap))
-                return spot->turn == 2 * lap && keeps_bound(lane, spot) ? LANE_FOUND : LANE_NONE;
-            if (lane_who(spot->claim) == LANE_END)
-                return LANE_ENDED;
-            if (lane_who(spot->claim) == LANE_NEXT) {
+            if (!ring_is_claimed(spot->claim, lap))
+                return spot->turn == 2 * lap && keeps_bound(lane, spot) ? RING_FOUND : RING_NONE;
+            if (ring_claim_owner(spot->claim) == RING_END)
+                return RING_AT_END;
+            if (ring_claim_owner(spot->claim) == RING_NEXT) {
                 if (!go_to_next_ring(lane, spot))
-                    return LANE_BROKEN;
+                    return RING_BROKEN;
                 spot->at--; /* the loop goes on to 0 */
             }
         } else if (spot->turn > 2 * lap + 1) { /* as far as the last place of that cell, all are claimed */
             spot->at = (spot->turn / 2 - 1) << ring->bits | (spot->at & ring->mask);
         } /* else it is full, and so was claimed, even if the claim that is seen closes the ring in the next lap */
-        if (looks++ > 4 * (ring->mask + 1) + LANE_FIRST)
-            return LANE_BROKEN;
+        if (looks++ > 4 * (ring->mask + 1) + RING_FIRST_CELLS)
+            return RING_BROKEN;
     }
 }
 
 /* What there is at a place for those who get. */
 typedef enum look { LOOK_MESSAGE, LOOK_TAKEN, LOOK_COMING, LOOK_NOTHING, LOOK_NEXT, LOOK_END } look;
 
-static look look_at(lane *lane, lane_spot *spot)
+static look look_at(lane *lane, ring_position *spot)
 {
-    lane_cell *cell = lane_cell_at(lane, spot->ring, spot->at);
-    uint64_t lap = lane_lap(spot->ring, spot->at), claim;
+    ring_cell *cell = ring_cell_at(lane, spot->ring, spot->at);
+    uint64_t lap = ring_lap(spot->ring, spot->at), claim;
 
-    if (!lane_is_ready(lane, spot->number, spot->at))
+    if (!ring_is_ready(lane, spot->number, spot->at))
         return LOOK_NOTHING;
     read_cell(spot, &cell->turn, &cell->getter);
     if (spot->turn > 2 * lap + 1)
         return LOOK_TAKEN;
     if (spot->turn == 2 * lap + 1)
-        return lane_claimed(spot->claim, lap) ? LOOK_TAKEN : LOOK_MESSAGE;
+        return ring_is_claimed(spot->claim, lap) ? LOOK_TAKEN : LOOK_MESSAGE;
     claim = atomic_load_explicit(&cell->putter, memory_order_acquire);
-    if (!lane_claimed(claim, lap))
+    if (!ring_is_claimed(claim, lap))
         return LOOK_NOTHING;
     spot->claim = claim;
-    return lane_who(claim) == LANE_NEXT ? LOOK_NEXT : lane_who(claim) == LANE_END ? LOOK_END : LOOK_COMING;
+    return ring_claim_owner(claim) == RING_NEXT ? LOOK_NEXT : ring_claim_owner(claim) == RING_END ? LOOK_END : LOOK_COMING;
 }
 
 /* A message that was being put when it was skipped may have come before one that is further back: then that is the
  * first. Those before *spot were claimed before it was full, so a put that had ended when *spot's began is seen here.
  */
-static bool look_again(lane *lane, lane_spot *spot, lane_spot *first)
+static bool look_again(lane *lane, ring_position *spot, ring_position *first)
 {
     while (first->number != spot->number || first->at != spot->at) {
         switch (look_at(lane, first)) {
@@ -121,75 +121,75 @@ static bool look_again(lane *lane, lane_spot *spot, lane_spot *first)
     return true;
 }
 
-lane_sight lane_find_message(lane *lane, lane_spot *spot, uint64_t *skipped)
+ring_found ring_search_message(lane *lane, ring_position *spot, uint64_t *skipped)
 {
-    lane_spot first = {0};
+    ring_position first = {0};
     uint64_t looks = 0;
 
     *skipped = 0;
     read_hint(lane, &lane->head->get_at, spot);
     for (;;) {
-        lane_ring *ring = spot->ring;
+        ring_buffer *ring = spot->ring;
         switch (look_at(lane, spot)) {
         case LOOK_MESSAGE:
-            return *skipped == 0 || look_again(lane, spot, &first) ? LANE_FOUND : LANE_BROKEN;
+            return *skipped == 0 || look_again(lane, spot, &first) ? RING_FOUND : RING_BROKEN;
         case LOOK_NOTHING:
-            return LANE_NONE;
+            return RING_NONE;
         case LOOK_END:
-            return *skipped ? LANE_NONE : LANE_ENDED;
+            return *skipped ? RING_NONE : RING_AT_END;
         case LOOK_NEXT:
             if (!go_to_next_ring(lane, spot))
-                return LANE_BROKEN;
+                return RING_BROKEN;
             break;
         case LOOK_COMING:
             if (*skipped == 0) {
-                *skipped = lane_who(spot->claim);
+                *skipped = ring_claim_owner(spot->claim);
                 first = *spot;
             }
             spot->at++;
             break;
         case LOOK_TAKEN:
-            if (spot->turn / 2 > lane_lap(ring, spot->at) + 2) /* what is more than a lap before it has been taken */
+            if (spot->turn / 2 > ring_lap(ring, spot->at) + 2) /* what is more than a lap before it has been taken */
                 spot->at = (spot->turn / 2 - 2) << ring->bits | (spot->at & ring->mask);
             spot->at++;
         }
-        if (looks++ > 4 * (ring->mask + 1) + LANE_FIRST)
-            return LANE_BROKEN;
+        if (looks++ > 4 * (ring->mask + 1) + RING_FIRST_CELLS)
+            return RING_BROKEN;
     }
 }
 
-uint64_t lane_blocker(const lane *lane, const lane_spot *spot)
+uint64_t ring_search_blocker(const lane *lane, const ring_position *spot)
 {
-    lane_ring *ring = spot->ring;
+    ring_buffer *ring = spot->ring;
     uint64_t capacity = lane->plan.capacity ? lane->plan.capacity : ring->mask + 1;
-    uint64_t back = spot->at - capacity, lap = lane_lap(ring, back), turn, claim;
-    lane_cell *cell = lane_cell_at(lane, ring, back);
+    uint64_t back = spot->at - capacity, lap = ring_lap(ring, back), turn, claim;
+    ring_cell *cell = ring_cell_at(lane, ring, back);
 
     if (spot->at < capacity)
         return 0;
     turn = atomic_load(&cell->turn);
     claim = atomic_load(turn == 2 * lap ? &cell->putter : &cell->getter);
-    return turn <= 2 * lap + 1 && lane_claimed(claim, lap) ? lane_who(claim) : 0;
+    return turn <= 2 * lap + 1 && ring_is_claimed(claim, lap) ? ring_claim_owner(claim) : 0;
 }
 
-uint64_t lane_put_count(lane *lane)
+uint64_t ring_put_count(lane *lane)
 {
-    lane_spot spot;
+    ring_position spot;
     uint64_t count = 0;
 
-    (void)lane_find_room(lane, &spot);
+    (void)ring_search_room(lane, &spot);
     for (uint32_t i = 0; i < spot.number; i++)
         count += lane->rings[i].mask + 1;
     return count + spot.at;
 }
 
-uint64_t lane_count(lane *lane)
+uint64_t ring_count(lane *lane)
 {
-    lane_spot put, get;
+    ring_position put, get;
     uint64_t count, skipped;
 
-    (void)lane_find_message(lane, &get, &skipped);
-    (void)lane_find_room(lane, &put);
+    (void)ring_search_message(lane, &get, &skipped);
+    (void)ring_search_room(lane, &put);
     if (put.number == get.number)
         return put.at > get.at ? put.at - get.at : 0;
     count = put.at;
@@ -200,16 +200,16 @@ uint64_t lane_count(lane *lane)
 
 static uint64_t next_turn(lane *lane, _Atomic uint64_t *hint, uint64_t *lap)
 {
-    lane_spot spot;
+    ring_position spot;
 
     read_hint(lane, hint, &spot);
-    *lap = lane_lap(spot.ring, spot.at);
-    return lane_is_ready(lane, spot.number, spot.at)
-               ? atomic_load_explicit(&lane_cell_at(lane, spot.ring, spot.at)->turn, memory_order_relaxed)
+    *lap = ring_lap(spot.ring, spot.at);
+    return ring_is_ready(lane, spot.number, spot.at)
+               ? atomic_load_explicit(&ring_cell_at(lane, spot.ring, spot.at)->turn, memory_order_relaxed)
                : 0;
 }
 
-bool lane_glimpse_room(void *arg)
+bool ring_search_quick_room(void *arg)
 {
     lane *lane = arg;
     uint64_t lap, turn = next_turn(lane, &lane->head->put_at, &lap);
@@ -217,7 +217,7 @@ bool lane_glimpse_room(void *arg)
     return turn >= 2 * lap;
 }
 
-bool lane_glimpse_message(void *arg)
+bool ring_search_quick_message(void *arg)
 {
     lane *lane = arg;
     uint64_t lap, turn = next_turn(lane, &lane->head->get_at, &lap);

@@ -15,18 +15,18 @@ void lane_ring_bell(lane *lane, _Atomic uint32_t *bell)
         }
 }
 
-/* Whoever is in the way is looked at every LANE_LOOK_MS, by whichever thread comes first. */
+/* Whoever is in the way is looked at every RING_RECHECK_MS, by whichever thread comes first. */
 static void look_at(lane *lane, uint64_t who)
 {
     uint64_t now = uv_hrtime(), due = atomic_load_explicit(&lane->next_look, memory_order_relaxed);
 
     if (now >= due &&
-        atomic_compare_exchange_strong(&lane->next_look, &due, now + LANE_LOOK_MS * (uint64_t)CLOCK_NS_PER_MS))
-        lane_settle(lane, who);
+        atomic_compare_exchange_strong(&lane->next_look, &due, now + RING_RECHECK_MS * (uint64_t)CLOCK_NS_PER_MS))
+        ring_recover(lane, who);
 }
 
-/* One who dies before it wakes those who sleep leaves them asleep; so nobody sleeps for longer than LANE_REST_MS. */
-bool lane_look(lane *lane, _Atomic uint32_t *bell, lane_test holds, void *arg, wait_target *target)
+/* One who dies before it wakes those who sleep leaves them asleep; so nobody sleeps for longer than RING_SLEEP_MS. */
+bool ring_wait_poll(lane *lane, _Atomic uint32_t *bell, ring_condition holds, void *arg, wait_target *target)
 {
     uint64_t in_the_way = 0;
     uint32_t seen = target ? atomic_fetch_or(bell, 1) | 1 : 0;
@@ -38,11 +38,11 @@ bool lane_look(lane *lane, _Atomic uint32_t *bell, lane_test holds, void *arg, w
     if (holds(lane, arg, &in_the_way))
         return true;
     if (target)
-        *target = (wait_target){{lane->shm, bell, seen, NULL}, in_the_way ? LANE_LOOK_MS : LANE_REST_MS};
+        *target = (wait_target){{lane->shm, bell, seen, NULL}, in_the_way ? RING_RECHECK_MS : RING_SLEEP_MS};
     return false;
 }
 
-int lane_await(lane *lane, _Atomic uint32_t *bell, spin_look glimpse, lane_test holds, void *arg, uint64_t deadline)
+int ring_wait(lane *lane, _Atomic uint32_t *bell, spin_look glimpse, ring_condition holds, void *arg, uint64_t deadline)
 {
     wait_target target;
     int left;
@@ -50,7 +50,7 @@ int lane_await(lane *lane, _Atomic uint32_t *bell, spin_look glimpse, lane_test 
     if (glimpse && deadline > uv_hrtime() && spin(glimpse, lane, lane->plan.spin_us, deadline))
         return 0;
     for (;;) {
-        if (lane_look(lane, bell, holds, arg, &target))
+        if (ring_wait_poll(lane, bell, holds, arg, &target))
             return 0;
         left = clock_left_ms(deadline);
         if (left == 0)

@@ -78,7 +78,7 @@ static void enter(void)
 {
     static _Atomic int64_t ready_in;
 
-    self_set_up(&ready_in, initialize);
+    per_process_set_up(&ready_in, initialize);
 }
 
 static void lock(void)

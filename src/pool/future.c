@@ -210,7 +210,7 @@ int xf_future_result_object(xf_future *future, size_t item, void **object)
         return future->pool && future_is_complete(future)
                    ? error_detail(XF_EFAILED, "item %zu of task %s has no result", item, task->name)
                    : error_detail(XF_ESTATE, "item %zu of task %s has not ended", item, task->name);
-    return task_decode(task, task->output_codec, result, size, object);
+    return codec_decode_for(task, task->output_codec, result, size, object);
 }
 
 const xf_report *xf_future_report(xf_future *future, size_t item)

@@ -23,7 +23,7 @@ static int check_initializer(const xf_pool_options *options)
     const xf_task *tasks[] = {options->initializer, options->finalizer};
 
     for (int i = 0; i < 2; i++) {
-        int rc = tasks[i] ? task_check(tasks[i]) : 0;
+        int rc = tasks[i] ? task_table_check(tasks[i]) : 0;
         if (rc < 0)
             return rc;
     }

@@ -335,7 +335,7 @@ static int submit(xf_future **out, xf_pool *pool, const submission *work, const 
 
 static int check_pool_task(const xf_task *task, bool sized)
 {
-    int rc = task_check(task);
+    int rc = task_table_check(task);
 
     if (rc == 0 && sized && (task->input_codec || task->input_size == XF_ANY_SIZE || task->output_size == XF_ANY_SIZE))
         rc = error_detail(XF_ESIZE, "task %s does not declare sizes", task->name);
@@ -394,7 +394,7 @@ static int encode_objects(const xf_task *task, const xf_bytes *in, size_t count,
     int rc;
 
     for (size_t i = 0; i < count; i++) {
-        rc = task_encode(task, task->input_codec, in[i].data, encoded);
+        rc = codec_encode_for(task, task->input_codec, in[i].data, encoded);
         if (rc < 0)
             return rc;
         bytes[i].size = encoded->size - at;

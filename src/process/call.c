@@ -75,7 +75,7 @@ int xf_call_return(xf_call *call, const void *object)
 
     if (!call->task->output_codec)
         return error_detail(XF_ESTATE, "task %s has no output codec", call->task->name);
-    rc = task_encode(call->task, call->task->output_codec, object, &writer);
+    rc = codec_encode_for(call->task, call->task->output_codec, object, &writer);
     if (rc == 0) {
         output = xf_call_output(call, writer.size);
         if (output && writer.size > 0)
@@ -200,7 +200,7 @@ int call_decode(xf_call *call)
 {
     const xf_task *task = call->task;
 
-    if (!task->input_codec || task_decode(task, task->input_codec, call->input, call->input_size, &call->object) == 0)
+    if (!task->input_codec || codec_decode_for(task, task->input_codec, call->input, call->input_size, &call->object) == 0)
         return 0;
     xf_fail(call, XF_ECODEC, "%s", xf_error_detail());
     return XF_ECODEC;

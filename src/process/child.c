@@ -118,7 +118,7 @@ static int take_input(xf_call *call, wire_reader *reader)
 
 static int check_declaration(const xf_task *task, uint64_t input_size, uint64_t output_size)
 {
-    int rc = task_check(task);
+    int rc = task_table_check(task);
 
     if (rc < 0)
         return rc;

@@ -595,7 +595,7 @@ int xf_process_result_object(xf_process *process, void **object)
     if (!result)
         return xf_process_report(process) ? error_detail(XF_EFAILED, "process %s has no result", process->name)
                                           : error_detail(XF_ESTATE, "process %s still runs", process->name);
-    return task_decode(task, task->output_codec, parcel_data(result), result->size, object);
+    return codec_decode_for(task, task->output_codec, parcel_data(result), result->size, object);
 }
 
 int xf_process_receive(xf_process *process, int timeout_ms, xf_message *message)

@@ -119,7 +119,7 @@ int process_choose_method(xf_start_method wanted, const os_method *otherwise, os
 
 int process_check_task(const xf_task *task, size_t size)
 {
-    int rc = task_check(task);
+    int rc = task_table_check(task);
 
     if (rc < 0)
         return rc;
@@ -138,7 +138,7 @@ static int encode_payload(const xf_task *task, payload *payload)
 
     if (!task->input_codec)
         return 0;
-    rc = task_encode(task, task->input_codec, payload->data, &payload->encoded);
+    rc = codec_encode_for(task, task->input_codec, payload->data, &payload->encoded);
     payload->data = payload->encoded.data;
     payload->size = payload->encoded.size;
     return rc;

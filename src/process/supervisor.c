@@ -67,7 +67,7 @@ static void enter(void)
 {
     static _Atomic int64_t ready_in;
 
-    self_set_up(&ready_in, initialize);
+    per_process_set_up(&ready_in, initialize);
 }
 
 bool supervisor_runs(void)

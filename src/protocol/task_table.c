@@ -56,7 +56,7 @@ xf_task *xf_task_find(const char *name)
     return task;
 }
 
-int task_check(const xf_task *task)
+int task_table_check(const xf_task *task)
 {
     const char *name = task->name ? task->name : "(without a name)";
 
@@ -127,14 +127,14 @@ void writer_free(xf_writer *writer)
     *writer = (xf_writer){0};
 }
 
-int task_encode(const xf_task *task, const xf_codec *codec, const void *object, xf_writer *writer)
+int codec_encode_for(const xf_task *task, const xf_codec *codec, const void *object, xf_writer *writer)
 {
     int rc = codec->encode(writer, object);
 
     return rc < 0 ? error_detail(XF_ECODEC, "encoding for task %s failed with %d", task->name, rc) : 0;
 }
 
-int task_decode(const xf_task *task, const xf_codec *codec, const void *data, size_t size, void **object)
+int codec_decode_for(const xf_task *task, const xf_codec *codec, const void *data, size_t size, void **object)
 {
     int rc = codec->decode(data, size, object);
 

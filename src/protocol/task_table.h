@@ -14,7 +14,7 @@ void task_table_close(void);
 bool task_table_is_closed(void);
 
 /* Whether the task can be started, in parent and child alike: 0, XF_ENOTASK, XF_EDUPTASK. */
-int task_check(const xf_task *task);
+int task_table_check(const xf_task *task);
 
 /* A number that tells two tables apart by the names and sizes in them. */
 uint64_t task_table_hash(void);
@@ -34,7 +34,7 @@ int codec_encode(const xf_codec *codec, const char *whose, const void *object, x
 int codec_decode(const xf_codec *codec, const char *whose, const void *data, size_t size, void **object);
 
 /* The same for a task. */
-int task_encode(const xf_task *task, const xf_codec *codec, const void *object, xf_writer *writer);
-int task_decode(const xf_task *task, const xf_codec *codec, const void *data, size_t size, void **object);
+int codec_encode_for(const xf_task *task, const xf_codec *codec, const void *object, xf_writer *writer);
+int codec_decode_for(const xf_task *task, const xf_codec *codec, const void *data, size_t size, void **object);
 
 #endif

@@ -47,7 +47,7 @@ static int copy_key(hello_key *key, const xf_key *from)
 
 int hello_key_load(hello_key *key, const xf_key *from)
 {
-    uint8_t mac[OS_HMAC_SIZE];
+    uint8_t mac[HMAC_SIZE];
     int rc;
 
     key->size = 0;
@@ -57,7 +57,7 @@ int hello_key_load(hello_key *key, const xf_key *from)
     if (rc == 0 && key->size < HELLO_KEY_MIN)
         rc = error_detail(XF_EINVAL, "a key of %zu bytes, where at least %d have to be", key->size, HELLO_KEY_MIN);
     if (rc == 0)
-        rc = os_hmac(key->bytes, key->size, "", 0, mac);
+        rc = hmac_compute(key->bytes, key->size, "", 0, mac);
     if (rc < 0)
         hello_key_forget(key);
     return rc;
@@ -122,7 +122,7 @@ static int get(const uint8_t bytes[HELLO_SIZE], hello *message)
 /* ---- Proofs ---------------------------------------------------------------------------------- */
 
 /* What is proved by PROOF or GRANT: everything that was said, and a GRANT without its token. */
-static int prove(const talk *talk, const hello *message, uint8_t proof[OS_HMAC_SIZE])
+static int prove(const talk *talk, const hello *message, uint8_t proof[HMAC_SIZE])
 {
     struct {
         char who[16];
@@ -131,7 +131,7 @@ static int prove(const talk *talk, const hello *message, uint8_t proof[OS_HMAC_S
     } said = {.who = "arrives"};
     hello bare = *message;
 
-    memset(proof, 0, OS_HMAC_SIZE);
+    memset(proof, 0, HMAC_SIZE);
     if (talk->key->size == 0)
         return 0;
     bare.token = 0;
@@ -142,7 +142,7 @@ static int prove(const talk *talk, const hello *message, uint8_t proof[OS_HMAC_S
     memcpy(said.ask, talk->ask, HELLO_SIZE);
     memcpy(said.challenge, talk->challenge, HELLO_SIZE);
     put(said.message, &bare);
-    return os_hmac(talk->key->bytes, talk->key->size, &said, sizeof said, proof);
+    return hmac_compute(talk->key->bytes, talk->key->size, &said, sizeof said, proof);
 }
 
 /* Takes as long for a wrong proof as for a right one. */
@@ -157,7 +157,7 @@ static bool is_equal(const uint8_t *left, const uint8_t *right, size_t size)
 
 static int check_proof(const talk *talk, const hello *message)
 {
-    uint8_t proof[OS_HMAC_SIZE];
+    uint8_t proof[HMAC_SIZE];
     int rc = prove(talk, message, proof);
 
     if (rc == 0 && !is_equal(proof, message->bytes, sizeof proof))

@@ -43,7 +43,7 @@ typedef struct hello {
     xf_ref ref;                 /* GRANT: of the object, with place 0 */
 } hello;
 
-_Static_assert(OS_HMAC_SIZE == (int)HELLO_NONCE, "nonces and proofs have the same place");
+_Static_assert(HMAC_SIZE == (int)HELLO_NONCE, "nonces and proofs have the same place");
 
 enum { HELLO_KEYED = 1 };
 

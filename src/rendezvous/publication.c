@@ -30,7 +30,7 @@ static _Atomic int *own_threads(void)
 {
     static _Atomic int64_t ready_in;
 
-    self_set_up(&ready_in, forget_threads);
+    per_process_set_up(&ready_in, forget_threads);
     return &threads;
 }
 

@@ -36,7 +36,7 @@ _Static_assert(SLOT << CLASSES == OS_PAGE, "two of the largest slots are a page"
 /* The start of the body. */
 typedef struct heap_head {
     uint64_t limit;
-    arena_head arena;
+    page_arena_head arena;
     _Atomic uint64_t slotted;       /* pages for whose slots there are words */
     _Atomic uint64_t reclaimed;     /* allocations */
     _Atomic uint64_t next[CLASSES]; /* a page that may have a free slot */
@@ -55,7 +55,7 @@ typedef struct place {
 
 static uint64_t slots_size(uint64_t limit)
 {
-    return arena_pages_size(arena_count(limit) * SLOTS_MAX * sizeof(uint64_t));
+    return page_arena_pages_size(page_arena_count(limit) * SLOTS_MAX * sizeof(uint64_t));
 }
 
 /* ---- Making and opening ---------------------------------------------------------------------- */
@@ -64,18 +64,18 @@ static uint64_t slots_size(uint64_t limit)
 static void attach(xf_heap *heap, object *object)
 {
     uint64_t limit = ((heap_head *)object->body)->limit;
-    uint64_t words_at = OS_PAGE, slots_at = words_at + arena_words_size(limit);
+    uint64_t words_at = OS_PAGE, slots_at = words_at + page_arena_words_size(limit);
 
     heap->object = object;
     heap->head = object->body;
     heap->slots_at = slots_at;
     heap->me = os_self_process();
-    arena_attach(&heap->arena, &object->shm, &heap->head->arena, words_at, slots_at + slots_size(limit), limit);
+    page_arena_attach(&heap->arena, &object->shm, &heap->head->arena, words_at, slots_at + slots_size(limit), limit);
 }
 
 static uint64_t whole_size(uint64_t limit)
 {
-    return OS_PAGE + arena_words_size(limit) + slots_size(limit) + arena_pages_size(limit);
+    return OS_PAGE + page_arena_words_size(limit) + slots_size(limit) + page_arena_pages_size(limit);
 }
 
 static int allocate(xf_heap **out)
@@ -161,7 +161,7 @@ static int class_of(uint64_t word)
 {
     int size_class = (int)((word & CLASS_MASK) >> CLASS_SHIFT);
 
-    return word & SLOTS && !(word & ARENA_FOLLOWS) && size_class < CLASSES ? size_class : -1;
+    return word & SLOTS && !(word & PAGE_ARENA_FOLLOWS) && size_class < CLASSES ? size_class : -1;
 }
 
 static unsigned slots_of(int size_class)
@@ -188,14 +188,14 @@ static int open_slots(xf_heap *heap, uint64_t page)
     const uint64_t each = SLOTS_MAX * sizeof(uint64_t);
     uint64_t have = slotted(heap), want = page + SLOTS_STEP < heap->arena.count ? page + SLOTS_STEP : heap->arena.count;
     uint64_t from = (heap->slots_at + have * each) / OS_PAGE * OS_PAGE;
-    uint64_t to = heap->slots_at + arena_pages_size(want * each);
+    uint64_t to = heap->slots_at + page_arena_pages_size(want * each);
     int rc;
 
     if (page < have)
         return 0;
     rc = os_shm_commit(&heap->object->shm, (size_t)from, (size_t)(to - from));
     if (rc == 0)
-        arena_raise(&heap->head->slotted, want);
+        page_arena_raise(&heap->head->slotted, want);
     return rc;
 }
 
@@ -220,7 +220,7 @@ static void give_back(xf_heap *heap, uint64_t page, int size_class)
         if (!atomic_compare_exchange_strong(&heap->arena.words[page], &seen, closed))
             return;
         if (!has_taken_slots(heap, page, size_class)) {
-            arena_free(&heap->arena, page, 1);
+            page_arena_free(&heap->arena, page, 1);
             return;
         }
         atomic_store(&heap->arena.words[page], open);
@@ -254,7 +254,7 @@ static void *take_slot(xf_heap *heap, uint64_t page, int size_class)
             !atomic_compare_exchange_strong(&slots[slot], &free, own))
             continue;
         if (atomic_load(word) == open)
-            return xf_heap_at(heap, arena_offset(&heap->arena, page) + ((uint64_t)slot * SLOT << size_class));
+            return xf_heap_at(heap, page_arena_offset(&heap->arena, page) + ((uint64_t)slot * SLOT << size_class));
         leave_slot(heap, page, &slots[slot]);
         return NULL;
     }
@@ -283,13 +283,13 @@ static void *find_slot(xf_heap *heap, int size_class, uint64_t begin, uint64_t e
 static int divide_page(xf_heap *heap, int size_class, void **memory)
 {
     uint64_t page;
-    int rc = arena_take(&heap->arena, heap->me, 1, &page);
+    int rc = page_arena_take(&heap->arena, heap->me, 1, &page);
 
     if (rc < 0)
         return rc;
     rc = open_slots(heap, page);
     if (rc < 0) {
-        arena_free(&heap->arena, page, 1);
+        page_arena_free(&heap->arena, page, 1);
         return rc;
     }
     atomic_store(&heap->arena.words[page], page_of_class(size_class));
@@ -299,14 +299,14 @@ static int divide_page(xf_heap *heap, int size_class, void **memory)
 
 static int alloc_slot(xf_heap *heap, int size_class, void **memory)
 {
-    uint64_t searched = arena_searched(&heap->arena), next = atomic_load(&heap->head->next[size_class]);
+    uint64_t searched = page_arena_searched(&heap->arena), next = atomic_load(&heap->head->next[size_class]);
     int rc = 0;
 
     *memory = find_slot(heap, size_class, next, searched, LOOK_PAGES);
     while (!*memory && rc == 0)
         rc = divide_page(heap, size_class, memory);
     if (rc == XF_EAGAIN) /* there are no more pages: a slot of any */
-        *memory = find_slot(heap, size_class, 0, arena_searched(&heap->arena), UINT32_MAX);
+        *memory = find_slot(heap, size_class, 0, page_arena_searched(&heap->arena), UINT32_MAX);
     return *memory ? 0 : rc;
 }
 
@@ -325,10 +325,10 @@ static int class_for(size_t size)
 static int alloc_pages(xf_heap *heap, size_t size, void **memory)
 {
     uint64_t page;
-    int rc = arena_take(&heap->arena, heap->me, arena_count(size), &page);
+    int rc = page_arena_take(&heap->arena, heap->me, page_arena_count(size), &page);
 
     if (rc == 0)
-        *memory = (char *)heap->object->shm.address + arena_offset(&heap->arena, page);
+        *memory = (char *)heap->object->shm.address + page_arena_offset(&heap->arena, page);
     return rc;
 }
 
@@ -344,7 +344,7 @@ int xf_heap_alloc(xf_heap *heap, size_t size, void **out)
     void *memory = NULL;
     int rc;
 
-    if (arena_count(size) > heap->arena.count)
+    if (page_arena_count(size) > heap->arena.count)
         return error_detail(XF_ELIMIT, "%zu bytes are more than a heap of %llu has", size,
                             (unsigned long long)heap->head->limit);
     rc = try_alloc(heap, size, &memory);
@@ -379,16 +379,16 @@ static bool find_place(const xf_heap *heap, const void *memory, place *place)
 
     if (offset == 0)
         return false;
-    place->page = arena_page(&heap->arena, offset);
+    place->page = page_arena_page(&heap->arena, offset);
     place->word = &heap->arena.words[place->page];
     place->seen = atomic_load(place->word);
     size_class = class_of(place->seen);
     if (size_class >= 0)
         return find_slot_at(heap, offset, size_class, place);
-    if (place->seen == 0 || place->seen & (ARENA_FOLLOWS | SLOTS | FREED) || offset % OS_PAGE != 0)
+    if (place->seen == 0 || place->seen & (PAGE_ARENA_FOLLOWS | SLOTS | FREED) || offset % OS_PAGE != 0)
         return false;
     place->size_class = -1;
-    place->size = (size_t)arena_run(&heap->arena, place->page) * OS_PAGE;
+    place->size = (size_t)page_arena_run(&heap->arena, place->page) * OS_PAGE;
     return true;
 }
 
@@ -406,7 +406,7 @@ static bool release(xf_heap *heap, place *place)
     if (place->size_class < 0) {
         if (!atomic_compare_exchange_strong(place->word, &place->seen, FREED | heap->me))
             return false;
-        arena_free(&heap->arena, place->page, arena_run(&heap->arena, place->page));
+        page_arena_free(&heap->arena, place->page, page_arena_run(&heap->arena, place->page));
         return true;
     }
     next = &heap->head->next[place->size_class];
@@ -457,14 +457,14 @@ size_t xf_heap_size(const xf_heap *heap, const void *memory)
 uint64_t xf_heap_offset(const xf_heap *heap, const void *address)
 {
     uintptr_t start = (uintptr_t)heap->object->shm.address, at = (uintptr_t)address;
-    uint64_t begin = heap->arena.pages_at, size = arena_committed(&heap->arena) * OS_PAGE;
+    uint64_t begin = heap->arena.pages_at, size = page_arena_committed(&heap->arena) * OS_PAGE;
 
     return at >= start + begin && at - start - begin < size ? at - start : 0;
 }
 
 void *xf_heap_at(const xf_heap *heap, uint64_t offset)
 {
-    uint64_t begin = heap->arena.pages_at, size = arena_committed(&heap->arena) * OS_PAGE;
+    uint64_t begin = heap->arena.pages_at, size = page_arena_committed(&heap->arena) * OS_PAGE;
 
     return offset >= begin && offset - begin < size ? (char *)heap->object->shm.address + offset : NULL;
 }
@@ -524,13 +524,13 @@ static size_t reclaim_run(xf_heap *heap, uint64_t page, uint64_t word, verdicts 
 
 size_t xf_heap_reclaim(xf_heap *heap)
 {
-    uint64_t searched = arena_searched(&heap->arena);
+    uint64_t searched = page_arena_searched(&heap->arena);
     verdicts verdicts = {.next = 0};
     size_t count = 0;
 
     for (uint64_t page = 0; page < searched; page++) {
         uint64_t word = atomic_load(&heap->arena.words[page]);
-        if (word == 0 || word & ARENA_FOLLOWS)
+        if (word == 0 || word & PAGE_ARENA_FOLLOWS)
             continue;
         count +=
             class_of(word) >= 0 ? reclaim_slots(heap, page, word, &verdicts) : reclaim_run(heap, page, word, &verdicts);
@@ -556,11 +556,11 @@ static void count_slots(const xf_heap *heap, uint64_t page, int size_class, xf_h
 
 void xf_heap_stats_get(const xf_heap *heap, xf_heap_stats *stats)
 {
-    uint64_t searched = arena_searched(&heap->arena);
+    uint64_t searched = page_arena_searched(&heap->arena);
 
     *stats = (xf_heap_stats){
         .limit = (size_t)(heap->arena.count * OS_PAGE),
-        .committed = (size_t)(arena_committed(&heap->arena) * OS_PAGE),
+        .committed = (size_t)(page_arena_committed(&heap->arena) * OS_PAGE),
         .reclaimed = atomic_load(&heap->head->reclaimed),
     };
     for (uint64_t page = 0; page < searched; page++) {
@@ -568,7 +568,7 @@ void xf_heap_stats_get(const xf_heap *heap, xf_heap_stats *stats)
         stats->pages += word ? OS_PAGE : 0;
         if (class_of(word) >= 0)
             count_slots(heap, page, class_of(word), stats);
-        else if (!(word & ARENA_FOLLOWS))
-            count_one(stats, word, arena_run(&heap->arena, page) * OS_PAGE);
+        else if (!(word & PAGE_ARENA_FOLLOWS))
+            count_one(stats, word, page_arena_run(&heap->arena, page) * OS_PAGE);
     }
 }

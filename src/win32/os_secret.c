@@ -11,7 +11,7 @@ static int bcrypt_error(NTSTATUS status, const char *call)
                         (unsigned long)status);
 }
 
-int os_hmac(const void *key, size_t key_size, const void *data, size_t size, uint8_t mac[OS_HMAC_SIZE])
+int hmac_compute(const void *key, size_t key_size, const void *data, size_t size, uint8_t mac[HMAC_SIZE])
 {
     BCRYPT_ALG_HANDLE algorithm;
     NTSTATUS status =
@@ -19,7 +19,7 @@ int os_hmac(const void *key, size_t key_size, const void *data, size_t size, uin
 
     if (status != 0)
         return bcrypt_error(status, "BCryptOpenAlgorithmProvider");
-    status = BCryptHash(algorithm, (UCHAR *)key, (ULONG)key_size, (UCHAR *)data, (ULONG)size, mac, OS_HMAC_SIZE);
+    status = BCryptHash(algorithm, (UCHAR *)key, (ULONG)key_size, (UCHAR *)data, (ULONG)size, mac, HMAC_SIZE);
     BCryptCloseAlgorithmProvider(algorithm, 0);
     return status == 0 ? 0 : bcrypt_error(status, "BCryptHash");
 }
