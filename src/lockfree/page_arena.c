@@ -30,7 +30,7 @@ uint64_t page_arena_words_size(uint64_t bytes)
 }
 
 void page_arena_attach(arena *arena, const os_shm *shm, page_arena_head *head, uint64_t words_at, uint64_t pages_at,
-                  uint64_t bytes)
+                       uint64_t bytes)
 {
     arena->shm = shm;
     arena->head = head;

@@ -31,7 +31,7 @@ uint64_t page_arena_pages_size(uint64_t bytes);
 
 /* Looks at an arena of so many bytes whose parts are at these offsets in the segment, multiples of OS_PAGE. */
 void page_arena_attach(arena *arena, const os_shm *shm, page_arena_head *head, uint64_t words_at, uint64_t pages_at,
-                  uint64_t bytes);
+                       uint64_t bytes);
 
 /* How many pages so many bytes need, without overflow. */
 uint64_t page_arena_count(uint64_t bytes);

@@ -75,7 +75,8 @@ static int lay_out(lane *lane, const os_shm *shm, uint64_t at, const ring_plan *
     uint64_t end = at, hands, words;
 
     if (plan->capacity > UINT64_C(1) << RING_BITS_MAX || plan->room % 16 || plan->room < 16 ||
-        plan->room > RING_CELL_MAX || plan->memory == 0 || plan->memory > UINT64_C(1) << 46 || plan->hands > RING_CONSUMERS)
+        plan->room > RING_CELL_MAX || plan->memory == 0 || plan->memory > UINT64_C(1) << 46 ||
+        plan->hands > RING_CONSUMERS)
         return error_detail(XF_EINVAL, "a capacity of %llu messages, %llu bytes in place and %llu in all",
                             (unsigned long long)plan->capacity, (unsigned long long)plan->room,
                             (unsigned long long)plan->memory);
@@ -179,6 +180,5 @@ void ring_free_block(lane *lane, uint64_t block, uint64_t size)
 {
     ring_blocks_free(&lane->store, block, size);
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load(&lane->head->freed) & 1)
-        lane_ring_bell(lane, &lane->head->freed);
+    wake_word_signal(lane->shm, &lane->head->freed);
 }

@@ -10,6 +10,7 @@
 
 #include "base/spin.h"
 #include "lockfree/wait_target.h"
+#include "lockfree/wake_word.h"
 #include "messaging/ring_blocks.h"
 #include "os/os.h"
 
@@ -19,10 +20,10 @@ enum {
     RING_FIRST_CELLS = 512, /* cells of the first ring of a lane that grows; a power of 2 */
     RING_CONSUMERS = 1024,
     RING_LOSSES = 16,      /* that are remembered one by one */
-    RING_RECHECK_MS = 20,     /* how often one who waits looks whether somebody in the way has died, */
-    RING_SLEEP_MS = 200,    /* and whether somebody has died before waking it */
+    RING_RECHECK_MS = 20,  /* how often one who waits looks whether somebody in the way has died, */
+    RING_SLEEP_MS = 200,   /* and whether somebody has died before waking it */
     RING_CELL_MAX = 65536, /* bytes that a cell has room for */
-    RING_BUFFER_SHIFT = 56   /* a place is the number of a ring, and from there down a place in it */
+    RING_BUFFER_SHIFT = 56 /* a place is the number of a ring, and from there down a place in it */
 };
 
 /* What a lane is made for. */
@@ -62,15 +63,15 @@ typedef struct ring_head {
     ring_plan plan;
     _Alignas(2 * RING_CACHE_LINE) _Atomic uint64_t put_at;  /* all places before it are claimed, as far as known */
     _Alignas(2 * RING_CACHE_LINE) _Atomic uint64_t get_at;  /* all before it are taken */
-    _Alignas(2 * RING_CACHE_LINE) _Atomic uint32_t filled;  /* bit 0: somebody sleeps until there is more */
-    _Alignas(RING_CACHE_LINE) _Atomic uint32_t freed;       /* the same until there is room */
-    _Alignas(RING_CACHE_LINE) _Atomic uint32_t done;        /* the same until all is done with what was taken */
+    _Alignas(2 * RING_CACHE_LINE) wake_word filled;         /* consumers sleep on it until there is more */
+    _Alignas(RING_CACHE_LINE) wake_word freed;              /* producers do until there is room */
+    _Alignas(RING_CACHE_LINE) wake_word done;               /* joiners do until all is done with what was taken */
     _Alignas(2 * RING_CACHE_LINE) _Atomic uint64_t settler; /* who settles the claims of the dead; 0: nobody */
-    _Atomic uint64_t lost;                            /* messages whose consumer died with them in its hands */
-    _Atomic uint64_t unput;                           /* claims of places whose producer died before it committed */
-    _Atomic uint64_t undone;                          /* messages whose consumer died before it was done with them */
+    _Atomic uint64_t lost;                                  /* messages whose consumer died with them in its hands */
+    _Atomic uint64_t unput;  /* claims of places whose producer died before it committed */
+    _Atomic uint64_t undone; /* messages whose consumer died before it was done with them */
     ring_pending_loss pending;
-    ring_loss losses[RING_LOSSES];      /* the last ones, number n in n % RING_LOSSES */
+    ring_loss losses[RING_LOSSES];        /* the last ones, number n in n % RING_LOSSES */
     _Atomic uint64_t ready[RING_BUFFERS]; /* cells of each ring that have memory */
     page_arena_head store;
 } ring_head;
@@ -278,13 +279,13 @@ typedef bool (*ring_condition)(lane *lane, void *arg, uint64_t *in_the_way);
 
 /* Whether a test holds, whose truth a bell tells of; looks now and then whether somebody in the way has died.
  *   target  Set when it does not, to what to sleep on; NULL: nobody is going to. */
-bool ring_wait_poll(lane *lane, _Atomic uint32_t *bell, ring_condition holds, void *arg, wait_target *target);
+bool ring_wait_poll(lane *lane, wake_word *bell, ring_condition holds, void *arg, wait_target *target);
 
 /* Waits until a test holds: spins, then sleeps.
  *   glimpse  What is looked at while it spins: says no too often rather than touch what others are
  *            writing; NULL: it does not spin.
  * Returns 0, or XF_ETIMEDOUT. */
-int ring_wait(lane *lane, _Atomic uint32_t *bell, spin_look glimpse, ring_condition holds, void *arg, uint64_t deadline);
+int ring_wait(lane *lane, wake_word *bell, spin_look glimpse, ring_condition holds, void *arg, uint64_t deadline);
 
 /* The next cell by the hints: whether it is free, or full. */
 bool ring_search_quick_room(void *lane);
@@ -292,9 +293,6 @@ bool ring_search_quick_message(void *lane);
 
 bool ring_has_room(lane *lane, void *arg, uint64_t *in_the_way);
 bool ring_has_message(lane *lane, void *arg, uint64_t *in_the_way);
-
-/* Wakes all who sleep on a bell, if any do. */
-void lane_ring_bell(lane *lane, _Atomic uint32_t *bell);
 
 /* ---- ring_inflight.c ---------------------------------------------------------------------------------- */
 

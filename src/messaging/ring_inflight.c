@@ -66,8 +66,8 @@ int ring_acknowledge(lane *lane)
         if (seen == 0)
             return error_detail(XF_ESTATE, "every message that was got is done already");
     while (!atomic_compare_exchange_weak(owed, &seen, seen - 1));
-    if (seen == 1 && atomic_load(&lane->head->done) & 1)
-        lane_ring_bell(lane, &lane->head->done);
+    if (seen == 1)
+        wake_word_signal(lane->shm, &lane->head->done);
     return 0;
 }
 

@@ -10,8 +10,7 @@ static void pass(lane *lane, const ring_message *hold)
     ring_buffer *ring = &lane->rings[hold->ring];
 
     atomic_store(&ring_cell_at(lane, ring, hold->at)->turn, 2 * ring_lap(ring, hold->at) + 2);
-    if (atomic_load(&lane->head->freed) & 1)
-        lane_ring_bell(lane, &lane->head->freed);
+    wake_word_signal(lane->shm, &lane->head->freed);
 }
 
 /* Whether a cell may say that: of a message in it, or in a block. */

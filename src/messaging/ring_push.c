@@ -44,8 +44,7 @@ static int claim_place(lane *lane, ring_position *spot)
 static void fill(lane *lane, const ring_position *spot)
 {
     atomic_store(&ring_cell_at(lane, spot->ring, spot->at)->turn, 2 * ring_lap(spot->ring, spot->at) + 1);
-    if (atomic_load(&lane->head->filled) & 1)
-        lane_ring_bell(lane, &lane->head->filled);
+    wake_word_signal(lane->shm, &lane->head->filled);
 }
 
 static int try_put(lane *lane, const void *data, uint64_t size)
@@ -234,7 +233,7 @@ int ring_shut_down(lane *lane)
     }
     if (rc < 0)
         return rc;
-    lane_ring_bell(lane, &lane->head->filled);
-    lane_ring_bell(lane, &lane->head->freed);
+    wake_word_signal(lane->shm, &lane->head->filled);
+    wake_word_signal(lane->shm, &lane->head->freed);
     return 0;
 }

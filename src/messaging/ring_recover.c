@@ -34,7 +34,8 @@ static void resume(lane *lane)
     if (what == 0)
         return;
     if ((what & RING_LOST_BLOCK) != 0) {
-        lost = ring_blocks_at(&lane->store, place, 0) && (ring_blocks_word(&lane->store, place) & ~RING_BLOCK_FREED) != seen;
+        lost = ring_blocks_at(&lane->store, place, 0) &&
+               (ring_blocks_word(&lane->store, place) & ~RING_BLOCK_FREED) != seen;
     } else if (pending->ring < lane->ring_count && place < ring_ready_cells(lane, pending->ring)) {
         ring_cell *cell = ring_cell_at(lane, &lane->rings[pending->ring], place);
         atomic_compare_exchange_strong(&cell->turn, &seen, seen + 1);
@@ -124,7 +125,8 @@ static void reclaim(void *arg, uint64_t block, uint64_t word)
     if ((word & RING_BLOCK_OWNER) != sweep->who || (!viewed && !(word & RING_BLOCK_FREED) && is_in_lane(lane, block)))
         return;
     if (viewed)
-        announce(lane, RING_LOST_BLOCK | block, 0, word & ~RING_BLOCK_FREED, (ring_loss){sweep->who, head ? head->size : 0});
+        announce(lane, RING_LOST_BLOCK | block, 0, word & ~RING_BLOCK_FREED,
+                 (ring_loss){sweep->who, head ? head->size : 0});
     if (ring_blocks_reclaim(&lane->store, block, word) && viewed)
         count(lane->head, lane->head->pending.lost);
     else
@@ -157,9 +159,9 @@ static bool enter(lane *lane, uint64_t *before)
 static void leave(lane *lane)
 {
     atomic_store(&lane->head->settler, 0);
-    lane_ring_bell(lane, &lane->head->filled);
-    lane_ring_bell(lane, &lane->head->freed);
-    lane_ring_bell(lane, &lane->head->done);
+    wake_word_signal(lane->shm, &lane->head->filled);
+    wake_word_signal(lane->shm, &lane->head->freed);
+    wake_word_signal(lane->shm, &lane->head->done);
 }
 
 enum { VERDICTS = 16 };

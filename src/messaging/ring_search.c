@@ -95,7 +95,9 @@ static look look_at(lane *lane, ring_position *spot)
     if (!ring_is_claimed(claim, lap))
         return LOOK_NOTHING;
     spot->claim = claim;
-    return ring_claim_owner(claim) == RING_NEXT ? LOOK_NEXT : ring_claim_owner(claim) == RING_END ? LOOK_END : LOOK_COMING;
+    return ring_claim_owner(claim) == RING_NEXT  ? LOOK_NEXT
+           : ring_claim_owner(claim) == RING_END ? LOOK_END
+                                                 : LOOK_COMING;
 }
 
 /* A message that was being put when it was skipped may have come before one that is further back: then that is the

@@ -4,17 +4,6 @@
 
 #include <uv.h>
 
-void lane_ring_bell(lane *lane, _Atomic uint32_t *bell)
-{
-    uint32_t seen = atomic_load(bell);
-
-    while (seen & 1)
-        if (atomic_compare_exchange_weak(bell, &seen, seen + 1)) { /* which clears the bit */
-            os_shm_ring(lane->shm, bell, OS_ALL);
-            break;
-        }
-}
-
 /* Whoever is in the way is looked at every RING_RECHECK_MS, by whichever thread comes first. */
 static void look_at(lane *lane, uint64_t who)
 {
@@ -26,10 +15,10 @@ static void look_at(lane *lane, uint64_t who)
 }
 
 /* One who dies before it wakes those who sleep leaves them asleep; so nobody sleeps for longer than RING_SLEEP_MS. */
-bool ring_wait_poll(lane *lane, _Atomic uint32_t *bell, ring_condition holds, void *arg, wait_target *target)
+bool ring_wait_poll(lane *lane, wake_word *bell, ring_condition holds, void *arg, wait_target *target)
 {
     uint64_t in_the_way = 0;
-    uint32_t seen = target ? atomic_fetch_or(bell, 1) | 1 : 0;
+    uint32_t seen = target ? wake_word_arm(bell) : 0;
 
     if (holds(lane, arg, &in_the_way))
         return true;
@@ -42,7 +31,7 @@ bool ring_wait_poll(lane *lane, _Atomic uint32_t *bell, ring_condition holds, vo
     return false;
 }
 
-int ring_wait(lane *lane, _Atomic uint32_t *bell, spin_look glimpse, ring_condition holds, void *arg, uint64_t deadline)
+int ring_wait(lane *lane, wake_word *bell, spin_look glimpse, ring_condition holds, void *arg, uint64_t deadline)
 {
     wait_target target;
     int left;

@@ -1,7 +1,7 @@
 /* THE SEAM: what crossfork needs of a system beyond the C library and libuv.
  *
  * Everything in src/ above this file is the same on every system; src/posix and src/win32 hold the twins that keep
- * these contracts: the same files, the same functions, in the same order.  tests/os_test.c asserts them sentence by
+ * these contracts: the same files, the same functions, in the same order.  tests/seam asserts them sentence by
  * sentence.  crash.h is its second part: what a child leaves behind when it crashes.
  *
  * Rules for all of them.  They return 0 or a negative XF_E* code and write outputs only on success.  On failure they

@@ -43,13 +43,11 @@ static bool are_all_complete(void *arg)
 static void sleep_until_done(xf_pool *pool, spin_look holds, awaited_futures *awaited, int timeout_ms)
 {
     pool_segment *segment = &pool->segment;
-    _Atomic uint32_t *done = &segment->header->done;
-    uint32_t seen = atomic_fetch_or(done, 1) | 1;
+    wake_word *done = &segment->header->done;
+    uint32_t seen = wake_word_arm(done);
 
-    atomic_thread_fence(memory_order_seq_cst);
-    if (holds(awaited))
-        return;
-    os_shm_wait(&segment->shm, done, seen, timeout_ms);
+    if (!holds(awaited))
+        os_shm_wait(&segment->shm, done, seen, timeout_ms);
 }
 
 int future_check(const xf_future *future)
@@ -60,12 +58,10 @@ int future_check(const xf_future *future)
 bool future_is_ready(xf_future *future, wait_target *target)
 {
     pool_segment *segment = &future->pool->segment;
-    _Atomic uint32_t *done = &segment->header->done;
+    wake_word *done = &segment->header->done;
 
-    if (target) {
-        *target = (wait_target){{&segment->shm, done, atomic_fetch_or(done, 1) | 1, NULL}, -1};
-        atomic_thread_fence(memory_order_seq_cst);
-    }
+    if (target)
+        *target = (wait_target){{&segment->shm, done, wake_word_arm(done), NULL}, -1};
     return future_is_complete(future);
 }
 

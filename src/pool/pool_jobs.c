@@ -183,7 +183,7 @@ bool pool_jobs_await_memory(xf_pool *pool, uint64_t deadline)
 
     if (before == 0)
         return false;
-    seen = atomic_fetch_or(&segment->header->done, 1) | 1;
+    seen = wake_word_arm(&segment->header->done);
     pool_jobs_reclaim(pool);
     if (pool->retired_with_memory < before)
         return true;

@@ -247,23 +247,3 @@ uint64_t pool_segment_used(const pool_segment *segment)
         used += atomic_load_explicit(&segment->units[i], memory_order_relaxed) != 0;
     return used * OS_PAGE;
 }
-
-/* ---- Waiting until more is done -------------------------------------------------------------- */
-
-void pool_segment_wake_sleepers(pool_segment *segment)
-{
-    _Atomic uint32_t *word = &segment->header->done;
-    uint32_t seen = atomic_load(word);
-
-    while (seen & 1)
-        if (atomic_compare_exchange_weak(word, &seen, seen + 1)) { /* which clears the sleepers' bit */
-            os_shm_ring(&segment->shm, word, OS_ALL);
-            break;
-        }
-}
-
-void pool_segment_wake_after_death(pool_segment *segment)
-{
-    atomic_fetch_add(&segment->header->done, 2);
-    os_shm_ring(&segment->shm, &segment->header->done, OS_ALL);
-}

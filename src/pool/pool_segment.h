@@ -8,6 +8,7 @@
 
 #include "crossfork/pool.h"
 #include "crossfork/task.h"
+#include "lockfree/wake_word.h"
 #include "os/os.h"
 #include "pool/job.h"
 
@@ -54,11 +55,11 @@ typedef struct segment_header {
     uint64_t slots_at, tasks_at, jobs_at, rings_at, units_at, arena_at;
     uint64_t unit_count;
     uint64_t tasks_per_worker;
-    uint32_t initializer, finalizer;                /* number of the task + 1; 0: none */
-    int32_t depth_limit;                            /* of children that its tasks start */
-    int32_t idle_ms;                                /* how long a worker waits for work before it exits; 0: for ever */
-    _Alignas(2 * CACHE_LINE) _Atomic uint32_t done; /* wake word: processes sleep on it until more is done */
-    _Atomic uint32_t shutdown;                      /* pool_shutdown */
+    uint32_t initializer, finalizer;         /* number of the task + 1; 0: none */
+    int32_t depth_limit;                     /* of children that its tasks start */
+    int32_t idle_ms;                         /* how long a worker waits for work before it exits; 0: for ever */
+    _Alignas(2 * CACHE_LINE) wake_word done; /* processes sleep on it until more is done */
+    _Atomic uint32_t shutdown;               /* pool_shutdown */
     _Atomic uint32_t spin_us;
     _Atomic uint32_t slots_used;                                        /* no slot from it on ever had a worker */
     _Alignas(2 * CACHE_LINE) _Atomic uint64_t idle[SEGMENT_IDLE_WORDS]; /* a bit for each slot whose worker sleeps */
@@ -119,20 +120,12 @@ uint64_t pool_segment_used(const pool_segment *segment);
 
 /* ---- Waiting until more is done -------------------------------------------------------------- */
 
-/* Clears the sleepers' bit and wakes the processes that sleep on the done word. */
-void pool_segment_wake_sleepers(pool_segment *segment);
-
-/* Wakes the processes that sleep on the done word.  Costs a fence and a load when there are none. */
+/* Wakes the processes that sleep on the done word.  What they wait for was written before, by a sequentially consistent
+ * access or with a fence behind it. */
 static inline void pool_segment_wake_waiters(pool_segment *segment)
 {
-    atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&segment->header->done, memory_order_relaxed) & 1)
-        pool_segment_wake_sleepers(segment);
+    wake_word_signal(&segment->shm, &segment->header->done);
 }
-
-/* Wakes them without a look at the sleepers' bit: a worker may have died after it had cleared the bit and before it
- * woke the sleepers. */
-void pool_segment_wake_after_death(pool_segment *segment);
 
 /* ---- Parts of a job -------------------------------------------------------------------------- */
 

@@ -306,7 +306,7 @@ static void on_worker_end(void *arg)
     pool->running--;
     pool->ending++;
     worker->process = NULL;
-    pool_segment_wake_after_death(&pool->segment);
+    wake_word_signal_after_death(&pool->segment.shm, &pool->segment.header->done);
     wake_all_workers(pool);
     uv_mutex_unlock(
         &pool->lock); /* so that a thread that waits for a lost item does not wait for the start of a worker too */

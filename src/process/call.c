@@ -200,7 +200,8 @@ int call_decode(xf_call *call)
 {
     const xf_task *task = call->task;
 
-    if (!task->input_codec || codec_decode_for(task, task->input_codec, call->input, call->input_size, &call->object) == 0)
+    if (!task->input_codec ||
+        codec_decode_for(task, task->input_codec, call->input, call->input_size, &call->object) == 0)
         return 0;
     xf_fail(call, XF_ECODEC, "%s", xf_error_detail());
     return XF_ECODEC;

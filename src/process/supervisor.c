@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/per_process.h"
+#include "lockfree/wake_word.h"
 #include "protocol/black_box.h"
 
 #include <stdlib.h>
@@ -445,22 +446,17 @@ int supervisor_open_bell(void)
 
 void supervisor_hear(os_word *word)
 {
-    _Atomic uint32_t *bell = self.bell.address;
+    wake_word *bell = self.bell.address;
 
-    *word = (os_word){&self.bell, bell, atomic_fetch_or(bell, 1) | 1, NULL}; /* bit 0: somebody sleeps */
+    *word = (os_word){&self.bell, bell, wake_word_arm(bell), NULL};
 }
 
 void supervisor_ring(void)
 {
     os_shm *shm = atomic_load(&self.open_bell);
-    _Atomic uint32_t *bell = shm ? shm->address : NULL;
-    uint32_t seen = bell ? atomic_load(bell) : 0;
 
-    while (seen & 1)
-        if (atomic_compare_exchange_weak(bell, &seen, seen + 1)) {
-            os_shm_ring(shm, bell, OS_ALL);
-            break;
-        }
+    if (shm)
+        wake_word_signal(shm, shm->address);
 }
 
 bool supervisor_is_this(void)

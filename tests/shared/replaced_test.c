@@ -1,7 +1,7 @@
 /* Goal: when another build of the shared library takes the place of the one that runs, children are told apart.
  *
  * Usage: replaced_test LIBRARY NEXT (see replaced.cmake) */
-#include "../tasks.h"
+#include "tasks.h"
 
 XF_ENTRY(do_nothing)
 {

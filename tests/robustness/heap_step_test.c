@@ -4,7 +4,7 @@
  * A forked process stops, is let go for N instructions of this program, and is killed there; N is 1, 2, 3, ...
  * until it comes to its end; behind the 200th, each seventh. */
 #include "shmem/heap.h"
-#include "step.h"
+#include "single_step.h"
 #include "tasks.h"
 
 #include <stdatomic.h>

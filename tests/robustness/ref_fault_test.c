@@ -4,7 +4,7 @@
  * Each test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "base/error.h"
 #include "faults.h"
-#include "left.h"
+#include "leak_check.h"
 #include "os/os.h"
 #include "tasks.h"
 

@@ -1,6 +1,6 @@
 /* What a test that makes calls fail may leave: nothing. */
-#ifndef LEFT_H
-#define LEFT_H
+#ifndef LEAK_CHECK_H
+#define LEAK_CHECK_H
 
 #include "faults.h"
 #include "support.h"

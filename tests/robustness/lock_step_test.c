@@ -8,7 +8,7 @@
 #include "crossfork.h"
 #include "shmem/lock.h"
 #include "shmem/sync.h"
-#include "step.h"
+#include "single_step.h"
 #include "tasks.h"
 
 #include <sys/mman.h>

@@ -1,7 +1,7 @@
 /* Functions that call each other, for tests of stacks: in the program itself without and with frame pointers, in a
  * shared library, in one whose debug data is in a file beside it, and in one that has none. */
-#ifndef CHAIN_H
-#define CHAIN_H
+#ifndef STACK_FIXTURE_H
+#define STACK_FIXTURE_H
 
 /* Calls end(arg) from innermost, which is inlined into inner, which middle calls, which it calls itself.  Returns how
  * far down it went. */

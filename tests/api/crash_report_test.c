@@ -1,6 +1,6 @@
 /* Goal: however a child dies, its report says how, and names the function and line of this file that it died in.
  *
- * Usage: death_test [DEATH], where * and ? stand for any characters.
+ * Usage: crash_report_test [DEATH], where * and ? stand for any characters.
  * With XF_DEATHS=FILE in the environment each death leaves a row of a table and its report in that file: docs/deaths.md
  * is made of them. */
 #include "tasks.h"
@@ -291,9 +291,9 @@ static void start_and_end(xf_process **process, const death *death)
 
 static bool is_ours(const xf_frame *frame)
 {
-    size_t length = strlen(frame->file), own = strlen("death_test.c");
+    size_t length = strlen(frame->file), own = strlen("crash_report_test.c");
 
-    return length >= own && strcmp(frame->file + length - own, "death_test.c") == 0;
+    return length >= own && strcmp(frame->file + length - own, "crash_report_test.c") == 0;
 }
 
 /* The innermost frame of this file; NULL: there is none. */

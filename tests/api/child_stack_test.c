@@ -287,7 +287,7 @@ static void a_crash_leaves_a_dump_or_says_why_not(void **state)
 
     (void)state;
     assert_int_equal(uv_os_tmpdir(own, &size), 0);
-    snprintf(directory, sizeof directory, "%s/stack_test.XXXXXX", own);
+    snprintf(directory, sizeof directory, "%s/child_stack_test.XXXXXX", own);
     assert_int_equal(uv_fs_mkdtemp(NULL, &request, directory, NULL), 0);
     strcpy(directory, request.path);
     uv_fs_req_cleanup(&request);

@@ -1,4 +1,4 @@
-#include "chain.h"
+#include "stack_fixture.h"
 
 #define JOIN(prefix, name) prefix##_##name
 #define NAME(prefix, name) JOIN(prefix, name)

@@ -30,7 +30,7 @@ static void put(const char *path, const char *text)
 static int begin(void **state)
 {
     (void)state;
-    snprintf(root, sizeof root, "/tmp/group_test.XXXXXX");
+    snprintf(root, sizeof root, "/tmp/cgroup_test.XXXXXX");
     return mkdtemp(root) ? 0 : -1;
 }
 

@@ -4,7 +4,7 @@
  * Each test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "base/error.h"
 #include "faults.h"
-#include "left.h"
+#include "leak_check.h"
 #include "tasks.h"
 
 #include <uv.h>
@@ -291,7 +291,7 @@ static void logged_lines_and_a_file(void **state)
     plan plan = large;
 
     (void)state;
-    snprintf(path, sizeof path, "fault_test.%d", (int)uv_os_getpid());
+    snprintf(path, sizeof path, "process_fault_test.%d", (int)uv_os_getpid());
     plan.options = (xf_process_options){.stdin_from = XF_STDIO_FILE,
                                         .stdin_path = path,
                                         .stdout_to = XF_STDIO_LOG,

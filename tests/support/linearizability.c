@@ -1,4 +1,4 @@
-#include "history.h"
+#include "linearizability.h"
 
 #include "support.h"
 #include "unit.h"

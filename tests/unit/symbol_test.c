@@ -1,8 +1,8 @@
 /* Goal: recorded stacks become frames, and frames become functions and lines, of programs and libraries as they are
  * built; and whatever a record or a file says, nothing worse comes of it than less. */
-#include "chain.h"
 #include "process/symbol.h"
 #include "record.h"
+#include "stack_fixture.h"
 #include "support.h"
 #include "unit.h"
 
@@ -109,7 +109,7 @@ static void assert_chain(const fixture *self, const char *prefix, const char *ca
     assert_true(ends_with(names[0].file, "record.c"));
     for (int i = 0; i < 4; i++) {
         snprintf(function, sizeof function, "%s_%s", prefix, links[i].function);
-        assert_name(&names[i + 1], function, "chain.c", links[i].line, i == 0);
+        assert_name(&names[i + 1], function, "stack_fixture.c", links[i].line, i == 0);
     }
     assert_string_equal(names[5].function, caller);
     assert_true(ends_with(names[5].file, "symbol_test.c"));
@@ -502,8 +502,8 @@ static void a_library_need_not_be_loaded(void **state)
     copy = copy_library(self, "cop\xC3\xAF"
                               "e.so");
     assert_int_equal(symbol_find(copy.path, copy.offset, add_name, &self->names), 2);
-    assert_name(&self->names.at[0], "shared_innermost", "chain.c", CHAIN_INNERMOST_LINE, true);
-    assert_name(&self->names.at[1], "shared_inner", "chain.c", CHAIN_INNER_LINE, false);
+    assert_name(&self->names.at[0], "shared_innermost", "stack_fixture.c", CHAIN_INNERMOST_LINE, true);
+    assert_name(&self->names.at[1], "shared_inner", "stack_fixture.c", CHAIN_INNER_LINE, false);
     end_copy(&copy);
 }
 

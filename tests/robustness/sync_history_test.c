@@ -6,7 +6,7 @@
  * had by a dead one.  XF_ETIMEDOUT may be said only while somebody who lives is in the way; of a reader-writer lock,
  * also of those who try at the same time. */
 #include "crossfork.h"
-#include "history.h"
+#include "linearizability.h"
 #include "shmem/sync.h"
 #include "tasks.h"
 

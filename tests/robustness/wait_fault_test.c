@@ -3,7 +3,7 @@
  *
  * A sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "faults.h"
-#include "left.h"
+#include "leak_check.h"
 #include "os/os.h"
 #include "tasks.h"
 

@@ -1,5 +1,5 @@
 /* A program that uses xf_main badly, in a mode that its first argument gives the program itself; a child, whose first
- * argument is crossfork's, finds the mode in the environment.  Run by main_test.c. */
+ * argument is crossfork's, finds the mode in the environment.  Run by xf_main_test.c. */
 #include "crossfork.h"
 
 #include <stdbool.h>
@@ -17,7 +17,7 @@ XF_ENTRY(nothing)
 /* getenv would not see what uv_os_setenv has set, on Windows. */
 static bool get_mode(char *mode, size_t size)
 {
-    return uv_os_getenv("FORGETFUL_MODE", mode, &size) == 0;
+    return uv_os_getenv("WITHOUT_XF_MAIN_MODE", mode, &size) == 0;
 }
 
 static int start_child(xf_process **process)
@@ -73,7 +73,7 @@ int main(int argc, char **argv)
     if (is_child)
         return run_child(mode);
     snprintf(mode, sizeof mode, "%s", argc > 1 ? argv[1] : "never");
-    uv_os_setenv("FORGETFUL_MODE", mode);
+    uv_os_setenv("WITHOUT_XF_MAIN_MODE", mode);
     if (strcmp(mode, "blind") == 0)
         xf_main(0, NULL);
     else if (strcmp(mode, "never") != 0)

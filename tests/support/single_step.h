@@ -1,6 +1,6 @@
 /* Processes that are stopped after each instruction of the program, and killed there (Linux). */
-#ifndef STEP_H
-#define STEP_H
+#ifndef SINGLE_STEP_H
+#define SINGLE_STEP_H
 
 #include "unit.h"
 

@@ -3,7 +3,7 @@
  *
  * Each test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "faults.h"
-#include "left.h"
+#include "leak_check.h"
 #include "tasks.h"
 
 enum { MOST_ROUNDS = 300, LONG_SIZE = 20000 };

@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Runs one of the programs of forgetful.c in a mode, and compares all it prints. */
+/* Runs one of the programs of without_xf_main.c in a mode, and compares all it prints. */
 static void check_prints(const char *mode, const char *expected)
 {
     const char *const arguments[] = {mode, NULL};
     char *output;
-    int64_t code = program_end(program_start(FORGETFUL, arguments, NULL), &output);
+    int64_t code = program_end(program_start(WITHOUT_XF_MAIN, arguments, NULL), &output);
 
     for (char *at = output; (at = strchr(at, '\r'));)
         memmove(at, at + 1, strlen(at));
@@ -54,7 +54,7 @@ static void the_argument_of_children_is_not_for_people(void **state)
     const char *const arguments[] = {"--crossfork-child=12345,0", NULL};
 
     (void)state;
-    assert_int_equal(program_end(program_start(FORGETFUL, arguments, NULL), NULL), 2);
+    assert_int_equal(program_end(program_start(WITHOUT_XF_MAIN, arguments, NULL), NULL), 2);
 }
 
 int main(void)

@@ -3,7 +3,7 @@
  *
  * "Full" may be said for what others are at the very moment putting or getting, or died at, and for the places of
  * messages that overtook one; "empty" may not. */
-#include "history.h"
+#include "linearizability.h"
 #include "messaging/ring.h"
 #include "tasks.h"
 

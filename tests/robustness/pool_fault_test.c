@@ -4,7 +4,7 @@
  * The test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "base/error.h"
 #include "faults.h"
-#include "left.h"
+#include "leak_check.h"
 #include "tasks.h"
 
 enum { MOST_ROUNDS = 500, WAIT_MS = 60000, COUNT = 50, LARGE = 100000 };

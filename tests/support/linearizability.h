@@ -5,8 +5,8 @@
  * before began" are tried, until one is found that a model of the object would have answered in the same way (Wing and
  * Gong's search, with a memory of what was tried).  What was under way in a process that was killed may have happened
  * or not. */
-#ifndef HISTORY_H
-#define HISTORY_H
+#ifndef LINEARIZABILITY_H
+#define LINEARIZABILITY_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -1,0 +1,82 @@
+# Functions that build test programs and register them.
+
+if(WIN32)
+  include(CheckSymbolExists)
+  check_symbol_exists(_UCRT stdio.h XF_UCRT) # which C library
+  set(XF_TEST_METHODS spawn)
+else()
+  set(XF_TEST_METHODS fork spawn server)
+endif()
+set(XF_TEST_SUPPORT ${CMAKE_CURRENT_LIST_DIR}/support)
+
+# ---- What tests are linked to -----------------------------------------------------------------------------------
+
+# The static library with the names that its sources have.
+if(NOT BUILD_SHARED_LIBS)
+  add_library(crossfork_inside STATIC EXCLUDE_FROM_ALL $<TARGET_OBJECTS:crossfork>)
+  get_target_property(libraries crossfork LINK_LIBRARIES)
+  list(FILTER libraries EXCLUDE REGEX xf_warnings)
+  target_link_libraries(crossfork_inside PRIVATE ${libraries})
+  foreach(kind INCLUDE_DIRECTORIES COMPILE_DEFINITIONS LINK_OPTIONS)
+    set_property(TARGET crossfork_inside PROPERTY INTERFACE_${kind} $<TARGET_PROPERTY:crossfork,INTERFACE_${kind}>)
+  endforeach()
+  set_target_properties(crossfork_inside PROPERTIES LINKER_LANGUAGE C)
+  set(XF_TESTED crossfork_inside)
+else()
+  set(XF_TESTED crossfork)
+endif()
+
+# ---- Programs ---------------------------------------------------------------------------------------------------
+
+# xf_test_program(NAME [SOURCE ...]) builds NAME from NAME.c and the sources, with the library's own headers at hand, and
+# links it to ${XF_TESTED}.
+function(xf_test_program name)
+  add_executable(${name} ${name}.c ${ARGN})
+  target_compile_options(${name} PRIVATE -iquote ${PROJECT_SOURCE_DIR}/src) # <process.h> is the system's on Windows
+  target_link_libraries(${name} PRIVATE test_support ${XF_TESTED})
+endfunction()
+
+# xf_test_plain(NAME [SOURCE ...]) builds a program that starts no child, and registers it once.
+function(xf_test_plain name)
+  xf_test_program(${name} ${ARGN})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS plain)
+endfunction()
+
+# xf_test_method(NAME METHOD) registers a program for one start method.
+function(xf_test_method name method)
+  add_test(NAME ${name}.${method} COMMAND ${name})
+  set_tests_properties(${name}.${method} PROPERTIES LABELS ${method} ENVIRONMENT "XF_START=${method}")
+endfunction()
+
+# xf_test_methods(NAME) registers a program for each start method.
+function(xf_test_methods name)
+  foreach(method IN LISTS XF_TEST_METHODS)
+    xf_test_method(${name} ${method})
+  endforeach()
+endfunction()
+
+# xf_test(NAME [SOURCE ...]) builds a program and registers it for each start method.
+function(xf_test name)
+  xf_test_program(${name} ${ARGN})
+  xf_test_methods(${name})
+endfunction()
+
+# ---- Calls that fail on demand (support/faults.h) ---------------------------------------------------------------
+
+# The names of all wrappers, as their sources have them.
+set(XF_FAULTS ${XF_TEST_SUPPORT}/faults.c ${XF_TEST_SUPPORT}/${XF_SYSTEM}/faults.c)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${XF_FAULTS})
+foreach(file IN LISTS XF_FAULTS)
+  file(READ ${file} text)
+  string(REGEX MATCHALL "(X\\(|__wrap_)[A-Za-z0-9_]+[,(]" wrappers "${text}")
+  list(TRANSFORM wrappers REPLACE "^(X\\(|__wrap_)(.*).$" "-Wl,--wrap=\\2")
+  list(APPEND XF_WRAP_OPTIONS ${wrappers})
+endforeach()
+list(REMOVE_DUPLICATES XF_WRAP_OPTIONS)
+
+# xf_test_faults(NAME) lets a program make calls fail.
+function(xf_test_faults name)
+  target_sources(${name} PRIVATE ${XF_FAULTS})
+  target_link_options(${name} PRIVATE ${XF_WRAP_OPTIONS})
+endfunction()
