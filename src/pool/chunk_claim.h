@@ -31,7 +31,7 @@ bool chunk_claim_commit(pool_segment *segment, uint32_t slot, const chunk_ref *c
  * they are. */
 bool chunk_claim_complete(pool_segment *segment, job *job);
 
-/* Whether any job has queued chunks, as far as the rings tell without a look at the jobs. */
+/* Whether any job has queued chunks, as far as the rings show, without a look at the jobs. */
 bool chunk_claim_has_work(const pool_segment *segment);
 
 /* Puts a job into the ring of its priority.  Only the parent calls this, with the pool's lock held. */

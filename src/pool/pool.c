@@ -141,7 +141,7 @@ static int max_workers_of(const xf_pool *pool)
     return limit < XF_WORKERS_MAX ? limit : XF_WORKERS_MAX;
 }
 
-static int open_segment(xf_pool *pool)
+static int open_pool_segment(xf_pool *pool)
 {
     uint32_t slots = (uint32_t)max_workers_of(pool);
     segment_header *header;
@@ -168,7 +168,7 @@ static int open_segment(xf_pool *pool)
     return 0;
 }
 
-static void close_segment(xf_pool *pool)
+static void close_pool_segment(xf_pool *pool)
 {
     free(pool->workers);
     pool_inline_close(pool);
@@ -212,12 +212,12 @@ int xf_pool_open(xf_pool **out, const xf_pool_options *options)
     rc = open_pool_lock(pool);
     if (rc < 0)
         goto free_pool;
-    rc = open_segment(pool);
+    rc = open_pool_segment(pool);
     if (rc < 0)
         goto close_lock;
     rc = future_callbacks_open(pool);
     if (rc < 0)
-        goto close_segment;
+        goto close_pool_segment;
     rc = start_pool(pool);
     if (rc < 0)
         goto close_callbacks;
@@ -226,8 +226,8 @@ int xf_pool_open(xf_pool **out, const xf_pool_options *options)
 
 close_callbacks:
     future_callbacks_close(pool);
-close_segment:
-    close_segment(pool);
+close_pool_segment:
+    close_pool_segment(pool);
 close_lock:
     uv_cond_destroy(&pool->changed);
     uv_mutex_destroy(&pool->lock);
@@ -328,7 +328,7 @@ void xf_pool_free(xf_pool *pool)
     free(pool->free_jobs);
     free(pool->retired);
     free(pool->futures);
-    close_segment(pool);
+    close_pool_segment(pool);
     uv_cond_destroy(&pool->changed);
     uv_mutex_destroy(&pool->lock);
     free(pool);

@@ -23,7 +23,7 @@ static claim_word *held_claim(const worker_handle *worker, uint64_t intent, uint
 }
 
 /* Asks the task of the intent to stop, and sets the time at which its worker is killed if it does not. */
-static void ask_to_stop(worker_handle *worker, xf_future *future, uint64_t intent, xf_end why)
+static void ask_item_to_stop(worker_handle *worker, xf_future *future, uint64_t intent, xf_end why)
 {
     xf_pool *pool = worker->pool;
     uint64_t chunk = job_chunk_of_intent(intent);
@@ -48,7 +48,7 @@ void pool_deadlines_stop(xf_pool *pool, const xf_future *future, xf_end why)
         uint64_t intent = atomic_load(&pool_state_slot(worker)->intent), claim;
         xf_future *held;
         if (worker->process && held_claim(worker, intent, &claim, &held) && held == future)
-            ask_to_stop(worker, held, intent, why);
+            ask_item_to_stop(worker, held, intent, why);
     }
     pool_deadlines_check(pool);
 }
@@ -80,7 +80,7 @@ static uint64_t check_timeout(worker_handle *worker, uint64_t now)
     due = claimed + (uint64_t)future->options.timeout_ms * CLOCK_NS_PER_MS;
     if (due > now)
         return due;
-    ask_to_stop(worker, future, intent, XF_END_TIMED_OUT);
+    ask_item_to_stop(worker, future, intent, XF_END_TIMED_OUT);
     return CLOCK_NEVER;
 }
 

@@ -11,7 +11,7 @@ static uint64_t round_up_to(uint64_t size, uint64_t unit)
     return (size + unit - 1) / unit * unit;
 }
 
-static uint64_t place_part(uint64_t *end, uint64_t size)
+static uint64_t place_section(uint64_t *end, uint64_t size)
 {
     uint64_t at = *end;
 
@@ -25,13 +25,13 @@ static segment_header segment_layout(uint32_t slots, uint64_t arena)
     segment_header head = {.magic = SEGMENT_MAGIC, .slot_count = slots, .unit_count = arena / OS_PAGE};
     uint64_t end = 0;
 
-    place_part(&end, sizeof head);
-    head.slots_at = place_part(&end, slots * sizeof(worker_slot));
-    head.tasks_at = place_part(&end, SEGMENT_TASKS * sizeof(segment_task));
-    head.jobs_at = place_part(&end, SEGMENT_JOBS * sizeof(job));
-    head.rings_at = place_part(&end, SEGMENT_PRIORITIES * (uint64_t)SEGMENT_RING * sizeof(uint32_t));
-    head.units_at = place_part(&end, head.unit_count * sizeof(uint32_t));
-    head.arena_at = place_part(&end, head.unit_count * OS_PAGE);
+    place_section(&end, sizeof head);
+    head.slots_at = place_section(&end, slots * sizeof(worker_slot));
+    head.tasks_at = place_section(&end, SEGMENT_TASKS * sizeof(segment_task));
+    head.jobs_at = place_section(&end, SEGMENT_JOBS * sizeof(job));
+    head.rings_at = place_section(&end, SEGMENT_PRIORITIES * (uint64_t)SEGMENT_RING * sizeof(uint32_t));
+    head.units_at = place_section(&end, head.unit_count * sizeof(uint32_t));
+    head.arena_at = place_section(&end, head.unit_count * OS_PAGE);
     head.size = end;
     return head;
 }
@@ -121,7 +121,7 @@ static int open_units(pool_segment *segment, uint64_t end)
 }
 
 /* Gives memory to the pages of all units before `end`. */
-static int commit_to(pool_segment *segment, uint64_t end)
+static int commit_units(pool_segment *segment, uint64_t end)
 {
     segment_header *header = segment->header;
     uint64_t have = atomic_load(&header->committed);
@@ -195,7 +195,7 @@ int pool_segment_take_pages(pool_segment *segment, uint64_t size, uint32_t what,
 
     if (!search_all_units(segment, count, what, &first))
         return error_detail(XF_ENOMEM, "the pool's memory_limit does not leave %llu bytes", (unsigned long long)size);
-    rc = commit_to(segment, first + count);
+    rc = commit_units(segment, first + count);
     if (rc < 0) {
         clear_units(segment, first, count);
         return rc;

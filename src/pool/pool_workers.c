@@ -225,7 +225,7 @@ static bool is_permanent(const xf_status *status)
     return status->kind == XF_END_FAILED || (status->kind == XF_END_START && status->code != XF_EMAIN);
 }
 
-/* A worker that ended before it was ready tells that no worker can be started, unless another worker is ready. */
+/* A worker that ended before it was ready is a sign that no worker can be started, unless another worker is ready. */
 static void judge_worker_start(xf_pool *pool, const worker_handle *worker, const xf_report *report)
 {
     if (atomic_load(&pool_state_slot(worker)->ready) || is_any_worker_ready(pool)) {

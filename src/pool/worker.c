@@ -390,7 +390,7 @@ static int run_once(worker *worker, uint32_t number)
 }
 
 /* Runs chunks until this worker has to exit, and then the finalizer.  Returns the finalizer's code. */
-static int serve(worker *worker)
+static int run_worker(worker *worker)
 {
     _Atomic uint32_t *shutdown = &worker->segment.header->shutdown;
     int code;
@@ -444,7 +444,7 @@ static int worker_entry(xf_call *call)
     code = run_once(&self, self.segment.header->initializer);
     if (code != 0)
         return code;
-    code = serve(&self);
+    code = run_worker(&self);
     call->task = &worker_task;
     call->worker = NULL;
     return code;
