@@ -53,7 +53,7 @@ static void run(bool record, bool wants_report)
     bench_check("xf_process_start",
                 xf_process_start(&process, &crash, NULL, 0,
                                  &(xf_process_options){.start = XF_START_FORK, .no_crash_record = !record}));
-    bench_check("xf_process_join", xf_process_join(process, XF_FOREVER, &status));
+    bench_check("xf_process_join", xf_process_join(process, &status, XF_FOREVER));
     if (!wants_report) {
         uint64_t known_ns = bench_now_ns();
         report = xf_process_report(process);

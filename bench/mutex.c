@@ -116,7 +116,7 @@ static uint64_t end_rival(xf_process *rival)
     uint64_t times;
 
     atomic_store(&common->stop, 1);
-    check("xf_process_join", xf_process_join(rival, XF_FOREVER, NULL));
+    check("xf_process_join", xf_process_join(rival, NULL, XF_FOREVER));
     if (!xf_process_result(rival, NULL)) {
         xf_report_print(xf_process_report(rival), stderr);
         exit(1);
@@ -203,7 +203,7 @@ int main(int argc, char **argv)
     run("w10", measure_alone);
     run("w10c", measure_together);
     CloseHandle(mutex);
-    xf_lock_close(lock);
-    xf_shm_close(shm);
+    xf_lock_free(lock);
+    xf_shm_free(shm);
     return 0;
 }

@@ -30,7 +30,7 @@ static void start_and_join(xf_start_method method)
 
     bench_check("xf_process_start",
                 xf_process_start(&process, &nothing, NULL, 0, &(xf_process_options){.start = method}));
-    bench_check("xf_process_join", xf_process_join(process, XF_FOREVER, &status));
+    bench_check("xf_process_join", xf_process_join(process, &status, XF_FOREVER));
     if (status.kind != XF_END_DONE)
         bench_fail("a child", xf_end_name(status.kind));
     bench_check("xf_process_free", xf_process_free(process));
@@ -48,7 +48,7 @@ static void by_spawn(void)
 
 static void by_server(void)
 {
-    start_and_join(XF_START_SERVER);
+    start_and_join(XF_START_FORKSERVER);
 }
 
 static void clean_up(void)

@@ -86,14 +86,14 @@ static void count_together(void)
 
 static void close_alone(void)
 {
-    xf_lock_close(lock);
-    xf_shm_close(shm);
+    xf_lock_free(lock);
+    xf_shm_free(shm);
 }
 
 static void close_together(void)
 {
     atomic_store(&common->stop, 1);
-    bench_check("xf_process_join", xf_process_join(rival, XF_FOREVER, NULL));
+    bench_check("xf_process_join", xf_process_join(rival, NULL, XF_FOREVER));
     xf_process_free(rival);
     close_alone();
 }

@@ -66,10 +66,10 @@ static void open_unarmed(void)
 static void open_shared(void)
 {
     open_pool(NULL);
-    in = xf_pool_alloc(pool, count * sizeof *in);
-    out = xf_pool_alloc(pool, count * sizeof *out);
+    in = xf_pool_buffer_alloc(pool, count * sizeof *in);
+    out = xf_pool_buffer_alloc(pool, count * sizeof *out);
     if (!in || !out)
-        bench_fail("xf_pool_alloc", xf_error_detail());
+        bench_fail("xf_pool_buffer_alloc", xf_error_detail());
     fill();
 }
 

@@ -67,10 +67,10 @@ static void open_private(void)
 static void open_shared(void)
 {
     pool = bench_open_pool(&(xf_pool_options){.workers = 2});
-    in = xf_pool_alloc(pool, BLOCKS * sizeof *in);
-    out = xf_pool_alloc(pool, BLOCKS * sizeof *out);
+    in = xf_pool_buffer_alloc(pool, BLOCKS * sizeof *in);
+    out = xf_pool_buffer_alloc(pool, BLOCKS * sizeof *out);
     if (!in || !out)
-        bench_fail("xf_pool_alloc", xf_error_detail());
+        bench_fail("xf_pool_buffer_alloc", xf_error_detail());
     fill();
 }
 

@@ -85,7 +85,7 @@ static uint64_t get_number(xf_queue *queue)
 
 static int produce_one(xf_queue *queue, char *data, const orders *in, uint64_t i)
 {
-    xf_slot slot;
+    xf_queue_slot slot;
     int rc;
 
     if (in->copies) {
@@ -102,7 +102,7 @@ static int produce_one(xf_queue *queue, char *data, const orders *in, uint64_t i
 
 static int consume_one(xf_queue *queue, char *data, const orders *in, uint64_t *sum)
 {
-    xf_view view;
+    xf_queue_message_view view;
     size_t size;
     uint64_t number;
     int rc;
@@ -237,7 +237,7 @@ static void close_queue(void)
     for (int i = 0; i < own.process_count; i++)
         put_number(own.go[i], 0);
     for (int i = 0; i < own.process_count; i++) {
-        bench_check("xf_process_join", xf_process_join(own.processes[i], XF_FOREVER, NULL));
+        bench_check("xf_process_join", xf_process_join(own.processes[i], NULL, XF_FOREVER));
         xf_process_free(own.processes[i]);
         xf_queue_free(own.go[i]);
     }

@@ -77,7 +77,7 @@ static void ask(void)
 static void close_pipe(void)
 {
     xf_pipe_free(own.pipe);
-    bench_check("xf_process_join", xf_process_join(own.process, XF_FOREVER, NULL));
+    bench_check("xf_process_join", xf_process_join(own.process, NULL, XF_FOREVER));
     xf_process_free(own.process);
     bench_check("xf_cleanup", xf_cleanup());
 }

@@ -59,19 +59,19 @@ static void by_spawn(void)
 /* With the start and the end of the server. */
 static void by_server(void)
 {
-    open_and_close(XF_START_SERVER, true);
+    open_and_close(XF_START_FORKSERVER, true);
     clean_up();
 }
 
 /* With a server that an earlier call left. */
 static void by_kept_server(void)
 {
-    open_and_close(XF_START_SERVER, true);
+    open_and_close(XF_START_FORKSERVER, true);
 }
 
 static void by_default(void)
 {
-    open_and_close(XF_START_SERVER, false);
+    open_and_close(XF_START_FORKSERVER, false);
 }
 
 /* ---- Bare: processes on shared memory -------------------------------------------------------- */

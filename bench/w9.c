@@ -32,7 +32,7 @@ XF_TASK(work_or_die, const int *in, int *out)
 {
     sleep_us(ITEM_US);
     if (*in == VICTIM) {
-        xf_log(call, XF_INFO, "%llu", (unsigned long long)bench_now_ns());
+        xf_log(call, XF_LOG_INFO, "%llu", (unsigned long long)bench_now_ns());
         kill(getpid(), SIGKILL);
     }
     *out = *in + 1;

@@ -71,7 +71,7 @@ xf_pool *bench_open_pool(const xf_pool_options *options)
 {
     xf_pool *pool;
 
-    bench_check("xf_pool_open", xf_pool_open(&pool, options));
+    bench_check("xf_pool_create", xf_pool_create(&pool, options));
     return pool;
 }
 

@@ -27,7 +27,7 @@ static pool_owner open_pool()
 {
     xf_pool *pool = nullptr;
 
-    if (xf_pool_open(&pool, nullptr) < 0)
+    if (xf_pool_create(&pool, nullptr) < 0)
         std::fprintf(stderr, "cxx_hello: %s\n", xf_error_detail());
     return pool_owner(pool, xf_pool_free);
 }

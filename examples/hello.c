@@ -20,7 +20,7 @@ int main(int argc, char **argv)
     xf_main(argc, argv); /* a child runs its tasks in here, and never returns */
     for (int i = 0; i < 10; i++)
         in[i] = i;
-    if (xf_pool_open(&pool, NULL) < 0) {
+    if (xf_pool_create(&pool, NULL) < 0) {
         fprintf(stderr, "hello: %s\n", xf_error_detail());
         return 1;
     }

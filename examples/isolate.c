@@ -45,7 +45,7 @@ static int bad_pointer(xf_call *call)
 {
     volatile size_t nowhere = 64;
 
-    xf_log(call, XF_INFO, "about to write to address %zu", nowhere);
+    xf_log(call, XF_LOG_INFO, "about to write to address %zu", nowhere);
     *(volatile int *)nowhere = 1;
     return 0;
 }
@@ -162,7 +162,7 @@ int main(int argc, char **argv)
         return 2;
     for (int i = 0; i < count; i++)
         snprintf(names[i].text, sizeof names[i].text, "%s", argc > 1 ? argv[i + 1] : tests[i].name);
-    rc = xf_pool_open(&pool, &options);
+    rc = xf_pool_create(&pool, &options);
     if (rc == 0)
         rc = run_tests(pool, names, count);
     if (rc < 0)

@@ -61,7 +61,7 @@ static void print_summary(const char *path, const row *rows)
 static int draw(xf_pool *pool, const char *path)
 {
     int numbers[HEIGHT], rc;
-    row *rows = xf_pool_alloc(pool, HEIGHT * sizeof *rows);
+    row *rows = xf_pool_buffer_alloc(pool, HEIGHT * sizeof *rows);
 
     if (!rows)
         return XF_ENOMEM;
@@ -72,7 +72,7 @@ static int draw(xf_pool *pool, const char *path)
         rc = write_png(path, rows) < 0 ? XF_EIO : 0;
     if (rc == 0)
         print_summary(path, rows);
-    xf_pool_release(pool, rows);
+    xf_pool_buffer_free(pool, rows);
     return rc;
 }
 
@@ -86,7 +86,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: mandelbrot FILE.png\n");
         return 2;
     }
-    rc = xf_pool_open(&pool, NULL);
+    rc = xf_pool_create(&pool, NULL);
     if (rc == 0) {
         rc = draw(pool, argv[1]);
         xf_pool_free(pool);

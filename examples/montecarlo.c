@@ -45,7 +45,7 @@ int main(int argc, char **argv)
     xf_main(argc, argv);
     for (int i = 0; i < ITEMS; i++)
         in[i] = (throws){.seed = (uint64_t)i, .count = POINTS};
-    rc = xf_pool_open(&pool, &(xf_pool_options){.workers = argc > 1 ? atoi(argv[1]) : 0});
+    rc = xf_pool_create(&pool, &(xf_pool_options){.workers = argc > 1 ? atoi(argv[1]) : 0});
     if (rc == 0)
         rc = xf_pool_map(pool, &count_hits, in, out, ITEMS, NULL);
     if (rc < 0)

@@ -68,7 +68,7 @@ static const void *result_of(xf_process *process)
 {
     const void *result;
 
-    xf_process_join(process, XF_FOREVER, NULL);
+    xf_process_join(process, NULL, XF_FOREVER);
     result = xf_process_result(process, NULL);
     if (!result)
         xf_report_print(xf_process_report(process), stderr);

@@ -185,7 +185,7 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++)
         rc = rc < 0 ? rc : files_list(&files, argv[i]);
     if (rc == 0)
-        rc = xf_pool_open(&pool, NULL);
+        rc = xf_pool_create(&pool, NULL);
     if (rc == 0)
         rc = run(pool, &files);
     if (rc < 0)

@@ -18,7 +18,7 @@
  *         xf_status status;
  *         if (xf_process_start(&process, &square, &x, sizeof x, NULL) < 0)
  *             return 1;
- *         xf_process_join(process, XF_FOREVER, &status);
+ *         xf_process_join(process, &status, XF_FOREVER);
  *         xf_report_print(xf_process_report(process), stderr);
  *         xf_process_free(process);
  *         return 0;
@@ -58,7 +58,7 @@
 #include "crossfork/wait.h"
 
 #define XF_VERSION_MAJOR 0
-#define XF_VERSION_MINOR 1
+#define XF_VERSION_MINOR 2
 #define XF_VERSION_PATCH 0
 
 #ifdef __cplusplus

@@ -18,7 +18,7 @@ void xf_main(int argc, char **argv)
     }
     if (parent)
         child_run(parent);
-    again_run();
+    replay_run_from_environment();
 }
 
 int xf_cleanup(void)

@@ -9,31 +9,12 @@ else()
 endif()
 set(XF_TEST_SUPPORT ${CMAKE_CURRENT_LIST_DIR}/support)
 
-# ---- What tests are linked to -----------------------------------------------------------------------------------
-
-# The static library with the names that its sources have.
-if(NOT BUILD_SHARED_LIBS)
-  add_library(crossfork_inside STATIC EXCLUDE_FROM_ALL $<TARGET_OBJECTS:crossfork>)
-  get_target_property(libraries crossfork LINK_LIBRARIES)
-  list(FILTER libraries EXCLUDE REGEX xf_warnings)
-  target_link_libraries(crossfork_inside PRIVATE ${libraries})
-  foreach(kind INCLUDE_DIRECTORIES COMPILE_DEFINITIONS LINK_OPTIONS)
-    set_property(TARGET crossfork_inside PROPERTY INTERFACE_${kind} $<TARGET_PROPERTY:crossfork,INTERFACE_${kind}>)
-  endforeach()
-  set_target_properties(crossfork_inside PROPERTIES LINKER_LANGUAGE C)
-  set(XF_TESTED crossfork_inside)
-else()
-  set(XF_TESTED crossfork)
-endif()
-
 # ---- Programs ---------------------------------------------------------------------------------------------------
 
-# xf_test_program(NAME [SOURCE ...]) builds NAME from NAME.c and the sources, with the library's own headers at hand, and
-# links it to ${XF_TESTED}.
+# xf_test_program(NAME [SOURCE ...]) builds NAME from NAME.c and the sources, with the library's own headers at hand.
 function(xf_test_program name)
   add_executable(${name} ${name}.c ${ARGN})
-  target_compile_options(${name} PRIVATE -iquote ${PROJECT_SOURCE_DIR}/src) # <process.h> is the system's on Windows
-  target_link_libraries(${name} PRIVATE test_support ${XF_TESTED})
+  target_link_libraries(${name} PRIVATE test_support xf_inside crossfork)
 endfunction()
 
 # xf_test_plain(NAME [SOURCE ...]) builds a program that starts no child, and registers it once.
@@ -69,8 +50,10 @@ set(XF_FAULTS ${XF_TEST_SUPPORT}/faults.c ${XF_TEST_SUPPORT}/${XF_SYSTEM}/faults
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${XF_FAULTS})
 foreach(file IN LISTS XF_FAULTS)
   file(READ ${file} text)
-  string(REGEX MATCHALL "(X\\(|__wrap_)[A-Za-z0-9_]+[,(]" wrappers "${text}")
-  list(TRANSFORM wrappers REPLACE "^(X\\(|__wrap_)(.*).$" "-Wl,--wrap=\\2")
+  string(REGEX MATCHALL "(X\\(|__wrap_|WRAP\\()[A-Za-z0-9_]+[,()]" wrappers "${text}")
+  list(TRANSFORM wrappers REPLACE "^(X\\(|__wrap_|WRAP\\()(.*).$" "\\2")
+  list(TRANSFORM wrappers REPLACE "^(os|server)_.*$" "xf__\\0") # the library's own
+  list(TRANSFORM wrappers PREPEND "-Wl,--wrap=")
   list(APPEND XF_WRAP_OPTIONS ${wrappers})
 endforeach()
 list(REMOVE_DUPLICATES XF_WRAP_OPTIONS)

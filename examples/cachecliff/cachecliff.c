@@ -95,15 +95,15 @@ static int run(xf_pool *pool, walk *walks, walked *results, int workers)
     if (rc == 0)
         rc = xf_pool_map(pool, &walk_through, walks, results, (size_t)workers, &options);
     rc = explain(future, rc);
-    xf_barrier_close(barrier);
+    xf_barrier_free(barrier);
     return rc;
 }
 
 static int run_in_pool(walk *walks, walked *results, int workers)
 {
-    xf_pool_options options = {.workers = workers, .placement = XF_PLACE_CORES};
+    xf_pool_options options = {.workers = workers, .placement = XF_PLACEMENT_CORES};
     xf_pool *pool;
-    int rc = xf_pool_open(&pool, &options);
+    int rc = xf_pool_create(&pool, &options);
 
     if (rc < 0)
         return explain(NULL, rc);
@@ -252,7 +252,7 @@ static int compare_inputs(const settings *settings, size_t size)
     rc = explain(NULL, xf_shm_ref(input, &ref));
     for (int copies = 0; copies < 2 && rc == 0; copies++)
         rc = compare_workers(settings, &ref, size, copies, sums);
-    xf_shm_close(input);
+    xf_shm_free(input);
     return rc;
 }
 
@@ -261,7 +261,7 @@ static void print_advice(size_t size)
 {
     xf_advice advice;
 
-    if (xf_advise(&advice, &(xf_load){.own = size}) == 0)
+    if (xf_advise(&advice, &(xf_workload){.own = size}) == 0)
         printf("\nxf_advise on copies of %zu KiB:\n%s", size >> 10, advice.why);
 }
 

@@ -107,7 +107,7 @@ static int take_input(const walk *in, xf_shm **memory)
     rc = xf_shm_create(memory, xf_shm_size(input), NULL);
     if (rc == 0)
         memcpy(xf_shm_data(*memory), xf_shm_data(input), xf_shm_size(input));
-    xf_shm_close(input);
+    xf_shm_free(input);
     return rc;
 }
 
@@ -127,8 +127,8 @@ XF_TASK(walk_through, const walk *in, walked *out)
         rc = measure(barrier, in, memory, out);
         if (rc < 0)
             xf_fail(call, rc, "another worker gave up");
-        xf_shm_close(memory);
+        xf_shm_free(memory);
     }
-    xf_barrier_close(barrier);
+    xf_barrier_free(barrier);
     return rc;
 }

@@ -78,7 +78,7 @@ static int open_pool(xf_pool **pool, const farm_options *options)
         .initializer_size = strlen(options->crash_on) + 1,
     };
 
-    return xf_pool_open(pool, &pool_options);
+    return xf_pool_create(pool, &pool_options);
 }
 
 /* A child takes large files one at a time, and of the others as many as make it worth its while. */
@@ -129,7 +129,8 @@ static void take_result(file *file, xf_future *future, size_t item, farm_totals 
     } else {
         file->end = xf_future_status(future, item);
         if (report) /* there may be too little memory for one */
-            print_report(report, file->end.kind == XF_END_START ? "no child for" : "lost a child at", file->path);
+            print_report(report, file->end.kind == XF_END_START_FAILED ? "no child for" : "lost a child at",
+                         file->path);
     }
 }
 
@@ -143,7 +144,7 @@ static bool take_results(const work *work, farm_totals *totals)
             take_result(work->files[i], work->futures[0], i, totals);
         else
             take_result(work->files[i], work->futures[1], i - work->large, totals);
-        started = work->files[i]->end.kind != XF_END_START;
+        started = work->files[i]->end.kind != XF_END_START_FAILED;
     }
     return started;
 }

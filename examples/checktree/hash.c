@@ -69,7 +69,7 @@ static void crash(xf_call *call, const char *path)
 {
     volatile uintptr_t nowhere = 64;
 
-    xf_log(call, XF_WARNING, "writing through a null pointer at %s", path);
+    xf_log(call, XF_LOG_WARNING, "writing through a null pointer at %s", path);
     *(volatile int *)nowhere = 1;
 }
 

@@ -140,7 +140,7 @@ static int run(xf_pool *pool, source *source)
 {
     const xf_imap_options options = {.map.timeout_ms = TIME_LIMIT_MS};
     xf_imap *imap;
-    int rc = xf_imap_open(&imap, pool, &decode, next_file, source, &options);
+    int rc = xf_imap_create(&imap, pool, &decode, next_file, source, &options);
 
     if (rc < 0)
         return rc;
@@ -151,7 +151,7 @@ static int run(xf_pool *pool, source *source)
 
 int main(int argc, char **argv)
 {
-    const xf_process_options process = {.grace_ms = -1}; /* a decoder does not listen to xf_stopping */
+    const xf_process_options process = {.grace_ms = -1}; /* a decoder does not listen to xf_stop_requested */
     source source = {.next = 0};
     xf_pool *pool = NULL;
     int rc;
@@ -166,7 +166,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "decode: %s: %s\n", argv[1], file_error(rc));
         return 2;
     }
-    rc = xf_pool_open(&pool, &(xf_pool_options){.process = &process});
+    rc = xf_pool_create(&pool, &(xf_pool_options){.process = &process});
     if (rc == 0)
         rc = run(pool, &source);
     if (rc < 0)

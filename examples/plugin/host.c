@@ -55,7 +55,7 @@ int main(int argc, char **argv)
         return 1;
     }
     xf_main(argc, argv);
-    rc = xf_pool_open(&pool, NULL);
+    rc = xf_pool_create(&pool, NULL);
     for (size_t i = 0; i < sizeof names / sizeof *names && rc == 0; i++)
         rc = run(pool, names[i], in);
     if (rc < 0)

@@ -257,7 +257,7 @@ int main(int argc, char **argv)
 
     xf_main(argc, argv);
     uv_loop_init(&server.loop);
-    rc = xf_pool_open(&server.pool, &(xf_pool_options){.loop = &server.loop});
+    rc = xf_pool_create(&server.pool, &(xf_pool_options){.loop = &server.loop});
     if (rc < 0) {
         fprintf(stderr, "serve: %s (%s)\n", xf_strerror(rc), xf_error_detail());
         return 1;

@@ -5,10 +5,10 @@
  *     xf_array_ref(counters, &ref);                        // to be handed over: see ref.h
  *
  *     xf_array_open(&counters, &ref, sizeof(int64_t));     // in another process
- *     atomic_fetch_add(&XF_ATOMIC_AT(counters, int64_t, 7), 1);
+ *     atomic_fetch_add(&XF_ARRAY_ATOMIC_AT(counters, int64_t, 7), 1);
  *
  *     xf_lock_acquire(xf_array_lock(counters), XF_FOREVER);     // for what is more than one step
- *     XF_AT(counters, int64_t, 7) *= 2;
+ *     XF_ARRAY_AT(counters, int64_t, 7) *= 2;
  *     xf_lock_release(xf_array_lock(counters)); */
 #ifndef CROSSFORK_ARRAY_H
 #define CROSSFORK_ARRAY_H
@@ -38,7 +38,7 @@ XF_API int xf_array_open(xf_array **array, const xf_ref *ref, size_t size);
 /* Names it, as xf_shm_ref does. */
 XF_API int xf_array_ref(xf_array *array, xf_ref *ref);
 
-/* The first element, aligned to 64 bytes, until xf_array_close. */
+/* The first element, aligned to 64 bytes, until xf_array_free. */
 XF_API void *xf_array_data(const xf_array *array);
 XF_API size_t xf_array_count(const xf_array *array);
 
@@ -46,13 +46,13 @@ XF_API size_t xf_array_count(const xf_array *array);
 XF_API xf_lock *xf_array_lock(const xf_array *array);
 
 /* Ends this process's hold; NULL is harmless. */
-XF_API void xf_array_close(xf_array *array);
+XF_API void xf_array_free(xf_array *array);
 
 /* Element number i of that type, which has the size that the array was made for; and the same for the functions of
  * stdatomic.h, for a type of which an atomic one has the same size. */
-#define XF_AT(array, type, i) (((type *)xf_array_data(array))[i])
+#define XF_ARRAY_AT(array, type, i) (((type *)xf_array_data(array))[i])
 #ifndef __cplusplus
-#define XF_ATOMIC_AT(array, type, i) (((_Atomic(type) *)xf_array_data(array))[i])
+#define XF_ARRAY_ATOMIC_AT(array, type, i) (((_Atomic(type) *)xf_array_data(array))[i])
 #endif
 
 #ifdef __cplusplus

@@ -13,7 +13,7 @@
  *     xf_heap *theirs;                                     // in another process
  *     xf_heap_open(&theirs, &ref);
  *     memory = xf_heap_at(theirs, offset);
- *     xf_heap_free(theirs, memory);
+ *     xf_heap_dealloc(theirs, memory);
  *
  * Death.  An allocation belongs to the process that made it: when that process ends, in whatever way, before it has
  * freed or kept it, the allocation is freed, by the next process that finds the heap full or calls xf_heap_reclaim.
@@ -55,7 +55,7 @@ XF_API int xf_heap_open(xf_heap **heap, const xf_ref *ref);
 XF_API int xf_heap_ref(xf_heap *heap, xf_ref *ref);
 
 /* Ends this process's hold; NULL is harmless. */
-XF_API void xf_heap_close(xf_heap *heap);
+XF_API void xf_heap_free(xf_heap *heap);
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
@@ -69,7 +69,7 @@ XF_API int xf_heap_alloc(xf_heap *heap, size_t size, void **memory);
 
 /* Frees an allocation, whoever made it.  NULL is harmless.
  * Returns 0, or XF_EINVAL when it is none. */
-XF_API int xf_heap_free(xf_heap *heap, void *memory);
+XF_API int xf_heap_dealloc(xf_heap *heap, void *memory);
 
 /* Makes an allocation nobody's, so that no process's end frees it; or this process's, whosever it was.  In both, the
  * one it belonged to must not end meanwhile unless it was kept.

@@ -3,7 +3,7 @@
  *     // In one program:
  *     xf_listener_options options = {.key.file = "/home/me/.build-cache.key"};
  *     xf_listener *listener;
- *     xf_listener_open(&listener, "build-cache", &options);
+ *     xf_listener_create(&listener, "build-cache", &options);
  *     xf_pipe *pipe;
  *     while ((rc = xf_listener_accept(listener, &pipe, XF_FOREVER)) == 0 || rc == XF_EACCESS)
  *         if (rc == 0)
@@ -59,7 +59,7 @@ typedef struct xf_listener xf_listener;
  * Returns 0; XF_EEXIST when the name is taken; XF_EINVAL for a name, key or option that cannot be; XF_ENOENT,
  * XF_EACCESS, XF_EIO, XF_ELIMIT (larger than a key can be) for the key's file; XF_ENOTSUP for a key where crossfork was
  * built without nettle; XF_EHANDLES, XF_ENOMEM, XF_ESYSTEM. */
-XF_API int xf_listener_open(xf_listener **listener, const char *name, const xf_listener_options *options);
+XF_API int xf_listener_create(xf_listener **listener, const char *name, const xf_listener_options *options);
 
 /* Waits for the next program that connects and has the key.  Those that say nothing, or nothing sensible, or end in
  * the middle of it are let go and keep nobody waiting: 32 can be about to connect at the same time.
@@ -85,7 +85,7 @@ XF_API void xf_listener_free(xf_listener *listener);
  * Returns 0; XF_ENOENT when nobody listens there; XF_ETIMEDOUT; XF_EACCESS when the keys differ, or one side has none,
  * or another user has taken the name; XF_EEND when the listener has ended meanwhile; XF_EPROTO when it is no crossfork,
  * or of another version; XF_ENOTSUP when the processes cannot see each other, as in different containers; as
- * xf_listener_open for the name, the options and the key. */
+ * xf_listener_create for the name, the options and the key. */
 XF_API int xf_connect(xf_pipe **pipe, const char *name, const xf_connect_options *options, int timeout_ms);
 
 #ifdef __cplusplus

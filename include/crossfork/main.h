@@ -29,7 +29,7 @@ extern "C" {
 XF_API void xf_main(int argc, char **argv);
 
 /* Gives back now what crossfork keeps for a second after its last process has ended: the supervisor thread and, on
- * POSIX, the helper process of XF_START_SERVER.  Not needed before the program ends.
+ * POSIX, the helper process of XF_START_FORKSERVER.  Not needed before the program ends.
  * Returns 0, or XF_EBUSY while a process has not been freed (or, detached, has not ended). */
 XF_API int xf_cleanup(void);
 

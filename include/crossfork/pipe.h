@@ -83,7 +83,7 @@ XF_API int xf_pipe_receive(xf_pipe *pipe, xf_message *message, int timeout_ms);
 XF_API int xf_pipe_receive_into(xf_pipe *pipe, void *room, size_t size, size_t *got, int timeout_ms);
 
 /* Waits until there is something to receive, and tells its size.  Returns as xf_pipe_receive. */
-XF_API int xf_pipe_poll(xf_pipe *pipe, size_t *size, int timeout_ms);
+XF_API int xf_pipe_peek(xf_pipe *pipe, size_t *size, int timeout_ms);
 
 /* Lets go of this end in this process.  NULL is harmless.
  * Threads: no other call on this end may be under way or follow. */

@@ -1,7 +1,7 @@
 /* Pools: many tasks, a few workers.
  *
  *     xf_pool *pool;
- *     if (xf_pool_open(&pool, NULL) < 0)
+ *     if (xf_pool_create(&pool, NULL) < 0)
  *         return 1;
  *     int rc = xf_pool_map(pool, &square, in, out, 1000000, NULL);
  *     if (rc < 0)
@@ -38,15 +38,15 @@ typedef struct xf_future xf_future;
 
 /* As the number of workers: none.  Tasks run in the calls that hand them in, for debugging; a crash or an exit is the
  * program's, and timeouts, limits and captured streams do not hold. */
-#define XF_INLINE (-1)
+#define XF_POOL_INLINE (-1)
 
-#define XF_WORKERS_MAX 1024
-#define XF_RESIZE_MIN 64
+#define XF_POOL_WORKERS_MAX 1024
+#define XF_POOL_RESIZE_MIN 64
 
 /* How a pool works.  {0} is the default in every member. */
 typedef struct xf_pool_options {
     int workers;          /* 0: one for each core that this process may use, and no more than the CPU quota of its
-                             group allows (xf_advise without a load); XF_INLINE; XF_WORKERS_MAX at most */
+                             group allows (xf_advise without a load); XF_POOL_INLINE; XF_POOL_WORKERS_MAX at most */
     xf_task *initializer; /* run in each worker before its first item; NULL: nothing */
     const void *initializer_input;
     size_t initializer_size;   /* at most 16 KiB */
@@ -60,12 +60,12 @@ typedef struct xf_pool_options {
                                   that, and 0 otherwise; -1: 0 */
     struct uv_loop_s *loop; /* a uv_loop_t on whose thread callbacks are called; NULL: on the supervisor's.  The pool is
                                opened and freed on that thread then, and the loop has to run once more to let go */
-    bool eager;             /* start all workers in xf_pool_open */
+    bool eager;             /* start all workers in xf_pool_create */
     size_t memory_limit;    /* bytes of shared memory at most; default: the machine's memory, or its group's */
     xf_placement placement; /* where workers run, among the processors that this process may use when it opens the pool;
-                               what they start runs there, too.  Not for XF_INLINE */
+                               what they start runs there, too.  Not for XF_POOL_INLINE */
     const xf_process_options *process; /* how workers are started, and where their logs go; NULL: the default, but for
-                                          the start method, which is XF_START_SERVER */
+                                          the start method, which is XF_START_FORKSERVER */
 } xf_pool_options;
 
 /* Opens a pool.  It reserves address space for memory_limit, and uses memory as it needs it.
@@ -76,7 +76,7 @@ typedef struct xf_pool_options {
  * nesting that the pool allows in whose task this is; XF_ENOTSUP for fork on Windows; XF_ENOMEM, XF_EHANDLES,
  * XF_EPROCESSES, XF_ESYSTEM.
  * Differences: none to be seen; on Windows memory that was committed once stays the pool's until it is freed. */
-XF_API int xf_pool_open(xf_pool **pool, const xf_pool_options *options);
+XF_API int xf_pool_create(xf_pool **pool, const xf_pool_options *options);
 
 /* Takes no more work from now on; what was handed in is completed, and then the workers end.  Does not wait. */
 XF_API void xf_pool_close(xf_pool *pool);
@@ -95,29 +95,29 @@ XF_API int xf_pool_terminate(xf_pool *pool, int timeout_ms);
  * Threads: no other call on this pool may be under way or follow. */
 XF_API void xf_pool_free(xf_pool *pool);
 
-/* Changes the number of workers, to 1 at least, and at most four times what the pool was opened with, or XF_RESIZE_MIN
- * where that is less: missing ones are started when there is work for them, those too many end after the item
- * they run.
+/* Changes the number of workers, to 1 at least, and at most four times what the pool was opened with, or
+ * XF_POOL_RESIZE_MIN where that is less: missing ones are started when there is work for them, those too many end after
+ * the item they run.
  * Returns 0; XF_EINVAL; XF_ESTATE when the pool is closed or inline. */
 XF_API int xf_pool_resize(xf_pool *pool, int workers);
 
 /* ---- Handing work in ------------------------------------------------------------------------- */
 
-typedef enum xf_priority { XF_NORMAL, XF_HIGH, XF_LOW } xf_priority;
+typedef enum xf_priority { XF_PRIORITY_NORMAL, XF_PRIORITY_HIGH, XF_PRIORITY_LOW } xf_priority;
 
 /* Called once a future is complete: on the thread of options.loop, or else on crossfork's supervisor thread; in an
- * XF_INLINE pool in the call that runs the tasks.  It may call anything but what waits or frees the pool.  It may free
- * the future, if nobody else does, which is there until the last of them has returned. */
+ * XF_POOL_INLINE pool in the call that runs the tasks.  It may call anything but what waits or frees the pool.  It may
+ * free the future, if nobody else does, which is there until the last of them has returned. */
 typedef void (*xf_future_callback)(xf_future *future, void *arg);
 
 /* How work is done.  {0} is the default in every member. */
 typedef struct xf_map_options {
-    size_t chunk;         /* items that a worker claims at a time; 0: so that each worker claims some 1,000 times.  With
+    size_t chunk;   /* items that a worker claims at a time; 0: so that each worker claims some 1,000 times.  With
                              a timeout it is always 1 */
-    int timeout_ms;       /* how long one item may run: then it is asked to stop (xf_stopping), and grace_ms later its
+    int timeout_ms; /* how long one item may run: then it is asked to stop (xf_stop_requested), and grace_ms later its
                              worker is killed.  0: as long as it likes */
-    xf_priority priority; /* work of a higher one is claimed first; within one, what was handed in first */
-    bool stop_at_failure; /* once an item did not end as XF_END_DONE, what is not claimed yet is cancelled */
+    xf_priority priority;          /* work of a higher one is claimed first; within one, what was handed in first */
+    bool stop_at_failure;          /* once an item did not end as XF_END_DONE, what is not claimed yet is cancelled */
     xf_future_callback on_success; /* every item is done */
     xf_future_callback on_failure; /* some item is not */
     xf_future_callback on_done;    /* in either case, after those two */
@@ -129,18 +129,18 @@ typedef struct xf_map_options {
 
 /* Runs the task on each of count inputs, and waits.
  *   in, out  count inputs and outputs of the sizes that the task declares, one after the other.  Memory of
- *            xf_pool_alloc is used in place; other memory is copied once.  What an item that is not done has written is
- *            unspecified.  out may be NULL when outputs are not wanted here.
+ *            xf_pool_buffer_alloc is used in place; other memory is copied once.  What an item that is not done has
+ *            written is unspecified.  out may be NULL when outputs are not wanted here.
  *   options  Its callbacks may be called after this has returned.
  * Returns 0 when every item is done; XF_EFAILED when some are not: see options.results; XF_EINVAL for an option out of
  * range; XF_ESIZE when the task does not declare sizes; XF_ENOTASK, XF_EDUPTASK; XF_ESTATE when the pool is closed; why
  * no worker can be started, when the pool has found that out before, which may be XF_EFAILED, too: then nothing was
- * handed in; XF_ENOMEM beyond memory_limit; XF_ELIMIT with more than XF_JOBS_MAX futures or 1,024 different tasks;
+ * handed in; XF_ENOMEM beyond memory_limit; XF_ELIMIT with more than XF_FUTURES_MAX futures or 1,024 different tasks;
  * XF_EPROCESSES, XF_EHANDLES, XF_ESYSTEM. */
 XF_API int xf_pool_map(xf_pool *pool, xf_task *task, const void *in, void *out, size_t count,
                        const xf_map_options *options);
 
-#define XF_JOBS_MAX 1048575
+#define XF_FUTURES_MAX 1048575
 
 /* The same without waiting.
  *   future  Set to the new future, which the caller frees with xf_future_free; in may be changed once this returns.
@@ -156,7 +156,8 @@ typedef struct xf_bytes {
 } xf_bytes;
 
 /* Runs the task on each of count inputs of any length, without waiting; see xf_future_result for the outputs.
- *   in  Copied, unless it is memory of xf_pool_alloc.  For a task with an input codec, data is the object to encode.
+ *   in  Copied, unless it is memory of xf_pool_buffer_alloc.  For a task with an input codec, data is the object to
+ *       encode.
  * Returns 0; XF_ESIZE when an input is not as long as the task declares; XF_ECODEC; otherwise as xf_pool_map_async. */
 XF_API int xf_pool_map_bytes(xf_future **future, xf_pool *pool, xf_task *task, const xf_bytes *in, size_t count,
                              const xf_map_options *options);
@@ -166,12 +167,12 @@ XF_API int xf_pool_submit(xf_future **future, xf_pool *pool, xf_task *task, cons
                           const xf_map_options *options);
 
 /* Memory that the workers see too, for inputs and outputs without a copy.
- * Returns size bytes, aligned to a page and not zero-filled, freed with xf_pool_release before the pool is; NULL when
- * memory_limit does not leave so much, and xf_error_detail says so. */
-XF_API void *xf_pool_alloc(xf_pool *pool, size_t size);
+ * Returns size bytes, aligned to a page and not zero-filled, freed with xf_pool_buffer_free before the pool is; NULL
+ * when memory_limit does not leave so much, and xf_error_detail says so. */
+XF_API void *xf_pool_buffer_alloc(xf_pool *pool, size_t size);
 
-/* Frees what xf_pool_alloc gave; no work on it may be under way.  NULL is harmless. */
-XF_API void xf_pool_release(xf_pool *pool, void *memory);
+/* Frees what xf_pool_buffer_alloc gave; no work on it may be under way.  NULL is harmless. */
+XF_API void xf_pool_buffer_free(xf_pool *pool, void *memory);
 
 /* ---- Futures --------------------------------------------------------------------------------- */
 
@@ -239,11 +240,11 @@ typedef struct xf_imap_options {
 } xf_imap_options;
 
 /* Begins to run a task on what a generator gives, however much that is.
- *   next  Called from xf_imap_open and xf_imap_next only.
+ *   next  Called from xf_imap_create and xf_imap_next only.
  * Returns 0 or XF_ENOMEM; an input that cannot be handed in is told by xf_imap_next.
  * Threads: calls on one imap are made by one thread at a time. */
-XF_API int xf_imap_open(xf_imap **imap, xf_pool *pool, xf_task *task, xf_generator next, void *arg,
-                        const xf_imap_options *options);
+XF_API int xf_imap_create(xf_imap **imap, xf_pool *pool, xf_task *task, xf_generator next, void *arg,
+                          const xf_imap_options *options);
 
 /* Gives the next result.
  *   future  Set to a complete future of one item, freed by the caller.

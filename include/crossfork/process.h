@@ -5,7 +5,7 @@
  *     size_t size;
  *     if (xf_process_start(&process, &reverse, "abc", 3, NULL) < 0)
  *         return 1;
- *     if (xf_process_join(process, 5000, &status) == XF_ETIMEDOUT)
+ *     if (xf_process_join(process, &status, 5000) == XF_ETIMEDOUT)
  *         xf_process_kill(process);
  *     const char *output = xf_process_result(process, &size);
  *     xf_process_free(process);
@@ -36,12 +36,12 @@ typedef struct xf_process xf_process;
 
 /* How a child comes to be.  A task behaves the same under each of them. */
 typedef enum xf_start_method {
-    XF_START_DEFAULT, /* what XF_START=fork|spawn|server in the environment says; else fork on POSIX while the program
-                         has one thread, spawn otherwise */
-    XF_START_FORK,    /* a copy of the program: quickest to start from a small parent.  XF_ENOTSUP on Windows */
-    XF_START_SPAWN,   /* the program is executed again, from the image that is running */
-    XF_START_SERVER   /* a small helper process is spawned once and forked for each child: quick however large the
-                         parent is.  On Windows the same as spawn */
+    XF_START_DEFAULT,   /* what XF_START=fork|spawn|forkserver in the environment says; else fork on POSIX while the
+                           program has one thread, spawn otherwise */
+    XF_START_FORK,      /* a copy of the program: quickest to start from a small parent.  XF_ENOTSUP on Windows */
+    XF_START_SPAWN,     /* the program is executed again, from the image that is running */
+    XF_START_FORKSERVER /* a small helper process is spawned once and forked for each child: quick however large the
+                           parent is.  On Windows the same as spawn */
 } xf_start_method;
 
 /* What a child's standard input, output or error stream is. */
@@ -87,7 +87,7 @@ typedef struct xf_process_options {
     size_t capture_limit; /* bytes kept of each captured stream, the newest; default 1 MiB */
     size_t message_limit; /* bytes kept of messages that nobody has received, with some 100 for each
                              message; default 4 GiB.  A child that
-                             sends more is ended as XF_END_PROTOCOL with XF_ELIMIT */
+                             sends more is ended as XF_END_PROTOCOL_ERROR with XF_ELIMIT */
     xf_log_callback on_log;
     void *on_log_arg;
     const char *stdin_path;  /* for XF_STDIO_FILE */
@@ -127,7 +127,7 @@ XF_API int xf_process_start(xf_process **process, xf_task *task, const void *inp
  *   status      Set on success; may be NULL.
  * Returns 0; XF_ETIMEDOUT while the child still runs; XF_EDEADLK from the process's own log callback.
  * Threads: any; concurrent joins all see the same status. */
-XF_API int xf_process_join(xf_process *process, int timeout_ms, xf_status *status);
+XF_API int xf_process_join(xf_process *process, xf_status *status, int timeout_ms);
 
 /* The output of a task that is done: bytes, or for a task with an output codec still encoded.
  *   size  Set to the number of bytes; may be NULL.
@@ -145,14 +145,14 @@ XF_API int xf_process_result_object(xf_process *process, void **object);
 typedef struct xf_message {
     const void *data; /* aligned for any type */
     size_t size;
-    void *owner; /* crossfork's own */
+    void *reserved; /* crossfork's own */
 } xf_message;
 
 /* Takes the next message that the task sent, in the order it sent them; messages outlive the child.
  *   timeout_ms  As for join.
  *   message     Set on success; freed by the caller with xf_message_free, also after the process is freed.
  * Returns 0; XF_ETIMEDOUT; XF_EEND when the child has ended and every message was taken; XF_EDEADLK as join. */
-XF_API int xf_process_receive(xf_process *process, int timeout_ms, xf_message *message);
+XF_API int xf_process_receive(xf_process *process, xf_message *message, int timeout_ms);
 
 /* Frees what xf_process_receive gave; harmless on one that is all zero. */
 XF_API void xf_message_free(xf_message *message);
@@ -171,8 +171,8 @@ XF_API void xf_memory_free(void *memory);
  * Returns 0, or XF_ESTATE once the child has ended. */
 XF_API int xf_process_progress(xf_process *process, uint64_t *done, uint64_t *total);
 
-/* Asks the task to stop (see xf_stopping), and kills it when the grace has passed.  Returns at once; harmless on a
- * process that has ended.  A task that has not begun never begins.
+/* Asks the task to stop (see xf_stop_requested), and kills it when the grace has passed.  Returns at once; harmless on
+ * a process that has ended.  A task that has not begun never begins.
  * Ends as XF_END_TERMINATED, unless the task had ended by itself, or stops by returning 0: then as XF_END_DONE. */
 XF_API void xf_process_terminate(xf_process *process);
 
@@ -181,7 +181,7 @@ XF_API void xf_process_terminate(xf_process *process);
 XF_API void xf_process_kill(xf_process *process);
 
 /* The system's id of the child; 0 when it could not be started.  After the child has ended, the id it had.
- * Differences: with XF_START_SERVER this may wait a moment, until the helper process tells. */
+ * Differences: with XF_START_FORKSERVER this may wait a moment, until the helper process tells. */
 XF_API int64_t xf_process_pid(xf_process *process);
 
 /* The name given in the options, or the task's.  Valid until the process is freed. */
@@ -202,7 +202,7 @@ XF_API const xf_report *xf_process_report(xf_process *process);
 typedef struct xf_stack {
     const xf_frame *frames; /* innermost first */
     size_t count;
-    void *owner; /* crossfork's own */
+    void *reserved; /* crossfork's own */
 } xf_stack;
 
 /* Takes the stack of a child's main thread, whether it computes or waits; it goes on afterwards.

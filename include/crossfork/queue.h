@@ -40,7 +40,7 @@ typedef struct xf_queue xf_queue;
 
 /* How a queue is made.  {0} is the default in every member. */
 typedef struct xf_queue_options {
-    size_t capacity;     /* messages at most, XF_QUEUE_MAX at most; 0: as many as there is memory for */
+    size_t capacity;     /* messages at most, XF_QUEUE_CAPACITY_MAX at most; 0: as many as there is memory for */
     size_t message_size; /* what most messages are not longer than: those are kept in the ring itself, others in
                             pages of their own.  Default 144, at most 65536.  A ring has so much for each message it
                             can hold */
@@ -52,7 +52,7 @@ typedef struct xf_queue_options {
                             a time then: XF_ELIMIT from xf_queue_get */
 } xf_queue_options;
 
-#define XF_QUEUE_MAX 67108864
+#define XF_QUEUE_CAPACITY_MAX 67108864
 
 /* Makes a queue and opens it.
  *   queue    Set to the new queue, which the caller frees with xf_queue_free.
@@ -96,24 +96,24 @@ XF_API int xf_queue_put_many(xf_queue *queue, const xf_bytes *messages, int coun
 XF_API int xf_queue_put_object(xf_queue *queue, const xf_codec *codec, const void *object, int timeout_ms);
 
 /* Memory of a queue for a message that is to be put. */
-typedef struct xf_slot {
+typedef struct xf_queue_slot {
     void *data; /* aligned to 64 bytes, not zero-filled */
     size_t size;
-    uint64_t place[2]; /* crossfork's own */
-} xf_slot;
+    uint64_t reserved[2]; /* crossfork's own */
+} xf_queue_slot;
 
 /* Gives memory for a message, to be filled in and put without a copy.  The queue goes on meanwhile; the message has its
  * place in it by xf_queue_commit.
  *   slot  Set to memory of size bytes; ended with xf_queue_commit or xf_queue_cancel.
  * Returns as xf_queue_put, but that capacity does not matter yet. */
-XF_API int xf_queue_reserve(xf_queue *queue, size_t size, xf_slot *slot, int timeout_ms);
+XF_API int xf_queue_reserve(xf_queue *queue, size_t size, xf_queue_slot *slot, int timeout_ms);
 
 /* Puts it.  slot->size may have been made smaller.
  * Returns as xf_queue_put, or XF_EINVAL when slot->size was made larger; when that is not 0, the slot is as before. */
-XF_API int xf_queue_commit(xf_queue *queue, xf_slot *slot, int timeout_ms);
+XF_API int xf_queue_commit(xf_queue *queue, xf_queue_slot *slot, int timeout_ms);
 
 /* Gives it back. */
-XF_API void xf_queue_cancel(xf_queue *queue, xf_slot *slot);
+XF_API void xf_queue_cancel(xf_queue *queue, xf_queue_slot *slot);
 
 /* ---- Getting --------------------------------------------------------------------------------- */
 
@@ -142,20 +142,20 @@ XF_API int xf_queue_get_many(xf_queue *queue, xf_message *messages, int count, i
 XF_API int xf_queue_get_object(xf_queue *queue, const xf_codec *codec, void **object, int timeout_ms);
 
 /* A message that is looked at where it lies. */
-typedef struct xf_view {
+typedef struct xf_queue_message_view {
     const void *data; /* aligned to 16 bytes at least */
     size_t size;
-    uint64_t place[2]; /* crossfork's own */
-} xf_view;
+    uint64_t reserved[2]; /* crossfork's own */
+} xf_queue_message_view;
 
 /* Gets the first message without copying it, if it is long; one that the ring itself has room for is copied, because
  * the ring has to go on.
  *   view  Ended with xf_queue_release.
  * Returns as xf_queue_get. */
-XF_API int xf_queue_view(xf_queue *queue, xf_view *view, int timeout_ms);
+XF_API int xf_queue_view(xf_queue *queue, xf_queue_message_view *view, int timeout_ms);
 
 /* Gives its memory back. */
-XF_API void xf_queue_release(xf_queue *queue, xf_view *view);
+XF_API void xf_queue_release(xf_queue *queue, xf_queue_message_view *view);
 
 /* Tells the size of the first message, which stays; somebody else may get it next.  Returns as xf_queue_get. */
 XF_API int xf_queue_peek(xf_queue *queue, size_t *size, int timeout_ms);
@@ -182,17 +182,17 @@ typedef struct xf_queue_stats {
 } xf_queue_stats;
 
 /* A message that was lost. */
-typedef struct xf_loss {
+typedef struct xf_queue_loss {
     int64_t pid; /* of the process that died */
     uint64_t size;
-} xf_loss;
+} xf_queue_loss;
 
-#define XF_LOSSES_MAX 16
+#define XF_QUEUE_LOSSES_MAX 16
 
 /* Looks for processes that have died, settles what they left, and takes stock.
  *   losses  Filled in with up to room of the last losses, the newest first; NULL when room is 0.
- * Returns how many of them, XF_LOSSES_MAX at most. */
-XF_API int xf_queue_stats_get(xf_queue *queue, xf_queue_stats *stats, xf_loss *losses, int room);
+ * Returns how many of them, XF_QUEUE_LOSSES_MAX at most. */
+XF_API int xf_queue_stats_get(xf_queue *queue, xf_queue_stats *stats, xf_queue_loss *losses, int room);
 
 #ifdef __cplusplus
 }

@@ -25,7 +25,7 @@ extern "C" {
 #endif
 
 /* What a reference is of. */
-typedef enum xf_kind {
+typedef enum xf_object_kind {
     XF_KIND_NONE = 0,
     XF_KIND_HANDLE, /* an open file, socket or HANDLE, to be taken once */
     XF_KIND_SHM,
@@ -39,13 +39,13 @@ typedef enum xf_kind {
     XF_KIND_QUEUE,
     XF_KIND_PIPE,
     XF_KIND_HEAP
-} xf_kind;
+} xf_object_kind;
 
 /* Names an object.  All zero names none.  Two are of the same object when their bytes are the same. */
 typedef struct xf_ref {
     uint64_t id[2];
-    uint32_t kind;  /* an xf_kind */
-    uint32_t place; /* crossfork's own */
+    uint32_t kind;     /* an xf_object_kind */
+    uint32_t reserved; /* crossfork's own */
 } xf_ref;
 
 /* Hands over an open file, socket or other handle of the system, once: names a copy of it, which the first process that

@@ -20,15 +20,15 @@ extern "C" {
 
 /* The ways a child ends; the same end has the same kind and code on every system. */
 typedef enum xf_end {
-    XF_END_NONE,         /* it has not */
-    XF_END_DONE,         /* the task returned 0; code 0 */
-    XF_END_FAILED,       /* the task returned another value or called xf_fail; code is that value */
-    XF_END_EXITED,       /* the process exited inside the task, whatever the exit code; code is the exit code */
-    XF_END_CRASHED,      /* a fault or abort; code is an xf_crash */
-    XF_END_KILLED,       /* killed by somebody else; code 0 */
-    XF_END_TERMINATED,   /* by xf_process_terminate, _kill or _free; code 0 */
-    XF_END_PROTOCOL,     /* what it sent could not be understood or kept, and it was ended; code is an XF_E* code */
-    XF_END_START,        /* the task never began; code is an XF_E* code: XF_EMAIN, XF_EBUILD, XF_ENOTASK ... */
+    XF_END_NONE,           /* it has not */
+    XF_END_DONE,           /* the task returned 0; code 0 */
+    XF_END_FAILED,         /* the task returned another value or called xf_fail; code is that value */
+    XF_END_EXITED,         /* the process exited inside the task, whatever the exit code; code is the exit code */
+    XF_END_CRASHED,        /* a fault or abort; code is an xf_crash */
+    XF_END_KILLED,         /* killed by somebody else; code 0 */
+    XF_END_TERMINATED,     /* by xf_process_terminate, _kill or _free; code 0 */
+    XF_END_PROTOCOL_ERROR, /* what it sent could not be understood or kept, and it was ended; code is an XF_E* code */
+    XF_END_START_FAILED,   /* the task never began; code is an XF_E* code: XF_EMAIN, XF_EBUILD, XF_ENOTASK ... */
     XF_END_UNKNOWN,      /* somebody else took the exit status (waitpid(-1), SIGCHLD ignored), and the task had not told
                             its end before; code 0 */
     XF_END_TIMED_OUT,    /* it ran longer than a pool's timeout_ms, or than limits.wall_ms; code 0 */
@@ -68,9 +68,9 @@ typedef enum xf_phase {
 /* A line that the child logged, or printed (XF_STDIO_LOG). */
 typedef struct xf_log_line {
     double time; /* seconds since 1970, by the child's clock */
-    xf_level level;
+    xf_log_level level;
     const char *text;
-    xf_source source;
+    xf_log_source source;
     int64_t pid;
     const char *task; /* that logged it */
     uint64_t item;    /* of a pool's future; 0 for a process */

@@ -68,7 +68,7 @@ XF_API int xf_shm_open(xf_shm **shm, const xf_ref *ref, xf_shm_access access);
  * child and its parent has gone. */
 XF_API int xf_shm_ref(xf_shm *shm, xf_ref *ref);
 
-/* Where it is in this process: at the start of a page, the same until xf_shm_close, also when it grows. */
+/* Where it is in this process: at the start of a page, the same until xf_shm_free, also when it grows. */
 XF_API void *xf_shm_data(const xf_shm *shm);
 
 /* How many bytes it has now, whoever has made it grow. */
@@ -86,7 +86,7 @@ XF_API int xf_shm_grow(xf_shm *shm, size_t size);
  *         their names out of the same ones.
  *   key   What those who look for it have to have, copied; NULL or all zero: being of the same user is enough.
  * Returns 0; XF_EEXIST when the name is taken; XF_ESTATE when this hold has a name; XF_EPROCESSES when there can be no
- * more threads; as xf_listener_open for the name and the key; XF_EHANDLES, XF_ENOMEM, XF_ESYSTEM.
+ * more threads; as xf_listener_create for the name and the key; XF_EHANDLES, XF_ENOMEM, XF_ESYSTEM.
  * Threads: a thread of its own exists while the hold has the name, and sleeps until somebody comes.  No other call
  * that publishes or closes this hold may be under way.
  * Systems: Windows: while a process that looks for it is stopped in the middle of that, the name can stay taken. */
@@ -102,12 +102,12 @@ XF_API int xf_shm_publish(xf_shm *shm, const char *name, const xf_key *key);
  * cannot be; XF_ETIMEDOUT; XF_EACCESS when the keys differ, or one side has none, or another user has taken the name;
  * XF_EEND when the name has gone meanwhile; XF_EPROTO when it is no crossfork's, or another version's; XF_ENOTSUP when
  * the processes cannot see each other, as in different containers, or for a key where crossfork was built without
- * nettle; as xf_listener_open for a key in a file; XF_ENOMEM, XF_EHANDLES, XF_ESYSTEM. */
+ * nettle; as xf_listener_create for a key in a file; XF_ENOMEM, XF_EHANDLES, XF_ESYSTEM. */
 XF_API int xf_shm_find(xf_shm **shm, const char *name, const xf_key *key, xf_shm_access access, int timeout_ms);
 
 /* Ends this hold, and its name; the memory goes with the last hold of all processes.  NULL is harmless.
  * Threads: no other call on the hold may be under way or follow. */
-XF_API void xf_shm_close(xf_shm *shm);
+XF_API void xf_shm_free(xf_shm *shm);
 
 #ifdef __cplusplus
 }

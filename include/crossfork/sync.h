@@ -28,7 +28,7 @@
  *     int xf_KIND_create(xf_KIND **, ...);             // makes one, and opens it
  *     int xf_KIND_open(xf_KIND **, const xf_ref *);    // opens it in any process of the family
  *     int xf_KIND_ref(xf_KIND *, xf_ref *);            // names it
- *     void xf_KIND_close(xf_KIND *);                   // ends this process's hold; NULL is harmless
+ *     void xf_KIND_free(xf_KIND *);                    // ends this process's hold; NULL is harmless
  * What a thread holds when it closes the object stays held.
  * Making one fails with XF_EINVAL for an option, XF_ENOMEM, XF_EHANDLES.
  * Opening it fails with XF_EINVAL for a reference of another kind; XF_ENOENT when no process has it open any more;
@@ -51,16 +51,16 @@ extern "C" {
 #define XF_SYNC_ALIGN 64
 
 /* Where an object lies; all zero: in a segment of its own. */
-typedef struct xf_place {
+typedef struct xf_sync_place {
     xf_shm *shm;
     size_t at; /* offset in its data */
-} xf_place;
+} xf_sync_place;
 
 #define XF_SYNC_LIFE(kind)                                                                                             \
     typedef struct kind kind;                                                                                          \
     XF_API int kind##_open(kind **object, const xf_ref *ref);                                                          \
     XF_API int kind##_ref(kind *object, xf_ref *ref);                                                                  \
-    XF_API void kind##_close(kind *object)
+    XF_API void kind##_free(kind *object)
 
 /* ---- Lock: one thread at a time -------------------------------------------------------------- */
 
@@ -70,7 +70,7 @@ XF_SYNC_LIFE(xf_lock);
 
 typedef struct xf_lock_options {
     bool recursive; /* the thread that has it may acquire it again, and releases it as often */
-    xf_place place;
+    xf_sync_place place;
 } xf_lock_options;
 
 XF_API int xf_lock_create(xf_lock **lock, const xf_lock_options *options);
@@ -83,15 +83,15 @@ XF_API int xf_lock_acquire(xf_lock *lock, int timeout_ms);
 /* Releases it.  XF_ESTATE when this thread does not have it. */
 XF_API int xf_lock_release(xf_lock *lock);
 
-/* ---- Reader-writer lock: one writer, or any number of readers up to XF_READERS_MAX ----------- */
+/* ---- Reader-writer lock: one writer, or any number of readers up to XF_RWLOCK_READERS_MAX ----------- */
 
 XF_SYNC_LIFE(xf_rwlock);
 
-#define XF_READERS_MAX 64 /* at a time; who comes then waits */
-#define XF_RWLOCK_BYTES (64 + 8 * XF_READERS_MAX)
+#define XF_RWLOCK_READERS_MAX 64 /* at a time; who comes then waits */
+#define XF_RWLOCK_BYTES (64 + 8 * XF_RWLOCK_READERS_MAX)
 
 typedef struct xf_rwlock_options {
-    xf_place place;
+    xf_sync_place place;
 } xf_rwlock_options;
 
 XF_API int xf_rwlock_create(xf_rwlock **rwlock, const xf_rwlock_options *options);
@@ -114,16 +114,16 @@ XF_API int xf_rwlock_release(xf_rwlock *rwlock);
 
 XF_SYNC_LIFE(xf_semaphore);
 
-#define XF_PERMITS_MAX 4096                          /* of a bounded one */
+#define XF_SEMAPHORE_PERMITS_MAX 4096                /* of a bounded one */
 #define XF_SEMAPHORE_BYTES(limit) (64 + 8 * (limit)) /* limit 0: not bounded */
 
 /* A bounded semaphore has a number of permits, each of which belongs to the thread that has acquired it until that
  * thread releases it; a thread that ends passes it on.  One that is not bounded is a number that anybody may raise and
  * that waits at 0: nobody owns it, and what the dead have taken stays taken. */
 typedef struct xf_semaphore_options {
-    unsigned limit; /* permits of a bounded one, up to XF_PERMITS_MAX; 0: not bounded */
+    unsigned limit; /* permits of a bounded one, up to XF_SEMAPHORE_PERMITS_MAX; 0: not bounded */
     unsigned value; /* of one that is not bounded, at first */
-    xf_place place;
+    xf_sync_place place;
 } xf_semaphore_options;
 
 XF_API int xf_semaphore_create(xf_semaphore **semaphore, const xf_semaphore_options *options);
@@ -144,7 +144,7 @@ XF_SYNC_LIFE(xf_condition);
 #define XF_CONDITION_BYTES 64
 
 typedef struct xf_condition_options {
-    xf_place place;
+    xf_sync_place place;
 } xf_condition_options;
 
 XF_API int xf_condition_create(xf_condition **condition, const xf_condition_options *options);
@@ -170,7 +170,7 @@ XF_SYNC_LIFE(xf_event);
 #define XF_EVENT_BYTES 64
 
 typedef struct xf_event_options {
-    xf_place place;
+    xf_sync_place place;
 } xf_event_options;
 
 /* It is clear at first. */
@@ -188,20 +188,20 @@ XF_API int xf_event_wait(xf_event *event, int timeout_ms);
 
 XF_SYNC_LIFE(xf_barrier);
 
-#define XF_PARTIES_MAX 4096
+#define XF_BARRIER_PARTIES_MAX 4096
 #define XF_BARRIER_BYTES(parties) (64 + 16 * (parties))
 
 typedef struct xf_barrier_options {
-    xf_place place;
+    xf_sync_place place;
 } xf_barrier_options;
 
-/*   parties  How many threads wait for each other, 1 to XF_PARTIES_MAX. */
+/*   parties  How many threads wait for each other, 1 to XF_BARRIER_PARTIES_MAX. */
 XF_API int xf_barrier_create(xf_barrier **barrier, unsigned parties, const xf_barrier_options *options);
 
 /* Makes this thread one of the parties, which otherwise it becomes when it first waits: from then on its end is
  * noticed.
  * Returns 0; XF_ELIMIT when there are as many as there may be. */
-XF_API int xf_barrier_join(xf_barrier *barrier);
+XF_API int xf_barrier_register(xf_barrier *barrier);
 
 /* Waits until all parties do.  When one of them ends, or gives up, the barrier is broken: for all who wait, and from
  * then on, until it is reset.
@@ -219,7 +219,7 @@ XF_SYNC_LIFE(xf_once);
 #define XF_ONCE_BYTES 64
 
 typedef struct xf_once_options {
-    xf_place place;
+    xf_sync_place place;
 } xf_once_options;
 
 XF_API int xf_once_create(xf_once **once, const xf_once_options *options);

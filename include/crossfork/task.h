@@ -46,11 +46,11 @@ typedef int (*xf_entry)(xf_call *call);
  * returned then.  *settled is increased after each item that returned 0.  XF_TASK defines one. */
 typedef int (*xf_batch)(xf_call *call, const void *in, void *out, size_t count, volatile unsigned *settled);
 
-/* Where an encoder writes; xf_write appends to it. */
+/* Where an encoder writes; xf_writer_put appends to it. */
 typedef struct xf_writer xf_writer;
 
 /* Appends size bytes to what is being encoded.  Returns 0 or XF_ENOMEM. */
-XF_API int xf_write(xf_writer *writer, const void *data, size_t size);
+XF_API int xf_writer_put(xf_writer *writer, const void *data, size_t size);
 
 /* Turns an object into bytes and back, for tasks whose input or output holds pointers.  The functions return 0 or a
  * negative number, which the caller sees as XF_ECODEC with that number in the detail. */
@@ -72,8 +72,10 @@ typedef struct xf_task {
     const xf_codec *input_codec;  /* NULL: the input is plain bytes */
     const xf_codec *output_codec; /* NULL: the output is plain bytes */
     xf_batch batch;               /* NULL: a pool calls entry for each item */
-    struct xf_task *next;         /* crossfork's own */
-    int state;                    /* crossfork's own */
+    struct {
+        struct xf_task *next;
+        int state;
+    } reserved; /* crossfork's own */
 } xf_task;
 
 #define XF_TASK_NAME_MAX 255
@@ -117,7 +119,7 @@ XF_API xf_task *xf_task_find(const char *name);
         }                                                                                                              \
         return 0;                                                                                                      \
     }                                                                                                                  \
-    xf_task task = {#task, task##_entry, 0, 0, NULL, NULL, task##_batch, NULL, 0};                                     \
+    xf_task task = {#task, task##_entry, 0, 0, NULL, NULL, task##_batch, {NULL, 0}};                                   \
     XF_BEFORE_MAIN(task##_register)                                                                                    \
     {                                                                                                                  \
         in_parameter = NULL;                                                                                           \
@@ -136,7 +138,7 @@ XF_API xf_task *xf_task_find(const char *name);
  * input, xf_call_return takes the output.  Either codec may be NULL. */
 #define XF_ENTRY_CODEC(task, in_codec, out_codec)                                                                      \
     static int task##_entry(XF_MAYBE_UNUSED xf_call *call);                                                            \
-    xf_task task = {#task, task##_entry, XF_ANY_SIZE, XF_ANY_SIZE, in_codec, out_codec, NULL, NULL, 0};                \
+    xf_task task = {#task, task##_entry, XF_ANY_SIZE, XF_ANY_SIZE, in_codec, out_codec, NULL, {NULL, 0}};              \
     XF_BEFORE_MAIN(task##_register)                                                                                    \
     {                                                                                                                  \
         (void)xf_task_register(&task);                                                                                 \
@@ -177,19 +179,19 @@ XF_API int xf_call_return(xf_call *call, const void *object);
 XF_API int xf_fail(xf_call *call, int code, const char *format, ...) XF_PRINTF(3, 4);
 
 /* Weight of a log line. */
-typedef enum xf_level { XF_DEBUG = 10, XF_INFO = 20, XF_WARNING = 30, XF_ERROR = 40 } xf_level;
+typedef enum xf_log_level { XF_LOG_DEBUG = 10, XF_LOG_INFO = 20, XF_LOG_WARNING = 30, XF_LOG_ERROR = 40 } xf_log_level;
 
 /* Where a line comes from: xf_log, or what a child printed on its standard output or error. */
-typedef enum xf_source { XF_FROM_LOG, XF_FROM_STDOUT, XF_FROM_STDERR } xf_source;
+typedef enum xf_log_source { XF_SOURCE_LOG, XF_SOURCE_STDOUT, XF_SOURCE_STDERR } xf_log_source;
 
 /* Logs one line.  It is in memory that the parent shares when the call returns, so it is in the report however the
  * child ends; where the parent has an on_log, it goes there too, and this may wait until there is room.
- *   format  As printf's; a line of more than XF_LOG_MAX bytes is cut there.
+ *   format  As printf's; a line of more than XF_LOG_LINE_MAX bytes is cut there.
  * Returns 0, XF_EINVAL for a format that cannot be printed, or XF_EEND when the parent has gone.
  * Threads: any thread of the child; each line arrives whole. */
-XF_API int xf_log(xf_call *call, xf_level level, const char *format, ...) XF_PRINTF(3, 4);
+XF_API int xf_log(xf_call *call, xf_log_level level, const char *format, ...) XF_PRINTF(3, 4);
 
-#define XF_LOG_MAX 16384
+#define XF_LOG_LINE_MAX 16384
 
 /* Says how far the task has come, in units of its own: see xf_process_progress.  Costs no system call.
  * Threads: any thread of the child. */
@@ -204,7 +206,7 @@ XF_API int xf_send(xf_call *call, const void *data, size_t size);
 /* Whether the parent asked the task to stop (xf_process_terminate).  A long task looks now and then, and returns.
  *   timeout_ms  How long to wait for that; 0 only looks, and costs a load; XF_FOREVER waits.
  * Threads: any thread of the child with timeout 0; only the entry's own thread with another. */
-XF_API bool xf_stopping(xf_call *call, int timeout_ms);
+XF_API bool xf_stop_requested(xf_call *call, int timeout_ms);
 
 /* Implementation of XF_TASK: C++ needs a cast where C converts. */
 #ifdef __cplusplus

@@ -1,8 +1,8 @@
 /* Waiting for many things at once.
  *
  *     xf_wait_item items[] = {
- *         {.what = XF_WAIT_GET, .queue = queue},
- *         {.what = XF_WAIT_PROCESS, .process = process},
+ *         {.kind = XF_WAIT_GET, .queue = queue},
+ *         {.kind = XF_WAIT_PROCESS, .process = process},
  *     };
  *     if (xf_wait(items, 2, XF_FOREVER) > 0 && items[0].ready)
  *         xf_queue_get(queue, &message, 0);
@@ -29,7 +29,7 @@ extern "C" {
 #endif
 
 /* What is waited for, and the call that would return at once. */
-typedef enum xf_wait_what {
+typedef enum xf_wait_kind {
     XF_WAIT_NOTHING, /* the item is passed over, and not ready */
     XF_WAIT_PROCESS, /* it has ended: xf_process_join */
     XF_WAIT_MESSAGE, /* it has sent a message, or ended: xf_process_receive */
@@ -39,15 +39,15 @@ typedef enum xf_wait_what {
     XF_WAIT_RECEIVE, /* there is a message, or the other end has gone: xf_pipe_receive */
     XF_WAIT_SEND,    /* there is room for a message up to message_size, or the other end has gone: xf_pipe_send */
     XF_WAIT_EVENT,   /* it is set, or was while this waited: xf_event_wait */
-    XF_WAIT_STOP     /* this task has been asked to stop: xf_stopping */
-} xf_wait_what;
+    XF_WAIT_STOP     /* this task has been asked to stop: xf_stop_requested */
+} xf_wait_kind;
 
 /* One of the things.  All zero is passed over. */
 typedef struct xf_wait_item {
-    xf_wait_what what;
-    bool ready;     /* set by xf_wait */
-    uint32_t place; /* crossfork's own */
-    union {         /* stays open, and the caller's, meanwhile */
+    xf_wait_kind kind;
+    bool ready;        /* set by xf_wait */
+    uint32_t reserved; /* crossfork's own */
+    union {            /* stays open, and the caller's, meanwhile */
         xf_process *process;
         xf_future *future;
         xf_queue *queue;

@@ -9,7 +9,7 @@ from conan.tools.gnu import PkgConfigDeps
 
 class CrossforkRecipe(ConanFile):
     name = "crossfork"
-    version = "0.1.0"
+    version = "0.2.0"
     description = "Multiprocessing for C, the same on Windows and on POSIX"
     license = "MIT"
     package_type = "library"

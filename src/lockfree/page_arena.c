@@ -4,12 +4,7 @@
 
 enum { COMMIT_STEP = 256 }; /* pages */
 
-static uint64_t round_up(uint64_t size, uint64_t unit)
-{
-    return (size + unit - 1) / unit * unit;
-}
-
-static uint64_t at_most(uint64_t value, uint64_t bound)
+static uint64_t lesser_count(uint64_t value, uint64_t bound)
 {
     return value < bound ? value : bound;
 }
@@ -21,23 +16,22 @@ uint64_t page_arena_count(uint64_t bytes)
 
 uint64_t page_arena_pages_size(uint64_t bytes)
 {
-    return round_up(bytes, OS_PAGE);
+    return (bytes + OS_PAGE - 1) / OS_PAGE * OS_PAGE;
 }
 
 uint64_t page_arena_words_size(uint64_t bytes)
 {
-    return round_up(page_arena_count(bytes) * sizeof(uint64_t), OS_PAGE);
+    return page_arena_pages_size(page_arena_count(bytes) * sizeof(uint64_t));
 }
 
-void page_arena_attach(arena *arena, const os_shm *shm, page_arena_head *head, uint64_t words_at, uint64_t pages_at,
-                       uint64_t bytes)
+void page_arena_attach(page_arena *arena, const os_shm *shm, page_arena_head *head, const page_arena_layout *layout)
 {
     arena->shm = shm;
     arena->head = head;
-    arena->words_at = words_at;
-    arena->pages_at = pages_at;
-    arena->count = page_arena_count(bytes);
-    arena->words = (_Atomic uint64_t *)((char *)shm->address + words_at);
+    arena->words_at = layout->words_at;
+    arena->pages_at = layout->pages_at;
+    arena->count = page_arena_count(layout->bytes);
+    arena->words = (_Atomic uint64_t *)((char *)shm->address + layout->words_at);
 }
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
@@ -50,23 +44,23 @@ void page_arena_raise(_Atomic uint64_t *mark, uint64_t value)
     }
 }
 
-uint64_t page_arena_committed(const arena *arena)
+uint64_t page_arena_committed(const page_arena *arena)
 {
-    return at_most(atomic_load(&arena->head->committed), arena->count);
+    return lesser_count(atomic_load(&arena->head->committed), arena->count);
 }
 
-uint64_t page_arena_searched(const arena *arena)
+uint64_t page_arena_searched(const page_arena *arena)
 {
-    return at_most(atomic_load(&arena->head->searched), arena->count);
+    return lesser_count(atomic_load(&arena->head->searched), arena->count);
 }
 
-/* Lets words of all pages before end be looked at: they read as free, but cannot be read everywhere before they have
- * memory. */
-static int open_words(arena *arena, uint64_t end)
+/* Gives memory to the words of all pages before end.  A word without memory cannot be read everywhere; once it has
+ * memory it reads as free. */
+static int commit_words(page_arena *arena, uint64_t end)
 {
     uint64_t have = page_arena_searched(arena);
     uint64_t from = (arena->words_at + have * sizeof(uint64_t)) / OS_PAGE * OS_PAGE;
-    uint64_t to = round_up(arena->words_at + end * sizeof(uint64_t), OS_PAGE);
+    uint64_t to = page_arena_pages_size(arena->words_at + end * sizeof(uint64_t));
     int rc;
 
     if (end <= have)
@@ -78,14 +72,14 @@ static int open_words(arena *arena, uint64_t end)
 }
 
 /* Gives memory to all pages before end, and to their words. */
-static int commit_to(arena *arena, uint64_t end)
+static int commit_pages(page_arena *arena, uint64_t end)
 {
-    uint64_t have = page_arena_committed(arena), want = at_most(end + COMMIT_STEP, arena->count);
+    uint64_t have = page_arena_committed(arena), want = lesser_count(end + COMMIT_STEP, arena->count);
     int rc;
 
     if (end <= have)
         return 0;
-    rc = open_words(arena, want);
+    rc = commit_words(arena, want);
     if (rc == 0)
         rc = os_shm_commit(arena->shm, (size_t)page_arena_offset(arena, have), (size_t)((want - have) * OS_PAGE));
     if (rc == 0)
@@ -95,101 +89,115 @@ static int commit_to(arena *arena, uint64_t end)
 
 /* ---- Taking ---------------------------------------------------------------------------------- */
 
-static void clear(arena *arena, uint64_t first, uint64_t count)
+/* A run that is wanted: count pages, and the word of the first; and where it was found. */
+typedef struct page_run {
+    uint64_t what, count, first;
+} page_run;
+
+static void clear_words(page_arena *arena, uint64_t first, uint64_t count)
 {
     while (count-- > 0)
         atomic_store(&arena->words[first + count], 0);
 }
 
-/* Takes free pages from the first one on: how many there were. */
-static uint64_t take_pages(arena *arena, uint64_t first, uint64_t count, uint64_t what)
+/* Takes the pages of a run one after the other.  Returns how many of them were free. */
+static uint64_t take_run(page_arena *arena, const page_run *run)
 {
-    for (uint64_t i = 0; i < count; i++) {
+    for (uint64_t i = 0; i < run->count; i++) {
         uint64_t free = 0;
-        if (!atomic_compare_exchange_strong(&arena->words[first + i], &free, i ? what | PAGE_ARENA_FOLLOWS : what))
+        if (!atomic_compare_exchange_strong(&arena->words[run->first + i], &free,
+                                            i ? run->what | PAGE_ARENA_FOLLOWS : run->what))
             return i;
     }
-    return count;
+    return run->count;
 }
 
 /* Finds and takes a run among the pages from begin to end. */
-static bool search(arena *arena, uint64_t begin, uint64_t end, uint64_t count, uint64_t what, uint64_t *found)
+static bool search_run(page_arena *arena, uint64_t begin, uint64_t end, page_run *run)
 {
-    uint64_t run = 0, first_free = UINT64_MAX, hint = begin;
+    uint64_t length = 0, first_free = UINT64_MAX, hint = begin, count = run->count;
 
-    for (uint64_t i = begin; i < end && end - i >= count - run; i++) {
+    for (uint64_t i = begin; i < end && end - i >= count - length; i++) {
         if (atomic_load_explicit(&arena->words[i], memory_order_relaxed)) {
-            run = 0;
+            length = 0;
             continue;
         }
         if (first_free == UINT64_MAX)
             first_free = i;
-        if (++run < count)
+        if (++length < count)
             continue;
-        *found = i + 1 - count;
-        run = take_pages(arena, *found, count, what);
-        if (run == count) {
-            if (*found == first_free)
-                atomic_compare_exchange_strong(&arena->head->first_free, &hint, *found + count);
+        run->first = i + 1 - count;
+        length = take_run(arena, run);
+        if (length == count) {
+            if (run->first == first_free)
+                atomic_compare_exchange_strong(&arena->head->first_free, &hint, run->first + count);
             return true;
         }
-        clear(arena, *found, run);
-        i = *found + run;
-        run = 0;
+        clear_words(arena, run->first, length);
+        i = run->first + length;
+        length = 0;
     }
     return false;
 }
 
-/* Among the pages that have memory first, and then behind them. */
-static int search_all(arena *arena, uint64_t count, uint64_t what, uint64_t *found)
+static int no_room_for(uint64_t count)
 {
-    uint64_t have = at_most(page_arena_committed(arena), page_arena_searched(arena)), end;
-    uint64_t begin = at_most(atomic_load(&arena->head->first_free), arena->count);
+    return error_detail(XF_EAGAIN, "no room for %llu pages", (unsigned long long)count);
+}
+
+/* Searches the pages that have memory first, and those behind them afterwards. */
+static int search_all(page_arena *arena, page_run *run)
+{
+    uint64_t have = lesser_count(page_arena_committed(arena), page_arena_searched(arena)), count = run->count, end;
+    uint64_t begin = lesser_count(atomic_load(&arena->head->first_free), arena->count);
     int rc;
 
     if (count > arena->count)
-        return error_detail(XF_EAGAIN, "no room for %llu pages", (unsigned long long)count);
-    if (search(arena, begin, have, count, what, found) || (begin > 0 && search(arena, 0, have, count, what, found)))
+        return no_room_for(count);
+    if (search_run(arena, begin, have, run) || (begin > 0 && search_run(arena, 0, have, run)))
         return 0;
     begin = have > count ? have - count : 0;
     end = count < arena->count - have ? have + count : arena->count;
     for (;;) {
-        rc = open_words(arena, end);
+        rc = commit_words(arena, end);
         if (rc < 0)
             return rc;
-        if (search(arena, begin, end, count, what, found))
+        if (search_run(arena, begin, end, run))
             return 0;
         if (end == arena->count)
-            return error_detail(XF_EAGAIN, "no room for %llu pages", (unsigned long long)count);
+            return no_room_for(count);
         begin = end > count ? end - count : 0;
-        end = at_most(end + (end - begin) + COMMIT_STEP, arena->count);
+        end = lesser_count(end + (end - begin) + COMMIT_STEP, arena->count);
     }
 }
 
-int page_arena_take(arena *arena, uint64_t what, uint64_t count, uint64_t *first)
+int page_arena_take(page_arena *arena, uint64_t what, uint64_t count, uint64_t *first)
 {
-    int rc = search_all(arena, count, what, first);
+    page_run run = {what, count, 0};
+    int rc = search_all(arena, &run);
 
     if (rc < 0)
         return rc;
-    rc = commit_to(arena, *first + count);
+    rc = commit_pages(arena, run.first + count);
     if (rc < 0)
-        page_arena_free(arena, *first, count);
+        page_arena_free(arena, run.first, count);
+    else
+        *first = run.first;
     return rc;
 }
 
-/* ---- What is taken --------------------------------------------------------------------------- */
+/* ---- Runs that are taken --------------------------------------------------------------------- */
 
-void page_arena_free(arena *arena, uint64_t first, uint64_t count)
+void page_arena_free(page_arena *arena, uint64_t first, uint64_t count)
 {
     uint64_t hint = atomic_load(&arena->head->first_free);
 
-    clear(arena, first, count);
+    clear_words(arena, first, count);
     while (first < hint && !atomic_compare_exchange_weak(&arena->head->first_free, &hint, first)) {
     }
 }
 
-uint64_t page_arena_run(const arena *arena, uint64_t first)
+uint64_t page_arena_run(const page_arena *arena, uint64_t first)
 {
     uint64_t end = first + 1, searched = page_arena_searched(arena);
 

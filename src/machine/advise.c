@@ -69,10 +69,10 @@ static xf_placement place(const scale *scale)
     const xf_advice *advice = scale->advice;
 
     if (scale->own == 0 || advice->workers == 1 || scale->by_quota < advice->cores)
-        return XF_PLACE_NONE;
+        return XF_PLACEMENT_NONE;
     if (scale->spills && advice->nodes > 1)
-        return XF_PLACE_NUMA;
-    return advice->caches > 1 || advice->processors > advice->cores ? XF_PLACE_CORES : XF_PLACE_NONE;
+        return XF_PLACEMENT_NUMA;
+    return advice->caches > 1 || advice->processors > advice->cores ? XF_PLACEMENT_CORES : XF_PLACEMENT_NONE;
 }
 
 /* ---- Telling --------------------------------------------------------------------------------- */
@@ -170,17 +170,18 @@ static void say_placement(const scale *scale)
     xf_advice *advice = scale->advice;
 
     say(advice, "placement  ");
-    if (advice->placement == XF_PLACE_CORES)
-        say(advice, "XF_PLACE_CORES: %s\n",
+    if (advice->placement == XF_PLACEMENT_CORES)
+        say(advice, "XF_PLACEMENT_CORES: %s\n",
             advice->caches > 1 ? "each stays at the cache that has its data" : "no two share the caches of a core");
-    else if (advice->placement == XF_PLACE_NUMA)
-        say(advice, "XF_PLACE_NUMA: of %d memory nodes, each stays near the one that has its data\n", advice->nodes);
+    else if (advice->placement == XF_PLACEMENT_NUMA)
+        say(advice, "XF_PLACEMENT_NUMA: of %d memory nodes, each stays near the one that has its data\n",
+            advice->nodes);
     else if (scale->by_quota < advice->cores)
-        say(advice, "XF_PLACE_NONE: the cores are shared with others\n");
+        say(advice, "XF_PLACEMENT_NONE: the cores are shared with others\n");
     else
-        say(advice, "XF_PLACE_NONE: the system may move workers, which loses nothing that is known of\n");
+        say(advice, "XF_PLACEMENT_NONE: the system may move workers, which loses nothing that is known of\n");
     if (scale->shared == 0 && scale->own == 0)
-        say(advice, "load       not known: xf_load says what a worker touches\n");
+        say(advice, "load       not known: xf_workload says what a worker touches\n");
 }
 
 static const char *what_decides(const scale *scale)
@@ -207,7 +208,7 @@ static void tell(const scale *scale)
 
 /* ---- Advising -------------------------------------------------------------------------------- */
 
-int xf_advise(xf_advice *out, const xf_load *load)
+int xf_advise(xf_advice *out, const xf_workload *load)
 {
     os_machine machine;
     xf_advice advice = {.workers = 0};

@@ -141,7 +141,7 @@ static os_cpu_set all_that_share(const os_machine *machine, uint32_t cpu, share 
 
 int machine_places(xf_placement placement, os_cpu_set **places, uint32_t *count)
 {
-    share what = placement == XF_PLACE_CORES ? CORE : NODE;
+    share what = placement == XF_PLACEMENT_CORES ? CORE : NODE;
     uint64_t turns[OS_CPUS_MAX];
     os_machine machine;
     uint32_t length = 0;
@@ -149,7 +149,7 @@ int machine_places(xf_placement placement, os_cpu_set **places, uint32_t *count)
 
     *places = NULL;
     *count = 0;
-    if (placement == XF_PLACE_NONE)
+    if (placement == XF_PLACEMENT_NONE)
         return 0;
     rc = machine_read(&machine);
     if (rc < 0)

@@ -24,7 +24,7 @@ uint64_t machine_memory(const os_machine *machine);
 int machine_outline(int *workers, uint64_t *memory);
 
 /* The places of workers, one after the other, and from the first again.
- *   places  Set to an array that the caller frees with free; NULL for XF_PLACE_NONE.
+ *   places  Set to an array that the caller frees with free; NULL for XF_PLACEMENT_NONE.
  *   count   Set to its length.
  * XF_ENOMEM; as os_machine_read. */
 int machine_places(xf_placement placement, os_cpu_set **places, uint32_t *count);

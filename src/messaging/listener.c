@@ -70,7 +70,7 @@ static int make_locks(xf_listener *listener)
     return error_detail(XF_ENOMEM, "a listener's condition");
 }
 
-int xf_listener_open(xf_listener **out, const char *name, const xf_listener_options *options)
+int xf_listener_create(xf_listener **out, const char *name, const xf_listener_options *options)
 {
     static const xf_listener_options defaults;
     xf_listener *listener;

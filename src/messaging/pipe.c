@@ -4,23 +4,22 @@
 #include "base/error.h"
 #include "messaging/ring.h"
 #include "objects/object.h"
-#include "protocol/inbox.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
-enum { PIPE_VERSION = 2, DEFAULT_ROOM = 144, DEFAULT_CAPACITY = 1024, LOOK_MS = 50 };
+enum { PIPE_VERSION = 2, DEFAULT_ROOM = 144, DEFAULT_CAPACITY = 1024, PEER_CHECK_MS = 50 };
 
-/* Who has an end open. */
+/* The processes that have an end open. */
 typedef struct side {
-    _Atomic uint32_t expected; /* a reference was taken, and nobody has opened the end since */
+    _Atomic uint32_t expected; /* a reference was taken, and no process has opened the end since */
     _Atomic uint64_t members[XF_PIPE_PROCESSES_MAX];
 } side;
 
-/* At a page of its own, before the lanes. */
+/* In a page of its own, before the rings. */
 typedef struct pipe_head {
-    uint64_t lanes_at[2]; /* what side 0 sends, and what side 1 sends; 0: it sends nothing */
+    uint64_t rings_at[2]; /* the ring that side 0 sends by, and that of side 1; 0: the side does not send */
     side sides[2];
 } pipe_head;
 
@@ -32,22 +31,23 @@ struct xf_pipe {
     object *object;
     pipe_head *head;
     int side;
-    _Atomic uint64_t *member; /* this process in side */
+    _Atomic uint64_t *member; /* this process, in members of its side */
     bool sends, receives;
-    lane out, in;
-    _Atomic uint64_t next_look; /* of uv_hrtime: at the other side */
+    ring out, in;
+    _Atomic uint64_t next_check; /* of uv_hrtime: when to check whether the other side is open */
 };
 
 /* ---- Sides ----------------------------------------------------------------------------------- */
 
-static int enter(xf_pipe *pipe)
+static int enter_side(xf_pipe *pipe)
 {
     side *side = &pipe->head->sides[pipe->side];
     uint64_t me = os_self_process();
 
     for (int i = 0; i < XF_PIPE_PROCESSES_MAX; i++) {
-        uint64_t who = atomic_load(&side->members[i]);
-        if ((who == 0 || !os_process_lives(who)) && atomic_compare_exchange_strong(&side->members[i], &who, me)) {
+        uint64_t process = atomic_load(&side->members[i]);
+        if ((process == 0 || !os_process_lives(process)) &&
+            atomic_compare_exchange_strong(&side->members[i], &process, me)) {
             pipe->member = &side->members[i];
             atomic_store(&side->expected, 0);
             return 0;
@@ -56,21 +56,21 @@ static int enter(xf_pipe *pipe)
     return error_detail(XF_ELIMIT, "%d processes have this end of a pipe open", XF_PIPE_PROCESSES_MAX);
 }
 
-/* Whether some living process has that side open, or is to open it. */
-static bool is_there(side *side)
+/* Whether a living process has that side open, or is expected to open it. */
+static bool is_open(side *side)
 {
     if (atomic_load(&side->expected))
         return true;
     for (int i = 0; i < XF_PIPE_PROCESSES_MAX; i++) {
-        uint64_t who = atomic_load(&side->members[i]);
-        if (who && os_process_lives(who))
+        uint64_t process = atomic_load(&side->members[i]);
+        if (process && os_process_lives(process))
             return true;
     }
     return false;
 }
 
-/* Ends both lanes, for one of the sides has gone: it sends no more, and nobody receives what is sent to it. */
-static void end_lanes(xf_pipe *pipe)
+/* Shuts both rings down when one side is closed: that side sends no more, and nobody receives what is sent to it. */
+static void shut_down_rings(xf_pipe *pipe)
 {
     if (pipe->receives)
         (void)ring_shut_down(&pipe->in);
@@ -78,22 +78,22 @@ static void end_lanes(xf_pipe *pipe)
         (void)ring_shut_down(&pipe->out);
 }
 
-/* Whether the other side has been found gone just now. */
-static bool has_gone(xf_pipe *pipe)
+/* Whether the other side was found closed just now.  It is checked every PEER_CHECK_MS at most. */
+static bool found_peer_closed(xf_pipe *pipe)
 {
-    uint64_t now = uv_hrtime(), due = atomic_load_explicit(&pipe->next_look, memory_order_relaxed);
+    uint64_t now = uv_hrtime(), due = atomic_load_explicit(&pipe->next_check, memory_order_relaxed);
 
     if (now < due ||
-        !atomic_compare_exchange_strong(&pipe->next_look, &due, now + LOOK_MS * (uint64_t)CLOCK_NS_PER_MS) ||
-        is_there(&pipe->head->sides[1 - pipe->side]))
+        !atomic_compare_exchange_strong(&pipe->next_check, &due, now + PEER_CHECK_MS * (uint64_t)CLOCK_NS_PER_MS) ||
+        is_open(&pipe->head->sides[1 - pipe->side]))
         return false;
-    end_lanes(pipe);
+    shut_down_rings(pipe);
     return true;
 }
 
-/* ---- Making, handing over, ending ------------------------------------------------------------ */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
-static int plan_from(const xf_pipe_options *options, ring_plan *plan)
+static int pipe_plan(const xf_pipe_options *options, ring_plan *plan)
 {
     size_t room = options->message_size ? options->message_size : DEFAULT_ROOM;
 
@@ -107,22 +107,22 @@ static int plan_from(const xf_pipe_options *options, ring_plan *plan)
     return 0;
 }
 
-static int make_lanes(object *object, const ring_plan *plan, bool simplex, uint64_t size)
+static int create_rings(object *object, const ring_plan *plan, bool simplex, uint64_t size)
 {
     pipe_head *head = (pipe_head *)((char *)object->shm.address + HEAD_AT);
-    lane lane;
+    ring ring;
     int rc = os_shm_commit(&object->shm, HEAD_AT, OS_PAGE);
 
     for (int side = simplex ? 1 : 0; rc == 0 && side < 2; side++) {
         uint64_t at = HEAD_AT + OS_PAGE + (simplex ? 0 : (uint64_t)side * size);
-        rc = ring_create(&lane, &object->shm, at, plan);
-        head->lanes_at[side] = at;
+        rc = ring_create(&ring, &object->shm, at, plan);
+        head->rings_at[side] = at;
     }
     return rc;
 }
 
-/* Looks at the lanes of an object as that side does. */
-static int attach(xf_pipe *pipe, int side)
+/* Sets up the view that a side has of the object. */
+static int attach_side(xf_pipe *pipe, int side)
 {
     const os_shm *shm = &pipe->object->shm;
     uint64_t out, in;
@@ -132,17 +132,17 @@ static int attach(xf_pipe *pipe, int side)
         return error_detail(XF_EPROTO, "a pipe of %zu bytes", pipe->object->size);
     pipe->head = (pipe_head *)((char *)shm->address + HEAD_AT);
     pipe->side = side;
-    out = pipe->head->lanes_at[side];
-    in = pipe->head->lanes_at[1 - side];
+    out = pipe->head->rings_at[side];
+    in = pipe->head->rings_at[1 - side];
     pipe->sends = out != 0;
     pipe->receives = in != 0;
     if (out % OS_PAGE || in % OS_PAGE)
-        return error_detail(XF_EPROTO, "a pipe with its lanes nowhere");
+        return error_detail(XF_EPROTO, "the rings of a pipe are not at a page");
     if (pipe->sends)
         rc = ring_attach(&pipe->out, shm, out);
     if (rc == 0 && pipe->receives)
         rc = ring_attach(&pipe->in, shm, in);
-    return rc < 0 ? rc : enter(pipe);
+    return rc < 0 ? rc : enter_side(pipe);
 }
 
 static int open_end(xf_pipe **out, object *object, int side)
@@ -153,7 +153,7 @@ static int open_end(xf_pipe **out, object *object, int side)
     if (!pipe)
         return error_detail(XF_ENOMEM, "a pipe");
     pipe->object = object;
-    rc = attach(pipe, side);
+    rc = attach_side(pipe, side);
     if (rc < 0) {
         free(pipe);
         return rc;
@@ -162,7 +162,7 @@ static int open_end(xf_pipe **out, object *object, int side)
     return 0;
 }
 
-/* Opens both ends of a new object, each of which closes it then. */
+/* Opens both ends of a new object.  Each end closes the object when it is freed. */
 static int open_ends(xf_pipe **one, xf_pipe **other, object *object)
 {
     struct object *again;
@@ -190,7 +190,7 @@ int xf_pipe_create(xf_pipe **one, xf_pipe **other, const xf_pipe_options *option
     int rc;
 
     options = options ? options : &defaults;
-    rc = plan_from(options, &plan);
+    rc = pipe_plan(options, &plan);
     if (rc == 0)
         rc = ring_size(&plan, &size);
     if (rc == 0)
@@ -199,7 +199,7 @@ int xf_pipe_create(xf_pipe **one, xf_pipe **other, const xf_pipe_options *option
                            OS_SHM_RESERVED);
     if (rc < 0)
         return rc;
-    rc = make_lanes(object, &plan, options->simplex, size);
+    rc = create_rings(object, &plan, options->simplex, size);
     if (rc == 0)
         rc = open_ends(one, other, object);
     if (rc < 0)
@@ -207,13 +207,13 @@ int xf_pipe_create(xf_pipe **one, xf_pipe **other, const xf_pipe_options *option
     return rc;
 }
 
-/* A reference of the second end differs by a number in it. */
+/* The reference says which end it is of. */
 int xf_pipe_ref(xf_pipe *pipe, xf_ref *ref)
 {
     int rc = object_ref(pipe->object, ref);
 
     if (rc == 0) {
-        ref->place = (uint32_t)pipe->side;
+        ref->reserved = (uint32_t)pipe->side;
         atomic_store(&pipe->head->sides[pipe->side].expected, 1);
     }
     return rc;
@@ -225,13 +225,13 @@ int xf_pipe_open(xf_pipe **pipe, const xf_ref *ref)
     object *object;
     int rc;
 
-    if (ref->place > 1)
+    if (ref->reserved > 1)
         return error_detail(XF_EINVAL, "the reference is not of a pipe");
-    whole.place = 0;
+    whole.reserved = 0;
     rc = object_open(&object, &whole, XF_KIND_PIPE, PIPE_VERSION);
     if (rc < 0)
         return rc;
-    rc = open_end(pipe, object, (int)ref->place);
+    rc = open_end(pipe, object, (int)ref->reserved);
     if (rc < 0)
         object_close(object);
     return rc;
@@ -242,26 +242,32 @@ void xf_pipe_free(xf_pipe *pipe)
     if (!pipe)
         return;
     atomic_store(pipe->member, 0);
-    if (!is_there(&pipe->head->sides[pipe->side]))
-        end_lanes(pipe);
+    if (!is_open(&pipe->head->sides[pipe->side]))
+        shut_down_rings(pipe);
     object_close(pipe->object);
     free(pipe);
 }
 
 /* ---- Sending and receiving ------------------------------------------------------------------- */
 
-/* Waits go in slices, between which the other side is looked at: one that is killed says nothing. */
-static uint64_t slice(uint64_t deadline)
+/* A process that is killed does not close its end.  So a wait goes in slices, and the other side is checked between
+ * them. */
+static uint64_t next_slice(uint64_t deadline)
 {
-    uint64_t next = uv_hrtime() + LOOK_MS * (uint64_t)CLOCK_NS_PER_MS;
+    uint64_t next = uv_hrtime() + PEER_CHECK_MS * (uint64_t)CLOCK_NS_PER_MS;
 
     return deadline < next ? deadline : next;
 }
 
-/* Whether to go on waiting after a slice; once the other side is found gone, what comes next tells. */
-static bool goes_on(xf_pipe *pipe, int rc, uint64_t deadline)
+/* Whether to try again after a slice.  If the other side was found closed, the next try says what is left. */
+static bool tries_again(xf_pipe *pipe, int rc, uint64_t deadline)
 {
-    return rc == XF_ETIMEDOUT && (has_gone(pipe) || uv_hrtime() < deadline);
+    return rc == XF_ETIMEDOUT && (found_peer_closed(pipe) || uv_hrtime() < deadline);
+}
+
+static int pipe_result(int rc)
+{
+    return rc == XF_EEND ? error_detail(rc, "the other end of the pipe is closed") : rc;
 }
 
 int pipe_check(const xf_pipe *pipe, bool send)
@@ -271,18 +277,17 @@ int pipe_check(const xf_pipe *pipe, bool send)
     return error_detail(XF_ESTATE, "this end of the pipe only %s", send ? "receives" : "sends");
 }
 
-static bool look(xf_pipe *pipe, bool send, wait_target *target)
+static bool can_transfer(xf_pipe *pipe, bool send, wait_target *target)
 {
-    return send ? ring_wait_poll(&pipe->out, &pipe->out.head->freed, ring_has_room, NULL, target)
-                : ring_wait_poll(&pipe->in, &pipe->in.head->filled, ring_has_message, NULL, target);
+    return send ? ring_can_push(&pipe->out, target) : ring_can_pop(&pipe->in, target);
 }
 
 bool pipe_is_ready(xf_pipe *pipe, bool send, wait_target *target)
 {
-    if (look(pipe, send, target) || (has_gone(pipe) && look(pipe, send, target)))
+    if (can_transfer(pipe, send, target) || (found_peer_closed(pipe) && can_transfer(pipe, send, target)))
         return true;
     if (target)
-        target->recheck_ms = target->recheck_ms < LOOK_MS ? target->recheck_ms : LOOK_MS;
+        target->recheck_ms = target->recheck_ms < PEER_CHECK_MS ? target->recheck_ms : PEER_CHECK_MS;
     return false;
 }
 
@@ -294,71 +299,48 @@ int xf_pipe_send(xf_pipe *pipe, const void *data, size_t size, int timeout_ms)
     if (rc < 0)
         return rc;
     do
-        rc = ring_push(&pipe->out, data, size, slice(deadline));
-    while (goes_on(pipe, rc, deadline));
-    return rc == XF_EEND ? error_detail(rc, "the other end of the pipe has gone") : rc;
-}
-
-/* Claims the next message of at most that size, as ring_take does. */
-static int take(xf_pipe *pipe, ring_message *hold, uint64_t most, uint64_t deadline)
-{
-    int rc = pipe_check(pipe, false);
-
-    if (rc < 0)
-        return rc;
-    do
-        rc = ring_take(&pipe->in, hold, most, slice(deadline));
-    while (goes_on(pipe, rc, deadline));
-    return rc == XF_EEND ? error_detail(rc, "the other end of the pipe has gone") : rc;
+        rc = ring_push(&pipe->out, data, size, next_slice(deadline));
+    while (tries_again(pipe, rc, deadline));
+    return pipe_result(rc);
 }
 
 int xf_pipe_receive(xf_pipe *pipe, xf_message *message, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
-    ring_message hold = {.size = DEFAULT_ROOM};
-    int rc = XF_ESIZE;
-
-    while (rc == XF_ESIZE) {
-        parcel *parcel = parcel_make((size_t)hold.size);
-        if (!parcel)
-            return error_detail(XF_ENOMEM, "a message of %llu bytes", (unsigned long long)hold.size);
-        rc = take(pipe, &hold, parcel->size, deadline);
-        if (rc < 0) {
-            parcel_free(parcel);
-            continue;
-        }
-        ring_copy_out(&pipe->in, &hold, parcel->bytes);
-        parcel->size = (size_t)hold.size;
-        *message = (xf_message){parcel_data(parcel), parcel->size, parcel};
-    }
-    return rc;
-}
-
-int xf_pipe_receive_into(xf_pipe *pipe, void *room, size_t size, size_t *got, int timeout_ms)
-{
-    ring_message hold;
-    int rc = take(pipe, &hold, size, clock_deadline(timeout_ms));
-
-    if (rc == 0)
-        ring_copy_out(&pipe->in, &hold, room);
-    if (rc == 0 || rc == XF_ESIZE)
-        *got = (size_t)hold.size;
-    return rc == XF_ESIZE ? error_detail(rc, "a message of %zu bytes, and room for %zu", *got, size) : rc;
-}
-
-int xf_pipe_poll(xf_pipe *pipe, size_t *size, int timeout_ms)
-{
-    uint64_t deadline = clock_deadline(timeout_ms), found = 0;
     int rc = pipe_check(pipe, false);
 
     if (rc < 0)
         return rc;
     do
-        rc = ring_peek(&pipe->in, &found, slice(deadline));
-    while (goes_on(pipe, rc, deadline));
-    if (rc == 0)
-        *size = (size_t)found;
-    return rc == XF_EEND ? error_detail(rc, "the other end of the pipe has gone") : rc;
+        rc = ring_pop(&pipe->in, message, next_slice(deadline));
+    while (tries_again(pipe, rc, deadline));
+    return pipe_result(rc);
+}
+
+int xf_pipe_receive_into(xf_pipe *pipe, void *room, size_t size, size_t *got, int timeout_ms)
+{
+    uint64_t deadline = clock_deadline(timeout_ms);
+    int rc = pipe_check(pipe, false);
+
+    if (rc < 0)
+        return rc;
+    do
+        rc = ring_pop_into(&pipe->in, room, size, got, next_slice(deadline));
+    while (tries_again(pipe, rc, deadline));
+    return pipe_result(rc);
+}
+
+int xf_pipe_peek(xf_pipe *pipe, size_t *size, int timeout_ms)
+{
+    uint64_t deadline = clock_deadline(timeout_ms);
+    int rc = pipe_check(pipe, false);
+
+    if (rc < 0)
+        return rc;
+    do
+        rc = ring_peek(&pipe->in, size, next_slice(deadline));
+    while (tries_again(pipe, rc, deadline));
+    return pipe_result(rc);
 }
 
 uint64_t pipe_memory(const xf_pipe *pipe)

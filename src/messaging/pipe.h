@@ -5,14 +5,14 @@
 #include "crossfork/pipe.h"
 #include "lockfree/wait_target.h"
 
-/* How many bytes of shared memory there are for what this end receives: no message is longer. */
+/* How many bytes of shared memory there are for what this end receives.  No message is longer. */
 uint64_t pipe_memory(const xf_pipe *pipe);
 
-/* Whether xf_pipe_send or xf_pipe_receive would return at once, be it with an error.
+/* Whether xf_pipe_send or xf_pipe_receive would return at once, with an error or without.
  *   target  See wait_target.h. */
 bool pipe_is_ready(xf_pipe *pipe, bool send, wait_target *target);
 
-/* Whether this end of a pipe does that: 0 or XF_ESTATE. */
+/* XF_ESTATE when this end of the pipe does not send, or does not receive; else 0. */
 int pipe_check(const xf_pipe *pipe, bool send);
 
 #endif

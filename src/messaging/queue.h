@@ -5,8 +5,8 @@
 #include "crossfork/queue.h"
 #include "lockfree/wait_target.h"
 
-/* Whether xf_queue_put of a message that is not longer than message_size, or xf_queue_get, would return at once, be it
- * with an error.
+/* Whether a call would return at once, with an error or without: xf_queue_put of a message that is not longer than
+ * message_size, or xf_queue_get.
  *   target  See wait_target.h. */
 bool queue_is_ready(xf_queue *queue, bool put, wait_target *target);
 

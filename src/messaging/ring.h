@@ -1,310 +1,161 @@
-/* A lane: messages that go from any number of processes to any number of others, in order, through shared memory.
+/* A ring: messages that go from any number of processes to any number of others, in order, through shared memory.
  *
- * It is a ring of cells, or several, each twice as large as the one before it, where each cell has three words: its
- * turn, who puts and who gets.  A place in the ring is claimed by one compare-and-swap that says who; docs/queue.md has
- * the state machine, model/queue.pml the proof.  Messages that are longer than a cell has room lie in the store.
- * Nothing is locked, and nothing of what other processes write is trusted more than it has to be: a broken lane gives
- * XF_EPROTO. */
-#ifndef LANE_H
-#define LANE_H
+ * A ring has one circular buffer of cells, or several, each twice as large as the one before it.  A cell has three
+ * words: its turn, the last claim to put, and the last claim to get.  A process claims a position by one
+ * compare-and-swap that names the process; docs/queue.md has the state machine, model/queue.pml the proof.  A message
+ * that is longer than a cell has room for lies in a block.  Nothing is locked, and nothing that other processes write
+ * is trusted more than it has to be: a corrupt ring gives XF_EPROTO.
+ *
+ * This header is for queues and pipes; ring_internal.h is for the files of the ring. */
+#ifndef RING_H
+#define RING_H
 
-#include "base/spin.h"
+#include "crossfork/process.h"
 #include "lockfree/wait_target.h"
-#include "lockfree/wake_word.h"
 #include "messaging/ring_blocks.h"
-#include "os/os.h"
 
 enum {
-    RING_CACHE_LINE = 64, /* what processors share memory by */
     RING_BUFFERS = 32,
-    RING_FIRST_CELLS = 512, /* cells of the first ring of a lane that grows; a power of 2 */
     RING_CONSUMERS = 1024,
-    RING_LOSSES = 16,      /* that are remembered one by one */
-    RING_RECHECK_MS = 20,  /* how often one who waits looks whether somebody in the way has died, */
-    RING_SLEEP_MS = 200,   /* and whether somebody has died before waking it */
-    RING_CELL_MAX = 65536, /* bytes that a cell has room for */
-    RING_BUFFER_SHIFT = 56 /* a place is the number of a ring, and from there down a place in it */
+    RING_LOSSES = 16,     /* that are remembered one by one */
+    RING_CELL_MAX = 65536 /* bytes that a cell can have room for */
 };
 
-/* What a lane is made for. */
+/* What a ring is made for. */
 typedef struct ring_plan {
-    uint64_t capacity; /* messages; 0: as many as memory has room for */
-    uint64_t room;     /* bytes of a message that a cell has room for; a multiple of 16 */
-    uint64_t memory;   /* bytes for longer messages, and for cells when capacity is 0 */
-    uint32_t spin_us;  /* how long a wait spins before it sleeps */
-    uint32_t hands;    /* processes that can have tasks in hand; 0: nobody asks what is done with messages */
+    uint64_t capacity;  /* messages; 0: as many as memory has room for */
+    uint64_t room;      /* bytes of a message that a cell has room for; a multiple of 16 */
+    uint64_t memory;    /* bytes for longer messages, and for cells when capacity is 0 */
+    uint32_t spin_us;   /* how long a wait spins before it sleeps */
+    uint32_t consumers; /* processes whose unacknowledged messages are counted; 0: they are not counted */
 } ring_plan;
-
-/* What a process has taken of a lane and is not done with. */
-typedef struct ring_consumer {
-    _Atomic uint64_t who; /* 0: nobody */
-    _Atomic uint64_t owed;
-} ring_consumer;
-
-/* What is about to be counted as lost. */
-typedef struct ring_pending_loss {
-    _Atomic uint64_t what; /* 0: nothing; else RING_LOST_CELL + cell, or RING_LOST_BLOCK + offset */
-    uint32_t ring;         /* of the cell */
-    uint64_t seen;         /* the cell's turn, the block's word */
-    uint64_t lost;         /* how many there were before */
-} ring_pending_loss;
-
-#define RING_LOST_CELL (UINT64_C(1) << 62)
-#define RING_LOST_BLOCK (UINT64_C(2) << 62)
 
 /* A message that was lost with a process. */
 typedef struct ring_loss {
-    uint64_t who;
+    uint64_t process;
     uint64_t size;
 } ring_loss;
 
-/* In shared memory. */
-typedef struct ring_head {
-    ring_plan plan;
-    _Alignas(2 * RING_CACHE_LINE) _Atomic uint64_t put_at;  /* all places before it are claimed, as far as known */
-    _Alignas(2 * RING_CACHE_LINE) _Atomic uint64_t get_at;  /* all before it are taken */
-    _Alignas(2 * RING_CACHE_LINE) wake_word filled;         /* consumers sleep on it until there is more */
-    _Alignas(RING_CACHE_LINE) wake_word freed;              /* producers do until there is room */
-    _Alignas(RING_CACHE_LINE) wake_word done;               /* joiners do until all is done with what was taken */
-    _Alignas(2 * RING_CACHE_LINE) _Atomic uint64_t settler; /* who settles the claims of the dead; 0: nobody */
-    _Atomic uint64_t lost;                                  /* messages whose consumer died with them in its hands */
-    _Atomic uint64_t unput;  /* claims of places whose producer died before it committed */
-    _Atomic uint64_t undone; /* messages whose consumer died before it was done with them */
-    ring_pending_loss pending;
-    ring_loss losses[RING_LOSSES];        /* the last ones, number n in n % RING_LOSSES */
-    _Atomic uint64_t ready[RING_BUFFERS]; /* cells of each ring that have memory */
-    page_arena_head store;
-} ring_head;
-
-/* Begins with a line, so that what is short comes and goes in one. */
-typedef struct ring_cell {
-    _Atomic uint64_t turn;   /* 2 * lap: empty; 2 * lap + 1: full */
-    _Atomic uint64_t putter; /* the last claim to put, */
-    _Atomic uint64_t getter; /* and to get */
-    _Atomic uint64_t size;   /* looked at also by those who have not claimed the message */
-    _Atomic uint64_t block;  /* of the store, where the message is; 0: it follows */
-    _Alignas(16) uint8_t bytes[];
-} ring_cell;
-
-/* A process's view of a ring. */
+/* A process's view of one buffer. */
 typedef struct ring_buffer {
     char *cells;
     uint64_t cells_at; /* in the segment */
-    uint64_t mask;     /* cells - 1 */
+    uint64_t mask;     /* number of cells - 1 */
     uint32_t bits;
-    _Atomic uint64_t known; /* that so many cells have memory */
+    _Atomic uint64_t known; /* this many cells are known to have memory */
 } ring_buffer;
 
-/* A process's view of a lane. */
-typedef struct lane {
+/* A process's view of a ring. */
+typedef struct ring {
     const os_shm *shm;
-    ring_head *head;
+    struct ring_head *head;
     ring_plan plan;
     uint64_t me; /* os_self_process */
     uint64_t stride;
-    uint32_t ring_count;
-    ring_buffer rings[RING_BUFFERS];
-    ring_consumer *hands;
-    ring_consumer *own_hand; /* NULL: this process has taken nothing yet that somebody asks for */
-    store store;
-    _Atomic uint64_t next_look; /* of uv_hrtime: at whoever is in the way */
-} lane;
+    uint32_t buffer_count;
+    ring_buffer buffers[RING_BUFFERS];
+    struct ring_consumer *consumers;
+    struct ring_consumer *own_consumer; /* NULL: no message of this process has been counted yet */
+    ring_blocks blocks;
+    _Atomic uint64_t next_check; /* of uv_hrtime: when to check whether the process in the way lives */
+} ring;
 
 /* A message that this process has claimed. */
 typedef struct ring_message {
-    uint32_t ring;
+    uint32_t buffer;
     uint64_t at;
     uint64_t size;
-    uint64_t block; /* 0: it is in the cell */
+    uint64_t block; /* 0: the message is in the cell */
     void *data;
 } ring_message;
 
-/* What the options of queues and pipes mean where they are 0. */
+/* The values of the options of queues and pipes; 0 is the default. */
 uint32_t ring_spin_us(int option);
 uint64_t ring_memory(size_t option);
 
 /* ---- The segment ----------------------------------------------------------------------------- */
 
-/* How many bytes of a reserved segment a lane needs, a multiple of OS_PAGE.  XF_EINVAL for a plan that cannot be. */
+/* How many bytes of a reserved segment a ring needs, a multiple of OS_PAGE.  XF_EINVAL for an impossible plan. */
 int ring_size(const ring_plan *plan, uint64_t *size);
 
-/* Makes a lane in zero-filled memory of the segment, from an offset that is a multiple of OS_PAGE on.  XF_ENOMEM. */
-int ring_create(lane *lane, const os_shm *shm, uint64_t at, const ring_plan *plan);
+/* Makes a ring in zero-filled memory of the segment.
+ *   at  Where it begins, a multiple of OS_PAGE.
+ * XF_ENOMEM. */
+int ring_create(ring *ring, const os_shm *shm, uint64_t at, const ring_plan *plan);
 
-/* Looks at a lane that another process has made.  XF_EPROTO. */
-int ring_attach(lane *lane, const os_shm *shm, uint64_t at);
+/* Sets up this process's view of a ring that another process has made.  XF_EPROTO. */
+int ring_attach(ring *ring, const os_shm *shm, uint64_t at);
 
-/* ---- Putting --------------------------------------------------------------------------------- */
+/* ---- Pushing --------------------------------------------------------------------------------- */
 
-/* Puts a message of bytes.
- * XF_ETIMEDOUT; XF_EEND when the lane was ended; XF_ELIMIT (larger than memory); XF_ENOMEM, XF_EPROTO. */
-int ring_push(lane *lane, const void *data, uint64_t size, uint64_t deadline);
+/* Puts a message at the end.
+ * XF_ETIMEDOUT; XF_EEND when the ring was shut down; XF_ELIMIT (larger than memory); XF_ENOMEM, XF_EPROTO. */
+int ring_push(ring *ring, const void *data, uint64_t size, uint64_t deadline);
 
-/* The same in two steps: memory for a message, which the caller fills in, commits or gives back. */
-int ring_reserve(lane *lane, uint64_t size, uint64_t deadline, uint64_t *block, void **data);
-int ring_commit(lane *lane, uint64_t block, uint64_t size, uint64_t deadline);
-void ring_cancel(lane *lane, uint64_t block, uint64_t size);
+/* The same in two steps: memory for a message, which the caller fills in and then commits or cancels. */
+int ring_reserve(ring *ring, uint64_t size, uint64_t deadline, uint64_t *block, void **data);
+int ring_commit(ring *ring, uint64_t block, uint64_t size, uint64_t deadline);
+void ring_cancel(ring *ring, uint64_t block, uint64_t size);
 
-/* No message is put any more: 0, also when that was said before.  XF_ENOMEM, XF_EPROTO. */
-int ring_shut_down(lane *lane);
+/* Makes what was reserved smaller. */
+void ring_shrink(ring *ring, uint64_t block, uint64_t size, uint64_t smaller);
 
-/* ---- Getting --------------------------------------------------------------------------------- */
+/* Ends the ring: no message can be put any more.  0, also when it was shut down before.  XF_ENOMEM, XF_EPROTO. */
+int ring_shut_down(ring *ring);
 
-/* Claims the first message.
- *   most  Bytes: a longer one stays, and hold->size says how long it is (XF_ESIZE).
- * XF_ETIMEDOUT; XF_EEND when the lane was ended and is empty; XF_EPROTO (the message is gone). */
-int ring_take(lane *lane, ring_message *hold, uint64_t most, uint64_t deadline);
+/* Whether ring_push of a message that a cell has room for would return at once.
+ *   target  See wait_target.h. */
+bool ring_can_push(ring *ring, wait_target *target);
 
-/* Copies it to where it has room, and lets go of it: nothing of it is left in the lane. */
-void ring_copy_out(lane *lane, ring_message *hold, void *room);
+/* ---- Popping --------------------------------------------------------------------------------- */
 
-/* Takes a message that is in the store out of the lane: its block is this process's until ring_release. */
-void ring_keep(lane *lane, ring_message *hold);
-void ring_release(lane *lane, uint64_t block, uint64_t size);
+/* Takes the first message, into new memory.
+ * XF_ETIMEDOUT; XF_EEND when the ring was shut down and is empty; XF_ELIMIT when more than plan.consumers processes
+ * take messages; XF_ENOMEM; XF_EPROTO (the message is lost). */
+int ring_pop(ring *ring, xf_message *message, uint64_t deadline);
 
-/* Tells the size of the first message, without claiming it.  As ring_take. */
-int ring_peek(lane *lane, uint64_t *size, uint64_t deadline);
+/* The same into memory of the caller's.
+ *   got  Set to the size of the message, also on XF_ESIZE: then the message is larger, and stays. */
+int ring_pop_into(ring *ring, void *room, size_t size, size_t *got, uint64_t deadline);
 
-/* Gets ready to count what this process takes.  XF_ELIMIT when too many others do. */
-int ring_inflight_open(lane *lane);
+/* The size of the first message, which stays. */
+int ring_peek(ring *ring, size_t *size, uint64_t deadline);
 
-/* Is done with one message.  XF_ESTATE when none is in hand. */
-int ring_acknowledge(lane *lane);
+/* Claims the first message.  The caller then calls ring_copy_out, or ring_keep when the message is in a block.
+ *   most  Bytes: a longer message stays, and message->size is its size (XF_ESIZE).
+ * As ring_pop else. */
+int ring_take(ring *ring, ring_message *message, uint64_t most, uint64_t deadline);
 
-/* Waits until every message that was put is taken and done.  XF_ETIMEDOUT. */
-int ring_wait_done(lane *lane, uint64_t deadline);
+/* Copies a claimed message, and frees its cell and its block. */
+void ring_copy_out(ring *ring, ring_message *message, void *room);
 
-/* How many messages are in the lane, about. */
-uint64_t ring_count(lane *lane);
+/* Takes a claimed message that is in a block out of the ring: the block is this process's until ring_release. */
+void ring_keep(ring *ring, ring_message *message);
+void ring_release(ring *ring, uint64_t block, uint64_t size);
 
-/* A number that grows with each message that is put. */
-uint64_t ring_put_count(lane *lane);
+/* Whether ring_pop would return at once. */
+bool ring_can_pop(ring *ring, wait_target *target);
 
-/* ---- Inside ---------------------------------------------------------------------------------- */
+/* ---- Messages in flight ---------------------------------------------------------------------- */
 
-/* A place in a lane, and what is seen there. */
-typedef struct ring_position {
-    ring_buffer *ring;
-    uint32_t number; /* of the ring */
-    uint64_t at;
-    uint64_t turn;
-    uint64_t claim;
-} ring_position;
+/* Acknowledges one message that this process has taken.  XF_ESTATE when it has acknowledged all; XF_ELIMIT. */
+int ring_acknowledge(ring *ring);
 
-typedef enum ring_found { RING_FOUND, RING_NONE, RING_AT_END, RING_BROKEN } ring_found;
+/* Waits until the ring is empty and every message is acknowledged.  XF_ETIMEDOUT. */
+int ring_wait_done(ring *ring, uint64_t deadline);
 
-/* Finds the place behind the last one that is claimed: RING_FOUND when it is free, RING_NONE when it is not, which is
- * to say that the lane is full. */
-ring_found ring_search_room(lane *lane, ring_position *spot);
+/* ---- What became of messages ----------------------------------------------------------------- */
 
-/* Finds the first message that nobody has claimed.
- *   skipped  Set to who has the first place before it that is claimed and not full; 0: there is none. */
-ring_found ring_search_message(lane *lane, ring_position *spot, uint64_t *skipped);
+typedef struct ring_stats {
+    uint64_t messages; /* in the ring, about */
+    uint64_t lost;     /* their consumer died after it had claimed them */
+    uint64_t unput;    /* their producer died after it had claimed a position */
+    uint64_t undone;   /* their consumer died before it acknowledged them */
+} ring_stats;
 
-static inline uint64_t ring_lap(const ring_buffer *ring, uint64_t at)
-{
-    return at >> ring->bits;
-}
-
-/* A claim says of which lap it is, and whose.  The lap is not whole: one who is held up between looking at a claim and
- * claiming would have to be so for just 2^24 laps, or a multiple, to take it for the same. */
-enum { RING_LAP_BITS = 64 - OS_PROCESS_BITS };
-
-static inline uint64_t ring_claim(uint64_t lap, uint64_t who)
-{
-    return (lap + 1) << OS_PROCESS_BITS | who;
-}
-
-static inline bool ring_is_claimed(uint64_t claim, uint64_t lap)
-{
-    return claim >> OS_PROCESS_BITS == ((lap + 1) & ((UINT64_C(1) << RING_LAP_BITS) - 1));
-}
-
-static inline uint64_t ring_claim_owner(uint64_t claim)
-{
-    return claim & ((UINT64_C(1) << OS_PROCESS_BITS) - 1);
-}
-
-/* In place of who: the ring ends here, and the next one follows; the lane ends here. */
-enum { RING_NEXT = 1, RING_END = 2 };
-
-static inline ring_cell *ring_cell_at(const lane *lane, const ring_buffer *ring, uint64_t at)
-{
-    return (ring_cell *)(ring->cells + (at & ring->mask) * lane->stride);
-}
-
-/* Cells of the ring that have memory. */
-uint64_t ring_ready_cells(lane *lane, uint32_t number);
-
-/* Whether the cell of a place has memory, so that it can be looked at. */
-static inline bool ring_is_ready(lane *lane, uint32_t number, uint64_t at)
-{
-    ring_buffer *ring = &lane->rings[number];
-    uint64_t index = at & ring->mask;
-
-    return index < atomic_load_explicit(&ring->known, memory_order_relaxed) || index < ring_ready_cells(lane, number);
-}
-
-/* Gives memory to the cell of a place, and to some more.  XF_ENOMEM. */
-int ring_make_ready(lane *lane, uint32_t number, uint64_t at);
-
-static inline void ring_write_hint(_Atomic uint64_t *hint, const ring_position *spot)
-{
-    atomic_store_explicit(hint, (uint64_t)spot->number << RING_BUFFER_SHIFT | (spot->at + 1), memory_order_relaxed);
-}
-
-/* Whether the place that was found full can be claimed as the last one of its ring: the put of the lap before has to be
- * over, or nobody would know any more who was at it. */
-static inline bool ring_can_close(const ring_position *spot)
-{
-    uint64_t lap = ring_lap(spot->ring, spot->at);
-
-    return lap == 0 || spot->turn >= 2 * lap - 1;
-}
-
-/* Who is in the way of somebody who found no room; 0: nobody, the lane is just full. */
-uint64_t ring_search_blocker(const lane *lane, const ring_position *spot);
-
-/* Frees a block of this process's; room in the store is told by the same bell as a place. */
-void ring_free_block(lane *lane, uint64_t block, uint64_t size);
-
-/* XF_EPROTO. */
-int ring_broken(void);
-
-/* ---- ring_wait.c --------------------------------------------------------------------------------- */
-
-/* Whether something is as one who waits wants it.
- *   in_the_way  Set to who has claimed what would have to go on first; left as it is when that is nobody. */
-typedef bool (*ring_condition)(lane *lane, void *arg, uint64_t *in_the_way);
-
-/* Whether a test holds, whose truth a bell tells of; looks now and then whether somebody in the way has died.
- *   target  Set when it does not, to what to sleep on; NULL: nobody is going to. */
-bool ring_wait_poll(lane *lane, wake_word *bell, ring_condition holds, void *arg, wait_target *target);
-
-/* Waits until a test holds: spins, then sleeps.
- *   glimpse  What is looked at while it spins: says no too often rather than touch what others are
- *            writing; NULL: it does not spin.
- * Returns 0, or XF_ETIMEDOUT. */
-int ring_wait(lane *lane, wake_word *bell, spin_look glimpse, ring_condition holds, void *arg, uint64_t deadline);
-
-/* The next cell by the hints: whether it is free, or full. */
-bool ring_search_quick_room(void *lane);
-bool ring_search_quick_message(void *lane);
-
-bool ring_has_room(lane *lane, void *arg, uint64_t *in_the_way);
-bool ring_has_message(lane *lane, void *arg, uint64_t *in_the_way);
-
-/* ---- ring_inflight.c ---------------------------------------------------------------------------------- */
-
-/* Gives up what a dead process had in hand. */
-void ring_inflight_forget(lane *lane, uint64_t who);
-
-/* ---- ring_recover.c -------------------------------------------------------------------------------- */
-
-/* Settles what that process has claimed if it is dead, unless somebody else is at it. */
-void ring_recover(lane *lane, uint64_t who);
-
-/* The same for all who have claimed anything. */
-void ring_recover_all(lane *lane);
+/* Recovers what dead processes had claimed, and counts.
+ *   losses  Set to the last losses, the last one first, as many as there is room for and as are remembered.
+ * Returns how many. */
+int ring_stats_get(ring *ring, ring_stats *stats, ring_loss *losses, int room);
 
 #endif

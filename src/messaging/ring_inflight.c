@@ -1,97 +1,99 @@
-/* What processes have taken of a lane and are not done with: for those who wait until all is done. */
+/* Messages in flight: what each process has taken of a ring and not acknowledged, for ring_wait_done. */
 #include "base/error.h"
-#include "messaging/ring.h"
+#include "messaging/ring_internal.h"
 
-static ring_consumer *find_hand(lane *lane, uint64_t who)
+static ring_consumer *find_consumer(ring *ring, uint64_t process)
 {
-    for (uint32_t i = 0; i < lane->plan.hands; i++)
-        if (atomic_load(&lane->hands[i].who) == who)
-            return &lane->hands[i];
+    for (uint32_t i = 0; i < ring->plan.consumers; i++)
+        if (atomic_load(&ring->consumers[i].process) == process)
+            return &ring->consumers[i];
     return NULL;
 }
 
-/* Takes an unused hand, which somebody else may do first. */
-static ring_consumer *take_hand(lane *lane)
+/* Becomes a consumer: takes an unused entry, unless another process is faster. */
+static ring_consumer *take_consumer(ring *ring)
 {
-    ring_consumer *hand;
-    uint64_t nobody = 0;
+    ring_consumer *consumer;
+    uint64_t unused = 0;
 
-    while ((hand = find_hand(lane, 0)))
-        if (atomic_compare_exchange_strong(&hand->who, &nobody, lane->me))
-            return hand;
+    while ((consumer = find_consumer(ring, 0)))
+        if (atomic_compare_exchange_strong(&consumer->process, &unused, ring->me))
+            return consumer;
         else
-            nobody = 0;
+            unused = 0;
     return NULL;
 }
 
-static void forget_dead(lane *lane)
+static void forget_dead_consumers(ring *ring)
 {
-    for (uint32_t i = 0; i < lane->plan.hands; i++) {
-        uint64_t who = atomic_load(&lane->hands[i].who);
-        if (who && !os_process_lives(who))
-            ring_inflight_forget(lane, who);
+    for (uint32_t i = 0; i < ring->plan.consumers; i++) {
+        uint64_t process = atomic_load(&ring->consumers[i].process);
+        if (process && !os_process_lives(process))
+            ring_inflight_forget(ring, process);
     }
 }
 
-int ring_inflight_open(lane *lane)
+int ring_inflight_open(ring *ring)
 {
-    if (lane->plan.hands == 0 || lane->own_hand)
+    if (ring->plan.consumers == 0 || ring->own_consumer)
         return 0;
-    lane->own_hand = find_hand(lane, lane->me);
-    if (!lane->own_hand)
-        lane->own_hand = take_hand(lane);
-    if (!lane->own_hand) {
-        forget_dead(lane);
-        lane->own_hand = take_hand(lane);
+    ring->own_consumer = find_consumer(ring, ring->me);
+    if (!ring->own_consumer)
+        ring->own_consumer = take_consumer(ring);
+    if (!ring->own_consumer) {
+        forget_dead_consumers(ring);
+        ring->own_consumer = take_consumer(ring);
     }
-    return lane->own_hand ? 0 : error_detail(XF_ELIMIT, "%u processes take tasks", lane->plan.hands);
+    return ring->own_consumer ? 0 : error_detail(XF_ELIMIT, "%u processes take tasks", ring->plan.consumers);
 }
 
-void ring_inflight_forget(lane *lane, uint64_t who)
+void ring_inflight_forget(ring *ring, uint64_t process)
 {
-    ring_consumer *hand = find_hand(lane, who);
+    ring_consumer *consumer = find_consumer(ring, process);
 
-    if (!hand)
+    if (!consumer)
         return;
-    atomic_fetch_add(&lane->head->undone, atomic_exchange(&hand->owed, 0));
-    atomic_compare_exchange_strong(&hand->who, &who, 0);
+    atomic_fetch_add(&ring->head->undone, atomic_exchange(&consumer->unacked, 0));
+    atomic_compare_exchange_strong(&consumer->process, &process, 0);
 }
 
-int ring_acknowledge(lane *lane)
+int ring_inflight_remove(ring *ring)
 {
-    _Atomic uint64_t *owed = &lane->own_hand->owed;
-    uint64_t seen = atomic_load(owed);
+    _Atomic uint64_t *unacked = &ring->own_consumer->unacked;
+    uint64_t seen = atomic_load(unacked);
 
     do
         if (seen == 0)
             return error_detail(XF_ESTATE, "every message that was got is done already");
-    while (!atomic_compare_exchange_weak(owed, &seen, seen - 1));
+    while (!atomic_compare_exchange_weak(unacked, &seen, seen - 1));
     if (seen == 1)
-        wake_word_signal(lane->shm, &lane->head->done);
+        wake_word_signal(ring->shm, &ring->head->done);
     return 0;
 }
 
-/* Whoever is done with a message has put before what followed from it: so when nothing is in the lane, then nothing in
- * any hand, and nothing was put in between, there is nothing at all. */
-static bool is_done(lane *lane, void *arg, uint64_t *in_the_way)
+int ring_acknowledge(ring *ring)
 {
-    uint64_t before = ring_put_count(lane);
-    ring_position spot;
-    ring_found sight;
+    int rc = ring_inflight_open(ring);
 
-    (void)arg;
-    sight = ring_search_message(lane, &spot, in_the_way);
-    if (sight == RING_FOUND || *in_the_way)
-        return sight == RING_BROKEN;
-    for (uint32_t i = 0; i < lane->plan.hands; i++)
-        if (atomic_load(&lane->hands[i].owed) > 0) {
-            *in_the_way = atomic_load(&lane->hands[i].who);
-            return false;
-        }
-    return ring_put_count(lane) == before;
+    return rc < 0 ? rc : ring_inflight_remove(ring);
 }
 
-int ring_wait_done(lane *lane, uint64_t deadline)
+/* A consumer puts the messages that result from a message before it acknowledges that one.  So the ring is done if it
+ * is empty, then no message is in flight, and the number of puts has not changed between the two checks. */
+bool ring_inflight_is_done(ring *ring, void *arg, uint64_t *blocker)
 {
-    return ring_wait(lane, &lane->head->done, NULL, is_done, NULL, deadline);
+    uint64_t before = ring_search_put_count(ring);
+    ring_position position;
+    ring_found found;
+
+    (void)arg;
+    found = ring_search_message(ring, &position, blocker);
+    if (found == RING_FOUND || *blocker)
+        return found == RING_BROKEN;
+    for (uint32_t i = 0; i < ring->plan.consumers; i++)
+        if (atomic_load(&ring->consumers[i].unacked) > 0) {
+            *blocker = atomic_load(&ring->consumers[i].process);
+            return false;
+        }
+    return ring_search_put_count(ring) == before;
 }

@@ -1,179 +1,237 @@
-/* Taking messages out of a lane. */
+/* Taking messages out of a ring. */
 #include "base/error.h"
-#include "messaging/ring.h"
+#include "messaging/ring_internal.h"
+#include "protocol/inbox.h"
 
 #include <string.h>
 
-/* Lets go of the cell. */
-static void pass(lane *lane, const ring_message *hold)
+/* Gives the cell to the producers of the next lap. */
+static void free_cell(ring *ring, const ring_message *message)
 {
-    ring_buffer *ring = &lane->rings[hold->ring];
+    ring_buffer *buffer = &ring->buffers[message->buffer];
 
-    atomic_store(&ring_cell_at(lane, ring, hold->at)->turn, 2 * ring_lap(ring, hold->at) + 2);
-    wake_word_signal(lane->shm, &lane->head->freed);
+    atomic_store(&ring_cell_at(ring, buffer, message->at)->turn, 2 * ring_lap(buffer, message->at) + 2);
+    wake_word_signal(ring->shm, &ring->head->freed);
 }
 
-/* Whether a cell may say that: of a message in it, or in a block. */
-static bool can_be(lane *lane, uint64_t block, uint64_t size)
+/* Whether a cell can hold a message of that size, in itself or in that block. */
+static bool is_possible(ring *ring, uint64_t block, uint64_t size)
 {
-    return block ? ring_blocks_at(&lane->store, block, size) != NULL : size <= lane->plan.room;
+    return block ? ring_blocks_at(&ring->blocks, block, size) != NULL : size <= ring->plan.room;
 }
 
-/* Where the message is that was claimed; false when it cannot be. */
-static bool find_bytes(lane *lane, ring_message *hold)
+/* Finds the bytes of a message that was claimed; false when the entry is malformed. */
+static bool find_bytes(ring *ring, ring_message *message)
 {
-    ring_cell *cell = ring_cell_at(lane, &lane->rings[hold->ring], hold->at);
+    ring_cell *cell = ring_cell_at(ring, &ring->buffers[message->buffer], message->at);
 
-    hold->size = atomic_load_explicit(&cell->size, memory_order_relaxed);
-    hold->block = atomic_load_explicit(&cell->block, memory_order_relaxed);
-    if (!can_be(lane, hold->block, hold->size))
+    message->size = atomic_load_explicit(&cell->size, memory_order_relaxed);
+    message->block = atomic_load_explicit(&cell->block, memory_order_relaxed);
+    if (!is_possible(ring, message->block, message->size))
         return false;
-    hold->data = hold->block ? ring_blocks_at(&lane->store, hold->block, hold->size)->bytes : cell->bytes;
+    message->data = message->block ? ring_blocks_at(&ring->blocks, message->block, message->size)->bytes : cell->bytes;
     return true;
 }
 
-/* The size of a message that is not claimed: false when it may have been read after somebody else took the message. */
-static bool read_size(lane *lane, const ring_position *spot, uint64_t *size)
+/* Reads the size of a message that is not claimed; false when another process may have taken the message before. */
+static bool read_size(ring *ring, const ring_position *position, uint64_t *size)
 {
-    ring_cell *cell = ring_cell_at(lane, spot->ring, spot->at);
+    ring_cell *cell = ring_cell_at(ring, position->buffer, position->at);
 
     *size = atomic_load_explicit(&cell->size, memory_order_relaxed);
     atomic_thread_fence(memory_order_acquire);
-    return atomic_load(&cell->turn) == spot->turn && atomic_load(&cell->getter) == spot->claim;
+    return atomic_load(&cell->turn) == position->turn && atomic_load(&cell->getter) == position->claim;
 }
 
-/* A message that cannot be is claimed all the same, and so is out of the way. */
-static bool is_too_long(lane *lane, const ring_position *spot, uint64_t most, uint64_t *size)
+/* A malformed entry is claimed too: that removes it from the ring, so it cannot block the entries behind it. */
+static bool is_too_long(ring *ring, const ring_position *position, uint64_t most, uint64_t *size)
 {
-    ring_cell *cell = ring_cell_at(lane, spot->ring, spot->at);
+    ring_cell *cell = ring_cell_at(ring, position->buffer, position->at);
     uint64_t block = atomic_load_explicit(&cell->block, memory_order_relaxed);
 
-    return read_size(lane, spot, size) && *size > most && can_be(lane, block, *size);
+    return read_size(ring, position, size) && *size > most && is_possible(ring, block, *size);
 }
 
-/* A message is in some hand from before it is taken out of the lane, so that it is never in neither. */
-static bool claim_message(lane *lane, ring_position *spot)
+/* A message is counted as in flight before it leaves the ring, so at each moment it is in one of them. */
+static bool claim_message(ring *ring, ring_position *position)
 {
     bool got;
 
-    if (lane->own_hand)
-        atomic_fetch_add(&lane->own_hand->owed, 1);
-    got = atomic_compare_exchange_strong(&ring_cell_at(lane, spot->ring, spot->at)->getter, &spot->claim,
-                                         ring_claim(ring_lap(spot->ring, spot->at), lane->me));
-    if (!got && lane->own_hand)
-        (void)ring_acknowledge(lane);
+    ring_inflight_add(ring);
+    got = atomic_compare_exchange_strong(&ring_cell_at(ring, position->buffer, position->at)->getter, &position->claim,
+                                         ring_claim(ring_lap(position->buffer, position->at), ring->me));
+    if (!got && ring->own_consumer)
+        (void)ring_inflight_remove(ring);
     return got;
 }
 
-static int try_take(lane *lane, ring_message *hold, uint64_t most)
+static int is_finished(void)
 {
-    ring_position spot;
+    return error_detail(XF_EEND, "the queue is shut down and empty");
+}
+
+static int try_take(ring *ring, ring_message *message, uint64_t most)
+{
+    ring_position position;
     uint64_t skipped;
 
     for (;;) {
-        switch (ring_search_message(lane, &spot, &skipped)) {
+        switch (ring_search_message(ring, &position, &skipped)) {
         case RING_FOUND:
-            if (most < UINT64_MAX && is_too_long(lane, &spot, most, &hold->size))
+            if (most < UINT64_MAX && is_too_long(ring, &position, most, &message->size))
                 return XF_ESIZE;
-            if (!claim_message(lane, &spot))
+            if (!claim_message(ring, &position))
                 continue;
             if (skipped == 0)
-                ring_write_hint(&lane->head->get_at, &spot);
-            hold->ring = spot.number;
-            hold->at = spot.at;
-            if (find_bytes(lane, hold))
+                ring_write_hint(&ring->head->get_at, &position);
+            message->buffer = position.number;
+            message->at = position.at;
+            if (find_bytes(ring, message))
                 return 0;
-            pass(lane, hold);
+            free_cell(ring, message);
             return ring_broken();
         case RING_NONE:
             return XF_EAGAIN;
         case RING_AT_END:
-            return error_detail(XF_EEND, "everything was taken, and no more comes");
+            return is_finished();
         default:
             return ring_broken();
         }
     }
 }
 
-bool ring_has_message(lane *lane, void *arg, uint64_t *in_the_way)
+static bool has_message(ring *ring, void *arg, uint64_t *blocker)
 {
-    ring_position spot;
+    ring_position position;
 
     (void)arg;
-    return ring_search_message(lane, &spot, in_the_way) != RING_NONE;
+    return ring_search_message(ring, &position, blocker) != RING_NONE;
 }
 
-int ring_take(lane *lane, ring_message *hold, uint64_t most, uint64_t deadline)
+static int wait_for_message(ring *ring, uint64_t deadline)
 {
-    int rc;
+    return ring_wait(ring, &(ring_awaited){&ring->head->filled, has_message, NULL, ring_search_quick_message},
+                     deadline);
+}
 
-    while ((rc = try_take(lane, hold, most)) == XF_EAGAIN) {
-        rc = ring_wait(lane, &lane->head->filled, ring_search_quick_message, ring_has_message, NULL, deadline);
+bool ring_can_pop(ring *ring, wait_target *target)
+{
+    return ring_wait_poll(ring, &(ring_awaited){&ring->head->filled, has_message, NULL, NULL}, target);
+}
+
+int ring_take(ring *ring, ring_message *message, uint64_t most, uint64_t deadline)
+{
+    int rc = ring->plan.consumers ? ring_inflight_open(ring) : 0;
+
+    if (rc < 0)
+        return rc;
+    while ((rc = try_take(ring, message, most)) == XF_EAGAIN) {
+        rc = wait_for_message(ring, deadline);
         if (rc < 0)
             return rc;
     }
     return rc;
 }
 
-/* A block is adopted before anything of it is freed, and the cell forgets it before that too: so whoever finds this
- * process dead knows that either all of it is still there, or what is left has this process's name. */
-void ring_copy_out(lane *lane, ring_message *hold, void *room)
+/* The block is adopted before any of it is freed, and the cell forgets the block before that too.  So if this process
+ * dies here, either the block is whole, or the rest of it has this process's name. */
+void ring_copy_out(ring *ring, ring_message *message, void *room)
 {
-    ring_cell *cell = ring_cell_at(lane, &lane->rings[hold->ring], hold->at);
+    ring_cell *cell = ring_cell_at(ring, &ring->buffers[message->buffer], message->at);
 
-    if (hold->size > 0)
-        memcpy(room, hold->data, (size_t)hold->size);
-    if (hold->block) {
-        ring_blocks_adopt(&lane->store, hold->block, hold->size, lane->me);
+    if (message->size > 0)
+        memcpy(room, message->data, (size_t)message->size);
+    if (message->block) {
+        ring_blocks_adopt(&ring->blocks, message->block, message->size, ring->me);
         atomic_store_explicit(&cell->block, 0, memory_order_release);
-        ring_free_block(lane, hold->block, hold->size);
+        ring_free_block(ring, message->block, message->size);
     }
-    pass(lane, hold);
+    free_cell(ring, message);
 }
 
-/* As long as the cell is not passed the message is lost with it, and then with the mark. */
-void ring_keep(lane *lane, ring_message *hold)
+/* If this process dies before it frees the cell, the message is lost with the cell; afterwards, with the mark. */
+void ring_keep(ring *ring, ring_message *message)
 {
-    ring_blocks_adopt(&lane->store, hold->block, hold->size, lane->me);
-    ring_blocks_mark(&lane->store, hold->block, lane->me, true);
-    pass(lane, hold);
+    ring_blocks_adopt(&ring->blocks, message->block, message->size, ring->me);
+    ring_blocks_mark(&ring->blocks, message->block, ring->me, true);
+    free_cell(ring, message);
 }
 
-void ring_release(lane *lane, uint64_t block, uint64_t size)
+void ring_release(ring *ring, uint64_t block, uint64_t size)
 {
-    ring_blocks_mark(&lane->store, block, lane->me, false);
-    ring_free_block(lane, block, size);
+    ring_blocks_mark(&ring->blocks, block, ring->me, false);
+    ring_free_block(ring, block, size);
 }
 
-static int try_peek(lane *lane, uint64_t *size)
+/* ---- Whole messages -------------------------------------------------------------------------- */
+
+/* The memory is there before the message is claimed.  A message that does not fit is tried again with more. */
+int ring_pop(ring *ring, xf_message *out, uint64_t deadline)
 {
-    ring_position spot;
+    ring_message message = {.size = ring->plan.room};
+    parcel *parcel;
+    int rc;
+
+    do {
+        parcel = parcel_make((size_t)message.size);
+        if (!parcel)
+            return error_detail(XF_ENOMEM, "a message of %llu bytes", (unsigned long long)message.size);
+        rc = ring_take(ring, &message, parcel->size, deadline);
+        if (rc < 0)
+            parcel_free(parcel);
+    } while (rc == XF_ESIZE);
+    if (rc < 0)
+        return rc;
+    ring_copy_out(ring, &message, parcel->bytes);
+    parcel->size = (size_t)message.size;
+    *out = (xf_message){parcel_data(parcel), parcel->size, parcel};
+    return 0;
+}
+
+int ring_pop_into(ring *ring, void *room, size_t size, size_t *got, uint64_t deadline)
+{
+    ring_message message;
+    int rc = ring_take(ring, &message, size, deadline);
+
+    if (rc == 0)
+        ring_copy_out(ring, &message, room);
+    if (rc == 0 || rc == XF_ESIZE)
+        *got = (size_t)message.size;
+    return rc == XF_ESIZE ? error_detail(rc, "a message of %zu bytes, and room for %zu", *got, size) : rc;
+}
+
+static int try_peek(ring *ring, uint64_t *size)
+{
+    ring_position position;
     uint64_t skipped;
 
     for (;;) {
-        switch (ring_search_message(lane, &spot, &skipped)) {
+        switch (ring_search_message(ring, &position, &skipped)) {
         case RING_FOUND:
-            if (read_size(lane, &spot, size))
+            if (read_size(ring, &position, size))
                 return 0;
             continue;
         case RING_NONE:
             return XF_EAGAIN;
         case RING_AT_END:
-            return error_detail(XF_EEND, "everything was taken, and no more comes");
+            return is_finished();
         default:
             return ring_broken();
         }
     }
 }
 
-int ring_peek(lane *lane, uint64_t *size, uint64_t deadline)
+int ring_peek(ring *ring, size_t *size, uint64_t deadline)
 {
+    uint64_t found = 0;
     int rc;
 
-    while ((rc = try_peek(lane, size)) == XF_EAGAIN) {
-        rc = ring_wait(lane, &lane->head->filled, ring_search_quick_message, ring_has_message, NULL, deadline);
+    while ((rc = try_peek(ring, &found)) == XF_EAGAIN) {
+        rc = wait_for_message(ring, deadline);
         if (rc < 0)
             return rc;
     }
+    if (rc == 0)
+        *size = (size_t)found;
     return rc;
 }

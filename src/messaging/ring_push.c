@@ -1,132 +1,146 @@
-/* Putting messages into a lane, and ending it. */
+/* Putting messages into a ring, and shutting it down. */
 #include "base/clock.h"
 #include "base/error.h"
-#include "messaging/ring.h"
+#include "messaging/ring_internal.h"
 
 #include <string.h>
 
-static bool claim_room(const lane *lane, ring_position *spot, uint64_t who)
+static bool claim_position(const ring *ring, ring_position *position, uint64_t owner)
 {
-    ring_cell *cell = ring_cell_at(lane, spot->ring, spot->at);
+    ring_cell *cell = ring_cell_at(ring, position->buffer, position->at);
 
-    return atomic_compare_exchange_strong(&cell->putter, &spot->claim, ring_claim(ring_lap(spot->ring, spot->at), who));
+    return atomic_compare_exchange_strong(&cell->putter, &position->claim,
+                                          ring_claim(ring_lap(position->buffer, position->at), owner));
 }
 
-/* Claims the next place: 0, XF_EAGAIN when there is none. */
-static int claim_place(lane *lane, ring_position *spot)
+static int claim_room(ring *ring, ring_position *position)
 {
     int rc;
 
     for (;;) {
-        switch (ring_search_room(lane, spot)) {
+        switch (ring_search_room(ring, position)) {
         case RING_FOUND:
-            rc = ring_is_ready(lane, spot->number, spot->at) ? 0 : ring_make_ready(lane, spot->number, spot->at);
+            rc = ring_is_ready(ring, position->number, position->at)
+                     ? 0
+                     : ring_make_ready(ring, position->number, position->at);
             if (rc < 0)
                 return rc;
-            if (!claim_room(lane, spot, lane->me))
+            if (!claim_position(ring, position, ring->me))
                 continue;
-            ring_write_hint(&lane->head->put_at, spot);
+            ring_write_hint(&ring->head->put_at, position);
             return 0;
         case RING_NONE:
-            if (lane->plan.capacity || spot->number + 1 >= lane->ring_count || !ring_can_close(spot))
+            if (ring->plan.capacity || position->number + 1 >= ring->buffer_count || !ring_can_close(position))
                 return XF_EAGAIN;
-            claim_room(lane, spot, RING_NEXT); /* somebody does it, and it is no matter who */
+            claim_position(ring, position, RING_NEXT); /* no matter which process does it */
             continue;
         case RING_AT_END:
-            return error_detail(XF_EEND, "no more is taken");
+            return error_detail(XF_EEND, "the queue is shut down");
         default:
             return ring_broken();
         }
     }
 }
 
-/* Whoever gets can have it from here on. */
-static void fill(lane *lane, const ring_position *spot)
+/* Marks the cell as full: from here on consumers can take the message. */
+static void fill_cell(ring *ring, const ring_position *position)
 {
-    atomic_store(&ring_cell_at(lane, spot->ring, spot->at)->turn, 2 * ring_lap(spot->ring, spot->at) + 1);
-    wake_word_signal(lane->shm, &lane->head->filled);
+    atomic_store(&ring_cell_at(ring, position->buffer, position->at)->turn,
+                 2 * ring_lap(position->buffer, position->at) + 1);
+    wake_word_signal(ring->shm, &ring->head->filled);
 }
 
-static int try_put(lane *lane, const void *data, uint64_t size)
+static int try_push(ring *ring, const void *data, uint64_t size)
 {
-    ring_position spot;
+    ring_position position;
     ring_cell *cell;
-    int rc = claim_place(lane, &spot);
+    int rc = claim_room(ring, &position);
 
     if (rc < 0)
         return rc;
-    cell = ring_cell_at(lane, spot.ring, spot.at);
+    cell = ring_cell_at(ring, position.buffer, position.at);
     atomic_store_explicit(&cell->size, size, memory_order_relaxed);
     atomic_store_explicit(&cell->block, 0, memory_order_relaxed);
     memcpy(cell->bytes, data, (size_t)size);
-    fill(lane, &spot);
+    fill_cell(ring, &position);
     return 0;
 }
 
-static uint64_t number_of(uint32_t ring, uint64_t at)
+static int try_commit(ring *ring, uint64_t block, uint64_t size)
 {
-    return (uint64_t)ring << RING_BUFFER_SHIFT | at;
-}
-
-static int try_commit(lane *lane, uint64_t block, uint64_t size)
-{
-    ring_block *head = ring_blocks_at(&lane->store, block, size);
-    ring_position spot;
+    ring_block *head = ring_blocks_at(&ring->blocks, block, size);
+    ring_position position;
     ring_cell *cell;
-    int rc = head ? claim_place(lane, &spot) : ring_broken();
+    int rc = head ? claim_room(ring, &position) : ring_broken();
 
     if (rc < 0)
         return rc;
-    cell = ring_cell_at(lane, spot.ring, spot.at);
+    cell = ring_cell_at(ring, position.buffer, position.at);
     atomic_store_explicit(&cell->size, size, memory_order_relaxed);
     atomic_store_explicit(&cell->block, block, memory_order_relaxed);
-    atomic_store_explicit(&head->place, number_of(spot.number, spot.at), memory_order_relaxed);
-    fill(lane, &spot);
+    atomic_store_explicit(&head->position, (uint64_t)position.number << RING_BUFFER_SHIFT | position.at,
+                          memory_order_relaxed);
+    fill_cell(ring, &position);
     return 0;
 }
 
-bool ring_has_room(lane *lane, void *arg, uint64_t *in_the_way)
+static bool has_room(ring *ring, void *arg, uint64_t *blocker)
 {
-    ring_position spot;
-    ring_found sight = ring_search_room(lane, &spot);
-    bool grows = lane->plan.capacity == 0 && spot.number + 1 < lane->ring_count && ring_can_close(&spot);
+    ring_position position;
+    ring_found found = ring_search_room(ring, &position);
+    bool grows = ring->plan.capacity == 0 && position.number + 1 < ring->buffer_count && ring_can_close(&position);
 
     (void)arg;
-    if (sight == RING_NONE && !grows)
-        *in_the_way = ring_search_blocker(lane, &spot);
-    return sight != RING_NONE || grows;
+    if (found == RING_NONE && !grows)
+        *blocker = ring_search_blocker(ring, &position);
+    return found != RING_NONE || grows;
 }
 
-int ring_push(lane *lane, const void *data, uint64_t size, uint64_t deadline)
+static int wait_for_room(ring *ring, uint64_t deadline)
+{
+    return ring_wait(ring, &(ring_awaited){&ring->head->freed, has_room, NULL, ring_search_quick_room}, deadline);
+}
+
+bool ring_can_push(ring *ring, wait_target *target)
+{
+    return ring_wait_poll(ring, &(ring_awaited){&ring->head->freed, has_room, NULL, NULL}, target);
+}
+
+static int push_in_block(ring *ring, const void *data, uint64_t size, uint64_t deadline)
 {
     uint64_t block;
     void *room;
+    int rc = ring_reserve(ring, size, deadline, &block, &room);
+
+    if (rc < 0)
+        return rc;
+    memcpy(room, data, (size_t)size);
+    rc = ring_commit(ring, block, size, deadline);
+    if (rc < 0)
+        ring_cancel(ring, block, size);
+    return rc;
+}
+
+int ring_push(ring *ring, const void *data, uint64_t size, uint64_t deadline)
+{
     int rc;
 
-    if (size > lane->plan.room) {
-        rc = ring_reserve(lane, size, deadline, &block, &room);
-        if (rc < 0)
-            return rc;
-        memcpy(room, data, (size_t)size);
-        rc = ring_commit(lane, block, size, deadline);
-        if (rc < 0)
-            ring_cancel(lane, block, size);
-        return rc;
-    }
-    while ((rc = try_put(lane, size ? data : "", size)) == XF_EAGAIN) {
-        rc = ring_wait(lane, &lane->head->freed, ring_search_quick_room, ring_has_room, NULL, deadline);
+    if (size > ring->plan.room)
+        return push_in_block(ring, data, size, deadline);
+    while ((rc = try_push(ring, size ? data : "", size)) == XF_EAGAIN) {
+        rc = wait_for_room(ring, deadline);
         if (rc < 0)
             return rc;
     }
     return rc;
 }
 
-int ring_commit(lane *lane, uint64_t block, uint64_t size, uint64_t deadline)
+int ring_commit(ring *ring, uint64_t block, uint64_t size, uint64_t deadline)
 {
     int rc;
 
-    while ((rc = try_commit(lane, block, size)) == XF_EAGAIN) {
-        rc = ring_wait(lane, &lane->head->freed, ring_search_quick_room, ring_has_room, NULL, deadline);
+    while ((rc = try_commit(ring, block, size)) == XF_EAGAIN) {
+        rc = wait_for_room(ring, deadline);
         if (rc < 0)
             return rc;
     }
@@ -135,62 +149,69 @@ int ring_commit(lane *lane, uint64_t block, uint64_t size, uint64_t deadline)
 
 /* ---- Reserving ------------------------------------------------------------------------------- */
 
-typedef struct want {
+typedef struct wanted_block {
     uint64_t size;
     uint64_t block;
     int rc;
-} want;
+} wanted_block;
 
-static bool has_block(lane *lane, void *arg, uint64_t *in_the_way)
+static bool has_block(ring *ring, void *arg, uint64_t *blocker)
 {
-    want *want = arg;
+    wanted_block *wanted = arg;
 
-    (void)in_the_way;
-    want->rc = ring_blocks_take(&lane->store, lane->me, want->size, &want->block);
-    return want->rc != XF_EAGAIN;
+    (void)blocker;
+    wanted->rc = ring_blocks_take(&ring->blocks, ring->me, wanted->size, &wanted->block);
+    return wanted->rc != XF_EAGAIN;
 }
 
-int ring_reserve(lane *lane, uint64_t size, uint64_t deadline, uint64_t *block, void **data)
+int ring_reserve(ring *ring, uint64_t size, uint64_t deadline, uint64_t *block, void **data)
 {
-    want want = {.size = size};
+    wanted_block wanted = {.size = size};
     int rc;
 
-    if (!has_block(lane, &want, NULL)) {
-        ring_recover_all(lane); /* what the dead have left may be enough */
-        rc = ring_wait(lane, &lane->head->freed, NULL, has_block, &want, deadline);
+    if (!has_block(ring, &wanted, NULL)) {
+        ring_recover_all(ring); /* the blocks of dead processes may be enough */
+        rc = ring_wait(ring, &(ring_awaited){&ring->head->freed, has_block, &wanted, NULL}, deadline);
         if (rc < 0)
             return rc;
     }
-    if (want.rc < 0)
-        return want.rc;
-    *block = want.block;
-    *data = ring_blocks_at(&lane->store, want.block, size)->bytes;
+    if (wanted.rc < 0)
+        return wanted.rc;
+    *block = wanted.block;
+    *data = ring_blocks_at(&ring->blocks, wanted.block, size)->bytes;
     return 0;
 }
 
-void ring_cancel(lane *lane, uint64_t block, uint64_t size)
+void ring_cancel(ring *ring, uint64_t block, uint64_t size)
 {
-    ring_free_block(lane, block, size);
+    ring_free_block(ring, block, size);
+}
+
+void ring_shrink(ring *ring, uint64_t block, uint64_t size, uint64_t smaller)
+{
+    ring_blocks_shrink(&ring->blocks, block, size, smaller);
 }
 
 /* ---- The end --------------------------------------------------------------------------------- */
 
-/* Says in the next place that the lane ends there: XF_EAGAIN when that place cannot be claimed now. */
-static int try_end(lane *lane)
+/* Claims the next position as the end of the ring: XF_EAGAIN when it cannot be claimed now. */
+static int try_shut_down(ring *ring)
 {
-    ring_position spot;
+    ring_position position;
     int rc;
 
     for (;;) {
-        switch (ring_search_room(lane, &spot)) {
+        switch (ring_search_room(ring, &position)) {
         case RING_FOUND:
         case RING_NONE:
-            rc = ring_is_ready(lane, spot.number, spot.at) ? 0 : ring_make_ready(lane, spot.number, spot.at);
+            rc = ring_is_ready(ring, position.number, position.at)
+                     ? 0
+                     : ring_make_ready(ring, position.number, position.at);
             if (rc < 0)
                 return rc;
-            if (!ring_can_close(&spot))
+            if (!ring_can_close(&position))
                 return XF_EAGAIN;
-            if (claim_room(lane, &spot, RING_END))
+            if (claim_position(ring, &position, RING_END))
                 return 0;
             continue;
         case RING_AT_END:
@@ -201,39 +222,41 @@ static int try_end(lane *lane)
     }
 }
 
-static bool can_end(lane *lane, void *arg, uint64_t *in_the_way)
+static bool can_shut_down(ring *ring, void *arg, uint64_t *blocker)
 {
-    ring_position spot;
-    ring_found sight = ring_search_room(lane, &spot);
+    ring_position position;
+    ring_found found = ring_search_room(ring, &position);
 
     (void)arg;
-    if (sight == RING_NONE && !ring_can_close(&spot))
-        *in_the_way = ring_search_blocker(lane, &spot);
-    return sight != RING_NONE || ring_can_close(&spot);
+    if (found == RING_NONE && !ring_can_close(&position))
+        *blocker = ring_search_blocker(ring, &position);
+    return found != RING_NONE || ring_can_close(&position);
 }
 
-/* Whether whoever is in the way lives, and so will go on, or be found dead. */
-static bool is_held_up(lane *lane)
+/* Whether the process in the way lives: it will finish its put, or be found dead. */
+static bool is_held_up(ring *ring)
 {
-    uint64_t who = 0;
+    uint64_t process = 0;
 
-    return can_end(lane, NULL, &who) || (who != 0 && os_process_lives(who));
+    return can_shut_down(ring, NULL, &process) || (process != 0 && os_process_lives(process));
 }
 
-/* What the dead have claimed is settled soon; if it is not, that is no claim. */
-int ring_shut_down(lane *lane)
+/* The claim of a dead process is recovered within RING_RECHECK_MS.  If the cell stays claimed for PATIENCE rounds and
+ * its owner does not exist, the word is corrupt and not a claim. */
+int ring_shut_down(ring *ring)
 {
-    enum { PATIENCE = 10 }; /* turns of RING_RECHECK_MS */
+    enum { PATIENCE = 10 };
+    ring_awaited awaited = {&ring->head->filled, can_shut_down, NULL, NULL};
     int rc;
 
-    for (int turns = 0; (rc = try_end(lane)) == XF_EAGAIN; turns = is_held_up(lane) ? 0 : turns + 1) {
-        if (turns == PATIENCE)
+    for (int rounds = 0; (rc = try_shut_down(ring)) == XF_EAGAIN; rounds = is_held_up(ring) ? 0 : rounds + 1) {
+        if (rounds == PATIENCE)
             return ring_broken();
-        (void)ring_wait(lane, &lane->head->filled, NULL, can_end, NULL, clock_deadline(RING_RECHECK_MS));
+        (void)ring_wait(ring, &awaited, clock_deadline(RING_RECHECK_MS));
     }
     if (rc < 0)
         return rc;
-    wake_word_signal(lane->shm, &lane->head->filled);
-    wake_word_signal(lane->shm, &lane->head->freed);
+    wake_word_signal(ring->shm, &ring->head->filled);
+    wake_word_signal(ring->shm, &ring->head->freed);
     return 0;
 }

@@ -1,234 +1,242 @@
-/* Settling what dead processes have claimed of a lane.
+/* Recovering what dead processes have claimed of a ring.
  *
- * One process does that at a time, and nobody waits for it; if it dies, whoever comes next goes on where it was. */
-#include "messaging/ring.h"
+ * One process does it at a time, and no process waits for it.  If that process dies, the next one that recovers
+ * finishes its work. */
+#include "lockfree/liveness.h"
+#include "messaging/ring_internal.h"
 
 /* ---- Losses ---------------------------------------------------------------------------------- */
 
-static void count(ring_head *head, uint64_t before)
+static void count_loss(ring_head *head, uint64_t before)
 {
     atomic_store(&head->lost, before + 1);
     atomic_store(&head->pending.what, 0);
 }
 
-/* Says what is about to be lost, so that it is counted once whoever dies. */
-static void announce(lane *lane, uint64_t what, uint32_t ring, uint64_t seen, ring_loss loss)
+/* Writes down a loss before it happens.  So it is counted once, even if this process dies in between. */
+static void announce_loss(ring *ring, uint64_t what, uint32_t buffer, uint64_t seen, ring_loss loss)
 {
-    ring_head *head = lane->head;
+    ring_head *head = ring->head;
     ring_pending_loss *pending = &head->pending;
 
-    pending->ring = ring;
+    pending->buffer = buffer;
     pending->seen = seen;
     pending->lost = atomic_load(&head->lost);
     head->losses[pending->lost % RING_LOSSES] = loss;
     atomic_store(&pending->what, what);
 }
 
-/* Goes on with what a settler that died was counting. */
-static void resume(lane *lane)
+/* Finishes the loss that a process had announced when it died while recovering. */
+static void finish_pending_loss(ring *ring)
 {
-    ring_pending_loss *pending = &lane->head->pending;
-    uint64_t what = atomic_load(&pending->what), place = what & ~(UINT64_C(3) << 62), seen = pending->seen;
+    ring_pending_loss *pending = &ring->head->pending;
+    uint64_t what = atomic_load(&pending->what), at = what & ~(UINT64_C(3) << 62), seen = pending->seen;
     bool lost = false;
 
     if (what == 0)
         return;
     if ((what & RING_LOST_BLOCK) != 0) {
-        lost = ring_blocks_at(&lane->store, place, 0) &&
-               (ring_blocks_word(&lane->store, place) & ~RING_BLOCK_FREED) != seen;
-    } else if (pending->ring < lane->ring_count && place < ring_ready_cells(lane, pending->ring)) {
-        ring_cell *cell = ring_cell_at(lane, &lane->rings[pending->ring], place);
+        lost =
+            ring_blocks_at(&ring->blocks, at, 0) && (ring_blocks_word(&ring->blocks, at) & ~RING_BLOCK_FREED) != seen;
+    } else if (pending->buffer < ring->buffer_count && at < ring_ready_cells(ring, pending->buffer)) {
+        ring_cell *cell = ring_cell_at(ring, &ring->buffers[pending->buffer], at);
         atomic_compare_exchange_strong(&cell->turn, &seen, seen + 1);
         lost = true;
     }
     if (lost)
-        count(lane->head, pending->lost);
+        count_loss(ring->head, pending->lost);
     else
         atomic_store(&pending->what, 0);
 }
 
 /* ---- Cells ----------------------------------------------------------------------------------- */
 
-/* Who has claimed something of a cell and not finished; 0: nobody. */
-static uint64_t claimer_of(const ring_cell *cell, uint64_t turn)
+/* The process that has claimed a cell and not finished; 0: none. */
+static uint64_t cell_owner(const ring_cell *cell, uint64_t turn)
 {
     uint64_t claim = atomic_load(turn % 2 ? &cell->getter : &cell->putter);
 
     return ring_is_claimed(claim, turn / 2) ? ring_claim_owner(claim) : 0;
 }
 
-/* What a dead consumer had claimed. */
-static void lose_message(lane *lane, uint32_t number, uint64_t index, uint64_t turn, uint64_t who)
+/* Frees the cell and the block of a message that a dead consumer had claimed. */
+static void lose_message(ring *ring, uint32_t number, uint64_t index, uint64_t turn, uint64_t process)
 {
-    ring_cell *cell = ring_cell_at(lane, &lane->rings[number], index);
+    ring_cell *cell = ring_cell_at(ring, &ring->buffers[number], index);
     uint64_t size = atomic_load(&cell->size), block = atomic_load(&cell->block);
 
-    if (block && ring_blocks_at(&lane->store, block, size)) {
-        ring_blocks_adopt(&lane->store, block, size, lane->me);
+    if (block && ring_blocks_at(&ring->blocks, block, size)) {
+        ring_blocks_adopt(&ring->blocks, block, size, ring->me);
         atomic_store(&cell->block, 0);
-        ring_blocks_free(&lane->store, block, size);
+        ring_blocks_free(&ring->blocks, block, size);
     }
-    announce(lane, RING_LOST_CELL | index, number, turn, (ring_loss){who, size});
+    announce_loss(ring, RING_LOST_CELL | index, number, turn, (ring_loss){process, size});
     if (atomic_compare_exchange_strong(&cell->turn, &turn, turn + 1))
-        count(lane->head, lane->head->pending.lost);
+        count_loss(ring->head, ring->head->pending.lost);
 }
 
-static void settle_cell(lane *lane, uint32_t number, uint64_t index, uint64_t who)
+static void recover_cell(ring *ring, uint32_t number, uint64_t index, uint64_t process)
 {
-    ring_cell *cell = ring_cell_at(lane, &lane->rings[number], index);
+    ring_cell *cell = ring_cell_at(ring, &ring->buffers[number], index);
     uint64_t turn = atomic_load(&cell->turn);
 
-    if (claimer_of(cell, turn) != who)
+    if (cell_owner(cell, turn) != process)
         return;
     if (turn % 2 == 1)
-        lose_message(lane, number, index, turn, who);
+        lose_message(ring, number, index, turn, process);
     else if (atomic_compare_exchange_strong(&cell->turn, &turn, turn + 2))
-        atomic_fetch_add(&lane->head->unput, 1);
+        atomic_fetch_add(&ring->head->unput, 1);
 }
 
-/* ---- The store ------------------------------------------------------------------------------- */
+/* ---- Blocks ---------------------------------------------------------------------------------- */
 
-/* Whether a block is that of a message in the lane. */
-static bool is_in_lane(lane *lane, uint64_t block)
+/* Whether a block is that of a message in the ring. */
+static bool is_in_ring(ring *ring, uint64_t block)
 {
-    ring_block *head = ring_blocks_at(&lane->store, block, 0);
-    uint64_t place, at;
+    ring_block *head = ring_blocks_at(&ring->blocks, block, 0);
+    uint64_t position, at;
     uint32_t number;
-    ring_buffer *ring;
+    ring_buffer *buffer;
 
     if (!head)
         return false;
-    place = atomic_load(&head->place);
-    number = (uint32_t)(place >> RING_BUFFER_SHIFT);
-    at = place & ((UINT64_C(1) << RING_BUFFER_SHIFT) - 1);
-    if (number >= lane->ring_count)
+    position = atomic_load(&head->position);
+    number = (uint32_t)(position >> RING_BUFFER_SHIFT);
+    at = position & ((UINT64_C(1) << RING_BUFFER_SHIFT) - 1);
+    if (number >= ring->buffer_count)
         return false;
-    ring = &lane->rings[number];
-    return (at & ring->mask) < ring_ready_cells(lane, number) &&
-           atomic_load(&ring_cell_at(lane, ring, at)->turn) == 2 * ring_lap(ring, at) + 1 &&
-           atomic_load(&ring_cell_at(lane, ring, at)->block) == block;
+    buffer = &ring->buffers[number];
+    return (at & buffer->mask) < ring_ready_cells(ring, number) &&
+           atomic_load(&ring_cell_at(ring, buffer, at)->turn) == 2 * ring_lap(buffer, at) + 1 &&
+           atomic_load(&ring_cell_at(ring, buffer, at)->block) == block;
 }
 
-typedef struct sweep {
-    lane *lane;
-    uint64_t who;
-} sweep;
+typedef struct dead_process {
+    ring *ring;
+    uint64_t process;
+} dead_process;
 
-/* A message in hand is lost, what was to become one is not; and what is in the lane stays there. */
-static void reclaim(void *arg, uint64_t block, uint64_t word)
+/* Frees a block of a dead process.  A message that it viewed is lost; a block that had no message yet is no loss; and a
+ * message in the ring stays there. */
+static void recover_block(void *arg, uint64_t block, uint64_t word)
 {
-    sweep *sweep = arg;
-    lane *lane = sweep->lane;
-    ring_block *head = ring_blocks_at(&lane->store, block, 0);
+    dead_process *dead = arg;
+    ring *ring = dead->ring;
+    ring_block *head = ring_blocks_at(&ring->blocks, block, 0);
     bool viewed = (word & RING_BLOCK_VIEWED) != 0;
 
-    if ((word & RING_BLOCK_OWNER) != sweep->who || (!viewed && !(word & RING_BLOCK_FREED) && is_in_lane(lane, block)))
+    if ((word & RING_BLOCK_OWNER) != dead->process ||
+        (!viewed && !(word & RING_BLOCK_FREED) && is_in_ring(ring, block)))
         return;
     if (viewed)
-        announce(lane, RING_LOST_BLOCK | block, 0, word & ~RING_BLOCK_FREED,
-                 (ring_loss){sweep->who, head ? head->size : 0});
-    if (ring_blocks_reclaim(&lane->store, block, word) && viewed)
-        count(lane->head, lane->head->pending.lost);
+        announce_loss(ring, RING_LOST_BLOCK | block, 0, word & ~RING_BLOCK_FREED,
+                      (ring_loss){dead->process, head ? head->size : 0});
+    if (ring_blocks_reclaim(&ring->blocks, block, word) && viewed)
+        count_loss(ring->head, ring->head->pending.lost);
     else
-        atomic_store(&lane->head->pending.what, 0);
+        atomic_store(&ring->head->pending.what, 0);
 }
 
-/* ---- Settling -------------------------------------------------------------------------------- */
+/* ---- Processes ------------------------------------------------------------------------------- */
 
-/* Cells come first: what they refer to is whole until then. */
-static void settle_one(lane *lane, uint64_t who)
+/* Cells come first: the blocks that they refer to are whole until then. */
+static void recover_process(ring *ring, uint64_t process)
 {
-    for (uint32_t number = 0; number < lane->ring_count; number++) {
-        uint64_t ready = ring_ready_cells(lane, number);
+    for (uint32_t number = 0; number < ring->buffer_count; number++) {
+        uint64_t ready = ring_ready_cells(ring, number);
         for (uint64_t index = 0; index < ready; index++)
-            settle_cell(lane, number, index, who);
+            recover_cell(ring, number, index, process);
     }
-    ring_blocks_walk(&lane->store, reclaim, &(sweep){lane, who});
-    ring_inflight_forget(lane, who);
+    ring_blocks_walk(&ring->blocks, recover_block, &(dead_process){ring, process});
+    ring_inflight_forget(ring, process);
 }
 
-/* Becomes the settler: false when somebody is.
- *   before  Set to one that has died as a settler; 0: none. */
-static bool enter(lane *lane, uint64_t *before)
+/* Becomes the process that recovers; false when another one is.
+ *   before  Set to the process that died while it recovered; 0: none. */
+static bool begin_recovery(ring *ring, uint64_t *before)
 {
-    *before = atomic_load(&lane->head->settler);
-    return (*before == 0 || (*before != lane->me && !os_process_lives(*before))) &&
-           atomic_compare_exchange_strong(&lane->head->settler, before, lane->me);
+    *before = atomic_load(&ring->head->recovering);
+    return (*before == 0 || (*before != ring->me && !os_process_lives(*before))) &&
+           atomic_compare_exchange_strong(&ring->head->recovering, before, ring->me);
 }
 
-static void leave(lane *lane)
+static void end_recovery(ring *ring)
 {
-    atomic_store(&lane->head->settler, 0);
-    wake_word_signal(lane->shm, &lane->head->filled);
-    wake_word_signal(lane->shm, &lane->head->freed);
-    wake_word_signal(lane->shm, &lane->head->done);
+    atomic_store(&ring->head->recovering, 0);
+    wake_word_signal(ring->shm, &ring->head->filled);
+    wake_word_signal(ring->shm, &ring->head->freed);
+    wake_word_signal(ring->shm, &ring->head->done);
 }
 
-enum { VERDICTS = 16 };
+typedef struct recovery {
+    ring *ring;
+    liveness cache;
+} recovery;
 
-/* Who is known to live, or to be settled. */
-typedef struct verdicts {
-    lane *lane;
-    uint64_t known[VERDICTS];
-    unsigned next;
-} verdicts;
-
-static void judge(verdicts *verdicts, uint64_t who)
+static void recover_if_dead(recovery *recovery, uint64_t process)
 {
-    for (int i = 0; i < VERDICTS; i++)
-        if (verdicts->known[i] == who)
-            return;
-    verdicts->known[verdicts->next++ % VERDICTS] = who;
-    if (who && !os_process_lives(who))
-        settle_one(verdicts->lane, who);
+    if (process != RING_NEXT && process != RING_END && liveness_take_dead(&recovery->cache, process))
+        recover_process(recovery->ring, process);
 }
 
-static void judge_owner(void *arg, uint64_t block, uint64_t word)
+static void recover_block_owner(void *arg, uint64_t block, uint64_t word)
 {
     (void)block;
-    judge(arg, word & RING_BLOCK_OWNER);
+    recover_if_dead(arg, word & RING_BLOCK_OWNER);
 }
 
-/* Whoever has claimed anything, in whatever state a settler that died has left it. */
-static void settle_everybody(lane *lane)
+/* Recovers what every dead process has claimed, in whatever state a process that died while recovering left it. */
+static void recover_everything(ring *ring)
 {
-    verdicts verdicts = {.lane = lane, .known = {lane->me, RING_NEXT, RING_END}, .next = 3};
+    recovery recovery = {.ring = ring};
 
-    for (uint32_t number = 0; number < lane->ring_count; number++) {
-        uint64_t ready = ring_ready_cells(lane, number);
+    for (uint32_t number = 0; number < ring->buffer_count; number++) {
+        uint64_t ready = ring_ready_cells(ring, number);
         for (uint64_t index = 0; index < ready; index++) {
-            ring_cell *cell = ring_cell_at(lane, &lane->rings[number], index);
-            uint64_t who = claimer_of(cell, atomic_load(&cell->turn));
-            if (who)
-                judge(&verdicts, who);
+            ring_cell *cell = ring_cell_at(ring, &ring->buffers[number], index);
+            recover_if_dead(&recovery, cell_owner(cell, atomic_load(&cell->turn)));
         }
     }
-    ring_blocks_walk(&lane->store, judge_owner, &verdicts);
-    for (uint32_t i = 0; i < lane->plan.hands; i++)
-        if (atomic_load(&lane->hands[i].owed) > 0)
-            judge(&verdicts, atomic_load(&lane->hands[i].who));
+    ring_blocks_walk(&ring->blocks, recover_block_owner, &recovery);
+    for (uint32_t i = 0; i < ring->plan.consumers; i++)
+        if (atomic_load(&ring->consumers[i].unacked) > 0)
+            recover_if_dead(&recovery, atomic_load(&ring->consumers[i].process));
 }
 
-void ring_recover(lane *lane, uint64_t who)
+void ring_recover(ring *ring, uint64_t process)
 {
     uint64_t before;
 
-    if (who == lane->me || os_process_lives(who) || !enter(lane, &before))
+    if (process == ring->me || os_process_lives(process) || !begin_recovery(ring, &before))
         return;
-    resume(lane);
-    settle_one(lane, who);
+    finish_pending_loss(ring);
+    recover_process(ring, process);
     if (before)
-        settle_everybody(lane);
-    leave(lane);
+        recover_everything(ring);
+    end_recovery(ring);
 }
 
-void ring_recover_all(lane *lane)
+void ring_recover_all(ring *ring)
 {
     uint64_t before;
 
-    if (!enter(lane, &before))
+    if (!begin_recovery(ring, &before))
         return;
-    resume(lane);
-    settle_everybody(lane);
-    leave(lane);
+    finish_pending_loss(ring);
+    recover_everything(ring);
+    end_recovery(ring);
+}
+
+int ring_stats_get(ring *ring, ring_stats *stats, ring_loss *losses, int room)
+{
+    ring_head *head = ring->head;
+    uint64_t lost;
+    int count = 0;
+
+    ring_recover_all(ring);
+    lost = atomic_load(&head->lost);
+    *stats = (ring_stats){ring_search_count(ring), lost, atomic_load(&head->unput), atomic_load(&head->undone)};
+    for (; count < room && count < RING_LOSSES && (uint64_t)count < lost; count++)
+        losses[count] = head->losses[(lost - 1 - (uint64_t)count) % RING_LOSSES];
+    return count;
 }

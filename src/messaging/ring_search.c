@@ -1,228 +1,230 @@
-/* Finding places in a lane: where the next message goes, and which one is the first. */
-#include "messaging/ring.h"
+/* Finding positions in a ring: where the next message goes, and which message is the first. */
+#include "messaging/ring_internal.h"
 
-static void read_hint(lane *lane, _Atomic uint64_t *hint, ring_position *spot)
+static void read_hint(ring *ring, _Atomic uint64_t *hint, ring_position *position)
 {
     uint64_t value = atomic_load_explicit(hint, memory_order_relaxed);
 
-    spot->number = (uint32_t)(value >> RING_BUFFER_SHIFT) % lane->ring_count;
-    spot->at = value & ((UINT64_C(1) << RING_BUFFER_SHIFT) - 1);
-    spot->ring = &lane->rings[spot->number];
+    position->number = (uint32_t)(value >> RING_BUFFER_SHIFT) % ring->buffer_count;
+    position->at = value & ((UINT64_C(1) << RING_BUFFER_SHIFT) - 1);
+    position->buffer = &ring->buffers[position->number];
 }
 
-static bool go_to_next_ring(lane *lane, ring_position *spot)
+static bool go_to_next_buffer(ring *ring, ring_position *position)
 {
-    if (spot->number + 1 >= lane->ring_count)
+    if (position->number + 1 >= ring->buffer_count)
         return false;
-    spot->number++;
-    spot->ring = &lane->rings[spot->number];
-    spot->at = 0;
+    position->number++;
+    position->buffer = &ring->buffers[position->number];
+    position->at = 0;
     return true;
 }
 
-/* Whether the message so many places before was taken: the bound, where the ring is larger than that. */
-static bool keeps_bound(const lane *lane, const ring_position *spot)
+/* Keeps the ring to its capacity where the buffer is larger: whether the message that lies capacity positions before
+ * was taken. */
+static bool keeps_capacity(const ring *ring, const ring_position *position)
 {
-    uint64_t back, capacity = lane->plan.capacity;
+    uint64_t back, capacity = ring->plan.capacity;
 
-    if (capacity == 0 || capacity == spot->ring->mask + 1 || spot->at < capacity)
+    if (capacity == 0 || capacity == position->buffer->mask + 1 || position->at < capacity)
         return true;
-    back = spot->at - capacity;
-    return atomic_load_explicit(&ring_cell_at(lane, spot->ring, back)->turn, memory_order_acquire) >=
-           2 * ring_lap(spot->ring, back) + 2;
+    back = position->at - capacity;
+    return atomic_load_explicit(&ring_cell_at(ring, position->buffer, back)->turn, memory_order_acquire) >=
+           2 * ring_lap(position->buffer, back) + 2;
 }
 
-/* Reads a claim that belongs to the turn: a claim of a later lap comes only after the turn has changed, but for one
- * that closes the ring, which comes when the cell is full. */
-static void read_cell(ring_position *spot, _Atomic uint64_t *turn, _Atomic uint64_t *claim)
+/* Reads a claim that belongs to the turn.  A claim of a later lap comes only after the turn has changed; the exception
+ * is a claim that closes the buffer, which comes while the cell is full. */
+static void read_cell(ring_position *position, _Atomic uint64_t *turn, _Atomic uint64_t *claim)
 {
     uint64_t again = atomic_load_explicit(turn, memory_order_acquire);
 
     do {
-        spot->turn = again;
-        spot->claim = atomic_load_explicit(claim, memory_order_acquire);
+        position->turn = again;
+        position->claim = atomic_load_explicit(claim, memory_order_acquire);
         again = atomic_load_explicit(turn, memory_order_acquire);
-    } while (again != spot->turn);
+    } while (again != position->turn);
 }
 
-ring_found ring_search_room(lane *lane, ring_position *spot)
+ring_found ring_search_room(ring *ring, ring_position *position)
 {
-    uint64_t looks = 0;
+    uint64_t probes = 0;
 
-    for (read_hint(lane, &lane->head->put_at, spot);; spot->at++) {
-        ring_buffer *ring = spot->ring;
-        ring_cell *cell = ring_cell_at(lane, ring, spot->at);
-        uint64_t lap = ring_lap(ring, spot->at);
-        if (!ring_is_ready(lane, spot->number, spot->at)) {
-            spot->turn = spot->claim = 0;
-            return keeps_bound(lane, spot) ? RING_FOUND : RING_NONE;
+    for (read_hint(ring, &ring->head->put_at, position);; position->at++) {
+        ring_buffer *buffer = position->buffer;
+        ring_cell *cell = ring_cell_at(ring, buffer, position->at);
+        uint64_t lap = ring_lap(buffer, position->at);
+        if (!ring_is_ready(ring, position->number, position->at)) {
+            position->turn = position->claim = 0;
+            return keeps_capacity(ring, position) ? RING_FOUND : RING_NONE;
         }
-        read_cell(spot, &cell->turn, &cell->putter);
-        if (spot->turn <= 2 * lap) {
-            if (!ring_is_claimed(spot->claim, lap))
-                return spot->turn == 2 * lap && keeps_bound(lane, spot) ? RING_FOUND : RING_NONE;
-            if (ring_claim_owner(spot->claim) == RING_END)
+        read_cell(position, &cell->turn, &cell->putter);
+        if (position->turn <= 2 * lap) {
+            if (!ring_is_claimed(position->claim, lap))
+                return position->turn == 2 * lap && keeps_capacity(ring, position) ? RING_FOUND : RING_NONE;
+            if (ring_claim_owner(position->claim) == RING_END)
                 return RING_AT_END;
-            if (ring_claim_owner(spot->claim) == RING_NEXT) {
-                if (!go_to_next_ring(lane, spot))
+            if (ring_claim_owner(position->claim) == RING_NEXT) {
+                if (!go_to_next_buffer(ring, position))
                     return RING_BROKEN;
-                spot->at--; /* the loop goes on to 0 */
+                position->at--; /* the loop adds 1 */
             }
-        } else if (spot->turn > 2 * lap + 1) { /* as far as the last place of that cell, all are claimed */
-            spot->at = (spot->turn / 2 - 1) << ring->bits | (spot->at & ring->mask);
-        } /* else it is full, and so was claimed, even if the claim that is seen closes the ring in the next lap */
-        if (looks++ > 4 * (ring->mask + 1) + RING_FIRST_CELLS)
+        } else if (position->turn > 2 * lap + 1) { /* all up to the last position of that cell are claimed */
+            position->at = (position->turn / 2 - 1) << buffer->bits | (position->at & buffer->mask);
+        } /* else the cell is full, so it was claimed, even if the claim in it closes the buffer in the next lap */
+        if (probes++ > 4 * (buffer->mask + 1) + RING_FIRST_CELLS)
             return RING_BROKEN;
     }
 }
 
-/* What there is at a place for those who get. */
-typedef enum look { LOOK_MESSAGE, LOOK_TAKEN, LOOK_COMING, LOOK_NOTHING, LOOK_NEXT, LOOK_END } look;
+/* What a consumer finds at a position. */
+typedef enum probe { PROBE_MESSAGE, PROBE_TAKEN, PROBE_COMING, PROBE_NOTHING, PROBE_NEXT, PROBE_END } probe;
 
-static look look_at(lane *lane, ring_position *spot)
+static probe probe_position(ring *ring, ring_position *position)
 {
-    ring_cell *cell = ring_cell_at(lane, spot->ring, spot->at);
-    uint64_t lap = ring_lap(spot->ring, spot->at), claim;
+    ring_cell *cell = ring_cell_at(ring, position->buffer, position->at);
+    uint64_t lap = ring_lap(position->buffer, position->at), claim;
 
-    if (!ring_is_ready(lane, spot->number, spot->at))
-        return LOOK_NOTHING;
-    read_cell(spot, &cell->turn, &cell->getter);
-    if (spot->turn > 2 * lap + 1)
-        return LOOK_TAKEN;
-    if (spot->turn == 2 * lap + 1)
-        return ring_is_claimed(spot->claim, lap) ? LOOK_TAKEN : LOOK_MESSAGE;
+    if (!ring_is_ready(ring, position->number, position->at))
+        return PROBE_NOTHING;
+    read_cell(position, &cell->turn, &cell->getter);
+    if (position->turn > 2 * lap + 1)
+        return PROBE_TAKEN;
+    if (position->turn == 2 * lap + 1)
+        return ring_is_claimed(position->claim, lap) ? PROBE_TAKEN : PROBE_MESSAGE;
     claim = atomic_load_explicit(&cell->putter, memory_order_acquire);
     if (!ring_is_claimed(claim, lap))
-        return LOOK_NOTHING;
-    spot->claim = claim;
-    return ring_claim_owner(claim) == RING_NEXT  ? LOOK_NEXT
-           : ring_claim_owner(claim) == RING_END ? LOOK_END
-                                                 : LOOK_COMING;
+        return PROBE_NOTHING;
+    position->claim = claim;
+    return ring_claim_owner(claim) == RING_NEXT  ? PROBE_NEXT
+           : ring_claim_owner(claim) == RING_END ? PROBE_END
+                                                 : PROBE_COMING;
 }
 
-/* A message that was being put when it was skipped may have come before one that is further back: then that is the
- * first. Those before *spot were claimed before it was full, so a put that had ended when *spot's began is seen here.
- */
-static bool look_again(lane *lane, ring_position *spot, ring_position *first)
+/* A message whose put was not over when it was skipped may be there now: then that message is the first.  All positions
+ * before *position were claimed before its cell was full, so each put that had ended when the put of *position began is
+ * seen here. */
+static bool probe_skipped(ring *ring, ring_position *position, ring_position *first)
 {
-    while (first->number != spot->number || first->at != spot->at) {
-        switch (look_at(lane, first)) {
-        case LOOK_MESSAGE:
-            *spot = *first;
+    while (first->number != position->number || first->at != position->at) {
+        switch (probe_position(ring, first)) {
+        case PROBE_MESSAGE:
+            *position = *first;
             return true;
-        case LOOK_NEXT:
-            if (!go_to_next_ring(lane, first))
+        case PROBE_NEXT:
+            if (!go_to_next_buffer(ring, first))
                 return false;
             break;
         default:
             first->at++;
         }
-        if (first->number > spot->number || (first->number == spot->number && first->at > spot->at))
+        if (first->number > position->number || (first->number == position->number && first->at > position->at))
             return false;
     }
     return true;
 }
 
-ring_found ring_search_message(lane *lane, ring_position *spot, uint64_t *skipped)
+ring_found ring_search_message(ring *ring, ring_position *position, uint64_t *skipped)
 {
     ring_position first = {0};
-    uint64_t looks = 0;
+    uint64_t probes = 0;
 
     *skipped = 0;
-    read_hint(lane, &lane->head->get_at, spot);
+    read_hint(ring, &ring->head->get_at, position);
     for (;;) {
-        ring_buffer *ring = spot->ring;
-        switch (look_at(lane, spot)) {
-        case LOOK_MESSAGE:
-            return *skipped == 0 || look_again(lane, spot, &first) ? RING_FOUND : RING_BROKEN;
-        case LOOK_NOTHING:
+        ring_buffer *buffer = position->buffer;
+        switch (probe_position(ring, position)) {
+        case PROBE_MESSAGE:
+            return *skipped == 0 || probe_skipped(ring, position, &first) ? RING_FOUND : RING_BROKEN;
+        case PROBE_NOTHING:
             return RING_NONE;
-        case LOOK_END:
+        case PROBE_END:
             return *skipped ? RING_NONE : RING_AT_END;
-        case LOOK_NEXT:
-            if (!go_to_next_ring(lane, spot))
+        case PROBE_NEXT:
+            if (!go_to_next_buffer(ring, position))
                 return RING_BROKEN;
             break;
-        case LOOK_COMING:
+        case PROBE_COMING:
             if (*skipped == 0) {
-                *skipped = ring_claim_owner(spot->claim);
-                first = *spot;
+                *skipped = ring_claim_owner(position->claim);
+                first = *position;
             }
-            spot->at++;
+            position->at++;
             break;
-        case LOOK_TAKEN:
-            if (spot->turn / 2 > ring_lap(ring, spot->at) + 2) /* what is more than a lap before it has been taken */
-                spot->at = (spot->turn / 2 - 2) << ring->bits | (spot->at & ring->mask);
-            spot->at++;
+        case PROBE_TAKEN:
+            if (position->turn / 2 > ring_lap(buffer, position->at) + 2) /* all more than a lap before it is taken */
+                position->at = (position->turn / 2 - 2) << buffer->bits | (position->at & buffer->mask);
+            position->at++;
         }
-        if (looks++ > 4 * (ring->mask + 1) + RING_FIRST_CELLS)
+        if (probes++ > 4 * (buffer->mask + 1) + RING_FIRST_CELLS)
             return RING_BROKEN;
     }
 }
 
-uint64_t ring_search_blocker(const lane *lane, const ring_position *spot)
+uint64_t ring_search_blocker(const ring *ring, const ring_position *position)
 {
-    ring_buffer *ring = spot->ring;
-    uint64_t capacity = lane->plan.capacity ? lane->plan.capacity : ring->mask + 1;
-    uint64_t back = spot->at - capacity, lap = ring_lap(ring, back), turn, claim;
-    ring_cell *cell = ring_cell_at(lane, ring, back);
+    ring_buffer *buffer = position->buffer;
+    uint64_t capacity = ring->plan.capacity ? ring->plan.capacity : buffer->mask + 1;
+    uint64_t back = position->at - capacity, lap = ring_lap(buffer, back), turn, claim;
+    ring_cell *cell = ring_cell_at(ring, buffer, back);
 
-    if (spot->at < capacity)
+    if (position->at < capacity)
         return 0;
     turn = atomic_load(&cell->turn);
     claim = atomic_load(turn == 2 * lap ? &cell->putter : &cell->getter);
     return turn <= 2 * lap + 1 && ring_is_claimed(claim, lap) ? ring_claim_owner(claim) : 0;
 }
 
-uint64_t ring_put_count(lane *lane)
+uint64_t ring_search_put_count(ring *ring)
 {
-    ring_position spot;
+    ring_position position;
     uint64_t count = 0;
 
-    (void)ring_search_room(lane, &spot);
-    for (uint32_t i = 0; i < spot.number; i++)
-        count += lane->rings[i].mask + 1;
-    return count + spot.at;
+    (void)ring_search_room(ring, &position);
+    for (uint32_t i = 0; i < position.number; i++)
+        count += ring->buffers[i].mask + 1;
+    return count + position.at;
 }
 
-uint64_t ring_count(lane *lane)
+uint64_t ring_search_count(ring *ring)
 {
     ring_position put, get;
     uint64_t count, skipped;
 
-    (void)ring_search_message(lane, &get, &skipped);
-    (void)ring_search_room(lane, &put);
+    (void)ring_search_message(ring, &get, &skipped);
+    (void)ring_search_room(ring, &put);
     if (put.number == get.number)
         return put.at > get.at ? put.at - get.at : 0;
     count = put.at;
     for (uint32_t i = get.number; i < put.number; i++)
-        count += lane->rings[i].mask + 1; /* it may have gone around, and then there are fewer */
+        count += ring->buffers[i].mask + 1; /* too many if consumers have gone around meanwhile */
     return count;
 }
 
-static uint64_t next_turn(lane *lane, _Atomic uint64_t *hint, uint64_t *lap)
+/* The turn and the lap at the position that a hint names. */
+static uint64_t hinted_turn(ring *ring, _Atomic uint64_t *hint, uint64_t *lap)
 {
-    ring_position spot;
+    ring_position position;
 
-    read_hint(lane, hint, &spot);
-    *lap = ring_lap(spot.ring, spot.at);
-    return ring_is_ready(lane, spot.number, spot.at)
-               ? atomic_load_explicit(&ring_cell_at(lane, spot.ring, spot.at)->turn, memory_order_relaxed)
+    read_hint(ring, hint, &position);
+    *lap = ring_lap(position.buffer, position.at);
+    return ring_is_ready(ring, position.number, position.at)
+               ? atomic_load_explicit(&ring_cell_at(ring, position.buffer, position.at)->turn, memory_order_relaxed)
                : 0;
 }
 
 bool ring_search_quick_room(void *arg)
 {
-    lane *lane = arg;
-    uint64_t lap, turn = next_turn(lane, &lane->head->put_at, &lap);
+    ring *ring = arg;
+    uint64_t lap, turn = hinted_turn(ring, &ring->head->put_at, &lap);
 
     return turn >= 2 * lap;
 }
 
 bool ring_search_quick_message(void *arg)
 {
-    lane *lane = arg;
-    uint64_t lap, turn = next_turn(lane, &lane->head->get_at, &lap);
+    ring *ring = arg;
+    uint64_t lap, turn = hinted_turn(ring, &ring->head->get_at, &lap);
 
     return turn > 2 * lap;
 }

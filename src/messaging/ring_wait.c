@@ -1,49 +1,55 @@
-/* Waiting for a lane: spin, then sleep. */
+/* Waiting for a ring: spin, then sleep. */
 #include "base/clock.h"
-#include "messaging/ring.h"
+#include "messaging/ring_internal.h"
 
 #include <uv.h>
 
-/* Whoever is in the way is looked at every RING_RECHECK_MS, by whichever thread comes first. */
-static void look_at(lane *lane, uint64_t who)
+/* Each RING_RECHECK_MS the first thread that comes here checks the process in its way. */
+static void check_blocker(ring *ring, uint64_t process)
 {
-    uint64_t now = uv_hrtime(), due = atomic_load_explicit(&lane->next_look, memory_order_relaxed);
+    uint64_t now = uv_hrtime(), due = atomic_load_explicit(&ring->next_check, memory_order_relaxed);
 
     if (now >= due &&
-        atomic_compare_exchange_strong(&lane->next_look, &due, now + RING_RECHECK_MS * (uint64_t)CLOCK_NS_PER_MS))
-        ring_recover(lane, who);
+        atomic_compare_exchange_strong(&ring->next_check, &due, now + RING_RECHECK_MS * (uint64_t)CLOCK_NS_PER_MS))
+        ring_recover(ring, process);
 }
 
-/* One who dies before it wakes those who sleep leaves them asleep; so nobody sleeps for longer than RING_SLEEP_MS. */
-bool ring_wait_poll(lane *lane, wake_word *bell, ring_condition holds, void *arg, wait_target *target)
+/* A process that dies before it wakes the sleepers leaves them asleep: no thread sleeps longer than RING_SLEEP_MS. */
+bool ring_wait_poll(ring *ring, const ring_awaited *awaited, wait_target *target)
 {
-    uint64_t in_the_way = 0;
-    uint32_t seen = target ? wake_word_arm(bell) : 0;
+    uint64_t blocker = 0;
+    uint32_t seen = target ? wake_word_arm(awaited->word) : 0;
 
-    if (holds(lane, arg, &in_the_way))
+    if (awaited->holds(ring, awaited->arg, &blocker))
         return true;
-    if (in_the_way)
-        look_at(lane, in_the_way);
-    if (holds(lane, arg, &in_the_way))
+    if (blocker)
+        check_blocker(ring, blocker);
+    if (awaited->holds(ring, awaited->arg, &blocker))
         return true;
     if (target)
-        *target = (wait_target){{lane->shm, bell, seen, NULL}, in_the_way ? RING_RECHECK_MS : RING_SLEEP_MS};
+        *target = (wait_target){{ring->shm, awaited->word, seen, NULL}, blocker ? RING_RECHECK_MS : RING_SLEEP_MS};
     return false;
 }
 
-int ring_wait(lane *lane, wake_word *bell, spin_look glimpse, ring_condition holds, void *arg, uint64_t deadline)
+int ring_wait(ring *ring, const ring_awaited *awaited, uint64_t deadline)
 {
     wait_target target;
     int left;
 
-    if (glimpse && deadline > uv_hrtime() && spin(glimpse, lane, lane->plan.spin_us, deadline))
+    if (awaited->quick && deadline > uv_hrtime() && spin(awaited->quick, ring, ring->plan.spin_us, deadline))
         return 0;
     for (;;) {
-        if (ring_wait_poll(lane, bell, holds, arg, &target))
+        if (ring_wait_poll(ring, awaited, &target))
             return 0;
         left = clock_left_ms(deadline);
         if (left == 0)
             return XF_ETIMEDOUT;
-        os_shm_wait(lane->shm, bell, target.word.seen, left < 0 || left > target.recheck_ms ? target.recheck_ms : left);
+        os_shm_wait(ring->shm, awaited->word, target.word.seen,
+                    left < 0 || left > target.recheck_ms ? target.recheck_ms : left);
     }
+}
+
+int ring_wait_done(ring *ring, uint64_t deadline)
+{
+    return ring_wait(ring, &(ring_awaited){&ring->head->done, ring_inflight_is_done, NULL, NULL}, deadline);
 }

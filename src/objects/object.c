@@ -470,7 +470,7 @@ static int look_up(entry **out, const xf_ref *ref)
 
 /* ---- In a process that has objects ----------------------------------------------------------- */
 
-static int make_ref(xf_ref *ref, xf_kind kind)
+static int make_ref(xf_ref *ref, xf_object_kind kind)
 {
     int rc;
 
@@ -499,7 +499,7 @@ static int create_segment(os_shm *shm, const head *first, int flags)
     return rc;
 }
 
-int object_create(object **out, xf_kind kind, uint32_t version, size_t size, int flags)
+int object_create(object **out, xf_object_kind kind, uint32_t version, size_t size, int flags)
 {
     head first = {.magic = MAGIC, .version = version, .size = size};
     os_shm shm;
@@ -524,7 +524,7 @@ int object_create(object **out, xf_kind kind, uint32_t version, size_t size, int
     return 0;
 }
 
-int object_open(object **out, const xf_ref *ref, xf_kind kind, uint32_t version)
+int object_open(object **out, const xf_ref *ref, xf_object_kind kind, uint32_t version)
 {
     entry *entry;
     int rc;

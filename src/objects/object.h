@@ -25,12 +25,12 @@ typedef struct object {
  *   version  Of the body's layout.
  *   flags    OS_SHM_RESERVED, or 0; processes can always sleep on its words.  The head is committed, the body is not.
  * XF_ENOMEM, XF_EHANDLES, XF_ESYSTEM. */
-int object_create(object **object, xf_kind kind, uint32_t version, size_t size, int flags);
+int object_create(object **object, xf_object_kind kind, uint32_t version, size_t size, int flags);
 
 /* Opens what a reference names; the same object again when this process has it open already.
  * XF_EINVAL (of another kind), XF_ENOENT (no process has it open any more), XF_EEND (the parent has gone), XF_EPROTO,
  * XF_ENOMEM, XF_EHANDLES, XF_ELIMIT (a child has opened too many).  Threads: any. */
-int object_open(object **object, const xf_ref *ref, xf_kind kind, uint32_t version);
+int object_open(object **object, const xf_ref *ref, xf_object_kind kind, uint32_t version);
 
 /* Sees to it that other processes can open it, and names it.
  * XF_EEND, XF_EHANDLES, XF_ENOMEM, XF_ELIMIT. */

@@ -192,7 +192,7 @@ static uint32_t job_of_entry(const pool_segment *segment, int priority, uint64_t
 
 bool chunk_claim_first(pool_segment *segment, uint32_t slot, chunk_ref *claimed)
 {
-    static const int order[SEGMENT_PRIORITIES] = {XF_HIGH, XF_NORMAL, XF_LOW};
+    static const int order[SEGMENT_PRIORITIES] = {XF_PRIORITY_HIGH, XF_PRIORITY_NORMAL, XF_PRIORITY_LOW};
 
     for (int i = 0; i < SEGMENT_PRIORITIES; i++) {
         job_ring *ring = &segment->header->rings[order[i]];
@@ -222,12 +222,13 @@ static bool is_ring_empty(const pool_segment *segment, int priority)
 bool chunk_claim_next(pool_segment *segment, uint32_t slot, chunk_ref *claimed)
 {
     return atomic_load_explicit(&segment->slots[slot].hazard, memory_order_relaxed) &&
-           is_ring_empty(segment, XF_HIGH) && claim_in_job(segment, slot, claimed);
+           is_ring_empty(segment, XF_PRIORITY_HIGH) && claim_in_job(segment, slot, claimed);
 }
 
 bool chunk_claim_has_work(const pool_segment *segment)
 {
-    return !is_ring_empty(segment, XF_HIGH) || !is_ring_empty(segment, XF_NORMAL) || !is_ring_empty(segment, XF_LOW);
+    return !is_ring_empty(segment, XF_PRIORITY_HIGH) || !is_ring_empty(segment, XF_PRIORITY_NORMAL) ||
+           !is_ring_empty(segment, XF_PRIORITY_LOW);
 }
 
 void chunk_claim_push(pool_segment *segment, job *job, int priority)

@@ -80,7 +80,7 @@ void future_callbacks_schedule(xf_future *future)
         uv_async_send(pool->user_async);
     } else if (!pool->inline_worker) {
         pool->callbacks_due = true;
-        supervisor_set_deadline(&pool->ward, 0);
+        supervisor_set_deadline(&pool->supervised, 0);
     }
 }
 

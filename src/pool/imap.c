@@ -44,8 +44,8 @@ static void fill_window(xf_imap *imap)
     }
 }
 
-int xf_imap_open(xf_imap **out, xf_pool *pool, xf_task *task, xf_generator next, void *arg,
-                 const xf_imap_options *options)
+int xf_imap_create(xf_imap **out, xf_pool *pool, xf_task *task, xf_generator next, void *arg,
+                   const xf_imap_options *options)
 {
     static const xf_imap_options defaults;
     xf_imap *imap = calloc(1, sizeof *imap);
@@ -59,8 +59,8 @@ int xf_imap_open(xf_imap **out, xf_pool *pool, xf_task *task, xf_generator next,
     imap->options.timeout_ms = options->map.timeout_ms;
     imap->options.priority = options->map.priority;
     imap->window = options->window ? options->window : 4 * (size_t)pool->worker_limit;
-    if (imap->window > XF_JOBS_MAX)
-        imap->window = XF_JOBS_MAX;
+    if (imap->window > XF_FUTURES_MAX)
+        imap->window = XF_FUTURES_MAX;
     imap->items = calloc(imap->window, sizeof *imap->items);
     imap->futures = calloc(imap->window, sizeof *imap->futures);
     if (!imap->items || !imap->futures) {

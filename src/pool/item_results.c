@@ -43,11 +43,11 @@ static int save_item(xf_pool *pool, const xf_future *future, uint64_t item, xf_s
     int rc;
 
     *saved = NULL;
-    if (!pool->process.save_failures || !replay_is_wanted(status.kind))
+    if (!pool->process.save_failures || !replay_file_is_wanted(status.kind))
         return 0;
-    rc = replay_encode(&file, &replay);
+    rc = replay_file_encode(&file, &replay);
     if (rc == 0)
-        rc = replay_save(&file, pool->process.save_failures, future->task->name, status, saved);
+        rc = replay_file_save(&file, pool->process.save_failures, future->task->name, status, saved);
     writer_free(&file);
     return rc;
 }
@@ -143,8 +143,8 @@ static void collect_unclaimed(xf_future *future)
                 report.code_name = xf_err_name(status.code);
             report.phase = XF_PHASE_STARTING;
             report.attempt = 0;
-            item_results_add(future, report.item, status.kind == XF_END_START ? report_copy(&report, NULL) : NULL,
-                             status);
+            item_results_add(future, report.item,
+                             status.kind == XF_END_START_FAILED ? report_copy(&report, NULL) : NULL, status);
         }
     }
 }

@@ -36,14 +36,14 @@ static int check_initializer(const xf_pool_options *options)
 
 static int check_pool_options(const xf_pool_options *options)
 {
-    if (options->workers < XF_INLINE || options->workers > XF_WORKERS_MAX)
+    if (options->workers < XF_POOL_INLINE || options->workers > XF_POOL_WORKERS_MAX)
         return error_detail(XF_EINVAL, "option workers is %d", options->workers);
     if (options->initializer_size > POOL_INITIALIZER_INPUT_MAX)
         return error_detail(XF_EINVAL, "option initializer_size is %zu", options->initializer_size);
     if (options->max_attempts < 0 || options->idle_ms < 0 || options->spin_us < -1 || options->nesting < -1)
         return error_detail(XF_EINVAL, "option max_attempts is %d, idle_ms %d, spin_us %d, nesting %d",
                             options->max_attempts, options->idle_ms, options->spin_us, options->nesting);
-    if ((unsigned)options->placement > XF_PLACE_NUMA)
+    if ((unsigned)options->placement > XF_PLACEMENT_NUMA)
         return error_detail(XF_EINVAL, "option placement is %d", (int)options->placement);
     if (child_depth() >= child_depth_limit())
         return error_detail(XF_EDEPTH, "workers of this pool would run at depth %d", child_depth() + 1);
@@ -91,11 +91,11 @@ static int set_pool_options(xf_pool *pool, const xf_pool_options *options)
     if (rc < 0)
         return rc;
     pool->worker_limit = options->workers > 0 ? options->workers : pool->cpu_count;
-    if (options->workers == XF_INLINE)
+    if (options->workers == XF_POOL_INLINE)
         pool->worker_limit = 1;
     pool->initial_limit = pool->worker_limit;
-    rc = process_choose_method(pool->process.start, &server, &pool->method);
-    if (rc < 0 || options->workers == XF_INLINE)
+    rc = process_start_choose_method(pool->process.start, &server, &pool->method);
+    if (rc < 0 || options->workers == XF_POOL_INLINE)
         return rc;
     return machine_places(options->placement, &pool->cpu_sets, &pool->cpu_set_count);
 }
@@ -103,9 +103,9 @@ static int set_pool_options(xf_pool *pool, const xf_pool_options *options)
 /* ---- Opening --------------------------------------------------------------------------------- */
 
 /* On the supervisor's thread: a deadline has passed. */
-static void on_pool_deadline(ward *ward)
+static void on_pool_deadline(supervised *supervised)
 {
-    xf_pool *pool = (xf_pool *)ward;
+    xf_pool *pool = (xf_pool *)supervised;
 
     uv_mutex_lock(&pool->lock);
     pool->callbacks_due = false;
@@ -131,14 +131,14 @@ static int depth_limit_of(const xf_pool_options *options)
     return options->nesting == 0 || limit > child_depth_limit() ? child_depth_limit() : limit;
 }
 
-/* Each job has a line of memory for each of them, so a small pool cannot grow to XF_WORKERS_MAX. */
+/* Each job has a line of memory for each of them, so a small pool cannot grow to XF_POOL_WORKERS_MAX. */
 static int max_workers_of(const xf_pool *pool)
 {
-    int limit = pool->initial_limit < XF_RESIZE_MIN / 4 ? XF_RESIZE_MIN : 4 * pool->initial_limit;
+    int limit = pool->initial_limit < XF_POOL_RESIZE_MIN / 4 ? XF_POOL_RESIZE_MIN : 4 * pool->initial_limit;
 
-    if (pool->options.workers == XF_INLINE)
+    if (pool->options.workers == XF_POOL_INLINE)
         return 1;
-    return limit < XF_WORKERS_MAX ? limit : XF_WORKERS_MAX;
+    return limit < XF_POOL_WORKERS_MAX ? limit : XF_POOL_WORKERS_MAX;
 }
 
 static int open_pool_segment(xf_pool *pool)
@@ -159,7 +159,7 @@ static int open_pool_segment(xf_pool *pool)
     header = pool->segment.header;
     header->idle_ms = pool->options.idle_ms;
     header->depth_limit = depth_limit_of(&pool->options);
-    header->tasks_per_worker = pool->options.workers == XF_INLINE ? 0 : pool->options.tasks_per_worker;
+    header->tasks_per_worker = pool->options.workers == XF_POOL_INLINE ? 0 : pool->options.tasks_per_worker;
     if (pool->options.initializer && pool_jobs_number_task(pool, pool->options.initializer, &header->initializer) == 0)
         header->initializer++;
     if (pool->options.finalizer && pool_jobs_number_task(pool, pool->options.finalizer, &header->finalizer) == 0)
@@ -179,20 +179,20 @@ static int start_pool(xf_pool *pool)
 {
     int rc = 0;
 
-    if (pool->options.workers == XF_INLINE)
+    if (pool->options.workers == XF_POOL_INLINE)
         return pool_inline_open(pool);
-    rc = supervisor_add(&pool->ward);
+    rc = supervisor_add(&pool->supervised);
     if (rc < 0 || !pool->options.eager)
         return rc;
     uv_mutex_lock(&pool->lock);
     rc = pool_workers_call(pool, UINT64_MAX);
     uv_mutex_unlock(&pool->lock);
     if (rc < 0)
-        supervisor_remove(&pool->ward);
+        supervisor_remove(&pool->supervised);
     return rc;
 }
 
-int xf_pool_open(xf_pool **out, const xf_pool_options *options)
+int xf_pool_create(xf_pool **out, const xf_pool_options *options)
 {
     static const xf_pool_options defaults;
     xf_pool *pool;
@@ -203,10 +203,10 @@ int xf_pool_open(xf_pool **out, const xf_pool_options *options)
     pool = calloc(1, sizeof *pool);
     if (!pool)
         return error_detail(XF_ENOMEM, "a pool");
-    pool->ward.attend = on_pool_deadline;
+    pool->supervised.attend = on_pool_deadline;
     rc = set_pool_options(pool, options ? options : &defaults);
     if (rc == 0)
-        rc = process_check_options(&pool->process);
+        rc = process_start_check_options(&pool->process);
     if (rc < 0)
         goto free_pool;
     rc = open_pool_lock(pool);
@@ -320,7 +320,7 @@ void xf_pool_free(xf_pool *pool)
         terminate_workers(pool, 0, XF_FOREVER);
     uv_mutex_unlock(&pool->lock);
     if (!pool->inline_worker)
-        supervisor_remove(&pool->ward); /* afterwards no thread is in a callback of the pool */
+        supervisor_remove(&pool->supervised); /* afterwards no thread is in a callback of the pool */
     pool_futures_orphan(pool);
     future_callbacks_close(pool);
     report_free(pool->broken);
@@ -356,7 +356,7 @@ int xf_pool_resize(xf_pool *pool, int workers)
 
 /* ---- Shared memory --------------------------------------------------------------------------- */
 
-void *xf_pool_alloc(xf_pool *pool, size_t size)
+void *xf_pool_buffer_alloc(xf_pool *pool, size_t size)
 {
     uint64_t at, deadline = clock_deadline(POOL_MEMORY_MS);
     int rc = pool_segment_take_pages(&pool->segment, size, PAGES_OF_PARENT, &at);
@@ -370,7 +370,7 @@ void *xf_pool_alloc(xf_pool *pool, size_t size)
     return rc < 0 ? NULL : pool_segment_at(&pool->segment, at);
 }
 
-void xf_pool_release(xf_pool *pool, void *memory)
+void xf_pool_buffer_free(xf_pool *pool, void *memory)
 {
     if (memory)
         pool_segment_free_pages(&pool->segment, pool_segment_offset(&pool->segment, memory));

@@ -38,7 +38,7 @@ static void ask_item_to_stop(worker_handle *worker, xf_future *future, uint64_t 
     if (pool_state_grow(&future->stopped, future->stopped_count, &future->stopped_room, sizeof(item_failure)) == 0)
         future->stopped[future->stopped_count++] = (item_failure){item, {why, 0, 0}, NULL};
     atomic_store(&pool_state_slot(worker)->stop_intent, intent);
-    process_ring(worker->process);
+    process_wake(worker->process);
 }
 
 void pool_deadlines_stop(xf_pool *pool, const xf_future *future, xf_end why)
@@ -107,5 +107,5 @@ void pool_deadlines_check(xf_pool *pool)
          future = future->next) /* its items may be claimed at any time */
         if (future->options.timeout_ms && !future_is_complete(future))
             next = sooner_of(next, now + (uint64_t)future->options.timeout_ms * CLOCK_NS_PER_MS);
-    supervisor_set_deadline(&pool->ward, next);
+    supervisor_set_deadline(&pool->supervised, next);
 }

@@ -47,14 +47,14 @@ int pool_jobs_take(xf_pool *pool, uint32_t *number)
     int rc;
 
     if (pool->retired_with_memory > 0 ||
-        (pool->free_count == 0 && (pool->retired_count >= RETIRED_ENOUGH || pool->job_count == XF_JOBS_MAX)))
+        (pool->free_count == 0 && (pool->retired_count >= RETIRED_ENOUGH || pool->job_count == XF_FUTURES_MAX)))
         pool_jobs_reclaim(pool);
     if (pool->free_count > 0) {
         *number = pool->free_jobs[--pool->free_count];
         return 0;
     }
-    if (pool->job_count == XF_JOBS_MAX)
-        return error_detail(XF_ELIMIT, "%d futures are open", XF_JOBS_MAX);
+    if (pool->job_count == XF_FUTURES_MAX)
+        return error_detail(XF_ELIMIT, "%d futures are open", XF_FUTURES_MAX);
     if (pool->job_count == pool->jobs_committed) {
         rc = commit_more_jobs(pool);
         if (rc < 0)
@@ -98,7 +98,7 @@ void pool_jobs_give_back(xf_pool *pool, job *job)
 
 /* The jobs whose memory workers read. */
 typedef struct hazards {
-    uint64_t jobs[XF_WORKERS_MAX]; /* number + 1 */
+    uint64_t jobs[XF_POOL_WORKERS_MAX]; /* number + 1 */
     uint32_t count;
 } hazards;
 
@@ -106,7 +106,7 @@ static void gather_hazards(const xf_pool *pool, hazards *hazards)
 {
     hazards->count = 0;
     atomic_thread_fence(memory_order_seq_cst); /* the jobs were made inactive before */
-    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used) && i < XF_WORKERS_MAX; i++) {
+    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used) && i < XF_POOL_WORKERS_MAX; i++) {
         uint64_t hazard = atomic_load(&pool->segment.slots[i].hazard);
         if (hazard)
             hazards->jobs[hazards->count++] = hazard;
@@ -214,8 +214,8 @@ void pool_jobs_cancel_unclaimed(xf_pool *pool, xf_future *future, xf_end why)
 
     atomic_store(&job->closing, 1);
     if (future->unclaimed_status.kind == XF_END_NONE) {
-        future->unclaimed_status = why == XF_END_START ? pool->broken_status : (xf_status){why, 0, 0};
-        future->unclaimed_report = why == XF_END_START ? pool->broken : NULL;
+        future->unclaimed_status = why == XF_END_START_FAILED ? pool->broken_status : (xf_status){why, 0, 0};
+        future->unclaimed_report = why == XF_END_START_FAILED ? pool->broken : NULL;
     }
     for (uint64_t i = 0; i < job->chunk_count; i++) {
         claim_word *word = pool_segment_claim(&pool->segment, job, i);

@@ -24,7 +24,7 @@ static void push_again(xf_pool *pool, xf_future *future)
     int rc = pool_jobs_reserve_entry(pool, future->priority);
 
     if (rc < 0) {
-        future->unclaimed_status = (xf_status){XF_END_START, rc, 0};
+        future->unclaimed_status = (xf_status){XF_END_START_FAILED, rc, 0};
         atomic_store(&future->job->closing, 1);
     } else {
         chunk_claim_push(&pool->segment, future->job, future->priority);

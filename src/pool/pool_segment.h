@@ -14,14 +14,14 @@
 
 enum {
     SEGMENT_MAGIC = 0x78667031,
-    SEGMENT_JOBS = XF_JOBS_MAX + 1,
+    SEGMENT_JOBS = XF_FUTURES_MAX + 1,
     SEGMENT_RING = 4 * SEGMENT_JOBS, /* entries of a ring; a power of 2 */
     SEGMENT_TASKS = 1024,            /* different tasks that a pool can run */
     SEGMENT_PRIORITIES = 3,
-    SEGMENT_IDLE_WORDS = XF_WORKERS_MAX / 64
+    SEGMENT_IDLE_WORDS = XF_POOL_WORKERS_MAX / 64
 };
 
-_Static_assert(XF_JOBS_MAX < 1 << JOB_RING_NUMBER_BITS, "a tail has room for every job");
+_Static_assert(XF_FUTURES_MAX < 1 << JOB_RING_NUMBER_BITS, "a tail has room for every job");
 
 /* What a worker shares about itself.  It alone writes all of it but epoch, retire and stop_intent. */
 typedef struct worker_slot {

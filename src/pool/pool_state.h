@@ -77,7 +77,7 @@ enum {
 };
 
 struct xf_pool {
-    ward ward;
+    supervised supervised;
     uv_mutex_t lock;   /* of everything below except the segment; never held while a callback runs */
     uv_cond_t changed; /* a worker has ended, or has been started */
     pool_segment segment;

@@ -297,7 +297,7 @@ static int create_future(xf_future **out, xf_pool *pool, xf_task *task, const xf
 
     if (!options)
         options = &defaults;
-    if (options->timeout_ms < 0 || options->priority < XF_NORMAL || options->priority > XF_LOW)
+    if (options->timeout_ms < 0 || options->priority < XF_PRIORITY_NORMAL || options->priority > XF_PRIORITY_LOW)
         return error_detail(XF_EINVAL, "option timeout_ms is %d, priority %d", options->timeout_ms,
                             (int)options->priority);
     future = calloc(1, sizeof *future);

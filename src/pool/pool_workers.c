@@ -28,7 +28,7 @@ static uint64_t wake_workers(xf_pool *pool, uint64_t limit)
             if (!(bits & 1) || !(atomic_fetch_and(idle, ~bit) & bit))
                 continue;
             if (pool->workers[word * 64 + i].process) {
-                process_ring(pool->workers[word * 64 + i].process);
+                process_wake(pool->workers[word * 64 + i].process);
                 woken++;
             }
         }
@@ -49,7 +49,7 @@ static void on_worker_progress(void *arg)
     worker_handle *worker = arg;
     xf_pool *pool = worker->pool;
 
-    supervisor_attend_for(&pool->ward);
+    supervisor_enter(&pool->supervised);
     uv_mutex_lock(&pool->lock);
     future_callbacks_dispatch(pool);
     uv_mutex_unlock(&pool->lock);
@@ -164,7 +164,7 @@ void pool_workers_shut_down(xf_pool *pool, bool kill)
         if (pool->workers[i].process && kill)
             xf_process_kill(pool->workers[i].process);
         else if (pool->workers[i].process)
-            process_ring(pool->workers[i].process);
+            process_wake(pool->workers[i].process);
     }
 }
 
@@ -201,12 +201,12 @@ static void recover_slot(xf_pool *pool, worker_handle *worker)
 static void break_pool(xf_pool *pool, const xf_report *report, trace *trace)
 {
     pool->broken = report_copy(report, trace);
-    pool->broken_status = (xf_status){XF_END_START, XF_EFAILED, report->status.system};
-    if (report->status.kind == XF_END_START)
+    pool->broken_status = (xf_status){XF_END_START_FAILED, XF_EFAILED, report->status.system};
+    if (report->status.kind == XF_END_START_FAILED)
         pool->broken_status = report->status;
     pool->closed = true;
     for (xf_future *future = pool->first; future; future = future->next)
-        pool_jobs_cancel_unclaimed(pool, future, XF_END_START);
+        pool_jobs_cancel_unclaimed(pool, future, XF_END_START_FAILED);
     pool_workers_shut_down(pool, false);
 }
 
@@ -222,7 +222,7 @@ static bool is_any_worker_ready(const xf_pool *pool)
  * exit, it may be a kill. */
 static bool is_permanent(const xf_status *status)
 {
-    return status->kind == XF_END_FAILED || (status->kind == XF_END_START && status->code != XF_EMAIN);
+    return status->kind == XF_END_FAILED || (status->kind == XF_END_START_FAILED && status->code != XF_EMAIN);
 }
 
 /* A worker that ended before it was ready is a sign that no worker can be started, unless another worker is ready. */
@@ -261,8 +261,8 @@ static void replace_workers(xf_pool *pool)
         return;
     rc = start_missing(pool, pool->target);
     if (rc < 0 && pool->running == 0) {
-        xf_report report = {.status = {XF_END_START, rc, 0},
-                            .kind_name = xf_end_name(XF_END_START),
+        xf_report report = {.status = {XF_END_START_FAILED, rc, 0},
+                            .kind_name = xf_end_name(XF_END_START_FAILED),
                             .code_name = xf_err_name(rc),
                             .message = xf_error_detail(),
                             .name = worker_task.name,
@@ -287,7 +287,7 @@ static void note_worker_exit(xf_pool *pool, const worker_handle *worker)
 }
 
 /* On the supervisor's thread.  The pool may be freed as soon as this function has released the lock for the last
- * time.  A lock must not be destroyed while it is being unlocked, so supervisor_attend_for makes xf_pool_free wait
+ * time.  A lock must not be destroyed while it is being unlocked, so supervisor_enter makes xf_pool_free wait
  * until this function has returned. */
 static void on_worker_end(void *arg)
 {
@@ -296,7 +296,7 @@ static void on_worker_end(void *arg)
     const xf_report *report;
     xf_process *process;
 
-    supervisor_attend_for(&pool->ward);
+    supervisor_enter(&pool->supervised);
     uv_mutex_lock(&pool->lock); /* start_worker holds it until worker->process is set */
     process = worker->process;
     report = process_report(process);

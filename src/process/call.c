@@ -116,9 +116,9 @@ int xf_fail(xf_call *call, int code, const char *format, ...)
     return call->fail_code;
 }
 
-int xf_log(xf_call *call, xf_level level, const char *format, ...)
+int xf_log(xf_call *call, xf_log_level level, const char *format, ...)
 {
-    char line[XF_LOG_MAX + 1];
+    char line[XF_LOG_LINE_MAX + 1];
     xf_log_line put = {
         .time = clock_now(), .level = level, .text = line, .pid = uv_os_getpid(), .task = call->task->name};
     va_list arguments;
@@ -129,12 +129,12 @@ int xf_log(xf_call *call, xf_level level, const char *format, ...)
     va_end(arguments);
     if (size < 0)
         return error_detail(XF_EINVAL, "a log line that cannot be formatted");
-    if (size > XF_LOG_MAX)
-        size = XF_LOG_MAX;
+    if (size > XF_LOG_LINE_MAX)
+        size = XF_LOG_LINE_MAX;
     put.item = call->worker ? worker_item(call) : 0;
     call_beat(call);
     if (!call->sink)
-        return log_put(call, &put, (size_t)size);
+        return child_log_put(call, &put, (size_t)size);
     call->sink(call->sink_arg, &put);
     return 0;
 }
@@ -176,7 +176,7 @@ static bool is_stopped(const void *arg)
     return atomic_load(&call->box->stop) != 0;
 }
 
-bool xf_stopping(xf_call *call, int timeout_ms)
+bool xf_stop_requested(xf_call *call, int timeout_ms)
 {
     if (call->worker)
         return worker_stopping(call, timeout_ms);
@@ -193,7 +193,7 @@ bool call_is_ready(xf_call *call, wait_target *target)
 
     if (target && !call->sink)
         *target = (wait_target){{&os_parent_given(call->channel.parent)->box, wake, atomic_load(wake), NULL}, -1};
-    return xf_stopping(call, 0);
+    return xf_stop_requested(call, 0);
 }
 
 int call_decode(xf_call *call)

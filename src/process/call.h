@@ -42,7 +42,7 @@ void call_end_object(xf_call *call);
 /* Says in the box that the task is alive. */
 void call_beat(xf_call *call);
 
-/* Whether xf_stopping would return at once.
+/* Whether xf_stop_requested would return at once.
  *   target  See wait_target.h. */
 bool call_is_ready(xf_call *call, wait_target *target);
 

@@ -78,7 +78,7 @@ static _Noreturn void say_goodbye(xf_call *call, wire_outcome outcome, int code)
 
     if (outcome != WIRE_DONE && *text)
         channel_send(&call->channel, WIRE_FAIL, NULL, text, strlen(text), false);
-    log_close(call);
+    child_log_close(call);
     wire_put_u32(&fields, outcome);
     wire_put_u32(&fields, (uint32_t)code);
     fflush(stdout);
@@ -200,7 +200,7 @@ _Noreturn void child_run(os_parent *parent)
     call->box = os_parent_given(parent)->box.address;
     call->output.handle = -1;
     channel_open(&call->channel, parent);
-    log_open(&call->log);
+    child_log_open(&call->log);
     object_begin(&call->channel);
     say_hello(call);
     code = channel_receive(&call->channel, &frame);

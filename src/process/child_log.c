@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void log_open(child_log *log)
+void child_log_open(child_log *log)
 {
     if (uv_mutex_init(&log->lock))
         abort(); /* it has no reason to fail */
@@ -67,7 +67,7 @@ static void tell_dropped(xf_call *call)
 {
     child_log *log = &call->log;
     char text[80];
-    xf_log_line line = {.time = clock_now(), .level = XF_WARNING, .text = text, .task = call->task->name};
+    xf_log_line line = {.time = clock_now(), .level = XF_LOG_WARNING, .text = text, .task = call->task->name};
 
     if (log->dropped == 0)
         return;
@@ -98,7 +98,7 @@ static bool admit(xf_call *call)
     return false;
 }
 
-int log_put(xf_call *call, const xf_log_line *line, size_t size)
+int child_log_put(xf_call *call, const xf_log_line *line, size_t size)
 {
     int rc = 0;
 
@@ -110,7 +110,7 @@ int log_put(xf_call *call, const xf_log_line *line, size_t size)
     return rc;
 }
 
-void log_close(xf_call *call)
+void child_log_close(xf_call *call)
 {
     uv_mutex_lock(&call->log.lock);
     if (call->task)

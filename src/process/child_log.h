@@ -17,14 +17,14 @@ typedef struct child_log {
 } child_log;
 
 /* Needs no memory. */
-void log_open(child_log *log);
+void child_log_open(child_log *log);
 
 /* Keeps a line, whose text has size bytes, and sends it on unless that is more than the parent wants in a second.
  * Once this returns the line is not lost, however the process ends.  XF_EEND when the parent has gone.
  * Threads: any. */
-int log_put(struct xf_call *call, const xf_log_line *line, size_t size);
+int child_log_put(struct xf_call *call, const xf_log_line *line, size_t size);
 
 /* Tells the parent how many lines were left out since it was told last. */
-void log_close(struct xf_call *call);
+void child_log_close(struct xf_call *call);
 
 #endif

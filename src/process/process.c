@@ -39,11 +39,11 @@ static void deliver(xf_process *process, const xf_log_line *line)
 
 static void deliver_printed(xf_process *process, int stream, const lines_piece *piece)
 {
-    char text[XF_LOG_MAX + 1];
+    char text[XF_LOG_LINE_MAX + 1];
     xf_log_line line = {.time = clock_now(),
-                        .level = stream == OS_STDOUT ? XF_INFO : XF_WARNING,
+                        .level = stream == OS_STDOUT ? XF_LOG_INFO : XF_LOG_WARNING,
                         .text = text,
-                        .source = stream == OS_STDOUT ? XF_FROM_STDOUT : XF_FROM_STDERR,
+                        .source = stream == OS_STDOUT ? XF_SOURCE_STDOUT : XF_SOURCE_STDERR,
                         .pid = process->pid,
                         .task = process->task->name};
 
@@ -273,7 +273,7 @@ static void ask_to_stop(xf_process *process)
     os_child_write(process->child, stop, sizeof stop); /* wakes a task that waits for it; the word in the box says it */
     ring(process);
     process->grace_deadline = clock_deadline(process->grace_ms);
-    supervisor_set_deadline(&process->ward, next_deadline(process));
+    supervisor_set_deadline(&process->supervised, next_deadline(process));
 }
 
 static void check_deadlines(xf_process *process)
@@ -338,8 +338,8 @@ static void pump(xf_process *process)
         if (process->dumps && !*process->dump)
             take_dump(process);
         object_forget_child(&process->objects);
-        process_judge(process);
-        supervisor_set_deadline(&process->ward, CLOCK_NEVER);
+        process_end_judge(process);
+        supervisor_set_deadline(&process->supervised, CLOCK_NEVER);
         if (process->inbox.bye) /* it ended in good order */
             supervisor_give_box(&process->box);
         os_shm_close(&process->box);
@@ -365,15 +365,15 @@ static void tell_all(xf_process *process)
 {
     uv_cond_broadcast(&process->changed);
     if (process->ended || process->inbox.first)
-        supervisor_ring();
+        supervisor_wake_waiters();
 }
 
 static void cease_to_lead(xf_process *process)
 {
     process->leading = false;
-    process->unwatched = !process->ended && supervisor_watch(&process->ward, process->child) < 0;
+    process->unwatched = !process->ended && supervisor_watch(&process->supervised, process->child) < 0;
     if (process->unwatched)
-        supervisor_set_deadline(&process->ward, next_deadline(process));
+        supervisor_set_deadline(&process->supervised, next_deadline(process));
     tell_all(process);
 }
 
@@ -402,7 +402,7 @@ static int lead(xf_process *process, condition holds, uint64_t deadline)
     }
     cease_to_lead(process);
     if (process->ended && process->owner.ended) /* it is told by the supervisor, who knows nothing of this yet */
-        supervisor_set_deadline(&process->ward, 0);
+        supervisor_set_deadline(&process->supervised, 0);
     return holds(process) ? 0 : XF_ETIMEDOUT;
 }
 
@@ -442,21 +442,21 @@ static bool has_pid(const xf_process *process)
     return process->pid != 0;
 }
 
-void process_begin(xf_process *process)
+void process_lead_begin(xf_process *process)
 {
     uv_mutex_lock(&process->lock);
     cease_to_lead(process);
-    supervisor_set_deadline(&process->ward, next_deadline(process));
+    supervisor_set_deadline(&process->supervised, next_deadline(process));
     uv_mutex_unlock(&process->lock);
 }
 
-void process_discard(xf_process *process)
+void process_lead_discard(xf_process *process)
 {
     os_shm_close(&process->box);
     os_shm_close(&process->input);
     free(process->dumps);
     free(process->texts);
-    trace_free(process->trace);
+    stack_trace_free(process->trace);
     writer_free(&process->replay);
     free(process->save_to);
     free(process->saved);
@@ -474,9 +474,9 @@ void process_discard(xf_process *process)
 
 static void destroy(xf_process *process)
 {
-    supervisor_remove(&process->ward);
+    supervisor_remove(&process->supervised);
     os_child_close(process->child);
-    process_discard(process);
+    process_lead_discard(process);
 }
 
 static void tell_owner(const process_owner *owner, bool ended, bool progress)
@@ -488,9 +488,9 @@ static void tell_owner(const process_owner *owner, bool ended, bool progress)
 }
 
 /* On the supervisor's thread. */
-void process_attend(ward *ward)
+void process_lead_on_due(supervised *supervised)
 {
-    xf_process *process = (xf_process *)ward;
+    xf_process *process = (xf_process *)supervised;
     process_owner owner;
     bool finished, ended, progress;
 
@@ -503,7 +503,7 @@ void process_attend(ward *ward)
         cease_to_lead(process);
     }
     if (!process->ended && next_deadline(process) != CLOCK_NEVER)
-        supervisor_set_deadline(ward, next_deadline(process));
+        supervisor_set_deadline(supervised, next_deadline(process));
     finished = process->detached && process->ended;
     owner = process->owner;
     ended = process->ended;
@@ -518,19 +518,19 @@ void process_attend(ward *ward)
 
 /* ---- Among many things ----------------------------------------------------------------------- */
 
-int process_prepare(xf_process *process)
+int process_lead_prepare(xf_process *process)
 {
     bool own;
 
     uv_mutex_lock(&process->lock);
     own = leads(process);
     uv_mutex_unlock(&process->lock);
-    if (own || supervisor_is_this())
+    if (own || supervisor_is_this_thread())
         return error_detail(XF_EDEADLK, "process %s is waited for on the thread that looks after it", process->name);
-    return supervisor_open_bell();
+    return supervisor_open_wake_word();
 }
 
-void process_look(xf_process *process)
+void process_lead_poll(xf_process *process)
 {
     uv_mutex_lock(&process->lock);
     if (!process->ended && !process->leading)
@@ -538,12 +538,12 @@ void process_look(xf_process *process)
     uv_mutex_unlock(&process->lock);
 }
 
-bool process_is_ready(xf_process *process, bool message, wait_target *target)
+bool process_lead_is_ready(xf_process *process, bool message, wait_target *target)
 {
     bool ready;
 
     if (target) {
-        supervisor_hear(&target->word);
+        supervisor_arm(&target->word);
         target->recheck_ms = -1;
     }
     uv_mutex_lock(&process->lock);
@@ -554,7 +554,7 @@ bool process_is_ready(xf_process *process, bool message, wait_target *target)
 
 /* ---- Calls on a process ---------------------------------------------------------------------- */
 
-int xf_process_join(xf_process *process, int timeout_ms, xf_status *status)
+int xf_process_join(xf_process *process, xf_status *status, int timeout_ms)
 {
     int rc;
 
@@ -598,7 +598,7 @@ int xf_process_result_object(xf_process *process, void **object)
     return codec_decode_for(task, task->output_codec, parcel_data(result), result->size, object);
 }
 
-int xf_process_receive(xf_process *process, int timeout_ms, xf_message *message)
+int xf_process_receive(xf_process *process, xf_message *message, int timeout_ms)
 {
     parcel *parcel;
     int rc;
@@ -617,7 +617,7 @@ int xf_process_receive(xf_process *process, int timeout_ms, xf_message *message)
 
 void xf_message_free(xf_message *message)
 {
-    parcel_free(message->owner);
+    parcel_free(message->reserved);
     *message = (xf_message){NULL, 0, NULL};
 }
 
@@ -659,7 +659,7 @@ void xf_process_terminate(xf_process *process)
     uv_mutex_unlock(&process->lock);
 }
 
-void process_ring(xf_process *process)
+void process_wake(xf_process *process)
 {
     uv_mutex_lock(&process->lock);
     if (process->box.address)
@@ -740,7 +740,7 @@ const char *xf_process_name(const xf_process *process)
 
 bool xf_process_alive(xf_process *process)
 {
-    return xf_process_join(process, 0, NULL) != 0;
+    return xf_process_join(process, NULL, 0) != 0;
 }
 
 intptr_t xf_process_sentinel(xf_process *process)
@@ -763,7 +763,7 @@ const xf_report *xf_process_report(xf_process *process)
     const xf_report *report = process_report(process);
 
     if (report && process->trace)
-        process->report.stack = trace_frames(process->trace, &process->report.stack_count);
+        process->report.stack = stack_trace_frames(process->trace, &process->report.stack_count);
     return report;
 }
 
@@ -780,21 +780,21 @@ int xf_process_stack(xf_process *process, xf_stack *stack)
     else
         error_detail(XF_ESTATE, "process %s has ended", process->name);
     if (rc == 0) {
-        trace = trace_take(record);
+        trace = stack_trace_take(record);
         atomic_store(&record->state, OS_RECORD_NONE);
         rc = trace ? 0 : error_detail(XF_ENOMEM, "the stack of process %s", process->name);
     }
     uv_mutex_unlock(&process->lock);
     if (rc < 0)
         return rc;
-    stack->owner = trace;
-    stack->frames = trace_frames(trace, &stack->count);
+    stack->reserved = trace;
+    stack->frames = stack_trace_frames(trace, &stack->count);
     return 0;
 }
 
 void xf_stack_free(xf_stack *stack)
 {
-    trace_free(stack->owner);
+    stack_trace_free(stack->reserved);
     *stack = (xf_stack){NULL, 0, NULL};
 }
 

@@ -32,7 +32,7 @@ typedef struct line_text {
 /* One thread at a time leads: it alone reads the channel and waits for the child.  That is whoever joins or receives,
  * and the supervisor when nobody does.  The child is watched by the supervisor exactly while nobody leads. */
 struct xf_process {
-    ward ward;
+    supervised supervised;
     uv_mutex_t lock;   /* of everything below, except that the leader waits without it */
     uv_cond_t changed; /* somebody ceased to lead, or something came */
     bool leading;
@@ -93,37 +93,37 @@ typedef struct process_plan {
 int process_start(xf_process **process, const process_plan *plan, const xf_process_options *options);
 
 /* The checks of xf_process_start. */
-int process_check_options(const xf_process_options *options);
-int process_check_task(const xf_task *task, size_t size);
+int process_start_check_options(const xf_process_options *options);
+int process_start_check_task(const xf_task *task, size_t size);
 
 /* The start method that is meant by what the options say; otherwise: by default, unless the environment says. */
-int process_choose_method(xf_start_method wanted, const os_method *otherwise, os_method *method);
+int process_start_choose_method(xf_start_method wanted, const os_method *otherwise, os_method *method);
 
 /* As xf_process_pid, but 0 while it would have to wait. */
 int64_t process_known_pid(xf_process *process);
 
 /* Whether xf_process_receive or xf_process_join would return at once, be it with an error.
  *   target  See wait_target.h. */
-bool process_is_ready(xf_process *process, bool message, wait_target *target);
+bool process_lead_is_ready(xf_process *process, bool message, wait_target *target);
 
 /* Gets ready for waits that this thread would not do alone: XF_EDEADLK when it is the one that has to see to the
  * process; XF_ENOMEM, XF_EHANDLES. */
-int process_prepare(xf_process *process);
+int process_lead_prepare(xf_process *process);
 
 /* Sees what has come or has happened by now, and does not leave it to the supervisor. */
-void process_look(xf_process *process);
+void process_lead_poll(xf_process *process);
 
 /* Wakes a child that sleeps on its box's bell. */
-void process_ring(xf_process *process);
+void process_wake(xf_process *process);
 
 /* What the supervisor does for a process. */
-void process_attend(ward *ward);
+void process_lead_on_due(supervised *supervised);
 
 /* Hands a child that was just started to the supervisor, until somebody waits for it. */
-void process_begin(xf_process *process);
+void process_lead_begin(xf_process *process);
 
-/* Frees a process that has no child and is no ward. */
-void process_discard(xf_process *process);
+/* Frees a process that has no child and is no supervised. */
+void process_lead_discard(xf_process *process);
 
 /* The report of a process that has ended, as it is without a search for frames. */
 const xf_report *process_report(xf_process *process);
@@ -142,6 +142,6 @@ void process_kill_late(xf_process *process);
 char *report_add_reason(const char *message, const char *why);
 
 /* Decides how the child ended, once it has gone and its channel is drained, and fills in the report. */
-void process_judge(xf_process *process);
+void process_end_judge(xf_process *process);
 
 #endif

@@ -79,7 +79,7 @@ static xf_status judge_goodbye(xf_process *process)
     static const xf_end kinds[] = {
         [WIRE_DONE] = XF_END_DONE,
         [WIRE_FAILED] = XF_END_FAILED,
-        [WIRE_UNSTARTED] = XF_END_START,
+        [WIRE_UNSTARTED] = XF_END_START_FAILED,
     };
 
     if (process->inbox.outcome == WIRE_STOPPED)
@@ -97,7 +97,7 @@ static xf_status judge_unreached(xf_process *process)
         snprintf(text, sizeof text, "the child's main ended with exit code %d before it reached xf_main",
                  process->end.code);
     say(process, text);
-    return status_of(XF_END_START, XF_EMAIN, process);
+    return status_of(XF_END_START_FAILED, XF_EMAIN, process);
 }
 
 /* The child said nothing about its end: what the system says counts. */
@@ -107,7 +107,7 @@ static xf_status judge_end(xf_process *process, xf_phase phase)
 
     if (end->kind == OS_UNSTARTED) {
         say(process, "the server could not fork");
-        return status_of(XF_END_START, end->code, process);
+        return status_of(XF_END_START_FAILED, end->code, process);
     }
     if (process->start_timed_out)
         return judge_unreached(process);
@@ -140,8 +140,8 @@ static xf_status judge_end(xf_process *process, xf_phase phase)
 static xf_status judge(xf_process *process, xf_phase phase)
 {
     if (process->protocol_error)
-        return status_of(process->protocol_error == XF_EBUILD ? XF_END_START : XF_END_PROTOCOL, process->protocol_error,
-                         process);
+        return status_of(process->protocol_error == XF_EBUILD ? XF_END_START_FAILED : XF_END_PROTOCOL_ERROR,
+                         process->protocol_error, process);
     return process->inbox.bye ? judge_goodbye(process) : judge_end(process, phase);
 }
 
@@ -150,8 +150,8 @@ static const char *code_name(const xf_status *status)
     switch (status->kind) {
     case XF_END_CRASHED:
         return xf_crash_name((xf_crash)status->code);
-    case XF_END_PROTOCOL:
-    case XF_END_START:
+    case XF_END_PROTOCOL_ERROR:
+    case XF_END_START_FAILED:
         return xf_err_name(status->code);
     case XF_END_FAILED:
         return status->code < 0 && status->code >= XF_ESTATE ? xf_err_name(status->code) : "";
@@ -176,7 +176,7 @@ static void report_log(xf_process *process)
         memcpy(to->task, from->task, sizeof from->task); /* a 0 more is behind each */
         memcpy(to->text, from->text, size);
         process->lines[i] = (xf_log_line){.time = from->time,
-                                          .level = (xf_level)from->level,
+                                          .level = (xf_log_level)from->level,
                                           .text = to->text,
                                           .pid = process->pid,
                                           .task = to->task,
@@ -206,11 +206,11 @@ static void report_trace(xf_process *process)
 
     if (process->inbox.bye || (is_stale && (process->end.kind != OS_CRASHED || process->end.system != record->system)))
         return;
-    process->trace = trace_take(record);
+    process->trace = stack_trace_take(record);
     if (!process->trace)
         return;
-    report->fault_address = trace_fault_address(process->trace);
-    report->registers = trace_registers(process->trace, &report->register_count);
+    report->fault_address = stack_trace_fault_address(process->trace);
+    report->registers = stack_trace_registers(process->trace, &report->register_count);
 }
 
 char *report_add_reason(const char *message, const char *why)
@@ -229,9 +229,10 @@ static void save_failure(xf_process *process)
     xf_report *report = &process->report;
 
     report->saved = "";
-    if (!process->replay.data || !replay_is_wanted(report->status.kind))
+    if (!process->replay.data || !replay_file_is_wanted(report->status.kind))
         return;
-    if (replay_save(&process->replay, process->save_to, process->task->name, report->status, &process->saved) == 0) {
+    if (replay_file_save(&process->replay, process->save_to, process->task->name, report->status, &process->saved) ==
+        0) {
         report->saved = process->saved;
         return;
     }
@@ -240,7 +241,7 @@ static void save_failure(xf_process *process)
         report->message = process->unsaved;
 }
 
-void process_judge(xf_process *process)
+void process_end_judge(xf_process *process)
 {
     xf_report *report = &process->report;
     box *box = process->box.address;
@@ -303,7 +304,7 @@ xf_report *report_copy(const xf_report *report, trace *trace)
     if (!copy)
         return NULL;
     copy->report = *report;
-    copy->trace = trace_share(trace);
+    copy->trace = stack_trace_share(trace);
     end = (char *)(copy->lines + report->log_count);
     for (size_t i = 0; i < report->log_count; i++) {
         copy->lines[i] = report->log[i];
@@ -322,7 +323,7 @@ void report_free(xf_report *report)
     kept_report *copy = (kept_report *)report;
 
     if (report)
-        trace_free(copy->trace);
+        stack_trace_free(copy->trace);
     free(copy);
 }
 
@@ -331,5 +332,5 @@ void report_find_stack(xf_report *report)
     kept_report *copy = (kept_report *)report;
 
     if (copy->trace)
-        report->stack = trace_frames(copy->trace, &report->stack_count);
+        report->stack = stack_trace_frames(copy->trace, &report->stack_count);
 }

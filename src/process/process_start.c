@@ -40,11 +40,11 @@ static int check_stdio(const xf_process_options *options)
     return 0;
 }
 
-int process_check_options(const xf_process_options *options)
+int process_start_check_options(const xf_process_options *options)
 {
     int rc;
 
-    if (options->start < XF_START_DEFAULT || options->start > XF_START_SERVER)
+    if (options->start < XF_START_DEFAULT || options->start > XF_START_FORKSERVER)
         return error_detail(XF_EINVAL, "option start is %d", (int)options->start);
     rc = check_stdio(options);
     if (rc < 0)
@@ -73,14 +73,14 @@ static int method_by_name(const char *name, os_method *method)
     static const struct {
         const char *name;
         os_method method;
-    } names[] = {{"fork", OS_FORK}, {"spawn", OS_SPAWN}, {"server", OS_SERVER}};
+    } names[] = {{"fork", OS_FORK}, {"spawn", OS_SPAWN}, {"forkserver", OS_SERVER}, {"server", OS_SERVER}};
 
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i].name) == 0) {
             *method = names[i].method;
             return 0;
         }
-    return error_detail(XF_EINVAL, "XF_START=%s in the environment; it may be fork, spawn or server", name);
+    return error_detail(XF_EINVAL, "XF_START=%s in the environment; it may be fork, spawn or forkserver", name);
 }
 
 /* Threads that are not crossfork's own, which hold no lock that a forked child would miss. */
@@ -104,7 +104,7 @@ static int default_method(const os_method *otherwise, os_method *method)
     return 0;
 }
 
-int process_choose_method(xf_start_method wanted, const os_method *otherwise, os_method *method)
+int process_start_choose_method(xf_start_method wanted, const os_method *otherwise, os_method *method)
 {
     static const os_method methods[] = {OS_SPAWN, OS_FORK, OS_SPAWN, OS_SERVER};
     int rc = 0;
@@ -117,7 +117,7 @@ int process_choose_method(xf_start_method wanted, const os_method *otherwise, os
     return rc;
 }
 
-int process_check_task(const xf_task *task, size_t size)
+int process_start_check_task(const xf_task *task, size_t size)
 {
     int rc = task_table_check(task);
 
@@ -232,7 +232,7 @@ static int create(xf_process **out, const xf_task *task, const xf_process_option
 
     if (!process)
         return error_detail(XF_ENOMEM, "process %s", name);
-    process->ward.attend = process_attend;
+    process->supervised.attend = process_lead_on_due;
     process->task = task;
     process->box.handle = process->input.handle = -1;
     process->name = strcpy((char *)(process + 1), name);
@@ -321,7 +321,7 @@ static int prepare_replay(xf_process *process, const payload *payload, const xf_
     if (!process->save_to)
         return error_detail(XF_ENOMEM, "option save_failures");
     strcpy(process->save_to, options->save_failures);
-    return replay_encode(&process->replay, &what);
+    return replay_file_encode(&process->replay, &what);
 }
 
 static int start_child(xf_process *process, const process_plan *plan, const payload *payload,
@@ -364,18 +364,18 @@ static int start(xf_process *process, const process_plan *plan, const payload *p
     if (rc == 0)
         rc = share_input(process, payload);
     if (rc == 0)
-        rc = supervisor_add(&process->ward);
+        rc = supervisor_add(&process->supervised);
     if (rc < 0)
         return rc;
     rc = supervisor_take_box(&process->box);
     if (rc == 0)
         rc = start_child(process, plan, payload, options);
     if (rc < 0) {
-        supervisor_remove(&process->ward);
+        supervisor_remove(&process->supervised);
         return rc;
     }
     os_shm_forget(&process->input);
-    process_begin(process);
+    process_lead_begin(process);
     return 0;
 }
 
@@ -395,7 +395,7 @@ int process_start(xf_process **out, const process_plan *plan, const xf_process_o
     if (rc == 0)
         *out = process;
     else
-        process_discard(process);
+        process_lead_discard(process);
 
 free_payload:
     writer_free(&payload.encoded);
@@ -410,10 +410,10 @@ int xf_process_start(xf_process **out, xf_task *task, const void *input, size_t 
 
     if (!options)
         options = &defaults;
-    rc = process_check_options(options);
+    rc = process_start_check_options(options);
     if (rc == 0)
-        rc = process_check_task(task, size);
+        rc = process_start_check_task(task, size);
     if (rc == 0)
-        rc = process_choose_method(options->start, NULL, &plan.method);
+        rc = process_start_choose_method(options->start, NULL, &plan.method);
     return rc < 0 ? rc : process_start(out, &plan, options);
 }

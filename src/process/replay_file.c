@@ -16,14 +16,14 @@ _Static_assert(STATUS_AT + 16 + 4 == BODY_AT, "the status, and 4 bytes that are 
 
 static const char magic[8] = {'X', 'F', 'R', 'E', 'P', 'L', 'A', 'Y'};
 
-bool replay_is_wanted(xf_end kind)
+bool replay_file_is_wanted(xf_end kind)
 {
     switch (kind) {
     case XF_END_FAILED:
     case XF_END_EXITED:
     case XF_END_CRASHED:
     case XF_END_KILLED:
-    case XF_END_PROTOCOL:
+    case XF_END_PROTOCOL_ERROR:
     case XF_END_TIMED_OUT:
     case XF_END_MEMORY_LIMIT:
     case XF_END_CPU_LIMIT:
@@ -65,14 +65,14 @@ static int put_number(xf_writer *file, uint64_t value)
     wire_fields field = {.size = 0};
 
     wire_put_u64(&field, value);
-    return xf_write(file, field.bytes, field.size);
+    return xf_writer_put(file, field.bytes, field.size);
 }
 
 static int put_bytes(xf_writer *file, const void *bytes, size_t size)
 {
     int rc = put_number(file, size);
 
-    return rc < 0 ? rc : xf_write(file, bytes, size);
+    return rc < 0 ? rc : xf_writer_put(file, bytes, size);
 }
 
 /* With its terminating 0. */
@@ -110,10 +110,10 @@ static int put_environment(xf_writer *file, const char *const *environment)
     return rc;
 }
 
-int replay_encode(xf_writer *file, const replay_case *what)
+int replay_file_encode(xf_writer *file, const replay_case *what)
 {
     static const uint8_t nothing[BODY_AT];
-    int rc = xf_write(file, nothing, BODY_AT);
+    int rc = xf_writer_put(file, nothing, BODY_AT);
 
     if (rc == 0)
         rc = put_number(file, what->declared_input);
@@ -272,7 +272,7 @@ static char *make_path(const char *directory, const char *task, unsigned number)
     return path;
 }
 
-int replay_save(xf_writer *file, const char *directory, const char *task, xf_status status, char **path)
+int replay_file_save(xf_writer *file, const char *directory, const char *task, xf_status status, char **path)
 {
     static _Atomic unsigned saved, number;
     int rc;
@@ -414,7 +414,7 @@ static int check(replay_file *file, size_t size, const char *path)
     return decode(file, &reader, path);
 }
 
-int replay_open(replay_file *file, const char *path)
+int replay_file_open(replay_file *file, const char *path)
 {
     size_t size = 0;
     int rc, fd = open_file(path, UV_FS_O_RDONLY);
@@ -427,11 +427,11 @@ int replay_open(replay_file *file, const char *path)
     if (rc == 0)
         rc = check(file, size, path);
     if (rc < 0)
-        replay_close(file);
+        replay_file_close(file);
     return rc;
 }
 
-void replay_close(replay_file *file)
+void replay_file_close(replay_file *file)
 {
     free(file->environment);
     free(file->bytes);

@@ -21,16 +21,16 @@ typedef struct replay_case {
 } replay_case;
 
 /* Whether an end is one after which a case is saved. */
-bool replay_is_wanted(xf_end kind);
+bool replay_file_is_wanted(xf_end kind);
 
 /* Encodes a file, in which the status is missing.  XF_ENOMEM. */
-int replay_encode(xf_writer *file, const replay_case *what);
+int replay_file_encode(xf_writer *file, const replay_case *what);
 
 /* Writes an encoded file into a directory, under a name of its own.
  *   path  Set to that, freed by the caller with free.
  * XF_ELIMIT once REPLAY_MOST were written; XF_ENOENT, XF_ENOTDIR, XF_EACCESS, XF_ENOSPACE, XF_EIO, XF_ENOMEM: then
  * nothing is left behind. */
-int replay_save(xf_writer *file, const char *directory, const char *task, xf_status status, char **path);
+int replay_file_save(xf_writer *file, const char *directory, const char *task, xf_status status, char **path);
 
 enum { REPLAY_MOST = 1000 };
 
@@ -44,7 +44,7 @@ typedef struct replay_file {
 } replay_file;
 
 /* Reads and checks a file.  XF_EPROTO for one that is none, or damaged; XF_ENOENT and so on; XF_ENOMEM. */
-int replay_open(replay_file *file, const char *path);
-void replay_close(replay_file *file);
+int replay_file_open(replay_file *file, const char *path);
+void replay_file_close(replay_file *file);
 
 #endif

@@ -137,7 +137,7 @@ static _Noreturn void run_file(const char *path)
     const xf_task *task, *initializer;
     int code = 0;
 
-    if (replay_open(&file, path) < 0)
+    if (replay_file_open(&file, path) < 0)
         refuse();
     task = find_saved(&file.what);
     initializer = *file.what.initializer ? find(file.what.initializer) : NULL;
@@ -150,12 +150,12 @@ static _Noreturn void run_file(const char *path)
         task = initializer;
     else
         code = run(task, file.what.input, file.what.size);
-    replay_close(&file);
+    replay_file_close(&file);
     say_end(task->name, code);
 }
 
 /* What the task starts by itself is not to replay anything. */
-void again_run(void)
+void replay_run_from_environment(void)
 {
     char path[4096];
     size_t size = sizeof path;

@@ -3,6 +3,6 @@
 #define AGAIN_H
 
 /* Runs what XF_REPLAY in the environment names, and ends the process; returns when there is no such variable. */
-void again_run(void);
+void replay_run_from_environment(void);
 
 #endif

@@ -31,7 +31,7 @@ static void take_registers(trace *trace)
         trace->registers[trace->register_count++] = (xf_register){os.register_names[i], head->registers[i]};
 }
 
-trace *trace_take(const os_record_head *record)
+trace *stack_trace_take(const os_record_head *record)
 {
     trace *taken;
 
@@ -52,7 +52,7 @@ trace *trace_take(const os_record_head *record)
     return taken;
 }
 
-trace *trace_share(trace *trace)
+trace *stack_trace_share(trace *trace)
 {
     if (trace)
         atomic_fetch_add(&trace->owners, 1);
@@ -66,7 +66,7 @@ static void drop(const char *text)
         free((void *)(uintptr_t)text);
 }
 
-void trace_free(trace *trace)
+void stack_trace_free(trace *trace)
 {
     if (!trace || atomic_fetch_sub(&trace->owners, 1) > 1)
         return;
@@ -81,12 +81,12 @@ void trace_free(trace *trace)
     free(trace);
 }
 
-uint64_t trace_fault_address(const trace *trace)
+uint64_t stack_trace_fault_address(const trace *trace)
 {
     return trace->fault_address;
 }
 
-const xf_register *trace_registers(const trace *trace, size_t *count)
+const xf_register *stack_trace_registers(const trace *trace, size_t *count)
 {
     *count = trace->register_count;
     return trace->registers;
@@ -141,7 +141,7 @@ static void resolve(trace *trace)
     trace->is_resolved = true;
 }
 
-const xf_frame *trace_frames(trace *trace, size_t *count)
+const xf_frame *stack_trace_frames(trace *trace, size_t *count)
 {
     uv_mutex_lock(&trace->lock);
     if (!trace->is_resolved)

@@ -16,9 +16,10 @@ enum { NOT_RUNNING, RUNNING, ENDING };
 
 enum { SPARE_BOXES = 8 };
 
-/* Keys of the watcher tell a slot and its generation, so that late news of a ward that has gone is known as such. */
+/* Keys of the watcher tell a slot and its generation, so that late news of a supervised that has gone is known as
+ * such. */
 typedef struct slot {
-    ward *ward;
+    supervised *supervised;
     uint32_t generation;
     uint32_t next_free;
 } slot;
@@ -41,7 +42,7 @@ typedef struct supervisor {
     uint32_t room;
     uint32_t free; /* first free slot, or room */
     uint32_t count;
-    ward *attending;
+    supervised *attending;
     os_server *server;
     os_shm boxes[SPARE_BOXES]; /* pages that were given back: making one costs as much as all else before a fork */
     uint32_t box_count;
@@ -84,11 +85,11 @@ bool supervisor_runs(void)
 
 /* ---- On the thread --------------------------------------------------------------------------- */
 
-static void attend(ward *ward)
+static void attend(supervised *supervised)
 {
-    self.attending = ward;
+    self.attending = supervised;
     uv_mutex_unlock(&self.lock);
-    ward->attend(ward);
+    supervised->attend(supervised);
     uv_mutex_lock(&self.lock);
     self.attending = NULL;
     uv_cond_broadcast(&self.attended);
@@ -100,16 +101,16 @@ static void on_news(uint64_t key, void *arg)
 
     (void)arg;
     uv_mutex_lock(&self.lock);
-    if (at < self.room && self.slots[at].ward && self.slots[at].generation == key >> 32)
-        attend(self.slots[at].ward);
+    if (at < self.room && self.slots[at].supervised && self.slots[at].generation == key >> 32)
+        attend(self.slots[at].supervised);
     uv_mutex_unlock(&self.lock);
 }
 
-static ward *find_due(uint64_t now)
+static supervised *find_due(uint64_t now)
 {
     for (uint32_t i = 0; i < self.room; i++)
-        if (self.slots[i].ward && self.slots[i].ward->deadline <= now)
-            return self.slots[i].ward;
+        if (self.slots[i].supervised && self.slots[i].supervised->deadline <= now)
+            return self.slots[i].supervised;
     return NULL;
 }
 
@@ -118,8 +119,8 @@ static uint64_t find_next_look(void)
     uint64_t next = self.count ? CLOCK_NEVER : self.idle_since + LINGER;
 
     for (uint32_t i = 0; i < self.room; i++)
-        if (self.slots[i].ward && self.slots[i].ward->deadline < next)
-            next = self.slots[i].ward->deadline;
+        if (self.slots[i].supervised && self.slots[i].supervised->deadline < next)
+            next = self.slots[i].supervised->deadline;
     return next;
 }
 
@@ -136,7 +137,7 @@ static void on_timer(uv_timer_t *timer);
 static void look(void)
 {
     uint64_t now = uv_hrtime(), next;
-    ward *due;
+    supervised *due;
 
     uv_mutex_lock(&self.lock);
     while ((due = find_due(now))) {
@@ -309,7 +310,7 @@ static int make_room(void)
     return 0;
 }
 
-static int add(ward *ward)
+static int add(supervised *supervised)
 {
     int rc;
 
@@ -320,22 +321,22 @@ static int add(ward *ward)
         rc = start_thread();
     if (rc < 0)
         return rc;
-    ward->slot = self.free;
-    ward->deadline = CLOCK_NEVER;
-    self.free = self.slots[ward->slot].next_free;
-    self.slots[ward->slot].ward = ward;
+    supervised->slot = self.free;
+    supervised->deadline = CLOCK_NEVER;
+    self.free = self.slots[supervised->slot].next_free;
+    self.slots[supervised->slot].supervised = supervised;
     self.count++;
     return 0;
 }
 
-int supervisor_add(ward *ward)
+int supervisor_add(supervised *supervised)
 {
     int rc;
 
     enter();
     uv_mutex_lock(&self.starting);
     uv_mutex_lock(&self.lock);
-    rc = add(ward);
+    rc = add(supervised);
     uv_mutex_unlock(&self.lock);
     uv_mutex_unlock(&self.starting);
     return rc;
@@ -350,18 +351,18 @@ static void look_by(uint64_t time)
     uv_async_send(&self.wake);
 }
 
-void supervisor_remove(ward *ward)
+void supervisor_remove(supervised *supervised)
 {
     uv_thread_t caller = uv_thread_self();
     slot *slot;
 
     uv_mutex_lock(&self.lock);
-    slot = &self.slots[ward->slot];
-    slot->ward = NULL;
+    slot = &self.slots[supervised->slot];
+    slot->supervised = NULL;
     slot->generation++;
     slot->next_free = self.free;
-    self.free = ward->slot;
-    while (self.attending == ward && !uv_thread_equal(&caller, &self.thread))
+    self.free = supervised->slot;
+    while (self.attending == supervised && !uv_thread_equal(&caller, &self.thread))
         uv_cond_wait(&self.attended, &self.lock);
     if (--self.count == 0) {
         self.idle_since = uv_hrtime();
@@ -370,27 +371,27 @@ void supervisor_remove(ward *ward)
     uv_mutex_unlock(&self.lock);
 }
 
-void supervisor_attend_for(ward *ward)
+void supervisor_enter(supervised *supervised)
 {
     uv_mutex_lock(&self.lock);
-    self.attending = ward;
+    self.attending = supervised;
     uv_mutex_unlock(&self.lock);
 }
 
-int supervisor_watch(ward *ward, os_child *child)
+int supervisor_watch(supervised *supervised, os_child *child)
 {
     uint64_t key;
 
     uv_mutex_lock(&self.lock);
-    key = (uint64_t)self.slots[ward->slot].generation << 32 | ward->slot;
+    key = (uint64_t)self.slots[supervised->slot].generation << 32 | supervised->slot;
     uv_mutex_unlock(&self.lock);
     return os_child_watch(child, self.watcher, key);
 }
 
-void supervisor_set_deadline(ward *ward, uint64_t deadline)
+void supervisor_set_deadline(supervised *supervised, uint64_t deadline)
 {
     uv_mutex_lock(&self.lock);
-    ward->deadline = deadline;
+    supervised->deadline = deadline;
     look_by(deadline);
     uv_mutex_unlock(&self.lock);
 }
@@ -430,7 +431,7 @@ void supervisor_give_box(os_shm *box)
 
 /* ---- The bell -------------------------------------------------------------------------------- */
 
-int supervisor_open_bell(void)
+int supervisor_open_wake_word(void)
 {
     int rc = 0;
 
@@ -444,14 +445,14 @@ int supervisor_open_bell(void)
     return rc;
 }
 
-void supervisor_hear(os_word *word)
+void supervisor_arm(os_word *word)
 {
     wake_word *bell = self.bell.address;
 
     *word = (os_word){&self.bell, bell, wake_word_arm(bell), NULL};
 }
 
-void supervisor_ring(void)
+void supervisor_wake_waiters(void)
 {
     os_shm *shm = atomic_load(&self.open_bell);
 
@@ -459,7 +460,7 @@ void supervisor_ring(void)
         wake_word_signal(shm, shm->address);
 }
 
-bool supervisor_is_this(void)
+bool supervisor_is_this_thread(void)
 {
     uv_thread_t caller = uv_thread_self();
     bool is;
@@ -490,7 +491,7 @@ static int start_by_server(os_child **child, os_start *start)
         self.server = NULL;
         rc = 0;
     }
-    return error_detail(XF_ESYSTEM, "the server of XF_START_SERVER ends as soon as it is started");
+    return error_detail(XF_ESYSTEM, "the server of XF_START_FORKSERVER ends as soon as it is started");
 }
 
 int supervisor_start_child(os_child **child, os_start *start)

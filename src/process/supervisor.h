@@ -1,34 +1,36 @@
 /* The supervisor: one thread that looks after children while nobody waits for them.
  *
- * It starts with the first ward, ends a second after the last one has gone (or at supervisor_end), and keeps the
- * server of XF_START_SERVER.  It runs a libuv loop with a timer, a wake-up and the watcher of children. */
+ * It starts with the first supervised, ends a second after the last one has gone (or at supervisor_end), and keeps the
+ * server of XF_START_FORKSERVER.  It runs a libuv loop with a timer, a wake-up and the watcher of children. */
 #ifndef SUPERVISOR_H
 #define SUPERVISOR_H
 
 #include "os/os.h"
 
 /* Something to look after; a member of what it is about. */
-typedef struct ward {
-    void (*attend)(struct ward *ward); /* on the supervisor's thread: there is news, or the deadline has passed */
-    uint64_t deadline;                 /* the supervisor's own */
-    uint32_t slot;                     /* the supervisor's own */
-} ward;
+typedef struct supervised {
+    void (*attend)(
+        struct supervised *supervised); /* on the supervisor's thread: there is news, or the deadline has passed */
+    uint64_t deadline;                  /* the supervisor's own */
+    uint32_t slot;                      /* the supervisor's own */
+} supervised;
 
-/* Takes a ward on, and starts the supervisor if it does not run.  XF_ENOMEM, XF_EHANDLES, XF_ESYSTEM. */
-int supervisor_add(ward *ward);
+/* Takes a supervised on, and starts the supervisor if it does not run.  XF_ENOMEM, XF_EHANDLES, XF_ESYSTEM. */
+int supervisor_add(supervised *supervised);
 
-/* Lets a ward go: when this returns, attend does not run and never will, unless this is called from attend itself. */
-void supervisor_remove(ward *ward);
+/* Lets a supervised go: when this returns, attend does not run and never will, unless this is called from attend
+ * itself. */
+void supervisor_remove(supervised *supervised);
 
-/* From attend of another ward, which this one is a part of or has to do with: supervisor_remove of this one waits for
- * that call too. */
-void supervisor_attend_for(ward *ward);
+/* From attend of another supervised, which this one is a part of or has to do with: supervisor_remove of this one
+ * waits for that call too. */
+void supervisor_enter(supervised *supervised);
 
 /* Calls attend when there is news from the child; until os_child_unwatch. */
-int supervisor_watch(ward *ward, os_child *child);
+int supervisor_watch(supervised *supervised, os_child *child);
 
 /* Calls attend at that time of uv_hrtime, in nanoseconds; CLOCK_NEVER: does not. */
-void supervisor_set_deadline(ward *ward, uint64_t deadline);
+void supervisor_set_deadline(supervised *supervised, uint64_t deadline);
 
 /* A shared page for a new child, zero-filled: one that was given back, or a new one.  Only while there are wards. */
 int supervisor_take_box(os_shm *box);
@@ -37,15 +39,15 @@ int supervisor_take_box(os_shm *box);
 void supervisor_give_box(os_shm *box);
 
 /* A bell for news of children, for those who wait for more than one thing.  Only while there are wards.
- *   supervisor_open_bell  Has to have been called before; XF_ENOMEM, XF_EHANDLES.
- *   supervisor_hear       Sets what to sleep on until something that is not seen yet comes.
- *   supervisor_ring       Wakes those who do; costs nothing when nobody does. */
-int supervisor_open_bell(void);
-void supervisor_hear(os_word *word);
-void supervisor_ring(void);
+ *   supervisor_open_wake_word  Has to have been called before; XF_ENOMEM, XF_EHANDLES.
+ *   supervisor_arm       Sets what to sleep on until something that is not seen yet comes.
+ *   supervisor_wake_waiters       Wakes those who do; costs nothing when nobody does. */
+int supervisor_open_wake_word(void);
+void supervisor_arm(os_word *word);
+void supervisor_wake_waiters(void);
 
 /* Whether this is the supervisor's thread. */
-bool supervisor_is_this(void);
+bool supervisor_is_this_thread(void);
 
 /* Starts a child; for OS_SERVER, by the server, which is started if it does not run. */
 int supervisor_start_child(os_child **child, os_start *start);

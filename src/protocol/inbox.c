@@ -121,9 +121,9 @@ static int put_log(const wire_frame *frame, inbox_log *log)
     log->time = wire_to_double(wire_get_u64(&reader));
     log->item = wire_get_u64(&reader);
     wire_get_text(&reader, log->task, sizeof log->task);
-    if (reader.bad || reader.left > XF_LOG_MAX || level > INT32_MAX)
+    if (reader.bad || reader.left > XF_LOG_LINE_MAX || level > INT32_MAX)
         return error_detail(XF_EPROTO, "a log line of %zu bytes", frame->size);
-    log->level = (xf_level)level;
+    log->level = (xf_log_level)level;
     memcpy(log->text, reader.at, reader.left);
     log->text[reader.left] = 0;
     return 0;

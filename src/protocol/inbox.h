@@ -47,11 +47,11 @@ void inbox_close(inbox *inbox);
 
 /* What a log frame says. */
 typedef struct inbox_log {
-    xf_level level;
+    xf_log_level level;
     double time;
     uint64_t item;
     char task[XF_TASK_NAME_MAX + 1];
-    char text[XF_LOG_MAX + 1];
+    char text[XF_LOG_LINE_MAX + 1];
 } inbox_log;
 
 /* Takes a frame in.

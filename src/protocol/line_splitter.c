@@ -83,7 +83,7 @@ bool lines_next(lines *lines, bool all, lines_piece *piece)
     uint64_t number;
     size_t at = lines->begin;
 
-    for (; at < lines->end && at - lines->begin < XF_LOG_MAX; at++) {
+    for (; at < lines->end && at - lines->begin < XF_LOG_LINE_MAX; at++) {
         char byte = lines->bytes[at];
         what found = byte == '\x1e' ? look_at(lines, at, &number) : PLAIN;
         size_t size = at - lines->begin;
@@ -100,6 +100,6 @@ bool lines_next(lines *lines, bool all, lines_piece *piece)
         lines->begin += LINES_MARK;
         at = lines->begin - 1;
     }
-    return at > lines->begin && (all || at - lines->begin == XF_LOG_MAX) ? cut(lines, at - lines->begin, 0, piece)
-                                                                         : false;
+    return at > lines->begin && (all || at - lines->begin == XF_LOG_LINE_MAX) ? cut(lines, at - lines->begin, 0, piece)
+                                                                              : false;
 }

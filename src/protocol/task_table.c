@@ -29,20 +29,20 @@ int xf_task_register(xf_task *task)
         return error_detail(XF_EINVAL, "a task's name has 1 to %d bytes", XF_TASK_NAME_MAX);
     if (!task->entry)
         return error_detail(XF_EINVAL, "task %s has no entry", task->name);
-    if (task->state == TASK_REGISTERED)
+    if (task->reserved.state == TASK_REGISTERED)
         return 0;
     if (closed) {
-        task->state = TASK_LATE;
+        task->reserved.state = TASK_LATE;
         return error_detail(XF_ESTATE, "task %s is registered after xf_main, too late for children", task->name);
     }
     other = xf_task_find(task->name);
     if (other) {
-        other->state = TASK_DUPLICATE;
-        task->state = TASK_DUPLICATE;
+        other->reserved.state = TASK_DUPLICATE;
+        task->reserved.state = TASK_DUPLICATE;
         return error_detail(XF_EDUPTASK, "task %s is registered twice", task->name);
     }
-    task->state = TASK_REGISTERED;
-    task->next = table;
+    task->reserved.state = TASK_REGISTERED;
+    task->reserved.next = table;
     table = task;
     return 0;
 }
@@ -52,7 +52,7 @@ xf_task *xf_task_find(const char *name)
     xf_task *task = table;
 
     while (task && strcmp(task->name, name) != 0)
-        task = task->next;
+        task = task->reserved.next;
     return task;
 }
 
@@ -60,11 +60,11 @@ int task_table_check(const xf_task *task)
 {
     const char *name = task->name ? task->name : "(without a name)";
 
-    if (task->state == TASK_DUPLICATE)
+    if (task->reserved.state == TASK_DUPLICATE)
         return error_detail(XF_EDUPTASK, "two tasks are called %s", name);
-    if (task->state == TASK_LATE)
+    if (task->reserved.state == TASK_LATE)
         return error_detail(XF_ENOTASK, "task %s was registered after xf_main, where no child sees it", name);
-    if (task->state != TASK_REGISTERED)
+    if (task->reserved.state != TASK_REGISTERED)
         return error_detail(XF_ENOTASK, "task %s was not registered", name);
     return 0;
 }
@@ -92,14 +92,14 @@ uint64_t task_table_hash(void)
 {
     uint64_t sum = 0;
 
-    for (const xf_task *task = table; task; task = task->next) { /* in whatever order they were registered */
+    for (const xf_task *task = table; task; task = task->reserved.next) { /* in whatever order they were registered */
         uint64_t sizes[2] = {task->input_size, task->output_size};
         sum += mix(hash(hash(0xCBF29CE484222325U, task->name, strlen(task->name)), sizes, sizeof sizes));
     }
     return sum;
 }
 
-int xf_write(xf_writer *writer, const void *data, size_t size)
+int xf_writer_put(xf_writer *writer, const void *data, size_t size)
 {
     size_t room = writer->room ? writer->room : 256;
     char *grown;

@@ -19,7 +19,7 @@ int task_table_check(const xf_task *task);
 /* A number that tells two tables apart by the names and sizes in them. */
 uint64_t task_table_hash(void);
 
-/* Where xf_write appends; starts as {0}. */
+/* Where xf_writer_put appends; starts as {0}. */
 struct xf_writer {
     char *data;
     size_t size;

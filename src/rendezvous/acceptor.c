@@ -57,7 +57,7 @@ static void turn_away(host *host, guest *guest, int code)
 /* Says that an object is the guest's to open. */
 static int give(guest *guest, const xf_ref *ref)
 {
-    hello message = {.kind = HELLO_GRANT, .what = ref->place};
+    hello message = {.kind = HELLO_GRANT, .what = ref->reserved};
     object *object;
     int rc = object_hold(&object, ref);
 

@@ -23,7 +23,7 @@ typedef struct host {
     size_t count;
 
     /* Set by whoever opens it. */
-    xf_kind kind; /* what can be had here */
+    xf_object_kind kind; /* what can be had here */
 
     /* Makes what a guest gets that has proved itself.
      *   ref    Set to what names it.
@@ -34,7 +34,7 @@ typedef struct host {
     void (*regret)(void *given);
 } host;
 
-/* Takes the name.  As xf_listener_open. */
+/* Takes the name.  As xf_listener_create. */
 int host_open(host *host, const char *name, const xf_key *key);
 
 /* Looks after the guests until one of them has opened what it was given.

@@ -37,11 +37,11 @@ static int take(visit *visit, const hello *grant)
     if (rc == XF_EPROTO && has_gone(visit))
         rc = XF_EEND;
     visit->ref = grant->ref;
-    visit->ref.place = grant->what;
+    visit->ref.reserved = grant->what;
     return rc;
 }
 
-static int talk_through(visit *visit, xf_kind kind, uint64_t memory, uint64_t deadline)
+static int talk_through(visit *visit, xf_object_kind kind, uint64_t memory, uint64_t deadline)
 {
     hello ask = {.kind = HELLO_ASK, .what = (uint32_t)kind, .size = memory};
     hello proof = {.kind = HELLO_PROOF}, heard;
@@ -58,7 +58,8 @@ static int talk_through(visit *visit, xf_kind kind, uint64_t memory, uint64_t de
     return rc < 0 ? rc : take(visit, &heard);
 }
 
-int visit_begin(visit *visit, const char *name, const xf_key *key, xf_kind kind, uint64_t memory, uint64_t deadline)
+int visit_begin(visit *visit, const char *name, const xf_key *key, xf_object_kind kind, uint64_t memory,
+                uint64_t deadline)
 {
     int rc = hello_name(visit->name, name);
 

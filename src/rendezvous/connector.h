@@ -16,7 +16,8 @@ typedef struct visit {
 /* Goes to a name, and asks for what is there.
  *   memory  For XF_KIND_PIPE: how many bytes it may have for long messages.
  * As xf_connect. */
-int visit_begin(visit *visit, const char *name, const xf_key *key, xf_kind kind, uint64_t memory, uint64_t deadline);
+int visit_begin(visit *visit, const char *name, const xf_key *key, xf_object_kind kind, uint64_t memory,
+                uint64_t deadline);
 
 /* Ends that.
  *   rc  Whether it could be opened: 0 is told to the host.

@@ -35,7 +35,7 @@ typedef struct hello {
     hello_kind kind;
     int code;                   /* REFUSE: an XF_E* code */
     uint32_t flags;             /* ASK, CHALLENGE, REFUSE: HELLO_KEYED; GRANT: of the segment */
-    uint32_t what;              /* ASK: the xf_kind that is wanted; GRANT: place of the reference */
+    uint32_t what;              /* ASK: the xf_object_kind that is wanted; GRANT: place of the reference */
     uint64_t token;             /* GRANT: see os_link_take */
     uint64_t size;              /* ASK: memory of a pipe at most; GRANT: of the segment */
     uint64_t process;           /* ASK, CHALLENGE: os_self_process of the one who says it */

@@ -80,7 +80,7 @@ int notice_open(notice **out, object *object, const char *name, const xf_key *ke
     if (!notice)
         return error_detail(XF_ENOMEM, "a name for shared memory");
     notice->object = object;
-    notice->host.kind = (xf_kind)object->ref.kind;
+    notice->host.kind = (xf_object_kind)object->ref.kind;
     notice->host.patience_ms = HOST_PATIENCE_MS;
     notice->host.grant = grant_object;
     notice->host.regret = take_back;

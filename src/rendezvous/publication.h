@@ -9,7 +9,7 @@
 typedef struct notice notice;
 
 /* Gives the object a name, until notice_close, or until this process ends.  The caller has the object open meanwhile.
- * XF_EEXIST when the name is taken; XF_EPROCESSES when there can be no more threads; as xf_listener_open. */
+ * XF_EEXIST when the name is taken; XF_EPROCESSES when there can be no more threads; as xf_listener_create. */
 int notice_open(notice **notice, object *object, const char *name, const xf_key *key);
 
 /* Takes the name away; nobody is given the object any more.  NULL is harmless. */

@@ -48,11 +48,11 @@ int xf_array_create(xf_array **out, size_t count, size_t size)
     if (rc < 0)
         return rc;
     rc = xf_shm_create(&array->shm, ELEMENTS_AT + count * size, NULL);
-    options.place = (xf_place){array->shm, LOCK_AT};
+    options.place = (xf_sync_place){array->shm, LOCK_AT};
     if (rc == 0)
         rc = xf_lock_create(&array->lock, &options);
     if (rc < 0) {
-        xf_array_close(array);
+        xf_array_free(array);
         return rc;
     }
     *head_of(array) = (array_head){MAGIC, count, size};
@@ -80,7 +80,7 @@ static int open_lock(xf_array *array, const xf_ref *ref)
     xf_ref lock = *ref;
 
     lock.kind = XF_KIND_LOCK;
-    lock.place =
+    lock.reserved =
         (uint32_t)(object_offset(array->shm->object, (char *)xf_shm_data(array->shm) + LOCK_AT) / XF_SYNC_ALIGN);
     return xf_lock_open(&array->lock, &lock);
 }
@@ -98,7 +98,7 @@ int xf_array_open(xf_array **out, const xf_ref *ref, size_t size)
     if (rc == 0)
         rc = open_lock(array, ref);
     if (rc < 0)
-        xf_array_close(array);
+        xf_array_free(array);
     else
         *out = array;
     return rc;
@@ -124,11 +124,11 @@ xf_lock *xf_array_lock(const xf_array *array)
     return array->lock;
 }
 
-void xf_array_close(xf_array *array)
+void xf_array_free(xf_array *array)
 {
     if (!array)
         return;
-    xf_lock_close(array->lock);
-    xf_shm_close(array->shm);
+    xf_lock_free(array->lock);
+    xf_shm_free(array->shm);
     free(array);
 }

@@ -13,7 +13,7 @@ enum { DEATH = 1, GIVEN_UP = 2, BROKEN = DEATH | GIVEN_UP, STEP = 4 };
 typedef struct barrier_state {
     sync_head head; /* parameter: how many parties */
     _Atomic uint32_t generation;
-    sync_bell bell;
+    sync_eventcount bell;
     _Alignas(64) party parties[];
 } barrier_state;
 
@@ -21,16 +21,16 @@ _Static_assert(sizeof(barrier_state) <= XF_BARRIER_BYTES(0), "a barrier fits its
 _Static_assert(sizeof(party) == 16, "so do its parties");
 
 struct xf_barrier {
-    sync_hold hold;
+    sync_handle hold;
 };
 
 int xf_barrier_create(xf_barrier **out, unsigned parties, const xf_barrier_options *options)
 {
     static const xf_barrier_options defaults;
-    sync_hold *hold;
+    sync_handle *hold;
     int rc;
 
-    if (parties < 1 || parties > XF_PARTIES_MAX)
+    if (parties < 1 || parties > XF_BARRIER_PARTIES_MAX)
         return error_detail(XF_EINVAL, "a barrier of %u parties", parties);
     rc = sync_create(&hold, XF_KIND_BARRIER, XF_BARRIER_BYTES((size_t)parties), parties,
                      options ? &options->place : &defaults.place);
@@ -53,7 +53,7 @@ static bool move(xf_barrier *barrier, uint32_t from, uint32_t to)
     bool moved = atomic_compare_exchange_strong(&state->generation, &from, to);
 
     if (moved)
-        sync_ring(&barrier->hold, &state->bell, OS_ALL);
+        sync_wake(&barrier->hold, &state->bell, OS_ALL);
     return moved;
 }
 
@@ -101,7 +101,7 @@ static int why_broken(uint32_t generation)
                               : error_detail(XF_ESTATE, "a party of the barrier gave up, or it was reset");
 }
 
-int xf_barrier_join(xf_barrier *barrier)
+int xf_barrier_register(xf_barrier *barrier)
 {
     barrier_state *state = state_of(barrier);
 
@@ -115,7 +115,7 @@ int xf_barrier_join(xf_barrier *barrier)
 static int await_all(xf_barrier *barrier, uint32_t generation, int timeout_ms)
 {
     barrier_state *state = state_of(barrier);
-    sync_wait wait = sync_begin(timeout_ms);
+    sync_wait wait = sync_wait_begin(timeout_ms);
 
     for (;;) {
         uint32_t seen = atomic_load(&state->bell.count), now = atomic_load(&state->generation);
@@ -124,7 +124,7 @@ static int await_all(xf_barrier *barrier, uint32_t generation, int timeout_ms)
         if (all_arrived(state, generation)) {
             if (move(barrier, generation, generation + STEP))
                 return 1;
-        } else if (sync_is_time_to_look(&wait) && has_dead(state)) {
+        } else if (sync_is_time_to_check(&wait) && has_dead(state)) {
             (void)move(barrier, generation, generation | DEATH);
         } else if (sync_has_expired(&wait)) {
             if (move(barrier, generation, generation | GIVEN_UP))
@@ -144,7 +144,7 @@ int xf_barrier_wait(xf_barrier *barrier, int timeout_ms)
 
     if (generation & BROKEN)
         return why_broken(generation);
-    rc = xf_barrier_join(barrier);
+    rc = xf_barrier_register(barrier);
     if (rc < 0)
         return rc;
     party = find_party(state, os_self_thread());

@@ -4,19 +4,19 @@
 
 typedef struct condition_state {
     sync_head head;
-    sync_bell bell;
+    sync_eventcount bell;
 } condition_state;
 
 _Static_assert(sizeof(condition_state) <= XF_CONDITION_BYTES, "a condition fits its place");
 
 struct xf_condition {
-    sync_hold hold;
+    sync_handle hold;
 };
 
 int xf_condition_create(xf_condition **out, const xf_condition_options *options)
 {
     static const xf_condition_options defaults;
-    sync_hold *hold;
+    sync_handle *hold;
     int rc = sync_create(&hold, XF_KIND_CONDITION, XF_CONDITION_BYTES, 0, options ? &options->place : &defaults.place);
 
     if (rc == 0)
@@ -26,7 +26,7 @@ int xf_condition_create(xf_condition **out, const xf_condition_options *options)
 
 SYNC_LIFE(xf_condition, XF_KIND_CONDITION)
 
-static sync_bell *bell_of(const xf_condition *condition)
+static sync_eventcount *bell_of(const xf_condition *condition)
 {
     return &((condition_state *)condition->hold.state)->bell;
 }
@@ -34,10 +34,10 @@ static sync_bell *bell_of(const xf_condition *condition)
 /* Waits until the bell is rung, or the owner of the lock has ended: 0. */
 static int await_ring(xf_condition *condition, const xf_lock *lock, uint32_t seen, int timeout_ms)
 {
-    sync_wait wait = sync_begin(timeout_ms);
+    sync_wait wait = sync_wait_begin(timeout_ms);
 
     while (atomic_load(&bell_of(condition)->count) == seen) {
-        if (sync_is_time_to_look(&wait) && sync_is_dead(atomic_load(&lock_of(lock)->owner)))
+        if (sync_is_time_to_check(&wait) && sync_is_dead(atomic_load(&lock_of(lock)->owner)))
             return 0;
         if (sync_has_expired(&wait))
             return XF_ETIMEDOUT;
@@ -60,10 +60,10 @@ int xf_condition_wait(xf_condition *condition, xf_lock *lock, int timeout_ms)
 
 void xf_condition_signal(xf_condition *condition)
 {
-    sync_ring(&condition->hold, bell_of(condition), 1);
+    sync_wake(&condition->hold, bell_of(condition), 1);
 }
 
 void xf_condition_broadcast(xf_condition *condition)
 {
-    sync_ring(&condition->hold, bell_of(condition), OS_ALL);
+    sync_wake(&condition->hold, bell_of(condition), OS_ALL);
 }

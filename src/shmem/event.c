@@ -9,19 +9,19 @@ enum { REST_MS = 200 }; /* how long one who waits for many things sleeps at most
 typedef struct event_state {
     sync_head head;
     _Atomic uint32_t set;
-    sync_bell bell;
+    sync_eventcount bell;
 } event_state;
 
 _Static_assert(sizeof(event_state) <= XF_EVENT_BYTES, "an event fits its place");
 
 struct xf_event {
-    sync_hold hold;
+    sync_handle hold;
 };
 
 int xf_event_create(xf_event **out, const xf_event_options *options)
 {
     static const xf_event_options defaults;
-    sync_hold *hold;
+    sync_handle *hold;
     int rc = sync_create(&hold, XF_KIND_EVENT, XF_EVENT_BYTES, 0, options ? &options->place : &defaults.place);
 
     if (rc == 0)
@@ -41,7 +41,7 @@ void xf_event_set(xf_event *event)
     event_state *state = state_of(event);
 
     atomic_store(&state->set, 1);
-    sync_ring(&event->hold, &state->bell, OS_ALL);
+    sync_wake(&event->hold, &state->bell, OS_ALL);
 }
 
 void xf_event_clear(xf_event *event)
@@ -58,11 +58,11 @@ bool xf_event_is_set(const xf_event *event)
 int xf_event_wait(xf_event *event, int timeout_ms)
 {
     event_state *state = state_of(event);
-    sync_wait wait = sync_begin(timeout_ms);
+    sync_wait wait = sync_wait_begin(timeout_ms);
     uint32_t seen = atomic_load(&state->bell.count);
 
     while (atomic_load(&state->set) == 0 && atomic_load(&state->bell.count) == seen) {
-        (void)sync_is_time_to_look(&wait);
+        (void)sync_is_time_to_check(&wait);
         if (sync_has_expired(&wait))
             return XF_ETIMEDOUT;
         sync_sleep(&event->hold, &state->bell, seen, &wait);
@@ -89,12 +89,12 @@ bool event_is_ready(xf_event *event, uint32_t since, wait_target *target)
     return false;
 }
 
-void event_sleep(xf_event *event)
+void event_add_sleeper(xf_event *event)
 {
     atomic_fetch_add(&state_of(event)->bell.sleepers, 1);
 }
 
-void event_wake(xf_event *event)
+void event_remove_sleeper(xf_event *event)
 {
     atomic_fetch_sub(&state_of(event)->bell.sleepers, 1);
 }

@@ -12,7 +12,7 @@ bool event_is_ready(xf_event *event, uint32_t since, wait_target *target);
 uint32_t event_count(const xf_event *event);
 
 /* Says that this thread is about to sleep until the event is set, or no longer. */
-void event_sleep(xf_event *event);
-void event_wake(xf_event *event);
+void event_add_sleeper(xf_event *event);
+void event_remove_sleeper(xf_event *event);
 
 #endif

@@ -9,6 +9,7 @@
 #include "shmem/heap.h"
 
 #include "base/error.h"
+#include "lockfree/liveness.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,7 @@
 #define CLOSED (UINT64_C(1) << 59) /* but the one that is giving it back */
 #define CLASS_SHIFT OS_PROCESS_BITS
 #define CLASS_MASK (UINT64_C(7) << CLASS_SHIFT) /* of a page that has slots: of which class */
-#define WHO ((UINT64_C(1) << OS_PROCESS_BITS) - 1)
+#define OWNER ((UINT64_C(1) << OS_PROCESS_BITS) - 1)
 
 enum {
     HEAP_VERSION = 1,
@@ -70,7 +71,8 @@ static void attach(xf_heap *heap, object *object)
     heap->head = object->body;
     heap->slots_at = slots_at;
     heap->me = os_self_process();
-    page_arena_attach(&heap->arena, &object->shm, &heap->head->arena, words_at, slots_at + slots_size(limit), limit);
+    page_arena_attach(&heap->arena, &object->shm, &heap->head->arena,
+                      &(page_arena_layout){words_at, slots_at + slots_size(limit), limit});
 }
 
 static uint64_t whole_size(uint64_t limit)
@@ -141,7 +143,7 @@ int xf_heap_ref(xf_heap *heap, xf_ref *ref)
     return object_ref(heap->object, ref);
 }
 
-void xf_heap_close(xf_heap *heap)
+void xf_heap_free(xf_heap *heap)
 {
     if (!heap)
         return;
@@ -418,7 +420,7 @@ static bool release(xf_heap *heap, place *place)
     return true;
 }
 
-int xf_heap_free(xf_heap *heap, void *memory)
+int xf_heap_dealloc(xf_heap *heap, void *memory)
 {
     place place;
 
@@ -471,33 +473,13 @@ void *xf_heap_at(const xf_heap *heap, uint64_t offset)
 
 /* ---- The dead, and what there is ------------------------------------------------------------- */
 
-enum { VERDICTS = 16 };
-
-/* Who is known to live, or not to. */
-typedef struct verdicts {
-    uint64_t who[VERDICTS];
-    bool dead[VERDICTS];
-    unsigned next;
-} verdicts;
-
-/* Whether a word is that of a process that has ended. */
-static bool is_left(uint64_t word, verdicts *verdicts)
+/* Whether a word is that of a process that is dead. */
+static bool is_left_over(uint64_t word, liveness *cache)
 {
-    uint64_t who = word & WHO;
-    unsigned at;
-
-    if (who == 0 || word & KEPT)
-        return false;
-    for (at = 0; at < VERDICTS; at++)
-        if (verdicts->who[at] == who)
-            return verdicts->dead[at];
-    at = verdicts->next++ % VERDICTS;
-    verdicts->who[at] = who;
-    verdicts->dead[at] = !os_process_lives(who);
-    return verdicts->dead[at];
+    return !(word & KEPT) && liveness_is_dead(cache, word & OWNER);
 }
 
-static size_t reclaim_slots(xf_heap *heap, uint64_t page, uint64_t word, verdicts *verdicts)
+static size_t reclaim_slots(xf_heap *heap, uint64_t page, uint64_t word, liveness *cache)
 {
     _Atomic uint64_t *slots = slots_at(heap, page);
     int size_class = class_of(word);
@@ -505,35 +487,34 @@ static size_t reclaim_slots(xf_heap *heap, uint64_t page, uint64_t word, verdict
 
     if (page >= slotted(heap))
         return 0;
-    if (word & CLOSED && is_left(word, verdicts))
+    if (word & CLOSED && is_left_over(word, cache))
         atomic_compare_exchange_strong(&heap->arena.words[page], &word, page_of_class(size_class));
     for (unsigned i = 0; i < slots_of(size_class); i++) {
         uint64_t slot = atomic_load(&slots[i]);
-        count += is_left(slot, verdicts) && atomic_compare_exchange_strong(&slots[i], &slot, 0);
+        count += is_left_over(slot, cache) && atomic_compare_exchange_strong(&slots[i], &slot, 0);
     }
     give_back(heap, page, size_class);
     return count;
 }
 
-static size_t reclaim_run(xf_heap *heap, uint64_t page, uint64_t word, verdicts *verdicts)
+static size_t reclaim_run(xf_heap *heap, uint64_t page, uint64_t word, liveness *cache)
 {
     place place = {&heap->arena.words[page], word, page, -1, 0};
 
-    return is_left(word, verdicts) && release(heap, &place) && !(word & FREED);
+    return is_left_over(word, cache) && release(heap, &place) && !(word & FREED);
 }
 
 size_t xf_heap_reclaim(xf_heap *heap)
 {
     uint64_t searched = page_arena_searched(&heap->arena);
-    verdicts verdicts = {.next = 0};
+    liveness cache = {.next = 0};
     size_t count = 0;
 
     for (uint64_t page = 0; page < searched; page++) {
         uint64_t word = atomic_load(&heap->arena.words[page]);
         if (word == 0 || word & PAGE_ARENA_FOLLOWS)
             continue;
-        count +=
-            class_of(word) >= 0 ? reclaim_slots(heap, page, word, &verdicts) : reclaim_run(heap, page, word, &verdicts);
+        count += class_of(word) >= 0 ? reclaim_slots(heap, page, word, &cache) : reclaim_run(heap, page, word, &cache);
     }
     atomic_fetch_add(&heap->head->reclaimed, count);
     return count;

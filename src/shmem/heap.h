@@ -9,7 +9,7 @@
 struct xf_heap {
     object *object;
     struct heap_head *head;
-    arena arena;
+    page_arena arena;
     uint64_t slots_at; /* offset of the slots' words in the segment */
     uint64_t me;       /* os_self_process */
 };

@@ -7,7 +7,7 @@ _Static_assert(sizeof(lock_state) <= XF_LOCK_BYTES, "a lock fits its place");
 int xf_lock_create(xf_lock **out, const xf_lock_options *options)
 {
     static const xf_lock_options defaults;
-    sync_hold *hold;
+    sync_handle *hold;
     int rc;
 
     if (!options)
@@ -32,7 +32,7 @@ static bool take(lock_state *state, uint64_t from, uint64_t own)
 static int acquire_slowly(xf_lock *lock, uint64_t own, int timeout_ms)
 {
     lock_state *state = lock_of(lock);
-    sync_wait wait = sync_begin(timeout_ms);
+    sync_wait wait = sync_wait_begin(timeout_ms);
 
     for (;;) {
         uint32_t seen = atomic_load(&state->bell.count);
@@ -41,7 +41,7 @@ static int acquire_slowly(xf_lock *lock, uint64_t own, int timeout_ms)
             return 0;
         if (owner == 0)
             continue;
-        if (sync_is_time_to_look(&wait) && sync_is_dead(owner) && take(state, owner, own))
+        if (sync_is_time_to_check(&wait) && sync_is_dead(owner) && take(state, owner, own))
             return error_detail(XF_EOWNERDEAD, "who had the lock ended");
         if (sync_has_expired(&wait))
             return XF_ETIMEDOUT;
@@ -71,7 +71,7 @@ static void release(xf_lock *lock)
 
     atomic_store(&state->owner, 0);
     if (atomic_load(&state->bell.sleepers) > 0)
-        sync_ring(&lock->hold, &state->bell, 1);
+        sync_wake(&lock->hold, &state->bell, 1);
 }
 
 static int not_ours(void)

@@ -7,12 +7,12 @@
 typedef struct lock_state {
     sync_head head;         /* parameter: whether it is recursive */
     _Atomic uint64_t owner; /* 0: nobody */
-    sync_bell bell;
+    sync_eventcount bell;
     uint32_t depth; /* how often the owner has acquired it again */
 } lock_state;
 
 struct xf_lock {
-    sync_hold hold;
+    sync_handle hold;
 };
 
 static inline lock_state *lock_of(const xf_lock *lock)

@@ -7,19 +7,19 @@
 typedef struct once_state {
     sync_head head;
     _Atomic uint64_t at_it;
-    sync_bell bell;
+    sync_eventcount bell;
 } once_state;
 
 _Static_assert(sizeof(once_state) <= XF_ONCE_BYTES, "it fits its place");
 
 struct xf_once {
-    sync_hold hold;
+    sync_handle hold;
 };
 
 int xf_once_create(xf_once **out, const xf_once_options *options)
 {
     static const xf_once_options defaults;
-    sync_hold *hold;
+    sync_handle *hold;
     int rc = sync_create(&hold, XF_KIND_ONCE, XF_ONCE_BYTES, 0, options ? &options->place : &defaults.place);
 
     if (rc == 0)
@@ -38,7 +38,7 @@ int xf_once_begin(xf_once *once, int timeout_ms)
 {
     once_state *state = state_of(once);
     uint64_t own = os_self_thread();
-    sync_wait wait = sync_begin(timeout_ms);
+    sync_wait wait = sync_wait_begin(timeout_ms);
 
     for (;;) {
         uint32_t seen = atomic_load(&state->bell.count);
@@ -52,7 +52,7 @@ int xf_once_begin(xf_once *once, int timeout_ms)
                 return 1;
             continue;
         }
-        if (sync_is_time_to_look(&wait) && sync_is_dead(at_it) &&
+        if (sync_is_time_to_check(&wait) && sync_is_dead(at_it) &&
             atomic_compare_exchange_strong(&state->at_it, &at_it, own))
             return error_detail(XF_EOWNERDEAD, "who was at it ended");
         if (sync_has_expired(&wait))
@@ -68,6 +68,6 @@ int xf_once_end(xf_once *once)
     if (atomic_load(&state->at_it) != os_self_thread())
         return error_detail(XF_ESTATE, "this thread is not at it");
     atomic_store(&state->at_it, DONE);
-    sync_ring(&once->hold, &state->bell, OS_ALL);
+    sync_wake(&once->hold, &state->bell, OS_ALL);
     return 0;
 }

@@ -11,20 +11,20 @@
 typedef struct rwlock_state {
     sync_head head;
     _Atomic uint64_t writer;
-    sync_bell bell;
-    _Alignas(64) _Atomic uint64_t readers[XF_READERS_MAX];
+    sync_eventcount bell;
+    _Alignas(64) _Atomic uint64_t readers[XF_RWLOCK_READERS_MAX];
 } rwlock_state;
 
 _Static_assert(sizeof(rwlock_state) <= XF_RWLOCK_BYTES, "a reader-writer lock fits its place");
 
 struct xf_rwlock {
-    sync_hold hold;
+    sync_handle hold;
 };
 
 int xf_rwlock_create(xf_rwlock **out, const xf_rwlock_options *options)
 {
     static const xf_rwlock_options defaults;
-    sync_hold *hold;
+    sync_handle *hold;
     int rc = sync_create(&hold, XF_KIND_RWLOCK, XF_RWLOCK_BYTES, 0, options ? &options->place : &defaults.place);
 
     if (rc == 0)
@@ -51,7 +51,7 @@ static int result_of(uint64_t writer)
 
 static void ring(xf_rwlock *rwlock)
 {
-    sync_ring(&rwlock->hold, &state_of(rwlock)->bell, OS_ALL);
+    sync_wake(&rwlock->hold, &state_of(rwlock)->bell, OS_ALL);
 }
 
 /* Sees to it that a writer that has ended no longer is one.  One that waited has changed nothing. */
@@ -69,8 +69,8 @@ static void bury_writer(rwlock_state *state, uint64_t writer)
  *   look  Whether words of the dead may be taken over. */
 static _Atomic uint64_t *enter(rwlock_state *state, uint64_t own, bool look)
 {
-    for (uint32_t i = 0; i < XF_READERS_MAX; i++) {
-        _Atomic uint64_t *word = &state->readers[(own + i) % XF_READERS_MAX];
+    for (uint32_t i = 0; i < XF_RWLOCK_READERS_MAX; i++) {
+        _Atomic uint64_t *word = &state->readers[(own + i) % XF_RWLOCK_READERS_MAX];
         uint64_t reader = atomic_load(word);
         if (reader == 0 || (look && sync_is_dead(reader)))
             if (atomic_compare_exchange_strong(word, &reader, own))
@@ -84,13 +84,13 @@ int xf_rwlock_read(xf_rwlock *rwlock, int timeout_ms)
 {
     rwlock_state *state = state_of(rwlock);
     uint64_t own = os_self_thread(), writer = atomic_load(&state->writer);
-    sync_wait wait = sync_begin(timeout_ms);
+    sync_wait wait = sync_wait_begin(timeout_ms);
 
     if (thread_of(writer) == own)
         return error_detail(XF_EDEADLK, "this thread has the lock for writing");
     for (;;) {
         uint32_t seen = atomic_load(&state->bell.count);
-        bool look = sync_is_time_to_look(&wait);
+        bool look = sync_is_time_to_check(&wait);
         _Atomic uint64_t *word;
         writer = atomic_load(&state->writer);
         if (look)
@@ -113,7 +113,7 @@ int xf_rwlock_read(xf_rwlock *rwlock, int timeout_ms)
 /* Whether any reader is left; those that have ended are put out, when it is time to look for them. */
 static bool has_readers(rwlock_state *state, bool look)
 {
-    for (uint32_t i = 0; i < XF_READERS_MAX; i++) {
+    for (uint32_t i = 0; i < XF_RWLOCK_READERS_MAX; i++) {
         uint64_t reader = atomic_load(&state->readers[i]);
         if (look && sync_is_dead(reader))
             atomic_compare_exchange_strong(&state->readers[i], &reader, 0);
@@ -135,7 +135,7 @@ static int become_writer(xf_rwlock *rwlock, uint64_t own, sync_wait *wait)
             return 0;
         if (thread_of(writer) == 0)
             continue;
-        if (sync_is_time_to_look(wait)) {
+        if (sync_is_time_to_check(wait)) {
             bury_writer(state, writer);
             if (atomic_load(&state->writer) != writer)
                 continue;
@@ -152,7 +152,7 @@ static int await_readers(xf_rwlock *rwlock, sync_wait *wait)
 
     for (;;) {
         uint32_t seen = atomic_load(&state->bell.count);
-        if (!has_readers(state, sync_is_time_to_look(wait)))
+        if (!has_readers(state, sync_is_time_to_check(wait)))
             return 0;
         if (sync_has_expired(wait))
             return XF_ETIMEDOUT;
@@ -164,10 +164,10 @@ int xf_rwlock_write(xf_rwlock *rwlock, int timeout_ms)
 {
     rwlock_state *state = state_of(rwlock);
     uint64_t own = os_self_thread();
-    sync_wait wait = sync_begin(timeout_ms);
+    sync_wait wait = sync_wait_begin(timeout_ms);
     int rc;
 
-    if (thread_of(atomic_load(&state->writer)) == own || sync_find(state->readers, XF_READERS_MAX, own))
+    if (thread_of(atomic_load(&state->writer)) == own || sync_find(state->readers, XF_RWLOCK_READERS_MAX, own))
         return error_detail(XF_EDEADLK, "this thread has the lock already");
     rc = become_writer(rwlock, own, &wait);
     if (rc < 0)
@@ -189,7 +189,7 @@ int xf_rwlock_release(xf_rwlock *rwlock)
     if (thread_of(atomic_load(&state->writer)) == own) {
         atomic_store(&state->writer, 0);
     } else {
-        word = sync_find(state->readers, XF_READERS_MAX, own);
+        word = sync_find(state->readers, XF_RWLOCK_READERS_MAX, own);
         if (!word)
             return error_detail(XF_ESTATE, "this thread does not have the lock");
         atomic_store(word, 0);

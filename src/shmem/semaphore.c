@@ -4,7 +4,7 @@
 
 typedef struct semaphore_state {
     sync_head head; /* parameter: how many permits; 0: it is a number */
-    sync_bell bell;
+    sync_eventcount bell;
     _Atomic uint32_t value;
     _Alignas(64) _Atomic uint64_t permits[]; /* who has each; 0: nobody */
 } semaphore_state;
@@ -12,7 +12,7 @@ typedef struct semaphore_state {
 _Static_assert(sizeof(semaphore_state) <= XF_SEMAPHORE_BYTES(0), "a semaphore fits its place");
 
 struct xf_semaphore {
-    sync_hold hold;
+    sync_handle hold;
 };
 
 static semaphore_state *state_of(const xf_semaphore *semaphore)
@@ -23,12 +23,12 @@ static semaphore_state *state_of(const xf_semaphore *semaphore)
 int xf_semaphore_create(xf_semaphore **out, const xf_semaphore_options *options)
 {
     static const xf_semaphore_options defaults;
-    sync_hold *hold;
+    sync_handle *hold;
     int rc;
 
     if (!options)
         options = &defaults;
-    if (options->limit > XF_PERMITS_MAX || options->value > INT32_MAX || (options->limit && options->value))
+    if (options->limit > XF_SEMAPHORE_PERMITS_MAX || options->value > INT32_MAX || (options->limit && options->value))
         return error_detail(XF_EINVAL, "a semaphore with the limit %u and the value %u", options->limit,
                             options->value);
     rc = sync_create(&hold, XF_KIND_SEMAPHORE, XF_SEMAPHORE_BYTES((size_t)options->limit), options->limit,
@@ -63,7 +63,7 @@ static int add_one(xf_semaphore *semaphore)
         if (value == INT32_MAX)
             return error_detail(XF_ELIMIT, "a semaphore cannot be raised above %u", (unsigned)value);
     while (!atomic_compare_exchange_weak(&state->value, &value, value + 1));
-    sync_ring(&semaphore->hold, &state->bell, 1);
+    sync_wake(&semaphore->hold, &state->bell, 1);
     return 0;
 }
 
@@ -98,7 +98,7 @@ static int give_back(xf_semaphore *semaphore)
     if (!permit)
         return error_detail(XF_ESTATE, "this thread has no permit of the semaphore");
     atomic_store(permit, 0);
-    sync_ring(&semaphore->hold, &state->bell, 1);
+    sync_wake(&semaphore->hold, &state->bell, 1);
     return 0;
 }
 
@@ -107,8 +107,8 @@ static int give_back(xf_semaphore *semaphore)
 static int try(semaphore_state *state, uint64_t own, sync_wait *wait)
 {
     if (state->head.parameter)
-        return take_permit(state, own, sync_is_time_to_look(wait));
-    (void)sync_is_time_to_look(wait);
+        return take_permit(state, own, sync_is_time_to_check(wait));
+    (void)sync_is_time_to_check(wait);
     return take_one_off(state) ? 0 : XF_EAGAIN;
 }
 
@@ -116,7 +116,7 @@ int xf_semaphore_acquire(xf_semaphore *semaphore, int timeout_ms)
 {
     semaphore_state *state = state_of(semaphore);
     uint64_t own = os_self_thread();
-    sync_wait wait = sync_begin(timeout_ms);
+    sync_wait wait = sync_wait_begin(timeout_ms);
 
     for (;;) {
         uint32_t seen = atomic_load(&state->bell.count);

@@ -91,7 +91,7 @@ int xf_shm_create(xf_shm **out, size_t size, const xf_shm_options *options)
     shape_of(shm)->limit = limit;
     rc = extend(shm, size);
     if (rc < 0)
-        xf_shm_close(shm);
+        xf_shm_free(shm);
     else
         *out = shm;
     return rc;
@@ -143,7 +143,7 @@ int xf_shm_open(xf_shm **out, const xf_ref *ref, xf_shm_access access)
     if (access == XF_SHM_READ)
         rc = protect(shm);
     if (rc < 0)
-        xf_shm_close(shm);
+        xf_shm_free(shm);
     else
         *out = shm;
     return rc;
@@ -174,7 +174,7 @@ int xf_shm_grow(xf_shm *shm, size_t size)
     return extend(shm, size);
 }
 
-void xf_shm_close(xf_shm *shm)
+void xf_shm_free(xf_shm *shm)
 {
     if (!shm)
         return;
@@ -211,7 +211,7 @@ int xf_shm_find(xf_shm **out, const char *name, const xf_key *key, xf_shm_access
         return visit_end(&visit, rc);
     rc = visit_end(&visit, 0);
     if (rc < 0)
-        xf_shm_close(shm);
+        xf_shm_free(shm);
     else
         *out = shm;
     return rc;

@@ -13,7 +13,7 @@ enum { MAGIC = 0x7866736c };
 /* ---- Where a state lies ---------------------------------------------------------------------- */
 
 /* Offsets into shared memory of the user's count from its object's body, in steps of XF_SYNC_ALIGN. */
-static int check_place(const xf_place *place, size_t bytes)
+static int check_place(const xf_sync_place *place, size_t bytes)
 {
     size_t size = xf_shm_size(place->shm);
 
@@ -26,20 +26,20 @@ static int check_place(const xf_place *place, size_t bytes)
     return 0;
 }
 
-static int make_hold(sync_hold **out, object *object, uint32_t place)
+static int make_hold(sync_handle **out, object *object, uint32_t place)
 {
-    sync_hold *hold = malloc(sizeof *hold);
+    sync_handle *hold = malloc(sizeof *hold);
 
     if (!hold) {
         object_close(object);
         return error_detail(XF_ENOMEM, "a hold of an object");
     }
-    *hold = (struct sync_hold){object, object_at(object, (uint64_t)place * XF_SYNC_ALIGN), place};
+    *hold = (struct sync_handle){object, object_at(object, (uint64_t)place * XF_SYNC_ALIGN), place};
     *out = hold;
     return 0;
 }
 
-static int create_in(sync_hold **out, size_t bytes, const xf_place *place)
+static int create_in(sync_handle **out, size_t bytes, const xf_sync_place *place)
 {
     const object *shared = place->shm->object;
     object *object;
@@ -51,7 +51,7 @@ static int create_in(sync_hold **out, size_t bytes, const xf_place *place)
     return rc < 0 ? rc : make_hold(out, object, where);
 }
 
-int sync_create(sync_hold **out, xf_kind kind, size_t bytes, uint32_t parameter, const xf_place *place)
+int sync_create(sync_handle **out, xf_object_kind kind, size_t bytes, uint32_t parameter, const xf_sync_place *place)
 {
     object *object;
     sync_head *head;
@@ -73,7 +73,7 @@ int sync_create(sync_hold **out, xf_kind kind, size_t bytes, uint32_t parameter,
 }
 
 /* Whether what lies there is what the reference says. */
-static bool is_state(const sync_hold *hold, uint32_t kind)
+static bool is_state(const sync_handle *hold, uint32_t kind)
 {
     const sync_head *head = hold->state;
     uint64_t at = (uint64_t)hold->place * XF_SYNC_ALIGN, size = hold->object->size;
@@ -83,7 +83,7 @@ static bool is_state(const sync_hold *hold, uint32_t kind)
     return at + sizeof *head <= size && head->magic == MAGIC && head->kind == kind && head->bytes <= size - at;
 }
 
-int sync_open(sync_hold **out, const xf_ref *ref, xf_kind kind)
+int sync_open(sync_handle **out, const xf_ref *ref, xf_object_kind kind)
 {
     xf_ref whole = *ref;
     object *object;
@@ -92,11 +92,11 @@ int sync_open(sync_hold **out, const xf_ref *ref, xf_kind kind)
     if (ref->kind != (uint32_t)kind)
         return error_detail(XF_EINVAL, "a reference of another kind of object: %u, not %d", (unsigned)ref->kind,
                             (int)kind);
-    whole.place = 0;
-    whole.kind = ref->place ? XF_KIND_SHM : kind;
-    rc = object_open(&object, &whole, (xf_kind)whole.kind, ref->place ? SHM_VERSION : SYNC_VERSION);
+    whole.reserved = 0;
+    whole.kind = ref->reserved ? XF_KIND_SHM : kind;
+    rc = object_open(&object, &whole, (xf_object_kind)whole.kind, ref->reserved ? SHM_VERSION : SYNC_VERSION);
     if (rc == 0)
-        rc = make_hold(out, object, ref->place);
+        rc = make_hold(out, object, ref->reserved);
     if (rc == 0 && !is_state(*out, kind)) {
         sync_close(*out);
         rc = error_detail(XF_EPROTO, "what lies there is not what the reference says");
@@ -104,18 +104,18 @@ int sync_open(sync_hold **out, const xf_ref *ref, xf_kind kind)
     return rc;
 }
 
-int sync_ref(sync_hold *hold, xf_kind kind, xf_ref *ref)
+int sync_ref(sync_handle *hold, xf_object_kind kind, xf_ref *ref)
 {
     int rc = object_ref(hold->object, ref);
 
     if (rc < 0)
         return rc;
     ref->kind = kind;
-    ref->place = hold->place;
+    ref->reserved = hold->place;
     return 0;
 }
 
-void sync_close(sync_hold *hold)
+void sync_close(sync_handle *hold)
 {
     if (hold)
         object_close(hold->object);
@@ -124,17 +124,17 @@ void sync_close(sync_hold *hold)
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
 
-sync_wait sync_begin(int timeout_ms)
+sync_wait sync_wait_begin(int timeout_ms)
 {
-    return (sync_wait){clock_deadline(timeout_ms), clock_deadline(SYNC_LOOK_MS), 0};
+    return (sync_wait){clock_deadline(timeout_ms), clock_deadline(SYNC_RECHECK_MS), 0};
 }
 
-bool sync_is_time_to_look(sync_wait *wait)
+bool sync_is_time_to_check(sync_wait *wait)
 {
     wait->now = uv_hrtime();
     if (wait->now < wait->look && wait->now < wait->deadline)
         return false;
-    wait->look = wait->now + (uint64_t)SYNC_LOOK_MS * CLOCK_NS_PER_MS;
+    wait->look = wait->now + (uint64_t)SYNC_RECHECK_MS * CLOCK_NS_PER_MS;
     return true;
 }
 
@@ -148,7 +148,7 @@ static int nap_ms(const sync_wait *wait)
     return clock_left_ms(wait->deadline < wait->look ? wait->deadline : wait->look);
 }
 
-void sync_sleep(const sync_hold *hold, sync_bell *bell, uint32_t seen, const sync_wait *wait)
+void sync_sleep(const sync_handle *hold, sync_eventcount *bell, uint32_t seen, const sync_wait *wait)
 {
     atomic_fetch_add(&bell->sleepers, 1);
     os_shm_wait(&hold->object->shm, &bell->count, seen, nap_ms(wait));
@@ -156,7 +156,7 @@ void sync_sleep(const sync_hold *hold, sync_bell *bell, uint32_t seen, const syn
 }
 
 /* The holder sees the sleeper, or the sleeper sees that the holder has gone. */
-void sync_sleep_while(const sync_hold *hold, sync_bell *bell, uint32_t seen, const sync_wait *wait,
+void sync_sleep_while(const sync_handle *hold, sync_eventcount *bell, uint32_t seen, const sync_wait *wait,
                       const _Atomic uint64_t *holder)
 {
     atomic_fetch_add(&bell->sleepers, 1);
@@ -165,7 +165,7 @@ void sync_sleep_while(const sync_hold *hold, sync_bell *bell, uint32_t seen, con
     atomic_fetch_sub(&bell->sleepers, 1);
 }
 
-void sync_ring(const sync_hold *hold, sync_bell *bell, int count)
+void sync_wake(const sync_handle *hold, sync_eventcount *bell, int count)
 {
     atomic_fetch_add(&bell->count, 1);
     if (atomic_load(&bell->sleepers) > 0)

@@ -17,20 +17,20 @@
 
 static bool is_ready(const xf_wait_item *item, wait_target *target)
 {
-    switch (item->what) {
+    switch (item->kind) {
     case XF_WAIT_PROCESS:
     case XF_WAIT_MESSAGE:
-        return process_is_ready(item->process, item->what == XF_WAIT_MESSAGE, target);
+        return process_lead_is_ready(item->process, item->kind == XF_WAIT_MESSAGE, target);
     case XF_WAIT_FUTURE:
         return future_is_ready(item->future, target);
     case XF_WAIT_GET:
     case XF_WAIT_PUT:
-        return queue_is_ready(item->queue, item->what == XF_WAIT_PUT, target);
+        return queue_is_ready(item->queue, item->kind == XF_WAIT_PUT, target);
     case XF_WAIT_RECEIVE:
     case XF_WAIT_SEND:
-        return pipe_is_ready(item->pipe, item->what == XF_WAIT_SEND, target);
+        return pipe_is_ready(item->pipe, item->kind == XF_WAIT_SEND, target);
     case XF_WAIT_EVENT:
-        return event_is_ready(item->event, item->place, target);
+        return event_is_ready(item->event, item->reserved, target);
     case XF_WAIT_STOP:
         return call_is_ready(item->call, target);
     default:
@@ -74,8 +74,8 @@ static int look(waiter *waiter, bool sleeps)
 static void look_closely(xf_wait_item *items, int count)
 {
     for (int i = 0; i < count; i++)
-        if (items[i].what == XF_WAIT_PROCESS || items[i].what == XF_WAIT_MESSAGE)
-            process_look(items[i].process);
+        if (items[i].kind == XF_WAIT_PROCESS || items[i].kind == XF_WAIT_MESSAGE)
+            process_lead_poll(items[i].process);
 }
 
 /* ---- Sleeping -------------------------------------------------------------------------------- */
@@ -91,7 +91,7 @@ static int nap_ms(const waiter *waiter, int left)
 static void for_events(const waiter *waiter, void (*say)(xf_event *event))
 {
     for (int i = 0; i < waiter->count; i++)
-        if (waiter->items[i].what == XF_WAIT_EVENT)
+        if (waiter->items[i].kind == XF_WAIT_EVENT)
             say(waiter->items[i].event);
 }
 
@@ -99,12 +99,12 @@ static void sleep_on_all(waiter *waiter, int left)
 {
     if (waiter->end)
         waiter->words[waiter->word_count++] = *waiter->end;
-    for_events(waiter, event_sleep);
+    for_events(waiter, event_add_sleeper);
     if (waiter->word_count > 0)
         os_shm_wait_any(waiter->words, waiter->word_count, nap_ms(waiter, left));
     else /* a task that nobody asks to stop, for it runs in this process */
         uv_sleep(left < 0 ? UINT_MAX : (unsigned)left);
-    for_events(waiter, event_wake);
+    for_events(waiter, event_remove_sleeper);
 }
 
 static bool is_over(const waiter *waiter)
@@ -129,17 +129,17 @@ int wait_for(waiter *waiter, uint64_t deadline)
 
 static int prepare(xf_wait_item *item, bool sleeps)
 {
-    switch (item->what) {
+    switch (item->kind) {
     case XF_WAIT_PROCESS:
     case XF_WAIT_MESSAGE:
-        return sleeps ? process_prepare(item->process) : 0;
+        return sleeps ? process_lead_prepare(item->process) : 0;
     case XF_WAIT_FUTURE:
         return future_check(item->future);
     case XF_WAIT_RECEIVE:
     case XF_WAIT_SEND:
-        return pipe_check(item->pipe, item->what == XF_WAIT_SEND);
+        return pipe_check(item->pipe, item->kind == XF_WAIT_SEND);
     case XF_WAIT_EVENT:
-        item->place = event_count(item->event);
+        item->reserved = event_count(item->event);
         return 0;
     default:
         return 0;
@@ -152,10 +152,10 @@ int wait_begin(xf_wait_item *items, int count, bool sleeps)
 
     for (int i = 0; i < count && rc == 0; i++) {
         xf_wait_item *item = &items[i];
-        if (item->what == XF_WAIT_NOTHING)
+        if (item->kind == XF_WAIT_NOTHING)
             continue;
-        if ((unsigned)item->what > XF_WAIT_STOP || !item->process) /* whichever it is */
-            return error_detail(XF_EINVAL, "item %d is of the kind %d, and %s", i, (int)item->what,
+        if ((unsigned)item->kind > XF_WAIT_STOP || !item->process) /* whichever it is */
+            return error_detail(XF_EINVAL, "item %d is of the kind %d, and %s", i, (int)item->kind,
                                 item->process ? "there is no such kind" : "names nothing");
         rc = prepare(item, sleeps);
         things++;
@@ -166,8 +166,8 @@ int wait_begin(xf_wait_item *items, int count, bool sleeps)
 void wait_go_on(xf_wait_item *items, int count)
 {
     for (int i = 0; i < count; i++)
-        if (items[i].what == XF_WAIT_EVENT && items[i].ready)
-            items[i].place = event_count(items[i].event);
+        if (items[i].kind == XF_WAIT_EVENT && items[i].ready)
+            items[i].reserved = event_count(items[i].event);
 }
 
 int xf_wait(xf_wait_item *items, int count, int timeout_ms)

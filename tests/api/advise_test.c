@@ -11,24 +11,24 @@
 
 static os_machine made_up; /* count 0: the real one is read */
 
-int __real_os_machine_read(os_machine *machine);
-int __wrap_os_machine_read(os_machine *machine);
+int REAL(os_machine_read)(os_machine *machine);
+int WRAP(os_machine_read)(os_machine *machine);
 
-int __wrap_os_machine_read(os_machine *machine)
+int WRAP(os_machine_read)(os_machine *machine)
 {
     if (made_up.count == 0)
-        return __real_os_machine_read(machine);
+        return REAL(os_machine_read)(machine);
     *machine = made_up;
     return 0;
 }
 
-void __real_topology_complete(os_machine *machine);
-void __wrap_topology_complete(os_machine *machine);
+void REAL(topology_complete)(os_machine *machine);
+void WRAP(topology_complete)(os_machine *machine);
 
-void __wrap_topology_complete(os_machine *machine)
+void WRAP(topology_complete)(os_machine *machine)
 {
     if (made_up.count == 0)
-        __real_topology_complete(machine);
+        REAL(topology_complete)(machine);
 }
 
 /* Cores are numbered through, and their second threads after all of them. */
@@ -59,11 +59,11 @@ static void a_pool_has_no_more_workers_than_the_quota(void **state)
     (void)state;
     make_up(64, 1, 8, 64);
     made_up.quota = 2;
-    assert_int_equal(xf_pool_open(&pool, NULL), 0);
+    assert_int_equal(xf_pool_create(&pool, NULL), 0);
     xf_pool_stats_get(pool, &stats, NULL, 0);
     assert_int_equal(stats.workers, 2);
     xf_pool_free(pool);
-    assert_int_equal(xf_pool_open(&pool, &(xf_pool_options){.workers = 3}), 0);
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = 3}), 0);
     xf_pool_stats_get(pool, &stats, NULL, 0);
     assert_int_equal(stats.workers, 3);
     xf_pool_free(pool);
@@ -116,7 +116,7 @@ static xf_advice advise(size_t own, size_t shared)
 {
     xf_advice advice;
 
-    assert_int_equal(xf_advise(&advice, &(xf_load){own, shared}), 0);
+    assert_int_equal(xf_advise(&advice, &(xf_workload){own, shared}), 0);
     assert_true(strlen(advice.why) < sizeof advice.why - 1);
     return advice;
 }
@@ -140,7 +140,7 @@ static void without_a_load_cores_decide(void **state)
     make_up_usual(4, 8);
     assert_int_equal(xf_advise(&advice, NULL), 0);
     assert_int_equal(advice.workers, 8);
-    assert_int_equal(advice.placement, XF_PLACE_NONE);
+    assert_int_equal(advice.placement, XF_PLACEMENT_NONE);
     assert_int_equal(advice.processors, 16);
     assert_int_equal(advice.cores, 8);
     assert_int_equal(advice.caches, 2);
@@ -148,28 +148,28 @@ static void without_a_load_cores_decide(void **state)
     assert_int_equal(advice.cache, 32 * MIB);
     assert_true(advice.quota == 0);
     assert_true(advice.memory == uv_get_total_memory());
-    expect_advice(0, 0, 8, XF_PLACE_NONE, "8 workers, by cores\n");
-    expect_advice(0, 0, 8, XF_PLACE_NONE, "they have 16 threads");
-    expect_advice(0, GIB, 8, XF_PLACE_NONE, "what a worker touches is not known");
+    expect_advice(0, 0, 8, XF_PLACEMENT_NONE, "8 workers, by cores\n");
+    expect_advice(0, 0, 8, XF_PLACEMENT_NONE, "they have 16 threads");
+    expect_advice(0, GIB, 8, XF_PLACEMENT_NONE, "what a worker touches is not known");
 }
 
 static void caches_bound_the_number_where_that_pays(void **state)
 {
     (void)state;
     make_up_usual(8, 8);
-    expect_advice(512 * KIB, 0, 8, XF_PLACE_CORES, "fit into those of a core");
-    expect_advice(4 * MIB, 0, 8, XF_PLACE_CORES, "the data of all workers fit");
-    expect_advice(6 * MIB, 0, 5, XF_PLACE_CORES, "5 workers, by caches\n");
-    expect_advice(8 * MIB, 0, 4, XF_PLACE_CORES, "the data of 4 of 8 workers fit");
-    expect_advice(9 * MIB, 0, 8, XF_PLACE_CORES, "too small for half");
-    expect_advice(4 * MIB, 12 * MIB, 5, XF_PLACE_CORES, "by caches");
-    expect_advice(4 * MIB, GIB / 8, 4, XF_PLACE_CORES, "by caches");
+    expect_advice(512 * KIB, 0, 8, XF_PLACEMENT_CORES, "fit into those of a core");
+    expect_advice(4 * MIB, 0, 8, XF_PLACEMENT_CORES, "the data of all workers fit");
+    expect_advice(6 * MIB, 0, 5, XF_PLACEMENT_CORES, "5 workers, by caches\n");
+    expect_advice(8 * MIB, 0, 4, XF_PLACEMENT_CORES, "the data of 4 of 8 workers fit");
+    expect_advice(9 * MIB, 0, 8, XF_PLACEMENT_CORES, "too small for half");
+    expect_advice(4 * MIB, 12 * MIB, 5, XF_PLACEMENT_CORES, "by caches");
+    expect_advice(4 * MIB, GIB / 8, 4, XF_PLACEMENT_CORES, "by caches");
     make_up_usual(2, 8);
-    expect_advice(16 * MIB, 0, 8, XF_PLACE_CORES, "stays at the cache");
-    expect_advice(17 * MIB, 0, 4, XF_PLACE_CORES, "the data of 1 of 2 workers fit");
-    expect_advice(33 * MIB, 0, 8, XF_PLACE_CORES, "too small for half");
+    expect_advice(16 * MIB, 0, 8, XF_PLACEMENT_CORES, "stays at the cache");
+    expect_advice(17 * MIB, 0, 4, XF_PLACEMENT_CORES, "the data of 1 of 2 workers fit");
+    expect_advice(33 * MIB, 0, 8, XF_PLACEMENT_CORES, "too small for half");
     made_up.cache = made_up.core_cache = 0;
-    expect_advice(17 * MIB, 0, 8, XF_PLACE_CORES, "caches     not known\n");
+    expect_advice(17 * MIB, 0, 8, XF_PLACEMENT_CORES, "caches     not known\n");
 }
 
 static void the_quota_bounds_the_number(void **state)
@@ -177,9 +177,9 @@ static void the_quota_bounds_the_number(void **state)
     (void)state;
     make_up_usual(4, 8);
     made_up.quota = 1.5;
-    expect_advice(0, 0, 2, XF_PLACE_NONE, "2 workers, by the quota\n");
-    expect_advice(4 * MIB, 0, 2, XF_PLACE_NONE, "1.5 processors may be busy");
-    expect_advice(4 * MIB, 0, 2, XF_PLACE_NONE, "shared with others");
+    expect_advice(0, 0, 2, XF_PLACEMENT_NONE, "2 workers, by the quota\n");
+    expect_advice(4 * MIB, 0, 2, XF_PLACEMENT_NONE, "1.5 processors may be busy");
+    expect_advice(4 * MIB, 0, 2, XF_PLACEMENT_NONE, "shared with others");
 }
 
 static void memory_bounds_the_number(void **state)
@@ -187,26 +187,26 @@ static void memory_bounds_the_number(void **state)
     (void)state;
     make_up_usual(8, 8);
     made_up.group = GIB / 2;
-    expect_advice(100 * MIB, 0, 4, XF_PLACE_CORES, "4 workers, by memory\n");
-    expect_advice(100 * MIB, 200 * MIB, 2, XF_PLACE_CORES, "the limit of the container or job: room for 2 workers");
-    expect_advice(600 * MIB, 0, 1, XF_PLACE_NONE, "1 worker, by memory\n");
-    expect_advice(MIB, GIB, 1, XF_PLACE_NONE, "1 worker, by memory\n");
+    expect_advice(100 * MIB, 0, 4, XF_PLACEMENT_CORES, "4 workers, by memory\n");
+    expect_advice(100 * MIB, 200 * MIB, 2, XF_PLACEMENT_CORES, "the limit of the container or job: room for 2 workers");
+    expect_advice(600 * MIB, 0, 1, XF_PLACEMENT_NONE, "1 worker, by memory\n");
+    expect_advice(MIB, GIB, 1, XF_PLACEMENT_NONE, "1 worker, by memory\n");
 }
 
 static void nodes_matter_where_caches_do_not_help(void **state)
 {
     (void)state;
     make_up_usual(4, 4);
-    expect_advice(40 * MIB, 0, 8, XF_PLACE_NUMA, "of 2 memory nodes");
-    expect_advice(4 * MIB, 0, 8, XF_PLACE_CORES, "stays at the cache");
+    expect_advice(40 * MIB, 0, 8, XF_PLACEMENT_NUMA, "of 2 memory nodes");
+    expect_advice(4 * MIB, 0, 8, XF_PLACEMENT_CORES, "stays at the cache");
 }
 
 static void one_processor_is_a_machine_too(void **state)
 {
     (void)state;
     make_up(1, 1, 1, 1);
-    expect_advice(0, 0, 1, XF_PLACE_NONE, "1 worker, by cores\n");
-    expect_advice(MIB, MIB, 1, XF_PLACE_NONE, "1 worker, by cores\n");
+    expect_advice(0, 0, 1, XF_PLACEMENT_NONE, "1 worker, by cores\n");
+    expect_advice(MIB, MIB, 1, XF_PLACEMENT_NONE, "1 worker, by cores\n");
 }
 
 /* Whatever there is to say. */
@@ -282,7 +282,7 @@ static void cores_are_spread_over_caches_and_nodes(void **state)
 
     (void)state;
     make_up(8, 2, 2, 4);
-    assert_int_equal(machine_places(XF_PLACE_CORES, &places, &count), 0);
+    assert_int_equal(machine_places(XF_PLACEMENT_CORES, &places, &count), 0);
     assert_int_equal(count, 8);
     for (uint32_t i = 0; i < count; i++) {
         expected = set_of(order[i], order[i] + 8);
@@ -298,12 +298,12 @@ static void nodes_are_taken_in_turn(void **state)
 
     (void)state;
     make_up(8, 2, 2, 4);
-    assert_int_equal(machine_places(XF_PLACE_NUMA, &places, &count), 0);
+    assert_int_equal(machine_places(XF_PLACEMENT_NUMA, &places, &count), 0);
     assert_int_equal(count, 2);
     assert_int_equal(places[0].words[0], 0x0F0F);
     assert_int_equal(places[1].words[0], 0xF0F0);
     free(places);
-    assert_int_equal(machine_places(XF_PLACE_NONE, &places, &count), 0);
+    assert_int_equal(machine_places(XF_PLACEMENT_NONE, &places, &count), 0);
     assert_null(places);
     assert_int_equal(count, 0);
 }
@@ -332,10 +332,10 @@ XF_TASK(look, const xf_ref *in, seen *out)
     if (rc < 0)
         return xf_fail(call, rc, "%s", xf_error_detail());
     rc = xf_barrier_wait(barrier, XF_FOREVER);
-    xf_barrier_close(barrier);
+    xf_barrier_free(barrier);
     if (rc < 0)
         return xf_fail(call, rc, "%s", xf_error_detail());
-    rc = __real_os_machine_read(&machine);
+    rc = REAL(os_machine_read)(&machine);
     *out = (seen){uv_os_getpid(), processors_of(&machine)};
     return rc;
 }
@@ -351,7 +351,7 @@ static void look_from(xf_pool *pool, int workers, seen *seen)
     for (int i = 0; i < workers; i++)
         assert_int_equal(xf_barrier_ref(barrier, &refs[i]), 0);
     assert_int_equal(xf_pool_map(pool, &look, refs, seen, (size_t)workers, &options), 0);
-    xf_barrier_close(barrier);
+    xf_barrier_free(barrier);
 }
 
 /* How many workers saw just those processors. */
@@ -374,7 +374,7 @@ static void expect_places(xf_placement placement, int workers)
     seen seen[8];
 
     assert_int_equal(machine_places(placement, &places, &count), 0);
-    assert_int_equal(xf_pool_open(&pool, &options), 0);
+    assert_int_equal(xf_pool_create(&pool, &options), 0);
     look_from(pool, workers, seen);
     for (uint32_t i = 0; i < count; i++)
         assert_int_equal(count_at(seen, workers, &places[i]), (workers + (int)(count - i) - 1) / (int)count);
@@ -390,7 +390,7 @@ static void workers_have_cores_of_their_own(void **state)
     (void)state;
     assert_int_equal(os_machine_read(&machine), 0);
     cores = machine_cores(&machine);
-    expect_places(XF_PLACE_CORES, cores < 4 ? cores : 4);
+    expect_places(XF_PLACEMENT_CORES, cores < 4 ? cores : 4);
 }
 
 static void when_there_are_no_more_cores_they_are_shared(void **state)
@@ -401,7 +401,7 @@ static void when_there_are_no_more_cores_they_are_shared(void **state)
     (void)state;
     assert_int_equal(os_machine_read(&machine), 0);
     cores = machine_cores(&machine);
-    expect_places(XF_PLACE_CORES, cores < 8 ? cores + 1 : 8);
+    expect_places(XF_PLACEMENT_CORES, cores < 8 ? cores + 1 : 8);
 }
 
 static void workers_keep_to_a_node(void **state)
@@ -410,7 +410,7 @@ static void workers_keep_to_a_node(void **state)
     assert_int_equal(os_machine_read(&made_up), 0);
     for (uint32_t i = 0; i < made_up.count; i++)
         made_up.cpus[i].node = i % 2;
-    expect_places(XF_PLACE_NUMA, 3);
+    expect_places(XF_PLACEMENT_NUMA, 3);
 }
 
 static void without_placement_workers_may_run_anywhere(void **state)
@@ -424,7 +424,7 @@ static void without_placement_workers_may_run_anywhere(void **state)
     (void)state;
     assert_int_equal(os_machine_read(&machine), 0);
     all = processors_of(&machine);
-    assert_int_equal(xf_pool_open(&pool, &options), 0);
+    assert_int_equal(xf_pool_create(&pool, &options), 0);
     look_from(pool, 2, seen);
     assert_int_equal(count_at(seen, 2, &all), 2);
     xf_pool_free(pool);
@@ -432,24 +432,24 @@ static void without_placement_workers_may_run_anywhere(void **state)
 
 static void the_program_itself_stays_where_it_is(void **state)
 {
-    xf_pool_options options = {.workers = XF_INLINE, .placement = XF_PLACE_CORES};
+    xf_pool_options options = {.workers = XF_POOL_INLINE, .placement = XF_PLACEMENT_CORES};
     os_machine before, after;
     xf_pool *pool;
     seen seen[1];
 
     (void)state;
     assert_int_equal(os_machine_read(&before), 0);
-    assert_int_equal(xf_pool_open(&pool, &options), 0);
+    assert_int_equal(xf_pool_create(&pool, &options), 0);
     look_from(pool, 1, seen);
     xf_pool_free(pool);
-    expect_places(XF_PLACE_CORES, 1);
+    expect_places(XF_PLACEMENT_CORES, 1);
     assert_int_equal(os_machine_read(&after), 0);
     assert_memory_equal(&before, &after, sizeof before);
 }
 
 static void a_place_that_cannot_be_had_is_named(void **state)
 {
-    xf_pool_options options = {.workers = 1, .placement = XF_PLACE_CORES};
+    xf_pool_options options = {.workers = 1, .placement = XF_PLACEMENT_CORES};
     xf_future *future = NULL;
     xf_map_options map = {.results = &future};
     xf_ref in = {0};
@@ -460,7 +460,7 @@ static void a_place_that_cannot_be_had_is_named(void **state)
     (void)state;
     make_up(1, 1, 1, 1);
     made_up.cpus[0].number = OS_CPUS_MAX - 1;
-    assert_int_equal(xf_pool_open(&pool, &options), 0);
+    assert_int_equal(xf_pool_create(&pool, &options), 0);
     rc = xf_pool_map(pool, &look, &in, &out, 1, &map);
     assert_int_equal(rc, XF_EFAILED);
     assert_non_null(strstr(xf_future_report(future, 0)->message, "option placement"));
@@ -476,15 +476,15 @@ static void a_placement_that_is_none_is_refused(void **state)
     xf_pool *pool;
 
     (void)state;
-    assert_int_equal(xf_pool_open(&pool, &(xf_pool_options){.placement = XF_PLACE_NUMA + 1}), XF_EINVAL);
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.placement = XF_PLACEMENT_NUMA + 1}), XF_EINVAL);
     assert_non_null(strstr(xf_error_detail(), "placement"));
-    assert_int_equal(xf_pool_open(&pool, &(xf_pool_options){.placement = (xf_placement)-1}), XF_EINVAL);
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.placement = (xf_placement)-1}), XF_EINVAL);
 }
 
 /* Each call on the way fails once: the pool is not opened, that is told, and nothing is left behind. */
 static void a_pool_with_places_is_opened_or_not(void **state)
 {
-    xf_pool_options options = {.workers = 1, .placement = XF_PLACE_CORES, .memory_limit = 1 << 26};
+    xf_pool_options options = {.workers = 1, .placement = XF_PLACEMENT_CORES, .memory_limit = 1 << 26};
     const fault *fault;
     int n = 0, places_refused = 0;
 
@@ -496,7 +496,7 @@ static void a_pool_with_places_is_opened_or_not(void **state)
         int rc;
         faults_forget_detail();
         faults_arm(++n);
-        rc = xf_pool_open(&pool, &options);
+        rc = xf_pool_create(&pool, &options);
         fault = faults_disarm();
         assert_int_equal(rc, fault ? fault->code : 0);
         places_refused += strstr(xf_error_detail(), "the places of workers") || strstr(xf_error_detail(), "handles of");

@@ -18,7 +18,7 @@ FAULTY static int write_nowhere(void)
 FAULTY static int compute_until_asked(xf_call *call)
 {
     send_number(call, 1);
-    while (!xf_stopping(call, 0)) {
+    while (!xf_stop_requested(call, 0)) {
     }
     return (int)nowhere;
 }
@@ -26,7 +26,7 @@ FAULTY static int compute_until_asked(xf_call *call)
 FAULTY static int wait_until_asked(xf_call *call)
 {
     send_number(call, 1);
-    return xf_stopping(call, XF_FOREVER) ? (int)nowhere : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? (int)nowhere : 1;
 }
 
 XF_ENTRY(compute)
@@ -196,7 +196,7 @@ static void items_that_end_badly_tell_where_they_were(void **state)
     xf_future *future = NULL;
 
     (void)state;
-    assert_int_equal(xf_pool_open(&pool, &(xf_pool_options){.workers = 2, .process = &process}), 0);
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = 2, .process = &process}), 0);
     assert_int_equal(
         xf_pool_map(pool, &misbehave, in, out, 3, &(xf_map_options){.timeout_ms = 300, .results = &future}),
         XF_EFAILED);
@@ -232,7 +232,7 @@ static int run_role(void)
 
     if (xf_process_start(&process, &crash, NULL, 0, &(xf_process_options){.stderr_to = XF_STDIO_CAPTURE}) < 0)
         return 1;
-    xf_process_join(process, XF_FOREVER, NULL);
+    xf_process_join(process, NULL, XF_FOREVER);
     report = xf_process_report(process);
     printf("%s %s\n%s\n%.*s\n", report->kind_name, report->code_name,
            has_function(report->stack, report->stack_count, "write_nowhere") ? "with its stack" : "without a stack",

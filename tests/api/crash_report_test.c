@@ -12,7 +12,7 @@
 #define FAULTY __attribute__((noinline, no_sanitize("undefined", "address", "thread")))
 
 /* Tells the parent, by the log, so many lines below this one the task will die. */
-#define DIES_BELOW(lines) xf_log(call, XF_INFO, "line %d", __LINE__ + (lines))
+#define DIES_BELOW(lines) xf_log(call, XF_LOG_INFO, "line %d", __LINE__ + (lines))
 #define DIES_IN_NEXT_LINE() DIES_BELOW(1)
 
 static volatile int zero;
@@ -282,7 +282,7 @@ static void start_and_end(xf_process **process, const death *death)
     *process = start(&die, &number, sizeof number,
                      &(xf_process_options){.grace_ms = 200, .stderr_to = XF_STDIO_CAPTURE, .name = death->name});
     if (death->kill) {
-        assert_int_equal(xf_process_receive(*process, XF_FOREVER, &message), 0);
+        assert_int_equal(xf_process_receive(*process, &message, XF_FOREVER), 0);
         xf_message_free(&message);
         death->kill(*process);
     }

@@ -83,7 +83,7 @@ static xf_status join(xf_process *process)
 {
     xf_status status;
 
-    assert_int_equal(xf_process_join(process, XF_FOREVER, &status), 0);
+    assert_int_equal(xf_process_join(process, &status, XF_FOREVER), 0);
     return status;
 }
 
@@ -93,7 +93,7 @@ static void a_pool_runs_a_task_in_cxx(void **)
     std::vector<double> areas(shapes.size());
     xf_pool *pool;
 
-    assert_int_equal(xf_pool_open(&pool, nullptr), 0);
+    assert_int_equal(xf_pool_create(&pool, nullptr), 0);
     assert_int_equal(xf_pool_map(pool, &area, shapes.data(), areas.data(), shapes.size(), nullptr), 0);
     xf_pool_free(pool);
     for (double found : areas)

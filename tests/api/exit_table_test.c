@@ -28,7 +28,7 @@ enum fault { FAULT_ABORT, FAULT_ACCESS, FAULT_DIVIDE, FAULT_STACK, FAULT_ILLEGAL
 
 XF_ENTRY(do_fault)
 {
-    xf_log(call, XF_INFO, "about to end");
+    xf_log(call, XF_LOG_INFO, "about to end");
     switch (*(const enum fault *)xf_call_input(call, NULL)) {
     case FAULT_ABORT:
         abort();
@@ -68,7 +68,7 @@ XF_ENTRY(wait_for_kill)
 {
     send_number(call, 1);
     for (;;)
-        xf_stopping(call, XF_FOREVER);
+        xf_stop_requested(call, XF_FOREVER);
     return 0;
 }
 

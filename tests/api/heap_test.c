@@ -67,7 +67,7 @@ static void sizes_are_rounded_up_and_aligned(void **state)
         assert_int_equal((uintptr_t)memory % align, 0);
         memset(memory, 'x', cases[i].rounded);
     }
-    xf_heap_close(heap);
+    xf_heap_free(heap);
 }
 
 static void what_is_freed_is_free(void **state)
@@ -81,14 +81,14 @@ static void what_is_freed_is_free(void **state)
         memory[i] = alloc(heap, (size_t)i * 7);
     assert_int_equal(allocations(heap), COUNT);
     for (int i = 0; i < COUNT; i += 2)
-        assert_int_equal(xf_heap_free(heap, memory[i]), 0);
+        assert_int_equal(xf_heap_dealloc(heap, memory[i]), 0);
     assert_int_equal(allocations(heap), COUNT / 2);
     for (int i = 1; i < COUNT; i += 2)
-        assert_int_equal(xf_heap_free(heap, memory[i]), 0);
+        assert_int_equal(xf_heap_dealloc(heap, memory[i]), 0);
     expect_empty(heap);
-    assert_int_equal(xf_heap_free(heap, NULL), 0);
-    xf_heap_close(heap);
-    xf_heap_close(NULL);
+    assert_int_equal(xf_heap_dealloc(heap, NULL), 0);
+    xf_heap_free(heap);
+    xf_heap_free(NULL);
 }
 
 static void mistakes_are_told(void **state)
@@ -98,22 +98,22 @@ static void mistakes_are_told(void **state)
     char *beside = (char *)((uintptr_t)small ^ 128); /* a slot of the same page, which is free */
 
     (void)state;
-    assert_int_equal(xf_heap_free(heap, small + 1), XF_EINVAL);
-    assert_int_equal(xf_heap_free(heap, beside), XF_EINVAL);
-    assert_int_equal(xf_heap_free(heap, large + PAGE), XF_EINVAL);
-    assert_int_equal(xf_heap_free(heap, large + 64), XF_EINVAL);
-    assert_int_equal(xf_heap_free(heap, large + 1000 * PAGE), XF_EINVAL);
-    assert_int_equal(xf_heap_free(heap, own), XF_EINVAL);
+    assert_int_equal(xf_heap_dealloc(heap, small + 1), XF_EINVAL);
+    assert_int_equal(xf_heap_dealloc(heap, beside), XF_EINVAL);
+    assert_int_equal(xf_heap_dealloc(heap, large + PAGE), XF_EINVAL);
+    assert_int_equal(xf_heap_dealloc(heap, large + 64), XF_EINVAL);
+    assert_int_equal(xf_heap_dealloc(heap, large + 1000 * PAGE), XF_EINVAL);
+    assert_int_equal(xf_heap_dealloc(heap, own), XF_EINVAL);
     assert_int_equal(xf_heap_keep(heap, small + 1), XF_EINVAL);
     assert_int_equal(xf_heap_own(heap, own), XF_EINVAL);
     assert_int_equal(xf_heap_size(heap, small + 64), 0);
-    assert_int_equal(xf_heap_free(heap, small), 0);
-    assert_int_equal(xf_heap_free(heap, small), XF_EINVAL);
-    assert_int_equal(xf_heap_free(heap, large), 0);
-    assert_int_equal(xf_heap_free(heap, large), XF_EINVAL);
+    assert_int_equal(xf_heap_dealloc(heap, small), 0);
+    assert_int_equal(xf_heap_dealloc(heap, small), XF_EINVAL);
+    assert_int_equal(xf_heap_dealloc(heap, large), 0);
+    assert_int_equal(xf_heap_dealloc(heap, large), XF_EINVAL);
     assert_int_equal(xf_heap_create(&heap, 0), XF_EINVAL);
     expect_empty(heap);
-    xf_heap_close(heap);
+    xf_heap_free(heap);
 }
 
 static void offsets_stand_for_addresses(void **state)
@@ -132,7 +132,7 @@ static void offsets_stand_for_addresses(void **state)
     assert_null(xf_heap_at(heap, 0));
     assert_null(xf_heap_at(heap, 8));
     assert_null(xf_heap_at(heap, UINT64_MAX));
-    xf_heap_close(heap);
+    xf_heap_free(heap);
 }
 
 /* Fills the heap with allocations of a size, and frees them; returns how many there were. */
@@ -150,7 +150,7 @@ static size_t fill(xf_heap *heap, size_t size)
     assert_int_equal(xf_heap_alloc(heap, size, &memory), XF_ENOMEM);
     while ((memory = xf_heap_at(heap, last))) {
         last = *(uint64_t *)memory;
-        assert_int_equal(xf_heap_free(heap, memory), 0);
+        assert_int_equal(xf_heap_dealloc(heap, memory), 0);
     }
     expect_empty(heap);
     return count;
@@ -170,7 +170,7 @@ static void all_of_it_can_be_had_in_any_size(void **state)
     assert_int_equal(fill(heap, 200), PAGES * 16);
     assert_int_equal(xf_heap_alloc(heap, PAGES * PAGE + 1, &memory), XF_ELIMIT);
     assert_int_equal(xf_heap_alloc(heap, SIZE_MAX, &memory), XF_ELIMIT);
-    xf_heap_close(heap);
+    xf_heap_free(heap);
 }
 
 static void a_reference_is_of_a_heap(void **state)
@@ -184,9 +184,9 @@ static void a_reference_is_of_a_heap(void **state)
     wrong.kind = XF_KIND_SHM;
     assert_int_equal(xf_heap_open(&again, &wrong), XF_EINVAL);
     assert_int_equal(xf_heap_open(&again, &ref), 0);
-    xf_heap_close(heap);
-    assert_int_equal(xf_heap_free(again, alloc(again, 10)), 0);
-    xf_heap_close(again);
+    xf_heap_free(heap);
+    assert_int_equal(xf_heap_dealloc(again, alloc(again, 10)), 0);
+    xf_heap_free(again);
     assert_int_equal(xf_heap_open(&again, &ref), XF_ENOENT);
 }
 
@@ -214,8 +214,8 @@ XF_ENTRY(read_and_free)
     if (rc == 0 && strcmp(xf_heap_at(heap, order->offset), "from the parent") != 0)
         rc = 1;
     if (rc == 0)
-        rc = xf_heap_free(heap, xf_heap_at(heap, order->offset));
-    xf_heap_close(heap);
+        rc = xf_heap_dealloc(heap, xf_heap_at(heap, order->offset));
+    xf_heap_free(heap);
     return rc;
 }
 
@@ -230,7 +230,7 @@ static void another_process_reads_and_frees(void **state)
     assert_int_equal(xf_heap_ref(heap, &order.heap), 0);
     expect_end(start(&read_and_free, &order, sizeof order, NULL), XF_END_DONE, 0);
     expect_empty(heap);
-    xf_heap_close(heap);
+    xf_heap_free(heap);
 }
 
 /* Allocates one to keep and, of both kinds, some not to; sends where the first is, and waits. */
@@ -282,9 +282,9 @@ static void what_the_dead_have_not_kept_comes_back(void **state)
     assert_int_equal(xf_heap_own(heap, kept), 0);
     xf_heap_stats_get(heap, &stats);
     assert_int_equal(stats.kept, 0);
-    assert_int_equal(xf_heap_free(heap, kept), 0);
+    assert_int_equal(xf_heap_dealloc(heap, kept), 0);
     expect_empty(heap);
-    xf_heap_close(heap);
+    xf_heap_free(heap);
 }
 
 /* What was kept, and by nobody's end is freed, is when whose it was made ends. */
@@ -309,7 +309,7 @@ static void what_a_process_has_made_its_own_ends_with_it(void **state)
     expect_end(start(&own_and_end, &order, sizeof order, NULL), XF_END_DONE, 0);
     assert_int_equal(xf_heap_reclaim(heap), 1);
     expect_empty(heap);
-    xf_heap_close(heap);
+    xf_heap_free(heap);
 }
 
 static void a_full_heap_looks_for_the_dead(void **state)
@@ -320,13 +320,13 @@ static void a_full_heap_looks_for_the_dead(void **state)
     void *memory;
 
     (void)state;
-    assert_int_equal(xf_heap_free(heap, xf_heap_at(heap, kept)), 0);
+    assert_int_equal(xf_heap_dealloc(heap, xf_heap_at(heap, kept)), 0);
     assert_int_equal(xf_heap_alloc(heap, 100 * PAGE, &memory), XF_ENOMEM);
     xf_process_kill(process);
     expect_end(process, XF_END_TERMINATED, 0);
-    assert_int_equal(xf_heap_free(heap, alloc(heap, 100 * PAGE)), 0);
+    assert_int_equal(xf_heap_dealloc(heap, alloc(heap, 100 * PAGE)), 0);
     expect_empty(heap);
-    xf_heap_close(heap);
+    xf_heap_free(heap);
 }
 
 /* ---- At random ------------------------------------------------------------------------------- */
@@ -388,7 +388,7 @@ static int drop_one(churner *self, int i)
     uint64_t *memory = self->has[i];
 
     self->has[i] = NULL;
-    return is_marked(memory, self->size[i]) ? xf_heap_free(self->heap, memory) : XF_EPROTO;
+    return is_marked(memory, self->size[i]) ? xf_heap_dealloc(self->heap, memory) : XF_EPROTO;
 }
 
 /* Gives one away. */
@@ -417,7 +417,7 @@ static int drop_foreign(xf_heap *heap, xf_queue *queue)
     rc = xf_heap_own(heap, memory);
     if (rc == 0 && !is_marked(memory, xf_heap_size(heap, memory)))
         rc = XF_EPROTO;
-    return rc == 0 ? xf_heap_free(heap, memory) : rc;
+    return rc == 0 ? xf_heap_dealloc(heap, memory) : rc;
 }
 
 static void churn_in_thread(void *arg)
@@ -462,7 +462,7 @@ XF_ENTRY(churn)
     for (int i = 0; i < THREADS && rc == 0; i++)
         rc = churners[i].rc;
     xf_queue_free(queue);
-    xf_heap_close(heap);
+    xf_heap_free(heap);
     return rc;
 }
 
@@ -491,7 +491,7 @@ static void what_is_killed_leaves_nothing(void **state)
     }
     assert_true(reclaimed > 0);
     expect_empty(heap);
-    xf_heap_close(heap);
+    xf_heap_free(heap);
 }
 
 static void what_is_handed_over_is_freed_by_others(void **state)
@@ -514,7 +514,7 @@ static void what_is_handed_over_is_freed_by_others(void **state)
         assert_int_equal(drop_foreign(heap, queue), 0);
     expect_empty(heap);
     xf_queue_free(queue);
-    xf_heap_close(heap);
+    xf_heap_free(heap);
 }
 
 int main(int argc, char **argv)

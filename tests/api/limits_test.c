@@ -74,8 +74,8 @@ XF_TASK(compute, const int *in, int *out)
 XF_TASK(wait_to_stop, const int *in, int *out)
 {
     *out = 0;
-    xf_log(call, XF_INFO, "begun");
-    while (!xf_stopping(call, XF_FOREVER))
+    xf_log(call, XF_LOG_INFO, "begun");
+    while (!xf_stop_requested(call, XF_FOREVER))
         continue;
     if (*in < 0)
         hang();
@@ -198,7 +198,7 @@ static void a_pool_reports_it_for_the_item(void **state)
     (void)state;
     if (!support_limits_memory())
         skip();
-    assert_int_equal(xf_pool_open(&pool, &options), 0);
+    assert_int_equal(xf_pool_create(&pool, &options), 0);
     assert_int_equal(xf_pool_submit(&future, pool, &run_short, &what, sizeof what, NULL), 0);
     assert_int_equal(xf_future_wait(future, XF_FOREVER), XF_EFAILED);
     assert_int_equal(xf_future_status(future, 0).kind, XF_END_MEMORY_LIMIT);

@@ -29,10 +29,10 @@ static const char *fresh_name(void)
 static xf_listener *listen_as(const char *name, const xf_listener_options *options)
 {
     xf_listener *listener = NULL;
-    int rc = xf_listener_open(&listener, name, options);
+    int rc = xf_listener_create(&listener, name, options);
 
     if (rc < 0)
-        print_error("xf_listener_open: %s (%s)\n", xf_err_name(rc), xf_error_detail());
+        print_error("xf_listener_create: %s (%s)\n", xf_err_name(rc), xf_error_detail());
     assert_int_equal(rc, 0);
     return listener;
 }
@@ -182,7 +182,7 @@ static int role_listen(const char *name)
     xf_listener_options options = {WITH_KEY};
     xf_listener *listener;
     xf_pipe *pipe;
-    int rc = xf_listener_open(&listener, name, &options);
+    int rc = xf_listener_create(&listener, name, &options);
 
     printf("%d\n", rc);
     fflush(stdout);
@@ -254,7 +254,7 @@ static void messages_go_and_come_back(void **state)
         data[i] = (char)(i * 7 + i / 4096);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         assert_int_equal(xf_pipe_send(pipe, data, sizes[i], PATIENCE_MS), 0);
-        assert_int_equal(xf_pipe_poll(pipe, &got, PATIENCE_MS), 0);
+        assert_int_equal(xf_pipe_peek(pipe, &got, PATIENCE_MS), 0);
         assert_int_equal(got, sizes[i]);
         memset(room, 0, sizes[i]);
         assert_int_equal(xf_pipe_receive_into(pipe, room, sizes[i], &got, 0), 0);
@@ -375,7 +375,7 @@ XF_TASK(run_errand, const errand *in, int *out)
     xf_listener *listener = NULL;
     xf_pipe *pipe = NULL;
 
-    *out = in->listens ? xf_listener_open(&listener, in->name, NULL) : xf_connect(&pipe, in->name, NULL, XF_FOREVER);
+    *out = in->listens ? xf_listener_create(&listener, in->name, NULL) : xf_connect(&pipe, in->name, NULL, XF_FOREVER);
     if (*out == 0 && in->listens)
         *out = send_number(call, 1);
     if (*out == 0 && in->listens)
@@ -426,10 +426,10 @@ static void a_name_is_taken_once(void **state)
     (void)state;
     assert_int_equal(program_number(program), XF_EEXIST);
     program_end(program, NULL);
-    assert_int_equal(xf_listener_open(&second, name, &options), XF_EEXIST);
+    assert_int_equal(xf_listener_create(&second, name, &options), XF_EEXIST);
     assert_non_null(strstr(xf_error_detail(), name));
     strcpy(large + 1, name + 1);
-    assert_int_equal(xf_listener_open(&second, large, &options), XF_EEXIST);
+    assert_int_equal(xf_listener_create(&second, large, &options), XF_EEXIST);
     expect_service(listener, large, &(xf_connect_options){WITH_KEY});
     xf_listener_free(listener);
     listener = listen_as(name, &options);
@@ -471,7 +471,7 @@ static void names_are_checked(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(xf_listener_open(&listener, bad[i], NULL), XF_EINVAL);
+        assert_int_equal(xf_listener_create(&listener, bad[i], NULL), XF_EINVAL);
         assert_int_equal(xf_connect(&pipe, bad[i], NULL, 0), XF_EINVAL);
     }
     listener = listen_as("012345678901234567890123456789012345678901234567890123456789012", NULL);
@@ -483,8 +483,8 @@ static void options_are_checked(void **state)
     xf_listener *listener;
 
     (void)state;
-    assert_int_equal(xf_listener_open(&listener, "x", &(xf_listener_options){.handshake_ms = -1}), XF_EINVAL);
-    assert_int_equal(xf_listener_open(&listener, "x", &(xf_listener_options){.pipe.message_size = 65537}), XF_EINVAL);
+    assert_int_equal(xf_listener_create(&listener, "x", &(xf_listener_options){.handshake_ms = -1}), XF_EINVAL);
+    assert_int_equal(xf_listener_create(&listener, "x", &(xf_listener_options){.pipe.message_size = 65537}), XF_EINVAL);
 }
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
@@ -593,7 +593,7 @@ static void keys_are_checked(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(xf_listener_open(&listener, "x", &(xf_listener_options){.key = bad[i]}), XF_EINVAL);
+        assert_int_equal(xf_listener_create(&listener, "x", &(xf_listener_options){.key = bad[i]}), XF_EINVAL);
         assert_int_equal(xf_connect(&pipe, "x", &(xf_connect_options){.key = bad[i]}, 0), XF_EINVAL);
     }
     listener = listen_as(fresh_name(), &(xf_listener_options){.key = {.bytes = much, .size = 1024}});
@@ -634,15 +634,15 @@ static void a_key_is_read_from_a_private_file(void **state)
     xf_listener_free(listener);
     set_mode("listener_test.key", 0640);
     listener = NULL;
-    assert_int_equal(xf_listener_open(&listener, name, &from_file), code);
+    assert_int_equal(xf_listener_create(&listener, name, &from_file), code);
     xf_listener_free(listener);
     set_mode("listener_test.key", 0600);
     write_file("listener_test.key", much, sizeof much);
-    assert_int_equal(xf_listener_open(&listener, name, &from_file), XF_ELIMIT);
+    assert_int_equal(xf_listener_create(&listener, name, &from_file), XF_ELIMIT);
     write_file("listener_test.key", much, 15);
-    assert_int_equal(xf_listener_open(&listener, name, &from_file), XF_EINVAL);
+    assert_int_equal(xf_listener_create(&listener, name, &from_file), XF_EINVAL);
     assert_int_equal(remove("listener_test.key"), 0);
-    assert_int_equal(xf_listener_open(&listener, name, &from_file), XF_ENOENT);
+    assert_int_equal(xf_listener_create(&listener, name, &from_file), XF_ENOENT);
 }
 
 /* ---- Guests that do not say what they should ------------------------------------------------- */
@@ -1014,7 +1014,7 @@ static void what_is_granted_is_checked(void **state)
 
     assert_int_equal(xf_pipe_create(&one, &other, &large), 0);
     assert_int_equal(xf_pipe_ref(other, &grant.ref), 0);
-    grant.what = grant.ref.place;
+    grant.what = grant.ref.reserved;
     assert_int_equal(object_hold(&object, &grant.ref), 0);
     grant.ref = object->ref;
     grant.size = object->shm.size;

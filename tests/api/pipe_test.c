@@ -72,12 +72,12 @@ static void both_directions_are_apart(void **state)
     send_text(one, "to the other");
     send_text(one, "");
     send_text(other, "to the one");
-    assert_int_equal(xf_pipe_poll(other, &size, 0), 0);
+    assert_int_equal(xf_pipe_peek(other, &size, 0), 0);
     assert_int_equal(size, 12);
     expect_text(other, "to the other");
     expect_text(other, "");
     expect_code(other, 0, XF_ETIMEDOUT);
-    assert_int_equal(xf_pipe_poll(other, &size, 1), XF_ETIMEDOUT);
+    assert_int_equal(xf_pipe_peek(other, &size, 1), XF_ETIMEDOUT);
     expect_text(one, "to the one");
     expect_code(one, 20, XF_ETIMEDOUT);
     xf_pipe_free(one);
@@ -128,7 +128,7 @@ static void an_end_that_is_freed_is_told(void **state)
     xf_pipe_free(one);
     assert_int_equal(xf_pipe_send(other, "x", 1, XF_FOREVER), XF_EEND);
     expect_text(other, "last words");
-    assert_int_equal(xf_pipe_poll(other, &size, XF_FOREVER), XF_EEND);
+    assert_int_equal(xf_pipe_peek(other, &size, XF_FOREVER), XF_EEND);
     expect_code(other, XF_FOREVER, XF_EEND);
     xf_pipe_free(other);
     xf_pipe_free(NULL);
@@ -146,9 +146,9 @@ static void options_are_checked(void **state)
     make(&one, &other, NULL);
     assert_int_equal(xf_pipe_ref(one, &ref), 0);
     xf_pipe_free(other);
-    ref.place = 7;
+    ref.reserved = 7;
     assert_int_equal(xf_pipe_open(&other, &ref), XF_EINVAL);
-    ref.place = 0;
+    ref.reserved = 0;
     ref.kind = XF_KIND_QUEUE;
     assert_int_equal(xf_pipe_open(&other, &ref), XF_EINVAL);
     xf_pipe_free(one);
@@ -190,7 +190,7 @@ static void messages_go_and_come_back(void **state)
         size_t size = sizes[turn % 7], got;
         xf_message message;
         assert_int_equal(xf_pipe_send(one, data, size, PATIENCE_MS), 0);
-        assert_int_equal(xf_pipe_poll(one, &got, PATIENCE_MS), 0);
+        assert_int_equal(xf_pipe_peek(one, &got, PATIENCE_MS), 0);
         assert_int_equal(got, size);
         assert_int_equal(xf_pipe_receive(one, &message, 0), 0);
         assert_int_equal(message.size, size);

@@ -53,7 +53,7 @@ XF_TASK(obey, const order *in, int *out)
         hang();
         break;
     case PATIENT:
-        return xf_stopping(call, XF_FOREVER) ? 9 : 0;
+        return xf_stop_requested(call, XF_FOREVER) ? 9 : 0;
     }
     return 0;
 }
@@ -182,7 +182,7 @@ static int suffer(const char *text, const char *stage)
 
 static int encode_text(xf_writer *writer, const void *object)
 {
-    return xf_write(writer, object, strlen(object));
+    return xf_writer_put(writer, object, strlen(object));
 }
 
 static int decode_as(const char *stage, const void *data, size_t size, void **object)
@@ -233,7 +233,7 @@ XF_TASK(nest, const int *in, int *out)
 {
     xf_pool_options options = {.workers = 1};
     xf_pool *pool;
-    int less = *in - 1, rc = xf_pool_open(&pool, &options);
+    int less = *in - 1, rc = xf_pool_create(&pool, &options);
 
     *out = 0;
     if (rc < 0)
@@ -250,10 +250,10 @@ XF_TASK(nest, const int *in, int *out)
 static xf_pool *open_pool(const xf_pool_options *options)
 {
     xf_pool *pool = NULL;
-    int rc = xf_pool_open(&pool, options);
+    int rc = xf_pool_create(&pool, options);
 
     if (rc < 0)
-        print_error("xf_pool_open: %s (%s)\n", xf_err_name(rc), xf_error_detail());
+        print_error("xf_pool_create: %s (%s)\n", xf_err_name(rc), xf_error_detail());
     assert_int_equal(rc, 0);
     return pool;
 }
@@ -366,7 +366,7 @@ static void pool_memory_is_used_in_place(void **state)
 {
     enum { COUNT = 5000 };
     xf_pool *pool = open_workers(2);
-    double *in = xf_pool_alloc(pool, COUNT * sizeof *in), *out = xf_pool_alloc(pool, COUNT * sizeof *out);
+    double *in = xf_pool_buffer_alloc(pool, COUNT * sizeof *in), *out = xf_pool_buffer_alloc(pool, COUNT * sizeof *out);
     size_t before = stats_of(pool).memory;
     xf_future *future;
 
@@ -384,8 +384,8 @@ static void pool_memory_is_used_in_place(void **state)
     assert_true(in[7] == -7);
     xf_future_free(future);
     await_memory(pool, before);
-    xf_pool_release(pool, in);
-    xf_pool_release(pool, out);
+    xf_pool_buffer_free(pool, in);
+    xf_pool_buffer_free(pool, out);
     await_memory(pool, 0);
     xf_pool_free(pool);
 }
@@ -1048,8 +1048,8 @@ static void work_that_comes_when_a_worker_leaves_is_done(void **state)
     assert_true(*(const double *)xf_future_result(future, 0, NULL) == 9);
     xf_future_free(future);
     xf_pool_free(pool);
-    xf_event_close(leaving);
-    xf_event_close(go);
+    xf_event_free(leaving);
+    xf_event_free(go);
 }
 
 static void initializers_build_what_tasks_see(void **state)
@@ -1077,7 +1077,7 @@ static void an_initializer_that_does_not_work_breaks_the_pool(void **state)
         xf_pool *pool = open_pool(&options);
         xf_future *future = order_one(pool, FINE, NULL), *late;
         assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
-        assert_int_equal(xf_future_status(future, 0).kind, XF_END_START);
+        assert_int_equal(xf_future_status(future, 0).kind, XF_END_START_FAILED);
         assert_string_equal(xf_future_report(future, 0)->message,
                             value == -1 ? "will not build" : "somebody else killed it");
         xf_future_free(future);
@@ -1121,7 +1121,7 @@ static void a_high_priority_goes_first(void **state)
 
     (void)state;
     assert_int_equal(xf_pool_map_async(&low, pool, &square, in, NULL, 100, &(xf_map_options){.chunk = 1}), 0);
-    high = order_one(pool, PATIENT, &(xf_map_options){.priority = XF_HIGH});
+    high = order_one(pool, PATIENT, &(xf_map_options){.priority = XF_PRIORITY_HIGH});
     while (stats_of(pool).queued != 101)
         continue;
     xf_future_cancel(blocker);
@@ -1327,8 +1327,8 @@ static void a_generator_is_pulled_through_a_window(void **state)
         xf_future *future;
         size_t index, sum = 0;
         int rc;
-        assert_int_equal(xf_imap_open(&imap, pool, &give, next_number, &source,
-                                      &(xf_imap_options){.window = 5, .unordered = unordered}),
+        assert_int_equal(xf_imap_create(&imap, pool, &give, next_number, &source,
+                                        &(xf_imap_options){.window = 5, .unordered = unordered}),
                          0);
         while ((rc = xf_imap_next(imap, &future, &index, 60000)) == 1) {
             size_t size = 0;
@@ -1356,7 +1356,7 @@ static void an_abandoned_generator_leaves_nothing(void **state)
     xf_imap *imap;
 
     (void)state;
-    assert_int_equal(xf_imap_open(&imap, pool, &give, next_number, &source, NULL), 0);
+    assert_int_equal(xf_imap_create(&imap, pool, &give, next_number, &source, NULL), 0);
     xf_imap_free(imap);
     xf_pool_close(pool);
     assert_int_equal(xf_pool_join(pool, 60000), 0);
@@ -1399,10 +1399,10 @@ static void wrong_use_is_told(void **state)
     xf_future *future;
 
     (void)state;
-    assert_int_equal(xf_pool_open(&pool, &(xf_pool_options){.workers = -2}), XF_EINVAL);
-    assert_int_equal(xf_pool_open(&pool, &(xf_pool_options){.workers = XF_WORKERS_MAX + 1}), XF_EINVAL);
-    assert_int_equal(xf_pool_open(&pool, &(xf_pool_options){.initializer = &unknown}), XF_ENOTASK);
-    assert_int_equal(xf_pool_open(&pool, &(xf_pool_options){.initializer = &build}), XF_ESIZE);
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = -2}), XF_EINVAL);
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = XF_POOL_WORKERS_MAX + 1}), XF_EINVAL);
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.initializer = &unknown}), XF_ENOTASK);
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.initializer = &build}), XF_ESIZE);
     pool = open_workers(1);
     assert_int_equal(xf_pool_map(pool, &reverse, NULL, NULL, 0, NULL), XF_ESIZE);
     assert_int_equal(xf_pool_map(pool, &unknown, NULL, NULL, 0, NULL), XF_ENOTASK);
@@ -1422,11 +1422,11 @@ static void memory_beyond_the_limit_is_refused_and_comes_back(void **state)
     void *most;
 
     (void)state;
-    assert_null(xf_pool_alloc(pool, 9 << 20));
-    most = xf_pool_alloc(pool, 8 << 20);
+    assert_null(xf_pool_buffer_alloc(pool, 9 << 20));
+    most = xf_pool_buffer_alloc(pool, 8 << 20);
     assert_non_null(most);
-    assert_null(xf_pool_alloc(pool, 1));
-    xf_pool_release(pool, most);
+    assert_null(xf_pool_buffer_alloc(pool, 1));
+    xf_pool_buffer_free(pool, most);
     assert_int_equal(xf_pool_submit(&future, pool, &give, &huge, sizeof huge, NULL), 0);
     expect_kind(future, XF_END_FAILED, XF_TASK_NO_MEMORY);
     expect_squares(pool, 1000, NULL);
@@ -1455,7 +1455,7 @@ static void memory_that_was_just_freed_can_be_had(void **state)
 
 static void an_inline_pool_does_the_same_here(void **state)
 {
-    xf_pool_options options = {.workers = XF_INLINE};
+    xf_pool_options options = {.workers = XF_POOL_INLINE};
     xf_pool *pool = open_pool(&options);
     int in[1] = {0};
     int64_t pid = 0;
@@ -1497,7 +1497,7 @@ static void square_a_hundred_times(void *pool)
 
 static void threads_share_an_inline_pool(void **state)
 {
-    xf_pool *pool = open_pool(&(xf_pool_options){.workers = XF_INLINE});
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = XF_POOL_INLINE});
     uv_thread_t threads[4];
 
     (void)state;
@@ -1510,7 +1510,7 @@ static void threads_share_an_inline_pool(void **state)
 
 static void an_inline_pool_recycles_nobody(void **state)
 {
-    xf_pool *pool = open_pool(&(xf_pool_options){.workers = XF_INLINE, .tasks_per_worker = 2});
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = XF_POOL_INLINE, .tasks_per_worker = 2});
 
     (void)state;
     expect_squares(pool, 10, NULL);

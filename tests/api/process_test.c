@@ -27,7 +27,7 @@ XF_ENTRY(reverse)
 XF_ENTRY(wait_for_stop)
 {
     send_number(call, 1);
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
 /* Says how far it has come, and that it has said so. */
@@ -35,7 +35,7 @@ XF_ENTRY(come_half_way)
 {
     xf_progress(call, 50, 100);
     send_number(call, 1);
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
 /* Says it is there, and never stops by itself. */
@@ -92,7 +92,7 @@ XF_ENTRY(count_to_1000)
 XF_ENTRY(log_and_die)
 {
     for (int i = 0; i < 50; i++)
-        xf_log(call, XF_INFO, "line %d", i);
+        xf_log(call, XF_LOG_INFO, "line %d", i);
     support_kill_self();
 }
 
@@ -101,7 +101,7 @@ XF_ENTRY(log_many)
     int lines = *(const int *)xf_call_input(call, NULL);
 
     for (int i = 0; i < lines; i++)
-        if (xf_log(call, XF_DEBUG, "%d of %lld", i, (long long)uv_os_getpid()) < 0)
+        if (xf_log(call, XF_LOG_DEBUG, "%d of %lld", i, (long long)uv_os_getpid()) < 0)
             return 1;
     return 0;
 }
@@ -187,8 +187,8 @@ static void a_join_that_times_out_leaves_the_process_joinable(void **state)
 
     (void)state;
     assert_int_equal(receive_number(process), 1);
-    assert_int_equal(xf_process_join(process, 0, NULL), XF_ETIMEDOUT);
-    assert_int_equal(xf_process_join(process, 20, NULL), XF_ETIMEDOUT);
+    assert_int_equal(xf_process_join(process, NULL, 0), XF_ETIMEDOUT);
+    assert_int_equal(xf_process_join(process, NULL, 20), XF_ETIMEDOUT);
     assert_true(xf_process_alive(process));
     assert_null(xf_process_report(process));
     assert_null(xf_process_result(process, NULL));
@@ -203,7 +203,7 @@ static void an_ended_process_can_be_joined_again(void **state)
     (void)state;
     assert_int_equal(join(process).code, 5);
     assert_false(xf_process_alive(process));
-    assert_int_equal(xf_process_join(process, 0, NULL), 0);
+    assert_int_equal(xf_process_join(process, NULL, 0), 0);
     xf_process_kill(process);
     xf_process_terminate(process);
     expect_end(process, XF_END_FAILED, 5);
@@ -242,7 +242,7 @@ static void check_join_before_get(size_t size)
     assert_true(support_gone(xf_process_pid(process), 0));
     result = xf_process_result(process, &result_size);
     assert_int_equal(result_size, size);
-    assert_int_equal(xf_process_receive(process, 0, &message), 0);
+    assert_int_equal(xf_process_receive(process, &message, 0), 0);
     assert_int_equal(message.size, size);
     xf_process_free(process);
     result = message.data; /* a message outlives its process */
@@ -281,7 +281,7 @@ static void messages_come_in_order_and_then_end(void **state)
     join(process);
     for (int i = 0; i < 1000; i++)
         assert_int_equal(receive_number(process), i);
-    assert_int_equal(xf_process_receive(process, XF_FOREVER, &message), XF_EEND);
+    assert_int_equal(xf_process_receive(process, &message, XF_FOREVER), XF_EEND);
     xf_process_free(process);
 }
 
@@ -292,8 +292,8 @@ static void receive_times_out_while_the_task_runs(void **state)
 
     (void)state;
     receive_number(process);
-    assert_int_equal(xf_process_receive(process, 0, &message), XF_ETIMEDOUT);
-    assert_int_equal(xf_process_receive(process, 10, &message), XF_ETIMEDOUT);
+    assert_int_equal(xf_process_receive(process, &message, 0), XF_ETIMEDOUT);
+    assert_int_equal(xf_process_receive(process, &message, 10), XF_ETIMEDOUT);
     xf_process_free(process);
 }
 
@@ -303,7 +303,7 @@ static void too_many_messages_end_the_child(void **state)
     xf_process *process = start(&count_to_1000, NULL, 0, &options);
 
     (void)state;
-    expect_end(process, XF_END_PROTOCOL, XF_ELIMIT);
+    expect_end(process, XF_END_PROTOCOL_ERROR, XF_ELIMIT);
 }
 
 static void the_last_log_line_before_a_kill_is_in_the_report(void **state)
@@ -337,7 +337,7 @@ static void check_line(xf_process *process, const xf_log_line *line, void *arg)
     if (expected->next == 0)
         expected->pid = strtoll(strstr(line->text, " of ") + 4, NULL, 10);
     snprintf(wanted, sizeof wanted, "%d of %lld", expected->next++, (long long)expected->pid);
-    expected->torn |= strcmp(line->text, wanted) != 0 || line->level != XF_DEBUG || line->source != XF_FROM_LOG ||
+    expected->torn |= strcmp(line->text, wanted) != 0 || line->level != XF_LOG_DEBUG || line->source != XF_SOURCE_LOG ||
                       strcmp(line->task, "log_many") != 0 || line->pid != expected->pid;
 }
 
@@ -366,7 +366,8 @@ static void count_line(xf_process *process, const xf_log_line *line, void *arg)
     int *counts = arg, dropped;
 
     (void)process;
-    if (sscanf(line->text, "%d lines were left out, beyond 10 a second", &dropped) == 1 && line->level == XF_WARNING)
+    if (sscanf(line->text, "%d lines were left out, beyond 10 a second", &dropped) == 1 &&
+        line->level == XF_LOG_WARNING)
         counts[1] += dropped;
     else
         counts[0]++;
@@ -410,7 +411,7 @@ static void progress_is_seen_while_the_task_runs(void **state)
 static void join_in_callback(xf_process *process, const xf_log_line *line, void *arg)
 {
     (void)line;
-    ((int *)arg)[0] = xf_process_join(process, XF_FOREVER, NULL);
+    ((int *)arg)[0] = xf_process_join(process, NULL, XF_FOREVER);
     ((int *)arg)[1] = xf_process_free(process);
 }
 
@@ -509,13 +510,13 @@ static void the_sentinel_becomes_ready_at_the_end(void **state)
     assert_false(support_sentinel_ready(xf_process_sentinel(process), 0));
     xf_process_terminate(process);
     assert_true(support_sentinel_ready(xf_process_sentinel(process), 60000));
-    assert_int_equal(xf_process_join(process, 60000, NULL), 0);
+    assert_int_equal(xf_process_join(process, NULL, 60000), 0);
     expect_end(process, XF_END_DONE, 0);
 }
 
 static void join_thread(void *process)
 {
-    xf_process_join(process, XF_FOREVER, NULL);
+    xf_process_join(process, NULL, XF_FOREVER);
 }
 
 static void two_threads_may_join(void **state)

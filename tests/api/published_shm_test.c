@@ -88,9 +88,9 @@ static void expect_not_found(const char *name, const xf_key *with, int code, con
     assert_non_null(strstr(xf_error_detail(), why));
 }
 
-static xf_place place_at(const table *table, const void *address)
+static xf_sync_place place_at(const table *table, const void *address)
 {
-    return (xf_place){table->shm, (size_t)((const char *)address - (const char *)table->board)};
+    return (xf_sync_place){table->shm, (size_t)((const char *)address - (const char *)table->board)};
 }
 
 /* Lays events and a lock into the memory. */
@@ -113,10 +113,10 @@ static table lay(xf_shm *shm)
 
 static void close_table(table *table)
 {
-    xf_lock_close(table->lock);
-    xf_event_close(table->go);
-    xf_event_close(table->came);
-    xf_shm_close(table->shm);
+    xf_lock_free(table->lock);
+    xf_event_free(table->go);
+    xf_event_free(table->came);
+    xf_shm_free(table->shm);
 }
 
 /* ---- Roles of another program ---------------------------------------------------------------- */
@@ -326,11 +326,11 @@ static void it_outlives_its_name_whose_owner_is_killed(void **state)
     assert_int_equal(program_number(holder), LIMIT);
     assert_int_equal(program_end(holder, NULL), 0);
     assert_int_equal(((char *)table.board)[LIMIT - 1], 1);
-    xf_shm_close(other);
+    xf_shm_free(other);
     expect_published(shm, name, &key); /* by one who has found it */
     other = expect_found(name, &key, XF_SHM_READ);
     assert_string_equal(xf_shm_data(other), "by one who will be killed");
-    xf_shm_close(other);
+    xf_shm_free(other);
     close_table(&table);
     expect_not_found(name, &key, XF_ENOENT, name);
 }
@@ -365,7 +365,7 @@ XF_TASK(publish, const errand *in, int *out)
     if (*out == 0)
         strcpy(xf_shm_data(shm), "a child's");
     send_number(call, *out);
-    xf_stopping(call, XF_FOREVER);
+    xf_stop_requested(call, XF_FOREVER);
     return *out;
 }
 
@@ -377,7 +377,7 @@ XF_TASK(open_passed_on, const errand *in, int *out)
     *out = xf_shm_open(&shm, &in->ref, XF_SHM_WRITE);
     if (*out == 0) {
         strcat(xf_shm_data(shm), " and another's");
-        xf_shm_close(shm);
+        xf_shm_free(shm);
     }
     return 0;
 }
@@ -388,7 +388,7 @@ XF_TASK(stay, const errand *in, int *out)
     (void)in;
     *out = 0;
     send_number(call, 1);
-    xf_stopping(call, XF_FOREVER);
+    xf_stop_requested(call, XF_FOREVER);
     return 0;
 }
 
@@ -415,7 +415,7 @@ static void what_is_for_reading_cannot_be_written_to(void **state)
     expect_published(shm, errand.name, NULL);
     expect_end(start(&write_to_what_is_for_reading, &errand, sizeof errand, NULL), XF_END_CRASHED, XF_CRASH_ACCESS);
     assert_int_equal(*(char *)xf_shm_data(shm), 0);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 static void a_child_publishes_and_what_was_found_is_passed_on(void **state)
@@ -432,7 +432,7 @@ static void a_child_publishes_and_what_was_found_is_passed_on(void **state)
     assert_int_equal(xf_shm_ref(shm, &errand.ref), 0);
     expect_end(start(&open_passed_on, &errand, sizeof errand, NULL), XF_END_DONE, 0);
     assert_string_equal(xf_shm_data(shm), "a child's and another's");
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 /* A child does not serve its parent's name, whatever it got by its start. */
@@ -446,17 +446,17 @@ static void children_do_not_keep_the_name(void **state)
     expect_published(shm, errand.name, NULL);
     child = start(&stay, &errand, sizeof errand, NULL);
     receive_number(child);
-    xf_shm_close(expect_found(errand.name, NULL, XF_SHM_WRITE));
-    xf_shm_close(shm);
+    xf_shm_free(expect_found(errand.name, NULL, XF_SHM_WRITE));
+    xf_shm_free(shm);
     expect_not_found(errand.name, NULL, XF_ENOENT, errand.name);
     shm = make_shm();
     expect_published(shm, errand.name, NULL);
     strcpy(xf_shm_data(shm), "the second");
     found = expect_found(errand.name, NULL, XF_SHM_READ);
     assert_string_equal(xf_shm_data(found), "the second");
-    xf_shm_close(found);
+    xf_shm_free(found);
     stop(child);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 /* The thread that serves it is no reason against fork. */
@@ -468,12 +468,12 @@ static void a_name_changes_no_start_method(void **state)
     (void)state;
     assert_int_equal(xf_cleanup(), 0);
     uv_os_unsetenv("XF_START");
-    assert_int_equal(process_choose_method(XF_START_DEFAULT, NULL, &before), 0);
+    assert_int_equal(process_start_choose_method(XF_START_DEFAULT, NULL, &before), 0);
     expect_published(shm, fresh_name(), NULL);
-    assert_int_equal(process_choose_method(XF_START_DEFAULT, NULL, &after), 0);
+    assert_int_equal(process_start_choose_method(XF_START_DEFAULT, NULL, &after), 0);
     assert_int_equal(after, before);
     assert_int_equal(notice_threads(), 1);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     assert_int_equal(notice_threads(), 0);
 }
 
@@ -495,13 +495,13 @@ static void a_name_is_taken_once(void **state)
     assert_non_null(strstr(xf_error_detail(), name));
     assert_int_equal(xf_shm_publish(second, large, NULL), XF_EEXIST);
     assert_int_equal(xf_shm_publish(shm, fresh_name(), NULL), XF_ESTATE);
-    assert_int_equal(xf_listener_open(&listener, large, NULL), XF_EEXIST);
+    assert_int_equal(xf_listener_create(&listener, large, NULL), XF_EEXIST);
     assert_int_equal(program_number(program), XF_EEXIST);
     assert_int_equal(program_end(program, NULL), 0);
-    xf_shm_close(expect_found(large, &key, XF_SHM_WRITE));
-    xf_shm_close(shm);
+    xf_shm_free(expect_found(large, &key, XF_SHM_WRITE));
+    xf_shm_free(shm);
     expect_published(second, large, NULL);
-    xf_shm_close(second);
+    xf_shm_free(second);
 }
 
 static void run_acceptor(void *arg)
@@ -520,7 +520,7 @@ static void a_listener_is_no_memory_and_memory_no_listener(void **state)
     xf_pipe *pipe;
 
     (void)state;
-    assert_int_equal(xf_listener_open(&listener, name, NULL), 0);
+    assert_int_equal(xf_listener_create(&listener, name, NULL), 0);
     assert_int_equal(xf_shm_publish(shm, name, NULL), XF_EEXIST);
     assert_int_equal(uv_thread_create(&thread, run_acceptor, listener), 0);
     expect_not_found(name, NULL, XF_EINVAL, name);
@@ -529,7 +529,7 @@ static void a_listener_is_no_memory_and_memory_no_listener(void **state)
     xf_listener_free(listener);
     expect_published(shm, name, NULL);
     assert_int_equal(xf_connect(&pipe, name, NULL, PATIENCE_MS), XF_EINVAL);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 static void what_is_asked_for_is_checked(void **state)
@@ -544,7 +544,7 @@ static void what_is_asked_for_is_checked(void **state)
     assert_int_equal(xf_shm_find(&found, "x", &bad, XF_SHM_WRITE, 0), XF_EINVAL);
     assert_int_equal(xf_shm_find(&found, "x", NULL, (xf_shm_access)2, 0), XF_EINVAL);
     expect_published(shm, fresh_name(), NULL); /* none of that was a name */
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 static void who_has_another_key_is_refused(void **state)
@@ -556,14 +556,14 @@ static void who_has_another_key_is_refused(void **state)
     expect_published(shm, name, &key);
     expect_not_found(name, &other_key, XF_EACCESS, "another key");
     expect_not_found(name, NULL, XF_EACCESS, "wants a key");
-    xf_shm_close(expect_found(name, &key, XF_SHM_WRITE));
-    xf_shm_close(shm);
+    xf_shm_free(expect_found(name, &key, XF_SHM_WRITE));
+    xf_shm_free(shm);
     shm = make_shm();
     name = fresh_name();
     expect_published(shm, name, NULL);
     expect_not_found(name, &key, XF_EACCESS, "no key");
-    xf_shm_close(expect_found(name, NULL, XF_SHM_WRITE));
-    xf_shm_close(shm);
+    xf_shm_free(expect_found(name, NULL, XF_SHM_WRITE));
+    xf_shm_free(shm);
 }
 
 /* ---- Visitors who do not say what they should ------------------------------------------------ */
@@ -587,8 +587,8 @@ static void those_who_say_nothing_keep_nobody(void **state)
     expect_published(shm, name, NULL);
     for (int i = 0; i < SILENT; i++)
         assert_int_equal(os_link_open(&links[i], name, PATIENCE_MS), 0);
-    xf_shm_close(expect_found(name, NULL, XF_SHM_WRITE));
-    xf_shm_close(shm); /* while they are there */
+    xf_shm_free(expect_found(name, NULL, XF_SHM_WRITE));
+    xf_shm_free(shm); /* while they are there */
     expect_not_found(name, NULL, XF_ENOENT, name);
     for (int i = 0; i < SILENT; i++)
         os_link_close(links[i]);
@@ -605,10 +605,10 @@ static void one_who_is_killed_in_the_middle_is_let_go(void **state)
     expect_published(shm, name, NULL);
     program = start_role("ask", name);
     assert_int_equal(program_number(program), 0);
-    xf_shm_close(expect_found(name, NULL, XF_SHM_WRITE));
+    xf_shm_free(expect_found(name, NULL, XF_SHM_WRITE));
     kill_program(program);
-    xf_shm_close(expect_found(name, NULL, XF_SHM_WRITE));
-    xf_shm_close(shm);
+    xf_shm_free(expect_found(name, NULL, XF_SHM_WRITE));
+    xf_shm_free(shm);
 }
 
 /* What one visitor was given it has, also when the name goes before it could say so. */
@@ -622,7 +622,7 @@ static void a_name_that_goes_in_the_middle_is_told(void **state)
     (void)state;
     expect_published(shm, name, NULL);
     assert_int_equal(visit_begin(&visit, name, &(xf_key){0}, XF_KIND_SHM, 0, UINT64_MAX), 0);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     assert_int_equal(visit_end(&visit, 0), XF_EEND);
     assert_int_equal(support_handles(), handles);
     assert_int_equal(support_mappings(), mappings);
@@ -641,7 +641,7 @@ static void run_seeker(void *arg)
             abort();
         }
         if (rc == 0)
-            xf_shm_close(shm);
+            xf_shm_free(shm);
     }
 }
 
@@ -659,8 +659,8 @@ static void names_come_and_go_while_others_look(void **state)
         expect_published(shm, name, NULL);
         for (int i = 0; i < SEEKERS; i++)
             assert_int_equal(uv_thread_create(&seekers[i], run_seeker, (void *)name), 0);
-        xf_shm_close(expect_found(name, NULL, XF_SHM_WRITE));
-        xf_shm_close(shm);
+        xf_shm_free(expect_found(name, NULL, XF_SHM_WRITE));
+        xf_shm_free(shm);
         atomic_store(&over, true);
         for (int i = 0; i < SEEKERS; i++)
             uv_thread_join(&seekers[i]);
@@ -682,8 +682,8 @@ static void sizes_are_not_believed(void **state)
     found = expect_found(name, NULL, XF_SHM_WRITE);
     assert_in_range(xf_shm_size(found), LIMIT, LIMIT + OS_PAGE);
     assert_int_equal(xf_shm_grow(found, LIMIT + OS_PAGE + 1), XF_ELIMIT);
-    xf_shm_close(found);
-    xf_shm_close(shm);
+    xf_shm_free(found);
+    xf_shm_free(shm);
 }
 
 int main(int argc, char **argv)

@@ -255,8 +255,8 @@ static void batches_are_cut_where_the_bound_is(void **state)
 static void slots_and_views_are_not_copied(void **state)
 {
     xf_queue *queue = make(&(xf_queue_options){.capacity = 1});
-    xf_slot slot, other;
-    xf_view view;
+    xf_queue_slot slot, other;
+    xf_queue_message_view view;
 
     (void)state;
     assert_int_equal(xf_queue_reserve(queue, MIB, &slot, 0), 0);
@@ -290,7 +290,7 @@ static void options_are_checked(void **state)
     xf_ref none = {{0, 0}, 0, 0};
 
     (void)state;
-    assert_int_equal(xf_queue_create(&queue, &(xf_queue_options){.capacity = XF_QUEUE_MAX + 1}), XF_EINVAL);
+    assert_int_equal(xf_queue_create(&queue, &(xf_queue_options){.capacity = XF_QUEUE_CAPACITY_MAX + 1}), XF_EINVAL);
     assert_int_equal(xf_queue_create(&queue, &(xf_queue_options){.message_size = 65537}), XF_EINVAL);
     assert_int_equal(xf_queue_create(&queue, &(xf_queue_options){.spin_us = -2}), XF_EINVAL);
     assert_int_equal(xf_queue_open(&queue, &none), XF_EINVAL);
@@ -309,8 +309,8 @@ static int encode_number(xf_writer *writer, const void *object)
 {
     const int *number = object;
 
-    xf_write(writer, "number", 6);
-    return *number < 0 ? -5 : xf_write(writer, number, sizeof *number);
+    xf_writer_put(writer, "number", 6);
+    return *number < 0 ? -5 : xf_writer_put(writer, number, sizeof *number);
 }
 
 static int decode_number(const void *data, size_t size, void **object)
@@ -403,7 +403,7 @@ static void join_then_get(uint64_t size, uint64_t count)
 
     expect_end(process, XF_END_DONE, 0);
     for (uint64_t i = 0; i < count; i++) {
-        xf_view view;
+        xf_queue_message_view view;
         assert_int_equal(xf_queue_view(queue, &view, 0), 0);
         assert_int_equal(view.size, size);
         assert_true(is_filled(view.data, view.size, i));
@@ -622,8 +622,8 @@ enum { DIE_WITH_SLOT, DIE_WITH_VIEW, DIE_WITH_TASK };
 XF_TASK(die_with, const order *in, uint64_t *out)
 {
     xf_queue *queue = open_queue(&in->queue);
-    xf_slot slot;
-    xf_view view;
+    xf_queue_slot slot;
+    xf_queue_message_view view;
     int rc = queue ? 0 : XF_EEND;
 
     (void)out;
@@ -650,7 +650,7 @@ static void what_the_dead_held_comes_back(void **state)
     xf_queue *queue = make(&(xf_queue_options){.memory_limit = MIB, .capacity = 10});
     char *data = calloc(1, LARGE);
     xf_queue_stats stats;
-    xf_loss losses[4];
+    xf_queue_loss losses[4];
 
     (void)state;
     run_to_death(queue, DIE_WITH_SLOT, LARGE);

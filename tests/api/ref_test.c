@@ -113,7 +113,7 @@ XF_TASK(count_in_below, const xf_ref *in, int *out)
 
     if (rc < 0)
         return xf_fail(call, 1, "start: %s", xf_error_detail());
-    xf_process_join(child, XF_FOREVER, &status);
+    xf_process_join(child, &status, XF_FOREVER);
     if (status.kind == XF_END_DONE)
         memcpy(out, xf_process_result(child, NULL), sizeof *out);
     xf_process_free(child);
@@ -129,7 +129,7 @@ XF_ENTRY(make_one)
     if (object_create(&object, XF_KIND_EVENT, VERSION, sizeof(notes), 0) < 0 || object_ref(object, &ref) < 0)
         return 1;
     xf_send(call, &ref, sizeof ref);
-    xf_stopping(call, XF_FOREVER);
+    xf_stop_requested(call, XF_FOREVER);
     object_close(object);
     return 0;
 }
@@ -140,11 +140,11 @@ XF_ENTRY(make_one_below)
     xf_process *child;
     xf_message message;
 
-    if (xf_process_start(&child, &make_one, NULL, 0, NULL) < 0 || xf_process_receive(child, XF_FOREVER, &message) < 0)
+    if (xf_process_start(&child, &make_one, NULL, 0, NULL) < 0 || xf_process_receive(child, &message, XF_FOREVER) < 0)
         return 1;
     xf_send(call, message.data, message.size);
     xf_message_free(&message);
-    xf_stopping(call, XF_FOREVER);
+    xf_stop_requested(call, XF_FOREVER);
     xf_process_free(child);
     return 0;
 }
@@ -156,7 +156,7 @@ XF_ENTRY(keep)
     int64_t rc = open_notes(&object, xf_call_input(call, NULL));
 
     xf_send(call, &rc, sizeof rc);
-    xf_stopping(call, XF_FOREVER);
+    xf_stop_requested(call, XF_FOREVER);
     if (rc == 0)
         object_close(object);
     return 0;
@@ -193,7 +193,7 @@ static xf_ref receive_ref(xf_process *process)
     xf_message message;
     xf_ref ref;
 
-    assert_int_equal(xf_process_receive(process, XF_FOREVER, &message), 0);
+    assert_int_equal(xf_process_receive(process, &message, XF_FOREVER), 0);
     assert_int_equal(message.size, sizeof ref);
     memcpy(&ref, message.data, sizeof ref);
     xf_message_free(&message);
@@ -343,7 +343,7 @@ static void a_pools_workers_open(void **state)
     (void)state;
     for (int i = 0; i < ITEMS; i++)
         refs[i] = ref_of(object);
-    assert_int_equal(xf_pool_open(&pool, &options), 0);
+    assert_int_equal(xf_pool_create(&pool, &options), 0);
     assert_int_equal(xf_pool_map(pool, &count_in, refs, results, ITEMS, NULL), 0);
     for (int i = 0; i < ITEMS; i++)
         assert_int_equal(results[i], 0);
@@ -564,14 +564,14 @@ static void run_in_thread(void *arg)
     opener->failed = run_openers(opener->ref);
 }
 
-/* The task's own thread sleeps in xf_stopping, which is the one that reads. */
+/* The task's own thread sleeps in xf_stop_requested, which is the one that reads. */
 XF_ENTRY(open_while_it_waits)
 {
     opener opener = {.ref = xf_call_input(call, NULL)};
 
     uv_thread_create(&opener.thread, run_in_thread, &opener);
     xf_send(call, "r", 1);
-    while (!xf_stopping(call, XF_FOREVER))
+    while (!xf_stop_requested(call, XF_FOREVER))
         continue;
     uv_thread_join(&opener.thread);
     return opener.failed;
@@ -585,10 +585,10 @@ static void threads_open_while_the_task_waits_to_be_stopped(void **state)
     xf_message message;
 
     (void)state;
-    assert_int_equal(xf_process_receive(process, XF_FOREVER, &message), 0);
+    assert_int_equal(xf_process_receive(process, &message, XF_FOREVER), 0);
     xf_message_free(&message);
     while (atomic_load(&notes_of(object)->count) < THREADS * ROUNDS)
-        assert_int_equal(xf_process_join(process, 1, NULL), XF_ETIMEDOUT);
+        assert_int_equal(xf_process_join(process, NULL, 1), XF_ETIMEDOUT);
     stop(process);
     object_close(object);
 }
@@ -643,7 +643,7 @@ XF_ENTRY(give_it)
         return 1;
     os_handle_close(handle);
     xf_send(call, &ref, sizeof ref);
-    xf_stopping(call, XF_FOREVER);
+    xf_stop_requested(call, XF_FOREVER);
     return 0;
 }
 
@@ -652,11 +652,11 @@ XF_ENTRY(give_it_below)
     xf_process *child;
     xf_message message;
 
-    if (xf_process_start(&child, &give_it, NULL, 0, NULL) < 0 || xf_process_receive(child, XF_FOREVER, &message) < 0)
+    if (xf_process_start(&child, &give_it, NULL, 0, NULL) < 0 || xf_process_receive(child, &message, XF_FOREVER) < 0)
         return 1;
     xf_send(call, message.data, message.size);
     xf_message_free(&message);
-    xf_stopping(call, XF_FOREVER);
+    xf_stop_requested(call, XF_FOREVER);
     xf_process_free(child);
     return 0;
 }

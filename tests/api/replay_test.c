@@ -74,7 +74,7 @@ __attribute__((noinline, no_sanitize("undefined", "address"))) static void acces
 
 static int carry_out(xf_call *call, const order *order)
 {
-    xf_log(call, XF_INFO, "order %d, %d", (int)order->way, order->number);
+    xf_log(call, XF_LOG_INFO, "order %d, %d", (int)order->way, order->number);
     switch (order->way) {
     case FAIL:
         return xf_fail(call, order->number, "as ordered");
@@ -84,7 +84,7 @@ static int carry_out(xf_call *call, const order *order)
         access_nothing();
         return 0;
     case WAIT:
-        while (!xf_stopping(call, XF_FOREVER))
+        while (!xf_stop_requested(call, XF_FOREVER))
             continue;
         return 1;
     case KILL:
@@ -113,7 +113,7 @@ XF_ENTRY(obey_last)
 
 static int encode_order(xf_writer *writer, const void *object)
 {
-    return xf_write(writer, object, sizeof(order));
+    return xf_writer_put(writer, object, sizeof(order));
 }
 
 static int decode_order(const void *data, size_t size, void **object)
@@ -315,7 +315,7 @@ static void a_pool_saves_its_items(void **state)
     in[3] = (order){FAIL, 3};
     in[11] = (order){EXIT, 11};
     in[17] = (order){FAULT, 0};
-    assert_int_equal(xf_pool_open(&pool, &options), 0);
+    assert_int_equal(xf_pool_create(&pool, &options), 0);
     assert_int_equal(xf_pool_map_async(&future, pool, &obey, in, out, COUNT, NULL), 0);
     expect_item_again(future, 3, -1);
     expect_item_again(future, 11, 11);
@@ -348,7 +348,7 @@ static void the_initializer_runs_first(void **state)
     xf_future *future;
 
     (void)state;
-    assert_int_equal(xf_pool_open(&pool, &options), 0);
+    assert_int_equal(xf_pool_create(&pool, &options), 0);
     assert_int_equal(xf_pool_submit(&future, pool, &exit_with_what_was_learned, NULL, 0, NULL), 0);
     expect_item_again(future, 0, 55);
     xf_future_free(future);
@@ -382,7 +382,7 @@ static void expect_refused(const char *path)
 {
     replay_file file;
 
-    assert_int_equal(replay_open(&file, path), XF_EPROTO);
+    assert_int_equal(replay_file_open(&file, path), XF_EPROTO);
     assert_non_null(strstr(xf_error_detail(), path));
 }
 
@@ -398,14 +398,14 @@ static void broken_files_are_refused(void **state)
     size_t size;
 
     (void)state;
-    assert_int_equal(replay_encode(&file, &what), 0);
-    assert_int_equal(replay_save(&file, directory, "../ob ey", (xf_status){XF_END_FAILED, 1, 2}, &path), 0);
+    assert_int_equal(replay_file_encode(&file, &what), 0);
+    assert_int_equal(replay_file_save(&file, directory, "../ob ey", (xf_status){XF_END_FAILED, 1, 2}, &path), 0);
     assert_non_null(strstr(path, "/crossfork-_._ob_ey-"));
-    assert_int_equal(replay_open(&back, path), 0);
+    assert_int_equal(replay_file_open(&back, path), 0);
     assert_string_equal(back.what.environment[1], "C=D");
     assert_int_equal(back.what.size, 5);
     assert_memory_equal(back.what.input, "input", 5);
-    replay_close(&back);
+    replay_file_close(&back);
     bytes = read_saved(path, &size);
     for (size_t i = 0; i < size; i++) {
         write_saved(path, bytes, i);
@@ -418,11 +418,11 @@ static void broken_files_are_refused(void **state)
     for (size_t i = 72; i < file.size; i++) { /* behind the status */
         xf_writer broken = {0};
         char *other;
-        assert_int_equal(xf_write(&broken, file.data, file.size), 0);
+        assert_int_equal(xf_writer_put(&broken, file.data, file.size), 0);
         broken.data[i] = (char)0xFF;
-        assert_int_equal(replay_save(&broken, directory, "broken", (xf_status){XF_END_FAILED, 1, 2}, &other), 0);
-        if (replay_open(&back, other) == 0)
-            replay_close(&back);
+        assert_int_equal(replay_file_save(&broken, directory, "broken", (xf_status){XF_END_FAILED, 1, 2}, &other), 0);
+        if (replay_file_open(&back, other) == 0)
+            replay_file_close(&back);
         remove(other);
         free(other);
         writer_free(&broken);
@@ -458,8 +458,8 @@ static void a_task_that_is_unknown_or_changed_is_refused(void **state)
                                   .initializer = ""};
         xf_writer file = {0};
         char *path;
-        assert_int_equal(replay_encode(&file, &what), 0);
-        assert_int_equal(replay_save(&file, directory, "x", (xf_status){XF_END_FAILED, 1, 2}, &path), 0);
+        assert_int_equal(replay_file_encode(&file, &what), 0);
+        assert_int_equal(replay_file_save(&file, directory, "x", (xf_status){XF_END_FAILED, 1, 2}, &path), 0);
         assert_int_equal(run_again(path), 2);
         free(path);
         writer_free(&file);

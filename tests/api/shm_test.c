@@ -37,7 +37,7 @@ XF_TASK(fill, const order *in, uint64_t *out)
     *out = xf_shm_size(shm);
     for (uint64_t i = 0; i < *out; i++)
         data[i] = (unsigned char)(i + 1);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     return 0;
 }
 
@@ -52,7 +52,7 @@ XF_TASK(add_up, const order *in, uint64_t *out)
         *out += ((unsigned char *)xf_shm_data(shm))[i];
     if (xf_shm_grow(shm, in->size) != XF_ESTATE)
         return 2;
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     return 0;
 }
 
@@ -75,7 +75,7 @@ XF_TASK(grow, const order *in, uint64_t *out)
     data = xf_shm_data(shm);
     *out = xf_shm_size(shm);
     data[*out - 1] = 42;
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     return 0;
 }
 
@@ -93,7 +93,7 @@ XF_TASK(grow_slowly, const order *in, uint64_t *out)
         if (xf_shm_grow(shm, size) < 0)
             return xf_fail(call, 2, "%s", xf_error_detail());
     }
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     return 0;
 }
 
@@ -110,11 +110,11 @@ XF_ENTRY(watch_size)
     data = xf_shm_data(shm);
     xf_send(call, &size, sizeof size);
     while (xf_shm_size(shm) == size)
-        xf_stopping(call, 1);
+        xf_stop_requested(call, 1);
     size = xf_shm_size(shm);
     ((char *)data)[size - 1] = 43;
     xf_send(call, &size, sizeof size);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     return 0;
 }
 
@@ -128,7 +128,7 @@ XF_ENTRY(make_and_wait)
         return 1;
     strcpy(xf_shm_data(shm), "made by the dead");
     xf_send(call, &ref, sizeof ref);
-    xf_stopping(call, XF_FOREVER);
+    xf_stop_requested(call, XF_FOREVER);
     return 0;
 }
 
@@ -140,15 +140,15 @@ XF_TASK(count_up, const order *in, uint64_t *out)
     if (xf_array_open(&array, &in->ref, sizeof(int64_t)) < 0)
         return xf_fail(call, 1, "%s", xf_error_detail());
     for (uint64_t i = 0; i < in->size; i++) {
-        atomic_fetch_add(&XF_ATOMIC_AT(array, int64_t, 0), 1);
+        atomic_fetch_add(&XF_ARRAY_ATOMIC_AT(array, int64_t, 0), 1);
         if (xf_lock_acquire(xf_array_lock(array), XF_FOREVER) < 0)
             return 2;
-        XF_AT(array, int64_t, 1)++;
+        XF_ARRAY_AT(array, int64_t, 1)++;
         if (xf_lock_release(xf_array_lock(array)) < 0)
             return 3;
     }
     *out = xf_array_count(array);
-    xf_array_close(array);
+    xf_array_free(array);
     return 0;
 }
 
@@ -206,8 +206,8 @@ static void new_memory_is_zero_and_starts_a_page(void **state)
     assert_int_equal((uintptr_t)xf_shm_data(shm) % 4096, 0);
     assert_true(all_zero(xf_shm_data(shm), BYTES));
     memset(xf_shm_data(shm), 7, BYTES);
-    xf_shm_close(shm);
-    xf_shm_close(NULL);
+    xf_shm_free(shm);
+    xf_shm_free(NULL);
 }
 
 static void wrong_options_are_refused(void **state)
@@ -236,7 +236,7 @@ static void a_child_writes_and_a_child_reads(void **state)
         sum += (unsigned char)(i + 1);
     }
     assert_int_equal(result_of(&add_up, &order), sum);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     assert_int_equal(mappings_at_rest(), before);
 }
 
@@ -251,9 +251,9 @@ static void what_is_for_reading_cannot_be_written_to(void **state)
     assert_int_equal(xf_shm_open(&view, &order.ref, XF_SHM_READ), 0); /* also where it is open for writing */
     strcpy(xf_shm_data(shm), "seen");
     assert_string_equal(xf_shm_data(view), "seen");
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     assert_string_equal(xf_shm_data(view), "seen");
-    xf_shm_close(view);
+    xf_shm_free(view);
     assert_int_equal(xf_shm_open(&view, &order.ref, XF_SHM_READ), XF_ENOENT);
 }
 
@@ -277,7 +277,7 @@ static void it_grows_for_all(void **state)
     assert_int_equal(xf_shm_grow(shm, GROWN + 1), XF_ELIMIT);
     assert_int_equal(xf_shm_grow(shm, GROWN), 0);
     assert_int_equal(xf_shm_size(shm), GROWN);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 static void a_child_sees_it_grow(void **state)
@@ -293,7 +293,7 @@ static void a_child_sees_it_grow(void **state)
     assert_int_equal(receive_number(process), GROWN);
     assert_int_equal(((char *)xf_shm_data(shm))[GROWN - 1], 43);
     expect_end(process, XF_END_DONE, 0);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 static void several_make_it_grow(void **state)
@@ -311,7 +311,7 @@ static void several_make_it_grow(void **state)
         expect_end(processes[i], XF_END_DONE, 0);
     assert_int_equal(xf_shm_size(shm), GROWN);
     assert_true(all_zero(xf_shm_data(shm), GROWN));
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 static void a_limit_costs_addresses_and_no_memory(void **state)
@@ -322,7 +322,7 @@ static void a_limit_costs_addresses_and_no_memory(void **state)
     (void)state;
     assert_int_equal(xf_shm_grow(shm, GROWN), 0);
     ((char *)xf_shm_data(shm))[GROWN - 1] = 1;
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 /* The creator's death takes nothing from those who have it open, nor does an attacher's. */
@@ -335,7 +335,7 @@ static void it_outlives_its_maker(void **state)
     xf_shm *shm;
 
     (void)state;
-    assert_int_equal(xf_process_receive(maker, XF_FOREVER, &message), 0);
+    assert_int_equal(xf_process_receive(maker, &message, XF_FOREVER), 0);
     memcpy(&order.ref, message.data, sizeof order.ref);
     xf_message_free(&message);
     assert_int_equal(xf_shm_open(&shm, &order.ref, XF_SHM_WRITE), 0);
@@ -346,7 +346,7 @@ static void it_outlives_its_maker(void **state)
     expect_end(start(&write_to_what_is_for_reading, &order, sizeof order, NULL), XF_END_CRASHED, XF_CRASH_ACCESS);
     assert_string_equal(xf_shm_data(shm), "made by the dead");
     assert_int_equal(result_of(&fill, &order), BYTES);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     assert_int_equal(xf_shm_open(&shm, &order.ref, XF_SHM_WRITE), XF_ENOENT);
     assert_int_equal(mappings_at_rest(), before);
 }
@@ -364,23 +364,23 @@ static void an_array_is_counted_in(void **state)
     assert_int_equal(xf_array_create(&array, 2, sizeof(int64_t)), 0);
     assert_int_equal(xf_array_count(array), 2);
     assert_int_equal((uintptr_t)xf_array_data(array) % 64, 0);
-    assert_int_equal(XF_AT(array, int64_t, 0), 0);
+    assert_int_equal(XF_ARRAY_AT(array, int64_t, 0), 0);
     assert_int_equal(xf_array_ref(array, &order.ref), 0);
     for (int i = 0; i < CHILDREN; i++)
         processes[i] = start(&count_up, &order, sizeof order, NULL);
     for (int i = 0; i < CHILDREN; i++)
         expect_end(processes[i], XF_END_DONE, 0);
-    assert_int_equal(XF_AT(array, int64_t, 0), CHILDREN * TIMES);
-    assert_int_equal(XF_AT(array, int64_t, 1), CHILDREN * TIMES);
+    assert_int_equal(XF_ARRAY_AT(array, int64_t, 0), CHILDREN * TIMES);
+    assert_int_equal(XF_ARRAY_AT(array, int64_t, 1), CHILDREN * TIMES);
     assert_int_equal(xf_array_open(&other, &order.ref, 4), XF_ESIZE);
     shm = create(BYTES, NULL);
     assert_int_equal(xf_shm_ref(shm, &order.ref), 0);
     assert_int_equal(xf_array_open(&other, &order.ref, 4), XF_EPROTO);
     assert_int_equal(xf_array_create(&other, 0, 4), XF_EINVAL);
     assert_int_equal(xf_array_create(&other, SIZE_MAX / 2, 4), XF_ENOMEM);
-    xf_shm_close(shm);
-    xf_array_close(array);
-    xf_array_close(NULL);
+    xf_shm_free(shm);
+    xf_array_free(array);
+    xf_array_free(NULL);
     assert_int_equal(mappings_at_rest(), before);
 }
 

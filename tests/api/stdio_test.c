@@ -8,7 +8,7 @@ enum { MANY = 500 };
 
 typedef struct got {
     char text[2 * MANY + 16][80];
-    xf_source source[2 * MANY + 16];
+    xf_log_source source[2 * MANY + 16];
     int count;
 } got;
 
@@ -24,7 +24,7 @@ static void on_log(xf_process *process, const xf_log_line *line, void *arg)
     got->source[got->count++] = line->source;
 }
 
-static int place_of(const char *text, xf_source source)
+static int place_of(const char *text, xf_log_source source)
 {
     for (int i = 0; i < got_lines.count; i++)
         if (strcmp(got_lines.text[i], text) == 0) {
@@ -61,11 +61,11 @@ static void expect_output(xf_process *process, int stream, const char *text)
 XF_ENTRY(say_much)
 {
     printf("a\n");
-    xf_log(call, XF_INFO, "b");
+    xf_log(call, XF_LOG_INFO, "b");
     fprintf(stderr, "c\n");
-    xf_log(call, XF_INFO, "d");
+    xf_log(call, XF_LOG_INFO, "d");
     printf("e");
-    xf_log(call, XF_INFO, "f");
+    xf_log(call, XF_LOG_INFO, "f");
     printf("g\n");
     fprintf(stderr, "h");
     return 0;
@@ -80,14 +80,14 @@ static void printed_lines_are_in_order_with_logged_ones(void **state)
     (void)state;
     assert_int_equal(join(process).kind, XF_END_DONE);
     assert_int_equal(got_lines.count, 8);
-    b = place_of("b", XF_FROM_LOG);
-    d = place_of("d", XF_FROM_LOG);
-    f = place_of("f", XF_FROM_LOG);
+    b = place_of("b", XF_SOURCE_LOG);
+    d = place_of("d", XF_SOURCE_LOG);
+    f = place_of("f", XF_SOURCE_LOG);
     assert_true(b < d && d < f);
-    assert_true(place_of("a", XF_FROM_STDOUT) < b);
-    assert_true(place_of("c", XF_FROM_STDERR) < d && place_of("c", XF_FROM_STDERR) > b);
-    assert_true(place_of("e", XF_FROM_STDOUT) < f && place_of("e", XF_FROM_STDOUT) > b);
-    assert_true(place_of("g", XF_FROM_STDOUT) > f && place_of("h", XF_FROM_STDERR) > d);
+    assert_true(place_of("a", XF_SOURCE_STDOUT) < b);
+    assert_true(place_of("c", XF_SOURCE_STDERR) < d && place_of("c", XF_SOURCE_STDERR) > b);
+    assert_true(place_of("e", XF_SOURCE_STDOUT) < f && place_of("e", XF_SOURCE_STDOUT) > b);
+    assert_true(place_of("g", XF_SOURCE_STDOUT) > f && place_of("h", XF_SOURCE_STDERR) > d);
     expect_output(process, 1, "a\neg\n");
     expect_output(process, 2, "c\nh");
     xf_process_free(process);
@@ -97,7 +97,7 @@ XF_ENTRY(say_by_turns)
 {
     for (int i = 0; i < MANY; i++) {
         printf("printed %d\n", i);
-        xf_log(call, XF_INFO, "logged %d", i);
+        xf_log(call, XF_LOG_INFO, "logged %d", i);
     }
     return 0;
 }
@@ -121,7 +121,7 @@ static void many_lines_alternate(void **state)
 /* As a sanitizer does. */
 XF_ENTRY(say_and_abort)
 {
-    xf_log(call, XF_INFO, "before");
+    xf_log(call, XF_LOG_INFO, "before");
     fprintf(stderr, "==1==ERROR: something bad\n");
     fflush(stderr);
     abort();
@@ -136,7 +136,7 @@ static void the_last_words_of_a_crash_are_in_the_report(void **state)
     (void)state;
     assert_int_equal(join(process).kind, XF_END_CRASHED);
     assert_int_equal(strncmp(xf_process_report(process)->stderr_tail, "==1==ERROR: something bad", 25), 0);
-    assert_true(place_of("==1==ERROR: something bad", XF_FROM_STDERR) > place_of("before", XF_FROM_LOG));
+    assert_true(place_of("==1==ERROR: something bad", XF_SOURCE_STDERR) > place_of("before", XF_SOURCE_LOG));
     xf_process_free(process);
 }
 
@@ -148,7 +148,7 @@ XF_ENTRY(redirect)
         return 1;
     fclose(stderr);
     printf("not for the parent\n");
-    xf_log(call, XF_INFO, "logged");
+    xf_log(call, XF_LOG_INFO, "logged");
     return 0;
 }
 
@@ -183,7 +183,7 @@ static void a_stream_that_the_task_redirects_has_no_marks(void **state)
     (void)state;
     assert_int_equal(join(process).kind, XF_END_DONE);
     assert_int_equal(got_lines.count, 1);
-    place_of("logged", XF_FROM_LOG);
+    place_of("logged", XF_SOURCE_LOG);
     read_file(path, text, sizeof text);
     assert_string_equal(text, "not for the parent\n");
     remove(path);
@@ -199,7 +199,7 @@ XF_ENTRY(forge_marks)
         fputs(mark, stdout);
         fputs("\x1e\n\x1e", stdout);
     }
-    xf_log(call, XF_INFO, "logged");
+    xf_log(call, XF_LOG_INFO, "logged");
     return 0;
 }
 

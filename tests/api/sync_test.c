@@ -28,7 +28,7 @@ static void require(xf_call *call, bool condition, int line)
 {
     if (condition)
         return;
-    xf_log(call, XF_ERROR, "line %d: %s", line, xf_error_detail());
+    xf_log(call, XF_LOG_ERROR, "line %d: %s", line, xf_error_detail());
     fprintf(stderr, "sync_test.c:%d: %s\n", line, xf_error_detail());
     exit(9);
 }
@@ -72,9 +72,9 @@ static void kill_it(xf_process *process)
 }
 
 /* In which part of the shared memory a placed object lies. */
-static xf_place place(size_t number)
+static xf_sync_place place(size_t number)
 {
-    return (xf_place){shared, (sizeof(board) / XF_SYNC_ALIGN + 1 + number) * XF_SYNC_ALIGN};
+    return (xf_sync_place){shared, (sizeof(board) / XF_SYNC_ALIGN + 1 + number) * XF_SYNC_ALIGN};
 }
 
 /* ---- Tasks: lock ----------------------------------------------------------------------------- */
@@ -91,7 +91,7 @@ XF_TASK(count_locked, const order *in, int *out)
         board->plain[0]++;
         REQUIRE(xf_lock_release(lock) == 0);
     }
-    xf_lock_close(lock);
+    xf_lock_free(lock);
     *out = 0;
     return 0;
 }
@@ -117,7 +117,7 @@ XF_TASK(hold_lock_below, const order *in, int *out)
     xf_status status;
 
     REQUIRE(xf_process_start(&child, &hold_lock, in, sizeof *in, NULL) == 0);
-    REQUIRE(xf_process_join(child, XF_FOREVER, &status) == 0);
+    REQUIRE(xf_process_join(child, &status, XF_FOREVER) == 0);
     *out = xf_process_free(child);
     return 0;
 }
@@ -184,8 +184,8 @@ static void a_lock_keeps_others_out(void **state)
     for (int i = 0; i < CHILDREN; i++)
         expect_end(processes[i], XF_END_DONE, 0);
     assert_int_equal(board->plain[0], CHILDREN * TIMES);
-    xf_lock_close(lock);
-    xf_shm_close(shared);
+    xf_lock_free(lock);
+    xf_shm_free(shared);
 }
 
 static void a_lock_times_out(void **state)
@@ -204,8 +204,8 @@ static void a_lock_times_out(void **state)
     assert_true(uv_hrtime() - before >= WHILE_MS * UINT64_C(1000000));
     assert_int_equal(xf_lock_release(lock), XF_ESTATE);
     kill_it(holder);
-    xf_lock_close(lock);
-    xf_shm_close(shared);
+    xf_lock_free(lock);
+    xf_shm_free(shared);
 }
 
 static void a_lock_knows_its_owner(void **state)
@@ -222,15 +222,15 @@ static void a_lock_knows_its_owner(void **state)
     assert_int_equal(xf_lock_acquire(lock, XF_FOREVER), XF_EDEADLK);
     assert_int_equal(xf_lock_release(lock), 0);
     assert_int_equal(xf_lock_release(lock), XF_ESTATE);
-    xf_lock_close(lock);
+    xf_lock_free(lock);
     lock = create_lock(&order, &recursive);
     for (int i = 0; i < 3; i++)
         assert_int_equal(xf_lock_acquire(lock, 0), 0);
     for (int i = 0; i < 3; i++)
         assert_int_equal(xf_lock_release(lock), 0);
     assert_int_equal(xf_lock_release(lock), XF_ESTATE);
-    xf_lock_close(lock);
-    xf_shm_close(shared);
+    xf_lock_free(lock);
+    xf_shm_free(shared);
 }
 
 /* The next one gets it with word of the death, and after that all is as before. */
@@ -255,8 +255,8 @@ static void a_killed_owner_passes_the_lock_on(void **state)
         await(&board->said[0], 1);
         kill_it(holder);
         expect_inherited(lock);
-        xf_lock_close(lock);
-        xf_shm_close(shared);
+        xf_lock_free(lock);
+        xf_shm_free(shared);
     }
 }
 
@@ -272,8 +272,8 @@ static void an_owner_that_returns_passes_the_lock_on(void **state)
     atomic_store(&board->said[1], 1);
     expect_end(holder, XF_END_DONE, 0);
     expect_inherited(lock);
-    xf_lock_close(lock);
-    xf_shm_close(shared);
+    xf_lock_free(lock);
+    xf_shm_free(shared);
 }
 
 static void acquire_in_thread(void *lock)
@@ -294,8 +294,8 @@ static void a_thread_that_ends_passes_the_lock_on(void **state)
     uv_thread_create(&thread, acquire_in_thread, lock);
     uv_thread_join(&thread);
     expect_inherited(lock);
-    xf_lock_close(lock);
-    xf_shm_close(shared);
+    xf_lock_free(lock);
+    xf_shm_free(shared);
 }
 
 /* Of several siblings that sleep, one is told. */
@@ -320,8 +320,8 @@ static void one_of_those_who_wait_is_told_of_the_death(void **state)
         xf_process_free(waiters[i]);
     }
     assert_int_equal(told, 1);
-    xf_lock_close(lock);
-    xf_shm_close(shared);
+    xf_lock_free(lock);
+    xf_shm_free(shared);
 }
 
 static void killing_at_random_loses_no_lock(void **state)
@@ -341,7 +341,7 @@ static void killing_at_random_loses_no_lock(void **state)
         int64_t before = board->plain[0];
         random ^= random << 13, random ^= random >> 7, random ^= random << 17;
         while (board->plain[0] < before + (int64_t)(random % 1000)) /* they go on */
-            if (xf_process_join(workers[0], 0, NULL) == 0)
+            if (xf_process_join(workers[0], NULL, 0) == 0)
                 xf_report_print(xf_process_report(workers[0]), stderr), fail();
         kill_it(workers[i % CHILDREN]);
         workers[i % CHILDREN] = begin(&work_until_killed, &order);
@@ -354,8 +354,8 @@ static void killing_at_random_loses_no_lock(void **state)
     else
         assert_int_equal(rc, XF_EOWNERDEAD);
     xf_lock_release(lock);
-    xf_lock_close(lock);
-    xf_shm_close(shared);
+    xf_lock_free(lock);
+    xf_shm_free(shared);
 }
 
 static void locks_lie_in_shared_memory(void **state)
@@ -376,17 +376,17 @@ static void locks_lie_in_shared_memory(void **state)
         assert_int_equal(xf_lock_release(locks[i]), 0);
     assert_int_equal(xf_lock_open(&again, &order.ref), 0);
     assert_int_equal(xf_lock_acquire(again, 0), XF_EDEADLK); /* it is the last one */
-    xf_lock_close(again);
+    xf_lock_free(again);
     order.number = TIMES;
     process = begin(&count_locked, &order);
-    assert_int_equal(xf_process_join(process, WHILE_MS, NULL), XF_ETIMEDOUT);
+    assert_int_equal(xf_process_join(process, NULL, WHILE_MS), XF_ETIMEDOUT);
     assert_int_equal(board->plain[0], 0);
     assert_int_equal(xf_lock_release(locks[LOCKS - 1]), 0);
     expect_end(process, XF_END_DONE, 0);
     assert_int_equal(board->plain[0], TIMES);
     for (int i = 0; i < LOCKS; i++)
-        xf_lock_close(locks[i]);
-    xf_shm_close(shared);
+        xf_lock_free(locks[i]);
+    xf_shm_free(shared);
 }
 
 static void wrong_places_and_references_are_refused(void **state)
@@ -404,12 +404,12 @@ static void wrong_places_and_references_are_refused(void **state)
     assert_int_equal(xf_lock_open(&lock, &order.board), XF_EINVAL);
     ref = order.board;
     ref.kind = XF_KIND_LOCK;
-    ref.place = 64; /* where no lock is */
+    ref.reserved = 64; /* where no lock is */
     assert_int_equal(xf_lock_open(&lock, &ref), XF_EPROTO);
-    ref.place = UINT32_MAX;
+    ref.reserved = UINT32_MAX;
     assert_int_equal(xf_lock_open(&lock, &ref), XF_EPROTO);
-    xf_lock_close(NULL);
-    xf_shm_close(shared);
+    xf_lock_free(NULL);
+    xf_shm_free(shared);
 }
 
 /* ---- Reader-writer lock ---------------------------------------------------------------------- */
@@ -475,8 +475,8 @@ static void readers_share_and_writers_do_not(void **state)
         expect_end(processes[i], XF_END_DONE, 0);
     assert_int_equal(board->plain[0], CHILDREN * TIMES / 4);
     assert_int_equal(board->plain[1], CHILDREN * TIMES / 4);
-    xf_rwlock_close(rwlock);
-    xf_shm_close(shared);
+    xf_rwlock_free(rwlock);
+    xf_shm_free(shared);
 }
 
 static void many_read_at_a_time_and_none_while_one_writes(void **state)
@@ -507,8 +507,8 @@ static void many_read_at_a_time_and_none_while_one_writes(void **state)
     assert_int_equal(xf_rwlock_read(rwlock, 0), XF_EDEADLK);
     assert_int_equal(xf_rwlock_release(rwlock), 0);
     expect_end(first, XF_END_DONE, 0);
-    xf_rwlock_close(rwlock);
-    xf_shm_close(shared);
+    xf_rwlock_free(rwlock);
+    xf_shm_free(shared);
 }
 
 static void a_killed_writer_is_told_of_until_another_has_written(void **state)
@@ -533,8 +533,8 @@ static void a_killed_writer_is_told_of_until_another_has_written(void **state)
     assert_int_equal(xf_rwlock_release(rwlock), 0);
     assert_int_equal(xf_rwlock_read(rwlock, 0), 0);
     assert_int_equal(xf_rwlock_release(rwlock), 0);
-    xf_rwlock_close(rwlock);
-    xf_shm_close(shared);
+    xf_rwlock_free(rwlock);
+    xf_shm_free(shared);
 }
 
 /* A writer that waits for a reader, and so keeps others out. */
@@ -581,8 +581,8 @@ static void a_writer_that_is_killed_while_it_waits_is_not_told_of(void **state)
     assert_int_equal(xf_rwlock_read(rwlock, PROMPT_MS), XF_EOWNERDEAD);
     assert_int_equal(xf_rwlock_release(rwlock), 0);
     kill_it(reader);
-    xf_rwlock_close(rwlock);
-    xf_shm_close(shared);
+    xf_rwlock_free(rwlock);
+    xf_shm_free(shared);
 }
 
 static void a_killed_reader_is_in_nobodys_way(void **state)
@@ -598,8 +598,8 @@ static void a_killed_reader_is_in_nobodys_way(void **state)
     kill_it(reader);
     assert_int_equal(xf_rwlock_write(rwlock, PROMPT_MS), 0);
     assert_int_equal(xf_rwlock_release(rwlock), 0);
-    xf_rwlock_close(rwlock);
-    xf_shm_close(shared);
+    xf_rwlock_free(rwlock);
+    xf_shm_free(shared);
 }
 
 /* ---- Semaphore ------------------------------------------------------------------------------- */
@@ -678,8 +678,8 @@ static void permits_are_bounded(void **state)
         processes[i] = begin(&use_permits, &order);
     for (int i = 0; i < CHILDREN; i++)
         expect_end(processes[i], XF_END_DONE, 0);
-    xf_semaphore_close(semaphore);
-    xf_shm_close(shared);
+    xf_semaphore_free(semaphore);
+    xf_shm_free(shared);
 }
 
 static void a_killed_holder_passes_its_permit_on(void **state)
@@ -699,8 +699,8 @@ static void a_killed_holder_passes_its_permit_on(void **state)
     assert_int_equal(xf_semaphore_release(semaphore), 0);
     assert_int_equal(xf_semaphore_release(semaphore), 0);
     assert_int_equal(xf_semaphore_release(semaphore), XF_ESTATE);
-    xf_semaphore_close(semaphore);
-    xf_shm_close(shared);
+    xf_semaphore_free(semaphore);
+    xf_shm_free(shared);
 }
 
 static void a_number_is_raised_by_one_and_lowered_by_another(void **state)
@@ -722,13 +722,13 @@ static void a_number_is_raised_by_one_and_lowered_by_another(void **state)
     expect_end(first, XF_END_DONE, 0);
     expect_end(second, XF_END_DONE, 0);
     assert_int_equal(xf_semaphore_acquire(semaphore, 0), XF_ETIMEDOUT);
-    xf_semaphore_close(semaphore);
-    xf_shm_close(shared);
+    xf_semaphore_free(semaphore);
+    xf_shm_free(shared);
 }
 
 static void wrong_semaphores_are_refused(void **state)
 {
-    xf_semaphore_options options = {.limit = XF_PERMITS_MAX + 1}, both = {.limit = 1, .value = 1};
+    xf_semaphore_options options = {.limit = XF_SEMAPHORE_PERMITS_MAX + 1}, both = {.limit = 1, .value = 1};
     xf_semaphore *semaphore;
 
     (void)state;
@@ -737,7 +737,7 @@ static void wrong_semaphores_are_refused(void **state)
     options = (xf_semaphore_options){.value = INT32_MAX};
     assert_int_equal(xf_semaphore_create(&semaphore, &options), 0);
     assert_int_equal(xf_semaphore_release(semaphore), XF_ELIMIT);
-    xf_semaphore_close(semaphore);
+    xf_semaphore_free(semaphore);
 }
 
 /* ---- Condition ------------------------------------------------------------------------------- */
@@ -803,9 +803,9 @@ static pair create_pair(order *order)
 
 static void close_pair(pair *pair)
 {
-    xf_condition_close(pair->condition);
-    xf_lock_close(pair->lock);
-    xf_shm_close(shared);
+    xf_condition_free(pair->condition);
+    xf_lock_free(pair->lock);
+    xf_shm_free(shared);
 }
 
 static void a_condition_is_waited_for(void **state)
@@ -911,8 +911,8 @@ static void an_event_wakes_all_who_wait(void **state)
     assert_int_equal(xf_event_wait(event, 0), 0);
     xf_event_clear(event);
     assert_int_equal(xf_event_wait(event, 0), XF_ETIMEDOUT);
-    xf_event_close(event);
-    xf_shm_close(shared);
+    xf_event_free(event);
+    xf_shm_free(shared);
 }
 
 /* ---- Barrier --------------------------------------------------------------------------------- */
@@ -946,7 +946,7 @@ XF_TASK(join_only, const order *in, int *out)
     xf_barrier *barrier;
 
     REQUIRE(xf_barrier_open(&barrier, &in->ref) == 0);
-    REQUIRE(xf_barrier_join(barrier) == 0);
+    REQUIRE(xf_barrier_register(barrier) == 0);
     atomic_fetch_add(&board->said[0], 1);
     await(&board->said[1], 1);
     *out = 0;
@@ -1001,8 +1001,8 @@ static void a_barrier_lets_all_through_together(void **state)
     for (int i = 0; i < CHILDREN; i++)
         ones += int_of(processes[i]);
     assert_int_equal(ones, TIMES); /* one in each */
-    xf_barrier_close(barrier);
-    xf_shm_close(shared);
+    xf_barrier_free(barrier);
+    xf_shm_free(shared);
 }
 
 static void a_killed_party_breaks_the_barrier(void **state)
@@ -1024,8 +1024,8 @@ static void a_killed_party_breaks_the_barrier(void **state)
     assert_in_range(xf_barrier_wait(barrier, XF_FOREVER) + 1, 1, 2);
     assert_in_range(int_of(waiter) + 1, 1, 2);
     assert_in_range(int_of(victim) + 1, 1, 2);
-    xf_barrier_close(barrier);
-    xf_shm_close(shared);
+    xf_barrier_free(barrier);
+    xf_shm_free(shared);
 }
 
 static void who_gives_up_breaks_the_barrier(void **state)
@@ -1044,13 +1044,13 @@ static void who_gives_up_breaks_the_barrier(void **state)
     parties[0] = begin(&join_only, &order);
     parties[1] = begin(&join_only, &order);
     await(&board->said[0], 3);
-    assert_int_equal(xf_barrier_join(barrier), 0);
+    assert_int_equal(xf_barrier_register(barrier), 0);
     waiter = begin(&wait_once, &order);
     assert_int_equal(int_of(waiter), XF_ELIMIT);
     kill_it(parties[0]);
     kill_it(parties[1]);
-    xf_barrier_close(barrier);
-    xf_shm_close(shared);
+    xf_barrier_free(barrier);
+    xf_shm_free(shared);
 }
 
 /* ---- Once ------------------------------------------------------------------------------------ */
@@ -1102,8 +1102,8 @@ static void one_does_it(void **state)
     assert_int_equal(ones, 1);
     assert_int_equal(board->plain[0], 1);
     assert_int_equal(xf_once_begin(once, 0), 0);
-    xf_once_close(once);
-    xf_shm_close(shared);
+    xf_once_free(once);
+    xf_shm_free(shared);
 }
 
 static void another_does_it_when_the_first_is_killed(void **state)
@@ -1123,8 +1123,8 @@ static void another_does_it_when_the_first_is_killed(void **state)
     kill_it(first);
     assert_int_equal(int_of(second), XF_EOWNERDEAD);
     assert_int_equal(xf_once_begin(once, 0), 0);
-    xf_once_close(once);
-    xf_shm_close(shared);
+    xf_once_free(once);
+    xf_shm_free(shared);
 }
 
 /* ---- All ------------------------------------------------------------------------------------- */

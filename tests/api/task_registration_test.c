@@ -53,7 +53,7 @@ static int encode_words(xf_writer *writer, const void *object)
     if (list->count > 100)
         return -100;
     for (size_t i = 0; i < list->count; i++)
-        if (xf_write(writer, list->word[i], strlen(list->word[i]) + 1) < 0)
+        if (xf_writer_put(writer, list->word[i], strlen(list->word[i]) + 1) < 0)
             return -1;
     return 0;
 }
@@ -194,7 +194,7 @@ static void a_task_unknown_to_the_child_is_named(void **state)
     (void)state;
     join(process);
     assert_non_null(strstr(xf_process_report(process)->message, "only here"));
-    expect_end(process, XF_END_START, XF_ENOTASK);
+    expect_end(process, XF_END_START_FAILED, XF_ENOTASK);
 }
 
 static void sizes_that_differ_in_the_child_are_named(void **state)
@@ -204,7 +204,7 @@ static void sizes_that_differ_in_the_child_are_named(void **state)
     (void)state;
     join(process);
     assert_non_null(strstr(xf_process_report(process)->message, "resized takes 4 bytes"));
-    expect_end(process, XF_END_START, XF_ESIZE);
+    expect_end(process, XF_END_START_FAILED, XF_ESIZE);
 }
 
 static void output_of_another_size_is_refused(void **state)

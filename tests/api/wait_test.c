@@ -41,7 +41,7 @@ static void free_things(things *things)
     xf_pipe_free(things->other);
     xf_pipe_free(things->full_pipe);
     xf_pipe_free(things->full_other);
-    xf_event_close(things->event);
+    xf_event_free(things->event);
 }
 
 enum { GET, PUT, RECEIVE, SEND, EVENT, THINGS };
@@ -49,11 +49,11 @@ enum { GET, PUT, RECEIVE, SEND, EVENT, THINGS };
 /* None of them is ready. */
 static void list_things(const things *things, xf_wait_item *items)
 {
-    items[GET] = (xf_wait_item){.what = XF_WAIT_GET, .queue = things->queue};
-    items[PUT] = (xf_wait_item){.what = XF_WAIT_PUT, .queue = things->full_queue};
-    items[RECEIVE] = (xf_wait_item){.what = XF_WAIT_RECEIVE, .pipe = things->pipe};
-    items[SEND] = (xf_wait_item){.what = XF_WAIT_SEND, .pipe = things->full_pipe};
-    items[EVENT] = (xf_wait_item){.what = XF_WAIT_EVENT, .event = things->event};
+    items[GET] = (xf_wait_item){.kind = XF_WAIT_GET, .queue = things->queue};
+    items[PUT] = (xf_wait_item){.kind = XF_WAIT_PUT, .queue = things->full_queue};
+    items[RECEIVE] = (xf_wait_item){.kind = XF_WAIT_RECEIVE, .pipe = things->pipe};
+    items[SEND] = (xf_wait_item){.kind = XF_WAIT_SEND, .pipe = things->full_pipe};
+    items[EVENT] = (xf_wait_item){.kind = XF_WAIT_EVENT, .event = things->event};
 }
 
 static void expect_only(const xf_wait_item *items, int count, int which)
@@ -226,7 +226,7 @@ static void time_passes(void **state)
     (void)state;
     make_things(&things);
     list_things(&things, items);
-    items[THINGS] = (xf_wait_item){.what = XF_WAIT_PROCESS, .process = start_maker(&things, &order)};
+    items[THINGS] = (xf_wait_item){.kind = XF_WAIT_PROCESS, .process = start_maker(&things, &order)};
     give_order(order, 'm');
     assert_int_equal(receive_number(items[THINGS].process), 1); /* it has opened everything */
     for (int i = 0; i <= THINGS; i++)
@@ -252,15 +252,15 @@ static void mistakes_are_told(void **state)
     (void)state;
     assert_int_equal(xf_wait(&item, 0, 0), XF_EINVAL);
     assert_int_equal(xf_wait(&item, 1, 0), XF_EINVAL);
-    item.what = XF_WAIT_GET;
+    item.kind = XF_WAIT_GET;
     assert_int_equal(xf_wait(&item, 1, 0), XF_EINVAL);
     assert_non_null(strstr(xf_error_detail(), "item 0"));
     assert_int_equal(xf_pipe_create(&one, &other, &simplex), 0);
-    item = (xf_wait_item){.what = XF_WAIT_SEND, .pipe = one};
+    item = (xf_wait_item){.kind = XF_WAIT_SEND, .pipe = one};
     assert_int_equal(xf_wait(&item, 1, XF_FOREVER), XF_ESTATE);
-    item = (xf_wait_item){.what = XF_WAIT_RECEIVE, .pipe = other};
+    item = (xf_wait_item){.kind = XF_WAIT_RECEIVE, .pipe = other};
     assert_int_equal(xf_wait(&item, 1, XF_FOREVER), XF_ESTATE);
-    item.what = (xf_wait_what)99;
+    item.kind = (xf_wait_kind)99;
     assert_int_equal(xf_wait(&item, 1, 0), XF_EINVAL);
     xf_pipe_free(one);
     xf_pipe_free(other);
@@ -280,7 +280,7 @@ static void each_thing_wakes(void **state)
     make_things(&things);
     process = start_maker(&things, &order);
     list_things(&things, items);
-    items[THINGS] = (xf_wait_item){.what = XF_WAIT_MESSAGE, .process = process};
+    items[THINGS] = (xf_wait_item){.kind = XF_WAIT_MESSAGE, .process = process};
     for (int round = 0; round < 3; round++) {
         give_order(order, 'g');
         expect_ready(items, THINGS + 1, GET);
@@ -301,7 +301,7 @@ static void each_thing_wakes(void **state)
         expect_ready(items, THINGS + 1, THINGS);
         assert_int_equal(receive_number(process), 1);
     }
-    items[THINGS].what = XF_WAIT_PROCESS;
+    items[THINGS].kind = XF_WAIT_PROCESS;
     xf_pipe_free(order);
     expect_ready(items + THINGS, 1, 0);
     expect_end(process, XF_END_DONE, 0);
@@ -341,7 +341,7 @@ static void the_end_of_a_queue_is_a_reason(void **state)
     list_things(&things, items);
     assert_int_equal(xf_queue_close(things.queue), 0);
     expect_ready(items, THINGS, GET);
-    items[GET].what = XF_WAIT_NOTHING;
+    items[GET].kind = XF_WAIT_NOTHING;
     assert_int_equal(xf_queue_close(things.full_queue), 0);
     expect_ready(items, THINGS, PUT);
     assert_int_equal(xf_queue_put(things.full_queue, "m", 1, 0), XF_EEND);
@@ -366,9 +366,9 @@ static void futures_are_told(void **state)
 
     (void)state;
     for (int i = 0; i < POOLS; i++)
-        assert_int_equal(xf_pool_open(&pools[i], &two), 0);
+        assert_int_equal(xf_pool_create(&pools[i], &two), 0);
     for (int i = 0; i < COUNT; i++) {
-        items[i] = (xf_wait_item){.what = XF_WAIT_FUTURE};
+        items[i] = (xf_wait_item){.kind = XF_WAIT_FUTURE};
         assert_int_equal(xf_pool_submit(&items[i].future, pools[i % POOLS], &square, &i, sizeof i, NULL), 0);
     }
     while (left > 0) {
@@ -378,7 +378,7 @@ static void futures_are_told(void **state)
         for (int i = 0; i < COUNT; i++)
             if (items[i].ready) {
                 assert_int_equal(*(const int *)xf_future_result(items[i].future, 0, NULL), i * i);
-                items[i].what = XF_WAIT_NOTHING;
+                items[i].kind = XF_WAIT_NOTHING;
                 ready--;
             }
         assert_int_equal(ready, 0);
@@ -393,13 +393,13 @@ static void join_it(void *process)
 {
     xf_status status;
 
-    (void)xf_process_join(process, XF_FOREVER, &status);
+    (void)xf_process_join(process, &status, XF_FOREVER);
 }
 
 /* Another thread looks after the process, for it joins it. */
 static void a_message_is_told_while_another_thread_joins(void **state)
 {
-    xf_wait_item item = {.what = XF_WAIT_MESSAGE};
+    xf_wait_item item = {.kind = XF_WAIT_MESSAGE};
     uv_thread_t joiner;
     xf_pipe *order;
     things things;
@@ -414,7 +414,7 @@ static void a_message_is_told_while_another_thread_joins(void **state)
         assert_int_equal(receive_number(item.process), 1);
     }
     xf_pipe_free(order);
-    item.what = XF_WAIT_PROCESS;
+    item.kind = XF_WAIT_PROCESS;
     expect_ready(&item, 1, 0);
     uv_thread_join(&joiner);
     expect_end(item.process, XF_END_DONE, 0);
@@ -429,7 +429,7 @@ static xf_ref reference(const xf_wait_item *item)
 {
     xf_ref ref;
 
-    switch (item->what) {
+    switch (item->kind) {
     case XF_WAIT_GET:
         assert_int_equal(xf_queue_ref(item->queue, &ref), 0);
         break;
@@ -465,7 +465,7 @@ static int make_one_ready(const xf_ref *ref)
         rc = xf_event_open(&event, ref);
         if (rc == 0) {
             xf_event_set(event);
-            xf_event_close(event);
+            xf_event_free(event);
         }
     }
     return rc;
@@ -493,12 +493,12 @@ static void make_many(xf_wait_item *items)
     xf_pipe *other;
 
     for (int i = 0; i < MANY; i += 3) {
-        items[i] = (xf_wait_item){.what = XF_WAIT_GET};
+        items[i] = (xf_wait_item){.kind = XF_WAIT_GET};
         assert_int_equal(xf_queue_create(&items[i].queue, &small), 0);
-        items[i + 1] = (xf_wait_item){.what = XF_WAIT_RECEIVE};
+        items[i + 1] = (xf_wait_item){.kind = XF_WAIT_RECEIVE};
         assert_int_equal(xf_pipe_create(&items[i + 1].pipe, &other, &narrow), 0);
         items[i + 1].arg = other;
-        items[i + 2] = (xf_wait_item){.what = XF_WAIT_EVENT};
+        items[i + 2] = (xf_wait_item){.kind = XF_WAIT_EVENT};
         assert_int_equal(xf_event_create(&items[i + 2].event, NULL), 0);
     }
 }
@@ -509,15 +509,15 @@ static void free_many(xf_wait_item *items)
         xf_queue_free(items[i].queue);
         xf_pipe_free(items[i + 1].pipe);
         xf_pipe_free(items[i + 1].arg);
-        xf_event_close(items[i + 2].event);
+        xf_event_free(items[i + 2].event);
     }
 }
 
 static void consume(xf_wait_item *item)
 {
-    if (item->what == XF_WAIT_GET)
+    if (item->kind == XF_WAIT_GET)
         get_one(item->queue);
-    else if (item->what == XF_WAIT_RECEIVE)
+    else if (item->kind == XF_WAIT_RECEIVE)
         receive_one(item->pipe);
     else
         xf_event_clear(item->event);
@@ -535,7 +535,7 @@ static void one_of_hundreds_wakes(void **state)
     assert_int_equal(xf_queue_create(&orders, NULL), 0);
     assert_int_equal(xf_queue_ref(orders, &ref), 0);
     process = start(&make_each_ready, &ref, sizeof ref, NULL);
-    items[MANY] = (xf_wait_item){.what = XF_WAIT_PROCESS, .process = process};
+    items[MANY] = (xf_wait_item){.kind = XF_WAIT_PROCESS, .process = process};
     for (int i = 0; i < MANY; i += 17) {
         int which = (i * 101) % MANY;
         ref = reference(&items[which]);
@@ -565,19 +565,19 @@ static void deaths_are_told(void **state)
     make_things(&things);
     process = start_maker(&things, &order);
     list_things(&things, items);
-    items[THINGS] = (xf_wait_item){.what = XF_WAIT_PROCESS, .process = process};
+    items[THINGS] = (xf_wait_item){.kind = XF_WAIT_PROCESS, .process = process};
     give_order(order, 'm');
     assert_int_equal(receive_number(process), 1); /* it has opened everything */
     xf_pipe_free(things.other);
     xf_pipe_free(things.full_other);
     things.other = things.full_other = NULL;
     give_order(order, 'k');
-    while (items[THINGS].what || items[RECEIVE].what || items[SEND].what) {
+    while (items[THINGS].kind || items[RECEIVE].kind || items[SEND].kind) {
         assert_true(xf_wait(items, THINGS + 1, PATIENCE_MS) > 0);
         for (int i = 0; i <= THINGS; i++)
             if (items[i].ready) {
                 assert_true(i == THINGS || i == RECEIVE || i == SEND);
-                items[i].what = XF_WAIT_NOTHING;
+                items[i].kind = XF_WAIT_NOTHING;
             }
     }
     assert_int_equal(xf_pipe_send(things.full_pipe, "m", 1, 0), XF_EEND);
@@ -602,7 +602,7 @@ XF_TASK(put_for_ever, const xf_ref *in, int *out)
 /* What a killed producer has left half done is in nobody's way. */
 static void a_killed_producer_holds_nobody_up(void **state)
 {
-    xf_wait_item items[3] = {{.what = XF_WAIT_GET}};
+    xf_wait_item items[3] = {{.kind = XF_WAIT_GET}};
     xf_queue_options small = {.capacity = 8};
     xf_ref ref;
 
@@ -612,8 +612,8 @@ static void a_killed_producer_holds_nobody_up(void **state)
     for (int round = 0; round < 2; round++) {
         xf_process *doomed = start(&put_for_ever, &ref, sizeof ref, NULL);
         xf_process *other = start(&put_for_ever, &ref, sizeof ref, NULL);
-        items[1] = (xf_wait_item){.what = XF_WAIT_PROCESS, .process = doomed};
-        items[2] = (xf_wait_item){.what = XF_WAIT_PROCESS, .process = other};
+        items[1] = (xf_wait_item){.kind = XF_WAIT_PROCESS, .process = doomed};
+        items[2] = (xf_wait_item){.kind = XF_WAIT_PROCESS, .process = other};
         for (int got = 0; got < 300; got++) {
             assert_true(xf_wait(items, 3, PATIENCE_MS) > 0);
             if (items[0].ready)
@@ -621,7 +621,7 @@ static void a_killed_producer_holds_nobody_up(void **state)
             if (got == 100)
                 xf_process_kill(doomed);
             if (items[1].ready)
-                items[1].what = XF_WAIT_NOTHING;
+                items[1].kind = XF_WAIT_NOTHING;
             assert_false(items[2].ready);
         }
         xf_process_free(doomed);
@@ -638,14 +638,14 @@ static void a_killed_producer_holds_nobody_up(void **state)
 XF_ENTRY(wait_in_child)
 {
     const xf_ref *in = xf_call_input(call, NULL);
-    xf_wait_item items[] = {{.what = XF_WAIT_GET}, {.what = XF_WAIT_STOP, .call = call}, {.what = XF_WAIT_PROCESS}};
+    xf_wait_item items[] = {{.kind = XF_WAIT_GET}, {.kind = XF_WAIT_STOP, .call = call}, {.kind = XF_WAIT_PROCESS}};
     int rc = xf_queue_open(&items[0].queue, in), n = 7;
 
     if (rc == 0)
         rc = xf_process_start(&items[2].process, &square, &n, sizeof n, NULL);
     if (rc == 0)
         rc = xf_wait(items, 3, XF_FOREVER);
-    if (rc != 1 || !items[2].ready || xf_process_join(items[2].process, 0, NULL) < 0)
+    if (rc != 1 || !items[2].ready || xf_process_join(items[2].process, NULL, 0) < 0)
         return xf_fail(call, 1, "of its process: %d (%s)", rc, xf_error_detail());
     xf_process_free(items[2].process);
     (void)xf_cleanup(); /* no thread is left over */
@@ -655,9 +655,9 @@ XF_ENTRY(wait_in_child)
         return xf_fail(call, 2, "of the message: %d (%s)", rc, xf_error_detail());
     (void)xf_queue_close(items[0].queue);
     (void)send_number(call, 2);
-    items[0].what = XF_WAIT_NOTHING;
+    items[0].kind = XF_WAIT_NOTHING;
     rc = xf_wait(items, 2, XF_FOREVER);
-    return rc == 1 && items[1].ready && xf_stopping(call, 0) ? 0 : xf_fail(call, 3, "of the stop: %d", rc);
+    return rc == 1 && items[1].ready && xf_stop_requested(call, 0) ? 0 : xf_fail(call, 3, "of the stop: %d", rc);
 }
 
 static void children_wait_too(void **state)
@@ -682,14 +682,14 @@ static void children_wait_too(void **state)
 /* Waits until it is asked to stop, in a pool. */
 XF_TASK(wait_in_worker, const xf_ref *in, int *out)
 {
-    xf_wait_item stop = {.what = XF_WAIT_STOP, .call = call};
+    xf_wait_item stop = {.kind = XF_WAIT_STOP, .call = call};
     xf_event *begun;
 
     *out = xf_event_open(&begun, in);
     if (*out < 0)
         return xf_fail(call, *out, "%s", xf_error_detail());
     xf_event_set(begun);
-    xf_event_close(begun);
+    xf_event_free(begun);
     *out = xf_wait(&stop, 1, XF_FOREVER);
     return *out == 1 ? 11 : 12;
 }
@@ -698,23 +698,23 @@ static void workers_wait_too(void **state)
 {
     xf_process_options patient = {.grace_ms = PATIENCE_MS};
     xf_pool_options options = {.workers = 1, .process = &patient};
-    xf_wait_item items[2] = {{.what = XF_WAIT_EVENT}, {.what = XF_WAIT_FUTURE}};
+    xf_wait_item items[2] = {{.kind = XF_WAIT_EVENT}, {.kind = XF_WAIT_FUTURE}};
     xf_pool *pool;
     xf_ref ref;
 
     (void)state;
     assert_int_equal(xf_event_create(&items[0].event, NULL), 0);
     assert_int_equal(xf_event_ref(items[0].event, &ref), 0);
-    assert_int_equal(xf_pool_open(&pool, &options), 0);
+    assert_int_equal(xf_pool_create(&pool, &options), 0);
     assert_int_equal(xf_pool_submit(&items[1].future, pool, &wait_in_worker, &ref, sizeof ref, NULL), 0);
     expect_ready(items, 2, 0);
-    items[0].what = XF_WAIT_NOTHING;
+    items[0].kind = XF_WAIT_NOTHING;
     xf_future_cancel(items[1].future);
     expect_ready(items, 2, 1);
     assert_int_equal(xf_future_status(items[1].future, 0).kind, XF_END_CANCELLED);
     xf_future_free(items[1].future);
     xf_pool_free(pool);
-    xf_event_close(items[0].event);
+    xf_event_free(items[0].event);
 }
 
 /* Waits for a message and many other things, as on an older system. */
@@ -726,10 +726,10 @@ XF_ENTRY(wait_when_older)
     int rc = 0, told;
 
     for (int i = 0; i < OTHERS && rc == 0; i++) {
-        items[i] = (xf_wait_item){.what = XF_WAIT_EVENT};
+        items[i] = (xf_wait_item){.kind = XF_WAIT_EVENT};
         rc = xf_event_create(&items[i].event, NULL);
     }
-    items[OTHERS].what = XF_WAIT_GET;
+    items[OTHERS].kind = XF_WAIT_GET;
     if (rc == 0)
         rc = xf_queue_open(&items[OTHERS].queue, in);
     if (rc < 0)
@@ -769,14 +769,14 @@ static void older_systems_will_do(void **state)
 
 XF_TASK(say_something, const int *in, int *out)
 {
-    xf_log(call, XF_INFO, "something");
+    xf_log(call, XF_LOG_INFO, "something");
     *out = *in;
     return 0;
 }
 
 static void wait_for_the_speaker(xf_process *process, const xf_log_line *line, void *arg)
 {
-    xf_wait_item item = {.what = XF_WAIT_PROCESS, .process = process};
+    xf_wait_item item = {.kind = XF_WAIT_PROCESS, .process = process};
 
     (void)line;
     *(int *)arg = xf_wait(&item, 1, PATIENCE_MS);
@@ -817,7 +817,7 @@ static void threads_wait_for_the_same(void **state)
     rival rivals[RIVALS];
     uv_thread_t threads[RIVALS];
     _Atomic int got = 0;
-    xf_wait_item room = {.what = XF_WAIT_PUT};
+    xf_wait_item room = {.kind = XF_WAIT_PUT};
     xf_queue_options small = {.capacity = 4, .spin_us = -1};
     xf_event *over;
 
@@ -825,14 +825,14 @@ static void threads_wait_for_the_same(void **state)
     assert_int_equal(xf_queue_create(&room.queue, &small), 0);
     assert_int_equal(xf_event_create(&over, NULL), 0);
     for (int i = 0; i < RIVALS; i++) {
-        rivals[i] = (rival){{{.what = XF_WAIT_GET, .queue = room.queue}, {.what = XF_WAIT_EVENT, .event = over}}, &got};
+        rivals[i] = (rival){{{.kind = XF_WAIT_GET, .queue = room.queue}, {.kind = XF_WAIT_EVENT, .event = over}}, &got};
         assert_int_equal(uv_thread_create(&threads[i], compete, &rivals[i]), 0);
     }
     for (int i = 0; i < MESSAGES; i++) {
         expect_ready(&room, 1, 0);
         assert_int_equal(xf_queue_put(room.queue, &i, sizeof i, 0), 0);
     }
-    room.what = XF_WAIT_GET;
+    room.kind = XF_WAIT_GET;
     while (xf_wait(&room, 1, 0) == 1)
         uv_sleep(1);
     xf_event_set(over);
@@ -840,7 +840,7 @@ static void threads_wait_for_the_same(void **state)
         uv_thread_join(&threads[i]);
     assert_int_equal(atomic_load(&got), MESSAGES);
     xf_queue_free(room.queue);
-    xf_event_close(over);
+    xf_event_free(over);
 }
 
 /* ---- Watches --------------------------------------------------------------------------------- */
@@ -898,7 +898,7 @@ static void a_watch_tells_a_loop(void **state)
     make_things(&seen.things);
     seen.process = start_maker(&seen.things, &seen.order);
     list_things(&seen.things, items);
-    items[THINGS] = (xf_wait_item){.what = XF_WAIT_PROCESS, .process = seen.process};
+    items[THINGS] = (xf_wait_item){.kind = XF_WAIT_PROCESS, .process = seen.process};
     assert_int_equal(xf_watch_start(&watch, &loop, items, THINGS + 1, on_ready, &seen), 0);
     give_order(seen.order, 'g');
     uv_run(&loop, UV_RUN_DEFAULT); /* until the watch is stopped */

@@ -27,8 +27,8 @@ static int map_squares(void)
 
     for (int i = 0; i < COUNT; i++)
         in[i] = i;
-    if (xf_pool_open(&pool, NULL) < 0)
-        return fail("xf_pool_open");
+    if (xf_pool_create(&pool, NULL) < 0)
+        return fail("xf_pool_create");
     if (xf_pool_map(pool, &square, in, out, COUNT, NULL) < 0)
         return fail("xf_pool_map");
     xf_pool_free(pool);
@@ -46,7 +46,7 @@ static int read_report(void)
 
     if (xf_process_start(&process, &square, &wrong, sizeof wrong, NULL) < 0)
         return fail("xf_process_start");
-    xf_process_join(process, XF_FOREVER, NULL);
+    xf_process_join(process, NULL, XF_FOREVER);
     rc = strcmp(xf_process_report(process)->message, "-1 is negative") ? fail("a wrong report") : 0;
     xf_process_free(process);
     return rc;

@@ -136,7 +136,7 @@ static bool take_frames(parent *self)
         CHECK(!frame.attached || !frame.size ||
               frame.type == WIRE_OFFER); /* of an object: its segment and its reference */
         if (frame.type == WIRE_LOG)
-            CHECK(strlen(self->log.text) <= XF_LOG_MAX && strlen(self->log.task) <= XF_TASK_NAME_MAX);
+            CHECK(strlen(self->log.text) <= XF_LOG_LINE_MAX && strlen(self->log.task) <= XF_TASK_NAME_MAX);
         if (self->fetches >> (self->frames++ % 8) & 1)
             parcel_free(inbox_get(&self->inbox));
     }

@@ -24,7 +24,7 @@ static int role_starter(const char *replacement)
         if (uv_fs_rename(NULL, &request, replacement, own, NULL) < 0)
             return 1;
     }
-    for (int method = XF_START_SPAWN; method <= XF_START_SERVER; method++) {
+    for (int method = XF_START_SPAWN; method <= XF_START_FORKSERVER; method++) {
         xf_process_options options = {.start = (xf_start_method)method};
         xf_process *process;
         int rc = xf_process_start(&process, &say_hello, NULL, 0, &options);

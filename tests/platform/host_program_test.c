@@ -13,7 +13,7 @@
 XF_ENTRY(wait_for_stop)
 {
     send_number(call, 1);
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
 XF_ENTRY(exit_9)
@@ -100,7 +100,7 @@ XF_ENTRY(fault_and_wait)
 {
     write_to_guarded_page();
     send_number(call, 1);
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
 static void a_fault_that_the_program_mends_is_none(void **state)
@@ -252,7 +252,7 @@ static void a_fork_of_the_programs_own_can_use_crossfork(void **state)
         xf_process *other;
         if (xf_process_start(&other, &exit_9, NULL, 0, NULL) < 0)
             _exit(1);
-        xf_process_join(other, XF_FOREVER, &end);
+        xf_process_join(other, &end, XF_FOREVER);
         _exit(end.kind == XF_END_EXITED && end.code == 9 ? 0 : 2);
     }
     assert_int_equal(waitpid(own, &status, 0), own);
@@ -278,7 +278,7 @@ static int have_a_supervisor(void)
 
     if (atexit(check_streams) || xf_process_start(&process, &exit_9, NULL, 0, NULL) < 0)
         return 1;
-    if (xf_process_join(process, XF_FOREVER, &status) < 0 || status.code != 9)
+    if (xf_process_join(process, &status, XF_FOREVER) < 0 || status.code != 9)
         return 2;
     xf_process_free(process);
     return 0;

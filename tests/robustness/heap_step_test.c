@@ -48,7 +48,7 @@ static void act_alloc(xf_heap *heap, void *memory, size_t size)
 static void act_free(xf_heap *heap, void *memory, size_t size)
 {
     (void)size;
-    if (xf_heap_free(heap, memory) < 0)
+    if (xf_heap_dealloc(heap, memory) < 0)
         _exit(3);
 }
 
@@ -108,7 +108,7 @@ static pid_t start_victim(const scene *scene, xf_heap *heap, void *memory)
 static void free_if_there(xf_heap *heap, void *memory)
 {
     if (memory && xf_heap_size(heap, memory) > 0)
-        assert_int_equal(xf_heap_free(heap, memory), 0);
+        assert_int_equal(xf_heap_dealloc(heap, memory), 0);
 }
 
 /* All of it can be had once more. */
@@ -123,7 +123,7 @@ static void expect_whole(xf_heap *heap)
     for (int i = 0; i < PAGES; i++)
         all[i] = alloc(heap, PAGE);
     for (int i = 0; i < PAGES; i++)
-        assert_int_equal(xf_heap_free(heap, all[i]), 0);
+        assert_int_equal(xf_heap_dealloc(heap, all[i]), 0);
 }
 
 /* One round; false when the act came to its end before.
@@ -143,7 +143,7 @@ static bool play_to(const scene *scene, xf_heap *heap, int steps, uint64_t *effe
     killed = step_and_kill(start_victim(scene, heap, memory), steps);
     for (size_t i = 0; i < scene->before; i++) {
         assert_true(xf_heap_size(heap, before[i]) >= scene->size);
-        assert_int_equal(xf_heap_free(heap, before[i]), 0);
+        assert_int_equal(xf_heap_dealloc(heap, before[i]), 0);
     }
     *effects += xf_heap_reclaim(heap);
     *effects += scene->act == act_free && xf_heap_size(heap, memory) == 0;
@@ -178,11 +178,11 @@ static void play(const scene *scene)
     for (; killed && steps < STEPS_MAX; steps += stride(steps)) {
         killed = play_to(scene, heap, steps, &effects);
         if (scene->fresh) {
-            xf_heap_close(heap);
+            xf_heap_free(heap);
             heap = make();
         }
     }
-    xf_heap_close(heap);
+    xf_heap_free(heap);
     assert_in_range(steps, 20, STEPS_MAX - 1);
     assert_in_range(effects, 1, steps - 1); /* or it was not killed where it matters */
     print_message("%s: %d steps, %d with effect\n", scene->name, steps, (int)effects);

@@ -174,13 +174,13 @@ static void check(const char *how, xf_end kind, int code, const char *message)
 static void a_hostile_length(void **state)
 {
     (void)state;
-    check("huge", XF_END_PROTOCOL, XF_EPROTO, "a frame of 4294967295 bytes");
+    check("huge", XF_END_PROTOCOL_ERROR, XF_EPROTO, "a frame of 4294967295 bytes");
 }
 
 static void an_unknown_type(void **state)
 {
     (void)state;
-    check("unknown", XF_END_PROTOCOL, XF_EPROTO, "unknown type 99");
+    check("unknown", XF_END_PROTOCOL_ERROR, XF_EPROTO, "unknown type 99");
 }
 
 static void a_frame_cut_short(void **state)
@@ -192,85 +192,85 @@ static void a_frame_cut_short(void **state)
 static void endless_noise(void **state)
 {
     (void)state;
-    check("noise", XF_END_PROTOCOL, XF_EPROTO, "frame");
+    check("noise", XF_END_PROTOCOL_ERROR, XF_EPROTO, "frame");
 }
 
 static void no_greeting(void **state)
 {
     (void)state;
-    check("no hello", XF_END_PROTOCOL, XF_EPROTO, "before the greeting");
+    check("no hello", XF_END_PROTOCOL_ERROR, XF_EPROTO, "before the greeting");
 }
 
 static void another_build(void **state)
 {
     (void)state;
-    check("other build", XF_END_START, XF_EBUILD, "another build");
+    check("other build", XF_END_START_FAILED, XF_EBUILD, "another build");
 }
 
 static void a_segment_that_did_not_come(void **state)
 {
     (void)state;
-    check("no segment", XF_END_PROTOCOL, XF_EPROTO, "segment");
+    check("no segment", XF_END_PROTOCOL_ERROR, XF_EPROTO, "segment");
 }
 
 static void a_segment_that_is_too_small(void **state)
 {
     (void)state;
-    check("small segment", XF_END_PROTOCOL, XF_EPROTO, "segment");
+    check("small segment", XF_END_PROTOCOL_ERROR, XF_EPROTO, "segment");
 }
 
 static void a_segment_of_all_there_is(void **state)
 {
     (void)state;
-    check("endless segment", XF_END_PROTOCOL, XF_EPROTO, "segment");
+    check("endless segment", XF_END_PROTOCOL_ERROR, XF_EPROTO, "segment");
 }
 
 static void an_object_that_is_too_small(void **state)
 {
     (void)state;
-    check("small object", XF_END_PROTOCOL, XF_EPROTO, "1048576");
+    check("small object", XF_END_PROTOCOL_ERROR, XF_EPROTO, "1048576");
 }
 
 static void an_object_that_is_none(void **state)
 {
     (void)state;
-    check("false object", XF_END_PROTOCOL, XF_EPROTO, "lock");
+    check("false object", XF_END_PROTOCOL_ERROR, XF_EPROTO, "lock");
 }
 
 static void an_object_that_did_not_come(void **state)
 {
     (void)state;
-    check("no object", XF_END_PROTOCOL, XF_EPROTO, "about an object");
+    check("no object", XF_END_PROTOCOL_ERROR, XF_EPROTO, "about an object");
 }
 
 static void a_question_that_is_cut_short(void **state)
 {
     (void)state;
-    check("cut question", XF_END_PROTOCOL, XF_EPROTO, "about an object");
+    check("cut question", XF_END_PROTOCOL_ERROR, XF_EPROTO, "about an object");
 }
 
 static void questions_without_end(void **state)
 {
     (void)state;
-    check("deaf", XF_END_PROTOCOL, XF_EPROTO, "does not read");
+    check("deaf", XF_END_PROTOCOL_ERROR, XF_EPROTO, "does not read");
 }
 
 static void done_without_a_result(void **state)
 {
     (void)state;
-    check("no result", XF_END_PROTOCOL, XF_EPROTO, "goodbye");
+    check("no result", XF_END_PROTOCOL_ERROR, XF_EPROTO, "goodbye");
 }
 
 static void an_unknown_outcome(void **state)
 {
     (void)state;
-    check("outcome", XF_END_PROTOCOL, XF_EPROTO, "goodbye that says 77");
+    check("outcome", XF_END_PROTOCOL_ERROR, XF_EPROTO, "goodbye that says 77");
 }
 
 static void a_frame_after_the_goodbye(void **state)
 {
     (void)state;
-    check("after bye", XF_END_PROTOCOL, XF_EPROTO, "after the goodbye");
+    check("after bye", XF_END_PROTOCOL_ERROR, XF_EPROTO, "after the goodbye");
 }
 
 static void a_phase_that_is_none(void **state)

@@ -87,7 +87,7 @@ static int connect_both(void)
 {
     xf_listener_options options = {.key = {.bytes = secret, .size = sizeof secret}};
     xf_listener *listener;
-    int rc = xf_listener_open(&listener, guest.name, &options);
+    int rc = xf_listener_create(&listener, guest.name, &options);
 
     guest.rc = 0;
     if (rc < 0)
@@ -151,7 +151,7 @@ static int find_once(const xf_key *key, xf_shm_access access)
     if (rc < 0)
         return rc;
     assert_string_equal(xf_shm_data(shm), "the same");
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     return 0;
 }
 
@@ -171,7 +171,7 @@ static int publish_and_find(void)
         if (rc < 0)
             assert_int_equal(find_once(&key, XF_SHM_WRITE), 0);
     }
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     return rc;
 }
 

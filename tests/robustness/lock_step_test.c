@@ -77,7 +77,7 @@ static const kind a_permit = {permit_begin, permit_end, true, 0};
 /* Objects are not there in processes that are forked; here they are. */
 static void *inherit(void *object)
 {
-    const os_shm *shm = &((sync_hold *)object)->object->shm;
+    const os_shm *shm = &((sync_handle *)object)->object->shm;
 
     assert_int_equal(madvise(shm->address, shm->size, MADV_DOFORK), 0);
     return object;
@@ -151,7 +151,7 @@ static void a_lock_is_left_after_any_instruction(void **state)
     (void)state;
     assert_int_equal(xf_lock_create(&lock, NULL), 0);
     kill_after_each_step(&a_lock, inherit(lock));
-    xf_lock_close(lock);
+    xf_lock_free(lock);
 }
 
 static void a_writer_is_killed_after_any_instruction(void **state)
@@ -161,7 +161,7 @@ static void a_writer_is_killed_after_any_instruction(void **state)
     (void)state;
     assert_int_equal(xf_rwlock_create(&rwlock, NULL), 0);
     kill_after_each_step(&a_writer, inherit(rwlock));
-    xf_rwlock_close(rwlock);
+    xf_rwlock_free(rwlock);
 }
 
 /* It is in no writer's way. */
@@ -178,7 +178,7 @@ static void a_reader_is_killed_after_any_instruction(void **state)
         assert_int_equal(xf_rwlock_release(rwlock), 0);
     }
     assert_in_range(steps, 20, STEPS_MAX - 1);
-    xf_rwlock_close(rwlock);
+    xf_rwlock_free(rwlock);
 }
 
 static void a_permit_is_left_after_any_instruction(void **state)
@@ -189,7 +189,7 @@ static void a_permit_is_left_after_any_instruction(void **state)
     (void)state;
     assert_int_equal(xf_semaphore_create(&semaphore, &options), 0);
     kill_after_each_step(&a_permit, inherit(semaphore));
-    xf_semaphore_close(semaphore);
+    xf_semaphore_free(semaphore);
 }
 
 /* ---- Somebody waits -------------------------------------------------------------------------- */
@@ -247,7 +247,7 @@ static void who_sleeps_gets_the_lock_after_any_instruction(void **state)
             fail_msg("after %d steps: %s", steps - 1, xf_err_name(waiter.rc));
     }
     assert_in_range(steps, 20, STEPS_MAX - 1);
-    xf_lock_close(lock);
+    xf_lock_free(lock);
 }
 
 /* ---- A permit that moves --------------------------------------------------------------------- */
@@ -365,7 +365,7 @@ static void who_polls_finds_the_permit_that_is_free(void **state)
     assert_in_range(steps, 20, STEPS_MAX - 1);
     printf("           %d steps\n", steps);
     end_helper(&helper);
-    xf_semaphore_close(semaphore);
+    xf_semaphore_free(semaphore);
 }
 
 int main(int argc, char **argv)

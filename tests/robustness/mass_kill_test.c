@@ -123,7 +123,7 @@ static int use_memory(const things *things, int turn)
 
     if (rc < 0)
         return rc;
-    XF_AT(things->array, int64_t, turn % ELEMENTS)++;
+    XF_ARRAY_AT(things->array, int64_t, turn % ELEMENTS)++;
     ((volatile char *)xf_shm_data(things->shm))[size - 1] = (char)turn;
     if (turn % 16 == 0 && size + SHM_SIZE <= SHM_LIMIT)
         rc = xf_shm_grow(things->shm, size + SHM_SIZE);
@@ -180,7 +180,7 @@ static int role_head(void)
 
     make(&things);
     assert_int_equal(name(&things, &refs), 0);
-    assert_int_equal(xf_pool_open(&pool, &options), 0);
+    assert_int_equal(xf_pool_create(&pool, &options), 0);
     for (int i = 0; i < CHILDREN; i++)
         children[i] = start(&belong, &refs, sizeof refs, NULL);
     for (int i = 0; i < CHILDREN; i++)
@@ -236,7 +236,7 @@ static void expect_free(int64_t head)
     assert_int_equal(xf_shm_find(&shm, name_of_memory(head, name), NULL, XF_SHM_WRITE, XF_FOREVER), XF_ENOENT);
     assert_int_equal(xf_shm_create(&shm, 1, NULL), 0);
     assert_int_equal(xf_shm_publish(shm, name, NULL), 0);
-    xf_shm_close(shm);
+    xf_shm_free(shm);
 }
 
 /* Returns how many there were. */

@@ -50,14 +50,14 @@ XF_ENTRY(do_nothing)
 XF_ENTRY(wait_for_stop)
 {
     send_number(call, 1);
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
 /* Gives how many handles it has; waits before and after, so that its siblings live at the same time. */
 XF_ENTRY(count_handles)
 {
     send_number(call, (int64_t)support_handles());
-    return xf_stopping(call, XF_FOREVER) ? 0 : 1;
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
 /* One level further down, to the limit. */
@@ -75,7 +75,7 @@ XF_TASK(descend, const int *in, int *out)
     }
     if (rc < 0)
         return rc;
-    xf_process_join(process, XF_FOREVER, &status);
+    xf_process_join(process, &status, XF_FOREVER);
     *out = status.kind == XF_END_DONE ? *(const int *)xf_process_result(process, NULL) : -1;
     return 0;
 }
@@ -90,7 +90,7 @@ XF_ENTRY(start_from_the_middle)
     memset(xf_call_output(call, 100), 'x', 100);
     if (xf_process_start(&process, &do_nothing, NULL, 0, NULL) < 0)
         return 1;
-    xf_process_join(process, XF_FOREVER, &status);
+    xf_process_join(process, &status, XF_FOREVER);
     send_number(call, status.kind == XF_END_DONE && !*xf_process_report(process)->message);
     return 5;
 }
@@ -205,7 +205,7 @@ static void start_200(void *failures)
             ++*(int *)failures;
             continue;
         }
-        xf_process_join(process, XF_FOREVER, &status);
+        xf_process_join(process, &status, XF_FOREVER);
         *(int *)failures += status.kind != XF_END_DONE;
         xf_process_free(process);
     }
@@ -280,7 +280,7 @@ static int role_parent(bool leave)
     fflush(stdout);
     if (leave)
         return 42;
-    xf_process_join(process, XF_FOREVER, NULL);
+    xf_process_join(process, NULL, XF_FOREVER);
     return 0;
 }
 
@@ -308,7 +308,7 @@ static int role_interrupted(void)
     }
     while (!interrupted)
         continue;
-    if (xf_process_join(process, 100, &status) != XF_ETIMEDOUT)
+    if (xf_process_join(process, &status, 100) != XF_ETIMEDOUT)
         return 1;
     xf_process_terminate(process);
     status = join(process);

@@ -51,7 +51,7 @@ static bool is_good(outcome *outcome, int rc)
 /* An end that an item may have when something failed. */
 static bool is_excused(const outcome *outcome, xf_end kind)
 {
-    return kind == XF_END_START || kind == XF_END_PROTOCOL || (outcome->rc < 0 && kind == XF_END_DONE);
+    return kind == XF_END_START_FAILED || kind == XF_END_PROTOCOL_ERROR || (outcome->rc < 0 && kind == XF_END_DONE);
 }
 
 static void check_items(outcome *outcome, xf_future *future)
@@ -110,10 +110,10 @@ static void use_large(outcome *outcome, xf_pool *pool)
 
 static void use_memory(outcome *outcome, xf_pool *pool)
 {
-    void *memory = xf_pool_alloc(pool, LARGE);
+    void *memory = xf_pool_buffer_alloc(pool, LARGE);
 
     is_good(outcome, memory ? 0 : XF_ENOMEM);
-    xf_pool_release(pool, memory);
+    xf_pool_buffer_free(pool, memory);
 }
 
 static outcome run(void)
@@ -124,7 +124,7 @@ static outcome run(void)
     xf_pool *pool;
 
     faults_forget_detail();
-    if (is_good(&outcome, xf_pool_open(&pool, &options))) {
+    if (is_good(&outcome, xf_pool_create(&pool, &options))) {
         use_map(&outcome, pool);
         use_large(&outcome, pool);
         use_memory(&outcome, pool);

@@ -181,7 +181,7 @@ static void the_books_are_kept(void **state)
     (void)state;
     soak.until = uv_hrtime() + (uint64_t)(seconds ? atoi(seconds) : 5) * 1000000000U;
     assert_int_equal(uv_sem_init(&soak.done, 0), 0);
-    assert_int_equal(xf_pool_open(&soak.pool, &options), 0);
+    assert_int_equal(xf_pool_create(&soak.pool, &options), 0);
     for (int i = 0; i < 4; i++)
         assert_int_equal(uv_thread_create(&soak.threads[i], hand_work_in, &soak), 0);
     assert_int_equal(uv_thread_create(&soak.disturber, disturb, &soak), 0);
@@ -208,7 +208,7 @@ static int role_mapper(void)
     int64_t in[WORKERS] = {0}, out[WORKERS];
     xf_pool *pool;
 
-    if (xf_pool_open(&pool, &options) < 0)
+    if (xf_pool_create(&pool, &options) < 0)
         return 1;
     return xf_pool_map(pool, &spin_on, in, out, WORKERS, NULL);
 }

@@ -399,7 +399,7 @@ static void close_stage(stage *stage)
     if (stage->kills > 0)
         print_message("%ld kills, %llu items lost\n", stage->kills, (unsigned long long)stage->lost);
     end_tracer(stage);
-    xf_pool_release(stage->pool, stage->items);
+    xf_pool_buffer_free(stage->pool, stage->items);
     xf_pool_free(stage->pool);
     munmap(stage, sizeof *stage);
 }
@@ -414,8 +414,8 @@ static stage *open_stage(const work *work, size_t memory_limit)
     assert_true(stage != MAP_FAILED);
     stage->work = work;
     stage->follower_count = FOLLOWERS;
-    assert_int_equal(xf_pool_open(&stage->pool, &options), 0);
-    stage->items = xf_pool_alloc(stage->pool, (ITEMS_MAX + FOLLOWERS) * sizeof(item));
+    assert_int_equal(xf_pool_create(&stage->pool, &options), 0);
+    stage->items = xf_pool_buffer_alloc(stage->pool, (ITEMS_MAX + FOLLOWERS) * sizeof(item));
     assert_non_null(stage->items);
     stage->followers = stage->items + ITEMS_MAX;
     await_refill(stage);
@@ -772,7 +772,7 @@ static void fill_memory(stage *stage)
     xf_pool_stats stats = look(stage, NULL);
 
     while (stats.memory < stats.memory_peak) {
-        assert_non_null(xf_pool_alloc(stage->pool, 1));
+        assert_non_null(xf_pool_buffer_alloc(stage->pool, 1));
         stats = look(stage, NULL);
     }
     stage->memory = stats.memory;

@@ -26,7 +26,7 @@ XF_ENTRY(echo)
     memcpy(out, in, size);
     uv_os_getenv("XF_TEST_WORD", word, &length);
     printf("%zu bytes, %s\n", size, word);
-    if (xf_log(call, XF_INFO, "%zu bytes", size) < 0)
+    if (xf_log(call, XF_LOG_INFO, "%zu bytes", size) < 0)
         return xf_fail(call, 1, "log: %s", xf_error_detail());
     if (xf_send(call, in, size) < 0)
         return xf_fail(call, 2, "send: %s", xf_error_detail());
@@ -47,7 +47,7 @@ XF_ENTRY(send_much)
 
 static int encode_text(xf_writer *writer, const void *object)
 {
-    return xf_write(writer, object, strlen(object));
+    return xf_writer_put(writer, object, strlen(object));
 }
 
 static int decode_text(const void *data, size_t size, void **object)
@@ -112,7 +112,7 @@ static void use_messages(const plan *plan, xf_process *process, outcome *outcome
     xf_message message;
     int count = 0, rc;
 
-    while ((rc = xf_process_receive(process, JOIN_MS, &message)) == 0) {
+    while ((rc = xf_process_receive(process, &message, JOIN_MS)) == 0) {
         outcome->wrong |= message.size != plan->size || memcmp(message.data, plan->input, plan->size) != 0;
         xf_message_free(&message);
         count++;
@@ -160,7 +160,7 @@ static void use(const plan *plan, xf_process *process, outcome *outcome)
     if (plan->nobody_waits)
         outcome->wrong |= !support_sentinel_ready(xf_process_sentinel(process), JOIN_MS);
     use_messages(plan, process, outcome);
-    if (keep(outcome, xf_process_join(process, JOIN_MS, &outcome->status)) < 0) {
+    if (keep(outcome, xf_process_join(process, &outcome->status, JOIN_MS)) < 0) {
         xf_process_kill(process);
         return;
     }
@@ -220,7 +220,7 @@ static bool is_sensible_end(const outcome *outcome, const fault *fault)
 {
     if (outcome->status.kind == XF_END_DONE)
         return !outcome->wrong;
-    return (outcome->status.kind == XF_END_PROTOCOL || outcome->status.kind == XF_END_START) &&
+    return (outcome->status.kind == XF_END_PROTOCOL_ERROR || outcome->status.kind == XF_END_START_FAILED) &&
            outcome->status.code == fault->code && *outcome->message;
 }
 
@@ -353,7 +353,7 @@ static bool is_sensible_report(const outcome *outcome)
         return !outcome->wrong;
     case XF_END_FAILED:
         return *outcome->message || outcome->status.code == XF_TASK_NO_MEMORY; /* which is a text of its own */
-    case XF_END_START:
+    case XF_END_START_FAILED:
         return is_known(outcome->status.code) && outcome->status.code != XF_EMAIN && *outcome->message;
     case XF_END_EXITED:
         return *outcome->message;
@@ -365,7 +365,7 @@ static bool is_sensible_report(const outcome *outcome)
 /* Before it has the box, a child can say nothing: it ends before it reached xf_main, seen from outside. */
 static bool is_end_in_main(const outcome *outcome)
 {
-    return outcome->status.kind == XF_END_START && *outcome->message;
+    return outcome->status.kind == XF_END_START_FAILED && *outcome->message;
 }
 
 static void sweep_child(plan plan, const char *name, int least)
@@ -418,7 +418,7 @@ static void on_the_way_to_xf_main(void **state)
     sweep_child(large, FAULTS_IN_MAIN, 0);
 }
 
-/* ---- Failures in the helper process of XF_START_SERVER --------------------------------------- */
+/* ---- Failures in the helper process of XF_START_FORKSERVER --------------------------------------- */
 
 /* Under other methods there is none, and every round passes. */
 static void the_server(void **state)

@@ -14,8 +14,8 @@ static char long_one[LONG_SIZE];
 static int use_queue(xf_queue *queue)
 {
     xf_message message;
-    xf_view view;
-    xf_slot slot;
+    xf_queue_message_view view;
+    xf_queue_slot slot;
     int rc = xf_queue_put(queue, "short", 5, 0);
 
     if (rc == 0)

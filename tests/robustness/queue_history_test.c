@@ -4,7 +4,7 @@
  * "Full" may be said for what others are at the very moment putting or getting, or died at, and for the places of
  * messages that overtook one; "empty" may not. */
 #include "linearizability.h"
-#include "messaging/ring.h"
+#include "messaging/ring_internal.h"
 #include "tasks.h"
 
 enum { PUT = 1, GET };
@@ -21,7 +21,7 @@ static size_t size_of(uint64_t value)
     return value % 2 ? sizeof value : LONG;
 }
 
-static void operate(lane *lane, operation *operation)
+static void operate(ring *ring, operation *operation)
 {
     uint64_t data[LONG / sizeof(uint64_t)];
     ring_message hold;
@@ -30,11 +30,11 @@ static void operate(lane *lane, operation *operation)
         data[i] = operation->value;
     history_begin(operation);
     if (operation->kind == PUT) {
-        operation->rc = ring_push(lane, data, size_of(operation->value), 0);
+        operation->rc = ring_push(ring, data, size_of(operation->value), 0);
     } else {
-        operation->rc = ring_take(lane, &hold, UINT64_MAX, 0);
+        operation->rc = ring_take(ring, &hold, UINT64_MAX, 0);
         if (operation->rc == 0) {
-            ring_copy_out(lane, &hold, data);
+            ring_copy_out(ring, &hold, data);
             operation->value =
                 data[0] == data[hold.size / sizeof *data - 1] && hold.size == size_of(data[0]) ? data[0] : 0;
         }
@@ -44,7 +44,7 @@ static void operate(lane *lane, operation *operation)
 
 static void enter(void *arg)
 {
-    ((lane *)arg)->me = os_self_process();
+    ((ring *)arg)->me = os_self_process();
 }
 
 static void put_or_get(void *arg, operation *operation, uint64_t *seed)
@@ -137,13 +137,13 @@ static void the_judge_is_not_blind(void **state)
 /* ---- Runs ------------------------------------------------------------------------------------ */
 
 /* What is left is got by this process, as if by one of them. */
-static void drain(lane *lane)
+static void drain(ring *ring)
 {
-    ring_recover_all(lane);
+    ring_recover_all(ring);
     for (int i = 0; i < DRAINS; i++) {
         operation *operation = history_own();
         operation->kind = GET;
-        operate(lane, operation);
+        operate(ring, operation);
         if (operation->rc == XF_ETIMEDOUT)
             return;
     }
@@ -164,19 +164,19 @@ static void run(uint64_t seed, long steps, fate fate, uint64_t *settled)
     int blocks = 0;
     uint64_t size;
     os_shm shm;
-    lane lane;
+    ring ring;
 
     assert_int_equal(ring_size(&lanes, &size), 0);
     assert_int_equal(os_shm_create(&shm, (size_t)size, OS_SHM_RESERVED | OS_SHM_BELL), 0);
-    assert_int_equal(ring_create(&lane, &shm, 0, &lanes), 0);
-    history_run(&(plan){enter, put_or_get, &lane, seed, steps, fate});
-    drain(&lane);
+    assert_int_equal(ring_create(&ring, &shm, 0, &lanes), 0);
+    history_run(&(plan){enter, put_or_get, &ring, seed, steps, fate});
+    drain(&ring);
     if (!history_is_in_order(&bounded, true))
         fail_msg("no order for this, with room for %llu, seed %llu, %ld steps, fate %d",
                  (unsigned long long)lanes.capacity, (unsigned long long)seed, steps, (int)fate);
-    assert_in_range(atomic_load(&lane.head->lost), 0, fate == FATE_KILLED_BEFORE || fate == FATE_KILLED_AFTER);
-    *settled += atomic_load(&lane.head->lost) + atomic_load(&lane.head->unput);
-    ring_blocks_walk(&lane.store, count_block, &blocks);
+    assert_in_range(atomic_load(&ring.head->lost), 0, fate == FATE_KILLED_BEFORE || fate == FATE_KILLED_AFTER);
+    *settled += atomic_load(&ring.head->lost) + atomic_load(&ring.head->unput);
+    ring_blocks_walk(&ring.blocks, count_block, &blocks);
     assert_int_equal(blocks, 0);
     os_shm_close(&shm);
 }

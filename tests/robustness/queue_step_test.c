@@ -5,7 +5,7 @@
  * killed; then this process goes on with the lane for more than a turn of the ring.  N is 1, 2, 3, ... to the end;
  * where that takes too long, only every few, but all with XF_STEP_ALL=1 in the environment. */
 #include "base/clock.h"
-#include "messaging/ring.h"
+#include "messaging/ring_internal.h"
 #include "tasks.h"
 
 #include <signal.h>
@@ -26,7 +26,7 @@ enum { PATIENCE_MS = 10000, ROUNDS_MAX = 400, STEPS_MAX = 200000, LARGE = 5000 }
 /* What is done while the process is stepped, with how many messages there before. */
 typedef struct scene {
     const char *name;
-    void (*act)(lane *lane, uint64_t size);
+    void (*act)(ring *ring, uint64_t size);
     ring_plan plan;
     uint64_t size;   /* of each message */
     uint64_t before; /* messages */
@@ -47,30 +47,30 @@ static uint64_t now_and(int ms)
     return clock_deadline(ms);
 }
 
-static void put(lane *lane, uint64_t number, uint64_t size)
+static void put(ring *ring, uint64_t number, uint64_t size)
 {
     uint8_t data[LARGE];
 
     memset(data, (int)number + 1, sizeof data);
     memcpy(data, &number, sizeof number);
-    if (ring_push(lane, data, size, now_and(PATIENCE_MS)) < 0)
+    if (ring_push(ring, data, size, now_and(PATIENCE_MS)) < 0)
         fail_msg("a put: %s", xf_error_detail());
 }
 
 /* The number of the message; UINT64_MAX at the end. */
-static uint64_t get(lane *lane, uint64_t size)
+static uint64_t get(ring *ring, uint64_t size)
 {
     uint8_t data[LARGE];
     ring_message hold;
     uint64_t number;
-    int rc = ring_take(lane, &hold, UINT64_MAX, now_and(PATIENCE_MS));
+    int rc = ring_take(ring, &hold, UINT64_MAX, now_and(PATIENCE_MS));
 
     if (rc == XF_EEND)
         return UINT64_MAX;
     if (rc < 0)
         fail_msg("a get: %s", xf_error_detail());
     assert_int_equal(hold.size, size);
-    ring_copy_out(lane, &hold, data);
+    ring_copy_out(ring, &hold, data);
     memcpy(&number, data, sizeof number);
     for (uint64_t i = sizeof number; i < size; i++)
         assert_int_equal(data[i], (uint8_t)(number + 1));
@@ -91,50 +91,50 @@ static void prepare_data(void)
     memcpy(actors_data, &number, sizeof number);
 }
 
-static void act_put(lane *lane, uint64_t size)
+static void act_put(ring *ring, uint64_t size)
 {
-    if (ring_push(lane, actors_data, size, 0) < 0)
+    if (ring_push(ring, actors_data, size, 0) < 0)
         _exit(3);
 }
 
-static void act_get(lane *lane, uint64_t size)
+static void act_get(ring *ring, uint64_t size)
 {
     ring_message hold;
 
     (void)size;
-    if (ring_take(lane, &hold, UINT64_MAX, 0) < 0)
+    if (ring_take(ring, &hold, UINT64_MAX, 0) < 0)
         _exit(3);
-    ring_copy_out(lane, &hold, actors_data);
+    ring_copy_out(ring, &hold, actors_data);
 }
 
-static void act_view(lane *lane, uint64_t size)
+static void act_view(ring *ring, uint64_t size)
 {
     ring_message hold;
 
     (void)size;
-    if (ring_take(lane, &hold, UINT64_MAX, 0) < 0)
+    if (ring_take(ring, &hold, UINT64_MAX, 0) < 0)
         _exit(3);
-    ring_keep(lane, &hold);
-    ring_release(lane, hold.block, hold.size);
+    ring_keep(ring, &hold);
+    ring_release(ring, hold.block, hold.size);
 }
 
 /* ---- Stepping -------------------------------------------------------------------------------- */
 
-static pid_t start_victim(const scene *scene, const lane *shared)
+static pid_t start_victim(const scene *scene, const ring *shared)
 {
     pid_t pid = fork();
 
     assert_true(pid >= 0);
     if (pid > 0)
         return pid;
-    lane lane;
-    memcpy(&lane, shared, sizeof lane);
-    lane.me = os_self_process();
+    ring ring;
+    memcpy(&ring, shared, sizeof ring);
+    ring.me = os_self_process();
     prepare_data();
     if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
         _exit(2);
     raise(SIGSTOP);
-    scene->act(&lane, scene->size);
+    scene->act(&ring, scene->size);
     atomic_store(&victims_note->complete, 1);
     raise(SIGSTOP);
     _exit(0);
@@ -177,26 +177,26 @@ static void count_block(void *arg, uint64_t block, uint64_t word)
     ++*(int *)arg;
 }
 
-static void expect_no_memory_taken(lane *lane)
+static void expect_no_memory_taken(ring *ring)
 {
     int blocks = 0;
 
-    ring_blocks_walk(&lane->store, count_block, &blocks);
+    ring_blocks_walk(&ring->blocks, count_block, &blocks);
     assert_int_equal(blocks, 0);
 }
 
 /* Goes around the ring, so that each cell is needed, and sees what comes out. */
-static void check(const scene *scene, lane *lane, bool complete)
+static void check(const scene *scene, ring *ring, bool complete)
 {
     uint64_t around = scene->plan.capacity ? 2 * scene->plan.capacity + 2 : 3, expected = scene->taken, number, next;
     uint64_t missing = 0, actors = 0;
-    ring_head *head = lane->head;
+    ring_head *head = ring->head;
 
     next = scene->before;
     for (uint64_t i = 0; i < around; i++) {
-        bool room = scene->plan.capacity == 0 || ring_count(lane) < scene->plan.capacity;
+        bool room = scene->plan.capacity == 0 || ring_search_count(ring) < scene->plan.capacity;
         if (!room) {
-            number = get(lane, scene->size);
+            number = get(ring, scene->size);
             if (number == ACTORS_NUMBER) {
                 actors++;
             } else {
@@ -204,10 +204,10 @@ static void check(const scene *scene, lane *lane, bool complete)
                 expected = number + 1;
             }
         }
-        put(lane, next++, scene->size);
+        put(ring, next++, scene->size);
     }
-    assert_int_equal(ring_shut_down(lane), 0);
-    while ((number = get(lane, scene->size)) != UINT64_MAX) {
+    assert_int_equal(ring_shut_down(ring), 0);
+    while ((number = get(ring, scene->size)) != UINT64_MAX) {
         if (number == ACTORS_NUMBER) {
             assert_int_equal(expected, scene->before); /* behind the others, before those that came later */
             actors++;
@@ -216,13 +216,13 @@ static void check(const scene *scene, lane *lane, bool complete)
             expected = number + 1;
         }
     }
-    ring_recover_all(lane);
+    ring_recover_all(ring);
     assert_int_equal(expected, next);
     assert_in_range(actors, complete && scene->puts, scene->puts);
     assert_in_range(missing, complete && !scene->puts, !scene->puts);
     assert_in_range(atomic_load(&head->lost), 0, complete ? 0 : missing);
     assert_in_range(atomic_load(&head->unput), 0, scene->puts && actors == 0);
-    expect_no_memory_taken(lane);
+    expect_no_memory_taken(ring);
 }
 
 /* One round; how many instructions there were.
@@ -231,28 +231,28 @@ static long kill_after(const scene *scene, long steps, uint64_t *lost, uint64_t 
 {
     uint64_t size;
     os_shm shm;
-    lane lane;
+    ring ring;
     pid_t pid;
     bool complete;
 
     assert_int_equal(ring_size(&scene->plan, &size), 0);
     assert_int_equal(os_shm_create(&shm, (size_t)size, OS_SHM_RESERVED | OS_SHM_BELL), 0);
-    assert_int_equal(ring_create(&lane, &shm, 0, &scene->plan), 0);
+    assert_int_equal(ring_create(&ring, &shm, 0, &scene->plan), 0);
     for (uint64_t i = 0; i < scene->before; i++) {
-        put(&lane, i, scene->size);
+        put(&ring, i, scene->size);
         if (i < scene->taken)
-            assert_int_equal(get(&lane, scene->size), i);
+            assert_int_equal(get(&ring, scene->size), i);
     }
     atomic_store(&victims_note->complete, 0);
-    pid = start_victim(scene, &lane);
+    pid = start_victim(scene, &ring);
     if (!await_stop(pid))
         skip();
     steps = run(pid, steps);
     complete = atomic_load(&victims_note->complete);
     end_victim(pid);
-    check(scene, &lane, complete);
-    *lost += atomic_load(&lane.head->lost);
-    *unput += atomic_load(&lane.head->unput);
+    check(scene, &ring, complete);
+    *lost += atomic_load(&ring.head->lost);
+    *unput += atomic_load(&ring.head->unput);
     os_shm_close(&shm);
     return steps;
 }

@@ -45,15 +45,15 @@ static int make(xf_shm **shm, xf_lock **lock, order *order)
     placed.place.shm = *shm;
     rc = xf_lock_create(lock, &placed);
     if (rc < 0) {
-        xf_shm_close(*shm);
+        xf_shm_free(*shm);
         return rc;
     }
     rc = first(xf_shm_ref(*shm, &order->shm), xf_lock_ref(*lock, &order->lock));
     rc = first(rc, xf_shm_grow(*shm, 50000));
     if (rc == 0)
         return 0;
-    xf_lock_close(*lock);
-    xf_shm_close(*shm);
+    xf_lock_free(*lock);
+    xf_shm_free(*shm);
     return rc;
 }
 
@@ -68,14 +68,14 @@ static int use(const order *order)
         return rc;
     rc = xf_shm_open(&view, &order->shm, XF_SHM_READ);
     if (rc == 0)
-        xf_shm_close(view);
+        xf_shm_free(view);
     if (rc == 0)
         rc = xf_lock_open(&lock, &order->lock);
     if (rc == 0) {
         rc = use_lock(lock);
-        xf_lock_close(lock);
+        xf_lock_free(lock);
     }
-    xf_shm_close(shm);
+    xf_shm_free(shm);
     return rc;
 }
 
@@ -89,8 +89,8 @@ static int make_and_use(void)
     if (rc < 0)
         return rc;
     rc = use(&order);
-    xf_lock_close(lock);
-    xf_shm_close(shm);
+    xf_lock_free(lock);
+    xf_shm_free(shm);
     return rc;
 }
 
@@ -122,12 +122,12 @@ static int use_heap(const xf_ref *ref)
         return rc;
     rc = alloc_all(heap, memory, COUNT);
     for (int i = 0; i < COUNT; i++)
-        if (xf_heap_free(heap, memory[i]) < 0)
+        if (xf_heap_dealloc(heap, memory[i]) < 0)
             rc = XF_ESTATE;
     xf_heap_stats_get(heap, &stats);
     if (stats.allocations > 0 || stats.pages > 0)
         rc = XF_ESTATE;
-    xf_heap_close(heap);
+    xf_heap_free(heap);
     return rc;
 }
 
@@ -142,7 +142,7 @@ static int make_and_use_heap(void)
     rc = xf_heap_ref(heap, &ref);
     if (rc == 0)
         rc = use_heap(&ref);
-    xf_heap_close(heap);
+    xf_heap_free(heap);
     return rc;
 }
 
@@ -172,7 +172,7 @@ XF_TASK(use_all, const order *in, int *out)
         return 0;
     *out = first(xf_event_wait(go, XF_FOREVER), first(use(in), make_and_use()));
     *out = first(*out, use_heap(&in->heap));
-    xf_event_close(go);
+    xf_event_free(go);
     return 0;
 }
 
@@ -255,10 +255,10 @@ static void end_round(round *round)
     xf_heap_reclaim(round->heap);
     xf_heap_stats_get(round->heap, &stats);
     assert_int_equal(stats.allocations, 0);
-    xf_heap_close(round->heap);
-    xf_lock_close(round->lock);
-    xf_shm_close(round->shm);
-    xf_event_close(round->go);
+    xf_heap_free(round->heap);
+    xf_lock_free(round->lock);
+    xf_shm_free(round->shm);
+    xf_event_free(round->go);
     assert_int_equal(xf_cleanup(), 0);
 }
 

@@ -408,7 +408,7 @@ static int deaths_told(void)
 /* Objects are not there in processes that are forked; here they are. */
 static void *make_inherited(void *object)
 {
-    const os_shm *shm = &((sync_hold *)object)->object->shm;
+    const os_shm *shm = &((sync_handle *)object)->object->shm;
 
     assert_int_equal(madvise(shm->address, shm->size, MADV_DOFORK), 0);
     return object;
@@ -453,7 +453,7 @@ static void *make_lock(const model *model)
 
 static void drop_lock(void *object)
 {
-    xf_lock_close(object);
+    xf_lock_free(object);
 }
 
 static void *make_permits(const model *model)
@@ -474,7 +474,7 @@ static void *make_number(const model *model)
 
 static void drop_semaphore(void *object)
 {
-    xf_semaphore_close(object);
+    xf_semaphore_free(object);
 }
 
 static void *make_rwlock(const model *model)
@@ -488,7 +488,7 @@ static void *make_rwlock(const model *model)
 
 static void drop_rwlock(void *object)
 {
-    xf_rwlock_close(object);
+    xf_rwlock_free(object);
 }
 
 static void processes_see_one_lock(void **state)

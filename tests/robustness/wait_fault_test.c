@@ -12,7 +12,7 @@ enum { MOST_ROUNDS = 100, COUNT = 40 };
 XF_TASK(stay, const int *in, int *out)
 {
     *out = *in;
-    (void)xf_stopping(call, XF_FOREVER);
+    (void)xf_stop_requested(call, XF_FOREVER);
     return 0;
 }
 
@@ -25,16 +25,16 @@ static void make_items(void)
     int n = 0;
 
     for (int i = 0; i < COUNT - 1; i++) {
-        items[i] = (xf_wait_item){.what = XF_WAIT_EVENT};
+        items[i] = (xf_wait_item){.kind = XF_WAIT_EVENT};
         assert_int_equal(xf_event_create(&items[i].event, NULL), 0);
     }
-    items[COUNT - 1] = (xf_wait_item){.what = XF_WAIT_PROCESS, .process = start(&stay, &n, sizeof n, NULL)};
+    items[COUNT - 1] = (xf_wait_item){.kind = XF_WAIT_PROCESS, .process = start(&stay, &n, sizeof n, NULL)};
 }
 
 static void free_items(void)
 {
     for (int i = 0; i < COUNT - 1; i++)
-        xf_event_close(items[i].event);
+        xf_event_free(items[i].event);
     xf_process_free(items[COUNT - 1].process);
     assert_int_equal(xf_cleanup(), 0);
 }

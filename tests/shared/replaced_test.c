@@ -28,7 +28,7 @@ static void a_child_of_another_library_is_told(void **state)
     expect_end(start(&do_nothing, NULL, 0, NULL), XF_END_DONE, 0);
     move_file(library, aside);
     move_file(next, library);
-    expect_end(start(&do_nothing, NULL, 0, NULL), XF_END_START, XF_EBUILD);
+    expect_end(start(&do_nothing, NULL, 0, NULL), XF_END_START_FAILED, XF_EBUILD);
 }
 
 int main(int argc, char **argv)

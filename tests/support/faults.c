@@ -175,11 +175,11 @@ int __wrap_uv_cond_init(uv_cond_t *condition)
 /* ---- A child's own faults -------------------------------------------------------------------- */
 
 /* The first thing that every child does, however it was started. */
-const os_given *__real_os_parent_given(const os_parent *parent);
-const os_given *__wrap_os_parent_given(const os_parent *parent);
+const os_given *REAL(os_parent_given)(const os_parent *parent);
+const os_given *WRAP(os_parent_given)(const os_parent *parent);
 
-const os_given *__wrap_os_parent_given(const os_parent *parent)
+const os_given *WRAP(os_parent_given)(const os_parent *parent)
 {
     faults_obey(FAULTS_IN_CHILD);
-    return __real_os_parent_given(parent);
+    return REAL(os_parent_given)(parent);
 }

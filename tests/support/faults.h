@@ -32,7 +32,7 @@ void faults_obey(const char *variable);
 
 #define FAULTS_IN_CHILD "XF_TEST_CHILD_FAILS_AT"   /* every child obeys it as soon as it runs the library's child_run */
 #define FAULTS_IN_MAIN "XF_TEST_MAIN_FAILS_AT"     /* for a test's own main, before xf_main */
-#define FAULTS_IN_SERVER "XF_TEST_SERVER_FAILS_AT" /* the helper process of XF_START_SERVER obeys it */
+#define FAULTS_IN_SERVER "XF_TEST_SERVER_FAILS_AT" /* the helper process of XF_START_FORKSERVER obeys it */
 
 /* How many blocks of memory the library and the test have and did not free. */
 long faults_blocks(void);
@@ -49,13 +49,19 @@ bool faults_due(const char *name, int code);
 /* FAULTS_WRAPPER(name, type, (parameters), (arguments), failure, code)  defines a wrapper that evaluates failure when
  * the call is due, which stands for code; for tables of X(name, ...). */
 #define FAULTS_WRAPPER(name, type, parameters, arguments, failure, code)                                               \
-    type __real_##name parameters;                                                                                     \
-    type __wrap_##name parameters;                                                                                     \
-    type __wrap_##name parameters                                                                                      \
+    type REAL(name) parameters;                                                                                        \
+    type WRAP(name) parameters;                                                                                        \
+    type WRAP(name) parameters                                                                                         \
     {                                                                                                                  \
         if (faults_due(#name, code))                                                                                   \
             return failure;                                                                                            \
-        return __real_##name arguments;                                                                                \
+        return REAL(name) arguments;                                                                                   \
     }
+
+/* The function that the linker leads calls of name to, and the one that they are led away from: of the library's own,
+ * by the name that the linker knows. */
+#define WRAP(name) FAULTS_PASTE(__wrap_, name)
+#define REAL(name) FAULTS_PASTE(__real_, name)
+#define FAULTS_PASTE(prefix, name) prefix##name
 
 #endif

@@ -47,11 +47,11 @@ enum { LONGEST_MS = 400000 };
 static inline xf_status join(xf_process *process)
 {
     xf_status status;
-    int rc = xf_process_join(process, LONGEST_MS, &status);
+    int rc = xf_process_join(process, &status, LONGEST_MS);
 
     if (rc == XF_ETIMEDOUT) {
         xf_process_terminate(process);
-        assert_int_equal(xf_process_join(process, XF_FOREVER, &status), 0);
+        assert_int_equal(xf_process_join(process, &status, XF_FOREVER), 0);
         xf_report_print(xf_process_report(process), stderr);
     }
     assert_int_equal(rc, 0);
@@ -75,7 +75,7 @@ static inline int64_t receive_number(xf_process *process)
 {
     xf_message message;
     int64_t number = 0;
-    int rc = xf_process_receive(process, XF_FOREVER, &message);
+    int rc = xf_process_receive(process, &message, XF_FOREVER);
 
     if (rc < 0 && xf_process_report(process))
         xf_report_print(xf_process_report(process), stderr);

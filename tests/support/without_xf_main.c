@@ -42,7 +42,7 @@ static int run_program(void)
         return 0;
     }
     printf("one child of one\n");
-    xf_process_join(process, XF_FOREVER, &status);
+    xf_process_join(process, &status, XF_FOREVER);
     printf("%s %s\n", xf_end_name(status.kind), xf_err_name(status.code));
     xf_process_free(process);
     return 0;

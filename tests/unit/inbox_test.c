@@ -69,7 +69,7 @@ static int put_hello(fixture *self)
 
 static int put_log(fixture *self, uint32_t level, const char *text, size_t size)
 {
-    static uint8_t payload[512 + XF_LOG_MAX + 10];
+    static uint8_t payload[512 + XF_LOG_LINE_MAX + 10];
     wire_fields fields = {.size = 0};
 
     wire_put_u32(&fields, level);
@@ -156,7 +156,7 @@ static void a_frame_before_the_greeting_is_refused(void **state)
     for (int type = WIRE_TASK; type < WIRE_TYPES; type++)
         if (type != WIRE_HELLO)
             expect_refusal(put(self, (wire_type)type, (const uint8_t *)"", 0), XF_EPROTO);
-    expect_refusal(put_log(self, XF_INFO, "x", 1), XF_EPROTO);
+    expect_refusal(put_log(self, XF_LOG_INFO, "x", 1), XF_EPROTO);
     expect_refusal(put_bye(self, WIRE_FAILED, 1), XF_EPROTO);
     assert_false(self->inbox.bye);
 }
@@ -314,32 +314,32 @@ static void a_log_line_is_told(void **state)
 {
     fixture *self = *state;
 
-    assert_int_equal(put_log(self, XF_WARNING, "hello", 5), 0);
+    assert_int_equal(put_log(self, XF_LOG_WARNING, "hello", 5), 0);
     assert_string_equal(self->log.text, "hello");
-    assert_int_equal(self->log.level, XF_WARNING);
+    assert_int_equal(self->log.level, XF_LOG_WARNING);
     assert_true(self->log.time == 1.5);
     assert_int_equal(self->log.item, 7);
     assert_string_equal(self->log.task, "a task");
-    assert_int_equal(put_log(self, XF_DEBUG, "", 0), 0);
+    assert_int_equal(put_log(self, XF_LOG_DEBUG, "", 0), 0);
     assert_string_equal(self->log.text, "");
 }
 
 static void all_of_a_line_is_told(void **state)
 {
-    static char text[XF_LOG_MAX + 2];
+    static char text[XF_LOG_LINE_MAX + 2];
     fixture *self = *state;
     long blocks = faults_blocks();
 
-    memset(text, 'x', XF_LOG_MAX + 1);
-    assert_int_equal(put_log(self, XF_INFO, text, XF_LOG_MAX), 0);
-    assert_int_equal(strlen(self->log.text), XF_LOG_MAX);
-    expect_refusal(put_log(self, XF_INFO, text, XF_LOG_MAX + 1), XF_EPROTO);
+    memset(text, 'x', XF_LOG_LINE_MAX + 1);
+    assert_int_equal(put_log(self, XF_LOG_INFO, text, XF_LOG_LINE_MAX), 0);
+    assert_int_equal(strlen(self->log.text), XF_LOG_LINE_MAX);
+    expect_refusal(put_log(self, XF_LOG_INFO, text, XF_LOG_LINE_MAX + 1), XF_EPROTO);
     assert_int_equal(faults_blocks(), blocks);
 }
 
 static void a_broken_log_line_is_refused(void **state)
 {
-    static const uint8_t bytes[24] = {XF_INFO}, name_without_end[28] = {[20] = 5};
+    static const uint8_t bytes[24] = {XF_LOG_INFO}, name_without_end[28] = {[20] = 5};
     fixture *self = *state;
 
     for (size_t size = 0; size < sizeof bytes; size++)
@@ -533,7 +533,7 @@ static void close_frees_what_nobody_fetched(void **state)
 {
     fixture *self = *state;
 
-    assert_int_equal(put_log(self, XF_INFO, "line", 4), 0);
+    assert_int_equal(put_log(self, XF_LOG_INFO, "line", 4), 0);
     assert_int_equal(put(self, WIRE_MESSAGE, "small", 5), 0);
     assert_int_equal(put_attached(self, WIRE_MESSAGE, 500, 1), 0);
     assert_int_equal(put(self, WIRE_FAIL, "why", 3), 0);

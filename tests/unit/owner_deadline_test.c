@@ -157,7 +157,7 @@ static void a_lock_is_had_from_the_dead(void **state)
     (void)state;
     assert_int_equal(xf_lock_create(&lock, NULL), 0);
     expect_told(&a_lock, lock);
-    xf_lock_close(lock);
+    xf_lock_free(lock);
 }
 
 static void a_reader_writer_lock_is_had_from_the_dead(void **state)
@@ -169,7 +169,7 @@ static void a_reader_writer_lock_is_had_from_the_dead(void **state)
     expect_told(&a_writer, rwlock);
     expect_told(&a_patient_writer, rwlock);
     expect_told(&a_reader, rwlock);
-    xf_rwlock_close(rwlock);
+    xf_rwlock_free(rwlock);
 }
 
 static void a_permit_is_had_from_the_dead(void **state)
@@ -179,7 +179,7 @@ static void a_permit_is_had_from_the_dead(void **state)
     (void)state;
     assert_int_equal(xf_semaphore_create(&semaphore, &(xf_semaphore_options){.limit = 1}), 0);
     expect_told(&a_permit, semaphore);
-    xf_semaphore_close(semaphore);
+    xf_semaphore_free(semaphore);
 }
 
 int main(int argc, char **argv)

@@ -96,9 +96,9 @@ static void every_end_has_its_headline(void **state)
     expect_headline(with_code(make(XF_END_FAILED, XF_ENOMEM, 1), "XF_ENOMEM"), "crossfork: worker 1 failed: XF_ENOMEM");
     expect_headline(make(XF_END_EXITED, 3, 3), "crossfork: worker 1 exited with code 3");
     expect_headline(make(XF_END_TERMINATED, 0, 9), "crossfork: worker 1 terminated");
-    expect_headline(with_code(make(XF_END_PROTOCOL, XF_ELIMIT, 9), "XF_ELIMIT"),
+    expect_headline(with_code(make(XF_END_PROTOCOL_ERROR, XF_ELIMIT, 9), "XF_ELIMIT"),
                     "crossfork: worker 1 protocol error: XF_ELIMIT");
-    expect_headline(with_code(make(XF_END_START, XF_EMAIN, 0), "XF_EMAIN"),
+    expect_headline(with_code(make(XF_END_START_FAILED, XF_EMAIN, 0), "XF_EMAIN"),
                     "crossfork: worker 1 start failure: XF_EMAIN");
     expect_headline(make(XF_END_UNKNOWN, 0, 0), "crossfork: worker 1 unknown end");
 }
@@ -143,8 +143,8 @@ static void every_phase_is_told(void **state)
 
 static void everything_has_its_place(void **state)
 {
-    static const xf_log_line lines[] = {{.time = 1.5, .level = XF_INFO, .text = "the first"},
-                                        {.time = 2.5, .level = XF_ERROR, .text = "the second\nin two rows"}};
+    static const xf_log_line lines[] = {{.time = 1.5, .level = XF_LOG_INFO, .text = "the first"},
+                                        {.time = 2.5, .level = XF_LOG_ERROR, .text = "the second\nin two rows"}};
     xf_report report = make(XF_END_FAILED, 7, 1);
 
     (void)state;
@@ -168,7 +168,7 @@ static void everything_has_its_place(void **state)
 
 static void control_characters_are_escapes(void **state)
 {
-    static const xf_log_line line = {.time = 1, .level = XF_INFO, .text = "\x1b]0;title\x07 \r\nnext\x7f"};
+    static const xf_log_line line = {.time = 1, .level = XF_LOG_INFO, .text = "\x1b]0;title\x07 \r\nnext\x7f"};
     static const char tail[] = "a\0b\x01\tc\r\n";
     xf_report report = make(XF_END_FAILED, 7, 1);
 
@@ -228,7 +228,7 @@ static void the_last_twelve_lines_are_shown(void **state)
     (void)state;
     for (int i = 0; i < 20; i++) {
         snprintf(texts[i], sizeof texts[i], "line %d", 980 + i);
-        lines[i] = (xf_log_line){.time = i, .level = XF_INFO, .text = texts[i]};
+        lines[i] = (xf_log_line){.time = i, .level = XF_LOG_INFO, .text = texts[i]};
         if (i >= 8)
             strcat(strcat(strcat(expected, "    "), texts[i]), "\n");
     }
@@ -273,7 +273,7 @@ static void a_report_is_a_screen_of_text(void **state)
     report.message = report.stderr_tail = repeat("a\n", 2000);
     report.stderr_tail_size = 4000;
     for (int i = 0; i < XF_REPORT_LOG_LINES; i++)
-        lines[i] = (xf_log_line){.time = i, .level = XF_INFO, .text = report.message + 3000};
+        lines[i] = (xf_log_line){.time = i, .level = XF_LOG_INFO, .text = report.message + 3000};
     report.log = lines;
     report.log_count = XF_REPORT_LOG_LINES;
     report.log_total = XF_REPORT_LOG_LINES;
@@ -368,7 +368,7 @@ static void progress_and_silence_are_told_of_those_that_did_not_finish(void **st
 
 static void a_tool_gets_all_of_it_as_json(void **state)
 {
-    static const xf_log_line line = {1.5, XF_WARNING, "a \"quoted\" text", XF_FROM_STDERR, 4711, "area", 7};
+    static const xf_log_line line = {1.5, XF_LOG_WARNING, "a \"quoted\" text", XF_SOURCE_STDERR, 4711, "area", 7};
     static const xf_register registers[] = {{"rip", 0x401136}, {"rsp", UINT64_MAX}};
     xf_report report = make_crash();
 
@@ -432,8 +432,8 @@ static void every_end_has_a_name(void **state)
                                         [XF_END_CRASHED] = "crashed",
                                         [XF_END_KILLED] = "killed",
                                         [XF_END_TERMINATED] = "terminated",
-                                        [XF_END_PROTOCOL] = "protocol error",
-                                        [XF_END_START] = "start failure",
+                                        [XF_END_PROTOCOL_ERROR] = "protocol error",
+                                        [XF_END_START_FAILED] = "start failure",
                                         [XF_END_UNKNOWN] = "unknown end",
                                         [XF_END_TIMED_OUT] = "timed out",
                                         [XF_END_CANCELLED] = "cancelled",

@@ -1,6 +1,6 @@
 /* Goal: a lane keeps its order whatever its threads do at the same time, and whatever is in its memory does no harm. */
 #include "base/clock.h"
-#include "messaging/ring.h"
+#include "messaging/ring_internal.h"
 #include "support.h"
 #include "unit.h"
 
@@ -13,65 +13,65 @@ enum { MIB = 1024 * 1024 };
 
 static os_shm segment;
 
-static void open_lane(lane *lane, const ring_plan *plan)
+static void open_lane(ring *ring, const ring_plan *plan)
 {
     uint64_t size;
 
     assert_int_equal(ring_size(plan, &size), 0);
     assert_int_equal(os_shm_create(&segment, (size_t)size, OS_SHM_RESERVED | OS_SHM_BELL), 0);
-    assert_int_equal(ring_create(lane, &segment, 0, plan), 0);
+    assert_int_equal(ring_create(ring, &segment, 0, plan), 0);
 }
 
-static void put(lane *lane, const char *text)
+static void put(ring *ring, const char *text)
 {
-    assert_int_equal(ring_push(lane, text, strlen(text), clock_deadline(0)), 0);
+    assert_int_equal(ring_push(ring, text, strlen(text), clock_deadline(0)), 0);
 }
 
-static int take(lane *lane, char room[64])
+static int take(ring *ring, char room[64])
 {
     ring_message hold;
-    int rc = ring_take(lane, &hold, 63, clock_deadline(0));
+    int rc = ring_take(ring, &hold, 63, clock_deadline(0));
 
     if (rc < 0)
         return rc;
-    ring_copy_out(lane, &hold, room);
+    ring_copy_out(ring, &hold, room);
     room[hold.size] = 0;
     return 0;
 }
 
-static ring_cell *first_cell(lane *lane)
+static ring_cell *first_cell(ring *ring)
 {
-    return ring_cell_at(lane, &lane->rings[0], 0);
+    return ring_cell_at(ring, &ring->buffers[0], 0);
 }
 
 /* ---- Late hints ------------------------------------------------------------------------------ */
 
 /* Whoever puts may have been held up since long ago, and look at places that have been closed meanwhile. */
-static void forget_hint(lane *lane)
+static void forget_hint(ring *ring)
 {
-    atomic_store(&lane->head->put_at, 0);
+    atomic_store(&ring->head->put_at, 0);
 }
 
 static void a_ring_is_closed_once(void **state)
 {
     enum { COUNT = RING_FIRST_CELLS + 1 };
     char room[64], text[16];
-    lane lane;
+    ring ring;
 
     (void)state;
-    open_lane(&lane, &(ring_plan){.room = 64, .memory = MIB});
+    open_lane(&ring, &(ring_plan){.room = 64, .memory = MIB});
     for (int i = 0; i < COUNT; i++) {
         snprintf(text, sizeof text, "%d", i);
-        put(&lane, text);
+        put(&ring, text);
     }
-    forget_hint(&lane);
-    put(&lane, "last");
+    forget_hint(&ring);
+    put(&ring, "last");
     for (int i = 0; i < COUNT; i++) {
         snprintf(text, sizeof text, "%d", i);
-        assert_int_equal(take(&lane, room), 0);
+        assert_int_equal(take(&ring, room), 0);
         assert_string_equal(room, text);
     }
-    assert_int_equal(take(&lane, room), 0);
+    assert_int_equal(take(&ring, room), 0);
     assert_string_equal(room, "last");
     os_shm_close(&segment);
 }
@@ -79,33 +79,33 @@ static void a_ring_is_closed_once(void **state)
 static void an_end_is_the_end(void **state)
 {
     char room[64];
-    lane lane;
+    ring ring;
 
     (void)state;
-    open_lane(&lane, &(ring_plan){.capacity = 4, .room = 64, .memory = MIB});
+    open_lane(&ring, &(ring_plan){.capacity = 4, .room = 64, .memory = MIB});
     for (int i = 0; i < 4; i++)
-        put(&lane, "x");
-    assert_int_equal(ring_shut_down(&lane), 0);
-    forget_hint(&lane);
-    assert_int_equal(ring_push(&lane, "y", 1, clock_deadline(0)), XF_EEND);
-    forget_hint(&lane);
-    assert_int_equal(ring_shut_down(&lane), 0);
+        put(&ring, "x");
+    assert_int_equal(ring_shut_down(&ring), 0);
+    forget_hint(&ring);
+    assert_int_equal(ring_push(&ring, "y", 1, clock_deadline(0)), XF_EEND);
+    forget_hint(&ring);
+    assert_int_equal(ring_shut_down(&ring), 0);
     for (int i = 0; i < 4; i++)
-        assert_int_equal(take(&lane, room), 0);
-    assert_int_equal(take(&lane, room), XF_EEND);
+        assert_int_equal(take(&ring, room), 0);
+    assert_int_equal(take(&ring, room), XF_EEND);
     os_shm_close(&segment);
 }
 
 /* ---- Long delays ----------------------------------------------------------------------------- */
 
 /* Puts and takes until the cell has gone round so often. */
-static void go_round(lane *lane, int laps)
+static void go_round(ring *ring, int laps)
 {
     char room[64];
 
     for (int i = 0; i < laps; i++) {
-        put(lane, "x");
-        assert_int_equal(take(lane, room), 0);
+        put(ring, "x");
+        assert_int_equal(take(ring, room), 0);
     }
 }
 
@@ -114,15 +114,15 @@ static void an_old_claim_is_not_taken_for_a_new_one(void **state)
 {
     enum { MOST = 70000 };
     ring_position spot;
-    lane lane;
+    ring ring;
 
     (void)state;
-    open_lane(&lane, &(ring_plan){.capacity = 1, .room = 64, .memory = MIB});
-    go_round(&lane, 1);
-    assert_int_equal(ring_search_room(&lane, &spot), RING_FOUND);
+    open_lane(&ring, &(ring_plan){.capacity = 1, .room = 64, .memory = MIB});
+    go_round(&ring, 1);
+    assert_int_equal(ring_search_room(&ring, &spot), RING_FOUND);
     for (int i = 0; i < MOST; i++) {
-        go_round(&lane, 1);
-        assert_true(atomic_load(&first_cell(&lane)->putter) != spot.claim);
+        go_round(&ring, 1);
+        assert_true(atomic_load(&first_cell(&ring)->putter) != spot.claim);
     }
     os_shm_close(&segment);
 }
@@ -131,48 +131,48 @@ static void an_old_claim_is_not_taken_for_a_new_one(void **state)
 
 #define PLAN ((ring_plan){.capacity = 4, .room = 64, .memory = MIB})
 
-static void too_long_for_a_cell(lane *lane)
+static void too_long_for_a_cell(ring *ring)
 {
-    first_cell(lane)->size = 65;
+    first_cell(ring)->size = 65;
 }
 
-static void longer_than_anything(lane *lane)
+static void longer_than_anything(ring *ring)
 {
-    first_cell(lane)->size = UINT64_MAX;
+    first_cell(ring)->size = UINT64_MAX;
 }
 
-static void in_no_block(lane *lane)
+static void in_no_block(ring *ring)
 {
-    atomic_store(&first_cell(lane)->block, 12345);
+    atomic_store(&first_cell(ring)->block, 12345);
 }
 
-static void far_outside(lane *lane)
+static void far_outside(ring *ring)
 {
-    atomic_store(&first_cell(lane)->block, UINT64_MAX & ~(uint64_t)(OS_PAGE - 1));
+    atomic_store(&first_cell(ring)->block, UINT64_MAX & ~(uint64_t)(OS_PAGE - 1));
 }
 
-static void longer_than_its_block(lane *lane)
+static void longer_than_its_block(ring *ring)
 {
-    atomic_store(&first_cell(lane)->block, lane->store.pages_at);
-    first_cell(lane)->size = MIB - 1;
+    atomic_store(&first_cell(ring)->block, ring->blocks.pages_at);
+    first_cell(ring)->size = MIB - 1;
 }
 
-static void another_ring_that_is_not_there(lane *lane)
+static void another_ring_that_is_not_there(ring *ring)
 {
-    atomic_store(&first_cell(lane)->turn, 0);
-    atomic_store(&first_cell(lane)->putter, ring_claim(0, RING_NEXT));
+    atomic_store(&first_cell(ring)->turn, 0);
+    atomic_store(&first_cell(ring)->putter, ring_claim(0, RING_NEXT));
 }
 
-static void expect_broken(void (*change)(lane *lane))
+static void expect_broken(void (*change)(ring *ring))
 {
     size_t before = support_memory();
     char room[64];
-    lane lane;
+    ring ring;
 
-    open_lane(&lane, &PLAN);
-    put(&lane, "x");
-    change(&lane);
-    assert_int_equal(take(&lane, room), XF_EPROTO);
+    open_lane(&ring, &PLAN);
+    put(&ring, "x");
+    change(&ring);
+    assert_int_equal(take(&ring, room), XF_EPROTO);
     assert_true(support_memory() < before + 16 * (size_t)MIB);
     os_shm_close(&segment);
 }
@@ -192,15 +192,15 @@ static void hostile_sizes_are_told(void **state)
 static void a_broken_message_is_alone(void **state)
 {
     char room[64];
-    lane lane;
+    ring ring;
 
     (void)state;
-    open_lane(&lane, &PLAN);
-    put(&lane, "broken");
-    put(&lane, "good");
-    too_long_for_a_cell(&lane);
-    assert_int_equal(take(&lane, room), XF_EPROTO);
-    assert_int_equal(take(&lane, room), 0);
+    open_lane(&ring, &PLAN);
+    put(&ring, "broken");
+    put(&ring, "good");
+    too_long_for_a_cell(&ring);
+    assert_int_equal(take(&ring, room), XF_EPROTO);
+    assert_int_equal(take(&ring, room), 0);
     assert_string_equal(room, "good");
     os_shm_close(&segment);
 }
@@ -217,28 +217,28 @@ static void noise_does_no_harm(void **state)
         char room[64], long_one[5000] = {0};
         ring_message hold;
         uint64_t *words, count;
-        lane lane;
-        open_lane(&lane, &plan);
-        put(&lane, "x");
-        (void)ring_push(&lane, long_one, sizeof long_one, 0);
+        ring ring;
+        open_lane(&ring, &plan);
+        put(&ring, "x");
+        (void)ring_push(&ring, long_one, sizeof long_one, 0);
         words = (uint64_t *)((char *)segment.address + sizeof(ring_plan));
-        count = (lane.rings[0].cells_at + 4 * OS_PAGE) / sizeof *words - sizeof(ring_plan) / sizeof *words;
+        count = (ring.buffers[0].cells_at + 4 * OS_PAGE) / sizeof *words - sizeof(ring_plan) / sizeof *words;
         for (int i = 0; i < 1 + turn % 40; i++) {
             uint64_t at;
             seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
             at = turn % 2 ? (seed >> 33) % count : (seed >> 33) % (sizeof(ring_head) / sizeof *words - 64);
-            if (&words[at] == (uint64_t *)&lane.head->settler)
+            if (&words[at] == (uint64_t *)&ring.head->recovering)
                 continue; /* names a process, which is asked for then */
             words[at] = turn % 5 == 0 ? seed % 8 : seed;
         }
-        (void)ring_push(&lane, "y", 1, 0);
-        (void)ring_push(&lane, long_one, sizeof long_one, 0);
-        (void)take(&lane, room);
-        if (ring_take(&lane, &hold, UINT64_MAX, 0) == 0)
-            ring_copy_out(&lane, &hold, all);
-        (void)ring_count(&lane);
-        (void)ring_shut_down(&lane);
-        (void)take(&lane, room);
+        (void)ring_push(&ring, "y", 1, 0);
+        (void)ring_push(&ring, long_one, sizeof long_one, 0);
+        (void)take(&ring, room);
+        if (ring_take(&ring, &hold, UINT64_MAX, 0) == 0)
+            ring_copy_out(&ring, &hold, all);
+        (void)ring_search_count(&ring);
+        (void)ring_shut_down(&ring);
+        (void)take(&ring, room);
         os_shm_close(&segment);
     }
 }
@@ -252,14 +252,14 @@ static void impossible_plans_are_refused(void **state)
                                       {.capacity = 4, .room = 16, .memory = 0},
                                       {.capacity = 4, .room = 16, .memory = UINT64_MAX},
                                       {.capacity = 4, .room = 16, .memory = UINT64_C(1) << 40}};
-    lane lane, other;
+    ring ring, other;
 
     (void)state;
-    open_lane(&lane, &PLAN);
+    open_lane(&ring, &PLAN);
     assert_int_equal(ring_attach(&other, &segment, 0), 0);
     assert_int_equal(ring_attach(&other, &segment, segment.size), XF_EPROTO);
     for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
-        lane.head->plan = plans[i];
+        ring.head->plan = plans[i];
         assert_int_equal(ring_attach(&other, &segment, 0), XF_EPROTO);
     }
     os_shm_close(&segment);

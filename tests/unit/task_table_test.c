@@ -175,11 +175,11 @@ static void a_writer_takes_pieces_of_all_sizes(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof all; i++)
         all[i] = (uint8_t)(i * 31 + i / 256);
-    assert_int_equal(xf_write(&writer, NULL, 0), 0);
+    assert_int_equal(xf_writer_put(&writer, NULL, 0), 0);
     while (at < sizeof all) {
         if (piece > sizeof all - at)
             piece = sizeof all - at;
-        assert_int_equal(xf_write(&writer, all + at, piece), 0);
+        assert_int_equal(xf_writer_put(&writer, all + at, piece), 0);
         at += piece;
         piece = (piece * 7 + 1) % 5003;
         assert_int_equal(writer.size, at);
@@ -189,7 +189,7 @@ static void a_writer_takes_pieces_of_all_sizes(void **state)
     writer_free(&writer);
     assert_null(writer.data);
     assert_int_equal(writer.size, 0);
-    assert_int_equal(xf_write(&writer, "again", 5), 0);
+    assert_int_equal(xf_writer_put(&writer, "again", 5), 0);
     assert_memory_equal(writer.data, "again", 5);
     writer_free(&writer);
 }
@@ -211,13 +211,13 @@ static void a_writer_without_memory_keeps_what_it_has(void **state)
 
     (void)state;
     faults_arm(1);
-    rc = xf_write(&writer, "abc", 3);
+    rc = xf_writer_put(&writer, "abc", 3);
     assert_non_null(faults_disarm());
     assert_int_equal(rc, XF_ENOMEM);
-    assert_int_equal(xf_write(&writer, "abc", 3), 0);
+    assert_int_equal(xf_writer_put(&writer, "abc", 3), 0);
     faults_forget_detail();
     faults_arm(1);
-    rc = xf_write(&writer, large, sizeof large);
+    rc = xf_writer_put(&writer, large, sizeof large);
     assert_non_null(faults_disarm());
     expect_no_memory(rc, &writer);
     writer_free(&writer);
@@ -230,10 +230,10 @@ static void a_writer_refuses_more_than_memory_can_be(void **state)
     xf_writer writer = {0};
 
     (void)state;
-    assert_int_equal(xf_write(&writer, "abc", 3), 0);
+    assert_int_equal(xf_writer_put(&writer, "abc", 3), 0);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         faults_forget_detail();
-        expect_no_memory(xf_write(&writer, "", sizes[i]), &writer);
+        expect_no_memory(xf_writer_put(&writer, "", sizes[i]), &writer);
     }
     writer_free(&writer);
 }
@@ -242,7 +242,7 @@ static void a_writer_refuses_more_than_memory_can_be(void **state)
 
 static int encode_text(xf_writer *writer, const void *object)
 {
-    return xf_write(writer, object, strlen(object));
+    return xf_writer_put(writer, object, strlen(object));
 }
 
 static int decode_text(const void *data, size_t size, void **object)
@@ -260,7 +260,7 @@ static int decode_text(const void *data, size_t size, void **object)
 static int fail_to_encode(xf_writer *writer, const void *object)
 {
     (void)object;
-    (void)xf_write(writer, "half", 4);
+    (void)xf_writer_put(writer, "half", 4);
     return -77;
 }
 

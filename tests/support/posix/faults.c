@@ -146,11 +146,11 @@ __attribute__((no_sanitize("address"))) long __wrap_syscall(long number, ...)
 
 /* ---- The server's own faults ----------------------------------------------------------------- */
 
-_Noreturn void __real_server_run(int requests, os_entry entry);
-_Noreturn void __wrap_server_run(int requests, os_entry entry);
+_Noreturn void REAL(server_run)(int requests, os_entry entry);
+_Noreturn void WRAP(server_run)(int requests, os_entry entry);
 
-_Noreturn void __wrap_server_run(int requests, os_entry entry)
+_Noreturn void WRAP(server_run)(int requests, os_entry entry)
 {
     faults_obey(FAULTS_IN_SERVER);
-    __real_server_run(requests, entry);
+    REAL(server_run)(requests, entry);
 }
