@@ -1,9 +1,9 @@
-/* What the workloads of xf_bench share.
+/* Shared by the workloads of xf_bench.
  *
- * A workload is a table of variants that do the same work: crossfork's, and bare ones that show what the machine
- * allows.  Each round of a variant runs in a process of its own, forked from a small one: open, some calls to warm up,
- * the timed calls, close.  So no variant sees what another left behind, and CPU time and memory belong to one variant.
- * The variants take turns round by round, so that noise from outside hits all alike. */
+ * A workload is a table of variants that do the same work: crossfork's variants, and bare ones that show what the
+ * machine allows.  Each round of a variant runs in a process of its own, forked from a small one: open, some calls to
+ * warm up, the timed calls, close.  So no variant is affected by what another one left behind, and CPU time and memory
+ * belong to one variant.  The variants alternate round by round, so that noise from outside hits all alike. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -20,9 +20,9 @@ typedef struct bench_variant {
     void (*open)(void);  /* not timed; NULL: nothing */
     void (*once)(void);  /* timed */
     void (*close)(void); /* not timed, but its CPU time counts; NULL: nothing */
-    int calls;           /* a round */
-    bool hidden;         /* only there for a ratio: gets no line of its own */
-    void (*check)(void); /* after each call: whether its results are right.  Not timed; NULL: nothing */
+    int calls;           /* of a round */
+    bool hidden;         /* used for a ratio only, and not printed */
+    void (*check)(void); /* checks the results of each call.  Not timed; NULL: nothing */
 } bench_variant;
 
 /* Says that variant `peer` should take at most `target` times as long as `limit`. */
@@ -40,7 +40,7 @@ typedef struct bench_workload {
     size_t variant_count;
     const bench_ratio *ratios;
     size_t ratio_count;
-    bool counted; /* items is what bench_asked.count says, if anything */
+    bool counted; /* bench_asked.count, if it is set, replaces items */
 } bench_workload;
 
 extern const bench_workload bench_w1, bench_w1big, bench_w2, bench_w2c1, bench_w3, bench_w4, bench_w5, bench_w6,
@@ -48,7 +48,7 @@ extern const bench_workload bench_w1, bench_w1big, bench_w2, bench_w2c1, bench_w
 
 #define BENCH_COUNT(array) (sizeof(array) / sizeof *(array))
 
-/* What the command line asks for instead of a workload's own sizes; 0: nothing. */
+/* The sizes that the command line asks for instead of a workload's own; 0: not asked for. */
 typedef struct bench_sizes {
     size_t count;   /* items of a map, or messages of a call: w2, w2c1, w6, w6big */
     size_t steps;   /* of the shortest task: w5 */
@@ -60,22 +60,22 @@ typedef struct bench_sizes {
 
 extern bench_sizes bench_asked;
 
-/* What was asked for, or what the workload has. */
+/* Returns the size that was asked for, or else the usual one. */
 static inline size_t bench_size(size_t asked, size_t usual)
 {
     return asked ? asked : usual;
 }
 
-/* Ends the program: what failed, and why (NULL: as errno says). */
+/* Prints what failed and why (NULL: the text of errno), and ends the program. */
 _Noreturn void bench_fail(const char *what, const char *why);
 
-/* Takes a crossfork call's return value: ends the program when it is negative. */
+/* Ends the program when rc, a crossfork call's return value, is negative. */
 void bench_check(const char *what, int rc);
 
-/* Nanoseconds of the monotonic clock. */
+/* Returns nanoseconds of the monotonic clock. */
 uint64_t bench_now_ns(void);
 
-/* Adds a member to the variant's line: the median over all rounds of what each round noted.  BENCH_NOTES at most.
+/* Adds a member to the variant's line: the median of the values that the rounds noted.  BENCH_NOTES at most.
  *   name  A literal. */
 void bench_note(const char *name, double value);
 
@@ -85,43 +85,43 @@ enum { BENCH_NOTES = 4, BENCH_TEAM = 64 };
 
 xf_pool *bench_open_pool(const xf_pool_options *options);
 
-/* In good order, with the helper process that starts workers. */
+/* Closes, joins and frees the pool, and ends the helper process that starts workers. */
 void bench_close_pool(xf_pool *pool);
 
 /* ---- Bare calls ------------------------------------------------------------------------------ */
 
-/* Memory shared with processes that are forked from now on, in which every page is mapped already. */
+/* Returns memory shared with processes that are forked from now on; all of its pages are mapped already. */
 void *bench_share(size_t size);
 
-/* The same as private memory. */
+/* Returns private memory; all of its pages are mapped already. */
 void *bench_allocate(size_t size);
 
 void bench_futex_wait(_Atomic uint32_t *word, uint32_t seen);
 void bench_futex_wake(_Atomic uint32_t *word);
 
-/* Waits for a child that has to end with 0. */
+/* Waits for a child, and fails unless it exits with 0. */
 void bench_reap(pid_t pid);
 
-/* Forked processes, BENCH_TEAM at most, that run work(0), work(1) and so on whenever they are told to. */
+/* A team is BENCH_TEAM forked processes at most, which run work(0), work(1) and so on in each turn. */
 void bench_open_team(void (*work)(int me), size_t members);
 void bench_begin_team(void);
 void bench_await_team(void);
 void bench_close_team(void);
 
-/* Keeps this process to a core of its own: see bare.c. */
+/* Keeps this process to a core of its own: see bare_peers.c. */
 void bench_keep_to_core(int n);
 
-/* A child that answers a number with three times that, through two words in shared memory: it spins, or sleeps at once.
- */
+/* A child that answers a number with three times that number, through two words in shared memory.  While it waits, it
+ * spins first (hot), or sleeps at once. */
 void bench_open_post_hot(void);
 void bench_open_post_asleep(void);
 void bench_ask_post(void);
 void bench_close_post(void);
 
-/* As argv[1]: the program ends at once, before it asks whether it is a child of crossfork. */
+/* As argv[1]: the program exits at once, before xf_main. */
 #define BENCH_NOTHING "bare-child"
 
-/* The same, but it does bench_bare_worker's work first, on the shared memory whose descriptor is argv[2]. */
+/* As argv[1]: the program runs bench_bare_worker with the descriptor argv[2], and exits. */
 #define BENCH_WORKER "bare-worker"
 
 void bench_bare_worker(int memory);

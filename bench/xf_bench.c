@@ -25,7 +25,7 @@ typedef struct note {
     double value;
 } note;
 
-/* What one round of one variant brought, in memory shared with the process that ran it. */
+/* The result of one round of one variant, in memory shared with the process that ran the round. */
 typedef struct round_result {
     uint64_t wall_ns;
     double cpu_s;
@@ -36,7 +36,7 @@ typedef struct round_result {
     uint64_t call_ns[];
 } round_result;
 
-/* In the process of a round: where its results go. */
+/* In the process of a round: its result. */
 static round_result *current;
 
 static struct {
@@ -102,7 +102,7 @@ static double cpu_of(int who)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* The own peak: ru_maxrss would count what the program that executed this one held. */
+/* Reads this program's own peak: ru_maxrss includes the peak of the program that executed this one. */
 static long peak_rss_kb(void)
 {
     char line[128];
@@ -137,7 +137,7 @@ static int compare_doubles(const void *one, const void *other)
     return (a > b) - (a < b);
 }
 
-/* Of a round. */
+/* Returns the number of calls of a round. */
 static int calls_of(const bench_variant *variant)
 {
     return bench_asked.calls && bench_asked.calls < variant->calls ? bench_asked.calls : variant->calls;
@@ -148,7 +148,7 @@ static double items_of(const bench_workload *workload)
     return (double)bench_size(workload->counted ? bench_asked.count : 0, (size_t)workload->items);
 }
 
-/* In the process of a round. */
+/* Runs in the process of a round. */
 static void measure(const bench_workload *workload, const bench_variant *variant, round_result *result)
 {
     int calls = calls_of(variant);
@@ -262,7 +262,7 @@ static size_t find(const bench_workload *workload, const char *peer)
     return at;
 }
 
-/* The median of the rounds' ratios, and the quartiles. */
+/* Prints the median of the rounds' ratios, and the quartiles. */
 static void print_ratio(const bench_workload *workload, char **results, const bench_ratio *ratio)
 {
     enum { SCALE = 1000000 };
@@ -330,7 +330,7 @@ static size_t read_number(const char *text)
     errno = 0;
     number = strtoull(text, &end, 10);
     if (*text < '0' || *text > '9' || *end || errno || number == 0 || number > SIZE_MAX >> 20)
-        bench_fail(text, "is not a number of something");
+        bench_fail(text, "is not a positive number");
     return (size_t)number;
 }
 

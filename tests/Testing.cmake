@@ -9,6 +9,15 @@ else()
 endif()
 set(XF_TEST_SUPPORT ${CMAKE_CURRENT_LIST_DIR}/support)
 
+# gcc's thread sanitizer takes for a race what a libuv does that was not built with it.
+if(CMAKE_C_FLAGS MATCHES "fsanitize=thread")
+  list(GET UV_LINK_LIBRARIES 0 libuv)
+  file(STRINGS "${libuv}" instrumented REGEX "__tsan_init" LIMIT_COUNT 1)
+  if(NOT instrumented)
+    message(FATAL_ERROR "${libuv} was built without the thread sanitizer: run ci/tsan-libuv, and configure with --fresh")
+  endif()
+endif()
+
 # ---- Programs ---------------------------------------------------------------------------------------------------
 
 # xf_test_program(NAME [SOURCE ...]) builds NAME from NAME.c and the sources, with the library's own headers at hand.

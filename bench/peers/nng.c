@@ -4,7 +4,7 @@
 #include <nng/nng.h>
 #include <nng/protocol/pair0/pair.h>
 
-enum { BUFFERED = 128 /* messages; by default none is, which takes twice as long */ };
+enum { BUFFERED = 128 /* messages; without a buffer, nng's default, it takes twice as long */ };
 
 static nng_socket messages;
 static char address[64];
@@ -44,7 +44,7 @@ static void receive_message(void *data, size_t size)
         peer_fail("a message of another size");
 }
 
-/* The other side has had its last message only when it closes too, which nng does not wait for. */
+/* nng does not wait until the other side has its last message; that is certain only when the other side closes too. */
 static void close_socket(void)
 {
     static char none[8];

@@ -1,5 +1,5 @@
-/* OpenMP: what threads need, which have everything in common: no start, no copies, and no protection from each other.
- */
+/* OpenMP: the time that threads need.  They share all memory: nothing is started or copied, and nothing protects one
+ * from another. */
 #include "peer.h"
 
 static long count, workers, steps;

@@ -1,15 +1,15 @@
-/* Open MPI: rank 0 hands work to the other ranks and takes it back; and two ranks that send each other messages. */
+/* Open MPI: rank 0 sends work to the other ranks and receives the results; and two ranks send each other messages. */
 #include "peer.h"
 
 #include <mpi.h>
 
-enum { MESSAGE = 1, EAGER = 2048 /* bytes that a send does not wait for */ };
+enum { MESSAGE = 1, EAGER = 2048 /* a send of so many bytes does not wait for the receiver */ };
 
 static int rank, ranks;
 
 /* ---- A master and its workers ---------------------------------------------------------------- */
 
-/* What is done, chunk by chunk: items of in_size bytes become items of out_size bytes. */
+/* The work, chunk by chunk: items of in_size bytes become items of out_size bytes. */
 typedef struct farm {
     char *in, *out;
     size_t in_size, out_size;
@@ -24,7 +24,7 @@ static long items_of(const farm *farm, long at)
     return left < farm->chunk ? left : farm->chunk;
 }
 
-/* A chunk's number is its tag; 0 ends the worker. */
+/* The tag is the chunk's number; 0 ends the worker. */
 static void serve(const farm *farm)
 {
     char *in = peer_allocate(farm->in_size * (size_t)farm->chunk);
@@ -48,7 +48,7 @@ static void hand_out(const farm *farm, long at, int worker)
              MPI_BYTE, worker, (int)at + 1, MPI_COMM_WORLD);
 }
 
-/* Returns whose it was. */
+/* Receives a result, and returns the rank that sent it. */
 static int take_back(const farm *farm)
 {
     MPI_Status status;
@@ -62,7 +62,7 @@ static int take_back(const farm *farm)
     return status.MPI_SOURCE;
 }
 
-/* A worker has its next chunk before it has given back this one, unless chunks are so large that both would wait. */
+/* A worker has its next chunk before it returns this one, unless chunks are so large that both sides would wait. */
 static void run(const farm *farm)
 {
     long chunks = (farm->count + farm->chunk - 1) / farm->chunk, next = 0;
@@ -134,7 +134,7 @@ static void flip(void *out, const void *in, long count)
     peer_flip(out, in, block_size);
 }
 
-/* The blocks lie one behind the other, so that a call over all of them is a farm. */
+/* The blocks are contiguous, so that one farm covers all of them. */
 static void run_blocks(void)
 {
     farm farm = {.count = PEER_BLOCKS, .chunk = 1, .work = flip};
@@ -170,7 +170,7 @@ static uint64_t toil_serially(uint32_t *numbers, long count)
     return peer_now_ns() - begin;
 }
 
-/* A rank that waits keeps a core busy, which one process alone would be timed beside. */
+/* A rank that waits in MPI keeps a core busy, which would slow down the measurement of one process alone. */
 static void sleep_until_there_is_work(void)
 {
     int found = 0;

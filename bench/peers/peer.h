@@ -1,4 +1,4 @@
-/* What the peers in C and C++ share.
+/* Shared by the peers in C and C++.
  *
  *     PEER WORKLOAD [NAME=NUMBER ...]
  *
@@ -26,7 +26,7 @@ static struct {
     pid_t parent;
     long calls;
     uint64_t call_ns[PEER_CALLS];
-    double cpu_s; /* that was used before the first timed call */
+    double cpu_s; /* used before the first timed call */
 } peer;
 
 static inline void peer_fail(const char *what)
@@ -35,7 +35,7 @@ static inline void peer_fail(const char *what)
     exit(1);
 }
 
-/* That of the command line, or the usual one. */
+/* Returns the number of the command line, or else the usual one. */
 static inline long peer_number(const char *name, long usual)
 {
     size_t length = strlen(name);
@@ -68,7 +68,7 @@ static inline void *peer_allocate(size_t size)
 
     if (!memory)
         peer_fail("malloc");
-    memset(memory, 0xFF, size); /* so that its pages are mapped */
+    memset(memory, 0xFF, size); /* maps its pages */
     return memory;
 }
 
@@ -100,7 +100,7 @@ static inline void peer_note(uint64_t begin_ns)
         peer.call_ns[peer.calls++] = peer_now_ns() - begin_ns;
 }
 
-/* What came before was to warm up. */
+/* Drops the calls so far, which warmed up. */
 static inline void peer_forget(void)
 {
     peer.calls = 0;
@@ -165,10 +165,10 @@ static inline void peer_flip(uint32_t *to, const uint32_t *from, size_t size)
 
 /* ---- Messages: w6, w6big and w7 -------------------------------------------------------------- */
 
-/* What carries messages between two processes, both ways. */
+/* Carries messages between two processes, both ways. */
 typedef struct peer_channel {
     const char *name;
-    void (*open)(int side); /* in each process; 0 is the parent */
+    void (*open)(int side); /* called in each process; 0 is the parent */
     void (*send)(const void *data, size_t size);
     void (*receive)(void *data, size_t size);
     void (*close)(void);
@@ -186,7 +186,8 @@ static inline uint64_t peer_receive_sum(const peer_channel *channel, char *data,
     return sum;
 }
 
-/* From side 1 to side 0.  The last message is the other way: nothing is closed before everything has come. */
+/* Streams from side 1 to side 0.  The last message goes the other way, so that nothing is closed before all has
+ * arrived. */
 static inline void peer_stream(const peer_channel *channel, int side, long count, size_t size)
 {
     long calls = peer_number("calls", 3);
@@ -255,7 +256,7 @@ static inline long peer_talk(const peer_channel *channel, int side)
     return count;
 }
 
-/* A main function, for two processes that are made by fork. */
+/* A main function for two processes that fork makes. */
 static inline int peer_main(int argc, char **argv, const peer_channel *channel)
 {
     long count;

@@ -16,8 +16,8 @@ enum { NOT_RUNNING, RUNNING, ENDING };
 
 enum { SPARE_BOXES = 8 };
 
-/* Keys of the watcher tell a slot and its generation, so that late news of a supervised that has gone is known as
- * such. */
+/* Keys of the watcher tell a slot and its generation, so that late news of a supervised that has gone is known as such.
+ */
 typedef struct slot {
     supervised *supervised;
     uint32_t generation;

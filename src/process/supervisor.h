@@ -22,8 +22,8 @@ int supervisor_add(supervised *supervised);
  * itself. */
 void supervisor_remove(supervised *supervised);
 
-/* From attend of another supervised, which this one is a part of or has to do with: supervisor_remove of this one
- * waits for that call too. */
+/* From attend of another supervised, which this one is a part of or has to do with: supervisor_remove of this one waits
+ * for that call too. */
 void supervisor_enter(supervised *supervised);
 
 /* Calls attend when there is news from the child; until os_child_unwatch. */

@@ -1,5 +1,5 @@
-/* Goal: how many workers there are, and where, follows from the machine: a made-up one, which is read in place of the
- * real one while there is one (the linker leads calls of os_machine_read here: its option --wrap). */
+/* Goal: the number of workers, and their processors, follow from the machine.  The test replaces the machine by a
+ * made-up one (the linker leads calls of os_machine_read here: its option --wrap). */
 #include "faults.h"
 #include "machine/machine.h"
 #include "machine/topology.h"
@@ -9,7 +9,7 @@
 
 /* ---- Machines -------------------------------------------------------------------------------- */
 
-static os_machine made_up; /* count 0: the real one is read */
+static os_machine made_up; /* count 0: the real machine is read */
 
 int REAL(os_machine_read)(os_machine *machine);
 int WRAP(os_machine_read)(os_machine *machine);
@@ -31,7 +31,7 @@ void WRAP(topology_complete)(os_machine *machine)
         REAL(topology_complete)(machine);
 }
 
-/* Cores are numbered through, and their second threads after all of them. */
+/* The first threads of all cores are numbered first, then the second threads. */
 static void make_up(uint32_t cores, uint32_t threads, uint32_t cores_of_cache, uint32_t cores_of_node)
 {
     made_up = (os_machine){.count = cores * threads};
@@ -50,7 +50,7 @@ static int forget(void **state)
 
 /* ---- How many workers ------------------------------------------------------------------------ */
 
-/* First: a process looks at the machine once. */
+/* This test has to be the first, because a process reads the machine once. */
 static void a_pool_has_no_more_workers_than_the_quota(void **state)
 {
     xf_pool_stats stats;
@@ -104,7 +104,7 @@ enum { KIB = 1024, MIB = 1024 * KIB };
 
 #define GIB ((size_t)1024 * MIB)
 
-/* A machine as one may have: 8 cores of 2 threads, with 1 MiB each, and 32 MiB for each cores_of_cache. */
+/* Makes up a usual machine: 8 cores of 2 threads, with 1 MiB of cache each, and 32 MiB for each cores_of_cache. */
 static void make_up_usual(uint32_t cores_of_cache, uint32_t cores_of_node)
 {
     make_up(8, 2, cores_of_cache, cores_of_node);
@@ -209,7 +209,7 @@ static void one_processor_is_a_machine_too(void **state)
     expect_advice(MIB, MIB, 1, XF_PLACEMENT_NONE, "1 worker, by cores\n");
 }
 
-/* Whatever there is to say. */
+/* The text fits for any machine and workload. */
 static void the_reasons_fit_a_screen(void **state)
 {
     static const size_t owns[] = {0, 1, MIB, 9 * MIB, GIB, SIZE_MAX};
@@ -244,7 +244,7 @@ static void this_machine_is_advised_on(void **state)
     assert_true((advice.caches == 0) == (advice.cache == 0));
 }
 
-/* hwloc makes up a machine of that description. */
+/* hwloc makes up a machine from a description. */
 static void hwloc_tells_of_caches(void **state)
 {
     os_machine machine = {.count = 8};
@@ -322,7 +322,7 @@ static os_cpu_set processors_of(const os_machine *machine)
     return set;
 }
 
-/* Says where this worker may run, once all of them are at it: each does one of those. */
+/* Returns where this worker may run, once all workers run this task, so that each of them runs one. */
 XF_TASK(look, const xf_ref *in, seen *out)
 {
     os_machine machine;
@@ -340,7 +340,7 @@ XF_TASK(look, const xf_ref *in, seen *out)
     return rc;
 }
 
-/* Lets workers look at where they are. */
+/* Lets all workers return where they may run. */
 static void look_from(xf_pool *pool, int workers, seen *seen)
 {
     xf_map_options options = {.chunk = 1};
@@ -354,7 +354,7 @@ static void look_from(xf_pool *pool, int workers, seen *seen)
     xf_barrier_free(barrier);
 }
 
-/* How many workers saw just those processors. */
+/* Returns how many workers have exactly those processors. */
 static int count_at(const seen *seen, int workers, const os_cpu_set *cpus)
 {
     int count = 0;
@@ -364,7 +364,7 @@ static int count_at(const seen *seen, int workers, const os_cpu_set *cpus)
     return count;
 }
 
-/* Each place of count has every count-th worker. */
+/* The workers are placed in turn at count places. */
 static void expect_places(xf_placement placement, int workers)
 {
     xf_pool_options options = {.workers = workers, .placement = placement};
@@ -481,7 +481,7 @@ static void a_placement_that_is_none_is_refused(void **state)
     assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.placement = (xf_placement)-1}), XF_EINVAL);
 }
 
-/* Each call on the way fails once: the pool is not opened, that is told, and nothing is left behind. */
+/* Each call fails once: the pool is not created, the caller gets an error, and nothing is left behind. */
 static void a_pool_with_places_is_opened_or_not(void **state)
 {
     xf_pool_options options = {.workers = 1, .placement = XF_PLACEMENT_CORES, .memory_limit = 1 << 26};
@@ -503,7 +503,7 @@ static void a_pool_with_places_is_opened_or_not(void **state)
         xf_pool_free(pool);
         assert_int_equal(faults_blocks(), blocks);
     } while (fault);
-    assert_int_equal(places_refused, 2); /* those among processors, and those in the pool */
+    assert_int_equal(places_refused, 2); /* the list of processors, and the list in the pool */
 }
 
 #define TEST(name) cmocka_unit_test_teardown(name, forget)

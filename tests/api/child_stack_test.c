@@ -1,5 +1,5 @@
-/* Goal: where a child is can be seen while it runs, when it is too late, and when it crashes, whatever handlers the
- * program has; and a crash leaves a dump where one is wanted. */
+/* Goal: the stack of a child can be read while it runs, when it exceeds its time, and when it crashes, whatever
+ * handlers the program has; and a crash leaves a dump if the program wants one. */
 #include "program.h"
 #include "tasks.h"
 
@@ -44,8 +44,8 @@ XF_ENTRY(crash)
     return write_nowhere();
 }
 
-/* At its end a function's registers are the caller's again, and are said to be saved on the stack all the same, below
- * where that ends by then. */
+/* At the end of a function the registers have the caller's values again, but the debug data still says that they are
+ * saved on the stack, below its current end. */
 #if defined(__x86_64__)
 void restore_and_trap(void);
 __asm__(".text\n"
@@ -63,7 +63,7 @@ __asm__(".text\n"
 #define restore_and_trap __builtin_trap
 #endif
 
-/* Its frame is found by the register that was restored, for it is of no fixed size. */
+/* The frame has no fixed size, so the unwinder finds it by the register that was restored. */
 FAULTY static int crash_where_a_function_ends(void)
 {
     volatile char room[(size_t)nowhere + 16];
@@ -89,7 +89,7 @@ FAULTY static void wait_for_ever(void)
     hang();
 }
 
-/* Crashes for 0, computes for 1, waits for 2: for ever. */
+/* 0: crashes; 1: computes for ever; 2: waits for ever. */
 XF_TASK(misbehave, const int *in, int *out)
 {
     *out = 0;
@@ -101,7 +101,7 @@ XF_TASK(misbehave, const int *in, int *out)
     return 0;
 }
 
-/* Without libbacktrace no function has a name: then that there is a stack has to do. */
+/* Without libbacktrace no function has a name; then any stack is accepted. */
 static bool has_function(const xf_frame *frames, size_t count, const char *function)
 {
     if (!XF_TEST_SYMBOLS)
@@ -127,7 +127,7 @@ static void check_running(xf_task *task, const char *function)
         xf_stack_free(&stack);
     }
     xf_process_terminate(process);
-    expect_end(process, XF_END_DONE, 0); /* it has gone on, and was asked politely */
+    expect_end(process, XF_END_DONE, 0); /* it ran on, and was asked to stop */
 }
 
 static void a_computing_childs_stack_can_be_taken(void **state)
@@ -266,7 +266,7 @@ static void a_crash_in_the_programs_handler_ends_with_a_report(void **state)
     check_handler("crash", "");
 }
 
-/* Every process of the role has the handler before it comes to xf_main. */
+/* Every process of the role installs the handler before xf_main. */
 static void install_handler(void)
 {
     const char *role = getenv("STACK_TEST_HANDLER");
@@ -305,7 +305,7 @@ static void a_crash_leaves_a_dump_or_says_why_not(void **state)
         assert_non_null(strstr(report->message, "no dump: "));
     }
     expect_end(process, XF_END_CRASHED, XF_CRASH_ACCESS);
-    assert_int_equal(uv_fs_rmdir(NULL, &request, directory, NULL), 0); /* and nothing else is left */
+    assert_int_equal(uv_fs_rmdir(NULL, &request, directory, NULL), 0); /* nothing else is left */
     uv_fs_req_cleanup(&request);
 }
 

@@ -1,8 +1,8 @@
-/* Goal: however a child dies, its report says how, and names the function and line of this file that it died in.
+/* Goal: the report of a child that dies says how it died, and names the function and the line of this file.
  *
  * Usage: crash_report_test [DEATH], where * and ? stand for any characters.
- * With XF_DEATHS=FILE in the environment each death leaves a row of a table and its report in that file: docs/deaths.md
- * is made of them. */
+ * With XF_DEATHS=FILE in the environment each death writes a row of a table and its report to that file, from which
+ * ci/deaths makes docs/deaths.md. */
 #include "tasks.h"
 
 #undef NDEBUG
@@ -11,7 +11,7 @@
 /* The faults below are meant: the undefined behaviour sanitizer must let them happen. */
 #define FAULTY __attribute__((noinline, no_sanitize("undefined", "address", "thread")))
 
-/* Tells the parent, by the log, so many lines below this one the task will die. */
+/* Logs the line where the task will die, so many lines below this one. */
 #define DIES_BELOW(lines) xf_log(call, XF_LOG_INFO, "line %d", __LINE__ + (lines))
 #define DIES_IN_NEXT_LINE() DIES_BELOW(1)
 
@@ -117,7 +117,7 @@ FAULTY static int fail_an_assertion(xf_call *call)
     return 0;
 }
 
-/* Deep enough that a wrong walk would not come back here. */
+/* The stack is so deep that a wrong walk does not get back here. */
 FAULTY static int crash_deep_down(xf_call *call)
 {
     static int depth;
@@ -170,7 +170,7 @@ FAULTY static int crash_on_another_thread(xf_call *call)
     return zero;
 }
 
-/* The return address is gone, and what the stack pointer says is not true. */
+/* The return address is overwritten, and the stack pointer is wrong. */
 FAULTY static int smash_the_stack(xf_call *call)
 {
     volatile uintptr_t small[2];
@@ -213,7 +213,7 @@ static void kill_it_from_outside(xf_process *process)
     support_kill(xf_process_pid(process));
 }
 
-/* The task does not look whether it is asked to. */
+/* The task never calls xf_stop_requested. */
 static void ask_it_to_stop(xf_process *process)
 {
     xf_process_terminate(process);
@@ -224,12 +224,14 @@ static void ask_it_to_stop(xf_process *process)
 typedef struct death {
     const char *name;
     int (*die)(xf_call *call);
-    void (*kill)(xf_process *process); /* by the parent, once the task has said that it is there; NULL: it dies alone */
+    void (*kill)(
+        xf_process
+            *process); /* called in the parent once the task has reported that it runs; NULL: the task dies by itself */
     xf_end kind;
     int code;
-    const char *function; /* the innermost of this file's on the stack; NULL: there is no stack */
+    const char *function; /* the innermost function of this file on the stack; NULL: no stack */
     bool any_line;
-    bool may_have_none; /* on some systems there is none */
+    bool may_have_none; /* some systems record no stack */
 } death;
 
 static const death deaths[] = {
@@ -296,7 +298,7 @@ static bool is_ours(const xf_frame *frame)
     return length >= own && strcmp(frame->file + length - own, "crash_report_test.c") == 0;
 }
 
-/* The innermost frame of this file; NULL: there is none. */
+/* Returns the innermost frame of this file; NULL if there is none. */
 static const xf_frame *find_own_frame(const xf_report *report)
 {
     for (size_t i = 0; i < report->stack_count; i++)
@@ -305,7 +307,7 @@ static const xf_frame *find_own_frame(const xf_report *report)
     return NULL;
 }
 
-/* The line that the task said it would die in. */
+/* Returns the line that the task has logged. */
 static int told_line(const xf_report *report)
 {
     int line = 0;

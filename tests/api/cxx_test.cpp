@@ -1,4 +1,4 @@
-/* Goal: the headers are C++, tasks can be written in it, and an exception that nobody catches ends in a report.
+/* Goal: the headers are valid C++, tasks can be written in C++, and an uncaught exception ends in a report.
  *
  * Built as C++11 and as C++20. */
 #include "crossfork.h"
@@ -134,7 +134,7 @@ static void a_caught_exception_is_the_tasks_own_affair(void **)
     xf_process_free(process);
 }
 
-/* Where there is no debug data at hand for the C++ library, its functions may have no names; ours have. */
+/* Without debug data of the C++ library its functions may have no names; those of this file have. */
 static bool was_in(const xf_report *report, const char *function)
 {
     for (std::size_t i = 0; i < report->stack_count; i++)

@@ -1,4 +1,4 @@
-/* Goal: the same end looks the same on every system: one table of (kind, code). */
+/* Goal: the same end has the same status on every system: one table of (kind, code). */
 #include "tasks.h"
 
 /* The faults below are meant: the undefined behaviour sanitizer must let them happen. */

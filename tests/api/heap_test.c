@@ -1,5 +1,5 @@
-/* Goal: processes allocate and free in one heap at the same time, and no two allocations overlap; what the dead have
- * not kept comes back, and when all is freed the heap is as it was. */
+/* Goal: processes allocate and free in one heap at the same time, and no two allocations overlap; allocations of dead
+ * processes come back unless they were kept, and when all are freed the heap is as it was. */
 #include "tasks.h"
 
 enum { LIMIT = 64 << 20, PAGE = 4096 };
@@ -95,7 +95,7 @@ static void mistakes_are_told(void **state)
 {
     xf_heap *heap = make(LIMIT);
     char *small = alloc(heap, 100), *large = alloc(heap, 3 * PAGE), own[100];
-    char *beside = (char *)((uintptr_t)small ^ 128); /* a slot of the same page, which is free */
+    char *beside = (char *)((uintptr_t)small ^ 128); /* a free slot of the same page */
 
     (void)state;
     assert_int_equal(xf_heap_dealloc(heap, small + 1), XF_EINVAL);
@@ -143,7 +143,7 @@ static size_t fill(xf_heap *heap, size_t size)
     void *memory;
 
     while (xf_heap_alloc(heap, size, &memory) == 0) {
-        *(uint64_t *)memory = last; /* a list of them, in themselves */
+        *(uint64_t *)memory = last; /* the allocations form a list */
         last = xf_heap_offset(heap, memory);
         count++;
     }
@@ -233,7 +233,8 @@ static void another_process_reads_and_frees(void **state)
     xf_heap_free(heap);
 }
 
-/* Allocates one to keep and, of both kinds, some not to; sends where the first is, and waits. */
+/* Allocates a block to keep, and small and large blocks that are not kept; sends the first block's offset, and waits.
+ */
 XF_ENTRY(allocate_and_wait)
 {
     const order *order = xf_call_input(call, NULL);
@@ -271,7 +272,7 @@ static void what_the_dead_have_not_kept_comes_back(void **state)
     xf_heap_stats stats;
 
     (void)state;
-    assert_int_equal(xf_heap_reclaim(heap), 0); /* it lives */
+    assert_int_equal(xf_heap_reclaim(heap), 0); /* the owner lives */
     xf_process_kill(process);
     expect_end(process, XF_END_TERMINATED, 0);
     assert_int_equal(xf_heap_reclaim(heap), count - 1);
@@ -287,7 +288,7 @@ static void what_the_dead_have_not_kept_comes_back(void **state)
     xf_heap_free(heap);
 }
 
-/* What was kept, and by nobody's end is freed, is when whose it was made ends. */
+/* A kept block that a process makes its own is freed when that process ends. */
 XF_ENTRY(own_and_end)
 {
     const order *order = xf_call_input(call, NULL);
@@ -331,8 +332,8 @@ static void a_full_heap_looks_for_the_dead(void **state)
 
 /* ---- At random ------------------------------------------------------------------------------- */
 
-/* The thread sanitizer does not see that what one thread has given up came to another by way of another process, so to
- * it there is one process of several threads. */
+/* The thread sanitizer does not see synchronisation that goes through another process.  So under it the test is one
+ * process with several threads. */
 #ifdef __SANITIZE_THREAD__
 enum { PROCESSES = 1 };
 #else
@@ -353,7 +354,7 @@ typedef struct churner {
     size_t size[HAS];
 } churner;
 
-/* Every word of it says which it is. */
+/* Writes into every word which allocation it is. */
 static void mark(uint64_t *memory, size_t size, uint64_t value)
 {
     for (size_t i = 0; i < size / sizeof *memory; i++)
@@ -391,7 +392,7 @@ static int drop_one(churner *self, int i)
     return is_marked(memory, self->size[i]) ? xf_heap_dealloc(self->heap, memory) : XF_EPROTO;
 }
 
-/* Gives one away. */
+/* Passes an allocation to another process. */
 static int pass_one(churner *self, int i)
 {
     uint64_t offset = xf_heap_offset(self->heap, self->has[i]);
@@ -404,7 +405,7 @@ static int pass_one(churner *self, int i)
     return rc;
 }
 
-/* Frees what another has given away. */
+/* Frees an allocation of another process. */
 static int drop_foreign(xf_heap *heap, xf_queue *queue)
 {
     uint64_t offset, *memory;
@@ -466,7 +467,7 @@ XF_ENTRY(churn)
     return rc;
 }
 
-/* While they are killed, and others come, what is left is found again and again. */
+/* Processes are killed and replaced, and the heap is reclaimed meanwhile. */
 static void what_is_killed_leaves_nothing(void **state)
 {
     xf_heap *heap = make(LIMIT);

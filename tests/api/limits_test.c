@@ -1,5 +1,5 @@
-/* Goal: a child gets no more than its limits, an end by one of them is told from every other, and what it used is in
- * the report. */
+/* Goal: a child cannot exceed its limits, the status distinguishes an end by a limit from all others, and the report
+ * says what the child used. */
 #include "program.h"
 #include "tasks.h"
 
@@ -9,7 +9,7 @@ enum { MIB = 1 << 20, MEMORY = 64 * MIB, CHUNK = 256 * 1024 };
 
 /* ---- Tasks ----------------------------------------------------------------------------------- */
 
-/* Takes memory until there is no more, or until most bytes are taken: how much there was. */
+/* Takes memory until there is no more, or until it has `most` bytes; returns how much it got. */
 static size_t take_memory(size_t most)
 {
     size_t taken = 0;
@@ -23,7 +23,7 @@ static size_t take_memory(size_t most)
     return taken;
 }
 
-/* Meant: the undefined behaviour sanitizer must let it happen. */
+/* The fault is intended: the undefined behaviour sanitizer must let it happen. */
 __attribute__((noinline, no_sanitize("undefined", "address"))) static void access_nothing(void)
 {
     static int *volatile nothing;
@@ -70,7 +70,7 @@ XF_TASK(compute, const int *in, int *out)
     return 0;
 }
 
-/* Waits to be asked to stop, and returns that; a negative number: goes on for ever. */
+/* Waits to be asked to stop, and returns *in; if it is negative, never returns. */
 XF_TASK(wait_to_stop, const int *in, int *out)
 {
     *out = 0;
@@ -105,7 +105,7 @@ static void on_end(uv_process_t *process, int64_t status, int signal)
     (void)process, (void)status, (void)signal;
 }
 
-/* Starts processes, which end with this one, until that cannot be done. */
+/* Starts processes, which end with this one, until a start fails. */
 XF_TASK(start_many, const int *in, int *out)
 {
     enum { MOST = 10 };
@@ -159,7 +159,7 @@ static void whoever_dies_of_refused_memory_is_told_apart(void **state)
     expect_end_short(SHORT_SAY, XF_END_MEMORY_LIMIT, 0);
 }
 
-/* The room that is left is looked at too. */
+/* The library also checks how much memory is left below the limit. */
 static void errno_need_not_say_it(void **state)
 {
     (void)state;
@@ -214,7 +214,7 @@ static void a_pool_reports_it_for_the_item(void **state)
 static void used_up_time_is_told_apart(void **state)
 {
     const xf_process_options options = {.limits.cpu_ms = 500};
-    int how[] = {0, 1}; /* with the signal ignored it takes a second more */
+    int how[] = {0, 1}; /* if the signal is ignored, the end comes a second later */
 
     (void)state;
     if (!support_limits())
@@ -235,7 +235,7 @@ static void a_task_is_asked_to_stop_when_its_time_is_over(void **state)
     expect_end(process, XF_END_TIMED_OUT, 0);
 }
 
-/* One that has not begun by then never begins, so the time is doubled until it has. */
+/* A task that has not begun at its timeout never begins, so the timeout is doubled until it has. */
 static void one_that_then_returns_0_is_done(void **state)
 {
     xf_process_options options = {.limits.wall_ms = 25};
@@ -262,7 +262,7 @@ static void one_that_goes_on_is_killed(void **state)
     expect_end(start(&wait_to_stop, &what, sizeof what, &options), XF_END_TIMED_OUT, 0);
 }
 
-/* Nobody waits: the supervisor keeps the time. */
+/* No thread waits, so the supervisor watches the timeout. */
 static void time_is_kept_while_nobody_waits(void **state)
 {
     const xf_process_options options = {.limits.wall_ms = 50};
@@ -338,7 +338,7 @@ static void negative_limits_are_refused(void **state)
 
 enum { SMALL = 96 * MIB };
 
-/* In another process, which is in a group that has little memory: how its child ended. */
+/* Runs in another process, in a group with little memory, and prints how its child ended. */
 static void run_in_small_group(const char *name)
 {
     size_t most = 4 * (size_t)SMALL;
@@ -357,7 +357,7 @@ static void run_in_small_group(const char *name)
     xf_process_free(process);
 }
 
-/* A kill by somebody else that comes after it is not put down to the system. */
+/* A later kill by another process is not taken for the system's. */
 static void a_kill_for_lack_of_memory_is_told_apart(void **state)
 {
     char name[64], first[64];

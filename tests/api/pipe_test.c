@@ -1,5 +1,5 @@
-/* Goal: what is sent into one end of a pipe comes out of the other, whole and in order, and the end of whoever has the
- * other end is told once everything it sent was received. */
+/* Goal: messages that are sent into one end of a pipe come out of the other, whole and in order; after the last one a
+ * receiver learns that the other end is closed, in whatever way its process ended. */
 #include "tasks.h"
 
 enum { PATIENCE_MS = 60000, MIB = 1024 * 1024 };
@@ -38,7 +38,7 @@ static void expect_code(xf_pipe *pipe, int timeout_ms, int code)
     assert_int_equal(xf_pipe_receive(pipe, &message, timeout_ms), code);
 }
 
-/* Starts a task that opens the end, which is closed here. */
+/* Starts a task that opens the end, and frees the end here. */
 static xf_process *start_with(xf_task *task, xf_pipe *theirs)
 {
     xf_process *process;
@@ -156,7 +156,7 @@ static void options_are_checked(void **state)
 
 /* ---- Between processes ----------------------------------------------------------------------- */
 
-/* Answers until the other end has gone. */
+/* Answers until the other end is closed. */
 XF_ENTRY(echo)
 {
     xf_pipe *pipe = open_pipe(call);
@@ -183,7 +183,7 @@ static void messages_go_and_come_back(void **state)
     (void)state;
     make(&one, &other, NULL);
     process = start_with(&echo, other);
-    xf_pipe_free(other); /* it is handed over, though nobody may have opened it yet */
+    xf_pipe_free(other); /* the end is passed on, although the child may not have opened it yet */
     for (size_t i = 0; i < 5 * MIB; i++)
         data[i] = (char)(i * 7 + i / 4096);
     for (int turn = 0; turn < 200; turn++) {
@@ -228,7 +228,7 @@ static void an_end_that_is_killed_is_told(void **state)
     xf_pipe_free(one);
 }
 
-/* Opens its end, says so, and hangs. */
+/* Opens its end, reports that, and hangs. */
 XF_ENTRY(open_and_hang)
 {
     xf_pipe *pipe = open_pipe(call);
@@ -258,7 +258,7 @@ static void a_sender_does_not_wait_for_the_dead(void **state)
     xf_pipe_free(one);
 }
 
-/* An end may be open in several processes: each message is received once. */
+/* Several processes have the same end open: each message is received once. */
 XF_ENTRY(count_messages)
 {
     xf_pipe *pipe = open_pipe(call);

@@ -1,4 +1,4 @@
-/* Goal: a registered function runs in a child, and its end, its output and its messages come back. */
+/* Goal: a registered function runs in a child, and its status, its output and its messages come back. */
 #include "tasks.h"
 
 #include <uv.h>
@@ -23,14 +23,14 @@ XF_ENTRY(reverse)
     return 0;
 }
 
-/* Says it is there, and runs until it is asked to stop. */
+/* Reports that it runs, and runs until it is asked to stop. */
 XF_ENTRY(wait_for_stop)
 {
     send_number(call, 1);
     return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
-/* Says how far it has come, and that it has said so. */
+/* Sets its progress, and reports that. */
 XF_ENTRY(come_half_way)
 {
     xf_progress(call, 50, 100);
@@ -38,7 +38,7 @@ XF_ENTRY(come_half_way)
     return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
-/* Says it is there, and never stops by itself. */
+/* Reports that it runs, and never stops by itself. */
 XF_ENTRY(spin)
 {
     send_number(call, 1);
@@ -230,7 +230,7 @@ static void a_large_error_text_arrives_whole(void **state)
     expect_end(process, XF_END_FAILED, 3);
 }
 
-/* Joins first, then reads: the textbook order that hangs where a pipe has to be emptied. */
+/* Joins first, then reads: with a plain pipe this order makes the child hang. */
 static void check_join_before_get(size_t size)
 {
     xf_message message;
@@ -360,7 +360,7 @@ static void four_chatty_children_lose_and_mix_no_line(void **state)
     }
 }
 
-/* Counts lines, and what the line in the place of others says of them. */
+/* Counts lines, and adds the number of dropped lines that a line reports. */
 static void count_line(xf_process *process, const xf_log_line *line, void *arg)
 {
     int *counts = arg, dropped;
@@ -498,7 +498,7 @@ static void a_detached_process_is_freed_when_it_ends(void **state)
     support_kill(pid);
     assert_true(support_gone(pid, 60000));
     while (xf_cleanup() == XF_EBUSY)
-        uv_os_getppid(); /* the supervisor is about to free it */
+        uv_os_getppid(); /* the supervisor frees it soon */
 }
 
 static void the_sentinel_becomes_ready_at_the_end(void **state)

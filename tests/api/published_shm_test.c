@@ -1,9 +1,9 @@
-/* Goal: programs that know nothing of each other but a name share memory; the name goes with the hold that it was given
- * to, however its process ends, the memory with the last who has it open; and nobody who is silent, hostile or killed
- * keeps the others from it.
+/* Goal: programs that know nothing of each other but a name share memory.  The name ends when the handle that published
+ * it is freed, or when its process ends; the memory ends with the last process that has it open; and a program that is
+ * silent, hostile or killed does not keep others from it.
  *
- * The other program is this one again, started with "as ROLE NAME".  Programs wait for each other with events that lie
- * in the shared memory, which none of them could open otherwise. */
+ * The other program is this one again, started with "as ROLE NAME".  Programs wait for each other with events in the
+ * shared memory, which they could not open otherwise. */
 #include "process/process.h"
 #include "program.h"
 #include "rendezvous/connector.h"
@@ -29,11 +29,11 @@ typedef struct board {
 
 _Static_assert(offsetof(board, event_places[1]) % XF_SYNC_ALIGN == 0, "each is where it may be");
 
-/* A hold of it, and what lies in it. */
+/* A handle of the memory, and the objects in it. */
 typedef struct table {
     xf_shm *shm;
     board *board;
-    xf_event *came, *go; /* a visitor has come; it may go on */
+    xf_event *came, *go; /* a visitor has opened the memory; it may continue */
     xf_lock *lock;
 } table;
 
@@ -93,7 +93,7 @@ static xf_sync_place place_at(const table *table, const void *address)
     return (xf_sync_place){table->shm, (size_t)((const char *)address - (const char *)table->board)};
 }
 
-/* Lays events and a lock into the memory. */
+/* Creates events and a lock in the memory. */
 static table lay(xf_shm *shm)
 {
     table table = {.shm = shm, .board = xf_shm_data(shm)};
@@ -141,7 +141,7 @@ static table visit_as_role(const char *name)
     return table;
 }
 
-/* Adds itself, and says how much there is. */
+/* Counts itself, and prints the size. */
 static int role_visit(const char *name)
 {
     table table = visit_as_role(name);
@@ -153,7 +153,7 @@ static int role_visit(const char *name)
     return 0;
 }
 
-/* Makes it grow, and says how much there is once it may go on. */
+/* Grows the memory, and prints the size once it may continue. */
 static int role_grow(const char *name)
 {
     table table = visit_as_role(name);
@@ -170,7 +170,7 @@ static int role_grow(const char *name)
     return 0;
 }
 
-/* Ends with the lock. */
+/* Exits while it owns the lock. */
 static int role_lock(const char *name)
 {
     table table = visit_as_role(name);
@@ -180,7 +180,7 @@ static int role_lock(const char *name)
     support_kill_self();
 }
 
-/* Publishes, says how that was, and hangs. */
+/* Publishes memory, prints the result, and hangs. */
 static int role_publish(const char *name)
 {
     xf_shm *shm = make_shm();
@@ -196,7 +196,7 @@ static int role_publish(const char *name)
     return 0;
 }
 
-/* Gets as far as asking, says so, and hangs. */
+/* Sends the message ASK of the handshake, prints the result, and hangs. */
 static int role_ask(const char *name)
 {
     static const hello_key none;
@@ -299,7 +299,7 @@ static void the_death_of_who_has_a_lock_in_it_is_told(void **state)
     close_table(&table);
 }
 
-/* The name is free again at once; the memory is shared as before. */
+/* The name is free at once; the memory stays shared. */
 static void it_outlives_its_name_whose_owner_is_killed(void **state)
 {
     const char *name = fresh_name();
@@ -327,7 +327,7 @@ static void it_outlives_its_name_whose_owner_is_killed(void **state)
     assert_int_equal(program_end(holder, NULL), 0);
     assert_int_equal(((char *)table.board)[LIMIT - 1], 1);
     xf_shm_free(other);
-    expect_published(shm, name, &key); /* by one who has found it */
+    expect_published(shm, name, &key); /* published by a program that has opened it by name */
     other = expect_found(name, &key, XF_SHM_READ);
     assert_string_equal(xf_shm_data(other), "by one who will be killed");
     xf_shm_free(other);
@@ -339,7 +339,7 @@ static void it_outlives_its_name_whose_owner_is_killed(void **state)
 
 typedef struct errand {
     char name[OS_NAME_MAX + 1];
-    xf_ref ref; /* of what is passed on */
+    xf_ref ref; /* of the memory to publish */
 } errand;
 
 XF_TASK(write_to_what_is_for_reading, const errand *in, int *out)
@@ -354,7 +354,7 @@ XF_TASK(write_to_what_is_for_reading, const errand *in, int *out)
     return 0;
 }
 
-/* Publishes its own, says so, and publishes what it is told of under another name. */
+/* Publishes memory of its own, reports that, and publishes the referenced memory under another name. */
 XF_TASK(publish, const errand *in, int *out)
 {
     xf_shm *shm;
@@ -382,7 +382,7 @@ XF_TASK(open_passed_on, const errand *in, int *out)
     return 0;
 }
 
-/* Says that it runs, and does until it is stopped. */
+/* Reports that it runs, and runs until it is stopped. */
 XF_TASK(stay, const errand *in, int *out)
 {
     (void)in;
@@ -435,7 +435,7 @@ static void a_child_publishes_and_what_was_found_is_passed_on(void **state)
     xf_shm_free(shm);
 }
 
-/* A child does not serve its parent's name, whatever it got by its start. */
+/* A child does not serve its parent's name, whatever it inherited. */
 static void children_do_not_keep_the_name(void **state)
 {
     errand errand = errand_with(fresh_name());
@@ -459,7 +459,7 @@ static void children_do_not_keep_the_name(void **state)
     xf_shm_free(shm);
 }
 
-/* The thread that serves it is no reason against fork. */
+/* The thread that serves the name does not prevent fork. */
 static void a_name_changes_no_start_method(void **state)
 {
     os_method before, after;
@@ -543,7 +543,7 @@ static void what_is_asked_for_is_checked(void **state)
     assert_int_equal(xf_shm_publish(shm, "x", &bad), XF_EINVAL);
     assert_int_equal(xf_shm_find(&found, "x", &bad, XF_SHM_WRITE, 0), XF_EINVAL);
     assert_int_equal(xf_shm_find(&found, "x", NULL, (xf_shm_access)2, 0), XF_EINVAL);
-    expect_published(shm, fresh_name(), NULL); /* none of that was a name */
+    expect_published(shm, fresh_name(), NULL); /* none of these was published */
     xf_shm_free(shm);
 }
 
@@ -568,7 +568,7 @@ static void who_has_another_key_is_refused(void **state)
 
 /* ---- Visitors who do not say what they should ------------------------------------------------ */
 
-/* What there is while nothing of earlier tests is about to end. */
+/* Returns the number of handles once everything of earlier tests has ended. */
 static size_t handles_at_rest(void)
 {
     assert_int_equal(xf_cleanup(), 0);
@@ -588,7 +588,7 @@ static void those_who_say_nothing_keep_nobody(void **state)
     for (int i = 0; i < SILENT; i++)
         assert_int_equal(os_link_open(&links[i], name, PATIENCE_MS), 0);
     xf_shm_free(expect_found(name, NULL, XF_SHM_WRITE));
-    xf_shm_free(shm); /* while they are there */
+    xf_shm_free(shm); /* while the visitors are connected */
     expect_not_found(name, NULL, XF_ENOENT, name);
     for (int i = 0; i < SILENT; i++)
         os_link_close(links[i]);
@@ -611,7 +611,7 @@ static void one_who_is_killed_in_the_middle_is_let_go(void **state)
     xf_shm_free(shm);
 }
 
-/* What one visitor was given it has, also when the name goes before it could say so. */
+/* A visitor keeps the memory that it got, even if the name ends before it could acknowledge that. */
 static void a_name_that_goes_in_the_middle_is_told(void **state)
 {
     size_t handles = handles_at_rest(), mappings = support_mappings();
@@ -630,7 +630,7 @@ static void a_name_that_goes_in_the_middle_is_told(void **state)
 
 static _Atomic bool over;
 
-/* Looks for it until all is over: it is there, or it is not. */
+/* Looks the name up until the test ends: it is found or not. */
 static void run_seeker(void *arg)
 {
     while (!atomic_load(&over)) {
@@ -668,7 +668,7 @@ static void names_come_and_go_while_others_look(void **state)
     assert_int_equal(support_mappings(), mappings);
 }
 
-/* What others write where sizes are kept takes nobody outside. */
+/* If another process overwrites the stored sizes, no access goes outside. */
 static void sizes_are_not_believed(void **state)
 {
     const char *name = fresh_name();
@@ -705,7 +705,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_name_that_goes_in_the_middle_is_told),
         cmocka_unit_test(names_come_and_go_while_others_look),
         cmocka_unit_test(sizes_are_not_believed),
-        cmocka_unit_test(a_name_changes_no_start_method), /* last: without XF_START */
+        cmocka_unit_test(a_name_changes_no_start_method), /* the last one, because it removes XF_START */
     };
 
     if (argc > 3 && strcmp(argv[1], "as") == 0)

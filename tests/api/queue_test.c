@@ -1,11 +1,11 @@
-/* Goal: what is put into a queue comes out once, in order, at any size, whoever has ended meanwhile. */
+/* Goal: the messages of a queue come out once, in order, at any size, even if processes that used it have ended. */
 #include "tasks.h"
 
 #include <stdatomic.h>
 
 enum { MIB = 1024 * 1024, PATIENCE_MS = 60000 };
 
-/* What the tasks are told. */
+/* The input of the tasks. */
 typedef struct order {
     xf_ref queue;
     xf_ref answers;
@@ -63,7 +63,7 @@ static void drop_message(xf_queue *queue)
     xf_message_free(&message);
 }
 
-/* A pattern that tells positions and messages apart. */
+/* Returns a pattern that differs for each position and message. */
 static uint64_t pattern(uint64_t message, size_t at)
 {
     return (message + 1) * UINT64_C(0x9E3779B97F4A7C15) + at;
@@ -99,7 +99,7 @@ static void messages_come_out_in_order(void **state)
     for (uint64_t i = 0; i < 5000; i++)
         assert_int_equal(get_number(queue), i);
     expect_nothing(queue, XF_ETIMEDOUT);
-    for (uint64_t i = 0; i < 20000; i++) { /* around and around */
+    for (uint64_t i = 0; i < 20000; i++) { /* many laps of the ring */
         put_number(queue, i);
         assert_int_equal(get_number(queue), i);
     }
@@ -155,7 +155,7 @@ static void capacity_is_a_bound(void **state)
     }
 }
 
-/* Memory is a bound too, and what was freed can be had again. */
+/* Memory is a bound too, and memory that was freed can be used again. */
 static void memory_is_a_bound(void **state)
 {
     xf_queue *queue = make(&(xf_queue_options){.capacity = 100, .memory_limit = MIB});
@@ -170,7 +170,7 @@ static void memory_is_a_bound(void **state)
         }
         assert_in_range(count, 8, 10);
         assert_int_equal(xf_queue_put(queue, data, 100000, 1), XF_ETIMEDOUT);
-        put_number(queue, 1); /* for which there is a place in the ring */
+        put_number(queue, 1); /* the ring itself has room for it */
         for (int i = 0; i < count; i++) {
             assert_int_equal(xf_queue_get(queue, &message, 0), 0);
             xf_message_free(&message);
@@ -263,7 +263,7 @@ static void slots_and_views_are_not_copied(void **state)
     assert_int_equal(xf_queue_reserve(queue, MIB, &other, 0), 0);
     fill(slot.data, MIB, 1);
     fill(other.data, MIB, 2);
-    put_number(queue, 5); /* goes first: a slot has no place yet */
+    put_number(queue, 5); /* goes first, because a reserved slot has no position yet */
     assert_int_equal(xf_queue_commit(queue, &slot, 0), XF_ETIMEDOUT);
     assert_int_equal(get_number(queue), 5);
     slot.size = MIB / 2;
@@ -272,7 +272,7 @@ static void slots_and_views_are_not_copied(void **state)
     assert_int_equal(xf_queue_view(queue, &view, 0), 0);
     assert_int_equal(view.size, MIB / 2);
     assert_true(is_filled(view.data, view.size, 1));
-    put_number(queue, 6); /* a view takes no place */
+    put_number(queue, 6); /* a view takes no position */
     assert_int_equal(get_number(queue), 6);
     assert_true(is_filled(view.data, view.size, 1));
     xf_queue_release(queue, &view);
@@ -376,7 +376,7 @@ XF_TASK(produce, const order *in, uint64_t *out)
     return rc < 0 ? xf_fail(call, 2, "%s: %s", xf_err_name(rc), xf_error_detail()) : 0;
 }
 
-/* Gets numbers until the queue ends, and puts their sum and their count into the other. */
+/* Gets numbers until the queue ends, and puts their sum and their count into the other queue. */
 XF_TASK(add_up, const order *in, uint64_t *out)
 {
     xf_queue *queue = open_queue(&in->queue);
@@ -448,7 +448,7 @@ static uint64_t result_of(xf_process *process)
     return value;
 }
 
-/* Numbers, each once. */
+/* Puts numbers, each once. */
 XF_TASK(count_up, const order *in, uint64_t *out)
 {
     xf_queue *queue = open_queue(&in->queue);
@@ -495,7 +495,7 @@ static void many_producers_and_consumers(void **state)
     many_to_many(1, 2000);
 }
 
-/* Order within what one producer puts, whoever else does. */
+/* The messages of one producer stay in order, whatever other producers put. */
 static void each_producers_messages_stay_in_order(void **state)
 {
     enum { SIDE = 3, COUNT = 10000 };
@@ -519,7 +519,7 @@ static void each_producers_messages_stay_in_order(void **state)
     xf_queue_free(queue);
 }
 
-/* Hands a queue over through a queue. */
+/* Gets a reference of a queue through a queue, and answers there. */
 XF_TASK(answer_where_told, const order *in, uint64_t *out)
 {
     xf_queue *queue = open_queue(&in->queue), *answers;
@@ -618,7 +618,7 @@ static void a_task_is_not_done_twice(void **state)
 
 enum { DIE_WITH_SLOT, DIE_WITH_VIEW, DIE_WITH_TASK };
 
-/* Takes something in hand, and dies. */
+/* Takes a message, and dies before it acknowledges it. */
 XF_TASK(die_with, const order *in, uint64_t *out)
 {
     xf_queue *queue = open_queue(&in->queue);
@@ -643,7 +643,7 @@ static void run_to_death(xf_queue *queue, uint64_t how, uint64_t size)
     expect_end(start(&die_with, &order, sizeof order, NULL), XF_END_KILLED, 0);
 }
 
-/* The memory of the dead is needed, and had. */
+/* A put needs the memory of a dead process, and gets it. */
 static void what_the_dead_held_comes_back(void **state)
 {
     enum { LARGE = 600000 };
@@ -654,7 +654,7 @@ static void what_the_dead_held_comes_back(void **state)
 
     (void)state;
     run_to_death(queue, DIE_WITH_SLOT, LARGE);
-    assert_int_equal(xf_queue_put(queue, data, LARGE, 0), 0); /* there is memory for one of the two only */
+    assert_int_equal(xf_queue_put(queue, data, LARGE, 0), 0); /* the memory is enough for one message only */
     assert_int_equal(xf_queue_stats_get(queue, &stats, losses, 4), 0);
     assert_int_equal(stats.lost, 0);
     run_to_death(queue, DIE_WITH_VIEW, 0);
@@ -668,7 +668,7 @@ static void what_the_dead_held_comes_back(void **state)
     xf_queue_free(queue);
 }
 
-/* Python's join would wait for ever. */
+/* The join of Python's JoinableQueue would wait for ever. */
 static void join_does_not_wait_for_the_dead(void **state)
 {
     xf_queue *queue = make(&(xf_queue_options){.counts_tasks = true});
@@ -683,7 +683,7 @@ static void join_does_not_wait_for_the_dead(void **state)
     xf_queue_free(queue);
 }
 
-/* The queue lives as long as somebody has it open, whoever made it. */
+/* The queue lives as long as a process has it open, whichever process created it. */
 static void nothing_is_left(void **state)
 {
     size_t handles, mappings;

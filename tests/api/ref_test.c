@@ -1,5 +1,5 @@
-/* Goal: what processes share is opened by whoever has a reference of it, anywhere in the family, is there as long as
- * some process has it open, and leaves nothing behind. */
+/* Goal: any process of the tree that has a reference of an object can open it; the object exists as long as a process
+ * has it open, and leaves nothing behind. */
 #include "objects/object.h"
 #include "tasks.h"
 
@@ -7,14 +7,14 @@
 
 enum { VERSION = 7, PATIENCE_MS = 60000, GONE_MS = 10000 };
 
-/* What the objects of these tests hold. */
+/* The content of the objects of these tests. */
 typedef struct notes {
     _Atomic uint32_t count;
     _Atomic uint32_t told;
     _Atomic uint64_t sum;
 } notes;
 
-/* What a process has of it. */
+/* Resources of this process. */
 typedef struct counts {
     size_t handles;
     size_t mappings;
@@ -25,7 +25,7 @@ static counts count(void)
     return (counts){support_handles(), support_mappings()};
 }
 
-/* Without the supervisor, which stays for a while after the last process. */
+/* Counts without the supervisor, which stays for a while after the last process. */
 static counts count_at_rest(void)
 {
     assert_int_equal(xf_cleanup(), 0);
@@ -80,7 +80,7 @@ static int open_notes(object **object, const xf_ref *ref)
     return object_open(object, ref, XF_KIND_EVENT, VERSION);
 }
 
-/* Whether nobody has it any more, which a killed process may still have for a moment. */
+/* Waits until no process has the object any more; a killed process may have it for a moment. */
 static void expect_gone(const xf_ref *ref)
 {
     object *object;
@@ -91,7 +91,7 @@ static void expect_gone(const xf_ref *ref)
 
 /* ---- Tasks ----------------------------------------------------------------------------------- */
 
-/* Counts itself, and gives what opening said. */
+/* Opens the object, counts itself in it, and returns the result of opening. */
 XF_TASK(count_in, const xf_ref *in, int *out)
 {
     object *object;
@@ -104,7 +104,7 @@ XF_TASK(count_in, const xf_ref *in, int *out)
     return 0;
 }
 
-/* Passes the reference on to a child of its own, and gives what that said. */
+/* Passes the reference to a child of its own, and returns its result. */
 XF_TASK(count_in_below, const xf_ref *in, int *out)
 {
     xf_process *child;
@@ -120,7 +120,7 @@ XF_TASK(count_in_below, const xf_ref *in, int *out)
     return status.kind == XF_END_DONE ? 0 : 1;
 }
 
-/* Makes an object, says its reference, and keeps it open until it is asked to stop. */
+/* Creates an object, sends its reference, and keeps it open until it is asked to stop. */
 XF_ENTRY(make_one)
 {
     object *object;
@@ -149,7 +149,7 @@ XF_ENTRY(make_one_below)
     return 0;
 }
 
-/* Opens it, says so, and keeps it open until it is asked to stop. */
+/* Opens the object, reports that, and keeps it open until it is asked to stop. */
 XF_ENTRY(keep)
 {
     object *object;
@@ -162,7 +162,7 @@ XF_ENTRY(keep)
     return 0;
 }
 
-/* Waits for a word, and answers on it. */
+/* Waits for a word of the object, and answers on it. */
 XF_ENTRY(answer_once)
 {
     object *object;
@@ -229,7 +229,7 @@ static void a_process_opens_an_object_once(void **state)
     assert_int_equal(open_notes(&again, &ref), 0);
     assert_ptr_equal(again, object);
     object_close(again);
-    set_told(object, 1); /* it is there as before */
+    set_told(object, 1); /* the object still works */
     object_close(object);
     expect_gone(&ref);
 }
@@ -299,7 +299,7 @@ static void what_a_child_makes_is_opened_by_its_parent_and_siblings(void **state
     assert_int_equal(result_of(&count_in_below, &ref), 0);
     assert_int_equal(atomic_load(&notes_of(object)->count), 2);
     stop(maker);
-    assert_int_equal(result_of(&count_in, &ref), 0); /* this process has it */
+    assert_int_equal(result_of(&count_in, &ref), 0); /* this process has it open */
     object_close(object);
     expect_counts(before);
 }
@@ -317,7 +317,7 @@ static void what_a_grandchild_makes_is_opened_by_a_cousin(void **state)
     expect_counts(before);
 }
 
-/* The supervisor answers, though this thread does nothing for the child. */
+/* The supervisor serves the child, while this thread does something else. */
 static void a_child_opens_while_its_parent_does_something_else(void **state)
 {
     object *object = create();
@@ -399,7 +399,7 @@ static void a_killed_process_closes_what_it_had_open(void **state)
     expect_counts(before);
 }
 
-/* Creates, gives out, and closes. */
+/* Creates an object, takes a reference, and frees the object. */
 static int make_and_close(void)
 {
     object *object;
@@ -416,7 +416,7 @@ static int make_and_close(void)
 XF_TASK(make_many, const int *in, int *out)
 {
     int rc = make_and_close();
-    counts before = count(); /* with what the system keeps of a first time */
+    counts before = count(); /* after the first round, because the system keeps some things */
 
     for (int i = 1; i < *in && rc == 0; i++)
         rc = make_and_close();
@@ -438,7 +438,7 @@ static void what_a_child_closes_is_forgotten(void **state)
     xf_process_free(process);
 }
 
-/* Creates and gives out until it is refused. */
+/* Creates objects and takes references until a call is refused. */
 XF_TASK(make_too_many, const int *in, int *out)
 {
     object *object;
@@ -467,7 +467,7 @@ static void a_child_cannot_fill_its_parents_table(void **state)
     expect_counts(before);
 }
 
-/* How many segments it has mapped of itself, and that it sees nothing of its parent's object. */
+/* Returns how many segments it has mapped by itself; it does not inherit its parent's object. */
 XF_TASK(count_mappings, const int *in, int *out)
 {
     (void)in;
@@ -537,7 +537,7 @@ static int run_openers(const xf_ref *ref)
     return failed;
 }
 
-/* All its threads ask at the same time, and one reads what is for another. */
+/* All threads ask at the same time, and one thread reads the answer to another one. */
 XF_TASK(open_in_threads, const xf_ref *in, int *out)
 {
     (void)call;
@@ -564,7 +564,7 @@ static void run_in_thread(void *arg)
     opener->failed = run_openers(opener->ref);
 }
 
-/* The task's own thread sleeps in xf_stop_requested, which is the one that reads. */
+/* The task's own thread, which reads the answers, sleeps in xf_stop_requested. */
 XF_ENTRY(open_while_it_waits)
 {
     opener opener = {.ref = xf_call_input(call, NULL)};
@@ -595,7 +595,7 @@ static void threads_open_while_the_task_waits_to_be_stopped(void **state)
 
 /* ---- Handles --------------------------------------------------------------------------------- */
 
-/* Something to be handed over: the writing end of a pipe of the C library's file, as an fd or HANDLE of the system. */
+/* Returns a handle to pass on: the writing end of a pipe, as an fd or HANDLE of the system. */
 static intptr_t open_handle(void)
 {
     os_shm shm;
@@ -622,7 +622,7 @@ static int is_that_handle(intptr_t handle)
     return same;
 }
 
-/* Takes it, and says whether it is what it should be: 1, or an error. */
+/* Takes the handle, and returns 1 if it is the right one, or an error. */
 XF_TASK(take_it, const xf_ref *in, int *out)
 {
     intptr_t handle;
@@ -738,7 +738,7 @@ static void only_a_handle_can_be_handed_over(void **state)
     object_close(object);
 }
 
-/* What libuv makes once, and keeps, is there from the beginning. */
+/* Lets libuv make what it makes once and keeps. */
 static int warm_up(void **state)
 {
     (void)state;

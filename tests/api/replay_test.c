@@ -1,5 +1,5 @@
-/* Goal: what fails in a child is saved, and fails the same way when it is run again in one process; no file and no disk
- * does any harm. */
+/* Goal: a task that fails in a child is saved, and fails in the same way when it is replayed in one process; broken
+ * files and full disks do no harm. */
 #include "process/replay_file.h"
 #include "program.h"
 #include "tasks.h"
@@ -25,7 +25,7 @@ static int make_directory(void **state)
     return 0;
 }
 
-/* How many files there are; removes them. */
+/* Removes all files of the directory, and returns how many there were. */
 static int empty_directory(void)
 {
     uv_fs_t request, removal;
@@ -64,7 +64,7 @@ typedef struct order {
     int number;
 } order;
 
-/* Meant: the undefined behaviour sanitizer must let it happen. */
+/* The fault is intended: the undefined behaviour sanitizer must let it happen. */
 __attribute__((noinline, no_sanitize("undefined", "address"))) static void access_nothing(void)
 {
     static int *volatile nothing;
@@ -100,7 +100,7 @@ XF_TASK(obey, const order *in, int *out)
     return carry_out(call, in);
 }
 
-/* The same at the end of bytes of any length. */
+/* The same, with the order at the end of bytes of any length. */
 XF_ENTRY(obey_last)
 {
     size_t size;
@@ -146,7 +146,7 @@ XF_ENTRY(exit_with_what_was_learned)
     exit(learned);
 }
 
-/* Ends with 10, and 1 more for the environment, and 2 more for the directory that it was given; sends a message. */
+/* Returns 10, plus 1 if it has the environment, plus 2 if it has the directory that was set; sends a message. */
 XF_ENTRY(look_around)
 {
     char path[1024] = "", value[16] = "";
@@ -170,7 +170,7 @@ static int64_t run_again(const char *path)
     return program_end(program, NULL);
 }
 
-/* As a shell has it. */
+/* Returns the exit code as a shell shows it. */
 static int64_t exit_code_of(xf_status status)
 {
     if (status.kind == XF_END_FAILED)
@@ -269,8 +269,8 @@ static void environment_and_directory_come_back(void **state)
 
 /* ---- Pools ----------------------------------------------------------------------------------- */
 
-/* Files to run once the pool has gone: libuv closes descriptors behind the back of the thread sanitizer, which would
- * take the next of that number for a race. */
+/* The files are replayed after the pool is freed: libuv closes descriptors without the thread sanitizer's knowledge,
+ * which would report a race on the next descriptor of that number. */
 static struct {
     char path[2048];
     int64_t code;
@@ -386,7 +386,7 @@ static void expect_refused(const char *path)
     assert_non_null(strstr(xf_error_detail(), path));
 }
 
-/* Also when the checksum is right, as a hostile file's is. */
+/* A hostile file, whose checksum is right, is refused too. */
 static void broken_files_are_refused(void **state)
 {
     const char *const environment[] = {"A=B", "C=D", NULL};
@@ -415,7 +415,7 @@ static void broken_files_are_refused(void **state)
         expect_refused(path);
         bytes[i] = (char)(bytes[i] ^ 0x81);
     }
-    for (size_t i = 72; i < file.size; i++) { /* behind the status */
+    for (size_t i = 72; i < file.size; i++) { /* the bytes behind the status */
         xf_writer broken = {0};
         char *other;
         assert_int_equal(xf_writer_put(&broken, file.data, file.size), 0);
@@ -466,7 +466,7 @@ static void a_task_that_is_unknown_or_changed_is_refused(void **state)
     }
 }
 
-/* The sum of docs/replay.md, written down from there. */
+/* The checksum as docs/replay.md defines it. */
 static uint64_t documented_sum(const unsigned char *bytes, size_t size)
 {
     uint64_t sum = 14695981039346656037u, word;
@@ -483,7 +483,7 @@ static uint64_t documented_sum(const unsigned char *bytes, size_t size)
     return sum;
 }
 
-/* As another build of this program would have saved it. */
+/* Changes the file so that another build of this program seems to have saved it. */
 static void change_build(const char *path)
 {
     enum { SUM_AT = 24, BUILD_AT = 32 };
@@ -501,7 +501,7 @@ static void change_build(const char *path)
     free(bytes);
 }
 
-/* What a run of the file says, and its exit code. */
+/* Replays the file in another process, and returns its output and its exit code. */
 static char *told_again(const char *path, int64_t *code)
 {
     const char *const arguments[] = {"again", path, NULL};
@@ -609,7 +609,7 @@ int main(int argc, char **argv)
         TEST(a_full_disk_does_no_harm),
     };
 
-    if (argc == 3 && strcmp(argv[1], "again") == 0) { /* the file is run, and what is said goes to the output */
+    if (argc == 3 && strcmp(argv[1], "again") == 0) { /* replays the file, and prints the report */
         dup2(1, 2);
         uv_os_setenv("XF_REPLAY", argv[2]);
     }

@@ -1,5 +1,5 @@
-/* Goal: shared memory is the same bytes in every process, grows for all, can be kept from being written to, and is gone
- * with the last who has it open and not before. */
+/* Goal: shared memory has the same bytes in every process, grows for all, can be opened read-only, and ends with the
+ * last process that has it open, not earlier. */
 #include "crossfork.h"
 #include "tasks.h"
 
@@ -7,7 +7,7 @@
 
 enum { BYTES = 100000, GROWN = 3000000 };
 
-/* What a task is given. */
+/* The input of a task. */
 typedef struct order {
     xf_ref ref;
     uint64_t size;
@@ -25,7 +25,7 @@ static xf_shm *open_shm(xf_call *call, const xf_ref *ref, xf_shm_access access)
     return NULL;
 }
 
-/* Fills it with the pattern that starts with 1. */
+/* Fills the memory with the pattern that starts with 1. */
 XF_TASK(fill, const order *in, uint64_t *out)
 {
     xf_shm *shm = open_shm(call, &in->ref, XF_SHM_WRITE);
@@ -41,7 +41,7 @@ XF_TASK(fill, const order *in, uint64_t *out)
     return 0;
 }
 
-/* Adds its bytes up, as one that may only read. */
+/* Adds its bytes up, with read-only access. */
 XF_TASK(add_up, const order *in, uint64_t *out)
 {
     xf_shm *shm = open_shm(call, &in->ref, XF_SHM_READ);
@@ -79,7 +79,8 @@ XF_TASK(grow, const order *in, uint64_t *out)
     return 0;
 }
 
-/* Grows it in small steps, with others: its size is read once a step, as it may be another at the next reading. */
+/* Grows the memory in small steps while others do so too: reads the size once a step, because it may change between
+ * reads. */
 XF_TASK(grow_slowly, const order *in, uint64_t *out)
 {
     xf_shm *shm = open_shm(call, &in->ref, XF_SHM_WRITE);
@@ -97,7 +98,7 @@ XF_TASK(grow_slowly, const order *in, uint64_t *out)
     return 0;
 }
 
-/* Says when the size has changed. */
+/* Reports that the size has changed. */
 XF_ENTRY(watch_size)
 {
     xf_shm *shm = open_shm(call, xf_call_input(call, NULL), XF_SHM_WRITE);
@@ -118,7 +119,7 @@ XF_ENTRY(watch_size)
     return 0;
 }
 
-/* Makes some, writes to it, says its reference, and waits to be killed. */
+/* Creates memory, writes to it, sends its reference, and waits to be killed. */
 XF_ENTRY(make_and_wait)
 {
     xf_shm *shm;
@@ -132,7 +133,7 @@ XF_ENTRY(make_and_wait)
     return 0;
 }
 
-/* Adds 1 as often as it is told to, to one element by atomic steps and to another with the lock. */
+/* Adds 1 as often as its input says, to one element by atomic operations and to another one under the lock. */
 XF_TASK(count_up, const order *in, uint64_t *out)
 {
     xf_array *array;
@@ -248,7 +249,8 @@ static void what_is_for_reading_cannot_be_written_to(void **state)
     (void)state;
     expect_end(start(&write_to_what_is_for_reading, &order, sizeof order, NULL), XF_END_CRASHED, XF_CRASH_ACCESS);
     assert_true(all_zero(xf_shm_data(shm), BYTES));
-    assert_int_equal(xf_shm_open(&view, &order.ref, XF_SHM_READ), 0); /* also where it is open for writing */
+    assert_int_equal(xf_shm_open(&view, &order.ref, XF_SHM_READ),
+                     0); /* read-only also in a process that has it open for writing */
     strcpy(xf_shm_data(shm), "seen");
     assert_string_equal(xf_shm_data(view), "seen");
     xf_shm_free(shm);
@@ -272,7 +274,7 @@ static void it_grows_for_all(void **state)
     assert_string_equal(data, "stays");
     assert_true(all_zero(data + BYTES, GROWN - 1001 - BYTES));
     assert_int_equal(data[GROWN - 1001], 42);
-    assert_int_equal(xf_shm_grow(shm, 10), 0); /* it is larger already */
+    assert_int_equal(xf_shm_grow(shm, 10), 0); /* the memory is larger already */
     assert_int_equal(xf_shm_size(shm), GROWN - 1000);
     assert_int_equal(xf_shm_grow(shm, GROWN + 1), XF_ELIMIT);
     assert_int_equal(xf_shm_grow(shm, GROWN), 0);
@@ -325,7 +327,7 @@ static void a_limit_costs_addresses_and_no_memory(void **state)
     xf_shm_free(shm);
 }
 
-/* The creator's death takes nothing from those who have it open, nor does an attacher's. */
+/* The death of the creator, or of another process, does not affect processes that have the memory open. */
 static void it_outlives_its_maker(void **state)
 {
     size_t before = mappings_at_rest();
@@ -342,7 +344,7 @@ static void it_outlives_its_maker(void **state)
     xf_process_kill(maker);
     expect_end(maker, XF_END_TERMINATED, 0);
     assert_string_equal(xf_shm_data(shm), "made by the dead");
-    assert_true(result_of(&add_up, &order) > 0); /* whose end changes nothing either */
+    assert_true(result_of(&add_up, &order) > 0); /* the end of that process changes nothing either */
     expect_end(start(&write_to_what_is_for_reading, &order, sizeof order, NULL), XF_END_CRASHED, XF_CRASH_ACCESS);
     assert_string_equal(xf_shm_data(shm), "made by the dead");
     assert_int_equal(result_of(&fill, &order), BYTES);

@@ -1,4 +1,4 @@
-/* Goal: a child's standard streams go to files, or line by line to on_log, in order with what it logs. */
+/* Goal: a child's standard streams go to files, or line by line to on_log, in order with the lines that it logs. */
 #include "protocol/line_splitter.h"
 #include "tasks.h"
 
@@ -118,7 +118,7 @@ static void many_lines_alternate(void **state)
     xf_process_free(process);
 }
 
-/* As a sanitizer does. */
+/* Prints and aborts, as a sanitizer does. */
 XF_ENTRY(say_and_abort)
 {
     xf_log(call, XF_LOG_INFO, "before");
@@ -161,7 +161,7 @@ static void read_file(const char *path, char *text, size_t size)
     fclose(file);
 }
 
-/* Names of their own, as several of these run at a time. */
+/* Returns a name for this process alone, because several of these tests run at a time. */
 static const char *own_name(const char *name)
 {
     static char path[2][128];
@@ -219,7 +219,7 @@ static void forged_marks_are_text(void **state)
     xf_process_free(process);
 }
 
-/* Without a frame to it a mark holds back no more than one buffer, and nothing is lost. */
+/* A mark without a frame delays no more than one buffer, and nothing is lost. */
 static void a_mark_that_is_never_passed_does_no_harm(void **state)
 {
     char mark[LINES_MARK + 1], *space;
@@ -273,7 +273,7 @@ static void write_file(const char *path, const char *text)
     fclose(file);
 }
 
-/* Also from another directory: paths are of the program's. */
+/* Paths are relative to the program's directory, also for a child in another directory. */
 static void streams_are_files(void **state)
 {
     const char *in = own_name("stdio_test.in"), *out = own_name("stdio_test.\xC3\xA4"); /* a umlaut */
@@ -328,7 +328,7 @@ static void refuse_all(void)
     assert_int_equal(xf_cleanup(), 0);
 }
 
-/* The first round leaves what libuv keeps. */
+/* In the first round libuv makes things that it keeps. */
 static void files_that_cannot_be_had_are_named(void **state)
 {
     size_t handles;

@@ -1,9 +1,9 @@
-/* Goal: what can be wrong with a task's registration, its sizes or its codecs is told, each as its own error. */
+/* Goal: each mistake in a task's registration, its sizes or its codecs has an error of its own. */
 #include "tasks.h"
 
 #include <uv.h>
 
-/* The children of these tests see other tasks than the program, as a program with a fault might have them. */
+/* Some children of these tests register other tasks than the program, as a faulty program may do. */
 static bool in_odd_child(void)
 {
     char value[8];
@@ -90,7 +90,7 @@ static int decode_words(const void *data, size_t size, void **object)
 
 static const xf_codec words_codec = {encode_words, decode_words, destroy_words};
 
-/* Gives the words in reverse order. */
+/* Returns the words in reverse order. */
 XF_ENTRY_CODEC(reverse_words, &words_codec, &words_codec)
 {
     words *list = xf_call_object(call);

@@ -1,60 +1,8 @@
-/* Goal: who waits for many things at once is told of exactly those that are ready, as soon as they are, whoever made
- * them so and whoever died, and sleeps until then. */
-#include "os/os.h"
-#include "tasks.h"
-
-enum { PATIENCE_MS = 60000, MIB = 1024 * 1024 };
+/* Goal: a wait for many things returns exactly those that are ready, as soon as they are, whichever process made them
+ * ready or died, and sleeps until then. */
+#include "wait_things.h"
 
 /* ---- Things ---------------------------------------------------------------------------------- */
-
-/* Everything of which one item can be of. */
-typedef struct things {
-    xf_queue *queue, *full_queue;
-    xf_pipe *pipe, *other, *full_pipe, *full_other;
-    xf_event *event;
-} things;
-
-typedef struct refs {
-    xf_ref order; /* a pipe end: what the child is to do, one letter each */
-    xf_ref queue, full_queue, pipe, full_pipe, event;
-} refs;
-
-static void make_things(things *things)
-{
-    xf_queue_options one = {.capacity = 1};
-    xf_pipe_options small = {.capacity = 1};
-
-    assert_int_equal(xf_queue_create(&things->queue, NULL), 0);
-    assert_int_equal(xf_queue_create(&things->full_queue, &one), 0);
-    assert_int_equal(xf_queue_put(things->full_queue, "x", 1, 0), 0);
-    assert_int_equal(xf_pipe_create(&things->pipe, &things->other, NULL), 0);
-    assert_int_equal(xf_pipe_create(&things->full_pipe, &things->full_other, &small), 0);
-    assert_int_equal(xf_pipe_send(things->full_pipe, "x", 1, 0), 0);
-    assert_int_equal(xf_event_create(&things->event, NULL), 0);
-}
-
-static void free_things(things *things)
-{
-    xf_queue_free(things->queue);
-    xf_queue_free(things->full_queue);
-    xf_pipe_free(things->pipe);
-    xf_pipe_free(things->other);
-    xf_pipe_free(things->full_pipe);
-    xf_pipe_free(things->full_other);
-    xf_event_free(things->event);
-}
-
-enum { GET, PUT, RECEIVE, SEND, EVENT, THINGS };
-
-/* None of them is ready. */
-static void list_things(const things *things, xf_wait_item *items)
-{
-    items[GET] = (xf_wait_item){.kind = XF_WAIT_GET, .queue = things->queue};
-    items[PUT] = (xf_wait_item){.kind = XF_WAIT_PUT, .queue = things->full_queue};
-    items[RECEIVE] = (xf_wait_item){.kind = XF_WAIT_RECEIVE, .pipe = things->pipe};
-    items[SEND] = (xf_wait_item){.kind = XF_WAIT_SEND, .pipe = things->full_pipe};
-    items[EVENT] = (xf_wait_item){.kind = XF_WAIT_EVENT, .event = things->event};
-}
 
 static void expect_only(const xf_wait_item *items, int count, int which)
 {
@@ -72,117 +20,6 @@ static void expect_ready(xf_wait_item *items, int count, int which)
         print_error("xf_wait: %d, %s (%s)\n", rc, xf_err_name(rc), xf_error_detail());
     assert_int_equal(rc, 1);
     expect_only(items, count, which);
-}
-
-static void get_one(xf_queue *queue)
-{
-    xf_message message;
-
-    assert_int_equal(xf_queue_get(queue, &message, 0), 0);
-    xf_message_free(&message);
-}
-
-static void receive_one(xf_pipe *pipe)
-{
-    xf_message message;
-
-    assert_int_equal(xf_pipe_receive(pipe, &message, 0), 0);
-    xf_message_free(&message);
-}
-
-/* ---- A child that makes things ready --------------------------------------------------------- */
-
-typedef struct opened {
-    xf_pipe *order, *pipe, *full_pipe;
-    xf_queue *queue, *full_queue;
-    xf_event *event;
-} opened;
-
-static int open_all(opened *opened, const refs *refs)
-{
-    int rc = xf_pipe_open(&opened->order, &refs->order);
-
-    if (rc == 0)
-        rc = xf_queue_open(&opened->queue, &refs->queue);
-    if (rc == 0)
-        rc = xf_queue_open(&opened->full_queue, &refs->full_queue);
-    if (rc == 0)
-        rc = xf_pipe_open(&opened->pipe, &refs->pipe);
-    if (rc == 0)
-        rc = xf_pipe_open(&opened->full_pipe, &refs->full_pipe);
-    return rc == 0 ? xf_event_open(&opened->event, &refs->event) : rc;
-}
-
-static int take(int rc, xf_message *message)
-{
-    if (rc == 0)
-        xf_message_free(message);
-    return rc;
-}
-
-static int obey(xf_call *call, opened *opened, char order)
-{
-    xf_message message;
-
-    switch (order) {
-    case 'g':
-        return xf_queue_put(opened->queue, "m", 1, 0);
-    case 'p':
-        return take(xf_queue_get(opened->full_queue, &message, 0), &message);
-    case 'r':
-        return xf_pipe_send(opened->pipe, "m", 1, 0);
-    case 's':
-        return take(xf_pipe_receive(opened->full_pipe, &message, 0), &message);
-    case 'e':
-        xf_event_set(opened->event);
-        return 0;
-    case 'b': /* an event that is set for a moment only */
-        xf_event_set(opened->event);
-        xf_event_clear(opened->event);
-        return 0;
-    case 'm':
-        return send_number(call, 1);
-    case 'k':
-        support_kill_self();
-    default:
-        return XF_EINVAL;
-    }
-}
-
-XF_ENTRY(make_ready)
-{
-    opened opened;
-    char order;
-    size_t size;
-    int rc = open_all(&opened, xf_call_input(call, NULL));
-
-    while (rc == 0 && (rc = xf_pipe_receive_into(opened.order, &order, 1, &size, XF_FOREVER)) == 0)
-        rc = obey(call, &opened, order);
-    return rc == XF_EEND ? 0 : xf_fail(call, rc, "%s (%s)", xf_err_name(rc), xf_error_detail());
-}
-
-/* The child, and the pipe to order it by. */
-static xf_process *start_maker(things *things, xf_pipe **order)
-{
-    xf_process *process;
-    xf_pipe *theirs;
-    refs refs;
-
-    assert_int_equal(xf_pipe_create(order, &theirs, NULL), 0);
-    assert_int_equal(xf_pipe_ref(theirs, &refs.order), 0);
-    assert_int_equal(xf_queue_ref(things->queue, &refs.queue), 0);
-    assert_int_equal(xf_queue_ref(things->full_queue, &refs.full_queue), 0);
-    assert_int_equal(xf_pipe_ref(things->other, &refs.pipe), 0);
-    assert_int_equal(xf_pipe_ref(things->full_other, &refs.full_pipe), 0);
-    assert_int_equal(xf_event_ref(things->event, &refs.event), 0);
-    process = start(&make_ready, &refs, sizeof refs, NULL);
-    xf_pipe_free(theirs);
-    return process;
-}
-
-static void give_order(xf_pipe *order, char what)
-{
-    assert_int_equal(xf_pipe_send(order, &what, 1, PATIENCE_MS), 0);
 }
 
 /* ---- Looking --------------------------------------------------------------------------------- */
@@ -268,7 +105,7 @@ static void mistakes_are_told(void **state)
 
 /* ---- Being woken ----------------------------------------------------------------------------- */
 
-/* A child makes each thing ready in turn, while this waits for all. */
+/* A child makes each thing ready in turn, while this process waits for all. */
 static void each_thing_wakes(void **state)
 {
     xf_wait_item items[THINGS + 1];
@@ -320,7 +157,7 @@ static void an_event_that_was_set_meanwhile_counts(void **state)
     make_things(&things);
     process = start_maker(&things, &order);
     list_things(&things, items);
-    do { /* it may have been before the wait began */
+    do { /* the event may have been set before the wait began */
         give_order(order, 'b');
         rc = xf_wait(items, THINGS, 100);
     } while (rc == XF_ETIMEDOUT);
@@ -355,7 +192,7 @@ XF_TASK(square, const int *in, int *out)
     return 0;
 }
 
-/* Futures of two pools: each is told once it is complete, and left out then. */
+/* Futures of two pools: each one is reported once it is complete, and then left out. */
 static void futures_are_told(void **state)
 {
     enum { POOLS = 2, EACH = 60, COUNT = POOLS * EACH };
@@ -396,7 +233,7 @@ static void join_it(void *process)
     (void)xf_process_join(process, &status, XF_FOREVER);
 }
 
-/* Another thread looks after the process, for it joins it. */
+/* Another thread reads from the process, because it joins it. */
 static void a_message_is_told_while_another_thread_joins(void **state)
 {
     xf_wait_item item = {.kind = XF_WAIT_MESSAGE};
@@ -422,8 +259,6 @@ static void a_message_is_told_while_another_thread_joins(void **state)
 }
 
 /* ---- Many ------------------------------------------------------------------------------------ */
-
-enum { MANY = 240 };
 
 static xf_ref reference(const xf_wait_item *item)
 {
@@ -471,7 +306,7 @@ static int make_one_ready(const xf_ref *ref)
     return rc;
 }
 
-/* Gets references by the queue that is its input, and makes each ready. */
+/* Gets references through the queue that is its input, and makes each object ready. */
 XF_TASK(make_each_ready, const xf_ref *in, int *out)
 {
     xf_queue *orders;
@@ -483,34 +318,6 @@ XF_TASK(make_each_ready, const xf_ref *in, int *out)
         rc = make_one_ready(&ref);
     *out = rc;
     return rc == XF_EEND ? 0 : xf_fail(call, rc, "%s (%s)", xf_err_name(rc), xf_error_detail());
-}
-
-/* arg: the other end of a pipe. */
-static void make_many(xf_wait_item *items)
-{
-    xf_queue_options small = {.capacity = 16, .memory_limit = MIB};
-    xf_pipe_options narrow = {.simplex = true, .capacity = 16, .memory_limit = MIB};
-    xf_pipe *other;
-
-    for (int i = 0; i < MANY; i += 3) {
-        items[i] = (xf_wait_item){.kind = XF_WAIT_GET};
-        assert_int_equal(xf_queue_create(&items[i].queue, &small), 0);
-        items[i + 1] = (xf_wait_item){.kind = XF_WAIT_RECEIVE};
-        assert_int_equal(xf_pipe_create(&items[i + 1].pipe, &other, &narrow), 0);
-        items[i + 1].arg = other;
-        items[i + 2] = (xf_wait_item){.kind = XF_WAIT_EVENT};
-        assert_int_equal(xf_event_create(&items[i + 2].event, NULL), 0);
-    }
-}
-
-static void free_many(xf_wait_item *items)
-{
-    for (int i = 0; i < MANY; i += 3) {
-        xf_queue_free(items[i].queue);
-        xf_pipe_free(items[i + 1].pipe);
-        xf_pipe_free(items[i + 1].arg);
-        xf_event_free(items[i + 2].event);
-    }
 }
 
 static void consume(xf_wait_item *item)
@@ -553,7 +360,8 @@ static void one_of_hundreds_wakes(void **state)
 
 /* ---- Deaths ---------------------------------------------------------------------------------- */
 
-/* Whoever has the other ends is killed: both pipes tell, and the process; queues and the event have no owner. */
+/* The child with the other ends is killed: both pipes and the process become ready; queues and the event have no owner.
+ */
 static void deaths_are_told(void **state)
 {
     xf_wait_item items[THINGS + 1];
@@ -599,7 +407,7 @@ XF_TASK(put_for_ever, const xf_ref *in, int *out)
     return 0;
 }
 
-/* What a killed producer has left half done is in nobody's way. */
+/* A put that a killed producer has left unfinished blocks nobody. */
 static void a_killed_producer_holds_nobody_up(void **state)
 {
     xf_wait_item items[3] = {{.kind = XF_WAIT_GET}};
@@ -634,7 +442,7 @@ static void a_killed_producer_holds_nobody_up(void **state)
 
 /* ---- In children ----------------------------------------------------------------------------- */
 
-/* Waits for a message or until it is asked to stop; and for a process of its own. */
+/* Waits for a message, for the request to stop, and for a process of its own. */
 XF_ENTRY(wait_in_child)
 {
     const xf_ref *in = xf_call_input(call, NULL);
@@ -648,7 +456,7 @@ XF_ENTRY(wait_in_child)
     if (rc != 1 || !items[2].ready || xf_process_join(items[2].process, NULL, 0) < 0)
         return xf_fail(call, 1, "of its process: %d (%s)", rc, xf_error_detail());
     xf_process_free(items[2].process);
-    (void)xf_cleanup(); /* no thread is left over */
+    (void)xf_cleanup(); /* no thread is left */
     (void)send_number(call, 1);
     rc = xf_wait(items, 2, XF_FOREVER);
     if (rc != 1 || !items[0].ready)
@@ -679,7 +487,7 @@ static void children_wait_too(void **state)
     xf_queue_free(queue);
 }
 
-/* Waits until it is asked to stop, in a pool. */
+/* Waits in a worker until it is asked to stop. */
 XF_TASK(wait_in_worker, const xf_ref *in, int *out)
 {
     xf_wait_item stop = {.kind = XF_WAIT_STOP, .call = call};
@@ -794,7 +602,7 @@ static void a_log_callback_cannot_wait_for_its_process(void **state)
 }
 
 typedef struct rival {
-    xf_wait_item items[2]; /* messages, and the end */
+    xf_wait_item items[2]; /* the queue of messages, and the event of the end */
     _Atomic int *got;
 } rival;
 
@@ -810,7 +618,7 @@ static void compete(void *arg)
         }
 }
 
-/* Several wait for the same: each message is got once. */
+/* Several threads wait for the same queue: each message is got once. */
 static void threads_wait_for_the_same(void **state)
 {
     enum { RIVALS = 3, MESSAGES = 300 };
@@ -843,121 +651,6 @@ static void threads_wait_for_the_same(void **state)
     xf_event_free(over);
 }
 
-/* ---- Watches --------------------------------------------------------------------------------- */
-
-typedef struct seen {
-    things things;
-    xf_pipe *order;
-    xf_process *process;
-    int told[THINGS + 1];
-    int again;
-} seen;
-
-/* Consumes what is ready, and orders the next; the last thing is left as it is for a while. */
-static void on_ready(xf_watch *watch, const xf_wait_item *items, int count, void *arg)
-{
-    static const char orders[] = "gprse";
-    seen *seen = arg;
-
-    assert_int_equal(count, THINGS + 1);
-    for (int i = 0; i < THINGS; i++) {
-        if (!items[i].ready)
-            continue;
-        seen->told[i]++;
-        if (i == GET)
-            get_one(seen->things.queue);
-        if (i == PUT)
-            assert_int_equal(xf_queue_put(seen->things.full_queue, "x", 1, 0), 0);
-        if (i == RECEIVE)
-            receive_one(seen->things.pipe);
-        if (i == SEND)
-            assert_int_equal(xf_pipe_send(seen->things.full_pipe, "x", 1, 0), 0);
-        if (i == EVENT && seen->told[i] < 3) /* which it is told again */
-            continue;
-        if (i == EVENT)
-            xf_event_clear(seen->things.event);
-        if (i == EVENT)
-            xf_pipe_free(seen->order);
-        else
-            give_order(seen->order, orders[i + 1]);
-    }
-    seen->told[THINGS] += items[THINGS].ready;
-    if (items[THINGS].ready)
-        xf_watch_stop(watch);
-}
-
-static void a_watch_tells_a_loop(void **state)
-{
-    xf_wait_item items[THINGS + 1];
-    xf_watch *watch;
-    uv_loop_t loop;
-    seen seen = {0};
-
-    (void)state;
-    assert_int_equal(uv_loop_init(&loop), 0);
-    make_things(&seen.things);
-    seen.process = start_maker(&seen.things, &seen.order);
-    list_things(&seen.things, items);
-    items[THINGS] = (xf_wait_item){.kind = XF_WAIT_PROCESS, .process = seen.process};
-    assert_int_equal(xf_watch_start(&watch, &loop, items, THINGS + 1, on_ready, &seen), 0);
-    give_order(seen.order, 'g');
-    uv_run(&loop, UV_RUN_DEFAULT); /* until the watch is stopped */
-    assert_int_equal(uv_loop_close(&loop), 0);
-    for (int i = 0; i <= THINGS; i++)
-        assert_int_equal(seen.told[i], i == EVENT ? 3 : 1);
-    expect_end(seen.process, XF_END_DONE, 0);
-    free_things(&seen.things);
-}
-
-static void never(xf_watch *watch, const xf_wait_item *items, int count, void *arg)
-{
-    (void)watch, (void)items, (void)count, (void)arg;
-    fail_msg("nothing is ready");
-}
-
-static void count_it(xf_watch *watch, const xf_wait_item *items, int count, void *arg)
-{
-    (void)watch, (void)items, (void)count;
-    ++*(int *)arg;
-}
-
-static void a_watch_can_be_stopped_at_any_time(void **state)
-{
-    static xf_wait_item items[MANY];
-    xf_watch *watch;
-    uv_loop_t loop;
-    size_t handles, mappings;
-    int told = 0;
-
-    (void)state;
-    assert_int_equal(uv_loop_init(&loop), 0);
-    make_many(items);
-    assert_int_equal(xf_cleanup(), 0); /* the supervisor of the tests before */
-    handles = support_handles();
-    mappings = support_mappings();
-    for (int round = 0; round < 6; round++) {
-        assert_int_equal(xf_watch_start(&watch, &loop, items, MANY, never, NULL), 0);
-        if (round % 2)
-            uv_sleep(5); /* so that it sleeps, too */
-        uv_run(&loop, UV_RUN_NOWAIT);
-        xf_watch_stop(watch);
-        uv_run(&loop, UV_RUN_DEFAULT);
-    }
-    xf_event_set(items[MANY - 1].event);
-    assert_int_equal(xf_watch_start(&watch, &loop, items, MANY, count_it, &told), 0);
-    while (told < 5)
-        uv_run(&loop, UV_RUN_ONCE);
-    xf_watch_stop(watch);
-    uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(told, 5);
-    assert_int_equal(support_handles(), handles);
-    assert_int_equal(support_mappings(), mappings);
-    assert_int_equal(xf_watch_start(&watch, &loop, items, 0, never, NULL), XF_EINVAL);
-    xf_watch_stop(NULL);
-    assert_int_equal(uv_loop_close(&loop), 0);
-    free_many(items);
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -977,8 +670,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(older_systems_will_do),
         cmocka_unit_test(a_log_callback_cannot_wait_for_its_process),
         cmocka_unit_test(threads_wait_for_the_same),
-        cmocka_unit_test(a_watch_tells_a_loop),
-        cmocka_unit_test(a_watch_can_be_stopped_at_any_time),
     };
 
     if (argc > 1 && strncmp(argv[1], "--", 2) != 0)

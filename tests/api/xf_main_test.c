@@ -1,11 +1,11 @@
-/* Goal: a program that forgot xf_main gets XF_EMAIN, and never more than one child. */
+/* Goal: a program that does not call xf_main gets XF_EMAIN, and never more than one child. */
 #include "program.h"
 #include "unit.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Runs one of the programs of without_xf_main.c in a mode, and compares all it prints. */
+/* Runs the program of without_xf_main.c in a mode, and compares all that it prints. */
 static void check_prints(const char *mode, const char *expected)
 {
     const char *const arguments[] = {mode, NULL};

@@ -1,5 +1,5 @@
-/* Goal: a program of somebody else's, built as users do, runs a pool and reads a report, of the version it was built
- * for. */
+/* Goal: a program that is built as a user would build it runs a pool and reads a report, with the version of the
+ * library that it was built for. */
 #include <crossfork.h>
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Goal: examples/checktree hashes every regular file below a directory as xxhsum does, in the same order, and whatever
- * goes wrong with a file costs that file's line and nothing else. */
+/* Goal: examples/checktree hashes every regular file below a directory as xxhsum does, in the same order, and an error
+ * or a crash at a file costs the line of that file and nothing else. */
 #define XXH_INLINE_ALL
 #include "unit.h"
 
@@ -11,7 +11,7 @@
 
 enum { TOP_ROOM = 1024, PATH_ROOM = 2048, ARGUMENTS = 8, NOBODY = 65534 };
 
-static char top[TOP_ROOM];        /* everything is in here */
+static char top[TOP_ROOM];        /* the directory of all files of the test */
 static char root[TOP_ROOM + 100]; /* the tree of the samples */
 
 /* ---- Running checktree ----------------------------------------------------------------------- */
@@ -29,7 +29,7 @@ typedef struct result {
     char *errors;
 } result;
 
-/* How to run it other than usual. */
+/* Settings of an unusual run. */
 typedef struct special {
     int output; /* descriptor for its standard output; 0: captured */
     bool as_nobody;
@@ -72,7 +72,7 @@ static uv_stdio_container_t capture(uv_loop_t *loop, stream *stream)
                                   .data.stream = (uv_stream_t *)&stream->pipe};
 }
 
-/* Text without CR, which Windows puts before each LF that goes through stdio. */
+/* Returns the text without the CR that Windows puts before each LF of stdio. */
 static char *text_of(stream *stream)
 {
     size_t kept = 0;
@@ -161,7 +161,7 @@ static void check_status(const result *result, int64_t status)
 
 /* ---- The tree -------------------------------------------------------------------------------- */
 
-/* In the order of their bytes. */
+/* Sorted by the bytes of their names. */
 static struct sample {
     const char *name;
     size_t size;
@@ -306,7 +306,7 @@ static int remove_all(void **state)
     return 0;
 }
 
-/* What checktree shall print for the samples whose path does not contain the pattern; the caller frees it. */
+/* Returns the expected output for the samples whose path does not contain the pattern; the caller frees it. */
 static char *expected_without(const char *pattern, size_t *count)
 {
     char *text = calloc(SAMPLES, PATH_ROOM), *end = text, inner[PATH_ROOM];
@@ -373,7 +373,7 @@ static void a_summary_follows_the_hashes(void **state)
     free(expected);
 }
 
-/* Crashes at what the pattern matches, and expects the rest. */
+/* Lets checktree crash at the files that the pattern matches, and expects the lines of all others. */
 static void check_crashes(const char *pattern, const char *jobs)
 {
     const char *const arguments[] = {"--crash-on", pattern, "--jobs", jobs, "--quiet", root, NULL};
@@ -436,7 +436,7 @@ static void make_many(const char *directory)
     }
 }
 
-/* So many that several children work at the same time, and that there is work left for those that take their place. */
+/* The files are so many that several children work at the same time, and that their replacements have work too. */
 static void many_files_are_shared_out(void **state)
 {
     char directory[PATH_ROOM], expected[PATH_ROOM + 100], name[20];
@@ -460,12 +460,12 @@ static void many_files_are_shared_out(void **state)
         next += strlen(expected);
     }
     assert_int_equal(sscanf(next, "1090 files hashed, 10 failed 4360 bytes, %*f s, %llu", &children), 1);
-    assert_in_range(children, 11, 13); /* each crash costs one of them */
+    assert_in_range(children, 11, 13); /* each crash costs one child */
     free_result(&result);
 }
 
-/* Makes a file that can be listed but not read: somebody holds it (Windows), or one without permissions.
- * Returns the file that holds it. */
+/* Makes a file that can be listed but not read: it is open exclusively (Windows), or it has no permissions.
+ * Returns the open file. */
 static uv_file make_unreadable(const char *path)
 {
     uv_fs_t request;
@@ -524,7 +524,7 @@ static void a_file_that_cannot_be_read_costs_its_line(void **state)
     }
     free_result(&result);
     if (rc < 0)
-        skip(); /* where the superuser's program may not be run by others */
+        skip(); /* other users may not run the program of the superuser */
 }
 
 static void an_empty_directory_has_no_hashes(void **state)

@@ -1,8 +1,8 @@
-/* Goal: whatever bytes a child sends, and however they are cut, its parent neither crashes nor keeps more than it may.
+/* Goal: for any bytes that a child sends, however they are cut, its parent does not crash and stays within its limits.
  *
- * An input begins with three bytes: the limit of messages in units of 16 bytes, which takes fail, which messages are
- * fetched.  Pieces follow: a length, a number of repetitions, and so many bytes, which the decoder gets at once, that
- * often and once more. */
+ * An input begins with three bytes: the limit of messages in units of 16 bytes, a mask of takes that fail, and a mask
+ * of messages that are fetched.  Pieces follow: a length, a number of repetitions, and so many bytes.  The decoder gets
+ * these bytes at once, and again for each repetition. */
 #include "protocol/frame.h"
 #include "protocol/inbox.h"
 
@@ -42,7 +42,7 @@ typedef struct parent {
     wire_decoder decoder;
     inbox inbox;
     inbox_log log;
-    unsigned takes_that_fail; /* a bit for each of the next eight, over and over */
+    unsigned takes_that_fail; /* a bit for each of eight takes, and so on in turn */
     unsigned fetches;
     unsigned takes, frames;
     size_t sent;
@@ -63,7 +63,7 @@ static int take(void *arg, uint64_t token, size_t size, os_shm *shm)
     return 0;
 }
 
-/* Reads all of it, which is all that a sanitizer needs. */
+/* Reads all bytes, so that a sanitizer can check each of them. */
 static unsigned sum(const void *data, size_t size)
 {
     const uint8_t *bytes = data;
@@ -98,7 +98,7 @@ static void check_inbox(const inbox *inbox)
     CHECK(!inbox->bye || (inbox->hello && (inbox->outcome == WIRE_DONE) == (inbox->result != NULL)));
 }
 
-/* What a child reads out of a task frame, from a hostile parent. */
+/* Reads a task frame as a child does, here from a hostile parent. */
 static void read_as_task(const wire_frame *frame)
 {
     char name[XF_TASK_NAME_MAX + 1];
@@ -116,7 +116,7 @@ static void read_as_task(const wire_frame *frame)
     CHECK(sum(reader.at, reader.left) <= 255 * (unsigned)reader.left);
 }
 
-/* Takes out what is complete; false when it is to be ended. */
+/* Takes all complete frames; false when the child has to be ended. */
 static bool take_frames(parent *self)
 {
     wire_frame frame;
@@ -146,7 +146,7 @@ static bool take_frames(parent *self)
     return false;
 }
 
-/* Sends bytes as far as there is room for them; false when the child is to be ended. */
+/* Sends as many bytes as there is room for; false when the child has to be ended. */
 static bool send_piece(parent *self, const uint8_t *bytes, size_t size)
 {
     bool goes_on = true;

@@ -1,4 +1,4 @@
-/* Goal: what Linux tells of the machine and of cgroups is read right, from made-up files. */
+/* Goal: Linux's files about the machine and about cgroups are read correctly; the test makes such files. */
 #include "posix/os_private.h"
 #include "unit.h"
 
@@ -9,7 +9,7 @@
 
 static char root[64];
 
-/* Writes a file below the root, and the directories that it is in. */
+/* Writes a file below the root, and makes its directories. */
 static void put(const char *path, const char *text)
 {
     char whole[1024];
@@ -119,7 +119,7 @@ static void a_group_around_may_allow_less(void **state)
     expect_limits(3, 1000000);
 }
 
-/* In a container that has a group for its root. */
+/* In a container the root of the file system of cgroups is a group with limits. */
 static void the_top_limits_too(void **state)
 {
     (void)state;

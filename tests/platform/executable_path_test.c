@@ -1,5 +1,5 @@
-/* Goal: children start wherever the program lies: a path that is very short, long, or full of odd characters, and also
- * when the file has been replaced since. */
+/* Goal: children start from a program at any path: very short, long, or full of odd characters, and after the file has
+ * been replaced. */
 #include "os/os.h"
 #include "program.h"
 #include "tasks.h"
@@ -11,7 +11,7 @@ XF_ENTRY(say_hello)
     return send_number(call, 42);
 }
 
-/* The role: starts one child by each method that this system has, and says what came of it. */
+/* The role: starts one child by each method that this system has, and prints the results. */
 static int role_starter(const char *replacement)
 {
     uv_fs_t request;
@@ -125,11 +125,11 @@ static void a_long_path(void **state)
     copy_self(path);
     code = support_run(path, "starter");
     if (code == -1 && !os.has_fork)
-        skip(); /* Wine 8 starts no program whose path is longer than MAX_PATH, whoever asks */
+        skip(); /* Wine 8 starts no program whose path is longer than MAX_PATH */
     assert_int_equal(code, 0);
 }
 
-/* Windows does not let a running program be replaced: the rename fails there, and that is as good. */
+/* On Windows a running program cannot be replaced: the rename fails, and that is a pass. */
 static void a_program_that_was_replaced(void **state)
 {
     char path[8192], replacement[8192];

@@ -1,4 +1,4 @@
-/* Goal: crossfork is a good guest of a program that has children, signal handlers and forks of its own (POSIX). */
+/* Goal: crossfork leaves a program's own children, signal handlers and forks alone (POSIX). */
 #include "program.h"
 #include "tasks.h"
 
@@ -51,7 +51,7 @@ XF_ENTRY(no_signal_is_blocked)
 
 /* ---- A handler that the program comes with, and which mends what it may ---------------------- */
 
-static char *volatile guarded; /* a page that may not be written to until somebody tries */
+static char *volatile guarded; /* a page that is read-only until the first write, whose handler makes it writable */
 
 static void mend(int number, siginfo_t *info, void *context)
 {
@@ -173,11 +173,11 @@ static void a_result_is_known_though_the_program_took_the_status(void **state)
     receive_number(process);
     xf_process_terminate(process);
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        continue; /* the supervisor may have been first, and the server's child is not ours to take */
+        continue; /* the supervisor may have waited first, and a child of the server is not a child of this process */
     expect_end(process, XF_END_DONE, 0);
 }
 
-/* Linux 6.15 tells the status to whoever holds a pidfd, whoever took it; before that it is lost. */
+/* Since Linux 6.15 a pidfd gives the status even after another wait took it; before that, the status is lost. */
 static void a_status_that_was_taken_is_true_or_said_to_be_taken(void **state)
 {
     xf_status status;
@@ -211,7 +211,7 @@ static void a_child_has_the_systems_handlers(void **state)
     expect_end(start(&handlers_are_the_systems, NULL, 0, NULL), XF_END_DONE, 0);
     for (int i = 0; i < 3; i++) {
         sigaction(numbers[i], &before[i], &after);
-        assert_true(after.sa_handler == on_signal); /* the program's own were not touched */
+        assert_true(after.sa_handler == on_signal); /* the program's own handlers are as before */
     }
 }
 
@@ -262,7 +262,7 @@ static void a_fork_of_the_programs_own_can_use_crossfork(void **state)
     expect_end(process, XF_END_DONE, 0);
 }
 
-/* Runs after crossfork's own, which was set up later, has ended the supervisor. */
+/* Runs after crossfork's exit handler, which was registered later, has ended the supervisor. */
 static void check_streams(void)
 {
     for (int fd = 0; fd < 3; fd++)
@@ -270,7 +270,7 @@ static void check_streams(void)
             _exit(10 + fd);
 }
 
-/* The program in another role: it has a supervisor for a while, and ends. */
+/* The program in another role: it has a supervisor for a while, and exits. */
 static int have_a_supervisor(void)
 {
     xf_status status;

@@ -1,4 +1,5 @@
-/* Goal: what a sanitizer says of a child before it ends it is in the report.  Built with the address sanitizer only. */
+/* Goal: a report contains the text that a sanitizer prints before it ends a child.  Built with the address sanitizer
+ * only. */
 #include "tasks.h"
 
 static volatile int past = 1;

@@ -1,5 +1,5 @@
-/* Goal: what Windows' universal C library calls an invalid parameter is an error of that call, and not the end of the
- * child: libuv, which is in every process, has the library go on. */
+/* Goal: an invalid parameter of a function of Windows' universal C library makes that call fail, and does not end the
+ * child: libuv, which is in every process, sets the library so. */
 #include "tasks.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
-/* Goal: a process can be killed after any instruction of allocating, freeing, keeping or reclaiming, and the heap is as
- * good as before: what was allocated is whole or free, and nothing is lost (Linux).
+/* Goal: a process can be killed after any instruction of allocating, freeing, keeping or reclaiming, and the heap is
+ * intact: each allocation is whole or free, and nothing is lost (Linux).
  *
- * A forked process stops, is let go for N instructions of this program, and is killed there; N is 1, 2, 3, ...
- * until it comes to its end; behind the 200th, each seventh. */
+ * A forked process stops, runs for N instructions of this program, and is killed there; N is 1, 2, 3, ... until the
+ * process ends by itself; after 200, only each seventh. */
 #include "shmem/heap.h"
 #include "single_step.h"
 #include "tasks.h"
@@ -14,18 +14,18 @@
 
 enum { PAGES = 8, PAGE = 4096, SMALL = 600, LARGE = 3 * PAGE, STEPS_MAX = 20000 };
 
-/* What is done while the process is stepped. */
+/* What the process does while it is stepped. */
 typedef struct scene {
     const char *name;
     void (*act)(xf_heap *heap, void *memory, size_t size);
     size_t size;   /* of allocations */
-    size_t before; /* how many there are, but for the one that the act is about */
+    size_t before; /* how many exist besides the one that the act concerns */
     bool fresh;    /* in a heap that has no memory yet */
 } scene;
 
-/* What the one that is killed tells. */
+/* What the process writes down before it is killed. */
 typedef struct note {
-    _Atomic uint64_t offset; /* of what it has allocated */
+    _Atomic uint64_t offset; /* of its allocation */
 } note;
 
 static note *victims_note;
@@ -74,7 +74,7 @@ static void act_reclaim(xf_heap *heap, void *memory, size_t size)
     (void)xf_heap_reclaim(heap);
 }
 
-/* A process that allocates and ends, so that there is something to reclaim. */
+/* Forks a process that allocates and exits, so that there is something to reclaim. */
 static void leave_some(xf_heap *heap, size_t size)
 {
     pid_t pid = fork();
@@ -111,7 +111,7 @@ static void free_if_there(xf_heap *heap, void *memory)
         assert_int_equal(xf_heap_dealloc(heap, memory), 0);
 }
 
-/* All of it can be had once more. */
+/* The whole heap can be allocated once more. */
 static void expect_whole(xf_heap *heap)
 {
     xf_heap_stats stats;
@@ -126,8 +126,8 @@ static void expect_whole(xf_heap *heap)
         assert_int_equal(xf_heap_dealloc(heap, all[i]), 0);
 }
 
-/* One round; false when the act came to its end before.
- *   effects  Is counted up by what was left to reclaim, or had been freed. */
+/* Plays one round; false when the act ended before it was killed.
+ *   effects  Grows when there was something to reclaim, or something had been freed. */
 static bool play_to(const scene *scene, xf_heap *heap, int steps, uint64_t *effects)
 {
     void *before[PAGES] = {NULL}, *memory = NULL;
@@ -153,7 +153,7 @@ static bool play_to(const scene *scene, xf_heap *heap, int steps, uint64_t *effe
     return killed;
 }
 
-/* Objects are not there in processes that are forked; here they are. */
+/* A forked process does not inherit objects; these it does. */
 static void make_inherited(const os_shm *shm)
 {
     assert_int_equal(madvise(shm->address, shm->size, MADV_DOFORK), 0);
@@ -184,7 +184,7 @@ static void play(const scene *scene)
     }
     xf_heap_free(heap);
     assert_in_range(steps, 20, STEPS_MAX - 1);
-    assert_in_range(effects, 1, steps - 1); /* or it was not killed where it matters */
+    assert_in_range(effects, 1, steps - 1); /* otherwise the process was not killed where it matters */
     print_message("%s: %d steps, %d with effect\n", scene->name, steps, (int)effects);
 }
 
@@ -218,7 +218,7 @@ static void one_that_is_made_ones_own(void **state)
     play(&(scene){"own", act_own, LARGE, 0, false});
 }
 
-/* A small one is free at once, so nothing is left to reclaim, but the page that it was in. */
+/* A small block is free at once, so only its page is left to reclaim. */
 static void freeing_the_last_small_one(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
-/* Goal: a child that is broken or hostile gets a clear error, costs bounded memory, and hangs nobody.
+/* Goal: a child that is broken or hostile causes a clear error, costs bounded memory, and makes nobody hang.
  *
- * The child is this program again, which says on its channel what the test wants instead of calling xf_main. */
+ * The child is this program again.  Instead of calling xf_main it sends what the test wants over its channel. */
 #include "protocol/black_box.h"
 #include "protocol/frame.h"
 #include "tasks.h"
@@ -68,7 +68,7 @@ static void say_small_segment(uint64_t size)
     say_frame(WIRE_RESULT, NULL, size, &segment);
 }
 
-/* A question, or an offer of a segment that is smaller than said or holds no object. */
+/* Sends a question for an object, or an offer of a segment that is too small or holds no object. */
 static void say_about_object(wire_type type, uint64_t size)
 {
     xf_ref ref = {{1, 2}, XF_KIND_LOCK, 0};
@@ -133,7 +133,7 @@ static void misbehave(const char *how)
         say_bye(WIRE_FAILED), say_hello(true);
 }
 
-/* Says its piece, and then waits for its end, or ends. */
+/* Sends its frames, and then waits to be killed, or exits. */
 static void run_hostile_child(int argc, char **argv, const char *how)
 {
     char byte;

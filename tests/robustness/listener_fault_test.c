@@ -1,6 +1,6 @@
-/* Goal: whatever fails while two programs connect, or one finds memory that the other has given a name, on either side,
- * both come to an end, the one whose call failed is told what it was, and nothing is left behind; and the listener, or
- * the name, goes on.
+/* Goal: if any call fails while two programs connect, or while one opens memory that the other has published, on either
+ * side, then both finish, the failed call returns an error that says why, nothing is left behind, and the listener or
+ * the publication still works.
  *
  * A sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "base/error.h"
@@ -15,7 +15,7 @@ enum { MOST_ROUNDS = 400 };
 
 static const uint8_t secret[32] = "0123456789abcdef0123456789abcde";
 
-/* One who connects, in a thread that is there for all rounds: to make one takes memory of libuv's own. */
+/* The thread that connects.  One thread serves all rounds, because making a thread takes memory of libuv. */
 static struct guest {
     uv_thread_t thread;
     uv_sem_t go, done;
@@ -42,7 +42,7 @@ static void visit_once(void)
 static void run_guest(void *unused)
 {
     (void)unused;
-    faults_forget_detail(); /* this and the next have memory of their own in each thread */
+    faults_forget_detail(); /* the detail and the fault have memory of their own in each thread */
     (void)os_self_thread();
     for (uv_sem_wait(&guest.go); !guest.over; uv_sem_wait(&guest.go)) {
         visit_once();
@@ -61,7 +61,7 @@ static int receive_once(xf_pipe *pipe)
     return rc;
 }
 
-/* Accepts until the guest has come, or has ended without.  Returns the first failure. */
+/* Accepts until the guest has connected, or has ended without.  Returns the first failure. */
 static int serve_once(xf_listener *listener)
 {
     xf_pipe *pipe;
@@ -82,7 +82,7 @@ static int serve_once(xf_listener *listener)
     return first;
 }
 
-/* What comes of it on this side; guest.rc is the other's. */
+/* Returns the result of this side; guest.rc is that of the other side. */
 static int connect_both(void)
 {
     xf_listener_options options = {.key = {.bytes = secret, .size = sizeof secret}};
@@ -100,8 +100,8 @@ static int connect_both(void)
     return rc;
 }
 
-/* What can be done without: the file that says when a process began, for its id alone will do; an event to sleep on,
- * for who has none looks again now and then. */
+/* Returns whether the call may fail without an error.  Without the file that says when a process began, its id alone
+ * names it; without an event to sleep on, a wait polls. */
 static bool is_spare(const fault *fault)
 {
     return strcmp(fault->name, "open") == 0 || strstr(fault->name, "CreateEvent");
@@ -122,7 +122,7 @@ static void connecting(void **state)
 
     (void)state;
     (void)os_self_thread();
-    assert_int_equal(connect_both(), 0); /* with all that is made once */
+    assert_int_equal(connect_both(), 0); /* also makes all that is made once */
     before = count();
     do {
         int rc;
@@ -141,7 +141,7 @@ static void connecting(void **state)
 
 /* ---- Memory with a name ---------------------------------------------------------------------- */
 
-/* Finds it, and sees that it is the same. */
+/* Opens the published memory, and checks its content. */
 static int find_once(const xf_key *key, xf_shm_access access)
 {
     xf_shm *shm;
@@ -155,7 +155,7 @@ static int find_once(const xf_key *key, xf_shm_access access)
     return 0;
 }
 
-/* Gives memory a name, and finds it; once more if something failed meanwhile, for the name goes on. */
+/* Publishes memory, and opens it; if a call failed, opens it again, because the publication still works. */
 static int publish_and_find(void)
 {
     xf_key key = {.bytes = secret, .size = sizeof secret};
@@ -175,8 +175,8 @@ static int publish_and_find(void)
     return rc;
 }
 
-/* What fails on the name's own thread is not told, if it was done in the end, or told to the one who came, who may see
- * no more than that nobody talks to it. */
+/* A failure on the publication's thread is not reported if the thread succeeds in the end; otherwise the program that
+ * connected gets an error, perhaps only that the other side does not answer. */
 static bool is_told_by_name(const fault *fault, int rc)
 {
     return fault ? rc == 0 || rc == fault->code || rc == XF_EEND : rc == 0;

@@ -1,10 +1,10 @@
-/* Goal: whoever has a lock, a permit or the like, or is about to, can be killed after any instruction, and the next one
- * gets it, and is told if something may have been left half done (Linux).
+/* Goal: a process that has or acquires a lock, a permit or the like can be killed after any instruction; the next
+ * process gets the lock, and a return code says if the dead owner may have left something half done (Linux).
  *
- * A forked process stops, is let go for N instructions of this program, and is killed there; N is 1, 2, 3, ... until it
- * comes to its end; behind the 200th, each seventh.  Instructions of other libraries do not count: to the shared
- * memory, a kill in one of them is a kill before or behind it; and how many there are is not the same each time, as the
- * clock is read again when it is moved meanwhile. */
+ * A forked process stops, runs for N instructions of this program, and is killed there; N is 1, 2, 3, ... until the
+ * process ends by itself; after 200, only each seventh.  Instructions of other libraries do not count: for the shared
+ * memory, a kill in another library is a kill before or after the call.  Their number also differs from run to run,
+ * because the clock is read again when it changes meanwhile. */
 #include "crossfork.h"
 #include "shmem/lock.h"
 #include "shmem/sync.h"
@@ -17,19 +17,19 @@
 
 enum { PROMPT_MS = 10000, STEPS_MAX = 20000 };
 
-/* Two words that are equal whenever nobody is between begin and end. */
+/* Two words that are equal unless a process is between begin and end. */
 typedef struct field {
     volatile uint64_t first, second;
 } field;
 
 static field *common;
 
-/* What is tested. */
+/* A kind of object. */
 typedef struct kind {
     int (*begin)(void *object, int timeout_ms);
     int (*end)(void *object);
-    bool excludes; /* nobody else is between begin and end */
-    int fresh;     /* what begin says when all is well */
+    bool excludes; /* no other process is between begin and end */
+    int fresh;     /* the result of begin without a death */
 } kind;
 
 static int lock_begin(void *object, int timeout_ms)
@@ -74,7 +74,7 @@ static const kind a_permit = {permit_begin, permit_end, true, 0};
 
 /* ---- The one that is killed ------------------------------------------------------------------ */
 
-/* Objects are not there in processes that are forked; here they are. */
+/* A forked process does not inherit objects; these it does. */
 static void *inherit(void *object)
 {
     const os_shm *shm = &((sync_handle *)object)->object->shm;
@@ -113,7 +113,7 @@ static pid_t start_victim(const kind *kind, void *object)
 
 /* ---- Nobody waits ---------------------------------------------------------------------------- */
 
-/* The next one gets it, told if it has to be, and after that all is as before. */
+/* The next process acquires the object, with XF_EOWNERDEAD if it has to, and after that all is as before. */
 static void expect_whole(const kind *kind, void *object, int steps, uint64_t *told)
 {
     int rc = kind->begin(object, PROMPT_MS);
@@ -140,7 +140,7 @@ static void kill_after_each_step(const kind *kind, void *object)
     }
     assert_in_range(steps, 20, STEPS_MAX - 1);
     if (kind->excludes)
-        assert_in_range(told, 1, steps); /* some of them had it */
+        assert_in_range(told, 1, steps); /* some of the killed processes had it */
     printf("           %d steps, %d times told\n", steps, (int)told);
 }
 
@@ -164,7 +164,7 @@ static void a_writer_is_killed_after_any_instruction(void **state)
     xf_rwlock_free(rwlock);
 }
 
-/* It is in no writer's way. */
+/* A killed reader does not block a writer. */
 static void a_reader_is_killed_after_any_instruction(void **state)
 {
     xf_rwlock *rwlock;
@@ -209,7 +209,7 @@ static void wait_in_thread(void *arg)
         xf_lock_release(self->lock);
 }
 
-/* Has the lock when it stops. */
+/* Stops while it has the lock. */
 static _Noreturn void run_holder(xf_lock *lock)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -222,7 +222,7 @@ static _Noreturn void run_holder(xf_lock *lock)
     _exit(0);
 }
 
-/* Also when the ring is missing that the dead owed. */
+/* The waiter gets the lock even if the dead process did not wake it. */
 static void who_sleeps_gets_the_lock_after_any_instruction(void **state)
 {
     bool killed = true;
@@ -252,7 +252,7 @@ static void who_sleeps_gets_the_lock_after_any_instruction(void **state)
 
 /* ---- A permit that moves --------------------------------------------------------------------- */
 
-/* A thread that does one thing after the other. */
+/* A thread that does what it is asked to do, step by step. */
 typedef struct helper {
     uv_thread_t thread;
     uv_sem_t go, done;
@@ -293,7 +293,7 @@ static void end_helper(helper *helper)
     uv_sem_destroy(&helper->done);
 }
 
-/* A thread that looks for permits in another order than this one: see semaphore.c. */
+/* Starts a thread that searches for permits in another order than this one: see semaphore.c. */
 static void start_helper(helper *helper, xf_semaphore *semaphore)
 {
     for (;;) {
@@ -320,7 +320,7 @@ static _Noreturn void run_poller(xf_semaphore *semaphore)
     _exit(xf_semaphore_release(semaphore) < 0 ? 3 : 0);
 }
 
-/* One that looks in the same order as this thread. */
+/* Starts a process that searches in the same order as this thread. */
 static pid_t start_poller(xf_semaphore *semaphore)
 {
     for (;;) {
@@ -335,7 +335,7 @@ static pid_t start_poller(xf_semaphore *semaphore)
     }
 }
 
-/* Of two permits one is free at any time; which one it is changes while somebody looks. */
+/* One of two permits is free at any time; which one changes while the poller searches. */
 static void who_polls_finds_the_permit_that_is_free(void **state)
 {
     xf_semaphore_options options = {.limit = 2};

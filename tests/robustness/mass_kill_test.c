@@ -1,9 +1,9 @@
-/* Goal: when everybody is killed at once, in the middle of using all that processes share, nobody lives on and nothing
- * is left in the system.
+/* Goal: when all processes are killed at once while they use all kinds of shared objects, no process survives and
+ * nothing is left in the system.
  *
- * A family is a program with a pool and two children, each with a child of its own.  All of them use the same queue,
- * pipe, locks, memory and array, without end.  From outside all of them are killed, in random order, in several rounds.
- */
+ * A process tree is a program with a pool and two children, each with a child of its own.  All of them use the same
+ * queue, pipe, locks, memory and array, without end.  The test kills all of them from outside, in random order, in
+ * several rounds. */
 #include "program.h"
 #include "tasks.h"
 
@@ -11,11 +11,11 @@ enum { ROUNDS = 3, CHILDREN = 2, WORKERS = 2, FAMILY = 1 + 2 * CHILDREN + WORKER
 
 /* ---- A family -------------------------------------------------------------------------------- */
 
-/* What a member is given, and gives to the next. */
+/* The input of a child, which passes it on to the next. */
 typedef struct refs {
     xf_ref queue, pipe[2], lock, rwlock, semaphore, array;
-    char shm[64];    /* a name */
-    int generations; /* below the one that gets this */
+    char shm[64];    /* the name of published memory */
+    int generations; /* of children below the process that gets this */
 } refs;
 
 typedef struct things {
@@ -100,7 +100,7 @@ static int use_messages(const things *things, int turn)
     return rc == XF_ETIMEDOUT ? 0 : rc;
 }
 
-/* Nobody has ended before all do, so nobody is told of an owner's death. */
+/* No process ends before all are killed, so no call returns XF_EOWNERDEAD. */
 static int use_locks(const things *things, int turn)
 {
     int rc = xf_lock_acquire(things->lock, XF_FOREVER);
@@ -139,7 +139,7 @@ static int use_all(const things *things, int turn)
     return rc == 0 ? use_memory(things, turn) : rc;
 }
 
-/* Says that it and those below it are at work; ends only if something fails. */
+/* Reports that it and its descendants are working; ends only if something fails. */
 XF_ENTRY(belong)
 {
     refs refs = *(const struct refs *)xf_call_input(call, NULL);
@@ -167,7 +167,7 @@ XF_TASK(square, const double *in, double *out)
     return 0;
 }
 
-/* The program at its head. */
+/* The program at the root of the tree. */
 static int role_head(void)
 {
     xf_pool_options options = {.workers = WORKERS, .eager = true};
@@ -215,7 +215,7 @@ static void shuffle(int64_t *pids, size_t count)
     }
 }
 
-/* Those that were killed, and those that were about to be started. */
+/* No process of the tree runs: neither those that were killed, nor those that were about to start. */
 static void expect_nobody(const int64_t *killed, size_t count)
 {
     int64_t pids[ROOM];
@@ -227,7 +227,7 @@ static void expect_nobody(const int64_t *killed, size_t count)
             assert_true(support_gone(pids[i], GONE_MS));
 }
 
-/* Who has been killed has no name any more. */
+/* The names of a killed program are free. */
 static void expect_free(int64_t head)
 {
     char name[64];
@@ -239,7 +239,7 @@ static void expect_free(int64_t head)
     xf_shm_free(shm);
 }
 
-/* Returns how many there were. */
+/* Returns how many processes there were. */
 static size_t kill_a_family(void)
 {
     const char *const arguments[] = {"head", NULL};
@@ -261,8 +261,8 @@ static size_t kill_a_family(void)
 }
 
 typedef struct names {
-    char *text; /* each with a line end before and behind */
-    int left;   /* those that are not in the text */
+    char *text; /* the names, each with a line end before and behind */
+    int left;   /* names that are not in the text */
 } names;
 
 static void remember(void *arg, const char *name)
@@ -306,7 +306,7 @@ static int entries(const char *directory)
     return count;
 }
 
-/* Where programs put temporary files from now on. */
+/* Sets the directory for temporary files of this program and of those that it starts. */
 static char *set_temporary_directory(void)
 {
     static const char *const variables[] = {"TMPDIR", "TMP", "TEMP"};
@@ -324,7 +324,7 @@ static char *set_temporary_directory(void)
     return path;
 }
 
-/* The first round lets the system make what it keeps. */
+/* In the first round the system makes things that it keeps. */
 static void nothing_and_nobody_is_left(void **state)
 {
     char *directory = set_temporary_directory();

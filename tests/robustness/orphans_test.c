@@ -1,11 +1,11 @@
-/* Goal: nobody is orphaned, nothing leaks from one child into the next, and many can start at the same time. */
+/* Goal: no process is orphaned, nothing leaks from one child into the next, and many can start at the same time. */
 #include "program.h"
 #include "tasks.h"
 
 #include <signal.h>
 #include <uv.h>
 
-/* What a dead process may still be seen for. */
+/* How long a dead process may still be visible. */
 enum { GONE_MS = 1000 };
 
 XF_ENTRY(spin)
@@ -16,7 +16,7 @@ XF_ENTRY(spin)
     return 0;
 }
 
-/* Starts a grandchild, says its pid, and spins. */
+/* Starts a grandchild, sends its pid, and spins. */
 XF_ENTRY(start_grandchild)
 {
     xf_process *grandchild;
@@ -29,7 +29,7 @@ XF_ENTRY(start_grandchild)
     return 0;
 }
 
-/* Starts a program that is no child of crossfork's, says its pid, and spins. */
+/* Starts a program that crossfork does not know, sends its pid, and spins. */
 XF_ENTRY(start_stranger)
 {
     const char *const arguments[] = {"stranger", NULL};
@@ -53,14 +53,14 @@ XF_ENTRY(wait_for_stop)
     return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
-/* Gives how many handles it has; waits before and after, so that its siblings live at the same time. */
+/* Sends how many handles it has; waits before and after, so that its siblings live at the same time. */
 XF_ENTRY(count_handles)
 {
     send_number(call, (int64_t)support_handles());
     return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
 }
 
-/* One level further down, to the limit. */
+/* Starts itself one level further down, to the limit. */
 XF_TASK(descend, const int *in, int *out)
 {
     int next = *in + 1, rc;
@@ -80,7 +80,7 @@ XF_TASK(descend, const int *in, int *out)
     return 0;
 }
 
-/* Has said why it would fail, and has output, when it starts a child of its own: that one knows nothing of it. */
+/* Has begun a failure and an output when it starts a child of its own, which does not get either of them. */
 XF_ENTRY(start_from_the_middle)
 {
     xf_process *process;
@@ -271,7 +271,7 @@ static int64_t start_spinning(xf_process **process)
     return receive_number(*process);
 }
 
-/* Has a child that spins, and waits for it, or leaves without looking back. */
+/* Starts a child that spins, and waits for it, or returns from main at once. */
 static int role_parent(bool leave)
 {
     xf_process *process;
@@ -292,7 +292,7 @@ static void on_interrupt(int number)
     interrupted = 1;
 }
 
-/* Gets a Ctrl-C together with its child, which lives on until it is terminated. */
+/* Gets a Ctrl-C together with its child, which ignores it and is terminated later. */
 static int role_interrupted(void)
 {
     xf_process *process;
@@ -348,7 +348,7 @@ static void ctrl_c_is_the_parents_business(void **state)
 
     (void)state;
     if (code == 77)
-        skip(); /* this system cannot send one */
+        skip(); /* this system cannot send a Ctrl-C */
     assert_int_equal(code, 0);
 }
 

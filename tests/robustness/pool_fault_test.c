@@ -1,5 +1,5 @@
-/* Goal: whatever fails in the program while a pool is opened, used and freed, whoever called is told, every item has an
- * end, nothing hangs, and nothing is left behind.
+/* Goal: if any call fails in the program while a pool is created, used and freed, then the caller gets an error, every
+ * item ends, nothing hangs, and nothing is left behind.
  *
  * The test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "base/error.h"
@@ -31,12 +31,12 @@ XF_ENTRY(echo)
     return 0;
 }
 
-/* What came of a round. */
+/* The outcome of a round. */
 typedef struct outcome {
-    int rc; /* of the first call that failed otherwise than it should; 0: none did */
+    int rc; /* of the first call that failed in an unexpected way; 0: none did */
     char detail[512];
-    const char *wrong; /* what was not as it should be, though no call failed */
-    bool complete;     /* all that should be done is */
+    const char *wrong; /* says what is wrong although no call failed */
+    bool complete;     /* everything is done */
 } outcome;
 
 static bool is_good(outcome *outcome, int rc)
@@ -48,7 +48,7 @@ static bool is_good(outcome *outcome, int rc)
     return rc >= 0;
 }
 
-/* An end that an item may have when something failed. */
+/* Returns whether an item may end so when a call failed. */
 static bool is_excused(const outcome *outcome, xf_end kind)
 {
     return kind == XF_END_START_FAILED || kind == XF_END_PROTOCOL_ERROR || (outcome->rc < 0 && kind == XF_END_DONE);

@@ -1,8 +1,8 @@
-/* Goal: a pool under everything at once keeps its books: four threads hand in work that dies, fails, hangs, is
- * cancelled and times out, while workers are killed from outside and their number changes.  And with the program all
+/* Goal: a pool accounts for every item under everything at once: four threads submit work that dies, fails, hangs, is
+ * cancelled and times out, while workers are killed from outside and their number changes.  When the program ends, all
  * workers end.
  *
- * XF_SOAK_SECONDS in the environment says how long; 5 otherwise. */
+ * XF_SOAK_SECONDS in the environment is the duration; the default is 5. */
 #include "program.h"
 #include "tasks.h"
 
@@ -30,7 +30,7 @@ XF_TASK(obey, const order *in, int64_t *out)
     return 0;
 }
 
-/* Says its pid and never ends. */
+/* Reports its pid and never ends. */
 XF_TASK(spin_on, const int64_t *in, int64_t *out)
 {
     *out = *in;
@@ -59,12 +59,12 @@ static uint32_t draw(uint32_t *state)
     return *state >> 8;
 }
 
-/* What may become of an item. */
+/* Returns whether an item of that order may end so. */
 static bool is_possible(const order *order, const xf_map_options *options, bool cancelled, xf_end kind)
 {
     if (kind == XF_END_KILLED || (kind == XF_END_CANCELLED && cancelled) ||
         (kind == XF_END_TIMED_OUT && options->timeout_ms))
-        return true; /* by the disturber, or as asked */
+        return true; /* killed by the disturber, or as ordered */
     switch (order->what) {
     case EXIT:
         return kind == XF_END_EXITED;
@@ -93,7 +93,7 @@ static void check_item(soak *soak, xf_future *future, size_t i, const order *ord
     soak->lost += kind == XF_END_KILLED || kind == XF_END_EXITED || kind == XF_END_CRASHED;
 }
 
-/* Hands one job in, maybe cancels it, and checks what becomes of every item. */
+/* Submits one job, perhaps cancels it, and checks how every item ends. */
 static void do_one_job(soak *soak, uint32_t *random)
 {
     enum { MOST = 400 };
@@ -137,7 +137,7 @@ static void hand_work_in(void *arg)
 
 enum { JOBS_BETWEEN = 4 };
 
-/* Kills workers, and changes how many there are, as work goes on. */
+/* Kills workers, and changes their number, while work is running. */
 static void disturb(void *arg)
 {
     soak *soak = arg;
@@ -148,7 +148,8 @@ static void disturb(void *arg)
         xf_pool_stats stats;
         int count = xf_pool_stats_get(soak->pool, &stats, workers, 8);
         const xf_worker_stats *victim = &workers[draw(&random) % 8];
-        if (victim < workers + count && victim->ready) /* a pool whose workers all die before that is given up */
+        if (victim < workers + count &&
+            victim->ready) /* a pool gives up when all of its workers die before they are ready */
             support_kill(victim->pid);
         else
             assert_int_equal(xf_pool_resize(soak->pool, 1 + (int)(draw(&random) % 6)), 0);
@@ -201,7 +202,7 @@ static void the_books_are_kept(void **state)
 
 enum { WORKERS = 3 };
 
-/* Maps what never ends. */
+/* Maps a task that never ends. */
 static int role_mapper(void)
 {
     xf_pool_options options = {.workers = WORKERS};

@@ -1,22 +1,23 @@
-/* Goal: a worker can be killed after any instruction, and the pool loses what that worker was at, and nothing else
+/* Goal: a worker can be killed after any instruction, and the pool loses only the items that this worker was running
  * (Linux).
  *
- * A worker that waits is held with ptrace, work is handed in, and the worker is let go for N instructions (a system
- * call is one) of the cycle in which it wakes, claims, runs, publishes, looks for more, and sleeps again.  There it is
- * killed, and what the pool says of the items is compared with what the task itself has counted in shared memory; then
- * the pool has to be as it was before.  N is 1, 2, 3, ... to the end of the cycle.
+ * The test holds a waiting worker with ptrace, submits work, and lets the worker run for N instructions (a system call
+ * is one) of its cycle: it wakes, claims, runs, publishes, searches for more work, and sleeps again.  There the test
+ * kills the worker, and compares the statuses of the items with the counts that the task itself keeps in shared memory;
+ * then the pool has to be as it was before.  N is 1, 2, 3, ... to the end of the cycle.
  *
- * A step costs up to 25 us where a debug trap leaves a virtual machine, and to come to N takes N of them; so the cycle
- * is divided into sections by gates in the task, where a worker waits until it is held, and which it passes at full
- * speed in the rounds of later sections.
+ * A step costs up to 25 us if a debug trap leaves a virtual machine, and N steps are needed to reach N.  So gates in
+ * the task divide the cycle into sections: a worker waits at a gate until it is held, and passes it at full speed in
+ * the rounds of later sections.
  *
- * The cycle is the same by whatever method the worker was started, so the runs by fork, spawn and server share the
- * instructions of a section: each has every third of them.
+ * The cycle does not depend on the start method of the worker, so the runs by fork, spawn and server share the
+ * instructions of a section: each run takes every third of them.
  *
- * Each instruction of the cycle of a map, and of what is different in other cycles, has its turn, but for these, which
- * have it with XF_STEP_ALL=1 in the environment: all but one in a few between the last look for work and sleep; what
- * xf_fail does; three of four where pages are taken; and all but evenly spread ones in sections of more than STEPS_MAX
- * steps (every other one or so where a failure is put down, fewer without optimisation or with sanitizers). */
+ * The worker is killed after each instruction of the cycle of a map, and of the parts that differ in other cycles.
+ * Some instructions are left out unless XF_STEP_ALL=1 is in the environment: most of those between the last search for
+ * work and sleep; those of xf_fail; three of four while pages are taken; and in sections of more than STEPS_MAX steps
+ * all but evenly spread ones (about every second one while a failure is stored, fewer without optimisation or with
+ * sanitizers). */
 #include "pool/pool_state.h"
 #include "tasks.h"
 
@@ -33,7 +34,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Other processors need not get through a load and its conditional store between two steps. */
+/* On other processors a load and its conditional store may never succeed between two steps. */
 #ifdef __x86_64__
 enum { CAN_STEP = true };
 #else
@@ -42,19 +43,19 @@ enum { CAN_STEP = false };
 
 enum {
     PATIENCE_MS = 10000,
-    STEP_NS = 200000, /* what hardly any step takes that does not sleep */
+    STEP_NS = 200000, /* longer than nearly any step that does not sleep */
     STEPS_MAX = 400000,
     ITEMS_MAX = 6,
     FOLLOWERS = 2,
     CODE = 5,
-    TEXT_SIZE = 100, /* more than a job has room for */
+    TEXT_SIZE = 100, /* more than a job can embed */
     BULK_SIZE = 2 * OS_PAGE,
-    MEMORY_LIMIT = 64 * 1024 * 1024 /* of which all could be lost */
+    MEMORY_LIMIT = 64 * 1024 * 1024 /* dead workers could lose all of it */
 };
 
 enum { GATE_BEGIN = 1, GATE_END = 2 };
 
-/* An input, which is used in place: so the task can count in it. */
+/* An input, which is used in place, so that the task can count in it. */
 typedef struct item {
     uint64_t number;
     uint32_t fails;
@@ -104,7 +105,7 @@ XF_TASK(compute, const item *in, uint64_t *out)
     return end_item(own, 0);
 }
 
-/* Output of a size that is not known before. */
+/* Writes an output whose size is not known before. */
 static int write_output(xf_call *call, size_t size)
 {
     item *own = begin_item(xf_call_input(call, NULL));
@@ -126,11 +127,11 @@ XF_ENTRY(compute_bulk)
     return write_output(call, BULK_SIZE);
 }
 
-/* What is handed in to be run while its worker is stepped. */
+/* The work that is submitted while the worker is stepped. */
 typedef struct work {
     xf_task *task;
     size_t count, chunk;
-    size_t failing;  /* that item fails; count: none */
+    size_t failing;  /* the item that fails; count: none */
     size_t from, to; /* the sections that are stepped, by the gates that they begin at */
     int attempts;
     bool stops;    /* with stop_at_failure */
@@ -140,28 +141,28 @@ typedef struct work {
 typedef struct stage stage;
 typedef bool (*condition)(stage *stage);
 
-/* A pool of two workers, of which the first one is the victim and the other sees what that leaves. */
+/* A pool of two workers: the first one is the victim, and the other one, the follower, runs on with what it leaves. */
 struct stage {
     const work *work;
     xf_pool *pool;
     item *items, *followers;
     size_t follower_count;
     pid_t victim, survivor;
-    size_t memory; /* that the pool uses when there is no work */
+    size_t memory; /* of the pool when there is no work */
     uint64_t lost, replaced;
     _Atomic int notified;
     size_t gate;            /* where the round begins: 0: waiting for work; 2 * i + 1 and + 2: at the gates of item i */
     long steps;             /* after which the victim is killed */
-    condition until;        /* or earlier, when this holds; NULL: not so */
-    bool asleep;            /* the victim came to a wait before */
-    bool was_busy, at_rest; /* it had work; it had nothing to do any more */
-    long rested, idle;      /* after how many steps that was, and it said that it would sleep */
+    condition until;        /* or earlier, when this holds; NULL: no such condition */
+    bool asleep;            /* the victim slept before */
+    bool was_busy, at_rest; /* it had work; it had no work any more */
+    long rested, idle;      /* the steps until it had no work any more, and until it announced that it would sleep */
     long kills;
     pid_t tracer;
-    int orders; /* where the tracer takes them from, and answers */
+    int orders; /* the socket from which the tracer takes orders, and on which it answers */
 };
 
-/* Fails the test and says where it was. */
+/* Fails the test, and prints the position of the stage. */
 static void expect(const stage *stage, bool holds, const char *what)
 {
     if (!holds)
@@ -170,7 +171,7 @@ static void expect(const stage *stage, bool holds, const char *what)
 
 /* ---- Holding a worker ------------------------------------------------------------------------ */
 
-/* Whether it sleeps in a system call. */
+/* Returns whether the process sleeps in a system call. */
 static bool sleeps(pid_t pid)
 {
     char path[64], text[512], *end;
@@ -201,7 +202,7 @@ static bool hold(pid_t pid)
            await_stop(pid);
 }
 
-/* Lets it run one instruction; false when it sleeps in that. */
+/* Lets the process run one instruction; false when it sleeps in that instruction. */
 static bool step(pid_t pid, bool *asleep)
 {
     uint64_t soon;
@@ -213,7 +214,8 @@ static bool step(pid_t pid, bool *asleep)
         return false;
     soon = uv_hrtime() + STEP_NS;
     while (stopped == 0 && !*asleep) {
-        bool slept = uv_hrtime() > soon && sleeps(pid); /* asked first: it may stop in between */
+        bool slept =
+            uv_hrtime() > soon && sleeps(pid); /* asked before waitpid, because the process may stop in between */
         stopped = waitpid(pid, &status, __WALL | WNOHANG);
         *asleep = stopped == 0 && slept;
         if (stopped == 0)
@@ -259,7 +261,7 @@ static void note_rest(stage *stage, long steps)
         stage->idle = steps;
 }
 
-/* Steps the victim to where it is to be killed. */
+/* Steps the victim to the instruction after which it has to be killed. */
 static bool run_steps(stage *stage)
 {
     stage->was_busy = stage->gate > 0;
@@ -275,8 +277,8 @@ static bool run_steps(stage *stage)
     return true;
 }
 
-/* A tracee is let go with a signal only at the trap of a step; that of a step which sleeps in a system call comes once
- * it is interrupted.  Its end is then its parent's to see. */
+/* A tracee takes a signal only at the trap of a step; if the step sleeps in a system call, the trap comes once the call
+ * is interrupted.  The parent of the victim then waits for its end. */
 static bool kill_victim(stage *stage)
 {
     if (stage->asleep && (ptrace(PTRACE_INTERRUPT, stage->victim, NULL, NULL) < 0 || !await_stop(stage->victim) ||
@@ -315,7 +317,7 @@ static void start_tracer(stage *stage)
     stage->tracer = pid;
 }
 
-/* A forked worker has the other end too, so that closing it says nothing. */
+/* A forked worker has the other end too, so closing it would not end the tracer. */
 static void end_tracer(stage *stage)
 {
     close(stage->orders);
@@ -347,7 +349,7 @@ static xf_pool_stats look(stage *stage, xf_worker_stats *workers)
     return stats;
 }
 
-/* Looks for the victim's successor. */
+/* Returns whether the victim has a successor. */
 static bool is_refilled(stage *stage)
 {
     xf_worker_stats workers[2] = {{0}, {0}};
@@ -404,7 +406,7 @@ static void close_stage(stage *stage)
     munmap(stage, sizeof *stage);
 }
 
-/* Both processes see the stage.  Skips the test where a process may not trace another of its user. */
+/* Both processes share the stage.  Skips the test if a process may not trace another one of its user. */
 static stage *open_stage(const work *work, size_t memory_limit)
 {
     xf_pool_options options = {
@@ -497,7 +499,7 @@ static void check_output(const stage *stage, xf_future *future, const item *item
     expect(stage, atomic_load(&item->ended) > 0, "done by a task that ended");
 }
 
-/* Checks one item: whether it was lost. */
+/* Checks one item, and returns whether it was lost. */
 static bool check_item(const stage *stage, xf_future *future, size_t index)
 {
     const item *item = &stage->items[index];
@@ -535,7 +537,7 @@ static void check_future(stage *stage, xf_future *future)
     expect(stage, lost + again <= 1, "just one item");
     expect(stage, xf_future_failures(future) == bad, "as many failures as there were");
     stage->lost += lost;
-    if (work->stops) /* one worker at a time had all of it, in order */
+    if (work->stops) /* one worker at a time ran all items, in order */
         expect(stage, bad == work->count - first, "stopped at the first item that is not done");
     else if (lost == 0)
         expect(stage, bad == (work->failing < work->count), "all the rest done");
@@ -546,7 +548,7 @@ static bool was_notified(stage *stage)
     return atomic_load(&stage->notified) > 0;
 }
 
-/* Nothing of a future is left. */
+/* Nothing is left of a future. */
 static void check_books(stage *stage)
 {
     xf_pool_stats stats = look(stage, NULL);
@@ -581,7 +583,7 @@ static xf_future *hand_followers_in(stage *stage)
     return future;
 }
 
-/* The victim's successor does other work alone: from here on it has nothing to do for the first time. */
+/* The victim's successor does other work alone; after that it has nothing to do for the first time. */
 static void follow(stage *stage)
 {
     xf_future *future = hand_followers_in(stage);
@@ -599,7 +601,7 @@ static void follow(stage *stage)
 
 /* ---- Rounds ---------------------------------------------------------------------------------- */
 
-/* Hands work in, and holds the victim at the gate where the round begins. */
+/* Submits the work, and holds the victim at the gate where the round begins. */
 static xf_future *begin_round(stage *stage)
 {
     xf_future *future;
@@ -631,8 +633,8 @@ static void end_round(stage *stage, xf_future *future)
     expect(stage, atomic_exchange(&stage->notified, 0) == stage->work->notifies, "notified once");
 }
 
-/* Kills the victim after stage->steps instructions of the section, or at its end: then that is set to how many there
- * were. */
+/* Kills the victim after stage->steps instructions of the section, or at the end of the section; then stage->steps is
+ * set to the number of its instructions. */
 static void kill_once(stage *stage)
 {
     xf_future *future = begin_round(stage);
@@ -643,7 +645,7 @@ static void kill_once(stage *stage)
     stage->replaced++;
     stage->kills++;
     if (stage->work->stops)
-        wait_for(stage, future); /* so that the victim's successor alone has what is left */
+        wait_for(stage, future); /* so that the victim's successor alone runs the rest */
     command(stage, let_survivor_go);
     end_round(stage, future);
 }
@@ -653,7 +655,7 @@ static bool steps_all(void)
     return getenv("XF_STEP_ALL") != NULL;
 }
 
-/* How many instructions from one turn to the next, for a section of so many. */
+/* Returns how many instructions to go on from one kill to the next, for a section of so many. */
 static long choose_stride(long steps)
 {
     long turns = 2L * STEPS_MAX / steps;
@@ -663,7 +665,7 @@ static long choose_stride(long steps)
 
 enum { SHARES = 3 };
 
-/* Which turns this run has: those whose number leaves this rest. */
+/* Returns the rest of the numbers of the kills that this run has to do. */
 static int own_share(void)
 {
     static const char *const methods[SHARES] = {"fork", "spawn", "server"};
@@ -676,7 +678,7 @@ static int own_share(void)
     return share;
 }
 
-/* Everything between one gate and the next. */
+/* Kills the victim after each instruction between one gate and the next. */
 static void kill_in_section(stage *stage, size_t gate)
 {
     bool all = steps_all();
@@ -714,21 +716,21 @@ static void a_map_loses_one_item(void **state)
     kill_everywhere(&(work){.task = &compute, .count = 3, .chunk = 2, .failing = 3, .to = 6, .attempts = 1});
 }
 
-/* To the end of the last task. */
+/* Steps to the end of the last task. */
 static void an_item_is_tried_again(void **state)
 {
     (void)state;
     kill_everywhere(&(work){.task = &compute, .count = 2, .chunk = 2, .failing = 2, .to = 3, .attempts = 2});
 }
 
-/* From the end of the task that fails to the next one; the rest is that of any map. */
+/* Steps from the end of the task that fails to the next one; the rest is the same in any map. */
 static void an_item_that_fails_is_lost_or_has_failed(void **state)
 {
     (void)state;
     kill_everywhere(&(work){.task = &compute, .count = 2, .chunk = 1, .from = 2, .to = 2, .attempts = 1});
 }
 
-/* From the end of the task that fails to the end of the cycle. */
+/* Steps from the end of the task that fails to the end of the cycle. */
 static void a_failure_stops_the_rest(void **state)
 {
     (void)state;
@@ -736,7 +738,7 @@ static void a_failure_stops_the_rest(void **state)
         &(work){.task = &compute, .count = 4, .chunk = 2, .from = 2, .to = 2, .attempts = 1, .stops = true});
 }
 
-/* From the begin of the task to the end of the cycle. */
+/* Steps from the begin of the task to the end of the cycle. */
 static void an_item_of_any_length_is_done_or_lost(void **state)
 {
     (void)state;
@@ -744,7 +746,7 @@ static void an_item_of_any_length_is_done_or_lost(void **state)
         &(work){.task = &compute_text, .count = 1, .failing = 1, .from = 1, .to = 2, .attempts = 1, .notifies = true});
 }
 
-/* From the last work to sleep. */
+/* Steps from the last item to sleep. */
 static void one_that_goes_to_sleep_leaves_nothing_behind(void **state)
 {
     const work work = {.task = &compute, .count = 1, .failing = 1, .attempts = 1};
@@ -766,7 +768,7 @@ static void one_that_goes_to_sleep_leaves_nothing_behind(void **state)
     close_stage(stage);
 }
 
-/* Takes pages until none are free that have memory. */
+/* Takes pages until no page with memory is free. */
 static void fill_memory(stage *stage)
 {
     xf_pool_stats stats = look(stage, NULL);
@@ -785,7 +787,7 @@ static bool takes_pages(stage *stage)
     return atomic_load(&segment->units[atomic_load(&segment->header->committed)]) != 0;
 }
 
-/* What a dead worker took beyond the pages that have memory does not stay taken. */
+/* Pages without memory that a dead worker took are free again. */
 static void pages_without_memory_are_given_back(void **state)
 {
     const work work = {.task = &compute_bulk, .count = 1, .failing = 1, .attempts = 1};

@@ -1,5 +1,5 @@
-/* Goal: whatever fails while a process is started, used and freed, in the parent or in the child, the one who called is
- * told what it was, nothing hangs, and nothing is left behind.
+/* Goal: if any call fails while a process is started, used and freed, in the parent or in the child, then the caller
+ * gets an error that says why, nothing hangs, and nothing is left behind.
  *
  * Each test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "base/error.h"
@@ -13,7 +13,7 @@ enum { MOST_ROUNDS = 500, JOIN_MS = 60000, LARGE = 100000, MESSAGES = 20, MESSAG
 
 /* ---- Tasks ----------------------------------------------------------------------------------- */
 
-/* Uses everything that a task can, and gives its input back. */
+/* Uses everything that a task can use, and returns its input. */
 XF_ENTRY(echo)
 {
     char word[16] = "";
@@ -33,7 +33,7 @@ XF_ENTRY(echo)
     return 0;
 }
 
-/* More than a channel holds while nobody reads it. */
+/* Sends more than a channel holds while nobody reads it. */
 XF_ENTRY(send_much)
 {
     size_t size;
@@ -73,29 +73,29 @@ XF_ENTRY_CODEC(echo_text, &text_codec, &text_codec)
 
 /* ---- A round --------------------------------------------------------------------------------- */
 
-/* Not what a test prints. */
+/* Keeps the child's output out of the test's. */
 #define QUIET .stdout_to = XF_STDIO_NULL
 
-/* What is started, and how. */
+/* The process that is started. */
 typedef struct plan {
     xf_task *task;
     const void *input;
     size_t size;
-    int messages;      /* how many of those bytes come back */
-    size_t output;     /* how many bytes is the result */
-    bool nobody_waits; /* until the child has ended */
+    int messages;      /* messages that the child sends */
+    size_t output;     /* bytes of the result */
+    bool nobody_waits; /* before the child has ended */
     xf_process_options options;
 } plan;
 
-/* What came of it. */
+/* The outcome of a round. */
 typedef struct outcome {
-    int rc;           /* of the first call that failed, 0: none did */
-    char detail[512]; /* that it left */
+    int rc;           /* of the first call that failed; 0: none did */
+    char detail[512]; /* of that call */
     xf_status status;
     char message[200]; /* of the report */
-    bool lost;         /* messages did not come */
-    bool wrong;        /* something was not as it should be, though no call failed */
-    bool told_fault;   /* the child or the server said that a call failed */
+    bool lost;         /* messages are missing */
+    bool wrong;        /* a result is wrong although no call failed */
+    bool told_fault;   /* the child or the server printed that a call failed */
 } outcome;
 
 static int keep(outcome *outcome, int rc)
@@ -188,7 +188,7 @@ static outcome run(const plan *plan)
 
 /* ---- What is left ---------------------------------------------------------------------------- */
 
-/* Everything once without a failure, so that what is made once and kept is there. */
+/* Runs the plan once without a failure, so that everything that is made once exists. */
 static counts warm_up(const plan *plan)
 {
     for (int i = 0; i < 3; i++) {
@@ -207,7 +207,7 @@ static bool is_known(int code)
     return code < 0 && strcmp(xf_err_name(code), "XF_E?") != 0;
 }
 
-/* The call says what failed; a codec says that it did. */
+/* The call returns the code of the fault, or says that a codec failed. */
 static bool is_sensible_code(const outcome *outcome, const fault *fault, const plan *plan)
 {
     bool codec = outcome->rc == XF_ECODEC && (plan->task->input_codec || plan->task->output_codec);
@@ -215,7 +215,7 @@ static bool is_sensible_code(const outcome *outcome, const fault *fault, const p
     return is_known(outcome->rc) && *outcome->detail && (outcome->rc == fault->code || codec);
 }
 
-/* The process ended because of it, and says so; or there was a way around it. */
+/* The process ended because of the fault, and its status says so; or it did not need the call. */
 static bool is_sensible_end(const outcome *outcome, const fault *fault)
 {
     if (outcome->status.kind == XF_END_DONE)
@@ -272,7 +272,7 @@ static void while_nobody_waits(void **state)
                          .options = {QUIET}});
 }
 
-/* In segments, there and back. */
+/* Both are passed in segments. */
 static void large_input_and_output(void **state)
 {
     (void)state;
@@ -284,7 +284,7 @@ static void drop_line(xf_process *process, const xf_log_line *line, void *arg)
     (void)process, (void)line, (void)arg;
 }
 
-/* And all that a failure would be saved with. */
+/* Includes the file that a failure would be saved to. */
 static void logged_lines_and_a_file(void **state)
 {
     char path[64];
@@ -319,7 +319,7 @@ static void captured_streams_and_an_environment(void **state)
     sweep_parent(&plan);
 }
 
-/* More than goes into one request to a server. */
+/* The environment is larger than one request to a server. */
 static void a_large_environment(void **state)
 {
     static char variables[5][16384];
@@ -345,14 +345,14 @@ static void objects(void **state)
 
 /* ---- Failures in the child ------------------------------------------------------------------- */
 
-/* What the parent gets to know of it. */
+/* Checks what the parent learns of the failure. */
 static bool is_sensible_report(const outcome *outcome)
 {
     switch (outcome->status.kind) {
     case XF_END_DONE:
         return !outcome->wrong;
     case XF_END_FAILED:
-        return *outcome->message || outcome->status.code == XF_TASK_NO_MEMORY; /* which is a text of its own */
+        return *outcome->message || outcome->status.code == XF_TASK_NO_MEMORY; /* which has a text of its own */
     case XF_END_START_FAILED:
         return is_known(outcome->status.code) && outcome->status.code != XF_EMAIN && *outcome->message;
     case XF_END_EXITED:
@@ -362,7 +362,7 @@ static bool is_sensible_report(const outcome *outcome)
     }
 }
 
-/* Before it has the box, a child can say nothing: it ends before it reached xf_main, seen from outside. */
+/* A child cannot report anything before it has the black box: its parent sees that it ended before xf_main. */
 static bool is_end_in_main(const outcome *outcome)
 {
     return outcome->status.kind == XF_END_START_FAILED && *outcome->message;
@@ -411,7 +411,7 @@ static void objects_in_the_child(void **state)
     sweep_child(object, FAULTS_IN_CHILD, 2);
 }
 
-/* Under methods that do not execute the program anew, every round passes. */
+/* With methods that do not execute the program anew, every round passes. */
 static void on_the_way_to_xf_main(void **state)
 {
     (void)state;
@@ -420,7 +420,7 @@ static void on_the_way_to_xf_main(void **state)
 
 /* ---- Failures in the helper process of XF_START_FORKSERVER --------------------------------------- */
 
-/* Under other methods there is none, and every round passes. */
+/* With other methods there is no server, and every round passes. */
 static void the_server(void **state)
 {
     enum { ROUNDS = 8 };

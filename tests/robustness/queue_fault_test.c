@@ -1,5 +1,5 @@
-/* Goal: whatever fails while queues and pipes are made, opened and used, the one who called is told what it was, the
- * queue goes on, and nothing is left behind.
+/* Goal: if any call fails while queues and pipes are created, opened and used, then the caller gets an error that says
+ * why, the queue still works, and nothing is left behind.
  *
  * Each test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "faults.h"
@@ -10,7 +10,7 @@ enum { MOST_ROUNDS = 300, LONG_SIZE = 20000 };
 
 static char long_one[LONG_SIZE];
 
-/* What was put comes out, whichever of the puts failed. */
+/* The messages of all puts that succeeded come out. */
 static int use_queue(xf_queue *queue)
 {
     xf_message message;
@@ -86,7 +86,7 @@ static int run_pipe(void)
     return rc;
 }
 
-/* When a process cannot read when it was started, its name is its id alone, which will do. */
+/* A process that cannot read its start time is named by its id alone, and no call fails. */
 static int due(const fault *fault, int rc)
 {
     return !fault || (rc == 0 && strcmp(fault->name, "open") == 0) ? 0 : fault->code;
@@ -98,7 +98,7 @@ static void sweep(int (*run)(void))
     const fault *fault;
     int n = 0;
 
-    for (int i = 0; i < 3; i++) { /* with all that is made once: the thread's detail too */
+    for (int i = 0; i < 3; i++) { /* also makes all that is made once, such as the thread's detail */
         faults_forget_detail();
         assert_int_equal(run(), 0);
     }

@@ -1,8 +1,8 @@
-/* Goal: what processes see of a queue that they use at the same time could have come of a queue that is used by one
- * after the other, also when one of them is stopped or killed at a random instruction (Linux).
+/* Goal: the results of processes that use a queue at the same time are results that one process after the other could
+ * have got, also when one of them is stopped or killed at a random instruction (Linux).
  *
- * "Full" may be said for what others are at the very moment putting or getting, or died at, and for the places of
- * messages that overtook one; "empty" may not. */
+ * A put may find the queue full because of puts and gets that are under way or whose process died, and because of the
+ * cells of messages that overtook another one.  A get may not find it empty for such reasons. */
 #include "linearizability.h"
 #include "messaging/ring_internal.h"
 #include "tasks.h"
@@ -15,7 +15,7 @@ enum { DRAINS = 8, LONG = 200 };
 
 /* ---- Doing ----------------------------------------------------------------------------------- */
 
-/* Every other message is too long for a cell. */
+/* Every second message is too long for a cell. */
 static size_t size_of(uint64_t value)
 {
     return value % 2 ? sizeof value : LONG;
@@ -66,7 +66,7 @@ static bool has_changed_beside(const void *arg, const operation *other)
     return other != arg && other->rc == 0 && history_overlap(arg, other);
 }
 
-/* Whether some other put or get has, or may have, changed the queue at the same time. */
+/* Returns whether another put or get has, or may have, changed the queue at the same time. */
 static bool disturbs(const operation *operation)
 {
     return history_any(has_changed_beside, operation);
@@ -79,13 +79,14 @@ static bool is_overtaken(const void *arg, const operation *put)
     return put->kind == PUT && memchr(queue->values, (int)put->value, queue->size) && disturbs(put);
 }
 
-/* Whether a message in the queue may have been overtaken by others, whose places are not free before it is got. */
+/* Returns whether others may have overtaken a message in the queue; their cells are not free before that message is
+ * got. */
 static bool has_gaps(const queue *queue)
 {
     return history_any(is_overtaken, queue);
 }
 
-/* What a queue would do: false when it would not answer so. */
+/* The model of a queue: false when a queue would not give that result. */
 static bool apply(const model *model, const operation *operation, uint8_t *state, int choice)
 {
     queue *queue = (struct queue *)state;
@@ -107,7 +108,7 @@ static bool apply(const model *model, const operation *operation, uint8_t *state
     return true;
 }
 
-/* The search finds what is wrong. */
+/* The search rejects histories that are wrong. */
 static void the_judge_is_not_blind(void **state)
 {
     static const model bounded = {.apply = apply, .kinds = kinds, .bound = 2};
@@ -116,14 +117,16 @@ static void the_judge_is_not_blind(void **state)
         bool good;
     } cases[] = {
         {{{PUT, 3, 1, 0, 1, 2}, {PUT, 3, 2, 0, 3, 4}, {GET, 3, 1, 0, 5, 6}, {GET, 3, 2, 0, 7, 8}}, true},
-        {{{PUT, 3, 1, 0, 1, 2}, {PUT, 3, 2, 0, 3, 4}, {GET, 3, 2, 0, 5, 6}, {GET, 3, 1, 0, 7, 8}}, false}, /* order */
+        {{{PUT, 3, 1, 0, 1, 2}, {PUT, 3, 2, 0, 3, 4}, {GET, 3, 2, 0, 5, 6}, {GET, 3, 1, 0, 7, 8}},
+         false}, /* wrong order */
         {{{PUT, 3, 1, 0, 1, 4}, {PUT, 3, 2, 0, 2, 3}, {GET, 3, 2, 0, 5, 6}, {GET, 3, 1, 0, 7, 8}}, true},
-        {{{PUT, 3, 1, 0, 1, 2}, {GET, 3, 1, 0, 3, 4}, {GET, 3, 1, 0, 5, 6}}, false}, /* twice */
-        {{{PUT, 3, 1, 0, 1, 2}, {GET, 3, 0, XF_ETIMEDOUT, 3, 4}}, false},            /* not empty */
+        {{{PUT, 3, 1, 0, 1, 2}, {GET, 3, 1, 0, 3, 4}, {GET, 3, 1, 0, 5, 6}}, false}, /* got twice */
+        {{{PUT, 3, 1, 0, 1, 2}, {GET, 3, 0, XF_ETIMEDOUT, 3, 4}}, false},            /* the queue is not empty */
         {{{PUT, 3, 1, 0, 1, 4}, {GET, 3, 0, XF_ETIMEDOUT, 2, 3}}, true},
-        {{{PUT, 3, 1, XF_ETIMEDOUT, 1, 2}}, false},                                            /* not full */
-        {{{PUT, 3, 1, 0, 1, 2}, {GET, 3, 9, 0, 3, 0}, {GET, 3, 0, XF_ETIMEDOUT, 5, 6}}, true}, /* died with it */
-        {{{PUT, 3, 1, 0, 1, 0}, {GET, 3, 1, 0, 3, 4}}, true}, /* died after it had put it */
+        {{{PUT, 3, 1, XF_ETIMEDOUT, 1, 2}}, false}, /* the queue is not full */
+        {{{PUT, 3, 1, 0, 1, 2}, {GET, 3, 9, 0, 3, 0}, {GET, 3, 0, XF_ETIMEDOUT, 5, 6}},
+         true},                                               /* a process died with the message */
+        {{{PUT, 3, 1, 0, 1, 0}, {GET, 3, 1, 0, 3, 4}}, true}, /* a process died after its put */
     };
 
     (void)state;
@@ -136,7 +139,7 @@ static void the_judge_is_not_blind(void **state)
 
 /* ---- Runs ------------------------------------------------------------------------------------ */
 
-/* What is left is got by this process, as if by one of them. */
+/* This process gets the remaining messages, as if it were one of the workers. */
 static void drain(ring *ring)
 {
     ring_recover_all(ring);
@@ -193,7 +196,7 @@ static void processes_see_one_queue(void **state)
 
 static void also_when_one_is_stopped_or_killed(void **state)
 {
-    enum { STEPS = 1500 }; /* about as many as a worker has */
+    enum { STEPS = 1500 }; /* about as many instructions as a worker has */
     uint64_t settled = 0, seed = 7;
     long count = history_turns(400);
 

@@ -1,5 +1,5 @@
-/* Goal: a process can be killed after any instruction of a put or a get, and nobody is blocked, no message comes twice,
- * at most the one in its hands is lost, which is told, and no memory is (Linux).
+/* Goal: a process can be killed after any instruction of a put or a get: nobody is blocked, no message comes twice, at
+ * most the message in flight is lost, which is reported, and no memory is lost (Linux).
  *
  * A forked process with the lane of a queue is stepped with ptrace for N instructions (a system call is one), and
  * killed; then this process goes on with the lane for more than a turn of the ring.  N is 1, 2, 3, ... to the end;
@@ -23,19 +23,19 @@ enum { CAN_STEP = false };
 
 enum { PATIENCE_MS = 10000, ROUNDS_MAX = 400, STEPS_MAX = 200000, LARGE = 5000 };
 
-/* What is done while the process is stepped, with how many messages there before. */
+/* What the process does while it is stepped, and the messages that are there before. */
 typedef struct scene {
     const char *name;
     void (*act)(ring *ring, uint64_t size);
     ring_plan plan;
     uint64_t size;   /* of each message */
     uint64_t before; /* messages */
-    uint64_t taken;  /* of those, before the act: so that the ring has gone around */
+    uint64_t taken;  /* how many of them are taken before the act, so that the ring has begun another lap */
     bool puts;       /* the act puts one message, numbered behind the others; else it gets one */
-    bool gone;       /* when it is complete, the message it got is in nobody's hands any more */
+    bool gone;       /* when the act is complete, the message that it got is not in flight any more */
 } scene;
 
-/* What the victim tells, in memory of its own. */
+/* What the victim writes down, in memory that is not the ring's. */
 typedef struct note {
     _Atomic uint32_t complete;
 } note;
@@ -57,7 +57,7 @@ static void put(ring *ring, uint64_t number, uint64_t size)
         fail_msg("a put: %s", xf_error_detail());
 }
 
-/* The number of the message; UINT64_MAX at the end. */
+/* Gets a message, and returns its number; UINT64_MAX when there is none. */
 static uint64_t get(ring *ring, uint64_t size)
 {
     uint8_t data[LARGE];
@@ -81,7 +81,7 @@ static uint64_t get(ring *ring, uint64_t size)
 
 enum { ACTORS_NUMBER = 900 };
 
-static uint8_t actors_data[LARGE]; /* filled in before, and touched, so that only the act itself is stepped */
+static uint8_t actors_data[LARGE]; /* filled before, so that only the act itself is stepped */
 
 static void prepare_data(void)
 {
@@ -147,7 +147,7 @@ static bool await_stop(pid_t pid)
     return waitpid(pid, &status, 0) == pid && WIFSTOPPED(status);
 }
 
-/* Lets it run that many instructions, or to the end of its act: how many there were. */
+/* Lets the process run for so many instructions, or to the end of its act; returns how many there were. */
 static long run(pid_t pid, long steps)
 {
     for (long step = 0; step < steps; step++) {
@@ -185,7 +185,7 @@ static void expect_no_memory_taken(ring *ring)
     assert_int_equal(blocks, 0);
 }
 
-/* Goes around the ring, so that each cell is needed, and sees what comes out. */
+/* Fills and empties the ring for a lap, so that each cell is needed, and checks the messages. */
 static void check(const scene *scene, ring *ring, bool complete)
 {
     uint64_t around = scene->plan.capacity ? 2 * scene->plan.capacity + 2 : 3, expected = scene->taken, number, next;
@@ -209,7 +209,7 @@ static void check(const scene *scene, ring *ring, bool complete)
     assert_int_equal(ring_shut_down(ring), 0);
     while ((number = get(ring, scene->size)) != UINT64_MAX) {
         if (number == ACTORS_NUMBER) {
-            assert_int_equal(expected, scene->before); /* behind the others, before those that came later */
+            assert_int_equal(expected, scene->before); /* behind the earlier messages, before the later ones */
             actors++;
         } else {
             missing += number - expected;
@@ -225,8 +225,8 @@ static void check(const scene *scene, ring *ring, bool complete)
     expect_no_memory_taken(ring);
 }
 
-/* One round; how many instructions there were.
- *   lost, unput  Are counted up. */
+/* Plays one round, and returns how many instructions there were.
+ *   lost, unput  Grow with each message that was lost, or not put. */
 static long kill_after(const scene *scene, long steps, uint64_t *lost, uint64_t *unput)
 {
     uint64_t size;
@@ -278,7 +278,7 @@ static void play(const scene *scene)
     print_message("%s: %ld instructions, %ld kills, %llu lost, %llu not put\n", scene->name, all, kills,
                   (unsigned long long)lost, (unsigned long long)unput);
     assert_true(scene->puts ? unput > 0 && lost == 0
-                            : lost > 0 && unput == 0); /* or it was not killed where it matters */
+                            : lost > 0 && unput == 0); /* otherwise the process was not killed where it matters */
     munmap(victims_note, sizeof *victims_note);
 }
 

@@ -1,5 +1,5 @@
-/* Goal: whatever fails while objects are made, handed over, opened and closed, in the parent or in the child, the one
- * who called is told what it was, nothing hangs, and nothing is left behind.
+/* Goal: if any call fails while objects are created, passed, opened and closed, in the parent or in the child, then the
+ * caller gets an error that says why, nothing hangs, and nothing is left behind.
  *
  * Each test is a sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "base/error.h"
@@ -12,15 +12,15 @@ enum { MOST_ROUNDS = 300, HEAP_LIMIT = 64 << 20 };
 
 /* ---- What is done ---------------------------------------------------------------------------- */
 
-/* References to use, and an event to wait for before. */
+/* References to use, and an event that the child waits for first. */
 typedef struct order {
     xf_ref go;
     xf_ref shm;
-    xf_ref lock; /* that lies in it */
+    xf_ref lock; /* placed in the shared memory */
     xf_ref heap;
 } order;
 
-/* The first failure of a row of calls. */
+/* Returns the first failure of several calls. */
 static int first(int so_far, int rc)
 {
     return so_far < 0 ? so_far : rc;
@@ -33,7 +33,7 @@ static int use_lock(xf_lock *lock)
     return first(rc, xf_lock_release(lock));
 }
 
-/* Makes shared memory with a lock in it, and gives out references of both. */
+/* Creates shared memory with a lock in it, and takes references of both. */
 static int make(xf_shm **shm, xf_lock **lock, order *order)
 {
     xf_shm_options growing = {.limit = 100000};
@@ -57,7 +57,7 @@ static int make(xf_shm **shm, xf_lock **lock, order *order)
     return rc;
 }
 
-/* Opens both, and uses them. */
+/* Opens both objects, and uses them. */
 static int use(const order *order)
 {
     xf_shm *shm, *view;
@@ -109,7 +109,7 @@ static int alloc_all(xf_heap *heap, void **memory, int count)
     return 0;
 }
 
-/* Opens a heap, allocates from it, and sees that whatever failed has taken nothing. */
+/* Opens a heap, allocates from it, and checks that a call that failed has taken nothing. */
 static int use_heap(const xf_ref *ref)
 {
     enum { COUNT = 12 };
@@ -146,7 +146,7 @@ static int make_and_use_heap(void)
     return rc;
 }
 
-static os_shm something; /* whose handle is handed over */
+static os_shm something; /* its handle is passed to the child */
 
 static int hand_over(void)
 {
@@ -161,7 +161,7 @@ static int hand_over(void)
     return rc;
 }
 
-/* In a child: all of it, once it is told to go on. */
+/* In a child: uses all objects, after the event. */
 XF_TASK(use_all, const order *in, int *out)
 {
     xf_event *go;
@@ -178,7 +178,7 @@ XF_TASK(use_all, const order *in, int *out)
 
 /* ---- Sweeps ---------------------------------------------------------------------------------- */
 
-/* Without the file that says when this process began, its id alone has to do for its name. */
+/* Without the file that says when this process began, its id alone names it, and no call fails. */
 static int expected(const fault *fault, int rc)
 {
     return !fault || (rc == 0 && strcmp(fault->name, "open") == 0) ? 0 : fault->code;
@@ -190,8 +190,8 @@ static void sweep_own(int (*run)(void))
     const fault *fault;
     int n = 0;
 
-    assert_int_equal(run(), 0); /* with all that is made once */
-    faults_forget_detail();     /* which has memory of its own in each thread */
+    assert_int_equal(run(), 0); /* also makes all that is made once */
+    faults_forget_detail();     /* the detail has memory of its own in each thread */
     before = count();
     do {
         int rc;
@@ -247,7 +247,7 @@ static round begin_round(void)
     return round;
 }
 
-/* What a child had allocated that was ended for a failure comes back. */
+/* The allocations of a child that was ended because of a failure come back. */
 static void end_round(round *round)
 {
     xf_heap_stats stats;
@@ -262,7 +262,7 @@ static void end_round(round *round)
     assert_int_equal(xf_cleanup(), 0);
 }
 
-/* What came of it in the child: what it gave, or XF_EFAILED when it ended in another way. */
+/* Returns the child's result, or XF_EFAILED when it ended in another way. */
 static int outcome(xf_process *process)
 {
     int result = XF_EFAILED;
@@ -273,8 +273,7 @@ static int outcome(xf_process *process)
     return result;
 }
 
-/* The parent's calls fail while it serves a child: that child is refused, or ended, and it is never told that all is
- * well. */
+/* A call of the parent fails while it serves a child: the child is refused or ended, and never gets a success. */
 static int serve_with_failure(int n, const fault **fault)
 {
     round round = begin_round();
@@ -309,7 +308,7 @@ static void serving_a_child(void **state)
     printf("           %d calls\n", n - 1);
 }
 
-/* The child's own calls fail. */
+/* A call of the child fails. */
 static int use_with_failure(int n, bool *failed)
 {
     char setting[64];

@@ -1,10 +1,10 @@
-/* Goal: what processes see of a lock, a reader-writer lock or a semaphore that they use at the same time could have
- * come of one that is used by one after the other, also when one of them is stopped or killed at a random instruction
+/* Goal: the results of processes that use a lock, a reader-writer lock or a semaphore at the same time are results that
+ * one process after the other could have got, also when one of them is stopped or killed at a random instruction
  * (Linux).
  *
- * The end of a process is an operation too: from somewhere between its begin and its end on, what the process had is
- * had by a dead one.  XF_ETIMEDOUT may be said only while somebody who lives is in the way; of a reader-writer lock,
- * also of those who try at the same time. */
+ * The death of a process is an operation too: from some time between its begin and its end on, a dead process owns what
+ * the process owned.  XF_ETIMEDOUT is right only while a living process is in the way; for a reader-writer lock, also
+ * while other processes try at the same time. */
 #include "crossfork.h"
 #include "linearizability.h"
 #include "shmem/sync.h"
@@ -20,20 +20,20 @@ enum { ACTORS = HISTORY_WORKERS + 1 };
 
 /* ---- Doing ----------------------------------------------------------------------------------- */
 
-/* What is tested, and what is known of it. */
+/* A kind of object, and its rules. */
 typedef struct thing {
     int (*acquire)(void *object, int timeout_ms);
-    int (*read)(void *object, int timeout_ms); /* NULL: there is no such thing */
+    int (*read)(void *object, int timeout_ms); /* NULL: the object has no readers */
     int (*release)(void *object);
     model model;
-    bool owned; /* it comes back when who has it ends */
+    bool owned; /* it comes back when its owner ends */
 } thing;
 
-/* What a run uses, and what this process has of it. */
+/* The object of a run, and what this process owns of it. */
 typedef struct stage {
     const thing *thing;
     void *object;
-    bool may_wait; /* for ever: all that have it go on */
+    bool may_wait; /* without timeout, because no owner is stopped */
     bool reads;
     int held;
 } stage;
@@ -105,8 +105,8 @@ static void enter(void *arg)
     (void)os_self_thread();
 }
 
-/* Mostly what makes sense, and sometimes not.  A reader-writer lock is not recursive, and nobody waits for ever who has
- * something that others may wait for. */
+/* Chooses an operation, mostly a sensible one.  A reader-writer lock is not recursive, and no process waits without a
+ * timeout while it owns something that others may wait for. */
 static void choose(void *arg, operation *operation, uint64_t *seed)
 {
     stage *stage = arg;
@@ -123,19 +123,19 @@ static void choose(void *arg, operation *operation, uint64_t *seed)
 
 /* ---- Judging --------------------------------------------------------------------------------- */
 
-/* Who has what; the dead have it until they are found. */
+/* Who owns what; the dead own it until they are found. */
 typedef struct holds {
     uint8_t held[ACTORS]; /* how often, or how many permits */
     uint8_t dead[ACTORS];
-    uint8_t value;  /* of what nobody owns, plus what was released */
-    uint8_t taken;  /* off it */
+    uint8_t value;  /* of a number that nobody owns: the initial value and all releases */
+    uint8_t taken;  /* of that value */
     uint8_t writer; /* 1 + who */
     uint8_t hurt;
 } holds;
 
 _Static_assert(sizeof(holds) <= HISTORY_STATE, "a state has room");
 
-/* Whoever else has it, or has died with it: ACTORS when nobody has. */
+/* Returns another owner, living or dead; ACTORS when there is none. */
 static int find_holder(const holds *holds, int but, bool dead)
 {
     for (int i = 0; i < ACTORS; i++)
@@ -164,7 +164,7 @@ static bool inherit(holds *holds, int who)
     return true;
 }
 
-/* A lock is a semaphore of one permit, but that its owner may have it several times, or is told that it has it. */
+/* A lock is a semaphore of one permit, except that its owner may acquire it again, or gets an error. */
 static bool acquire_permit(const model *model, const operation *operation, holds *holds, int choice)
 {
     int who = operation->who;
@@ -208,7 +208,7 @@ static bool apply_to_permits(const model *model, const operation *operation, uin
     return true;
 }
 
-/* Nobody owns what was taken off a number. */
+/* An unbounded semaphore is a number that nobody owns. */
 static bool apply_to_number(const model *model, const operation *operation, uint8_t *state, int choice)
 {
     holds *holds = (struct holds *)state;
@@ -314,7 +314,7 @@ static const thing rwlock = {rwlock_write, rwlock_read, rwlock_release, MODEL(ap
 
 /* ---- The judge ------------------------------------------------------------------------------- */
 
-/* A history that is known to be right or wrong: workers 0 and 1, times in order of appearance unless they overlap. */
+/* A history that is known to be right or wrong: workers 0 and 1, and times in order unless operations overlap. */
 typedef struct sample {
     const thing *thing;
     bool good;
@@ -326,41 +326,62 @@ enum { LATER = XF_ETIMEDOUT, DEAD = XF_EOWNERDEAD, SELF = XF_EDEADLK, NOT = XF_E
 
 static const sample samples[] = {
     {&lock, true, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, LATER, 3, 4}, {RELEASE, 0, 0, 0, 5, 6}}, {0}},
-    {&lock, false, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, 0, 3, 4}}, {0}}, /* two have it */
+    {&lock, false, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, 0, 3, 4}}, {0}}, /* two owners */
     {&lock, true, {{ACQUIRE, 0, 0, 0, 1, 2}, {RELEASE, 0, 0, 0, 3, 6}, {ACQUIRE, 1, 0, 0, 4, 5}}, {0}},
-    {&lock, false, {{ACQUIRE, 1, 0, LATER, 1, 2}}, {0}},                       /* nobody has it */
-    {&lock, false, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 0, 0, 0, 3, 4}}, {0}}, /* again */
+    {&lock, false, {{ACQUIRE, 1, 0, LATER, 1, 2}}, {0}},                       /* timed out without an owner */
+    {&lock, false, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 0, 0, 0, 3, 4}}, {0}}, /* acquired again */
     {&lock, true, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 0, 0, SELF, 3, 4}}, {0}},
-    {&lock, false, {{RELEASE, 0, 0, 0, 1, 2}}, {0}}, /* not its own */
+    {&lock, false, {{RELEASE, 0, 0, 0, 1, 2}}, {0}}, /* released by another process */
     {&lock, true, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, DEAD, 5, 6}}, {DEATH, 0, 0, 0, 3, 4}},
-    {&lock, false, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, 0, 5, 6}}, {DEATH, 0, 0, 0, 3, 4}},     /* not told */
-    {&lock, false, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, LATER, 5, 6}}, {DEATH, 0, 0, 0, 3, 4}}, /* not found */
-    {&lock, false, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, DEAD, 3, 4}}, {DEATH, 0, 0, 0, 5, 6}},  /* too early */
+    {&lock,
+     false,
+     {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, 0, 5, 6}},
+     {DEATH, 0, 0, 0, 3, 4}}, /* the death is not reported */
+    {&lock,
+     false,
+     {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, LATER, 5, 6}},
+     {DEATH, 0, 0, 0, 3, 4}}, /* the dead owner is not found */
+    {&lock,
+     false,
+     {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, DEAD, 3, 4}},
+     {DEATH, 0, 0, 0, 5, 6}}, /* the death is reported too early */
     {&lock, true, {{ACQUIRE, 0, 0, 0, 1, 0}, {ACQUIRE, 1, 0, DEAD, 5, 6}}, {DEATH, 0, 0, 0, 3, 4}},
     {&lock, true, {{ACQUIRE, 0, 0, 0, 1, 0}, {ACQUIRE, 1, 0, 0, 5, 6}}, {DEATH, 0, 0, 0, 3, 4}},
     {&lock, false, {{ACQUIRE, 0, 0, 0, 3, 0}, {ACQUIRE, 1, 0, DEAD, 1, 2}}, {DEATH, 0, 0, 0, 4, 5}},
     {&recursive, true, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 0, 0, 0, 3, 4}, {RELEASE, 0, 0, 0, 5, 6}}, {0}},
     {&recursive,
-     false, /* released once of two */
+     false, /* released once, acquired twice */
      {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 0, 0, 0, 3, 4}, {RELEASE, 0, 0, 0, 5, 6}, {ACQUIRE, 1, 0, 0, 7, 8}},
      {0}},
     {&permits, true, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, 0, 3, 4}, {ACQUIRE, 1, 0, LATER, 5, 6}}, {0}},
-    {&permits, false, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, 0, 3, 4}, {ACQUIRE, 1, 0, 0, 5, 6}}, {0}}, /* three */
-    {&permits, false, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, LATER, 3, 4}}, {0}}, /* there is another */
+    {&permits,
+     false,
+     {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, 0, 3, 4}, {ACQUIRE, 1, 0, 0, 5, 6}},
+     {0}}, /* three owners of two permits */
+    {&permits,
+     false,
+     {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, LATER, 3, 4}},
+     {0}}, /* timed out beside a free permit */
     {&number, true, {{ACQUIRE, 0, 0, 0, 1, 2}, {RELEASE, 1, 0, 0, 3, 4}, {ACQUIRE, 1, 0, 0, 5, 6}}, {0}},
-    {&number, false, {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, 0, 5, 6}}, {DEATH, 0, 0, 0, 3, 4}}, /* it stays taken */
+    {&number,
+     false,
+     {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, 0, 5, 6}},
+     {DEATH, 0, 0, 0, 3, 4}}, /* a number stays taken */
     {&rwlock, true, {{READ, 0, 0, 0, 1, 2}, {READ, 1, 0, 0, 3, 4}, {ACQUIRE, 1, 0, SELF, 5, 6}}, {0}},
-    {&rwlock, false, {{READ, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, 0, 3, 4}}, {0}},  /* beside a reader */
-    {&rwlock, false, {{ACQUIRE, 0, 0, 0, 1, 2}, {READ, 1, 0, 0, 3, 4}}, {0}},  /* beside a writer */
-    {&rwlock, false, {{READ, 0, 0, 0, 1, 2}, {READ, 1, 0, LATER, 3, 4}}, {0}}, /* no writer is there */
+    {&rwlock, false, {{READ, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, 0, 3, 4}}, {0}},  /* a writer beside a reader */
+    {&rwlock, false, {{ACQUIRE, 0, 0, 0, 1, 2}, {READ, 1, 0, 0, 3, 4}}, {0}},  /* a reader beside a writer */
+    {&rwlock, false, {{READ, 0, 0, 0, 1, 2}, {READ, 1, 0, LATER, 3, 4}}, {0}}, /* a reader timed out without a writer */
     {&rwlock, true, {{READ, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, 0, 5, 6}}, {DEATH, 0, 0, 0, 3, 4}},
-    {&rwlock, false, {{READ, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, DEAD, 5, 6}}, {DEATH, 0, 0, 0, 3, 4}}, /* only a reader */
+    {&rwlock,
+     false,
+     {{READ, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, DEAD, 5, 6}},
+     {DEATH, 0, 0, 0, 3, 4}}, /* a dead reader is reported */
     {&rwlock,
      true,
      {{ACQUIRE, 0, 0, 0, 1, 2}, {READ, 1, 0, DEAD, 5, 6}, {RELEASE, 1, 0, 0, 7, 8}, {READ, 1, 0, DEAD, 9, 10}},
      {DEATH, 0, 0, 0, 3, 4}},
     {&rwlock,
-     false, /* told again after another has written */
+     false, /* the death is reported again after another process has written */
      {{ACQUIRE, 0, 0, 0, 1, 2}, {ACQUIRE, 1, 0, DEAD, 5, 6}, {RELEASE, 1, 0, 0, 7, 8}, {READ, 1, 0, DEAD, 9, 10}},
      {DEATH, 0, 0, 0, 3, 4}},
 };
@@ -379,7 +400,7 @@ static void the_judge_is_not_blind(void **state)
 
 /* ---- Runs ------------------------------------------------------------------------------------ */
 
-/* In the end all others have ended: what they had is found, and then all is as at first. */
+/* At the end all workers have ended: their property is recovered, and the object is as at first. */
 static void expect_whole(stage *stage)
 {
     int count = stage->thing->owned ? (int)stage->thing->model.bound : 0;
@@ -405,7 +426,7 @@ static int deaths_told(void)
     return told;
 }
 
-/* Objects are not there in processes that are forked; here they are. */
+/* A forked process does not inherit objects; these it does. */
 static void *make_inherited(void *object)
 {
     const os_shm *shm = &((sync_handle *)object)->object->shm;
@@ -425,10 +446,10 @@ static int run(const thing *thing, void *object, uint64_t seed, long steps, fate
     return deaths_told();
 }
 
-/* make: a new object for each run. */
+/* Calls make for a new object for each run. */
 static void play(const thing *thing, void *(*make)(const model *model), void (*drop)(void *object))
 {
-    enum { STEPS = 700, EACH = 4 }; /* about as many as a worker has; stepping is slow */
+    enum { STEPS = 700, EACH = 4 }; /* about as many instructions as a worker has; stepping is slow */
     long count = history_turns(100);
     uint64_t seed = 7;
     int told = 0;
@@ -440,7 +461,7 @@ static void play(const thing *thing, void *(*make)(const model *model), void (*d
         drop(object);
     }
     print_message("%ld histories, %d times told of a death\n", count, told);
-    assert_true(thing->owned ? told > 0 : told == 0); /* or nobody died where it matters */
+    assert_true(thing->owned ? told > 0 : told == 0); /* otherwise no process died where it matters */
 }
 
 static void *make_lock(const model *model)

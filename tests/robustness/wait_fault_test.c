@@ -1,5 +1,5 @@
-/* Goal: whatever fails while many things are waited for or watched, the one who called is told what it was, and nothing
- * is left behind; where there is no thread to help, who waits is woken all the same.
+/* Goal: if any call fails in a wait for many things or in a watch, then the caller gets an error that says why, and
+ * nothing is left behind; if no helper thread can be made, the wait still ends in time.
  *
  * A sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "faults.h"
@@ -19,7 +19,7 @@ XF_TASK(stay, const int *in, int *out)
 static xf_wait_item items[COUNT];
 static uv_loop_t loop;
 
-/* The last is a process. */
+/* The last item is a process. */
 static void make_items(void)
 {
     int n = 0;
@@ -61,7 +61,7 @@ static int wait_and_watch(void)
     return rc;
 }
 
-/* Who gets no event to sleep on (Windows) looks again and again. */
+/* A wait that gets no event to sleep on (Windows) polls. */
 static int expected(const fault *fault)
 {
     return fault && !strstr(fault->name, "CreateEvent") ? fault->code : 0;
@@ -83,7 +83,7 @@ static const fault *fail_call(int n)
     return fault;
 }
 
-/* What is made once is made: by a wait that has the time to sleep, too, which one of a millisecond may not have. */
+/* Makes all that is made once.  The wait is long enough to sleep; a wait of a millisecond may not be. */
 static void wait_for_once(void)
 {
     make_items();
@@ -127,7 +127,7 @@ static void sleep_until_the_last(void *arg)
         os_shm_wait_any(sleeper->words, WORDS, -1);
 }
 
-/* Which may be the first thread that is asked for, or the second. */
+/* The first thread fails, or the second. */
 static void no_thread_to_help(void **state)
 {
     sleeper sleeper;

@@ -1,4 +1,4 @@
-/* Goal: when another build of the shared library takes the place of the one that runs, children are told apart.
+/* Goal: when another build of the shared library replaces the one that runs, a new child ends with XF_EBUILD.
  *
  * Usage: replaced_test LIBRARY NEXT (see replaced.cmake) */
 #include "tasks.h"

@@ -1,4 +1,4 @@
-/* What the snippets of the documentation may use without declaring it. */
+/* Declarations for the snippets of the documentation. */
 #ifndef PRELUDE_H
 #define PRELUDE_H
 

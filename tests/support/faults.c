@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <uv.h>
 
-static _Atomic int calls_left; /* until the one that fails; 0 and less: none does */
-static uv_pid_t owner;         /* a forked child's memory is armed as well, but it is not meant */
-static bool told;              /* on the standard error stream */
+static _Atomic int calls_left; /* until the call that fails; 0 or less: no call fails */
+static uv_pid_t owner;         /* a forked child has a copy of an armed counter, but only the owner's calls fail */
+static bool told;              /* print the failure on standard error */
 static fault failed;
 static _Atomic bool has_failed;
 static _Atomic long blocks;
@@ -112,7 +112,7 @@ void __wrap_free(void *block)
     __real_free(block);
 }
 
-/* libuv's own memory is its own affair: it aborts, or leaks, for the lack of some. */
+/* libuv's own allocations never fail: it aborts or leaks without memory. */
 XF_BEFORE_MAIN(leave_libuv_out)
 {
     uv_replace_allocator(__real_malloc, __real_realloc, __real_calloc, __real_free);
@@ -122,7 +122,7 @@ XF_BEFORE_MAIN(leave_libuv_out)
 
 #define REFUSE(code) error_detail(code, "refused by the test")
 
-/* Functions of the seam say more themselves; what is injected stands for their worst. */
+/* The functions of the seam have more error codes of their own; the injected ones stand for the worst. */
 /* clang-format off */
 #define SEAM_AND_LIBUV(X)                                                                                              \
     X(os_shm_create, int, (os_shm *shm, size_t size, int flags), (shm, size, flags), REFUSE(XF_ENOMEM), XF_ENOMEM)     \
@@ -161,7 +161,7 @@ int __wrap_uv_mutex_init(uv_mutex_t *mutex);
 int __real_uv_cond_init(uv_cond_t *condition);
 int __wrap_uv_cond_init(uv_cond_t *condition);
 
-/* Not in a child: without these for the channel to its parent it has nothing to do but to abort. */
+/* Never fails in a child: without a mutex for the channel to its parent a child can only abort. */
 int __wrap_uv_mutex_init(uv_mutex_t *mutex)
 {
     return !told && faults_due("uv_mutex_init", XF_ENOMEM) ? UV_ENOMEM : __real_uv_mutex_init(mutex);
@@ -174,7 +174,7 @@ int __wrap_uv_cond_init(uv_cond_t *condition)
 
 /* ---- A child's own faults -------------------------------------------------------------------- */
 
-/* The first thing that every child does, however it was started. */
+/* Every child calls this function first, however it was started. */
 const os_given *REAL(os_parent_given)(const os_parent *parent);
 const os_given *WRAP(os_parent_given)(const os_parent *parent);
 

@@ -1,4 +1,4 @@
-/* What a test that makes calls fail may leave: nothing. */
+/* Checks that a test that makes calls fail leaves nothing behind. */
 #ifndef LEAK_CHECK_H
 #define LEAK_CHECK_H
 

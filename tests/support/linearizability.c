@@ -76,7 +76,7 @@ static void await_ready(uint32_t count)
         sched_yield();
 }
 
-/* One that is stepped stops first. */
+/* A worker that is stepped stops first. */
 static _Noreturn void work(const plan *plan, int number)
 {
     bool stepped = plan->fate != FATE_NONE && number == 0;
@@ -111,7 +111,7 @@ static void start_workers(const plan *plan, pid_t workers[HISTORY_WORKERS])
     }
 }
 
-/* Lets one go for so many instructions; false when it has ended. */
+/* Lets a worker run for so many instructions; false when it has ended. */
 static bool step(pid_t pid, long steps)
 {
     int status;
@@ -143,7 +143,8 @@ static void end_first(pid_t pid, fate fate)
     reap(0, pid);
 }
 
-/* The others do the first half of what they do, the first so many instructions, and the others the second half. */
+/* The other workers do the first half of their operations, the first worker runs for so many instructions, and then the
+ * other workers do the second half. */
 static void run_stepped(const plan *plan, const pid_t workers[HISTORY_WORKERS])
 {
     bool runs;
@@ -216,7 +217,7 @@ bool history_any(bool (*is_one)(const void *arg, const operation *operation), co
     return false;
 }
 
-/* Whether that state was met before; if there is no room to remember, it was not. */
+/* Returns whether the search has met the state before; false when there was no room to remember it. */
 static bool was_tried(search *search, const state *state)
 {
     uint64_t key = (state->done + UINT64_C(1)) * UINT64_C(0x9E3779B97F4A7C15);
@@ -233,7 +234,7 @@ static bool was_tried(search *search, const state *state)
     return false;
 }
 
-/* The first end of what is not done yet; UINT64_MAX when everything that ended is. */
+/* Returns the earliest end of an operation that is not done yet; UINT64_MAX when all that ended are done. */
 static uint64_t first_end(const search *search, const state *state)
 {
     uint64_t first = UINT64_MAX;
@@ -244,7 +245,7 @@ static uint64_t first_end(const search *search, const state *state)
     return first;
 }
 
-/* Whether an order of what is not done yet is found. */
+/* Returns whether the operations that are not done yet have an order. */
 static bool find_order(search *search, const state *before)
 {
     uint64_t first = first_end(search, before);

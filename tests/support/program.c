@@ -52,7 +52,7 @@ static void on_output(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer
     }
 }
 
-/* This process's environment and the setting; freed with uv_os_free_environ and free. */
+/* Returns this process's environment and the setting; freed with uv_os_free_environ and free. */
 static char **environment_with(const char *setting, uv_env_item_t **items, int *count)
 {
     char **strings;

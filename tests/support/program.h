@@ -1,4 +1,4 @@
-/* Programs that tests run beside themselves: mostly their own executable again, in another role. */
+/* Programs that tests start: mostly their own executable again, in another role. */
 #ifndef PROGRAM_H
 #define PROGRAM_H
 
@@ -7,19 +7,19 @@
 
 typedef struct program program;
 
-/* Starts a program, whose standard output is read and whose standard input stays open until program_end.
+/* Starts a program.  program_line reads its standard output; its standard input stays open until program_end.
  *   path       NULL: this test's own executable.
  *   arguments  Up to a NULL, without argv[0]; NULL: none.
- *   setting    "NAME=value" for its environment; NULL: none.
+ *   setting    "NAME=value" for its environment; NULL: nothing.
  * Fails the test when it cannot be started. */
 program *program_start(const char *path, const char *const *arguments, const char *setting);
 
 int64_t program_pid(const program *program);
 
-/* The next line it prints, without the line end; "" at the end.  Valid until the next call. */
+/* Returns the next line that it prints, without the line end; "" at the end.  Valid until the next call. */
 const char *program_line(program *program);
 
-/* The next line as a number. */
+/* Returns the next line as a number. */
 int64_t program_number(program *program);
 
 /* Waits for it to end, and frees everything.

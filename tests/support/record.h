@@ -4,22 +4,22 @@
 
 #include "os/crash.h"
 
-/* A record of nothing; freed by the caller.  Fails the test without memory. */
+/* Returns an empty record, which the caller frees.  Fails the test without memory. */
 os_record *record_new(void);
 
-/* How many bytes it has. */
+/* Returns the size of a record in bytes. */
 size_t record_size(void);
 
-/* Records the calling thread, and this function as the innermost. */
+/* Records the calling thread; the innermost frame is this function. */
 void record_take(void *record);
 
-/* Leaves of the stack what is on top of it. */
+/* Keeps only the top of the stack. */
 void record_truncate(os_record *record);
 
-/* Makes the stack pointer, or what was found by it, point to nothing. */
+/* Makes the stack pointer, or the pointers that were found by it, invalid. */
 void record_smash(os_record *record);
 
-/* Makes every module one that was replaced on disk. */
+/* Makes every module look as if it had been replaced on disk. */
 void record_replace(os_record *record);
 
 #endif

@@ -1,4 +1,4 @@
-/* Processes that are stopped after each instruction of the program, and killed there (Linux). */
+/* Stops a process after so many instructions of the program, and kills it there (Linux). */
 #ifndef SINGLE_STEP_H
 #define SINGLE_STEP_H
 
@@ -13,7 +13,7 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 
-/* Waits until it stops or ends, with 0; true: it has stopped. */
+/* Waits until the process stops, or exits with 0; true when it has stopped. */
 static inline bool await_stop(pid_t pid)
 {
     int status;
@@ -24,7 +24,7 @@ static inline bool await_stop(pid_t pid)
     return WIFSTOPPED(status);
 }
 
-/* The linker's names for where this program, with the library in it, begins and where its code ends. */
+/* The linker's names for the begin of this program, with the library in it, and for the end of its code. */
 extern const char __executable_start[], etext[];
 
 static inline bool is_in_program(pid_t pid)
@@ -40,7 +40,7 @@ static inline bool is_in_program(pid_t pid)
 #endif
 }
 
-/* Lets it go for so many instructions; false when it came to its end before. */
+/* Lets the process run for so many instructions; false when it ended before. */
 static inline bool step(pid_t pid, int steps)
 {
     while (steps > 0) {
@@ -52,7 +52,7 @@ static inline bool step(pid_t pid, int steps)
     return true;
 }
 
-/* The same, and kills it then. */
+/* The same, and then kills the process. */
 static inline bool step_and_kill(pid_t pid, int steps)
 {
     if (!step(pid, steps))
@@ -62,8 +62,8 @@ static inline bool step_and_kill(pid_t pid, int steps)
     return true;
 }
 
-/* To come to the end of a long row takes as many steps each time, so where lists are looked through, some are left
- * out: not the same of each entry. */
+/* Returns how many steps to go on.  Each run repeats all steps before, so long runs leave some steps out.  A loop over
+ * entries of a list leaves out other steps of each entry. */
 static inline int stride(int steps)
 {
     enum { EACH = 200, SOME = 7 };

@@ -11,7 +11,7 @@ static inline __attribute__((always_inline)) int NAME(CHAIN, innermost)(void (*e
 
 __attribute__((noinline)) static int NAME(CHAIN, inner)(void (*end)(void *), void *arg)
 {
-    volatile int depth = 0; /* so that nothing is left of the call's being the last thing that is done */
+    volatile int depth = 0; /* so that the compiler cannot turn the call into a jump */
     depth += NAME(CHAIN, innermost)(end, arg);
     return depth;
 }

@@ -1,10 +1,9 @@
 /* Functions that call each other, for tests of stacks: in the program itself without and with frame pointers, in a
- * shared library, in one whose debug data is in a file beside it, and in one that has none. */
+ * shared library, in one whose debug data is in a file beside it, and in one without debug data. */
 #ifndef STACK_FIXTURE_H
 #define STACK_FIXTURE_H
 
-/* Calls end(arg) from innermost, which is inlined into inner, which middle calls, which it calls itself.  Returns how
- * far down it went. */
+/* Calls middle, which calls inner, which calls end(arg) in innermost, which is inlined.  Returns the depth. */
 typedef int chain(void (*end)(void *arg), void *arg);
 
 chain plain_outer, framed_outer, shared_outer, linked_outer, bare_outer;
@@ -14,6 +13,6 @@ enum {
     CHAIN_INNER_LINE = 15,
     CHAIN_MIDDLE_LINE = 20,
     CHAIN_OUTER_LINE = 25
-}; /* of the calls */
+}; /* of the calls in stack_fixture.c */
 
 #endif

@@ -1,4 +1,4 @@
-/* What tests need of a system; the twins are posix/support.c and win32/support.c. */
+/* Functions that tests need of a system; the twins are posix/support.c and win32/support.c. */
 #ifndef SUPPORT_H
 #define SUPPORT_H
 
@@ -6,32 +6,32 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How many files or handles this process has open. */
+/* Returns how many files or handles this process has open. */
 size_t support_handles(void);
 
-/* How many shared segments (mappings) this process has. */
+/* Returns how many shared segments (mappings) this process has. */
 size_t support_mappings(void);
 
-/* Whether a process of that id runs (a zombie does not). */
+/* Returns whether a process of that id runs (a zombie does not). */
 bool support_alive(int64_t pid);
 
 /* Waits up to timeout_ms until no process of that id runs (a zombie does not); it need not be a child. */
 bool support_gone(int64_t pid, int timeout_ms);
 
-/* Processes besides this one that run the same executable, whoever started them.
- * Returns how many there are; up to room of them are put into pids. */
+/* Finds the processes besides this one that run the same executable, whichever process started them.
+ * Returns how many there are, and puts up to room of them into pids. */
 size_t support_same_program(int64_t *pids, size_t room);
 
-/* Calls found for each name by which what a process has made can be found in the whole system, or its session.
+/* Calls found for each name of an object that the whole system, or the session, can find.
  * Windows: named objects and pipes.  POSIX: /dev/shm, the memory and semaphores of System V, and abstract names of
  * sockets. */
 void support_names(void (*found)(void *arg, const char *name), void *arg);
 
-/* Makes such a name, or lets it go. */
+/* Make such a name, and remove it. */
 void *support_make_name(void);
 void support_drop_name(void *made);
 
-/* Gives this process, and what it starts, such names of its own, where that can be had. */
+/* Gives this process and its children a namespace of their own for such names, if the system can. */
 void support_own_names(void);
 
 /* Kills a process from outside: SIGKILL, or TerminateProcess with exit code 1. */
@@ -47,39 +47,39 @@ bool support_sentinel_ready(intptr_t sentinel, int timeout_ms);
  * Windows.  Returns its exit code; -1 when it cannot be started. */
 int support_run(const char *path, const char *argument);
 
-/* Makes this process the leader of a group, so that a Ctrl-C meant for it does not reach whoever runs the tests. */
+/* Makes this process the leader of a group, so that a Ctrl-C for it does not reach the program that runs the tests. */
 void support_lead_group(void);
 
-/* Sends Ctrl-C to the group of this process as a console does; false where that cannot be had (Wine). */
+/* Sends Ctrl-C to the group of this process as a console does; false if the system cannot (Wine). */
 bool support_interrupt_group(void);
 
-/* Whether the system leaves a dump of a crash where it can be found. */
+/* Returns whether the system puts the dump of a crash where a test can find it. */
 bool support_can_dump(void);
 
-/* Peak or current private memory of this process, in bytes. */
+/* Returns the peak or current private memory of this process, in bytes. */
 size_t support_memory(void);
 
-/* Whether limits of a child are enforced here (not by Wine), and whether memory can be limited to some MiB too (not
- * under a sanitizer, which has terabytes). */
+/* Return whether the system enforces limits of a child (Wine does not), and whether memory can be limited to some MiB
+ * too (not under a sanitizer, which maps terabytes). */
 bool support_limits(void);
 bool support_limits_memory(void);
 
-/* Goes on with the signal for used up time ignored, where there is one. */
+/* Ignores the signal for used up CPU time, if there is one. */
 void support_ignore_cpu_signal(void);
 
-/* Goes on without calls that older systems do not have, in this thread and those it makes; false where that cannot be
- * had. */
+/* Makes the calls that older systems do not have fail, in this thread and those it makes; false if the system cannot.
+ */
 bool support_be_older(void);
 
-/* Goes on as a user that limits hold for, where some do not for others. */
+/* Changes to a user for whom all limits hold, if the system exempts this one. */
 void support_leave_root(void);
 
-/* Makes a group of processes that may use so much memory together, with this process in it, or takes it away again;
- * false where that cannot be had. */
+/* Make a group of processes that may use so much memory together, with this process in it, and remove it again; false
+ * if the system cannot. */
 bool support_join_small_group(const char *name, size_t memory);
 void support_remove_small_group(const char *name);
 
-/* Puts a disk with hardly any room where that directory is, or takes it away again; false where that cannot be had. */
+/* Mount a disk with hardly any room at that directory, and unmount it again; false if the system cannot. */
 bool support_mount_small_disk(const char *path);
 void support_unmount_small_disk(const char *path);
 

@@ -11,14 +11,14 @@
 #include <string.h>
 #include <uv.h>
 
-/* What is large: 1 GiB; less for the thread sanitizer, which follows each byte of it, for minutes. */
+/* A large size: 1 GiB; less for the thread sanitizer, which takes minutes to track each byte. */
 #ifdef __SANITIZE_THREAD__
 enum { LARGE_MIB = 64 };
 #else
 enum { LARGE_MIB = 1024 };
 #endif
 
-/* Never returns: waits for what nobody will say. */
+/* Never returns. */
 static inline void hang(void)
 {
     uv_sem_t never;
@@ -40,10 +40,10 @@ static inline xf_process *start(xf_task *task, const void *input, size_t size, c
     return process;
 }
 
-/* How long no test's child takes, in milliseconds, on the slowest machine; less than ctest waits. */
+/* Longer than any test's child takes on the slowest machine; less than the timeout of ctest. */
 enum { LONGEST_MS = 400000 };
 
-/* A child that hangs is ended, and where it hung is told, before the test's time is up. */
+/* Ends a child that hangs, and prints where it hung, before ctest's timeout. */
 static inline xf_status join(xf_process *process)
 {
     xf_status status;

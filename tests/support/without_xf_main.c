@@ -1,5 +1,5 @@
-/* A program that uses xf_main badly, in a mode that its first argument gives the program itself; a child, whose first
- * argument is crossfork's, finds the mode in the environment.  Run by xf_main_test.c. */
+/* A program that misuses xf_main in one of several modes.  The program has the mode in its first argument; a child,
+ * whose first argument is crossfork's, has it in the environment.  xf_main_test.c runs it. */
 #include "crossfork.h"
 
 #include <stdbool.h>
@@ -14,7 +14,7 @@ XF_ENTRY(nothing)
     return 0;
 }
 
-/* getenv would not see what uv_os_setenv has set, on Windows. */
+/* On Windows getenv does not see the variables that uv_os_setenv sets. */
 static bool get_mode(char *mode, size_t size)
 {
     return uv_os_getenv("WITHOUT_XF_MAIN_MODE", mode, &size) == 0;
@@ -48,7 +48,7 @@ static int run_program(void)
     return 0;
 }
 
-/* What happens in a child that should have come to xf_main. */
+/* Runs in a child that should have called xf_main. */
 static int run_child(const char *mode)
 {
     xf_process *process;

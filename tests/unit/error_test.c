@@ -28,7 +28,7 @@ static void every_code_has_its_name_and_text(void **state)
     assert_string_equal(xf_strerror(XF_OK), "success");
 }
 
-/* What programs were compiled with stays true. */
+/* The values never change, because programs are compiled with them. */
 static void values_are_the_negative_numbers_in_order(void **state)
 {
 #define CHECK_VALUE(name, value, text) assert_int_equal(name, value);

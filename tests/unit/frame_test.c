@@ -1,4 +1,4 @@
-/* Goal: frames come out as they went in, however the bytes are cut, and nothing else comes out as a frame. */
+/* Goal: the decoder returns the frames that were encoded, however the bytes are cut, and nothing else as a frame. */
 #include "faults.h"
 #include "protocol/frame.h"
 #include "tasks.h"
@@ -52,7 +52,7 @@ static wire_decoder open_decoder(void)
     return decoder;
 }
 
-/* Gives the decoder as much of those bytes as it has room for. */
+/* Gives the decoder as many of the bytes as it has room for. */
 static size_t feed(wire_decoder *decoder, const uint8_t *bytes, size_t size)
 {
     size_t room;
@@ -192,7 +192,7 @@ static void the_largest_frame_fits(void **state)
     wire_close(&decoder);
 }
 
-/* What is behind a frame is in the way of a large one. */
+/* Bytes behind a frame take up room that a large frame needs. */
 static void there_is_always_room_for_what_is_missing(void **state)
 {
     (void)state;
@@ -227,7 +227,7 @@ static void expect_broken(wire_decoder *decoder)
     assert_string_not_equal(xf_error_detail(), "");
 }
 
-/* Also when good bytes follow. */
+/* The decoder stays broken when good bytes follow. */
 static void check_broken(uint32_t size, uint32_t type)
 {
     wire_decoder decoder = open_decoder();
@@ -331,7 +331,7 @@ static void fields_are_little_endian(void **state)
     assert_memory_equal(fields.bytes, expected, sizeof expected);
 }
 
-/* Whatever is cut off is noticed by the end, and nothing behind the end is read. */
+/* The reader notices any cut, and reads nothing behind the end. */
 static void fields_cut_short_are_bad(void **state)
 {
     wire_fields fields = {.size = 0};
@@ -367,7 +367,7 @@ static void what_is_not_there_reads_as_zero(void **state)
     assert_memory_equal(bytes, "\0\0\0\0", sizeof bytes);
     wire_get_text(&reader, text, sizeof text);
     assert_string_equal(text, "");
-    wire_get(&reader, bytes, 1); /* what is there may be read, and the reader stays bad */
+    wire_get(&reader, bytes, 1); /* the rest may be read, and the reader stays bad */
     assert_true(reader.bad);
 }
 
@@ -414,7 +414,7 @@ static void doubles_go_round(void **state)
     assert_true(isnan(wire_to_double(UINT64_MAX)));
 }
 
-/* What process_start.c puts together, at its largest, beside as much data as goes inside a frame. */
+/* The largest TASK frame that process_start.c builds, with as much data as a frame may embed. */
 static void a_task_with_the_longest_name_fits(void **state)
 {
     wire_fields fields = {.size = 0};

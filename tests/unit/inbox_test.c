@@ -1,4 +1,4 @@
-/* Goal: an inbox takes what a sound child sends, refuses everything else, and keeps no more than it may. */
+/* Goal: an inbox accepts the frames of a sound child, refuses all others, and keeps no more than its limits allow. */
 #include "faults.h"
 #include "protocol/inbox.h"
 #include "tasks.h"
@@ -10,7 +10,7 @@ typedef struct fixture {
     inbox_log log;
     int take_rc;    /* what the taker answers */
     int takes;      /* how often it was asked */
-    uint64_t token; /* that it was asked for last */
+    uint64_t token; /* of the last take */
     size_t mappings;
     size_t handles;
     long blocks;
@@ -113,7 +113,7 @@ static int setup_greeted(void **state)
     return 0;
 }
 
-/* What the system makes once is there before anything is counted. */
+/* The system allocates some things once: they have to exist before the test counts. */
 static int warm_up(void **state)
 {
     os_shm shm;
@@ -125,7 +125,7 @@ static int warm_up(void **state)
     return support_handles() + support_mappings() > 0 ? 0 : -1;
 }
 
-/* After every test: nothing is left. */
+/* After every test, nothing is left. */
 static int teardown(void **state)
 {
     fixture *self = *state;
@@ -278,7 +278,7 @@ static void a_second_result_or_failure_is_refused(void **state)
     assert_string_equal(self->inbox.failure, "why");
 }
 
-/* The report shows it as a string. */
+/* The report shows the text as a string. */
 static void the_text_of_a_failure_has_an_end(void **state)
 {
     static char text[4096];
@@ -399,7 +399,7 @@ static void what_nobody_received_is_limited(void **state)
     assert_int_equal(self->inbox.kept, 0);
 }
 
-/* Memory is bounded whatever the messages are: an empty one needs some as well. */
+/* Memory is bounded for all messages: an empty one needs some too. */
 static void empty_messages_are_limited_too(void **state)
 {
     fixture *self = *state;
@@ -518,7 +518,7 @@ static void without_memory_nothing_is_kept(void **state)
         assert_non_null(faults_disarm());
         expect_refusal(rc, XF_ENOMEM);
     }
-    faults_arm(2); /* its copy */
+    faults_arm(2); /* the copy of the message */
     rc = put(self, WIRE_FAIL, "abc", 3);
     assert_non_null(faults_disarm());
     expect_refusal(rc, XF_ENOMEM);
@@ -528,7 +528,7 @@ static void without_memory_nothing_is_kept(void **state)
     assert_null(self->inbox.failure);
 }
 
-/* Everything at once, none of it fetched: the teardown looks for what is left. */
+/* Everything at once, and nothing is fetched: the teardown checks that nothing is left. */
 static void close_frees_what_nobody_fetched(void **state)
 {
     fixture *self = *state;

@@ -1,19 +1,19 @@
-/* Goal: nobody runs out of time because of a holder that had died before the time was over, wherever between two looks
- * at the clock it passes.
+/* Goal: a wait does not time out because of an owner that died before the timeout, wherever between two readings of the
+ * clock the timeout passes.
  *
- * The clock is the test's: it stands still, and at the N-th look it goes on from when the time is over; N is 1, 2, 3,
- * ... */
+ * The test replaces the clock: it stands still, and at the N-th reading it jumps behind the timeout; N is 1, 2, 3, ...
+ */
 #include "tasks.h"
 
 #include <stdatomic.h>
 
-enum { TIMEOUT_MS = 1000, LOOKS = 8 }; /* two to begin with, and then up to three each time it looks */
+enum { TIMEOUT_MS = 1000, LOOKS = 8 }; /* two at first, and then up to three for each check */
 
 /* ---- The clock ------------------------------------------------------------------------------- */
 
 static _Atomic int looks_left;
 static uint64_t stopped_at;
-static _Atomic uint64_t ahead; /* of the system's clock */
+static _Atomic uint64_t ahead; /* of the system's clock, in nanoseconds */
 
 uint64_t __real_uv_hrtime(void);
 uint64_t __wrap_uv_hrtime(void);
@@ -43,8 +43,8 @@ uint64_t __wrap_uv_hrtime(void)
 
 typedef struct kind {
     const char *name;
-    int (*hold)(void *object);                 /* by the one that dies */
-    int (*take)(void *object, int timeout_ms); /* by the next */
+    int (*hold)(void *object);                 /* called by the thread that dies */
+    int (*take)(void *object, int timeout_ms); /* called by the next owner */
     int (*release)(void *object);
     int told;
 } kind;
@@ -116,7 +116,7 @@ typedef struct holder {
     int rc;
 } holder;
 
-/* Ends with it. */
+/* The thread exits while it owns the object. */
 static void run_holder(void *arg)
 {
     holder *self = arg;
@@ -131,7 +131,7 @@ static void hold_and_die(const kind *kind, void *object)
 
     assert_int_equal(uv_thread_create(&thread, run_holder, &holder), 0);
     uv_thread_join(&thread);
-    assert_true(holder.rc == 0 || holder.rc == XF_EOWNERDEAD); /* the lock was hurt by the one before */
+    assert_true(holder.rc == 0 || holder.rc == XF_EOWNERDEAD); /* the owner before died with the lock */
 }
 
 static void expect_told(const kind *kind, void *object)

@@ -1,4 +1,4 @@
-/* Goal: a report reads the same for every end, to the letter, and whatever a child sent cannot play with the reader. */
+/* Goal: a report of each end has exactly the expected text, and nothing that a child sent can deceive the reader. */
 #include "faults.h"
 #include "tasks.h"
 
@@ -6,7 +6,7 @@
 
 /* ---- Help ------------------------------------------------------------------------------------ */
 
-/* A file of this process alone. */
+/* A file that only this process uses. */
 static const char *file_name(void)
 {
     static char name[4200];
@@ -18,7 +18,7 @@ static const char *file_name(void)
     return name;
 }
 
-/* What a report looks like, for people or for tools; valid until the next call. */
+/* Returns a report as text, for people or for tools; valid until the next call. */
 static const char *form_of(const xf_report *report, int (*form)(const xf_report *report, FILE *stream))
 {
     static char text[20000];
@@ -40,7 +40,7 @@ static const char *print(const xf_report *report)
     return form_of(report, xf_report_print);
 }
 
-/* How a report is filled in for that end. */
+/* Makes the report of an end. */
 static xf_report make(xf_end kind, int code, int64_t system)
 {
     return (xf_report){.status = {kind, code, system},
@@ -263,7 +263,7 @@ static size_t count_lines(const char *text)
     return count;
 }
 
-/* Also when it is all line ends. */
+/* The limit holds for text that is all line ends too. */
 static void a_report_is_a_screen_of_text(void **state)
 {
     xf_log_line lines[XF_REPORT_LOG_LINES];

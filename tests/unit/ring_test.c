@@ -1,4 +1,4 @@
-/* Goal: a lane keeps its order whatever its threads do at the same time, and whatever is in its memory does no harm. */
+/* Goal: a ring keeps its order whatever its threads do at the same time, and no content of its memory does harm. */
 #include "base/clock.h"
 #include "messaging/ring_internal.h"
 #include "support.h"
@@ -46,7 +46,7 @@ static ring_cell *first_cell(ring *ring)
 
 /* ---- Late hints ------------------------------------------------------------------------------ */
 
-/* Whoever puts may have been held up since long ago, and look at places that have been closed meanwhile. */
+/* A producer may have been delayed for long, and search at positions that were closed meanwhile. */
 static void forget_hint(ring *ring)
 {
     atomic_store(&ring->head->put_at, 0);
@@ -98,7 +98,7 @@ static void an_end_is_the_end(void **state)
 
 /* ---- Long delays ----------------------------------------------------------------------------- */
 
-/* Puts and takes until the cell has gone round so often. */
+/* Pushes and pops until the ring has made so many laps. */
 static void go_round(ring *ring, int laps)
 {
     char room[64];
@@ -109,7 +109,7 @@ static void go_round(ring *ring, int laps)
     }
 }
 
-/* Whoever is held up before it claims a place does not get another one of later instead. */
+/* A producer that was delayed before its claim does not claim a cell of a later lap instead. */
 static void an_old_claim_is_not_taken_for_a_new_one(void **state)
 {
     enum { MOST = 70000 };
@@ -188,7 +188,7 @@ static void hostile_sizes_are_told(void **state)
     expect_broken(another_ring_that_is_not_there);
 }
 
-/* After one of them the rest comes. */
+/* The messages behind a broken one arrive. */
 static void a_broken_message_is_alone(void **state)
 {
     char room[64];
@@ -205,7 +205,7 @@ static void a_broken_message_is_alone(void **state)
     os_shm_close(&segment);
 }
 
-/* Whatever is in it, each call comes back, and touches nothing outside. */
+/* With any content of the ring, each call returns, and touches nothing outside. */
 static void noise_does_no_harm(void **state)
 {
     uint64_t seed = 12345;
@@ -228,7 +228,7 @@ static void noise_does_no_harm(void **state)
             seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
             at = turn % 2 ? (seed >> 33) % count : (seed >> 33) % (sizeof(ring_head) / sizeof *words - 64);
             if (&words[at] == (uint64_t *)&ring.head->recovering)
-                continue; /* names a process, which is asked for then */
+                continue; /* the word names a process, and the call would ask the system for it */
             words[at] = turn % 5 == 0 ? seed % 8 : seed;
         }
         (void)ring_push(&ring, "y", 1, 0);

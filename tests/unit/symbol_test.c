@@ -1,5 +1,5 @@
-/* Goal: recorded stacks become frames, and frames become functions and lines, of programs and libraries as they are
- * built; and whatever a record or a file says, nothing worse comes of it than less. */
+/* Goal: recorded stacks become frames, and frames become functions and lines, of programs and libraries in all the ways
+ * that they are built; a wrong record or file does no harm beyond frames or names that are missing. */
 #include "process/symbol.h"
 #include "record.h"
 #include "stack_fixture.h"
@@ -11,7 +11,7 @@
 #include <string.h>
 #include <uv.h>
 
-/* What was built in, as CMake says. */
+/* The parts that were built in, from CMake. */
 enum { SYMBOLS = XF_TEST_SYMBOLS, UNWINDER = XF_TEST_UNWINDER, ELF = XF_TEST_ELF };
 
 /* ---- Help ------------------------------------------------------------------------------------ */
@@ -91,7 +91,7 @@ static void assert_name(const name *name, const char *function, const char *file
     assert_int_equal(name->inlined, inlined);
 }
 
-/* The names of the chain as it was recorded, and of who called it. */
+/* Checks the names of the fixture's functions, and that of their caller. */
 static void assert_chain(const fixture *self, const char *prefix, const char *caller)
 {
     static const struct {
@@ -130,7 +130,7 @@ static const char *own_path(void)
     return path;
 }
 
-/* Where functions of the program itself are, as it was linked. */
+/* Returns the address of a function of the program itself, as it was linked. */
 static uint64_t own_offset(fixture *self)
 {
     record_take(self->record);
@@ -180,7 +180,7 @@ static void debug_data_may_be_in_a_file_beside(void **state)
     read_frames(self);
     if (ELF)
         assert_chain(self, "linked", __func__);
-    else /* libbacktrace does not look for it */
+    else /* libbacktrace does not read the file beside a library */
         assert_string_equal(self->names.at[1].function, __func__);
 }
 
@@ -244,7 +244,7 @@ static void a_truncated_stack_ends_early(void **state)
         assert_string_equal(self->names.at[0].function, "record_take");
 }
 
-/* On ELF there still are frame pointers, where functions have them. */
+/* On ELF the frame pointers remain, if functions have them. */
 static void a_smashed_stack_pointer_leaves_something(void **state)
 {
     fixture *self = *state;
@@ -313,7 +313,7 @@ static void garbage_does_no_harm(void **state)
     }
 }
 
-/* Words that are wrong in few places get farther than garbage: bytes change, and whole words become other words. */
+/* Words with few faults get farther than garbage, so bytes change, and whole words are exchanged. */
 static void damage_does_no_harm(void **state)
 {
     fixture *self = *state;
@@ -358,7 +358,7 @@ static void places_that_are_none_have_no_name(void **state)
         assert_int_equal(symbol_find(own_path(), next_random() | (uint64_t)1 << 52, add_name, &self->names), 0);
 }
 
-/* A library of this process is not where the program seems to be. */
+/* An address of a library is not an address of the program. */
 static void addresses_of_others_have_no_name(void **state)
 {
     fixture *self = *state;
@@ -383,7 +383,7 @@ static void what_is_no_module_has_no_name(void **state)
 
 /* ---- Files ----------------------------------------------------------------------------------- */
 
-/* By libuv, which takes UTF-8 everywhere. */
+/* Uses libuv, which takes UTF-8 on each system. */
 static uv_file open_file(const char *path, int flags)
 {
     uv_fs_t opened;
@@ -439,7 +439,7 @@ static int remove_file(const char *path)
     return rc;
 }
 
-static char scratch[1024]; /* a directory of our own */
+static char scratch[1024]; /* a directory for this process */
 
 static int make_scratch(void **state)
 {
@@ -466,7 +466,7 @@ static int remove_scratch(void **state)
     return 0;
 }
 
-/* A library that this process has not loaded, and a place in it that has a name. */
+/* A library that this process has not loaded, and an address in it that has a name. */
 typedef struct copied {
     char path[1100];
     char *bytes;
@@ -571,7 +571,7 @@ static void nothing_stays_open(void **state)
     size_t handles;
 
     shared_outer(record_take, self->record);
-    read_frames(self); /* once for what is loaded at the first use */
+    read_frames(self); /* the first use loads libraries */
     handles = support_handles();
     for (int i = 0; i < 20; i++) {
         read_frames(self);
@@ -581,7 +581,7 @@ static void nothing_stays_open(void **state)
     assert_int_equal(support_handles(), handles);
 }
 
-/* What is kept has an end.  Comes last: nothing that is new has a name after that. */
+/* Only so many modules are kept.  This test is the last one, because new modules have no names after it. */
 static void modules_are_kept_up_to_a_number(void **state)
 {
     fixture *self = *state;

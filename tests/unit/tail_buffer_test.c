@@ -1,4 +1,4 @@
-/* Goal: a capture keeps the newest bytes up to its limit, and no more memory than that needs. */
+/* Goal: a tail buffer keeps the newest bytes up to its limit, and uses no more memory than they need. */
 #include "faults.h"
 #include "protocol/tail_buffer.h"
 #include "tasks.h"
@@ -30,7 +30,7 @@ static void what_was_put_is_there(void **state)
     capture_close(&capture);
 }
 
-/* Of no size is what follows the bytes anything else than a NUL. */
+/* A NUL follows the bytes, however many they are. */
 static void what_is_held_ends_in_a_nul(void **state)
 {
     enum { MOST = 20000 };
@@ -101,7 +101,7 @@ static void a_tail_is_no_longer_than_asked_for(void **state)
     capture_close(&capture);
 }
 
-/* Puts pieces of all sizes, and compares with all that was ever put. */
+/* Puts pieces of all sizes, and compares the buffer with the end of all that was put. */
 static void check_pieces(size_t limit, size_t largest)
 {
     enum { TOTAL = 60000 };

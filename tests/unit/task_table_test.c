@@ -1,4 +1,5 @@
-/* Goal: tasks registered by hand are found, checked and told apart; codecs write and fail as they should. */
+/* Goal: tasks that are registered by hand are found, checked and distinguished; codecs write and fail as they should.
+ */
 #include "faults.h"
 #include "protocol/task_table.h"
 #include "tasks.h"
@@ -114,7 +115,7 @@ static void a_task_without_an_entry_is_refused(void **state)
     assert_int_equal(xf_task_register(task), 0);
 }
 
-/* Exchanges what two registered tasks are: the table reads as if they had been registered the other way round. */
+/* Exchanges two registered tasks: the table is as if they had been registered in the other order. */
 static void exchange(xf_task *one, xf_task *other)
 {
     xf_task kept = *one;

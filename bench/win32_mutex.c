@@ -1,5 +1,5 @@
-/* w10 and w10c on Windows, where there is no xf_bench: a lock beside a mutex of the system's, which tells of a holder's
- * death too.  Prints one line of JSON for each, and how much longer the mutex takes. */
+/* w10 and w10c on Windows, where there is no xf_bench: a lock beside a mutex of the system, which reports the death of
+ * its owner too.  Prints one line of JSON for each, and the ratio of their times. */
 #include <crossfork.h>
 
 #include <stdatomic.h>
@@ -11,16 +11,16 @@ enum { ROUNDS = 9 };
 
 typedef enum peer { LOCK, MUTEX, PEERS } peer;
 
-/* What both processes see. */
+/* Shared by both processes. */
 typedef struct field {
-    _Alignas(64) volatile uint64_t count; /* in the lock */
+    _Alignas(64) volatile uint64_t count; /* guarded by the lock */
     _Alignas(64) _Atomic uint32_t ready, stop;
 } field;
 
-/* What the rival is given. */
+/* The rival's input. */
 typedef struct order {
     xf_ref field;
-    xf_ref thing; /* the lock, or the mutex, which can be taken once */
+    xf_ref thing; /* the lock, or the mutex, whose reference can be taken once */
     int peer;
 } order;
 
@@ -65,7 +65,7 @@ static void count_with_mutex(int times)
     }
 }
 
-/* A mutex takes a system call for each step, so less often is as exact. */
+/* A mutex makes a system call for each step, so fewer repetitions are as exact. */
 static const struct {
     const char *name;
     void (*count)(int times);
@@ -110,7 +110,7 @@ static xf_process *start_rival(peer peer)
     return rival;
 }
 
-/* How often it has counted. */
+/* Returns how often the rival has counted. */
 static uint64_t end_rival(xf_process *rival)
 {
     uint64_t times;
@@ -128,7 +128,7 @@ static uint64_t end_rival(xf_process *rival)
 
 /* ---- Measuring ------------------------------------------------------------------------------- */
 
-/* Nanoseconds for each time. */
+/* Returns nanoseconds for each acquire and release. */
 static double measure(peer peer, int times)
 {
     LARGE_INTEGER begin, end, frequency;
@@ -146,7 +146,7 @@ static double measure_alone(peer peer)
     return measure(peer, peers[peer].alone);
 }
 
-/* Each has counted what it says, or the lock is none. */
+/* The two counts add up to the shared one, if the lock excludes. */
 static double measure_together(peer peer)
 {
     uint64_t others;
@@ -172,7 +172,7 @@ static int compare(const void *one, const void *other)
     return (a > b) - (a < b);
 }
 
-/* Rounds of both take turns, so that noise meets both. */
+/* The rounds of both alternate, so that noise hits both. */
 static void run(const char *workload, double (*once)(peer peer))
 {
     double taken[PEERS][ROUNDS], ratios[ROUNDS];

@@ -12,7 +12,7 @@ enum {
     BIG = 65536,
     BIG_COUNT = 5000,
     BIG_CELLS = 16,
-    RING_BYTES = 1 << 26 /* of a ring for messages of a size that was asked for, at most, where that gives two cells */
+    RING_BYTES = 1 << 26 /* at most, of a ring for messages of a size that was asked for, if two cells fit */
 };
 
 static struct {
@@ -40,7 +40,7 @@ static void set_big(void)
     set_kind(BIG, BIG_COUNT, BIG_CELLS);
 }
 
-/* Where the receiver has its messages. */
+/* The receiver's buffer. */
 static char *get_room(void)
 {
     static char *room;
@@ -52,11 +52,11 @@ static char *get_room(void)
 
 /* ---- crossfork ------------------------------------------------------------------------------- */
 
-/* What a producer or consumer is told. */
+/* The input of a producer or consumer. */
 typedef struct orders {
     xf_ref queue, go, done;
     uint64_t size;
-    uint64_t count; /* of its messages in each call */
+    uint64_t count; /* messages of each call */
     uint64_t copies;
     uint64_t produces;
 } orders;
@@ -64,7 +64,7 @@ typedef struct orders {
 static struct {
     xf_queue *queue, *done;
     xf_process *processes[3];
-    xf_queue *go[3]; /* one each: a quick one would take what is for another too */
+    xf_queue *go[3]; /* one each, because a quick process would take the number that is meant for another one too */
     int process_count;
     uint64_t received;
 } own;
@@ -95,7 +95,7 @@ static int produce_one(xf_queue *queue, char *data, const orders *in, uint64_t i
     rc = xf_queue_reserve(queue, in->size, &slot, XF_FOREVER);
     if (rc < 0)
         return rc;
-    memcpy(slot.data, data, in->size); /* as any producer fills it in */
+    memcpy(slot.data, data, in->size); /* the cost of filling the slot, in some way */
     memcpy(slot.data, &i, sizeof i);
     return xf_queue_commit(queue, &slot, XF_FOREVER);
 }
@@ -166,7 +166,7 @@ static void start(bool produces, bool copies, int sides)
     bench_check("xf_process_start", xf_process_start(&own.processes[at], &trade, &orders, sizeof orders, NULL));
 }
 
-/* This process is one of the consumers. */
+/* This process is one of the consumers, so it starts one less. */
 static void open_queue(bool copies, int sides)
 {
     xf_queue_options options = {.capacity = kind.cells};
@@ -249,10 +249,10 @@ static void close_queue(void)
 /* ---- Bare: a ring for one and one, which spins, then sleeps ---------------------------------- */
 
 typedef struct bare_ring {
-    _Alignas(64) _Atomic uint32_t tail; /* the producer's line */
+    _Alignas(64) _Atomic uint32_t tail; /* the producer's cache line */
     uint32_t head_seen;
     _Atomic uint32_t consumer_sleeps;
-    _Alignas(64) _Atomic uint32_t head; /* the consumer's */
+    _Alignas(64) _Atomic uint32_t head; /* the consumer's cache line */
     uint32_t tail_seen;
     _Atomic uint32_t producer_sleeps;
     _Alignas(64) _Atomic uint32_t go;
@@ -264,8 +264,8 @@ static struct {
     pid_t pid;
 } bare;
 
-/* One turn of a wait: spins 2,000 times, then sleeps.  It sleeps on the mark, not on the word: who rouses late, for
- * what is long known, may clear a mark that is already that of the next sleep. */
+/* One turn of a wait: spins 2,000 times, then sleeps.  It sleeps on the mark, not on the word: a late wake-up for an
+ * earlier change may clear the mark of the next sleep, and then has to end that sleep too. */
 static void snooze(_Atomic uint32_t *word, uint32_t seen, _Atomic uint32_t *sleeps, long *turns)
 {
     if (++*turns < 2000)
@@ -310,7 +310,7 @@ static void bare_get(bare_ring *ring, char *data)
     }
     memcpy(data, ring->data + head % kind.cells * kind.size, kind.size);
     atomic_store(&ring->head, head + 1);
-    if (ring->tail_seen - head <= kind.cells / 2) /* a sleeping producer is woken when half of the ring is free */
+    if (ring->tail_seen - head <= kind.cells / 2) /* wake a sleeping producer only when half of the ring is free */
         rouse(&ring->producer_sleeps);
 }
 

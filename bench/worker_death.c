@@ -1,4 +1,5 @@
-/* w9: a worker is killed, busy in item 100 of 200, or idle.  Who finishes, who knows, and how soon all is as before. */
+/* w9: kills a worker that is busy in item 100 of 200, or idle.  Counts the items that are done and lost, and times how
+ * soon the pool notices the death and how soon it has all of its workers again. */
 #include "bench.h"
 
 #include <poll.h>
@@ -27,7 +28,7 @@ static struct {
     uint64_t done, lost, killed_ns, noticed_ns, strong_ns;
 } found;
 
-/* The victim says when it dies: what it logs is in the report of the item. */
+/* The victim logs the time of its death; the item's report has the log. */
 XF_TASK(work_or_die, const int *in, int *out)
 {
     sleep_us(ITEM_US);
@@ -39,7 +40,7 @@ XF_TASK(work_or_die, const int *in, int *out)
     return 0;
 }
 
-/* Notes when the pool knows of the loss, and when it is at full strength: two workers that run something. */
+/* Notes when the pool knows of the loss, and when two workers run something again. */
 static void look(void)
 {
     xf_pool_stats stats;
@@ -52,7 +53,7 @@ static void look(void)
     sleep_us(LOOK_US);
 }
 
-/* Two workers that have worked, at rest. */
+/* Leaves two idle workers that have worked before. */
 static void open_pool(void)
 {
     int in[ITEMS] = {0}, out[ITEMS];
@@ -83,11 +84,11 @@ static void judge(xf_future *future, const int *in, const int *out)
         if (kind == XF_END_DONE && out[i] != in[i] + 1)
             bench_fail("w9", "a number is wrong");
         if (kind != XF_END_DONE && (i != VICTIM || kind != XF_END_KILLED))
-            bench_fail("w9: an item that was not to be lost", xf_end_name(kind));
+            bench_fail("w9: an item other than the victim's", xf_end_name(kind));
     }
 }
 
-/* Hands all items in, and looks until they have ended. */
+/* Submits all items, and polls until they have ended. */
 static xf_future *run(const int *in, int *out)
 {
     uint64_t deadline = bench_now_ns() + DEADLINE_S * UINT64_C(1000000000);
@@ -119,7 +120,7 @@ static void lose_busy(void)
     xf_future_free(future);
 }
 
-/* Items are handed in once the loss is known. */
+/* Submits the items once the pool knows of the loss. */
 static void lose_idle(void)
 {
     uint64_t deadline = bench_now_ns() + DEADLINE_S * UINT64_C(1000000000);

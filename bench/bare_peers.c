@@ -1,4 +1,4 @@
-/* Bare system calls that several workloads compare crossfork with. */
+/* Bare peers: system calls that several workloads compare crossfork with. */
 #include "bench.h"
 
 #include <errno.h>
@@ -28,7 +28,7 @@ void *bench_allocate(size_t size)
 
     if (!memory)
         bench_fail("malloc", NULL);
-    memset(memory, 0xFF, size); /* what calloc gives would not be mapped yet */
+    memset(memory, 0xFF, size); /* calloc's pages would not be mapped yet */
     return memory;
 }
 
@@ -53,12 +53,12 @@ void bench_reap(pid_t pid)
         bench_fail("a bare child", "did not end with 0");
 }
 
-/* Two that spin for each other on one core meet only when one of them sleeps; and on a machine with other work the
- * scheduler puts them there.  So those that are to be hot have a core each.  Where there is only one, they have none.
- *   n  0: the one who asks; 1: the one who answers */
+/* Two processes that spin for each other on one core meet only when one of them sleeps, and on a busy machine the
+ * scheduler puts them on one core.  So each process that has to be hot gets a core of its own, if there are two.
+ *   n  0: the process that asks; 1: the process that answers */
 void bench_keep_to_core(int n)
 {
-    static cpu_set_t all; /* as this process found them; a worker may use all there are */
+    static cpu_set_t all; /* as this process found them; a worker starts from all that exist */
     cpu_set_t one;
     int core = -1;
 
@@ -75,7 +75,7 @@ void bench_keep_to_core(int n)
     if (core == CPU_SETSIZE)
         return;
     CPU_SET(core, &one);
-    sched_setaffinity(0, sizeof one, &one); /* where that fails there is no second core */
+    sched_setaffinity(0, sizeof one, &one); /* fails where there is no second core */
 }
 
 enum { POST_SPIN_US = 50 };
@@ -85,12 +85,12 @@ enum { POST_SPIN_US = 50 };
 /* A number that only grows, and the value that came with it. */
 typedef struct post {
     _Alignas(64) _Atomic uint32_t number;
-    _Atomic uint32_t asleep; /* somebody waits in the kernel for the next one */
+    _Atomic uint32_t asleep; /* the reader waits in the kernel for the next number */
     uint64_t value;
 } post;
 
 static struct {
-    post *posts; /* to the child, and from it */
+    post *posts; /* the one to the child, and the one from it */
     uint64_t spin_ns;
     pid_t pid;
 } posted;
@@ -111,8 +111,8 @@ static uint64_t await(post *post, uint32_t number)
     return post->value;
 }
 
-/* Clears the sleeper's mark itself, so that each sleep costs one call.  The sleeper waits on the mark: one that is
- * cleared late, after it has been set anew, ends that sleep. */
+/* The writer clears the sleeper's mark, so that each sleep costs one call.  The sleeper waits on the mark: if the
+ * writer clears it late, after the sleeper has set it again, it ends that sleep too. */
 static void put(post *post, uint64_t value)
 {
     post->value = value;

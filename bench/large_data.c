@@ -1,4 +1,4 @@
-/* w4: 64 tasks of 16 MiB in and 16 MiB out by two workers, over and over the same 8 buffers. */
+/* w4: two workers run 64 tasks with 16 MiB in and 16 MiB out each, which use the same 8 buffers again and again. */
 #include "bench.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@ typedef struct block {
     uint32_t words[WORDS];
 } block;
 
-static block *in, *out; /* BLOCKS each: private memory, or memory that the workers see too */
+static block *in, *out; /* BLOCKS each, in private memory or in memory that the workers share */
 
 static void fill(void)
 {
@@ -24,7 +24,7 @@ static void flip(block *restrict to, const block *restrict from)
         to->words[k] = from->words[k] ^ MASK;
 }
 
-/* Looks at some words of each page or so, and leaves nothing there that a later call could be taken to have written. */
+/* Checks some words in about each page, and overwrites them, so that a later call cannot pass with old results. */
 static void check_words(uint32_t mask)
 {
     for (uint32_t i = 0; i < BLOCKS; i++)
@@ -74,7 +74,7 @@ static void open_shared(void)
     fill();
 }
 
-/* Hands in so many blocks at a time, and so many such maps before it waits for the first. */
+/* Submits maps of `blocks` blocks, and has `window` maps under way before it waits for the first. */
 static void run_maps(int blocks, int window)
 {
     xf_future *futures[WINDOW];
@@ -113,9 +113,9 @@ static void close_pool(void)
 
 static struct {
     struct {
-        _Alignas(64) _Atomic uint32_t next;         /* task that nobody has taken */
-        _Alignas(64) _Atomic uint32_t filled;       /* tasks whose input is there */
-        _Alignas(64) _Atomic uint32_t done[WINDOW]; /* task whose output is in that slot, counted from 1 */
+        _Alignas(64) _Atomic uint32_t next;         /* the next task that no worker has taken */
+        _Alignas(64) _Atomic uint32_t filled;       /* the number of tasks whose input is there */
+        _Alignas(64) _Atomic uint32_t done[WINDOW]; /* the task whose output is in that slot, counted from 1 */
     } *shared;
     block *in, *out; /* slots, or the caller's blocks */
 } bare;
@@ -153,7 +153,7 @@ static void flip_slots(int me)
     }
 }
 
-/* What a worker touches first costs it a fault a page: here that is over before anything is timed. */
+/* A worker's first access to a page costs a fault: each worker takes its faults here, before anything is timed. */
 static void touch(int me)
 {
     volatile uint32_t word;

@@ -1,4 +1,4 @@
-/* w8: open a pool of two workers, run one task, close, join. */
+/* w8: opens a pool of two workers, runs one task, closes the pool and joins it. */
 #include "bench.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ XF_TASK(cube, const double *in, double *out)
     return 0;
 }
 
-/* All workers are started, as the bare variants do it: a pool starts only as many as there is work for otherwise. */
+/* An eager pool starts all workers, as the bare variants do; another pool starts only as many as it has work for. */
 static void open_and_close(xf_start_method method, bool eager)
 {
     xf_process_options process = {.start = method};
@@ -56,14 +56,14 @@ static void by_spawn(void)
     open_and_close(XF_START_SPAWN, true);
 }
 
-/* With the start and the end of the server. */
+/* Includes the start and the end of the server. */
 static void by_server(void)
 {
     open_and_close(XF_START_FORKSERVER, true);
     clean_up();
 }
 
-/* With a server that an earlier call left. */
+/* Uses the server that an earlier call started. */
 static void by_kept_server(void)
 {
     open_and_close(XF_START_FORKSERVER, true);

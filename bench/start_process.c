@@ -1,4 +1,4 @@
-/* w1: start one child that does nothing, and join it.  w1big: the same from a parent with 1 GiB of dirty heap. */
+/* w1: starts a child that does nothing, and joins it.  w1big: the same from a parent with 1 GiB of dirty heap. */
 #include "bench.h"
 
 #include <errno.h>
@@ -81,7 +81,7 @@ static void bare_spawn(void)
     bench_reap(pid);
 }
 
-/* A small process that was forked early: forks when a byte comes, waits, and sends the status back. */
+/* A small process that is forked early.  When it receives a byte, it forks, waits, and sends the status back. */
 static struct {
     pid_t pid;
     int asked[2];

@@ -1,15 +1,15 @@
-/* w5: 2,000 tasks of very different length by two workers.  How well they share is the efficiency: the time that one
- * process takes, over twice the time of two workers. */
+/* w5: two workers run 2,000 tasks of very different length.  The efficiency says how well they share the work: the time
+ * that one process takes, divided by twice the time of two workers. */
 #include "bench.h"
 
 #include <stdlib.h>
 
 enum { TASKS = 2000, CALLS = 3, STEPS = 40000 };
 
-/* A worker knows nothing of the command line. */
+/* The steps are in the input because a worker does not see the command line. */
 typedef struct job {
     uint32_t k;
-    uint32_t steps; /* of the shortest */
+    uint32_t steps; /* of the shortest task */
 } job;
 
 static job in[TASKS];
@@ -17,7 +17,7 @@ static uint32_t expected[TASKS], *out;
 static uint64_t serial_ns[2], parallel_ns[CALLS];
 static int calls;
 
-/* Long ones are neighbours, as in a picture. */
+/* Long tasks are neighbours, as in a picture. */
 static double weight(uint32_t k)
 {
     if (k >= 1700 && k < 1800 && k % 25 == 0)
@@ -68,7 +68,7 @@ static int compare(const void *one, const void *other)
     return (a > b) - (a < b);
 }
 
-/* One process, timed before and after the workers had their turns, against their median. */
+/* Compares one process, timed before and after the workers' calls, with the median of those calls. */
 static void note_efficiency(void)
 {
     serial_ns[1] = run_serially();
@@ -96,7 +96,7 @@ static void map(size_t chunk)
     parallel_ns[calls++] = bench_now_ns() - begin;
 }
 
-/* The workers are up before the first timed call. */
+/* Starts the workers before the first timed call. */
 static void open_pool(void)
 {
     prepare();
@@ -169,7 +169,7 @@ static const bench_variant variants[] = {
     {"crossfork:chunk1", open_pool, map_singly, close_pool, CALLS, false, check},
 };
 
-/* The aim is an efficiency of 0.975 where bare processes have 0.98. */
+/* The target is an efficiency of 0.975 where bare processes have 0.98. */
 static const bench_ratio ratios[] = {
     {"crossfork:default", "bare:chunk1", 1.005},
     {"crossfork:chunk1", "bare:chunk1", 1.005},

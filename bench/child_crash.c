@@ -1,4 +1,5 @@
-/* fault: from the instruction that crashes to what the parent knows: the status, or the report with named functions. */
+/* fault: the time from the instruction that crashes until the parent has the status, or the report with named
+ * functions. */
 #include "bench.h"
 
 #include <signal.h>
@@ -36,7 +37,7 @@ static void note_times(void)
 
 /* ---- crossfork ------------------------------------------------------------------------------- */
 
-/* Says when it crashes. */
+/* Reports the time of its crash as its progress. */
 XF_ENTRY(crash)
 {
     xf_progress(call, bench_now_ns(), 1);
@@ -84,7 +85,7 @@ static void run_for_report(void)
     run(true, true);
 }
 
-/* The first report of a program reads the debug data; what is timed is those after it. */
+/* The first report of a program reads the debug data, so only the later ones are timed. */
 static void open_warm(void)
 {
     run_for_report();

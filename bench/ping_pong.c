@@ -1,4 +1,4 @@
-/* w7: 8 bytes to another process and back, through the two directions of a pipe. */
+/* w7: sends 8 bytes to another process and receives 8 bytes, through the two directions of a pipe. */
 #include "bench.h"
 
 #include <string.h>

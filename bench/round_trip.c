@@ -1,4 +1,4 @@
-/* w3: hand in one task of 8 bytes, wait for its 8 bytes, free it; one worker. */
+/* w3: submits one task of 8 bytes, waits for its 8 bytes, and frees it; one worker. */
 #include "bench.h"
 
 #include <time.h>
@@ -59,11 +59,11 @@ static uint64_t cpu_ns(int64_t worker)
 
     if (clock_getcpuclockid((pid_t)worker, &clock) || clock_gettime(clock, &its) ||
         clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own))
-        bench_fail("clock_getcpuclockid", "the worker has gone");
+        bench_fail("clock_getcpuclockid", "the worker does not exist any more");
     return (uint64_t)(own.tv_sec + its.tv_sec) * 1000000000 + (uint64_t)(own.tv_nsec + its.tv_nsec);
 }
 
-/* What a pool uses that has nothing to do. */
+/* Notes the CPU time of a pool that has nothing to do. */
 static void note_rest(void)
 {
     xf_worker_stats worker;
@@ -72,7 +72,7 @@ static void note_rest(void)
 
     if (xf_pool_stats_get(pool, &stats, &worker, 1) != 1)
         bench_fail("w3", "there is no worker");
-    nanosleep(&(struct timespec){0, 1000000}, NULL); /* more than a wait spins */
+    nanosleep(&(struct timespec){0, 1000000}, NULL); /* longer than a wait spins */
     before = cpu_ns(worker.pid);
     nanosleep(&(struct timespec){0, REST_MS * 1000000L}, NULL);
     bench_note("idle_cpu_share", (double)(cpu_ns(worker.pid) - before) / (REST_MS * 1e6));

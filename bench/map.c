@@ -1,4 +1,4 @@
-/* w2: squares of a million doubles by two workers.  w2c1: the same, claimed one by one. */
+/* w2: two workers square a million doubles.  w2c1: the same, in chunks of one. */
 #include "bench.h"
 
 #include <string.h>
@@ -6,7 +6,7 @@
 enum { COUNT = 1000000, WORKERS = 2, CALLS = 9 };
 
 static size_t count;     /* of numbers */
-static double *in, *out; /* what the caller has: private memory, or memory that the workers see too */
+static double *in, *out; /* the caller's, in private memory or in memory that the workers share */
 
 static void fill(void)
 {
@@ -14,7 +14,7 @@ static void fill(void)
         in[i] = (double)i * 0.5;
 }
 
-/* Leaves nothing behind that a later call could be taken to have written. */
+/* Overwrites the results too, so that a later call cannot pass with old ones. */
 static void check(void)
 {
     for (size_t i = 0; i < count; i++)
@@ -54,7 +54,7 @@ static void open_private(void)
     allocate();
 }
 
-/* As open_private, but for what a crash would leave behind. */
+/* The same as open_private, without crash records. */
 static void open_unarmed(void)
 {
     static const xf_process_options process = {.no_crash_record = true};
@@ -90,13 +90,13 @@ static void close_pool(void)
 
 /* ---- Bare: two processes, or as many as there are workers ------------------------------------ */
 
-/* Items begin to end - 1 that nobody has taken, in one word: begin in its lower half. */
+/* The items from begin to end - 1 are not taken yet; both are in one word, begin in its lower half. */
 typedef struct range {
     _Alignas(64) _Atomic uint64_t left;
 } range;
 
 static struct {
-    double *in, *out; /* that the processes see */
+    double *in, *out; /* shared by the processes */
     size_t members, chunk;
     _Atomic size_t *next;
     range *ranges;
@@ -114,7 +114,7 @@ static void square_chunks(int me)
     }
 }
 
-/* Takes the second half of what the other one has left; false when that is nothing. */
+/* Takes the second half of the other process's items that are left; false when none are. */
 static bool rob(range *mine, range *theirs)
 {
     uint64_t left = atomic_load(&theirs->left);

@@ -1,5 +1,5 @@
-/* w10: a lock is acquired and released, by one process alone.  w10c: by two at the same time.  Next to a robust mutex
- * of pthreads, which tells of a holder's death too. */
+/* w10: one process acquires and releases a lock.  w10c: two processes do so at the same time.  The bare peer is a
+ * robust mutex of pthreads, which reports the death of its owner too. */
 #include "bench.h"
 
 #include <pthread.h>
@@ -7,9 +7,9 @@
 
 enum { ALONE = 1000000, TOGETHER = 100000, CALLS = 5 };
 
-/* What both processes see. */
+/* Shared by both processes. */
 typedef struct field {
-    _Alignas(64) volatile uint64_t count; /* in the lock */
+    _Alignas(64) volatile uint64_t count; /* guarded by the lock */
     _Alignas(64) _Atomic uint32_t ready, stop;
     _Alignas(64) pthread_mutex_t mutex;
 } field;

@@ -1,0 +1,410 @@
+/* Goal: a peer that is silent, broken, hostile or killed does not keep a listener from the others, nor a program from
+ * the end of its call.  Messages that no honest program sends go over a link of the seam. */
+#include "base/clock.h"
+#include "listener_peers.h"
+
+/* ---- Guests that do not say what they should ------------------------------------------------- */
+
+static const hello_key no_key;
+static const hello_key right_key = {.size = sizeof secret, .bytes = "0123456789abcdef0123456789abcde"};
+
+static void arrive(talk *talk, const char *name, const hello_key *key)
+{
+    *talk = (struct talk){.key = key, .name = name};
+    assert_int_equal(os_link_open(&talk->link, name, PATIENCE_MS), 0);
+}
+
+static void say(talk *talk, hello_kind kind)
+{
+    hello message = {.kind = kind, .what = XF_KIND_PIPE, .size = MIB};
+
+    assert_int_equal(talk_say(talk, &message, -1), 0);
+}
+
+/* Waits for the next message, which the other side has sent or sends by itself. */
+static int hear(talk *talk, hello_kind kind, hello *message)
+{
+    int rc;
+
+    while ((rc = talk_hear(talk, kind, message)) == XF_EAGAIN)
+        assert_int_equal(os_door_wait(NULL, &talk->link, 1, PATIENCE_MS), 0);
+    return rc;
+}
+
+/* Lets the listener process what its peers have sent; none of them gets a pipe. */
+static void let_look(xf_listener *listener)
+{
+    xf_pipe *pipe;
+
+    assert_int_equal(xf_listener_accept(listener, &pipe, 1), XF_ETIMEDOUT);
+}
+
+/* Lets the listener process what its peers have sent until it has answered. */
+static int hear_from(xf_listener *listener, talk *talk, hello_kind kind, hello *message)
+{
+    int rc;
+
+    while ((rc = talk_hear(talk, kind, message)) == XF_EAGAIN)
+        let_look(listener);
+    return rc;
+}
+
+/* Sends the messages of a handshake in order, up to so many. */
+static void talk_up_to(xf_listener *listener, talk *talk, int steps)
+{
+    hello heard;
+    intptr_t handle;
+
+    if (steps >= 1)
+        say(talk, HELLO_ASK);
+    if (steps >= 2) {
+        assert_int_equal(hear_from(listener, talk, HELLO_CHALLENGE, &heard), 0);
+        say(talk, HELLO_PROOF);
+    }
+    if (steps >= 3) {
+        assert_int_equal(hear_from(listener, talk, HELLO_GRANT, &heard), 0);
+        assert_int_equal(os_link_take(talk->link, heard.token, &handle), 0);
+        os_handle_close(handle);
+    }
+}
+
+/* A peer that stops in the middle of the handshake delays no other one, and leaves nothing when it disconnects. */
+static void one_who_stops_keeps_nobody(void **state)
+{
+    xf_listener_options options = {WITH_KEY};
+    xf_connect_options with_key = {WITH_KEY};
+    const char *name = fresh_name();
+    xf_listener *listener = listen_as(name, &options);
+    size_t handles, mappings;
+    talk talk;
+
+    (void)state;
+    expect_service(listener, name, &with_key);
+    assert_int_equal(xf_cleanup(), 0); /* the supervisor of earlier tests may end at any moment */
+    handles = support_handles();
+    mappings = support_mappings();
+    for (int steps = 0; steps <= 3; steps++) {
+        arrive(&talk, name, &right_key);
+        talk_up_to(listener, &talk, steps);
+        expect_service(listener, name, &with_key);
+        os_link_close(talk.link);
+        while (support_handles() != handles || support_mappings() != mappings)
+            let_look(listener);
+        expect_service(listener, name, &with_key);
+    }
+    xf_listener_free(listener);
+}
+
+static void one_who_says_nothing_is_turned_away(void **state)
+{
+    const char *name = fresh_name();
+    xf_listener *listener = listen_as(name, &(xf_listener_options){.handshake_ms = 20});
+    hello heard;
+    talk talk;
+
+    (void)state;
+    arrive(&talk, name, &no_key);
+    assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), XF_ETIMEDOUT);
+    assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), XF_EEND);
+    os_link_close(talk.link);
+    xf_listener_free(listener);
+}
+
+/* Only so many silent peers are pending at a time; the next one waits until one of them is dropped. */
+static void there_is_room_for_some_who_say_nothing(void **state)
+{
+    const char *name = fresh_name();
+    xf_listener *listener = listen_as(name, NULL);
+    os_link *links[OS_LINKS_MAX];
+    connector connector;
+    xf_pipe *mine;
+
+    (void)state;
+    for (int i = 0; i < OS_LINKS_MAX; i++) {
+        assert_int_equal(os_link_open(&links[i], name, PATIENCE_MS), 0);
+        let_look(listener);
+    }
+    begin_connecting(&connector, name, NULL);
+    for (int i = 0; i < 20; i++)
+        let_look(listener);
+    for (int i = 0; i < OS_LINKS_MAX; i++)
+        os_link_close(links[i]);
+    mine = accept_one(listener);
+    xf_pipe_free(end_connecting(&connector));
+    expect_gone(mine);
+    xf_listener_free(listener);
+}
+
+static void one_who_is_killed_is_let_go(void **state)
+{
+    const char *name = fresh_name();
+    xf_listener *listener = listen_as(name, NULL);
+    program *program = start_role("ask", name);
+
+    (void)state;
+    assert_int_equal(program_number(program), 0);
+    let_look(listener);
+    kill_program(program);
+    expect_service(listener, name, NULL);
+    xf_listener_free(listener);
+}
+
+static void a_peer_that_is_killed_is_told(void **state)
+{
+    xf_listener_options options = {WITH_KEY};
+    const char *name = fresh_name();
+    xf_listener *listener = listen_as(name, &options);
+    program *program = start_role("die", name);
+    xf_pipe *pipe = accept_one(listener);
+
+    (void)state;
+    expect_text(pipe, "I was here");
+    expect_gone(pipe);
+    program_end(program, NULL);
+    xf_listener_free(listener);
+}
+
+static void write_bytes(os_link *link, const void *data, size_t size)
+{
+    uint8_t bytes[OS_LINK_WRITE_MAX];
+
+    memcpy(bytes, data, size);
+    assert_int_equal(os_link_write(link, bytes, size, -1), 0);
+}
+
+static void garbage_is_let_go(void **state)
+{
+    const char *name = fresh_name();
+    xf_listener *listener = listen_as(name, NULL);
+    uint8_t noise[OS_LINK_WRITE_MAX];
+    uint64_t number = 88172645463325252;
+    size_t count;
+    os_link *link;
+
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        for (size_t i = 0; i < sizeof noise; i++) {
+            number ^= number << 13, number ^= number >> 7, number ^= number << 17;
+            noise[i] = (uint8_t)number;
+        }
+        if (round % 2)
+            memcpy(noise, "xfh\1\1\0\0\0", 8); /* looks like a message at first */
+        assert_int_equal(os_link_open(&link, name, PATIENCE_MS), 0);
+        write_bytes(link, noise, round < 10 ? sizeof noise : HELLO_SIZE);
+        expect_service(listener, name, NULL);
+        while (os_link_read(link, noise, sizeof noise, &count) != XF_EEND)
+            let_look(listener);
+        os_link_close(link);
+    }
+    xf_listener_free(listener);
+}
+
+/* Sends a PROOF unchanged: its bytes follow the first HELLO_SIZE - sizeof proof->bytes - sizeof proof->ref bytes. */
+static void write_proof(talk *talk, const hello *proof)
+{
+    uint8_t bytes[HELLO_SIZE] = {'x', 'f', 'h', 1, HELLO_PROOF};
+
+    memcpy(bytes + HELLO_SIZE - sizeof proof->bytes - sizeof proof->ref, proof->bytes, sizeof proof->bytes);
+    write_bytes(talk->link, bytes, sizeof bytes);
+}
+
+/* A peer that has seen a proof of another one cannot use it again. */
+static void a_proof_is_good_once(void **state)
+{
+    xf_listener_options options = {WITH_KEY};
+    const char *name = fresh_name();
+    xf_listener *listener = listen_as(name, &options);
+    hello proof = {.kind = HELLO_PROOF}, heard;
+    uint8_t ask[HELLO_SIZE];
+    talk talk;
+    xf_pipe *pipe;
+
+    (void)state;
+    arrive(&talk, name, &right_key);
+    say(&talk, HELLO_ASK);
+    memcpy(ask, talk.ask, sizeof ask);
+    assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), 0);
+    assert_int_equal(talk_say(&talk, &proof, -1), 0);
+    os_link_close(talk.link);
+    arrive(&talk, name, &right_key);
+    write_bytes(talk.link, ask, sizeof ask);
+    memcpy(talk.ask, ask, sizeof ask);
+    assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), 0);
+    write_proof(&talk, &proof);
+    assert_int_equal(xf_listener_accept(listener, &pipe, PATIENCE_MS), XF_EACCESS);
+    assert_int_equal(hear(&talk, HELLO_GRANT, &heard), XF_EACCESS);
+    os_link_close(talk.link);
+    xf_listener_free(listener);
+}
+
+/* ---- Hosts that do not say what they should -------------------------------------------------- */
+
+/* An endpoint, and a thread that connects to it. */
+typedef struct trap {
+    char name[OS_NAME_MAX + 1];
+    os_door *door;
+    connector connector;
+    talk talk;
+    uint8_t said[HELLO_SIZE];
+} trap;
+
+static void read_whole(talk *talk, uint8_t said[HELLO_SIZE])
+{
+    size_t have = 0, count;
+    int rc;
+
+    while (have < HELLO_SIZE) {
+        rc = os_link_read(talk->link, said + have, HELLO_SIZE - have, &count);
+        if (rc == XF_EAGAIN)
+            assert_int_equal(os_door_wait(NULL, &talk->link, 1, PATIENCE_MS), 0);
+        else
+            assert_int_equal(rc, 0);
+        have += rc == 0 ? count : 0;
+    }
+}
+
+/* Lets the thread connect, and reads what it asks for. */
+static void set_trap(trap *trap, const xf_connect_options *options)
+{
+    int rc;
+
+    strcpy(trap->name, fresh_name());
+    assert_int_equal(os_door_open(&trap->door, trap->name), 0);
+    begin_connecting(&trap->connector, trap->name, options);
+    trap->talk = (talk){.key = &no_key, .name = trap->name};
+    while ((rc = os_door_admit(trap->door, &trap->talk.link)) == XF_EAGAIN)
+        assert_int_equal(os_door_wait(trap->door, NULL, 0, PATIENCE_MS), 0);
+    assert_int_equal(rc, 0);
+    read_whole(&trap->talk, trap->said);
+}
+
+static void spring_trap(trap *trap, int code, const char *why)
+{
+    expect_refusal(&trap->connector, code, why);
+    os_link_close(trap->talk.link);
+    os_door_close(trap->door);
+}
+
+/* The same, and continues to the message that grants an object. */
+static void set_grant_trap(trap *trap, const xf_connect_options *options)
+{
+    hello challenge = {.kind = HELLO_CHALLENGE}, heard;
+
+    set_trap(trap, options);
+    memcpy(trap->talk.ask, trap->said, HELLO_SIZE);
+    assert_int_equal(talk_say(&trap->talk, &challenge, -1), 0);
+    assert_int_equal(hear(&trap->talk, HELLO_PROOF, &heard), 0);
+}
+
+static void a_host_of_another_kind_is_seen(void **state)
+{
+    uint8_t noise[HELLO_SIZE] = {'x', 'f', 'h', 99};
+    hello refusal = {.kind = HELLO_REFUSE, .code = 7};
+    trap trap;
+
+    (void)state;
+    set_trap(&trap, NULL);
+    write_bytes(trap.talk.link, noise, sizeof noise);
+    spring_trap(&trap, XF_EPROTO, "version 99");
+    set_trap(&trap, NULL);
+    memset(noise, 'z', sizeof noise);
+    write_bytes(trap.talk.link, noise, sizeof noise);
+    spring_trap(&trap, XF_EPROTO, "not crossfork");
+    set_trap(&trap, NULL);
+    assert_int_equal(talk_say(&trap.talk, &refusal, -1), 0);
+    spring_trap(&trap, XF_EPROTO, "code 7");
+}
+
+static void a_host_that_goes_is_seen(void **state)
+{
+    trap trap;
+
+    (void)state;
+    set_trap(&trap, NULL);
+    os_link_close(trap.talk.link);
+    expect_refusal(&trap.connector, XF_EEND, "gone");
+    os_door_close(trap.door);
+}
+
+/* The listener does not have the key, and sends back what it receives. */
+static void a_mirror_is_no_host(void **state)
+{
+    xf_connect_options with_key = {WITH_KEY};
+    trap trap;
+
+    (void)state;
+    set_trap(&trap, &with_key);
+    trap.said[4] = HELLO_CHALLENGE;
+    write_bytes(trap.talk.link, trap.said, HELLO_SIZE);
+    read_whole(&trap.talk, trap.said);
+    trap.said[4] = HELLO_GRANT;
+    write_bytes(trap.talk.link, trap.said, HELLO_SIZE);
+    spring_trap(&trap, XF_EACCESS, "same key");
+}
+
+static void what_is_granted_is_checked(void **state)
+{
+    hello grant = {.kind = HELLO_GRANT, .ref = {{1, 2}, XF_KIND_PIPE, 0}, .size = OS_PAGE};
+    xf_pipe_options large = {.memory_limit = 2 * MIB};
+    xf_connect_options small = {.memory_limit = MIB};
+    xf_pipe *one, *other;
+    object *object;
+    os_shm shm;
+    trap trap;
+
+    (void)state;
+    assert_int_equal(os_shm_create(&shm, OS_PAGE, 0), 0);
+    set_grant_trap(&trap, NULL);
+    assert_int_equal(talk_say(&trap.talk, &grant, shm.handle), 0);
+    spring_trap(&trap, XF_EPROTO, "not the pipe");
+    set_grant_trap(&trap, NULL);
+    grant.size = (uint64_t)1 << 40;
+    assert_int_equal(talk_say(&trap.talk, &grant, shm.handle), 0);
+    spring_trap(&trap, XF_EPROTO, "segment");
+    set_grant_trap(&trap, NULL);
+    assert_int_equal(talk_say(&trap.talk, &grant, -1), 0);
+    spring_trap(&trap, XF_EPROTO, "came with");
+    set_grant_trap(&trap, NULL);
+    grant.ref.kind = XF_KIND_SHM;
+    assert_int_equal(talk_say(&trap.talk, &grant, shm.handle), 0);
+    spring_trap(&trap, XF_EPROTO, "not asked for");
+    os_shm_close(&shm);
+
+    assert_int_equal(xf_pipe_create(&one, &other, &large), 0);
+    assert_int_equal(xf_pipe_ref(other, &grant.ref), 0);
+    grant.what = grant.ref.reserved;
+    assert_int_equal(object_hold(&object, &grant.ref), 0);
+    grant.ref = object->ref;
+    grant.size = object->shm.size;
+    grant.flags = (uint32_t)object->shm.flags;
+    set_grant_trap(&trap, &small);
+    assert_int_equal(talk_say(&trap.talk, &grant, object->shm.handle), 0);
+    spring_trap(&trap, XF_EPROTO, "more memory");
+    object_close(object);
+    xf_pipe_free(one);
+    xf_pipe_free(other);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_who_stops_keeps_nobody),
+        cmocka_unit_test(one_who_says_nothing_is_turned_away),
+        cmocka_unit_test(there_is_room_for_some_who_say_nothing),
+        cmocka_unit_test(one_who_is_killed_is_let_go),
+        cmocka_unit_test(a_peer_that_is_killed_is_told),
+        cmocka_unit_test(garbage_is_let_go),
+        cmocka_unit_test(a_proof_is_good_once),
+        cmocka_unit_test(a_host_of_another_kind_is_seen),
+        cmocka_unit_test(a_host_that_goes_is_seen),
+        cmocka_unit_test(a_mirror_is_no_host),
+        cmocka_unit_test(what_is_granted_is_checked),
+    };
+
+    if (argc > 3 && strcmp(argv[1], "as") == 0)
+        return run_role(argv[2], argv[3]);
+    if (argc > 1 && strncmp(argv[1], "--", 2) != 0)
+        cmocka_set_test_filter(argv[1]);
+    xf_main(argc, argv);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,66 @@
+/* Goal: a pool without workers does the same in the calling thread. */
+#include "pool_tasks.h"
+
+static void an_inline_pool_does_the_same_here(void **state)
+{
+    xf_pool_options options = {.workers = XF_POOL_INLINE};
+    xf_pool *pool = open_pool(&options);
+    int in[1] = {0};
+    int64_t pid = 0;
+    xf_future *future;
+
+    (void)state;
+    expect_squares(pool, 1000, NULL);
+    assert_int_equal(xf_pool_map(pool, &own_pid, in, &pid, 1, NULL), 0);
+    assert_int_equal(pid, uv_os_getpid());
+    future = order_one(pool, FAIL, NULL);
+    assert_int_equal(xf_future_wait(future, 0), XF_EFAILED);
+    expect_kind(future, XF_END_FAILED, 7);
+    assert_int_equal(xf_pool_resize(pool, 2), XF_ESTATE);
+    assert_int_equal(stats_of(pool).started, 0);
+    xf_pool_close(pool);
+    assert_int_equal(xf_pool_join(pool, 0), 0);
+    xf_pool_free(pool);
+}
+
+static void square_a_hundred_times(void *pool)
+{
+    for (int i = 0; i < 100; i++)
+        expect_squares(pool, 3, NULL);
+}
+
+static void threads_share_an_inline_pool(void **state)
+{
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = XF_POOL_INLINE});
+    uv_thread_t threads[4];
+
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(uv_thread_create(&threads[i], square_a_hundred_times, pool), 0);
+    for (int i = 0; i < 4; i++)
+        uv_thread_join(&threads[i]);
+    xf_pool_free(pool);
+}
+
+static void an_inline_pool_recycles_nobody(void **state)
+{
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = XF_POOL_INLINE, .tasks_per_worker = 2});
+
+    (void)state;
+    expect_squares(pool, 10, NULL);
+    xf_pool_free(pool);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_inline_pool_does_the_same_here),
+        cmocka_unit_test(threads_share_an_inline_pool),
+        cmocka_unit_test(an_inline_pool_recycles_nobody),
+    };
+
+    xf_main(argc, argv);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,145 @@
+/* Goal: a pool uses no more memory than its limit, returns all of it, and leaves nothing behind. */
+#include "pool_tasks.h"
+
+XF_TASK(fill_chunk, const int *in, chunk *out)
+{
+    out->at[0] = (char)*in;
+    return 0;
+}
+
+/* Overwrites its input. */
+XF_TASK(overwrite, const double *in, int *out)
+{
+    *(double *)(uintptr_t)in = -*in;
+    *out = 0;
+    return 0;
+}
+
+static void pool_memory_is_used_in_place(void **state)
+{
+    enum { COUNT = 5000 };
+    xf_pool *pool = open_workers(2);
+    double *in = xf_pool_buffer_alloc(pool, COUNT * sizeof *in), *out = xf_pool_buffer_alloc(pool, COUNT * sizeof *out);
+    size_t before = stats_of(pool).memory;
+    xf_future *future;
+
+    (void)state;
+    for (int i = 0; i < COUNT; i++)
+        in[i] = i;
+    assert_int_equal(xf_pool_map_async(&future, pool, &square, in, out, COUNT, NULL), 0);
+    assert_true(stats_of(pool).memory - before < COUNT * sizeof *in + 100000);
+    assert_int_equal(xf_future_wait(future, 60000), 0);
+    assert_ptr_equal(xf_future_result(future, 7, NULL), out + 7);
+    assert_true(out[7] == 49);
+    xf_future_free(future);
+    assert_int_equal(xf_pool_submit(&future, pool, &overwrite, in + 7, sizeof *in, NULL), 0);
+    assert_int_equal(xf_future_wait(future, 60000), 0);
+    assert_true(in[7] == -7);
+    xf_future_free(future);
+    await_memory(pool, before);
+    xf_pool_buffer_free(pool, in);
+    xf_pool_buffer_free(pool, out);
+    await_memory(pool, 0);
+    xf_pool_free(pool);
+}
+
+static void a_huge_map_needs_eight_bytes_an_item_beside_its_data(void **state)
+{
+    enum { COUNT = 10000000 };
+    xf_pool *pool = open_workers(2);
+    double *in = calloc(COUNT, sizeof *in);
+    xf_future *future;
+
+    (void)state;
+    assert_int_equal(xf_pool_map_async(&future, pool, &square, in, NULL, COUNT, &(xf_map_options){.chunk = 1}), 0);
+    assert_true(stats_of(pool).memory < (size_t)COUNT * (2 * sizeof *in + 8) + 200000);
+    assert_int_equal(xf_future_wait(future, 120000), 0);
+    xf_future_free(future);
+    free(in);
+    xf_pool_free(pool);
+}
+
+static void memory_beyond_the_limit_is_refused_and_comes_back(void **state)
+{
+    xf_pool_options options = {.workers = 1, .memory_limit = 8 << 20};
+    xf_pool *pool = open_pool(&options);
+    size_t huge = 64 << 20;
+    xf_future *future;
+    void *most;
+
+    (void)state;
+    assert_null(xf_pool_buffer_alloc(pool, 9 << 20));
+    most = xf_pool_buffer_alloc(pool, 8 << 20);
+    assert_non_null(most);
+    assert_null(xf_pool_buffer_alloc(pool, 1));
+    xf_pool_buffer_free(pool, most);
+    assert_int_equal(xf_pool_submit(&future, pool, &give, &huge, sizeof huge, NULL), 0);
+    expect_kind(future, XF_END_FAILED, XF_TASK_NO_MEMORY);
+    expect_squares(pool, 1000, NULL);
+    xf_pool_free(pool);
+}
+
+/* The memory of a future that was freed can be used for the next one, even if a worker still accesses it. */
+static void memory_that_was_just_freed_can_be_had(void **state)
+{
+    enum { ROUNDS = 300, COUNT = 8 };
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = 2, .memory_limit = COUNT * sizeof(chunk) * 3 / 2});
+    int in[COUNT] = {0};
+    xf_future *future;
+
+    (void)state;
+    for (int round = 0; round < ROUNDS; round++) {
+        assert_int_equal(xf_pool_map_async(&future, pool, &fill_chunk, in, NULL, COUNT, NULL), 0);
+        assert_int_equal(xf_future_wait(future, 60000), 0);
+        xf_future_free(future);
+        if (round % 2 == 0)
+            expect_squares(pool, 1, NULL); /* its job is used again later */
+    }
+    await_memory(pool, 0);
+    xf_pool_free(pool);
+}
+
+static void use_a_pool(void)
+{
+    xf_pool *pool = open_workers(2);
+    xf_future *future;
+
+    expect_squares(pool, 1000, NULL);
+    expect_kind(order_one(pool, DIE, NULL), XF_END_KILLED, 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &reverse, "abc", 3, NULL), 0);
+    assert_int_equal(xf_future_wait(future, 60000), 0);
+    xf_future_free(future);
+    xf_pool_free(pool);
+    assert_int_equal(xf_cleanup(), 0);
+}
+
+static void nothing_is_left_behind(void **state)
+{
+    enum { TURNS = 6 };
+    size_t handles, mappings;
+
+    (void)state;
+    use_a_pool();
+    handles = support_handles();
+    mappings = support_mappings();
+    for (int turn = 0; turn < TURNS; turn++)
+        use_a_pool();
+    assert_true(support_handles() < handles + TURNS);
+    assert_int_equal(support_mappings(), mappings);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pool_memory_is_used_in_place),
+        cmocka_unit_test(a_huge_map_needs_eight_bytes_an_item_beside_its_data),
+        cmocka_unit_test(memory_beyond_the_limit_is_refused_and_comes_back),
+        cmocka_unit_test(memory_that_was_just_freed_can_be_had),
+        cmocka_unit_test(nothing_is_left_behind),
+    };
+
+    xf_main(argc, argv);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,107 @@
+/* Goal: items that take too long, that are cancelled, or whose pool is terminated end soon, and no other item ends with
+ * them. */
+#include "pool_tasks.h"
+
+static void cancelling_with_much_in_flight_costs_nothing_else(void **state)
+{
+    enum { SIZE = 100 << 20 };
+    xf_pool *pool = open_workers(2);
+    char *text = calloc(1, SIZE);
+    xf_future *futures[3];
+
+    (void)state;
+    assert_non_null(text);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(xf_pool_submit(&futures[i], pool, &reverse, text, SIZE, NULL), 0);
+    xf_future_cancel(futures[0]);
+    xf_future_cancel(futures[2]);
+    assert_int_equal(xf_future_wait(futures[1], 60000), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_not_equal(xf_future_wait(futures[i], 60000), XF_ETIMEDOUT);
+        xf_future_free(futures[i]);
+    }
+    expect_squares(pool, 100, NULL);
+    await_memory(pool, 0);
+    free(text);
+    xf_pool_free(pool);
+}
+
+static void an_item_that_takes_too_long_is_ended(void **state)
+{
+    xf_pool *pool = open_workers(2);
+    xf_map_options options = {.timeout_ms = 50};
+    order orders[8] = {{FINE, 0}, {HANG, 1}, {FINE, 2}, {PATIENT, 3}, {FINE, 4}, {FINE, 5}, {HANG, 6}, {FINE, 7}};
+    xf_future *future = order_many(pool, orders, 8, &options);
+
+    (void)state;
+    assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
+    for (size_t i = 0; i < 8; i++)
+        assert_string_equal(xf_end_name(xf_future_status(future, i).kind),
+                            xf_end_name(orders[i].what == FINE ? XF_END_DONE : XF_END_TIMED_OUT));
+    assert_string_equal(xf_future_report(future, 1)->kind_name, "timed out");
+    xf_future_free(future);
+    expect_squares(pool, 100, NULL);
+    xf_pool_free(pool);
+}
+
+static void a_cancelled_item_ends_whether_it_likes_or_not(void **state)
+{
+    const int whats[] = {PATIENT, STUBBORN};
+    xf_pool *pool = open_workers(1);
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        xf_future *running = order_one(pool, whats[i], NULL), *waiting = order_one(pool, FINE, NULL);
+        xf_worker_stats worker;
+        xf_pool_stats stats;
+        do
+            xf_pool_stats_get(pool, &stats, &worker, 1);
+        while (stats.queued != 1);
+        xf_future_cancel(waiting);
+        expect_kind(waiting, XF_END_CANCELLED, 0);
+        xf_future_cancel(running);
+        expect_kind(running, XF_END_CANCELLED, 0);
+        expect_squares(pool, 100, NULL);
+    }
+    assert_int_equal(stats_of(pool).lost, 0);
+    xf_pool_free(pool);
+}
+
+static void terminating_with_much_queued_is_prompt(void **state)
+{
+    enum { COUNT = 10000 };
+    xf_pool *pool = open_workers(2);
+    static order orders[COUNT];
+    xf_future *future, *single[50];
+
+    (void)state;
+    for (int i = 0; i < COUNT; i++)
+        orders[i].what = HANG;
+    future = order_many(pool, orders, COUNT, NULL);
+    for (int i = 0; i < 50; i++)
+        single[i] = order_one(pool, HANG, NULL);
+    assert_int_equal(xf_pool_terminate(pool, 60000), 0);
+    assert_int_equal(xf_future_wait(future, 0), XF_EFAILED);
+    assert_int_equal(xf_future_failures(future), COUNT);
+    assert_int_equal(xf_future_status(future, 0).kind, XF_END_CANCELLED);
+    assert_int_equal(xf_future_status(future, COUNT - 1).kind, XF_END_CANCELLED);
+    for (int i = 0; i < 50; i++)
+        expect_kind(single[i], XF_END_CANCELLED, 0);
+    xf_future_free(future);
+    xf_pool_free(pool);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cancelling_with_much_in_flight_costs_nothing_else),
+        cmocka_unit_test(an_item_that_takes_too_long_is_ended),
+        cmocka_unit_test(a_cancelled_item_ends_whether_it_likes_or_not),
+        cmocka_unit_test(terminating_with_much_queued_is_prompt),
+    };
+
+    xf_main(argc, argv);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
