@@ -18,8 +18,8 @@ extern "C" {
     X(XF_ENOMEM, -2, "not enough memory")                                                                              \
     X(XF_ETIMEDOUT, -3, "timed out")                                                                                   \
     X(XF_ENOTSUP, -4, "not supported on this system")                                                                  \
-    X(XF_EAGAIN, -5, "nothing to be had now")                                                                          \
-    X(XF_EEND, -6, "the other end has gone")                                                                           \
+    X(XF_EAGAIN, -5, "nothing available now")                                                                          \
+    X(XF_EEND, -6, "the other end is closed")                                                                          \
     X(XF_EBUSY, -7, "still in use")                                                                                    \
     X(XF_EDEADLK, -8, "would wait for itself")                                                                         \
     X(XF_EHANDLES, -9, "too many open files or handles")                                                               \
@@ -41,7 +41,7 @@ extern "C" {
     X(XF_ELIMIT, -25, "a configured limit was reached")                                                                \
     X(XF_EFAILED, -26, "the task failed")                                                                              \
     X(XF_ESTATE, -27, "not possible in this state")                                                                    \
-    X(XF_EOWNERDEAD, -28, "a process ended while it held this")                                                        \
+    X(XF_EOWNERDEAD, -28, "the previous owner exited while holding it")                                                \
     X(XF_EEXIST, -29, "already taken")
 
 /* The codes themselves: XF_EINVAL and so on, and XF_OK. */

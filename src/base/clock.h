@@ -10,10 +10,10 @@
 /* Seconds since 1970. */
 double clock_now(void);
 
-/* The time of uv_hrtime, in nanoseconds, that is timeout_ms from now; CLOCK_NEVER for a negative timeout. */
+/* The deadline that is timeout_ms from now, in nanoseconds of uv_hrtime; CLOCK_NEVER for a negative timeout. */
 uint64_t clock_deadline(int timeout_ms);
 
-/* How long until then, in milliseconds rounded up: -1 for CLOCK_NEVER, 0 when it has passed. */
+/* The milliseconds until the deadline, rounded up: -1 for CLOCK_NEVER, 0 when it has passed. */
 int clock_left_ms(uint64_t deadline);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <uv.h>
 
 static _Thread_local char detail[512];
 
@@ -48,4 +49,35 @@ int error_detail(int code, const char *format, ...)
     vsnprintf(detail, sizeof detail, format, arguments);
     va_end(arguments);
     return code;
+}
+
+static int error_code_of_uv(int status)
+{
+    static const struct {
+        int uv;
+        int code;
+    } table[] = {
+        {UV_EINVAL, XF_EINVAL},     {UV_ENOMEM, XF_ENOMEM},   {UV_EMFILE, XF_EHANDLES}, {UV_ENFILE, XF_EHANDLES},
+        {UV_EAGAIN, XF_EPROCESSES}, {UV_EACCES, XF_EACCESS},  {UV_EPERM, XF_EACCESS},   {UV_EROFS, XF_EACCESS},
+        {UV_EISDIR, XF_EACCESS},    {UV_ENOENT, XF_ENOENT},   {UV_ENOTDIR, XF_ENOTDIR}, {UV_ENOSPC, XF_ENOSPACE},
+        {UV_EIO, XF_EIO},           {UV_ENOTSUP, XF_ENOTSUP}, {UV_ENOSYS, XF_ENOTSUP},
+    };
+
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (table[i].uv == status)
+            return table[i].code;
+    return XF_ESYSTEM;
+}
+
+int error_from_uv(int status, const char *format, ...)
+{
+    va_list arguments;
+    int length;
+
+    va_start(arguments, format);
+    length = vsnprintf(detail, sizeof detail, format, arguments);
+    va_end(arguments);
+    if (length >= 0 && (size_t)length < sizeof detail)
+        snprintf(detail + length, sizeof detail - (size_t)length, ": %s", uv_strerror(status));
+    return error_code_of_uv(status);
 }

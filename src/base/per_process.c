@@ -2,7 +2,8 @@
 
 #include <uv.h>
 
-/* Whoever was at it in the parent when this process was forked does not count. */
+/* A thread that was initializing in the parent when this process was forked does not run here.  Its mark has the
+ * parent's id, and is overwritten. */
 void per_process_set_up(_Atomic int64_t *ready_in, void (*initialize)(void))
 {
     int64_t own = uv_os_getpid(), seen;

@@ -2,9 +2,9 @@
 
 #include <uv.h>
 
-/* Tells the processor that this is a loop which waits: it leaves the other thread of its core more of the core, and the
- * line that is looked at longer to whoever is about to write to it. */
-static inline void relax(void)
+/* Tells the processor that this loop waits.  The other hardware thread of the core gets more of the core, and the cache
+ * line that is polled stays longer with the processor that is about to write to it. */
+static inline void spin_relax(void)
 {
 #if defined __x86_64__ || defined __i386__
     __builtin_ia32_pause();
@@ -13,17 +13,17 @@ static inline void relax(void)
 #endif
 }
 
-/* The clock is looked at now and then: that takes longer than most looks. */
-bool spin(spin_look look, void *arg, uint32_t for_us, uint64_t deadline)
+/* Reading the clock takes longer than most checks, so it is read once for many of them. */
+bool spin(spin_condition holds, void *arg, uint32_t for_us, uint64_t deadline)
 {
-    enum { LOOKS = 50 };
+    enum { CHECKS = 50 };
     uint64_t until = 0, now;
 
     if (for_us == 0)
-        return look(arg);
+        return holds(arg);
     do {
-        for (int i = 0; i < LOOKS; i++, relax())
-            if (look(arg))
+        for (int i = 0; i < CHECKS; i++, spin_relax())
+            if (holds(arg))
                 return true;
         now = uv_hrtime();
         until = until ? until : now + 1000 * (uint64_t)for_us;

@@ -7,19 +7,19 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What is weighed. */
+/* The input of the decision, and the limits that follow from it. */
 typedef struct scale {
     const os_machine *machine;
     xf_advice *advice;
     size_t own, shared;
-    int by_quota, by_memory; /* workers; by_memory INT32_MAX: not known */
-    int by_cache;            /* INT32_MAX: caches do not bound the number */
-    int at_cache;            /* workers at each cache, when caches are not looked at */
-    bool spills;             /* their data do not fit the caches, whatever is done */
-    bool fits_core;          /* a worker's data fit the caches of its core */
+    int by_quota, by_memory; /* the most workers; by_memory is INT32_MAX when not known */
+    int by_cache;            /* the most workers; INT32_MAX: caches do not limit the number */
+    int at_cache;            /* workers at each cache, when caches do not limit the number */
+    bool spills;             /* the data of half of the workers do not fit the caches either */
+    bool fits_core;          /* the data of a worker fit the caches of its core */
 } scale;
 
-static int lesser(int a, int b)
+static int min_workers(int a, int b)
 {
     return a < b ? a : b;
 }
@@ -37,7 +37,8 @@ static int weigh_memory(const scale *scale)
     return fit < 1 ? 1 : fit < INT32_MAX ? (int)fit : INT32_MAX;
 }
 
-/* How many workers' data fit a cache at a time.  What is shared and does not fit it either passes through the half. */
+/* Counts the workers whose data fit a cache at a time.  Shared data that do not fit it either stream through half of
+ * it. */
 static size_t count_fitting(const scale *scale)
 {
     size_t cache = scale->advice->cache, shared = scale->shared < cache / 2 ? scale->shared : cache / 2;
@@ -47,7 +48,7 @@ static size_t count_fitting(const scale *scale)
 
 static void weigh_caches(scale *scale)
 {
-    int caches = scale->advice->caches, most = lesser(scale->by_quota, scale->by_memory);
+    int caches = scale->advice->caches, most = min_workers(scale->by_quota, scale->by_memory);
     size_t fit;
 
     scale->by_cache = INT32_MAX;
@@ -63,8 +64,8 @@ static void weigh_caches(scale *scale)
         scale->by_cache = (int)fit * caches;
 }
 
-/* A process that is bound cannot make way for others, so there has to be something to gain. */
-static xf_placement place(const scale *scale)
+/* A process that is bound to a place cannot move out of the way of others, so binding must bring something. */
+static xf_placement choose_placement(const scale *scale)
 {
     const xf_advice *advice = scale->advice;
 
@@ -75,11 +76,11 @@ static xf_placement place(const scale *scale)
     return advice->caches > 1 || advice->processors > advice->cores ? XF_PLACEMENT_CORES : XF_PLACEMENT_NONE;
 }
 
-/* ---- Telling --------------------------------------------------------------------------------- */
+/* ---- Explaining ------------------------------------------------------------------------------ */
 
-static void say(xf_advice *advice, const char *format, ...) XF_PRINTF(2, 3);
+static void explain_with(xf_advice *advice, const char *format, ...) XF_PRINTF(2, 3);
 
-static void say(xf_advice *advice, const char *format, ...)
+static void explain_with(xf_advice *advice, const char *format, ...)
 {
     size_t length = strlen(advice->why);
     va_list arguments;
@@ -93,7 +94,7 @@ typedef struct size_text {
     char text[24];
 } size_text;
 
-static size_text in_words(size_t size)
+static size_text size_in_words(size_t size)
 {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
     double number = (double)size;
@@ -113,78 +114,82 @@ static const char *plural(int count)
     return count == 1 ? "" : "s";
 }
 
-static void say_processors(const scale *scale)
+static void explain_processors(const scale *scale)
 {
     xf_advice *advice = scale->advice;
 
-    say(advice, "cores      %d that this process may use", advice->cores);
+    explain_with(advice, "cores      %d that this process may use", advice->cores);
     if (advice->processors > advice->cores)
-        say(advice, "; they have %d threads, of which one for each core counts", advice->processors);
-    say(advice, "\nquota      ");
+        explain_with(advice, "; they have %d threads, of which one for each core counts", advice->processors);
+    explain_with(advice, "\nquota      ");
     if (advice->quota == 0)
-        say(advice, "none: all of them may be busy\n");
+        explain_with(advice, "none: all of them may be busy\n");
     else
-        say(advice, "%.3g processors may be busy in the long run: at most %d worker%s\n", advice->quota,
-            scale->by_quota, plural(scale->by_quota));
+        explain_with(advice, "%.3g processors may be busy in the long run: at most %d worker%s\n", advice->quota,
+                     scale->by_quota, plural(scale->by_quota));
 }
 
-static void say_memory(const scale *scale)
+static void explain_memory(const scale *scale)
 {
     xf_advice *advice = scale->advice;
 
-    say(advice, "memory     %s%s", in_words(advice->memory).text,
-        scale->machine->group == advice->memory ? ", the limit of the container or job" : "");
+    explain_with(advice, "memory     %s%s", size_in_words(advice->memory).text,
+                 scale->machine->group == advice->memory ? ", the limit of the container or job" : "");
     if (scale->own == 0)
-        say(advice, "; what a worker needs is not known\n");
+        explain_with(advice, "; what a worker needs is not known\n");
     else
-        say(advice, ": room for %d worker%s with %s each, beside %s shared and an eighth for others\n",
-            scale->by_memory, plural(scale->by_memory), in_words(scale->own).text, in_words(scale->shared).text);
+        explain_with(advice, ": room for %d worker%s with %s each, beside %s shared and an eighth for others\n",
+                     scale->by_memory, plural(scale->by_memory), size_in_words(scale->own).text,
+                     size_in_words(scale->shared).text);
 }
 
-static void say_caches(const scale *scale)
+static void explain_caches(const scale *scale)
 {
     xf_advice *advice = scale->advice;
-    size_text own = in_words(scale->own);
+    size_text own = size_in_words(scale->own);
 
     if (advice->caches == 0) {
-        say(advice, "caches     not known\n");
+        explain_with(advice, "caches     not known\n");
         return;
     }
-    say(advice, "caches     %d of %s", advice->caches, in_words(advice->cache).text);
+    explain_with(advice, "caches     %d of %s", advice->caches, size_in_words(advice->cache).text);
     if (scale->own == 0)
-        say(advice, "; what a worker touches is not known\n");
+        explain_with(advice, "; what a worker touches is not known\n");
     else if (scale->fits_core)
-        say(advice, ": %s fit into those of a core, %s\n", own.text, in_words((size_t)scale->machine->core_cache).text);
+        explain_with(advice, ": %s fit into those of a core, %s\n", own.text,
+                     size_in_words((size_t)scale->machine->core_cache).text);
     else if (scale->by_cache < INT32_MAX)
-        say(advice, ": the data of %d of %d workers fit, %s each; more would take them from each other\n",
-            scale->by_cache / advice->caches, scale->at_cache, own.text);
+        explain_with(advice, ": the data of %d of %d workers fit, %s each; more would take them from each other\n",
+                     scale->by_cache / advice->caches, scale->at_cache, own.text);
     else if (scale->spills)
-        say(advice, ": too small for half of the workers, %s each; they wait for memory, so measure with fewer\n",
-            own.text);
+        explain_with(advice,
+                     ": too small for half of the workers, %s each; they wait for memory, so measure with fewer\n",
+                     own.text);
     else
-        say(advice, ": the data of all workers fit, %s each\n", own.text);
+        explain_with(advice, ": the data of all workers fit, %s each\n", own.text);
 }
 
-static void say_placement(const scale *scale)
+static void explain_placement(const scale *scale)
 {
     xf_advice *advice = scale->advice;
 
-    say(advice, "placement  ");
+    explain_with(advice, "placement  ");
     if (advice->placement == XF_PLACEMENT_CORES)
-        say(advice, "XF_PLACEMENT_CORES: %s\n",
-            advice->caches > 1 ? "each stays at the cache that has its data" : "no two share the caches of a core");
+        explain_with(advice, "XF_PLACEMENT_CORES: %s\n",
+                     advice->caches > 1 ? "each stays at the cache that has its data"
+                                        : "no two workers share the caches of a core");
     else if (advice->placement == XF_PLACEMENT_NUMA)
-        say(advice, "XF_PLACEMENT_NUMA: of %d memory nodes, each stays near the one that has its data\n",
-            advice->nodes);
+        explain_with(advice, "XF_PLACEMENT_NUMA: of %d memory nodes, each stays near the one that has its data\n",
+                     advice->nodes);
     else if (scale->by_quota < advice->cores)
-        say(advice, "XF_PLACEMENT_NONE: the cores are shared with others\n");
+        explain_with(advice, "XF_PLACEMENT_NONE: the cores are shared with others\n");
     else
-        say(advice, "XF_PLACEMENT_NONE: the system may move workers, which loses nothing that is known of\n");
+        explain_with(advice, "XF_PLACEMENT_NONE: the system may move workers; no cost of that is known\n");
     if (scale->shared == 0 && scale->own == 0)
-        say(advice, "load       not known: xf_workload says what a worker touches\n");
+        explain_with(advice, "load       not known: xf_workload says what a worker touches\n");
 }
 
-static const char *what_decides(const scale *scale)
+static const char *limiting_factor(const scale *scale)
 {
     int workers = scale->advice->workers;
 
@@ -195,15 +200,15 @@ static const char *what_decides(const scale *scale)
     return scale->by_quota < scale->advice->cores ? "the quota" : "cores";
 }
 
-static void tell(const scale *scale)
+static void explain_advice(const scale *scale)
 {
     xf_advice *advice = scale->advice;
 
-    say(advice, "%d worker%s, by %s\n", advice->workers, plural(advice->workers), what_decides(scale));
-    say_processors(scale);
-    say_memory(scale);
-    say_caches(scale);
-    say_placement(scale);
+    explain_with(advice, "%d worker%s, by %s\n", advice->workers, plural(advice->workers), limiting_factor(scale));
+    explain_processors(scale);
+    explain_memory(scale);
+    explain_caches(scale);
+    explain_placement(scale);
 }
 
 /* ---- Advising -------------------------------------------------------------------------------- */
@@ -229,9 +234,9 @@ int xf_advise(xf_advice *out, const xf_workload *load)
     scale.by_quota = machine_workers(&machine);
     scale.by_memory = weigh_memory(&scale);
     weigh_caches(&scale);
-    advice.workers = lesser(lesser(scale.by_quota, scale.by_memory), scale.by_cache);
-    advice.placement = place(&scale);
-    tell(&scale);
+    advice.workers = min_workers(min_workers(scale.by_quota, scale.by_memory), scale.by_cache);
+    advice.placement = choose_placement(&scale);
+    explain_advice(&scale);
     *out = advice;
     return 0;
 }

@@ -3,7 +3,6 @@
 #include "base/error.h"
 #include "machine/topology.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -16,53 +15,59 @@ int machine_read(os_machine *machine)
     return rc;
 }
 
-/* ---- What there is --------------------------------------------------------------------------- */
+/* ---- Counts ---------------------------------------------------------------------------------- */
 
-/* What several processors share: a member of os_cpu. */
-typedef size_t share;
+/* What several processors share. */
+typedef enum share_kind { SHARE_CORE, SHARE_CACHE, SHARE_NODE } share_kind;
 
-static const share CORE = offsetof(os_cpu, core), CACHE = offsetof(os_cpu, cache), NODE = offsetof(os_cpu, node);
-
-static uint32_t shared_by(const os_machine *machine, uint32_t cpu, share what)
+/* The number of the core, cache or node that a processor belongs to. */
+static uint32_t number_of(const os_machine *machine, uint32_t cpu, share_kind kind)
 {
-    return *(const uint32_t *)((const char *)&machine->cpus[cpu] + what);
+    switch (kind) {
+    case SHARE_CORE:
+        return machine->cpus[cpu].core;
+    case SHARE_CACHE:
+        return machine->cpus[cpu].cache;
+    default:
+        return machine->cpus[cpu].node;
+    }
 }
 
-/* Whether it is the first that has that share. */
-static bool is_first(const os_machine *machine, uint32_t cpu, share what)
+/* Whether no processor before this one belongs to the same core, cache or node. */
+static bool is_first_of_share(const os_machine *machine, uint32_t cpu, share_kind kind)
 {
     uint32_t i = 0;
 
-    while (shared_by(machine, i, what) != shared_by(machine, cpu, what))
+    while (number_of(machine, i, kind) != number_of(machine, cpu, kind))
         i++;
     return i == cpu;
 }
 
-static int count_shares(const os_machine *machine, share what)
+static int count_shares(const os_machine *machine, share_kind kind)
 {
     int count = 0;
 
     for (uint32_t i = 0; i < machine->count; i++)
-        count += is_first(machine, i, what);
+        count += is_first_of_share(machine, i, kind);
     return count;
 }
 
 int machine_cores(const os_machine *machine)
 {
-    return count_shares(machine, CORE);
+    return count_shares(machine, SHARE_CORE);
 }
 
 int machine_caches(const os_machine *machine)
 {
-    return count_shares(machine, CACHE);
+    return count_shares(machine, SHARE_CACHE);
 }
 
 int machine_nodes(const os_machine *machine)
 {
-    return count_shares(machine, NODE);
+    return count_shares(machine, SHARE_NODE);
 }
 
-/* Part of a processor is worth a worker: one that rests now and then does more than one that is not there. */
+/* Rounds the quota up: a worker that is throttled part of the time still does more than none. */
 int machine_workers(const os_machine *machine)
 {
     int cores = machine_cores(machine);
@@ -82,7 +87,9 @@ uint64_t machine_memory(const os_machine *machine)
 
 int machine_outline(int *workers, uint64_t *memory)
 {
-    static _Atomic uint64_t known_workers, known_memory; /* workers, and above them the processors that there were */
+    /* known_workers has the workers in its low half, and in the high half the processors that they were computed
+     * for. */
+    static _Atomic uint64_t known_workers, known_memory;
     uint64_t processors = uv_available_parallelism(), known = atomic_load(&known_workers);
     os_machine machine;
     int rc;
@@ -102,38 +109,39 @@ int machine_outline(int *workers, uint64_t *memory)
 
 /* ---- Places ---------------------------------------------------------------------------------- */
 
-/* How many of what comes before it are in the same larger share. */
-static uint32_t rank_of(const os_machine *machine, uint32_t cpu, share what, share within)
+/* Counts the cores (or caches) before this processor's own that belong to the same larger share. */
+static uint32_t rank_of(const os_machine *machine, uint32_t cpu, share_kind kind, share_kind within)
 {
     uint32_t rank = 0;
 
-    for (uint32_t i = 0; i < cpu && !(shared_by(machine, i, what) == shared_by(machine, cpu, what)); i++)
-        rank += is_first(machine, i, what) && shared_by(machine, i, within) == shared_by(machine, cpu, within);
+    for (uint32_t i = 0; i < cpu && !(number_of(machine, i, kind) == number_of(machine, cpu, kind)); i++)
+        rank += is_first_of_share(machine, i, kind) && number_of(machine, i, within) == number_of(machine, cpu, within);
     return rank;
 }
 
 /* The first core of each cache comes before the second of any, and the first cache of each node likewise. */
-static uint64_t turn_of(const os_machine *machine, uint32_t cpu)
+static uint64_t placing_order(const os_machine *machine, uint32_t cpu)
 {
-    uint64_t core = rank_of(machine, cpu, CORE, CACHE), cache = rank_of(machine, cpu, CACHE, NODE);
+    uint64_t core = rank_of(machine, cpu, SHARE_CORE, SHARE_CACHE),
+             cache = rank_of(machine, cpu, SHARE_CACHE, SHARE_NODE);
 
     return core << 40 | cache << 20 | cpu;
 }
 
-static int in_order(const void *a, const void *b)
+static int compare_order(const void *a, const void *b)
 {
     const uint64_t *left = a, *right = b;
 
     return (*left > *right) - (*left < *right);
 }
 
-static os_cpu_set all_that_share(const os_machine *machine, uint32_t cpu, share what)
+static os_cpu_set cpus_that_share(const os_machine *machine, uint32_t cpu, share_kind kind)
 {
     os_cpu_set set = {{0}};
 
     for (uint32_t i = 0; i < machine->count; i++) {
         uint32_t number = machine->cpus[i].number;
-        if (shared_by(machine, i, what) == shared_by(machine, cpu, what))
+        if (number_of(machine, i, kind) == number_of(machine, cpu, kind))
             set.words[number / 64] |= UINT64_C(1) << number % 64;
     }
     return set;
@@ -141,8 +149,8 @@ static os_cpu_set all_that_share(const os_machine *machine, uint32_t cpu, share 
 
 int machine_places(xf_placement placement, os_cpu_set **places, uint32_t *count)
 {
-    share what = placement == XF_PLACEMENT_CORES ? CORE : NODE;
-    uint64_t turns[OS_CPUS_MAX];
+    share_kind kind = placement == XF_PLACEMENT_CORES ? SHARE_CORE : SHARE_NODE;
+    uint64_t orders[OS_CPUS_MAX];
     os_machine machine;
     uint32_t length = 0;
     int rc = 0;
@@ -155,14 +163,14 @@ int machine_places(xf_placement placement, os_cpu_set **places, uint32_t *count)
     if (rc < 0)
         return rc;
     for (uint32_t i = 0; i < machine.count; i++)
-        if (is_first(&machine, i, what))
-            turns[length++] = turn_of(&machine, i);
-    qsort(turns, length, sizeof *turns, in_order);
+        if (is_first_of_share(&machine, i, kind))
+            orders[length++] = placing_order(&machine, i);
+    qsort(orders, length, sizeof *orders, compare_order);
     *places = malloc(length * sizeof **places);
     if (!*places)
         return error_detail(XF_ENOMEM, "the places of workers");
     for (uint32_t i = 0; i < length; i++)
-        (*places)[i] = all_that_share(&machine, turns[i] & 0xFFFFF, what);
+        (*places)[i] = cpus_that_share(&machine, orders[i] & 0xFFFFF, kind);
     *count = length;
     return 0;
 }

@@ -1,14 +1,14 @@
-/* The machine, as those see it who have workers to start. */
+/* The machine, and how many workers it can keep busy. */
 #ifndef MACHINE_H
 #define MACHINE_H
 
 #include "crossfork/advise.h"
 #include "os/os.h"
 
-/* As os_machine_read, and asks hwloc where the system does not tell of caches. */
+/* As os_machine_read; hwloc tells the caches where the system does not. */
 int machine_read(os_machine *machine);
 
-/* How many cores there are, second threads aside; last caches; memory nodes. */
+/* The numbers of cores (without second hardware threads), of last-level caches, and of memory nodes. */
 int machine_cores(const os_machine *machine);
 int machine_caches(const os_machine *machine);
 int machine_nodes(const os_machine *machine);
@@ -16,14 +16,14 @@ int machine_nodes(const os_machine *machine);
 /* How many workers can be busy at a time: one for each core, but no more than the quota allows, rounded up. */
 int machine_workers(const os_machine *machine);
 
-/* Bytes of memory that this process and its children can have. */
+/* The bytes of memory that this process and its children can have. */
 uint64_t machine_memory(const os_machine *machine);
 
-/* What pools go by: machine_workers and machine_memory, which are looked up again when this process may use more or
- * fewer processors than it did: that takes many files.  As os_machine_read. */
+/* machine_workers and machine_memory, as pools need them.  They are kept, because reading them takes many files, and
+ * read again when the number of processors that this process may use has changed.  As os_machine_read. */
 int machine_outline(int *workers, uint64_t *memory);
 
-/* The places of workers, one after the other, and from the first again.
+/* The places of workers, in the order in which workers get them; after the last place comes the first again.
  *   places  Set to an array that the caller frees with free; NULL for XF_PLACEMENT_NONE.
  *   count   Set to its length.
  * XF_ENOMEM; as os_machine_read. */

@@ -1,5 +1,5 @@
-/* Caches and memory nodes, by hwloc, which asks the processors themselves.  It is loaded when it is needed: each child
- * would load it, too, if it were linked. */
+/* Caches and memory nodes by hwloc, which asks the processors themselves.  The library is loaded when it is needed: if
+ * it were linked, each child would load it, too. */
 #include "machine/topology.h"
 
 #include <hwloc.h>
@@ -23,8 +23,8 @@ typedef struct library {
 #undef HWLOC_MEMBER
 } library;
 
-/* The name is that of the interface of <hwloc.h>. */
-static bool load(library *hwloc)
+/* Loads the library whose interface is that of <hwloc.h>. */
+static bool load_hwloc(library *hwloc)
 {
     bool all = uv_dlopen(XF_TOPOLOGY, &hwloc->handle) == 0;
 
@@ -37,8 +37,8 @@ static bool load(library *hwloc)
     return false;
 }
 
-/* Bytes of the smallest cache of that type; 0: there is none.
- *   machine  Its processors are told which of them they share; NULL: they are not. */
+/* Returns the bytes of the smallest cache of a type; 0 when there is none.
+ *   machine  Each of its processors gets the number of its cache; NULL: the numbers are not needed. */
 static uint64_t find_cache(const library *hwloc, hwloc_topology_t topology, hwloc_obj_type_t type, os_machine *machine)
 {
     int depth = hwloc->hwloc_get_type_depth(topology, type);
@@ -56,7 +56,7 @@ static uint64_t find_cache(const library *hwloc, hwloc_topology_t topology, hwlo
     return least;
 }
 
-static void find_caches(const library *hwloc, hwloc_topology_t topology, os_machine *machine)
+static void find_shared_caches(const library *hwloc, hwloc_topology_t topology, os_machine *machine)
 {
     hwloc_obj_type_t type = HWLOC_OBJ_L5CACHE;
 
@@ -66,7 +66,7 @@ static void find_caches(const library *hwloc, hwloc_topology_t topology, os_mach
         machine->core_cache = find_cache(hwloc, topology, type - 1, NULL);
 }
 
-static void find_nodes(const library *hwloc, hwloc_topology_t topology, os_machine *machine)
+static void find_memory_nodes(const library *hwloc, hwloc_topology_t topology, os_machine *machine)
 {
     int depth = hwloc->hwloc_get_type_depth(topology, HWLOC_OBJ_NUMANODE);
     unsigned count = hwloc->hwloc_get_nbobjs_by_depth(topology, depth);
@@ -84,12 +84,12 @@ void topology_complete(os_machine *machine)
     hwloc_topology_t topology;
     library hwloc;
 
-    if (!load(&hwloc))
+    if (!load_hwloc(&hwloc))
         return;
     if (hwloc.hwloc_topology_init(&topology) == 0) {
         if (hwloc.hwloc_topology_load(topology) == 0) {
-            find_caches(&hwloc, topology, machine);
-            find_nodes(&hwloc, topology, machine);
+            find_shared_caches(&hwloc, topology, machine);
+            find_memory_nodes(&hwloc, topology, machine);
         }
         hwloc.hwloc_topology_destroy(topology);
     }

@@ -1,11 +1,11 @@
-/* Caches and memory nodes, where the system itself does not tell of them. */
+/* Caches and memory nodes, on systems that do not report them. */
 #ifndef TOPOLOGY_H
 #define TOPOLOGY_H
 
 #include "os/os.h"
 
-/* Fills in caches and nodes; leaves all as it was when nothing is known, or crossfork was built without hwloc.  Takes
- * some 10 ms. */
+/* Fills in caches and nodes.  Changes nothing when they are not known, or when crossfork was built without hwloc.
+ * Takes about 10 ms. */
 void topology_complete(os_machine *machine);
 
 #endif

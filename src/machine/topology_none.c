@@ -1,4 +1,4 @@
-/* Caches and memory nodes, where there is no hwloc: as the system tells. */
+/* Caches and memory nodes without hwloc: as the system reports them. */
 #include "machine/topology.h"
 
 void topology_complete(os_machine *machine)

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/monitor.h"
 #include "messaging/pipe.h"
 #include "rendezvous/acceptor.h"
 #include "rendezvous/connector.h"
@@ -12,7 +13,7 @@
 #define DEFAULT_MEMORY ((size_t)1 << 30)
 
 struct xf_listener {
-    host host; /* first: the listener is its host */
+    acceptor acceptor; /* first: a pointer to the acceptor is one to the listener */
     xf_pipe_options pipe;
     uv_mutex_t lock;
     uv_cond_t left;
@@ -21,15 +22,15 @@ struct xf_listener {
 
 /* ---- Listening ------------------------------------------------------------------------------- */
 
-/* Makes a pipe, and names its second end, which is the guest's. */
-static int grant_pipe(host *host, const guest *guest, xf_ref *ref, void **given)
+/* Makes a pipe, and a reference to its second end for the other process. */
+static int grant_pipe(acceptor *acceptor, const acceptor_pending *pending, xf_ref *ref, void **granted)
 {
-    xf_pipe_options options = ((xf_listener *)host)->pipe;
+    xf_pipe_options options = ((xf_listener *)acceptor)->pipe;
     xf_pipe *mine, *theirs;
     int rc;
 
-    if (guest->memory < options.memory_limit)
-        options.memory_limit = guest->memory ? (size_t)guest->memory : 1;
+    if (pending->memory_max < options.memory_limit)
+        options.memory_limit = pending->memory_max ? (size_t)pending->memory_max : 1;
     rc = xf_pipe_create(&mine, &theirs, &options);
     if (rc < 0)
         return rc;
@@ -38,13 +39,13 @@ static int grant_pipe(host *host, const guest *guest, xf_ref *ref, void **given)
     if (rc < 0)
         xf_pipe_free(mine);
     else
-        *given = mine;
+        *granted = mine;
     return rc;
 }
 
-static void free_pipe(void *given)
+static void free_pipe(void *granted)
 {
-    xf_pipe_free(given);
+    xf_pipe_free(granted);
 }
 
 /* Sees that pipes of these options can be made, before anybody wants one. */
@@ -58,16 +59,6 @@ static int check_pipe(const xf_pipe_options *options)
     xf_pipe_free(one);
     xf_pipe_free(other);
     return 0;
-}
-
-static int make_locks(xf_listener *listener)
-{
-    if (uv_mutex_init(&listener->lock))
-        return error_detail(XF_ENOMEM, "a listener's lock");
-    if (uv_cond_init(&listener->left) == 0)
-        return 0;
-    uv_mutex_destroy(&listener->lock);
-    return error_detail(XF_ENOMEM, "a listener's condition");
 }
 
 int xf_listener_create(xf_listener **out, const char *name, const xf_listener_options *options)
@@ -85,24 +76,23 @@ int xf_listener_create(xf_listener **out, const char *name, const xf_listener_op
     listener->pipe = options->pipe;
     if (listener->pipe.memory_limit == 0)
         listener->pipe.memory_limit = DEFAULT_MEMORY;
-    listener->host.kind = XF_KIND_PIPE;
-    listener->host.patience_ms = options->handshake_ms ? options->handshake_ms : HOST_PATIENCE_MS;
-    listener->host.grant = grant_pipe;
-    listener->host.regret = free_pipe;
+    listener->acceptor.kind = XF_KIND_PIPE;
+    listener->acceptor.step_timeout_ms = options->handshake_ms ? options->handshake_ms : ACCEPTOR_STEP_TIMEOUT_MS;
+    listener->acceptor.grant = grant_pipe;
+    listener->acceptor.revoke = free_pipe;
     rc = check_pipe(&listener->pipe);
     if (rc == 0)
-        rc = make_locks(listener);
+        rc = monitor_open(&listener->lock, &listener->left, "a listener");
     if (rc < 0)
         goto free_listener;
-    rc = host_open(&listener->host, name, &options->key);
+    rc = acceptor_open(&listener->acceptor, name, &options->key);
     if (rc < 0)
         goto destroy_locks;
     *out = listener;
     return 0;
 
 destroy_locks:
-    uv_cond_destroy(&listener->left);
-    uv_mutex_destroy(&listener->lock);
+    monitor_close(&listener->lock, &listener->left);
 free_listener:
     free(listener);
     return rc;
@@ -141,32 +131,31 @@ static void end_serving(xf_listener *listener)
 int xf_listener_accept(xf_listener *listener, xf_pipe **pipe, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
-    void *given;
+    void *granted;
     int rc = begin_serving(listener, deadline);
 
     if (rc == 0) {
-        rc = host_serve(&listener->host, &given, deadline);
+        rc = acceptor_accept(&listener->acceptor, &granted, deadline);
         end_serving(listener);
     }
     if (rc == 0)
-        *pipe = given;
-    return rc == XF_ETIMEDOUT ? error_detail(rc, "nobody connected to %s", listener->host.name)
-           : rc == XF_EEND    ? error_detail(rc, "the listener %s was stopped", listener->host.name)
+        *pipe = granted;
+    return rc == XF_ETIMEDOUT ? error_detail(rc, "nobody connected to %s", listener->acceptor.name)
+           : rc == XF_EEND    ? error_detail(rc, "the listener %s was stopped", listener->acceptor.name)
                               : rc;
 }
 
 void xf_listener_stop(xf_listener *listener)
 {
-    host_stop(&listener->host);
+    acceptor_stop(&listener->acceptor);
 }
 
 void xf_listener_free(xf_listener *listener)
 {
     if (!listener)
         return;
-    host_close(&listener->host);
-    uv_cond_destroy(&listener->left);
-    uv_mutex_destroy(&listener->lock);
+    acceptor_close(&listener->acceptor);
+    monitor_close(&listener->lock, &listener->left);
     free(listener);
 }
 
@@ -189,18 +178,18 @@ int xf_connect(xf_pipe **out, const char *name, const xf_connect_options *option
     static const xf_connect_options defaults;
     uint64_t deadline = clock_deadline(timeout_ms), memory;
     xf_pipe *pipe = NULL;
-    visit visit;
+    connector connector;
     int rc;
 
     options = options ? options : &defaults;
     memory = options->memory_limit ? options->memory_limit : DEFAULT_MEMORY;
-    rc = visit_begin(&visit, name, &options->key, XF_KIND_PIPE, memory, deadline);
+    rc = connector_open(&connector, name, &options->key, XF_KIND_PIPE, memory, deadline);
     if (rc < 0)
         return rc;
-    rc = open_granted(&pipe, &visit.ref, memory);
+    rc = open_granted(&pipe, &connector.ref, memory);
     if (rc < 0)
-        return visit_end(&visit, rc);
-    rc = visit_end(&visit, 0);
+        return connector_close(&connector, rc);
+    rc = connector_close(&connector, 0);
     if (rc < 0)
         xf_pipe_free(pipe);
     else

@@ -1,11 +1,12 @@
 #include "crossfork/queue.h"
 
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
+#include "base/writer.h"
 #include "messaging/queue.h"
 #include "messaging/ring.h"
 #include "objects/object.h"
-#include "protocol/task_table.h"
 
 #include <stdlib.h>
 #include <string.h>

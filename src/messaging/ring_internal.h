@@ -210,7 +210,7 @@ typedef struct ring_awaited {
     wake_word *word; /* signalled when the condition may have become true */
     ring_condition holds;
     void *arg;
-    spin_look quick; /* checked while the thread spins; NULL: it does not spin */
+    spin_condition quick; /* checked while the thread spins; NULL: it does not spin */
 } ring_awaited;
 
 /* Whether the condition holds.  Checks every RING_RECHECK_MS whether the process in the way has died, and recovers what

@@ -1,7 +1,7 @@
 /* Taking messages out of a ring. */
 #include "base/error.h"
 #include "messaging/ring_internal.h"
-#include "protocol/inbox.h"
+#include "protocol/message.h"
 
 #include <string.h>
 
@@ -169,22 +169,22 @@ void ring_release(ring *ring, uint64_t block, uint64_t size)
 int ring_pop(ring *ring, xf_message *out, uint64_t deadline)
 {
     ring_message message = {.size = ring->plan.room};
-    parcel *parcel;
+    struct message *received;
     int rc;
 
     do {
-        parcel = parcel_make((size_t)message.size);
-        if (!parcel)
+        received = message_create((size_t)message.size);
+        if (!received)
             return error_detail(XF_ENOMEM, "a message of %llu bytes", (unsigned long long)message.size);
-        rc = ring_take(ring, &message, parcel->size, deadline);
+        rc = ring_take(ring, &message, received->size, deadline);
         if (rc < 0)
-            parcel_free(parcel);
+            message_free(received);
     } while (rc == XF_ESIZE);
     if (rc < 0)
         return rc;
-    ring_copy_out(ring, &message, parcel->bytes);
-    parcel->size = (size_t)message.size;
-    *out = (xf_message){parcel_data(parcel), parcel->size, parcel};
+    ring_copy_out(ring, &message, received->bytes);
+    received->size = (size_t)message.size;
+    *out = (xf_message){message_data(received), received->size, received};
     return 0;
 }
 

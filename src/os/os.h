@@ -442,12 +442,6 @@ void os_link_close(os_link *link);
 
 /* ---- Secrets --------------------------------------------------------------------------------- */
 
-enum { HMAC_SIZE = 32 };
-
-/* HMAC-SHA256 (RFC 2104).  Windows: BCrypt.  POSIX: nettle.
- * XF_ENOTSUP when crossfork was built without it; XF_ENOMEM, XF_ESYSTEM. */
-int hmac_compute(const void *key, size_t key_size, const void *data, size_t size, uint8_t mac[HMAC_SIZE]);
-
 /* Reads a whole file that nobody else can read.
  *   size   Room; the file is not larger, or XF_ELIMIT.
  *   count  Set to its size.

@@ -1,6 +1,7 @@
 #include "pool/future.h"
 
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
 #include "base/spin.h"
 #include "pool/future_callbacks.h"
@@ -9,7 +10,6 @@
 #include "pool/pool_futures.h"
 #include "pool/pool_jobs.h"
 #include "pool/pool_state.h"
-#include "protocol/task_table.h"
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
 
@@ -40,7 +40,7 @@ static bool are_all_complete(void *arg)
 
 /* Sleeps until more is done, unless the condition holds.  Each wake-up clears the sleepers' bit, so it is set each
  * time. */
-static void sleep_until_done(xf_pool *pool, spin_look holds, awaited_futures *awaited, int timeout_ms)
+static void sleep_until_done(xf_pool *pool, spin_condition holds, awaited_futures *awaited, int timeout_ms)
 {
     pool_segment *segment = &pool->segment;
     wake_word *done = &segment->header->done;
@@ -66,7 +66,7 @@ bool future_is_ready(xf_future *future, wait_target *target)
 }
 
 /* Waits until the condition holds.  Returns 0, or XF_ETIMEDOUT. */
-static int await_futures(xf_pool *pool, spin_look holds, awaited_futures *awaited, int timeout_ms)
+static int await_futures(xf_pool *pool, spin_condition holds, awaited_futures *awaited, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
     uint32_t spin_us = timeout_ms ? atomic_load(&pool->segment.header->spin_us) : 0;

@@ -112,7 +112,7 @@ int future_callbacks_open(xf_pool *pool)
     }
     free(pool->user_async);
     pool->user_async = NULL;
-    return error_detail(XF_EHANDLES, "uv_async_init: %s", uv_strerror(rc));
+    return error_from_uv(rc, "uv_async_init");
 }
 
 static void free_user_async(uv_handle_t *handle)

@@ -1,8 +1,8 @@
 #include "pool/item_results.h"
 
 #include "base/error.h"
+#include "base/writer.h"
 #include "process/replay_file.h"
-#include "protocol/task_table.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +56,7 @@ xf_report item_results_blank_report(const xf_future *future, uint64_t item, xf_s
 {
     return (xf_report){.status = status,
                        .kind_name = xf_end_name(status.kind),
-                       .code_name = status.kind == XF_END_FAILED && status.code < 0 ? xf_err_name(status.code) : "",
+                       .code_name = report_code_name(status),
                        .message = message,
                        .name = future->task->name,
                        .task = future->task->name,
@@ -78,7 +78,7 @@ void item_results_add(xf_future *future, uint64_t item, xf_report *report, xf_st
     }
 }
 
-void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, trace *trace)
+void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace)
 {
     xf_report complete = *report;
     char *saved, *message = NULL;
@@ -139,8 +139,6 @@ static void collect_unclaimed(xf_future *future)
         uint32_t items = job_items_in(job, i);
         for (uint32_t at = claim_word_skip(claim); at < items; at++) {
             xf_report report = item_results_blank_report(future, job_first_item(job, i) + at, status, why);
-            if (future->unclaimed_report)
-                report.code_name = xf_err_name(status.code);
             report.phase = XF_PHASE_STARTING;
             report.attempt = 0;
             item_results_add(future, report.item,

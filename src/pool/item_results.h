@@ -12,7 +12,7 @@ xf_report item_results_blank_report(const xf_future *future, uint64_t item, xf_s
 void item_results_add(xf_future *future, uint64_t item, xf_report *report, xf_status status);
 
 /* Notes that an item has ended as the report says, and saves the item if that is wanted.  The report is copied. */
-void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, trace *trace);
+void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace);
 
 /* Collects the results of a complete future: its failures in the order of items, and its outputs.  Does so once. */
 void item_results_collect(xf_future *future);

@@ -1,6 +1,7 @@
 /* The life of a pool. */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/monitor.h"
 #include "machine/machine.h"
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
@@ -14,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { GRACE_MS = 2000, SPIN_US = 50 };
+enum { SPIN_US = 50 };
 
 /* ---- Options --------------------------------------------------------------------------------- */
 
@@ -84,7 +85,7 @@ static int set_pool_options(xf_pool *pool, const xf_pool_options *options)
         pool->process = *options->process;
     if (!pool->process.name)
         pool->process.name = "worker";
-    pool->grace_ms = pool->process.grace_ms < 0 ? 0 : pool->process.grace_ms ? pool->process.grace_ms : GRACE_MS;
+    pool->grace_ms = process_start_grace_ms(&pool->process);
     if (!pool->options.max_attempts)
         pool->options.max_attempts = 1;
     rc = read_machine(pool);
@@ -112,16 +113,6 @@ static void on_pool_deadline(supervised *supervised)
     pool_deadlines_check(pool);
     future_callbacks_dispatch(pool);
     uv_mutex_unlock(&pool->lock);
-}
-
-static int open_pool_lock(xf_pool *pool)
-{
-    if (uv_mutex_init(&pool->lock))
-        return error_detail(XF_ENOMEM, "the lock of a pool");
-    if (uv_cond_init(&pool->changed) == 0)
-        return 0;
-    uv_mutex_destroy(&pool->lock);
-    return error_detail(XF_ENOMEM, "the condition of a pool");
 }
 
 static int depth_limit_of(const xf_pool_options *options)
@@ -203,13 +194,13 @@ int xf_pool_create(xf_pool **out, const xf_pool_options *options)
     pool = calloc(1, sizeof *pool);
     if (!pool)
         return error_detail(XF_ENOMEM, "a pool");
-    pool->supervised.attend = on_pool_deadline;
+    pool->supervised.on_due = on_pool_deadline;
     rc = set_pool_options(pool, options ? options : &defaults);
     if (rc == 0)
         rc = process_start_check_options(&pool->process);
     if (rc < 0)
         goto free_pool;
-    rc = open_pool_lock(pool);
+    rc = monitor_open(&pool->lock, &pool->changed, "a pool");
     if (rc < 0)
         goto free_pool;
     rc = open_pool_segment(pool);
@@ -229,8 +220,7 @@ close_callbacks:
 close_pool_segment:
     close_pool_segment(pool);
 close_lock:
-    uv_cond_destroy(&pool->changed);
-    uv_mutex_destroy(&pool->lock);
+    monitor_close(&pool->lock, &pool->changed);
 free_pool:
     free(pool->cpu_sets);
     free(pool);
@@ -329,8 +319,7 @@ void xf_pool_free(xf_pool *pool)
     free(pool->retired);
     free(pool->futures);
     close_pool_segment(pool);
-    uv_cond_destroy(&pool->changed);
-    uv_mutex_destroy(&pool->lock);
+    monitor_close(&pool->lock, &pool->changed);
     free(pool);
 }
 

@@ -10,17 +10,35 @@
 
 typedef struct inline_context {
     worker worker; /* first: pool->inline_worker points to it */
+    xf_pool *pool;
     xf_call call;
-    os_shm box; /* in a segment of its own, because a box has to begin at a page */
+    os_shm box; /* in a segment of its own, because a black box has to begin at a page */
 } inline_context;
 
-static void on_inline_log(void *arg, const xf_log_line *line)
+static int inline_log(xf_call *call, xf_log_line *line, size_t size)
 {
-    xf_pool *pool = arg;
+    const inline_context *context = call->backend_arg;
+    const xf_process_options *options = &context->pool->process;
 
-    if (pool->process.on_log)
-        pool->process.on_log(NULL, line, pool->process.on_log_arg);
+    (void)size;
+    line->item = worker_item(call);
+    if (options->on_log)
+        options->on_log(NULL, line, options->on_log_arg);
+    return 0;
 }
+
+/* Does not wait: the only thread that could ask the task to stop runs it. */
+static bool inline_stop_requested(xf_call *call, int timeout_ms)
+{
+    (void)timeout_ms;
+    return worker_asked_to_stop(call);
+}
+
+static const call_backend inline_backend = {.output = worker_output,
+                                            .begin_failure = worker_begin_failure,
+                                            .log = inline_log,
+                                            .send = worker_send,
+                                            .stop_requested = inline_stop_requested};
 
 int pool_inline_open(xf_pool *pool)
 {
@@ -29,20 +47,21 @@ int pool_inline_open(xf_pool *pool)
 
     if (!context)
         return error_detail(XF_ENOMEM, "an inline pool");
-    rc = os_shm_create(&context->box, sizeof(box), 0);
+    rc = os_shm_create(&context->box, sizeof(black_box), 0);
     if (rc < 0) {
         free(context);
         return rc;
     }
     context->call.box = context->box.address;
     context->call.depth = child_depth();
-    context->call.worker = &context->worker;
+    context->call.backend = &inline_backend;
+    context->call.backend_arg = &context->worker;
     context->call.output = OS_SHM_NONE;
-    context->call.sink = on_inline_log;
-    context->call.sink_arg = pool;
     context->worker.segment = pool->segment;
     context->worker.slot = pool->segment.slots;
     context->worker.call = &context->call;
+    context->worker.is_inline = true;
+    context->pool = pool;
     atomic_store(&pool->segment.header->slots_used, 1);
     pool->inline_worker = &context->worker;
     return 0;

@@ -6,6 +6,8 @@
 #include "crossfork/pool.h"
 #include "pool/pool_segment.h"
 #include "process/process.h"
+#include "process/process_start.h"
+#include "process/report.h"
 #include "process/supervisor.h"
 
 #include <uv.h>

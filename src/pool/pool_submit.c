@@ -1,6 +1,8 @@
 /* Submitting work to a pool: a submission becomes a job, whose buffers are placed in the pool's segment. */
 #include "base/clock.h"
+#include "base/codec.h"
 #include "base/error.h"
+#include "base/writer.h"
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
 #include "pool/pool_deadlines.h"

@@ -198,7 +198,7 @@ static void recover_slot(xf_pool *pool, worker_handle *worker)
 }
 
 /* Closes the pool because no worker can be started: all of its work ends for the reason that the report gives. */
-static void break_pool(xf_pool *pool, const xf_report *report, trace *trace)
+static void break_pool(xf_pool *pool, const xf_report *report, stack_trace *trace)
 {
     pool->broken = report_copy(report, trace);
     pool->broken_status = (xf_status){XF_END_START_FAILED, XF_EFAILED, report->status.system};

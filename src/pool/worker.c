@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/spin.h"
 #include "process/child.h"
+#include "process/task_boundary.h"
 #include "protocol/task_table.h"
 
 #include <stdio.h>
@@ -63,9 +64,9 @@ static span *out_span(worker *worker, uint64_t item)
     return job->flags & JOB_ONE_ITEM ? &job->out_span : (span *)pool_segment_at(&worker->segment, job->out) + item;
 }
 
-void *worker_output(xf_call *call, size_t size)
+int worker_output(xf_call *call, size_t size)
 {
-    worker *worker = call->worker;
+    worker *worker = call->backend_arg;
     job *job = worker->claimed.job;
     void *output;
 
@@ -76,12 +77,11 @@ void *worker_output(xf_call *call, size_t size)
     else
         output = take_from_slab(worker, size);
     if (!output)
-        return NULL;
+        return XF_ENOMEM;
     if (size <= XF_ZEROED_MAX)
         memset(output, 0, size);
     call->output = (os_shm){output, size, -1, 0};
-    call->has_output = true;
-    return output;
+    return 0;
 }
 
 /* ---- Failures -------------------------------------------------------------------------------- */
@@ -138,14 +138,14 @@ static uint64_t first_item(const worker *worker)
 
 uint64_t worker_item(const xf_call *call)
 {
-    const worker *worker = call->worker;
+    const worker *worker = call->backend_arg;
 
     return worker->claimed.job ? first_item(worker) + worker->slot->progress : 0;
 }
 
 void worker_begin_failure(xf_call *call)
 {
-    worker *worker = call->worker;
+    worker *worker = call->backend_arg;
     uint64_t item = worker_item(call);
 
     if (!worker->claimed.job)
@@ -154,6 +154,50 @@ void worker_begin_failure(xf_call *call)
         flush_failure(worker);
     call->fail_item = item;
 }
+
+/* ---- The back-end of a task's calls ---------------------------------------------------------- */
+
+static int worker_log(xf_call *call, xf_log_line *line, size_t size)
+{
+    line->item = worker_item(call);
+    return child_log_put(call, line, size);
+}
+
+int worker_send(xf_call *call, const void *data, size_t size)
+{
+    (void)call, (void)data, (void)size;
+    return error_detail(XF_ESTATE, "xf_send is not available in a pool's task");
+}
+
+bool worker_asked_to_stop(const xf_call *call)
+{
+    const worker *worker = call->backend_arg;
+
+    return atomic_load(&worker->slot->stop_intent) == atomic_load(&worker->slot->intent) ||
+           atomic_load(&worker->segment.header->shutdown) == SHUTDOWN_NOW;
+}
+
+static bool worker_stop_requested(xf_call *call, int timeout_ms)
+{
+    uint64_t deadline = clock_deadline(timeout_ms);
+    uint32_t seen;
+
+    for (;;) {
+        seen = atomic_load(&call->box->wake);
+        if (worker_asked_to_stop(call))
+            return true;
+        if (timeout_ms == 0 || uv_hrtime() >= deadline)
+            return false;
+        os_shm_wait(&os_parent_given(call->channel.parent)->box, &call->box->wake, seen, clock_left_ms(deadline));
+    }
+}
+
+static const call_backend worker_backend = {.output = worker_output,
+                                            .begin_failure = worker_begin_failure,
+                                            .log = worker_log,
+                                            .send = worker_send,
+                                            .stop_requested = worker_stop_requested,
+                                            .stop_target = child_stop_target};
 
 /* ---- Running --------------------------------------------------------------------------------- */
 
@@ -208,10 +252,8 @@ static int run_item(worker *worker)
     point_to_input(worker);
     atomic_store_explicit(&call->box->phase, XF_PHASE_LOADING, memory_order_relaxed);
     code = call_decode(call);
-    atomic_store_explicit(&call->box->phase, XF_PHASE_RUNNING, memory_order_relaxed);
     if (code == 0)
-        code = call->task->entry(call);
-    atomic_store_explicit(&call->box->phase, XF_PHASE_SENDING, memory_order_relaxed);
+        code = task_boundary(call, NULL);
     call_end_object(call);
     if (code == 0)
         code = keep_output(worker);
@@ -229,11 +271,10 @@ static int run_items(worker *worker, uint32_t end)
     worker->item = first + worker->slot->progress;
     worker->call->input = NULL;
     if (job->flags & JOB_BATCH) {
-        atomic_store_explicit(&worker->call->box->phase, XF_PHASE_RUNNING, memory_order_relaxed);
-        return worker->call->task->batch(worker->call,
-                                         (char *)pool_segment_inputs(segment, job) + worker->item * job->in_size,
-                                         (char *)pool_segment_outputs(segment, job) + worker->item * job->out_size,
-                                         end - worker->slot->progress, &worker->slot->progress);
+        task_batch batch = {(char *)pool_segment_inputs(segment, job) + worker->item * job->in_size,
+                            (char *)pool_segment_outputs(segment, job) + worker->item * job->out_size,
+                            end - worker->slot->progress, &worker->slot->progress};
+        return task_boundary(worker->call, &batch);
     }
     while (code == 0 && worker->slot->progress < end) {
         worker->item = first + worker->slot->progress;
@@ -289,8 +330,8 @@ static void notify_parent(worker *worker, const job *job)
     bool complete = job->flags & JOB_ONE_CHUNK || atomic_load(&job->complete);
     bool stopped = job->flags & JOB_STOP_AT_FAILURE && atomic_load(&job->closing);
 
-    if (job->flags & JOB_NOTIFY && (complete || stopped) && !worker->call->sink)
-        channel_send(&worker->call->channel, WIRE_PROGRESS, NULL, NULL, 0, true);
+    if (job->flags & JOB_NOTIFY && (complete || stopped) && !worker->is_inline)
+        channel_send(&worker->call->channel, FRAME_PROGRESS, NULL, NULL, 0, true);
 }
 
 /* The parent is about to kill this worker. */
@@ -350,7 +391,7 @@ static bool await_work(worker *worker)
 {
     _Atomic uint64_t *idle = &worker->segment.header->idle[worker->number / 64];
     uint64_t bit = UINT64_C(1) << worker->number % 64, deadline;
-    box *box = worker->call->box;
+    black_box *box = worker->call->box;
     bool called;
     uint32_t seen;
 
@@ -378,14 +419,14 @@ static int run_once(worker *worker, uint32_t number)
     if (number == 0)
         return 0;
     call->task = task_of_number(worker, number - 1);
-    call->worker = NULL; /* its output is not kept, and its log lines belong to no item */
+    call->backend = &child_backend; /* its output is not kept, and its log lines belong to no item */
     code = call_decode(call);
     if (code == 0)
-        code = call->task->entry(call);
+        code = task_boundary(call, NULL);
     call_end_object(call);
     call_drop_output(call);
     call->task = task;
-    call->worker = worker;
+    call->backend = &worker_backend;
     return code ? code : call->fail_code;
 }
 
@@ -408,7 +449,7 @@ static int run_worker(worker *worker)
             break;
         }
     }
-    worker->call->worker = NULL;
+    worker->call->output = OS_SHM_NONE; /* the last item's output belongs to the job */
     worker->call->input_size = 0;
     code = run_once(worker, worker->segment.header->finalizer);
     worker->call->has_output = false;
@@ -439,14 +480,15 @@ static int worker_entry(xf_call *call)
     self.call = call;
     pool_segment_attach(&self.segment, &os_parent_given(call->channel.parent)->input);
     self.slot = &self.segment.slots[start.slot];
-    call->worker = &self;
+    call->backend_arg = &self;
+    call->backend = &worker_backend;
     child_limit_depth(self.segment.header->depth_limit);
     code = run_once(&self, self.segment.header->initializer);
     if (code != 0)
         return code;
     code = run_worker(&self);
     call->task = &worker_task;
-    call->worker = NULL;
+    call->backend = &child_backend;
     return code;
 }
 
@@ -456,28 +498,6 @@ xf_task worker_task = {
 XF_BEFORE_MAIN(register_worker)
 {
     (void)xf_task_register(&worker_task);
-}
-
-/* ---- The calls of a task --------------------------------------------------------------------- */
-
-bool worker_stopping(xf_call *call, int timeout_ms)
-{
-    worker *worker = call->worker;
-    uint64_t deadline = clock_deadline(timeout_ms);
-    uint64_t intent = atomic_load(&worker->slot->intent);
-    uint32_t seen;
-
-    for (;;) {
-        seen = atomic_load(&call->box->wake);
-        if (atomic_load(&worker->slot->stop_intent) == intent ||
-            atomic_load(&worker->segment.header->shutdown) == SHUTDOWN_NOW)
-            return true;
-        if (timeout_ms == 0 || uv_hrtime() >= deadline)
-            return false;
-        if (call->sink)
-            return false; /* no other thread asks: the one that could runs this task */
-        os_shm_wait(&os_parent_given(call->channel.parent)->box, &call->box->wake, seen, clock_left_ms(deadline));
-    }
 }
 
 void worker_run_inline(worker *worker)

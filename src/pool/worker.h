@@ -24,17 +24,20 @@ typedef struct worker {
     uint64_t item;                 /* of the job: the one that runs */
     uint64_t slab_at, slab_end;    /* room in the slab that was taken last */
     uint64_t slab_serial;          /* serial of the job that this slab is for */
+    bool is_inline;                /* it runs in the process of the pool, where no supervisor is to be notified */
     xf_task *tasks[SEGMENT_TASKS]; /* by number; NULL: not looked up yet */
 } worker;
 
 /* Runs all queued chunks in the calling process: the worker of an inline pool. */
 void worker_run_inline(worker *worker);
 
-/* What a task's call needs of the worker: room for its output in the segment; the item that runs now; to begin a
- * failure of that item; whether the task is asked to stop. */
-void *worker_output(xf_call *call, size_t size);
+/* Parts of the back-end of a task's calls, for inline pools too; backend_arg is the worker.
+ *   worker_item           The item that runs now.
+ *   worker_asked_to_stop  Whether the item, or the whole pool, was asked to stop. */
+int worker_output(xf_call *call, size_t size);
 uint64_t worker_item(const xf_call *call);
 void worker_begin_failure(xf_call *call);
-bool worker_stopping(xf_call *call, int timeout_ms);
+int worker_send(xf_call *call, const void *data, size_t size);
+bool worker_asked_to_stop(const xf_call *call);
 
 #endif

@@ -1,30 +1,10 @@
-/* Secrets: files that are nobody else's, and HMAC by nettle. */
+/* Secrets: files that no other user can read. */
 #include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
-
-#ifdef XF_AUTH
-#include <nettle/hmac.h>
-
-int hmac_compute(const void *key, size_t key_size, const void *data, size_t size, uint8_t mac[HMAC_SIZE])
-{
-    struct hmac_sha256_ctx context;
-
-    hmac_sha256_set_key(&context, key_size, key);
-    hmac_sha256_update(&context, size, data);
-    hmac_sha256_digest(&context, HMAC_SIZE, mac);
-    return 0;
-}
-#else
-int hmac_compute(const void *key, size_t key_size, const void *data, size_t size, uint8_t mac[HMAC_SIZE])
-{
-    (void)key, (void)key_size, (void)data, (void)size, (void)mac;
-    return error_detail(XF_ENOTSUP, "this crossfork was built without nettle, so there are no keys");
-}
-#endif
 
 static int check_private(int fd, const char *path)
 {

@@ -1,4 +1,5 @@
 /* Watching many children: an epoll set of our own, which any thread may change, inside the loop's. */
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>
@@ -42,7 +43,7 @@ int os_loop_open(uv_loop_t *loop)
     if (rc == 0) {
         rc = uv_loop_init(loop);
         if (rc < 0)
-            rc = os_error(-rc, "uv_loop_init");
+            rc = error_from_uv(rc, "uv_loop_init");
     }
     for (int i = 0; i < count; i++)
         fd_close(&held[i]);
@@ -65,7 +66,7 @@ int os_watcher_open(os_watcher **out, uv_loop_t *loop, os_ready ready, void *arg
     }
     rc = uv_poll_init(loop, &watcher->poll, watcher->set);
     if (rc < 0) {
-        rc = os_error(-rc, "uv_poll_init");
+        rc = error_from_uv(rc, "uv_poll_init");
         goto close_set;
     }
     uv_poll_start(&watcher->poll, UV_READABLE, on_ready);

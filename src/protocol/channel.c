@@ -8,17 +8,17 @@
 
 void channel_open(channel *channel, os_parent *parent)
 {
-    wire_open_in(&channel->in, channel->buffer);
+    frame_decoder_open_in(&channel->in, channel->buffer);
     channel->parent = parent;
     channel->pending_size = 0;
-    channel->attached = channel->reading = channel->acknowledged = false;
-    channel->ended = 0;
+    channel->segment_sent = channel->reading = channel->acknowledged = false;
+    channel->read_error = 0;
     channel->on_answer = NULL;
-    if (uv_mutex_init(&channel->lock) || uv_mutex_init(&channel->reading_lock) || uv_cond_init(&channel->heard))
+    if (uv_mutex_init(&channel->lock) || uv_mutex_init(&channel->reading_lock) || uv_cond_init(&channel->received))
         abort(); /* they have no reason to fail */
 }
 
-/* Nothing is lost when it fails, for then nothing was written. */
+/* A failed write writes nothing, so the frames stay pending. */
 static int flush_pending(channel *channel, intptr_t attached)
 {
     int rc = os_parent_write(channel->parent, channel->pending, channel->pending_size, attached);
@@ -28,45 +28,45 @@ static int flush_pending(channel *channel, intptr_t attached)
     return rc;
 }
 
-/* Appends a frame to what is pending; what is pending leaves first when there is no room. */
-static int append(channel *channel, const wire_frame *frame, const wire_fields *fields, const void *data, size_t size)
+/* Appends a frame to the pending ones, which are written first when there is no room. */
+static int append_frame(channel *channel, const frame *frame, const frame_fields *fields, const void *data, size_t size)
 {
     uint8_t *at;
     size_t head = fields ? fields->size : 0;
     int rc = 0;
 
-    if (channel->pending_size + WIRE_HEADER + frame->size > WIRE_BUFFER)
+    if (channel->pending_size + FRAME_HEADER + frame->size > FRAME_BUFFER)
         rc = flush_pending(channel, -1);
     if (rc < 0)
         return rc;
     at = channel->pending + channel->pending_size;
-    wire_put_header(at, frame);
+    frame_put_header(at, frame);
     if (head > 0)
-        memcpy(at + WIRE_HEADER, fields->bytes, head);
+        memcpy(at + FRAME_HEADER, fields->bytes, head);
     if (size > 0)
-        memcpy(at + WIRE_HEADER + head, data, size);
-    channel->pending_size += WIRE_HEADER + frame->size;
+        memcpy(at + FRAME_HEADER + head, data, size);
+    channel->pending_size += FRAME_HEADER + frame->size;
     return 0;
 }
 
-/* What is attached goes with the first byte of a write, so what is pending has to leave before its frame. */
-static int send_attached(channel *channel, const wire_frame *frame, const wire_fields *fields, intptr_t handle)
+/* A handle travels with the first byte of a write, so the pending frames are written before its frame. */
+static int send_attached(channel *channel, const frame *frame, const frame_fields *fields, intptr_t handle)
 {
     int rc = channel->pending_size ? flush_pending(channel, -1) : 0;
 
     if (rc == 0)
-        rc = append(channel, frame, fields, NULL, 0);
+        rc = append_frame(channel, frame, fields, NULL, 0);
     if (rc == 0) {
         rc = flush_pending(channel, handle);
         if (rc < 0)
-            channel->pending_size = 0; /* that frame alone */
+            channel->pending_size = 0; /* drop that frame */
     }
     return rc;
 }
 
-int channel_send_handle(channel *channel, wire_type type, const wire_fields *fields, intptr_t handle, uint64_t size)
+int channel_send_handle(channel *channel, frame_type type, const frame_fields *fields, intptr_t handle, uint64_t size)
 {
-    wire_frame frame = {.type = type, .size = fields->size, .attached = size, .token = (uint64_t)handle};
+    frame frame = {.type = type, .size = fields->size, .attached = size, .token = (uint64_t)handle};
     int rc;
 
     uv_mutex_lock(&channel->lock);
@@ -75,14 +75,14 @@ int channel_send_handle(channel *channel, wire_type type, const wire_fields *fie
     return rc;
 }
 
-int channel_send_segment(channel *channel, wire_type type, os_shm *segment)
+int channel_send_segment(channel *channel, frame_type type, os_shm *segment)
 {
-    wire_frame frame = {.type = type, .attached = segment->size, .token = (uint64_t)segment->handle};
+    frame frame = {.type = type, .attached = segment->size, .token = (uint64_t)segment->handle};
     int rc;
 
     uv_mutex_lock(&channel->lock);
     rc = send_attached(channel, &frame, NULL, segment->handle);
-    channel->attached |= rc == 0;
+    channel->segment_sent |= rc == 0;
     uv_mutex_unlock(&channel->lock);
     if (rc < 0)
         return rc;
@@ -91,7 +91,7 @@ int channel_send_segment(channel *channel, wire_type type, os_shm *segment)
     return 0;
 }
 
-static int send_large(channel *channel, wire_type type, const void *data, size_t size)
+static int send_large(channel *channel, frame_type type, const void *data, size_t size)
 {
     os_shm segment;
     int rc = os_shm_create(&segment, size, 0);
@@ -105,19 +105,20 @@ static int send_large(channel *channel, wire_type type, const void *data, size_t
     return rc;
 }
 
-int channel_send(channel *channel, wire_type type, const wire_fields *fields, const void *data, size_t size, bool flush)
+int channel_send(channel *channel, frame_type type, const frame_fields *fields, const void *data, size_t size,
+                 bool flush)
 {
-    wire_frame frame = {.type = type, .size = (fields ? fields->size : 0) + size};
+    frame frame = {.type = type, .size = (fields ? fields->size : 0) + size};
     int rc;
 
-    if (size > WIRE_INLINE_MAX)
+    if (size > FRAME_INLINE_MAX)
         return send_large(channel, type, data, size);
     uv_mutex_lock(&channel->lock);
-    rc = append(channel, &frame, fields, data, size);
+    rc = append_frame(channel, &frame, fields, data, size);
     if (rc == 0 && flush) {
         rc = flush_pending(channel, -1);
         if (rc < 0)
-            channel->pending_size -= WIRE_HEADER + frame.size; /* what waited before goes on waiting */
+            channel->pending_size -= FRAME_HEADER + frame.size; /* drop that frame; those before it stay pending */
     }
     uv_mutex_unlock(&channel->lock);
     return rc;
@@ -147,30 +148,30 @@ int channel_flush(channel *channel)
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
-static int read_frame(channel *channel, int timeout_ms, wire_frame *frame)
+static int read_frame(channel *channel, int timeout_ms, frame *frame)
 {
     size_t room, count;
     int rc;
 
-    while ((rc = wire_next(&channel->in, frame)) == XF_EAGAIN) {
-        uint8_t *space = wire_space(&channel->in, &room);
+    while ((rc = frame_decoder_next(&channel->in, frame)) == XF_EAGAIN) {
+        uint8_t *space = frame_decoder_space(&channel->in, &room);
         rc = os_parent_read(channel->parent, space, room, timeout_ms, &count);
         if (rc < 0)
             return rc;
-        wire_filled(&channel->in, count);
+        frame_decoder_filled(&channel->in, count);
     }
     return rc;
 }
 
-int channel_receive(channel *channel, wire_frame *frame)
+int channel_receive(channel *channel, frame *frame)
 {
     return read_frame(channel, -1, frame);
 }
 
-/* With the lock held, but not while it reads. */
-static void read_for_all(channel *channel, int timeout_ms)
+/* Reads one frame.  Called with the reading lock held, which is released while the thread reads. */
+static void read_and_wake(channel *channel, int timeout_ms)
 {
-    wire_frame frame;
+    frame frame;
     int rc;
 
     channel->reading = true;
@@ -178,34 +179,34 @@ static void read_for_all(channel *channel, int timeout_ms)
     rc = read_frame(channel, timeout_ms, &frame);
     uv_mutex_lock(&channel->reading_lock);
     channel->reading = false;
-    if (rc == 0 && frame.type == WIRE_ANSWER && channel->on_answer)
+    if (rc == 0 && frame.type == FRAME_ANSWER && channel->on_answer)
         channel->on_answer(channel, &frame);
-    else if (rc == 0 && frame.type == WIRE_ACK)
+    else if (rc == 0 && frame.type == FRAME_ACK)
         channel->acknowledged = true;
     else if (rc < 0 && rc != XF_ETIMEDOUT)
-        channel->ended = rc;
-    uv_cond_broadcast(&channel->heard);
+        channel->read_error = rc;
+    uv_cond_broadcast(&channel->received);
 }
 
-int channel_await(channel *channel, bool (*holds)(const void *arg), const void *arg, int timeout_ms)
+int channel_wait(channel *channel, bool (*holds)(const void *arg), const void *arg, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms), now;
     int rc = 0;
 
     uv_mutex_lock(&channel->reading_lock);
     while (!holds(arg)) {
-        rc = channel->ended;
+        rc = channel->read_error;
         now = uv_hrtime();
         if (rc == 0 && now >= deadline)
             rc = XF_ETIMEDOUT;
         if (rc < 0)
             break;
         if (!channel->reading)
-            read_for_all(channel, clock_left_ms(deadline));
+            read_and_wake(channel, clock_left_ms(deadline));
         else if (deadline == CLOCK_NEVER)
-            uv_cond_wait(&channel->heard, &channel->reading_lock);
+            uv_cond_wait(&channel->received, &channel->reading_lock);
         else
-            uv_cond_timedwait(&channel->heard, &channel->reading_lock, deadline - now);
+            uv_cond_timedwait(&channel->received, &channel->reading_lock, deadline - now);
     }
     uv_mutex_unlock(&channel->reading_lock);
     return rc;
@@ -216,8 +217,8 @@ static bool is_acknowledged(const void *arg)
     return ((const channel *)arg)->acknowledged;
 }
 
-void channel_linger(channel *channel)
+void channel_wait_acknowledged(channel *channel)
 {
-    if (os.attach_needs_ack && channel->attached)
-        (void)channel_await(channel, is_acknowledged, channel, -1);
+    if (os.attach_needs_ack && channel->segment_sent)
+        (void)channel_wait(channel, is_acknowledged, channel, -1);
 }

@@ -21,7 +21,7 @@ static uint64_t get_little_endian(const uint8_t *bytes, size_t size)
     return value;
 }
 
-void wire_put_header(uint8_t header[WIRE_HEADER], const wire_frame *frame)
+void frame_put_header(uint8_t header[FRAME_HEADER], const frame *frame)
 {
     put_little_endian(header, frame->size, 4);
     put_little_endian(header + 4, frame->type, 4);
@@ -29,104 +29,104 @@ void wire_put_header(uint8_t header[WIRE_HEADER], const wire_frame *frame)
     put_little_endian(header + 16, frame->token, 8);
 }
 
-int wire_open(wire_decoder *decoder)
+int frame_decoder_open(frame_decoder *decoder)
 {
-    wire_open_in(decoder, malloc(WIRE_BUFFER));
-    return decoder->bytes ? 0 : error_detail(XF_ENOMEM, "buffer of a channel");
+    frame_decoder_open_in(decoder, malloc(FRAME_BUFFER));
+    return decoder->bytes ? 0 : error_detail(XF_ENOMEM, "the buffer of a channel");
 }
 
-void wire_open_in(wire_decoder *decoder, uint8_t buffer[WIRE_BUFFER])
+void frame_decoder_open_in(frame_decoder *decoder, uint8_t buffer[FRAME_BUFFER])
 {
-    *decoder = (wire_decoder){buffer, 0, 0};
+    *decoder = (frame_decoder){buffer, 0, 0};
 }
 
-void wire_close(wire_decoder *decoder)
+void frame_decoder_close(frame_decoder *decoder)
 {
     free(decoder->bytes);
     decoder->bytes = NULL;
 }
 
-uint8_t *wire_space(wire_decoder *decoder, size_t *room)
+uint8_t *frame_decoder_space(frame_decoder *decoder, size_t *room)
 {
     if (decoder->begin > 0) {
         memmove(decoder->bytes, decoder->bytes + decoder->begin, decoder->end - decoder->begin);
         decoder->end -= decoder->begin;
         decoder->begin = 0;
     }
-    *room = WIRE_BUFFER - decoder->end;
+    *room = FRAME_BUFFER - decoder->end;
     return decoder->bytes + decoder->end;
 }
 
-void wire_filled(wire_decoder *decoder, size_t count)
+void frame_decoder_filled(frame_decoder *decoder, size_t count)
 {
     decoder->end += count;
 }
 
-int wire_next(wire_decoder *decoder, wire_frame *frame)
+int frame_decoder_next(frame_decoder *decoder, frame *frame)
 {
     const uint8_t *header = decoder->bytes + decoder->begin;
     size_t have = decoder->end - decoder->begin;
     uint64_t size, type;
 
-    if (have < WIRE_HEADER)
+    if (have < FRAME_HEADER)
         return XF_EAGAIN;
     size = get_little_endian(header, 4);
     type = get_little_endian(header + 4, 4);
-    if (size > WIRE_PAYLOAD_MAX)
+    if (size > FRAME_PAYLOAD_MAX)
         return error_detail(XF_EPROTO, "a frame of %llu bytes; at most %d are allowed", (unsigned long long)size,
-                            WIRE_PAYLOAD_MAX);
-    if (type < WIRE_TASK || type >= WIRE_TYPES)
+                            FRAME_PAYLOAD_MAX);
+    if (type < FRAME_TASK || type >= FRAME_TYPES)
         return error_detail(XF_EPROTO, "a frame of the unknown type %llu", (unsigned long long)type);
-    if (have < WIRE_HEADER + size)
+    if (have < FRAME_HEADER + size)
         return XF_EAGAIN;
-    *frame = (wire_frame){.type = (wire_type)type,
-                          .payload = header + WIRE_HEADER,
-                          .size = (size_t)size,
-                          .attached = get_little_endian(header + 8, 8),
-                          .token = get_little_endian(header + 16, 8)};
-    decoder->begin += WIRE_HEADER + (size_t)size;
+    *frame = (struct frame){.type = (frame_type)type,
+                            .payload = header + FRAME_HEADER,
+                            .size = (size_t)size,
+                            .attached = get_little_endian(header + 8, 8),
+                            .token = get_little_endian(header + 16, 8)};
+    decoder->begin += FRAME_HEADER + (size_t)size;
     return 0;
 }
 
 /* ---- Fields ---------------------------------------------------------------------------------- */
 
-void wire_put(wire_fields *fields, const void *bytes, size_t size)
+void frame_put(frame_fields *fields, const void *bytes, size_t size)
 {
     assert(size <= sizeof fields->bytes - fields->size);
     memcpy(fields->bytes + fields->size, bytes, size);
     fields->size += size;
 }
 
-void wire_put_u32(wire_fields *fields, uint32_t value)
+void frame_put_u32(frame_fields *fields, uint32_t value)
 {
     uint8_t bytes[4];
 
     put_little_endian(bytes, value, sizeof bytes);
-    wire_put(fields, bytes, sizeof bytes);
+    frame_put(fields, bytes, sizeof bytes);
 }
 
-void wire_put_u64(wire_fields *fields, uint64_t value)
+void frame_put_u64(frame_fields *fields, uint64_t value)
 {
     uint8_t bytes[8];
 
     put_little_endian(bytes, value, sizeof bytes);
-    wire_put(fields, bytes, sizeof bytes);
+    frame_put(fields, bytes, sizeof bytes);
 }
 
-void wire_put_text(wire_fields *fields, const char *text)
+void frame_put_text(frame_fields *fields, const char *text)
 {
     size_t size = strlen(text);
 
-    wire_put_u32(fields, (uint32_t)size);
-    wire_put(fields, text, size);
+    frame_put_u32(fields, (uint32_t)size);
+    frame_put(fields, text, size);
 }
 
-wire_reader wire_read(const wire_frame *frame)
+frame_reader frame_read(const frame *frame)
 {
-    return (wire_reader){frame->payload, frame->size, false};
+    return (frame_reader){frame->payload, frame->size, false};
 }
 
-void wire_get(wire_reader *reader, void *bytes, size_t size)
+void frame_get(frame_reader *reader, void *bytes, size_t size)
 {
     if (size > reader->left) {
         reader->bad = true;
@@ -138,36 +138,36 @@ void wire_get(wire_reader *reader, void *bytes, size_t size)
     reader->left -= size;
 }
 
-uint32_t wire_get_u32(wire_reader *reader)
+uint32_t frame_get_u32(frame_reader *reader)
 {
     uint8_t bytes[4];
 
-    wire_get(reader, bytes, sizeof bytes);
+    frame_get(reader, bytes, sizeof bytes);
     return (uint32_t)get_little_endian(bytes, sizeof bytes);
 }
 
-uint64_t wire_get_u64(wire_reader *reader)
+uint64_t frame_get_u64(frame_reader *reader)
 {
     uint8_t bytes[8];
 
-    wire_get(reader, bytes, sizeof bytes);
+    frame_get(reader, bytes, sizeof bytes);
     return get_little_endian(bytes, sizeof bytes);
 }
 
-void wire_get_text(wire_reader *reader, char *text, size_t size)
+void frame_get_text(frame_reader *reader, char *text, size_t size)
 {
-    uint32_t length = wire_get_u32(reader);
+    uint32_t length = frame_get_u32(reader);
 
     text[0] = 0;
     if (reader->bad || length >= size || length > reader->left || memchr(reader->at, 0, length)) {
         reader->bad = true;
         return;
     }
-    wire_get(reader, text, length);
+    frame_get(reader, text, length);
     text[length] = 0;
 }
 
-uint64_t wire_from_double(double value)
+uint64_t frame_from_double(double value)
 {
     uint64_t field;
 
@@ -175,7 +175,7 @@ uint64_t wire_from_double(double value)
     return field;
 }
 
-double wire_to_double(uint64_t field)
+double frame_to_double(uint64_t field)
 {
     double value;
 

@@ -8,98 +8,99 @@
 #include <stdlib.h>
 #include <string.h>
 
-void lines_make_mark(char mark[LINES_MARK + 1], uint64_t nonce, uint64_t number)
+void line_splitter_make_mark(char mark[LINE_SPLITTER_MARK + 1], uint64_t nonce, uint64_t number)
 {
-    snprintf(mark, LINES_MARK + 1, "\x1e%016" PRIx64 "%016" PRIx64 "\x1e", nonce, number);
+    snprintf(mark, LINE_SPLITTER_MARK + 1, "\x1e%016" PRIx64 "%016" PRIx64 "\x1e", nonce, number);
 }
 
-int lines_open(lines *lines, uint64_t nonce)
+int line_splitter_open(line_splitter *splitter, uint64_t nonce)
 {
-    *lines = (struct lines){.bytes = malloc(LINES_BUFFER), .nonce = nonce};
-    return lines->bytes ? 0 : error_detail(XF_ENOMEM, "the lines that a child prints");
+    *splitter = (line_splitter){.bytes = malloc(LINE_SPLITTER_BUFFER), .nonce = nonce};
+    return splitter->bytes ? 0 : error_detail(XF_ENOMEM, "the buffer for the lines of a child");
 }
 
-void lines_close(lines *lines)
+void line_splitter_close(line_splitter *splitter)
 {
-    free(lines->bytes);
-    lines->bytes = NULL;
+    free(splitter->bytes);
+    splitter->bytes = NULL;
 }
 
-/* Room is made by lines_next, which leaves no full buffer. */
-char *lines_space(lines *lines, size_t *room)
+/* There is always room, because line_splitter_next leaves no full buffer. */
+char *line_splitter_space(line_splitter *splitter, size_t *room)
 {
-    memmove(lines->bytes, lines->bytes + lines->begin, lines->end - lines->begin);
-    lines->end -= lines->begin;
-    lines->begin = 0;
-    *room = LINES_BUFFER - lines->end;
-    return lines->bytes + lines->end;
+    memmove(splitter->bytes, splitter->bytes + splitter->begin, splitter->end - splitter->begin);
+    splitter->end -= splitter->begin;
+    splitter->begin = 0;
+    *room = LINE_SPLITTER_BUFFER - splitter->end;
+    return splitter->bytes + splitter->end;
 }
 
-void lines_filled(lines *lines, size_t count)
+void line_splitter_filled(line_splitter *splitter, size_t count)
 {
-    lines->end += count;
+    splitter->end += count;
 }
 
-typedef enum what { PLAIN, MARK, MARK_BEGUN } what;
+/* The bytes at a \x1e: text, a mark, or the beginning of a mark. */
+typedef enum mark_state { MARK_NONE, MARK_WHOLE, MARK_PART } mark_state;
 
-/* What is at a \x1e. */
-static what look_at(const lines *lines, size_t at, uint64_t *number)
+static mark_state parse_mark(const line_splitter *splitter, size_t at, uint64_t *number)
 {
-    char expected[LINES_MARK + 1], digits[17] = "", *end;
-    size_t left = lines->end - at, prefix = LINES_MARK - 17;
+    char expected[LINE_SPLITTER_MARK + 1], digits[17] = "", *end;
+    size_t left = splitter->end - at, prefix = LINE_SPLITTER_MARK - 17;
 
-    lines_make_mark(expected, lines->nonce, 0);
-    if (memcmp(lines->bytes + at, expected, left < prefix ? left : prefix) != 0)
-        return PLAIN;
-    if (left < LINES_MARK)
-        return MARK_BEGUN;
-    memcpy(digits, lines->bytes + at + prefix, 16);
+    line_splitter_make_mark(expected, splitter->nonce, 0);
+    if (memcmp(splitter->bytes + at, expected, left < prefix ? left : prefix) != 0)
+        return MARK_NONE;
+    if (left < LINE_SPLITTER_MARK)
+        return MARK_PART;
+    memcpy(digits, splitter->bytes + at + prefix, 16);
     *number = strtoull(digits, &end, 16);
-    return *end == 0 && lines->bytes[at + LINES_MARK - 1] == '\x1e' ? MARK : PLAIN;
+    return *end == 0 && splitter->bytes[at + LINE_SPLITTER_MARK - 1] == '\x1e' ? MARK_WHOLE : MARK_NONE;
 }
 
-/* Cuts off size bytes of text, and the line end that follows. */
-static bool cut(lines *lines, size_t size, size_t end_size, lines_piece *piece)
+/* Cuts off size bytes of text, and the line end behind them. */
+static bool cut_piece(line_splitter *splitter, size_t size, size_t end_size, line_splitter_piece *piece)
 {
-    const char *text = lines->bytes + lines->begin;
+    const char *text = splitter->bytes + splitter->begin;
 
-    *piece = (lines_piece){text, size, size + end_size};
+    *piece = (line_splitter_piece){text, size, size + end_size};
     if (size > 0 && end_size == 1 && text[size - 1] == '\r')
         piece->size--;
-    lines->begin += size + end_size;
+    splitter->begin += size + end_size;
     return true;
 }
 
-/* At a mark: true when it may be passed. */
-static bool may_pass(lines *lines, uint64_t number, bool all)
+/* Returns whether the splitter may pass the mark that it has reached. */
+static bool may_pass_mark(line_splitter *splitter, uint64_t number, bool all)
 {
-    if (number > lines->seen)
-        lines->seen = number;
-    return all || number <= lines->passed || lines->end - lines->begin == LINES_BUFFER;
+    if (number > splitter->seen)
+        splitter->seen = number;
+    return all || number <= splitter->passed || splitter->end - splitter->begin == LINE_SPLITTER_BUFFER;
 }
 
-bool lines_next(lines *lines, bool all, lines_piece *piece)
+bool line_splitter_next(line_splitter *splitter, bool all, line_splitter_piece *piece)
 {
     uint64_t number;
-    size_t at = lines->begin;
+    size_t at = splitter->begin;
 
-    for (; at < lines->end && at - lines->begin < XF_LOG_LINE_MAX; at++) {
-        char byte = lines->bytes[at];
-        what found = byte == '\x1e' ? look_at(lines, at, &number) : PLAIN;
-        size_t size = at - lines->begin;
+    for (; at < splitter->end && at - splitter->begin < XF_LOG_LINE_MAX; at++) {
+        char byte = splitter->bytes[at];
+        mark_state found = byte == '\x1e' ? parse_mark(splitter, at, &number) : MARK_NONE;
+        size_t size = at - splitter->begin;
         if (byte == '\n')
-            return cut(lines, size, 1, piece);
-        if (found == MARK_BEGUN && !all)
+            return cut_piece(splitter, size, 1, piece);
+        if (found == MARK_PART && !all)
             return false;
-        if (found != MARK)
+        if (found != MARK_WHOLE)
             continue;
         if (size > 0)
-            return cut(lines, size, 0, piece); /* the mark stays, and ends no line the next time */
-        if (!may_pass(lines, number, all))
+            return cut_piece(splitter, size, 0, piece); /* the next call begins at the mark */
+        if (!may_pass_mark(splitter, number, all))
             return false;
-        lines->begin += LINES_MARK;
-        at = lines->begin - 1;
+        splitter->begin += LINE_SPLITTER_MARK;
+        at = splitter->begin - 1;
     }
-    return at > lines->begin && (all || at - lines->begin == XF_LOG_LINE_MAX) ? cut(lines, at - lines->begin, 0, piece)
-                                                                              : false;
+    return at > splitter->begin && (all || at - splitter->begin == XF_LOG_LINE_MAX)
+               ? cut_piece(splitter, at - splitter->begin, 0, piece)
+               : false;
 }

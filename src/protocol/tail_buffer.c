@@ -5,61 +5,61 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Room for size bytes more and a NUL.  Twice the limit is held before the older half is dropped, so that each byte is
- * moved once at most. */
-static int make_room(capture *capture, size_t size)
+/* Makes room for size more bytes and a NUL.  The buffer grows to twice the limit before the older half is dropped, so
+ * each byte is moved at most once. */
+static int make_tail_room(tail_buffer *buffer, size_t size)
 {
-    size_t room = capture->room ? capture->room : 4096;
+    size_t room = buffer->room ? buffer->room : 4096;
     char *grown;
 
-    if (capture->size + size > 2 * capture->limit) {
-        size_t kept = capture->size < capture->limit ? capture->size : capture->limit;
-        memmove(capture->data, capture->data + capture->size - kept, kept);
-        capture->size = kept;
+    if (buffer->size + size > 2 * buffer->limit) {
+        size_t kept = buffer->size < buffer->limit ? buffer->size : buffer->limit;
+        memmove(buffer->data, buffer->data + buffer->size - kept, kept);
+        buffer->size = kept;
     }
-    while (room <= capture->size + size)
+    while (room <= buffer->size + size)
         room *= 2;
-    if (room == capture->room)
+    if (room == buffer->room)
         return 0;
-    grown = realloc(capture->data, room);
+    grown = realloc(buffer->data, room);
     if (!grown)
-        return error_detail(XF_ENOMEM, "what a child printed");
-    capture->data = grown;
-    capture->room = room;
+        return error_detail(XF_ENOMEM, "the output of a child");
+    buffer->data = grown;
+    buffer->room = room;
     return 0;
 }
 
-int capture_put(capture *capture, const char *data, size_t size)
+int tail_buffer_put(tail_buffer *buffer, const char *data, size_t size)
 {
     int rc;
 
-    if (size > capture->limit) {
-        data += size - capture->limit;
-        size = capture->limit;
+    if (size > buffer->limit) {
+        data += size - buffer->limit;
+        size = buffer->limit;
     }
-    rc = make_room(capture, size);
+    rc = make_tail_room(buffer, size);
     if (rc < 0)
         return rc;
-    memcpy(capture->data + capture->size, data, size);
-    capture->size += size;
-    capture->data[capture->size] = 0;
+    memcpy(buffer->data + buffer->size, data, size);
+    buffer->size += size;
+    buffer->data[buffer->size] = 0;
     return 0;
 }
 
-const char *capture_tail(const capture *capture, size_t most, size_t *size)
+const char *tail_buffer_get(const tail_buffer *buffer, size_t size_max, size_t *size)
 {
-    size_t tail = capture->size;
+    size_t tail = buffer->size;
 
-    if (tail > capture->limit)
-        tail = capture->limit;
-    if (tail > most)
-        tail = most;
+    if (tail > buffer->limit)
+        tail = buffer->limit;
+    if (tail > size_max)
+        tail = size_max;
     *size = tail;
-    return capture->data ? capture->data + capture->size - tail : "";
+    return buffer->data ? buffer->data + buffer->size - tail : "";
 }
 
-void capture_close(capture *capture)
+void tail_buffer_close(tail_buffer *buffer)
 {
-    free(capture->data);
-    *capture = (struct capture){0};
+    free(buffer->data);
+    *buffer = (tail_buffer){0};
 }

@@ -1,22 +1,23 @@
 /* The newest bytes of a captured stream. */
-#ifndef CAPTURE_H
-#define CAPTURE_H
+#ifndef TAIL_BUFFER_H
+#define TAIL_BUFFER_H
 
 #include <stddef.h>
 
-typedef struct capture {
+typedef struct tail_buffer {
     char *data;
     size_t size;
     size_t limit; /* 0: the stream is not captured */
     size_t room;
-} capture;
+} tail_buffer;
 
-/* Appends bytes, dropping the oldest beyond the limit; XF_ENOMEM. */
-int capture_put(capture *capture, const char *data, size_t size);
+/* Appends bytes, and drops the oldest beyond the limit.  XF_ENOMEM. */
+int tail_buffer_put(tail_buffer *buffer, const char *data, size_t size);
 
-/* The newest bytes, at most that many, and a NUL. */
-const char *capture_tail(const capture *capture, size_t most, size_t *size);
+/* Returns the newest bytes, at most size_max, with a NUL behind them.
+ *   size  Set to their number. */
+const char *tail_buffer_get(const tail_buffer *buffer, size_t size_max, size_t *size);
 
-void capture_close(capture *capture);
+void tail_buffer_close(tail_buffer *buffer);
 
 #endif

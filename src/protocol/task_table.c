@@ -3,7 +3,6 @@
 #include "base/error.h"
 
 #include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { TASK_UNREGISTERED, TASK_REGISTERED, TASK_DUPLICATE, TASK_LATE };
@@ -33,7 +32,8 @@ int xf_task_register(xf_task *task)
         return 0;
     if (closed) {
         task->reserved.state = TASK_LATE;
-        return error_detail(XF_ESTATE, "task %s is registered after xf_main, too late for children", task->name);
+        return error_detail(XF_ESTATE, "task %s is registered after xf_main, so children would not know it",
+                            task->name);
     }
     other = xf_task_find(task->name);
     if (other) {
@@ -63,14 +63,14 @@ int task_table_check(const xf_task *task)
     if (task->reserved.state == TASK_DUPLICATE)
         return error_detail(XF_EDUPTASK, "two tasks are called %s", name);
     if (task->reserved.state == TASK_LATE)
-        return error_detail(XF_ENOTASK, "task %s was registered after xf_main, where no child sees it", name);
+        return error_detail(XF_ENOTASK, "task %s was registered after xf_main, so children do not know it", name);
     if (task->reserved.state != TASK_REGISTERED)
         return error_detail(XF_ENOTASK, "task %s was not registered", name);
     return 0;
 }
 
 /* FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/ */
-static uint64_t hash(uint64_t seed, const void *data, size_t size)
+static uint64_t hash_bytes(uint64_t seed, const void *data, size_t size)
 {
     const uint8_t *bytes = data;
 
@@ -81,7 +81,7 @@ static uint64_t hash(uint64_t seed, const void *data, size_t size)
 
 /* The finalizer of splitmix64, https://prng.di.unimi.it/splitmix64.c: a sum of FNV hashes alone would not change when
  * two tasks exchange their sizes. */
-static uint64_t mix(uint64_t value)
+static uint64_t mix_hash(uint64_t value)
 {
     value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9U;
     value = (value ^ (value >> 27)) * 0x94D049BB133111EBU;
@@ -92,65 +92,11 @@ uint64_t task_table_hash(void)
 {
     uint64_t sum = 0;
 
-    for (const xf_task *task = table; task; task = task->reserved.next) { /* in whatever order they were registered */
+    /* The sum does not depend on the order of registration. */
+    for (const xf_task *task = table; task; task = task->reserved.next) {
         uint64_t sizes[2] = {task->input_size, task->output_size};
-        sum += mix(hash(hash(0xCBF29CE484222325U, task->name, strlen(task->name)), sizes, sizeof sizes));
+        sum +=
+            mix_hash(hash_bytes(hash_bytes(0xCBF29CE484222325U, task->name, strlen(task->name)), sizes, sizeof sizes));
     }
     return sum;
-}
-
-int xf_writer_put(xf_writer *writer, const void *data, size_t size)
-{
-    size_t room = writer->room ? writer->room : 256;
-    char *grown;
-
-    if (size > SIZE_MAX / 2 - writer->size)
-        return error_detail(XF_ENOMEM, "encoding more than an address space holds");
-    while (room < writer->size + size)
-        room *= 2;
-    if (room > writer->room) {
-        grown = realloc(writer->data, room);
-        if (!grown)
-            return error_detail(XF_ENOMEM, "encoding %zu bytes", writer->size + size);
-        writer->data = grown;
-        writer->room = room;
-    }
-    if (size > 0)
-        memcpy(writer->data + writer->size, data, size);
-    writer->size += size;
-    return 0;
-}
-
-void writer_free(xf_writer *writer)
-{
-    free(writer->data);
-    *writer = (xf_writer){0};
-}
-
-int codec_encode_for(const xf_task *task, const xf_codec *codec, const void *object, xf_writer *writer)
-{
-    int rc = codec->encode(writer, object);
-
-    return rc < 0 ? error_detail(XF_ECODEC, "encoding for task %s failed with %d", task->name, rc) : 0;
-}
-
-int codec_decode_for(const xf_task *task, const xf_codec *codec, const void *data, size_t size, void **object)
-{
-    int rc = codec->decode(data, size, object);
-
-    return rc < 0 ? error_detail(XF_ECODEC, "decoding for task %s failed with %d", task->name, rc) : 0;
-}
-
-int codec_encode(const xf_codec *codec, const char *whose, const void *object, xf_writer *writer)
-{
-    int rc = codec->encode(writer, object);
-
-    return rc < 0 ? error_detail(XF_ECODEC, "encoding for %s failed with %d", whose, rc) : 0;
-}
-
-int codec_decode(const xf_codec *codec, const char *whose, const void *data, size_t size, void **object)
-{
-    int rc = codec->decode(data, size, object);
-
-    return rc < 0 ? error_detail(XF_ECODEC, "decoding for %s failed with %d", whose, rc) : 0;
 }

@@ -7,174 +7,177 @@
 #include <string.h>
 #include <uv.h>
 
-int host_open(host *host, const char *name, const xf_key *key)
+int acceptor_open(acceptor *acceptor, const char *name, const xf_key *key)
 {
-    int rc = hello_name(host->name, name);
+    int rc = handshake_check_name(acceptor->name, name);
 
     if (rc == 0)
-        rc = hello_key_load(&host->key, key);
+        rc = handshake_key_load(&acceptor->key, key);
     if (rc < 0)
         return rc;
-    host->count = 0;
-    rc = os_door_open(&host->door, host->name);
+    acceptor->count = 0;
+    rc = os_door_open(&acceptor->endpoint, acceptor->name);
     if (rc < 0)
-        hello_key_forget(&host->key);
+        handshake_key_erase(&acceptor->key);
     return rc;
 }
 
-void host_stop(host *host)
+void acceptor_stop(acceptor *acceptor)
 {
-    os_door_shut(host->door);
+    os_door_shut(acceptor->endpoint);
 }
 
-/* ---- Guests ---------------------------------------------------------------------------------- */
+/* ---- Handshakes ------------------------------------------------------------------------------ */
 
-static void expect(host *host, guest *guest, hello_kind kind)
+static void expect_message(acceptor *acceptor, acceptor_pending *pending, handshake_kind kind)
 {
-    guest->expected = kind;
-    guest->deadline = clock_deadline(host->patience_ms);
+    pending->expected = kind;
+    pending->deadline = clock_deadline(acceptor->step_timeout_ms);
 }
 
-static void remove_guest(host *host, guest *guest)
+static void remove_pending(acceptor *acceptor, acceptor_pending *pending)
 {
-    os_link_close(guest->talk.link);
-    host->count--;
-    memmove(guest, guest + 1, (size_t)(host->guests + host->count - guest) * sizeof *guest);
+    os_link_close(pending->session.channel);
+    acceptor->count--;
+    memmove(pending, pending + 1, (size_t)(acceptor->pending + acceptor->count - pending) * sizeof *pending);
 }
 
-/* Ends it with a guest that gets nothing, and tells it why, if it can be expected to listen. */
-static void turn_away(host *host, guest *guest, int code)
+/* Ends a handshake without granting anything, and sends the reason when the other side is likely to read it. */
+static void reject(acceptor *acceptor, acceptor_pending *pending, int code)
 {
-    hello message = {.kind = HELLO_REFUSE, .code = code, .flags = host->key.size ? HELLO_KEYED : 0};
+    handshake_message message = {
+        .kind = HANDSHAKE_REFUSE, .code = code, .flags = acceptor->key.size ? HANDSHAKE_KEYED : 0};
 
     if (code != XF_EEND && code != XF_EPROTO)
-        (void)talk_say(&guest->talk, &message, -1);
-    if (guest->given)
-        host->regret(guest->given);
-    remove_guest(host, guest);
+        (void)handshake_send(&pending->session, &message, -1);
+    if (pending->granted)
+        acceptor->revoke(pending->granted);
+    remove_pending(acceptor, pending);
 }
 
-/* Says that an object is the guest's to open. */
-static int give(guest *guest, const xf_ref *ref)
+/* Sends the object that the other side opens. */
+static int send_grant(acceptor_pending *pending, const xf_ref *ref)
 {
-    hello message = {.kind = HELLO_GRANT, .what = ref->reserved};
+    handshake_message message = {.kind = HANDSHAKE_GRANT, .argument = ref->reserved};
     object *object;
-    int rc = object_hold(&object, ref);
+    int rc = object_open_any(&object, ref);
 
     if (rc < 0)
         return rc;
     message.flags = (uint32_t)object->shm.flags;
     message.size = object->shm.size;
     message.ref = object->ref;
-    rc = talk_say(&guest->talk, &message, object->shm.handle);
+    rc = handshake_send(&pending->session, &message, object->shm.handle);
     object_close(object);
     return rc;
 }
 
-/* Goes on with one guest.
- * XF_EAGAIN while there is more to be said; 0 when it has opened what it was given. */
-static int step(host *host, guest *guest)
+/* Continues one handshake.
+ * XF_EAGAIN while messages are missing; 0 when the other side has opened its object. */
+static int step_one(acceptor *acceptor, acceptor_pending *pending)
 {
-    hello heard, challenge = {.kind = HELLO_CHALLENGE};
+    handshake_message received, challenge = {.kind = HANDSHAKE_CHALLENGE};
     xf_ref ref;
-    int rc = talk_hear(&guest->talk, guest->expected, &heard);
+    int rc = handshake_receive(&pending->session, pending->expected, &received);
 
-    if (rc == XF_EAGAIN && uv_hrtime() >= guest->deadline)
-        return error_detail(XF_ETIMEDOUT, "a process that connects to %s does not go on", host->name);
-    if (rc < 0 || guest->expected == HELLO_OPENED)
+    if (rc == XF_EAGAIN && uv_hrtime() >= pending->deadline)
+        return error_detail(XF_ETIMEDOUT, "a process that connects to %s does not continue its handshake",
+                            acceptor->name);
+    if (rc < 0 || pending->expected == HANDSHAKE_OPENED)
         return rc;
-    if (guest->expected == HELLO_ASK) {
-        if (heard.what != (uint32_t)host->kind)
-            return error_detail(XF_EINVAL, "%s is asked for what it does not have", host->name);
-        guest->memory = heard.size;
-        rc = talk_say(&guest->talk, &challenge, -1);
-        expect(host, guest, HELLO_PROOF);
+    if (pending->expected == HANDSHAKE_ASK) {
+        if (received.argument != (uint32_t)acceptor->kind)
+            return error_detail(XF_EINVAL, "%s does not offer that kind of object", acceptor->name);
+        pending->memory_max = received.size;
+        rc = handshake_send(&pending->session, &challenge, -1);
+        expect_message(acceptor, pending, HANDSHAKE_PROOF);
     } else {
-        rc = host->grant(host, guest, &ref, &guest->given);
+        rc = acceptor->grant(acceptor, pending, &ref, &pending->granted);
         if (rc == 0)
-            rc = give(guest, &ref);
-        expect(host, guest, HELLO_OPENED);
+            rc = send_grant(pending, &ref);
+        expect_message(acceptor, pending, HANDSHAKE_OPENED);
     }
     return rc < 0 ? rc : XF_EAGAIN;
 }
 
-/* Whether that is nothing the host's owner has to know. */
-static bool is_guests_affair(int code)
+/* Whether the owner of the acceptor need not know about that failure. */
+static bool is_remote_fault(int code)
 {
     return code == XF_EEND || code == XF_EPROTO || code == XF_ETIMEDOUT || code == XF_EINVAL || code == XF_ENOTSUP;
 }
 
-/* Goes on with all guests, until one is through with it, or has to be told of. */
-static int step_all(host *host, void **given)
+/* Continues all handshakes, until one is complete or fails in a way that the owner has to know. */
+static int step_pending(acceptor *acceptor, void **granted)
 {
-    guest *guest = host->guests;
+    acceptor_pending *pending = acceptor->pending;
 
-    while (guest < host->guests + host->count) {
-        int rc = step(host, guest);
+    while (pending < acceptor->pending + acceptor->count) {
+        int rc = step_one(acceptor, pending);
         if (rc == XF_EAGAIN) {
-            guest++;
+            pending++;
         } else if (rc == 0) {
-            *given = guest->given;
-            remove_guest(host, guest);
+            *granted = pending->granted;
+            remove_pending(acceptor, pending);
             return 0;
         } else {
-            turn_away(host, guest, rc);
-            if (!is_guests_affair(rc))
+            reject(acceptor, pending, rc);
+            if (!is_remote_fault(rc))
                 return rc;
         }
     }
     return XF_EAGAIN;
 }
 
-static int admit_all(host *host)
+static int accept_all(acceptor *acceptor)
 {
-    os_link *link;
+    os_link *channel;
     int rc = 0;
 
-    while (host->count < OS_LINKS_MAX && (rc = os_door_admit(host->door, &link)) == 0) {
-        guest *guest = &host->guests[host->count++];
-        guest->talk = (talk){.link = link, .key = &host->key, .name = host->name};
-        guest->given = NULL;
-        expect(host, guest, HELLO_ASK);
+    while (acceptor->count < OS_LINKS_MAX && (rc = os_door_admit(acceptor->endpoint, &channel)) == 0) {
+        acceptor_pending *pending = &acceptor->pending[acceptor->count++];
+        pending->session = (handshake_session){.channel = channel, .key = &acceptor->key, .name = acceptor->name};
+        pending->granted = NULL;
+        expect_message(acceptor, pending, HANDSHAKE_ASK);
     }
     return rc == XF_EAGAIN ? 0 : rc;
 }
 
-/* Waits until something can be done; who comes when all places are taken waits outside. */
-static int wait_for_more(host *host, uint64_t deadline)
+/* Waits for a message or a connection.  Processes that connect while all places are taken wait in the endpoint. */
+static int wait_for_connections(acceptor *acceptor, uint64_t deadline)
 {
-    os_link *links[OS_LINKS_MAX];
+    os_link *channels[OS_LINKS_MAX];
     uint64_t next = deadline;
     int rc;
 
-    for (size_t i = 0; i < host->count; i++) {
-        links[i] = host->guests[i].talk.link;
-        if (host->guests[i].deadline < next)
-            next = host->guests[i].deadline;
+    for (size_t i = 0; i < acceptor->count; i++) {
+        channels[i] = acceptor->pending[i].session.channel;
+        if (acceptor->pending[i].deadline < next)
+            next = acceptor->pending[i].deadline;
     }
-    rc = os_door_wait(host->count < OS_LINKS_MAX ? host->door : NULL, links, host->count, clock_left_ms(next));
+    rc = os_door_wait(acceptor->count < OS_LINKS_MAX ? acceptor->endpoint : NULL, channels, acceptor->count,
+                      clock_left_ms(next));
     return rc == XF_ETIMEDOUT && uv_hrtime() < deadline ? 0 : rc;
 }
 
-int host_serve(host *host, void **given, uint64_t deadline)
+int acceptor_accept(acceptor *acceptor, void **granted, uint64_t deadline)
 {
     int rc = 0;
 
     while (rc == 0) {
-        rc = admit_all(host);
+        rc = accept_all(acceptor);
         if (rc == 0)
-            rc = step_all(host, given);
+            rc = step_pending(acceptor, granted);
         if (rc != XF_EAGAIN)
             return rc;
-        rc = wait_for_more(host, deadline);
+        rc = wait_for_connections(acceptor, deadline);
     }
     return rc;
 }
 
-void host_close(host *host)
+void acceptor_close(acceptor *acceptor)
 {
-    while (host->count > 0)
-        turn_away(host, &host->guests[0], XF_EEND);
-    os_door_close(host->door);
-    hello_key_forget(&host->key);
+    while (acceptor->count > 0)
+        reject(acceptor, &acceptor->pending[0], XF_EEND);
+    os_door_close(acceptor->endpoint);
+    handshake_key_erase(&acceptor->key);
 }

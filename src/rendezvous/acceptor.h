@@ -1,52 +1,52 @@
-/* A name, its door, and those who have arrived there and are not through with what is to be said (handshake.h). */
-#ifndef HOST_H
-#define HOST_H
+/* An acceptor: a named endpoint, and the handshakes in progress on it. */
+#ifndef ACCEPTOR_H
+#define ACCEPTOR_H
 
 #include "rendezvous/handshake.h"
 
-enum { HOST_PATIENCE_MS = 5000 }; /* unless a user says otherwise */
+enum { ACCEPTOR_STEP_TIMEOUT_MS = 5000 }; /* unless the user sets another */
 
-typedef struct guest {
-    talk talk;
-    hello_kind expected;
-    uint64_t deadline; /* for saying that */
-    uint64_t memory;   /* that it wants a pipe to have at most */
-    void *given;       /* what grant has made for it; NULL: nothing yet */
-} guest;
+/* A handshake in progress. */
+typedef struct acceptor_pending {
+    handshake_session session;
+    handshake_kind expected;
+    uint64_t deadline;   /* for that message */
+    uint64_t memory_max; /* the most memory that the other side accepts for a pipe */
+    void *granted;       /* this side's part of the object that the other side gets; NULL: nothing is granted yet */
+} acceptor_pending;
 
-typedef struct host {
+typedef struct acceptor {
     char name[OS_NAME_MAX + 1];
-    os_door *door;
-    hello_key key;
-    int patience_ms; /* for each thing that a guest has to say */
-    guest guests[OS_LINKS_MAX];
+    os_door *endpoint;
+    handshake_key key;
+    int step_timeout_ms; /* for each message of the other side */
+    acceptor_pending pending[OS_LINKS_MAX];
     size_t count;
 
-    /* Set by whoever opens it. */
-    xf_object_kind kind; /* what can be had here */
+    /* The owner sets the following before acceptor_open. */
+    xf_object_kind kind; /* of the objects that are granted here */
 
-    /* Makes what a guest gets that has proved itself.
-     *   ref    Set to what names it.
-     *   given  Set to what this side keeps of it, not NULL, which has the object open. */
-    int (*grant)(struct host *host, const guest *guest, xf_ref *ref, void **given);
+    /* Makes the object for a process that has proved the key.
+     *   ref      Set to a reference to it.
+     *   granted  Set to this side's part, which keeps the object open; not NULL. */
+    int (*grant)(struct acceptor *acceptor, const acceptor_pending *pending, xf_ref *ref, void **granted);
 
-    /* Takes it back: the guest has gone before it had opened it. */
-    void (*regret)(void *given);
-} host;
+    /* Takes it back when the other side closes the connection before it has opened the object. */
+    void (*revoke)(void *granted);
+} acceptor;
 
 /* Takes the name.  As xf_listener_create. */
-int host_open(host *host, const char *name, const xf_key *key);
+int acceptor_open(acceptor *acceptor, const char *name, const xf_key *key);
 
-/* Looks after the guests until one of them has opened what it was given.
- *   given  Set to this side's part.
- * XF_ETIMEDOUT; XF_EEND after host_stop; XF_EACCESS when one was refused for its key; XF_EHANDLES, XF_ENOMEM and others
- * when one was refused because of this side.
- * Threads: one at a time. */
-int host_serve(host *host, void **given, uint64_t deadline);
+/* Continues the handshakes until one of the other processes has opened its object.
+ *   granted  Set to this side's part of it.
+ * XF_ETIMEDOUT; XF_EEND after acceptor_stop; XF_EACCESS when a process was rejected for its key; XF_EHANDLES, XF_ENOMEM
+ * and others when a process was rejected for a reason on this side. Threads: one at a time. */
+int acceptor_accept(acceptor *acceptor, void **granted, uint64_t deadline);
 
-/* Ends host_serve, now or when it is called, in whichever thread. */
-void host_stop(host *host);
+/* Makes acceptor_accept return XF_EEND, in any thread, now and from now on. */
+void acceptor_stop(acceptor *acceptor);
 
-void host_close(host *host);
+void acceptor_close(acceptor *acceptor);
 
 #endif

@@ -3,89 +3,91 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-/* Waits for what the host has to say. */
-static int hear(talk *talk, hello_kind expected, hello *message, uint64_t deadline)
+/* Waits for the next message of the acceptor. */
+static int receive_in_time(handshake_session *session, handshake_kind expected, handshake_message *message,
+                           uint64_t deadline)
 {
     int rc;
 
-    while ((rc = talk_hear(talk, expected, message)) == XF_EAGAIN) {
-        rc = os_door_wait(NULL, &talk->link, 1, clock_left_ms(deadline));
+    while ((rc = handshake_receive(session, expected, message)) == XF_EAGAIN) {
+        rc = os_door_wait(NULL, &session->channel, 1, clock_left_ms(deadline));
         if (rc == XF_ETIMEDOUT)
-            return error_detail(rc, "nobody at %s answers in time", talk->name);
+            return error_detail(rc, "no answer from %s in time", session->name);
         if (rc < 0)
             return rc;
     }
     return rc;
 }
 
-/* A host that goes closes the link first, and then what it has granted, which may not be there to be taken any more. */
-static bool has_gone(visit *visit)
+/* An acceptor that ends closes the connection first, and then the object that it has granted, which may be closed
+ * before it is taken here. */
+static bool has_closed(connector *connector)
 {
-    hello unused;
+    handshake_message unused;
 
-    return talk_hear(&visit->talk, HELLO_REFUSE, &unused) == XF_EEND;
+    return handshake_receive(&connector->session, HANDSHAKE_REFUSE, &unused) == XF_EEND;
 }
 
-/* Opens the object that a host grants, which has proved itself. */
-static int take(visit *visit, const hello *grant)
+/* Opens the object that an acceptor grants, after it has proved the key. */
+static int adopt_granted(connector *connector, const handshake_message *grant)
 {
     intptr_t handle;
-    int rc = os_link_take(visit->talk.link, grant->token, &handle);
+    int rc = os_link_take(connector->session.channel, grant->token, &handle);
 
     if (rc == 0)
-        rc = object_adopt(&visit->object, &grant->ref, handle, grant->size, (int)grant->flags);
-    if (rc == XF_EPROTO && has_gone(visit))
+        rc = object_adopt(&connector->object, &grant->ref, handle, grant->size, (int)grant->flags);
+    if (rc == XF_EPROTO && has_closed(connector))
         rc = XF_EEND;
-    visit->ref = grant->ref;
-    visit->ref.reserved = grant->what;
+    connector->ref = grant->ref;
+    connector->ref.reserved = grant->argument;
     return rc;
 }
 
-static int talk_through(visit *visit, xf_object_kind kind, uint64_t memory, uint64_t deadline)
+static int shake_hands(connector *connector, xf_object_kind kind, uint64_t memory_max, uint64_t deadline)
 {
-    hello ask = {.kind = HELLO_ASK, .what = (uint32_t)kind, .size = memory};
-    hello proof = {.kind = HELLO_PROOF}, heard;
-    int rc = talk_say(&visit->talk, &ask, -1);
+    handshake_message ask = {.kind = HANDSHAKE_ASK, .argument = (uint32_t)kind, .size = memory_max};
+    handshake_message proof = {.kind = HANDSHAKE_PROOF}, received;
+    int rc = handshake_send(&connector->session, &ask, -1);
 
     if (rc == 0)
-        rc = hear(&visit->talk, HELLO_CHALLENGE, &heard, deadline);
+        rc = receive_in_time(&connector->session, HANDSHAKE_CHALLENGE, &received, deadline);
     if (rc == 0)
-        rc = talk_say(&visit->talk, &proof, -1);
+        rc = handshake_send(&connector->session, &proof, -1);
     if (rc == 0)
-        rc = hear(&visit->talk, HELLO_GRANT, &heard, deadline);
-    if (rc == 0 && heard.ref.kind != (uint32_t)kind)
-        rc = error_detail(XF_EPROTO, "%s grants what was not asked for", visit->name);
-    return rc < 0 ? rc : take(visit, &heard);
+        rc = receive_in_time(&connector->session, HANDSHAKE_GRANT, &received, deadline);
+    if (rc == 0 && received.ref.kind != (uint32_t)kind)
+        rc = error_detail(XF_EPROTO, "%s grants an object of another kind", connector->name);
+    return rc < 0 ? rc : adopt_granted(connector, &received);
 }
 
-int visit_begin(visit *visit, const char *name, const xf_key *key, xf_object_kind kind, uint64_t memory,
-                uint64_t deadline)
+int connector_open(connector *connector, const char *name, const xf_key *key, xf_object_kind kind, uint64_t memory_max,
+                   uint64_t deadline)
 {
-    int rc = hello_name(visit->name, name);
+    int rc = handshake_check_name(connector->name, name);
 
     if (rc == 0)
-        rc = hello_key_load(&visit->key, key);
+        rc = handshake_key_load(&connector->key, key);
     if (rc < 0)
         return rc;
-    visit->object = NULL;
-    visit->talk = (talk){.key = &visit->key, .name = visit->name};
-    rc = os_link_open(&visit->talk.link, visit->name, clock_left_ms(deadline));
+    connector->object = NULL;
+    connector->session = (handshake_session){.key = &connector->key, .name = connector->name};
+    rc = os_link_open(&connector->session.channel, connector->name, clock_left_ms(deadline));
     if (rc < 0) {
-        hello_key_forget(&visit->key);
+        handshake_key_erase(&connector->key);
         return rc;
     }
-    rc = talk_through(visit, kind, memory, deadline);
-    return rc < 0 ? visit_end(visit, rc) : 0;
+    rc = shake_hands(connector, kind, memory_max, deadline);
+    return rc < 0 ? connector_close(connector, rc) : 0;
 }
 
-int visit_end(visit *visit, int rc)
+int connector_close(connector *connector, int rc)
 {
-    hello opened = {.kind = HELLO_OPENED};
+    handshake_message opened = {.kind = HANDSHAKE_OPENED};
 
     if (rc == 0)
-        rc = talk_say(&visit->talk, &opened, -1);
-    object_close(visit->object);
-    os_link_close(visit->talk.link);
-    hello_key_forget(&visit->key);
+        rc = handshake_send(&connector->session, &opened, -1);
+    object_close(connector->object);
+    os_link_close(connector->session.channel);
+    handshake_key_erase(&connector->key);
     return rc;
 }

@@ -1,27 +1,27 @@
-/* The other side of a host: fetching what can be had at a name. */
-#ifndef VISIT_H
-#define VISIT_H
+/* A connector: the side of a handshake that connects to an acceptor and gets an object. */
+#ifndef CONNECTOR_H
+#define CONNECTOR_H
 
 #include "objects/object.h"
 #include "rendezvous/handshake.h"
 
-typedef struct visit {
+typedef struct connector {
     char name[OS_NAME_MAX + 1];
-    hello_key key;
-    talk talk;
-    object *object; /* what was granted, open until visit_end */
-    xf_ref ref;     /* which opens it in this process meanwhile */
-} visit;
+    handshake_key key;
+    handshake_session session;
+    object *object; /* the granted object, open until connector_close */
+    xf_ref ref;     /* opens the object in this process meanwhile */
+} connector;
 
-/* Goes to a name, and asks for what is there.
- *   memory  For XF_KIND_PIPE: how many bytes it may have for long messages.
+/* Connects to a name, and gets the object that is granted there.
+ *   memory_max  For XF_KIND_PIPE: the most memory that the pipe may have for long messages, in bytes.
  * As xf_connect. */
-int visit_begin(visit *visit, const char *name, const xf_key *key, xf_object_kind kind, uint64_t memory,
-                uint64_t deadline);
+int connector_open(connector *connector, const char *name, const xf_key *key, xf_object_kind kind, uint64_t memory_max,
+                   uint64_t deadline);
 
-/* Ends that.
- *   rc  Whether it could be opened: 0 is told to the host.
- * Returns rc, or what went wrong with telling. */
-int visit_end(visit *visit, int rc);
+/* Ends the handshake.
+ *   rc  0: the object has been opened, which the acceptor is informed of; otherwise why it has not.
+ * Returns rc, or the error of informing the acceptor. */
+int connector_close(connector *connector, int rc);
 
 #endif

@@ -1,6 +1,7 @@
 #include "rendezvous/handshake.h"
 
 #include "base/error.h"
+#include "base/hmac.h"
 #include "protocol/frame.h"
 
 #include <string.h>
@@ -15,56 +16,56 @@ static bool is_name_character(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("-_.", c));
 }
 
-/* In small letters, because Windows does not tell large from small. */
-int hello_name(char checked[OS_NAME_MAX + 1], const char *name)
+/* The name is lower case, because Windows does not distinguish case. */
+int handshake_check_name(char checked[OS_NAME_MAX + 1], const char *name)
 {
     size_t length = strlen(name);
 
     if (length == 0 || length > OS_NAME_MAX)
-        return error_detail(XF_EINVAL, "a name of %zu bytes, where 1 to %d can be", length, OS_NAME_MAX);
+        return error_detail(XF_EINVAL, "a name of %zu bytes; 1 to %d are allowed", length, OS_NAME_MAX);
     for (size_t i = 0; i <= length; i++) {
         if (i < length && !is_name_character(name[i]))
-            return error_detail(XF_EINVAL, "the name \"%s\" has other characters than letters, digits, '-', '_', '.'",
+            return error_detail(XF_EINVAL, "the name \"%s\" has characters other than letters, digits, '-', '_', '.'",
                                 name);
         checked[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] - 'A' + 'a') : name[i];
     }
     return 0;
 }
 
-static int copy_key(hello_key *key, const xf_key *from)
+static int copy_key(handshake_key *key, const xf_key *from)
 {
     if (from->file && from->bytes)
-        return error_detail(XF_EINVAL, "a key both as bytes and as a file");
+        return error_detail(XF_EINVAL, "a key is given both as bytes and as a file");
     if (from->file)
         return os_secret_read(from->file, key->bytes, sizeof key->bytes, &key->size);
     if (from->size > sizeof key->bytes)
-        return error_detail(XF_EINVAL, "a key of %zu bytes, where %d can be", from->size, HELLO_KEY_MAX);
+        return error_detail(XF_EINVAL, "a key of %zu bytes; at most %d are allowed", from->size, HANDSHAKE_KEY_MAX);
     key->size = from->size;
     if (from->size > 0)
         memcpy(key->bytes, from->bytes, from->size);
     return 0;
 }
 
-int hello_key_load(hello_key *key, const xf_key *from)
+int handshake_key_load(handshake_key *key, const xf_key *from)
 {
     uint8_t mac[HMAC_SIZE];
     int rc;
 
     key->size = 0;
     if (!from->file && !from->bytes)
-        return from->size ? error_detail(XF_EINVAL, "a key of %zu bytes that are nowhere", from->size) : 0;
+        return from->size ? error_detail(XF_EINVAL, "key.size is %zu, but key.bytes is NULL", from->size) : 0;
     rc = copy_key(key, from);
-    if (rc == 0 && key->size < HELLO_KEY_MIN)
-        rc = error_detail(XF_EINVAL, "a key of %zu bytes, where at least %d have to be", key->size, HELLO_KEY_MIN);
+    if (rc == 0 && key->size < HANDSHAKE_KEY_MIN)
+        rc = error_detail(XF_EINVAL, "a key of %zu bytes; at least %d are needed", key->size, HANDSHAKE_KEY_MIN);
     if (rc == 0)
         rc = hmac_compute(key->bytes, key->size, "", 0, mac);
     if (rc < 0)
-        hello_key_forget(key);
+        handshake_key_erase(key);
     return rc;
 }
 
-/* Volatile, so that the compiler does not leave it out. */
-void hello_key_forget(hello_key *key)
+/* Volatile, so that the compiler does not remove the writes. */
+void handshake_key_erase(handshake_key *key)
 {
     volatile uint8_t *bytes = key->bytes;
 
@@ -75,78 +76,80 @@ void hello_key_forget(hello_key *key)
 
 /* ---- Bytes ----------------------------------------------------------------------------------- */
 
-_Static_assert(HELLO_SIZE <= (int)OS_LINK_WRITE_MAX, "one fits a write");
+_Static_assert(HANDSHAKE_SIZE <= (int)OS_LINK_WRITE_MAX, "a message fits a write");
 
-/* The token is where os_link_write puts it. */
-static void put(uint8_t bytes[HELLO_SIZE], const hello *message)
+/* The offset of the token is the one where os_link_write puts it. */
+static void encode_message(uint8_t bytes[HANDSHAKE_SIZE], const handshake_message *message)
 {
-    wire_fields fields = {.size = 0};
+    frame_fields fields = {.size = 0};
 
-    wire_put(&fields, magic, sizeof magic);
-    wire_put_u32(&fields, (uint32_t)message->kind);
-    wire_put_u32(&fields, (uint32_t)message->code);
-    wire_put_u32(&fields, message->flags);
-    wire_put_u64(&fields, message->token);
-    wire_put_u64(&fields, message->size);
-    wire_put_u64(&fields, message->process);
-    wire_put_u32(&fields, message->what);
-    wire_put_u32(&fields, 0);
-    wire_put(&fields, message->bytes, sizeof message->bytes);
-    wire_put(&fields, &message->ref, sizeof message->ref);
-    memcpy(bytes, fields.bytes, HELLO_SIZE);
+    frame_put(&fields, magic, sizeof magic);
+    frame_put_u32(&fields, (uint32_t)message->kind);
+    frame_put_u32(&fields, (uint32_t)message->code);
+    frame_put_u32(&fields, message->flags);
+    frame_put_u64(&fields, message->token);
+    frame_put_u64(&fields, message->size);
+    frame_put_u64(&fields, message->process);
+    frame_put_u32(&fields, message->argument);
+    frame_put_u32(&fields, 0);
+    frame_put(&fields, message->bytes, sizeof message->bytes);
+    frame_put(&fields, &message->ref, sizeof message->ref);
+    memcpy(bytes, fields.bytes, HANDSHAKE_SIZE);
 }
 
-static int get(const uint8_t bytes[HELLO_SIZE], hello *message)
+static int decode_message(const uint8_t bytes[HANDSHAKE_SIZE], handshake_message *message)
 {
-    wire_reader reader = {bytes, HELLO_SIZE, false};
+    frame_reader reader = {bytes, HANDSHAKE_SIZE, false};
     uint8_t seen[sizeof magic];
     uint32_t zero;
 
-    wire_get(&reader, seen, sizeof seen);
-    message->kind = (hello_kind)wire_get_u32(&reader);
-    message->code = (int)wire_get_u32(&reader);
-    message->flags = wire_get_u32(&reader);
-    message->token = wire_get_u64(&reader);
-    message->size = wire_get_u64(&reader);
-    message->process = wire_get_u64(&reader);
-    message->what = wire_get_u32(&reader);
-    zero = wire_get_u32(&reader);
-    wire_get(&reader, message->bytes, sizeof message->bytes);
-    wire_get(&reader, &message->ref, sizeof message->ref);
+    frame_get(&reader, seen, sizeof seen);
+    message->kind = (handshake_kind)frame_get_u32(&reader);
+    message->code = (int)frame_get_u32(&reader);
+    message->flags = frame_get_u32(&reader);
+    message->token = frame_get_u64(&reader);
+    message->size = frame_get_u64(&reader);
+    message->process = frame_get_u64(&reader);
+    message->argument = frame_get_u32(&reader);
+    zero = frame_get_u32(&reader);
+    frame_get(&reader, message->bytes, sizeof message->bytes);
+    frame_get(&reader, &message->ref, sizeof message->ref);
     if (memcmp(seen, magic, 3) != 0 || zero != 0 || reader.bad)
-        return error_detail(XF_EPROTO, "the other side is not crossfork");
-    return seen[3] == magic[3] ? 0
-                               : error_detail(XF_EPROTO, "the other side speaks version %d, not %d", seen[3], magic[3]);
+        return error_detail(XF_EPROTO, "the other side does not speak the protocol of crossfork");
+    return seen[3] == magic[3]
+               ? 0
+               : error_detail(XF_EPROTO, "the other side speaks version %d of the protocol, not %d", seen[3], magic[3]);
 }
 
 /* ---- Proofs ---------------------------------------------------------------------------------- */
 
-/* What is proved by PROOF or GRANT: everything that was said, and a GRANT without its token. */
-static int prove(const talk *talk, const hello *message, uint8_t proof[HMAC_SIZE])
+/* Makes the proof of PROOF or GRANT, over everything that was sent.  It does not cover the token of GRANT, which is
+ * filled in later. */
+static int make_proof(const handshake_session *session, const handshake_message *message, uint8_t proof[HMAC_SIZE])
 {
     struct {
         char who[16];
         char name[OS_NAME_MAX + 1];
-        uint8_t ask[HELLO_SIZE], challenge[HELLO_SIZE], message[HELLO_SIZE];
-    } said = {.who = "arrives"};
-    hello bare = *message;
+        uint8_t ask[HANDSHAKE_SIZE], challenge[HANDSHAKE_SIZE], message[HANDSHAKE_SIZE];
+    } sent = {.who = "arrives"};
+    handshake_message bare = *message;
 
     memset(proof, 0, HMAC_SIZE);
-    if (talk->key->size == 0)
+    if (session->key->size == 0)
         return 0;
     bare.token = 0;
     memset(bare.bytes, 0, sizeof bare.bytes);
-    if (message->kind == HELLO_GRANT)
-        strcpy(said.who, "admits");
-    strcpy(said.name, talk->name);
-    memcpy(said.ask, talk->ask, HELLO_SIZE);
-    memcpy(said.challenge, talk->challenge, HELLO_SIZE);
-    put(said.message, &bare);
-    return hmac_compute(talk->key->bytes, talk->key->size, &said, sizeof said, proof);
+    if (message->kind == HANDSHAKE_GRANT)
+        strcpy(sent.who, "admits");
+    strcpy(sent.name, session->name);
+    memcpy(sent.ask, session->ask, HANDSHAKE_SIZE);
+    memcpy(sent.challenge, session->challenge, HANDSHAKE_SIZE);
+    encode_message(sent.message, &bare);
+    return hmac_compute(session->key->bytes, session->key->size, &sent, sizeof sent, proof);
 }
 
-/* Takes as long for a wrong proof as for a right one. */
-static bool is_equal(const uint8_t *left, const uint8_t *right, size_t size)
+/* Compares in a time that does not depend on the bytes, so that it says nothing about the right proof. */
+static bool is_equal_proof(const uint8_t *left, const uint8_t *right, size_t size)
 {
     volatile uint8_t difference = 0;
 
@@ -155,109 +158,113 @@ static bool is_equal(const uint8_t *left, const uint8_t *right, size_t size)
     return difference == 0;
 }
 
-static int check_proof(const talk *talk, const hello *message)
+static int check_proof(const handshake_session *session, const handshake_message *message)
 {
     uint8_t proof[HMAC_SIZE];
-    int rc = prove(talk, message, proof);
+    int rc = make_proof(session, message, proof);
 
-    if (rc == 0 && !is_equal(proof, message->bytes, sizeof proof))
-        rc = error_detail(XF_EACCESS, "the other side of %s does not have the same key", talk->name);
+    if (rc == 0 && !is_equal_proof(proof, message->bytes, sizeof proof))
+        rc = error_detail(XF_EACCESS, "the other side of %s does not have the same key", session->name);
     return rc;
 }
 
-/* ---- Talking --------------------------------------------------------------------------------- */
+/* ---- Messages -------------------------------------------------------------------------------- */
 
-static bool opens(const hello *message)
+static bool has_nonce(const handshake_message *message)
 {
-    return message->kind == HELLO_ASK || message->kind == HELLO_CHALLENGE;
+    return message->kind == HANDSHAKE_ASK || message->kind == HANDSHAKE_CHALLENGE;
 }
 
-static bool proves(const hello *message)
+static bool has_proof(const handshake_message *message)
 {
-    return message->kind == HELLO_PROOF || message->kind == HELLO_GRANT;
+    return message->kind == HANDSHAKE_PROOF || message->kind == HANDSHAKE_GRANT;
 }
 
-static void keep(talk *talk, hello_kind kind, const uint8_t bytes[HELLO_SIZE])
+static void keep_for_proofs(handshake_session *session, handshake_kind kind, const uint8_t bytes[HANDSHAKE_SIZE])
 {
-    if (kind == HELLO_ASK)
-        memcpy(talk->ask, bytes, HELLO_SIZE);
-    else if (kind == HELLO_CHALLENGE)
-        memcpy(talk->challenge, bytes, HELLO_SIZE);
+    if (kind == HANDSHAKE_ASK)
+        memcpy(session->ask, bytes, HANDSHAKE_SIZE);
+    else if (kind == HANDSHAKE_CHALLENGE)
+        memcpy(session->challenge, bytes, HANDSHAKE_SIZE);
 }
 
-static int open_talk(const talk *talk, hello *message)
+static int fill_in_opening(const handshake_session *session, handshake_message *message)
 {
     int rc = uv_random(NULL, NULL, message->bytes, sizeof message->bytes, 0, NULL);
 
     message->process = os_self_process();
-    message->flags = talk->key->size ? HELLO_KEYED : 0;
-    return rc < 0 ? error_detail(XF_ESYSTEM, "uv_random: %s", uv_strerror(rc)) : 0;
+    message->flags = session->key->size ? HANDSHAKE_KEYED : 0;
+    return rc < 0 ? error_from_uv(rc, "uv_random") : 0;
 }
 
-int talk_say(talk *talk, hello *message, intptr_t handle)
+int handshake_send(handshake_session *session, handshake_message *message, intptr_t handle)
 {
-    uint8_t bytes[HELLO_SIZE];
+    uint8_t bytes[HANDSHAKE_SIZE];
     int rc = 0;
 
-    if (opens(message))
-        rc = open_talk(talk, message);
-    else if (proves(message))
-        rc = prove(talk, message, message->bytes);
+    if (has_nonce(message))
+        rc = fill_in_opening(session, message);
+    else if (has_proof(message))
+        rc = make_proof(session, message, message->bytes);
     if (rc < 0)
         return rc;
-    put(bytes, message);
-    keep(talk, message->kind, bytes);
-    rc = os_link_write(talk->link, bytes, sizeof bytes, handle);
-    return rc == XF_EAGAIN ? error_detail(XF_EPROTO, "the other side does not read what it is told") : rc;
+    encode_message(bytes, message);
+    keep_for_proofs(session, message->kind, bytes);
+    rc = os_link_write(session->channel, bytes, sizeof bytes, handle);
+    return rc == XF_EAGAIN ? error_detail(XF_EPROTO, "the other side of %s does not read", session->name) : rc;
 }
 
-/* Both have a key, or neither; and each can see whether the other lives, which all that they will share relies on. */
-static int check_opening(const talk *talk, const hello *message)
+/* Checks that both sides have a key or neither has one, and that this process can see whether the other runs, because
+ * all shared objects rely on that. */
+static int check_opening(const handshake_session *session, const handshake_message *message)
 {
-    bool keyed = talk->key->size > 0;
+    bool keyed = session->key->size > 0;
 
-    if ((message->flags & HELLO_KEYED) && !keyed)
-        return error_detail(XF_EACCESS, "the other side of %s has a key, and none was given", talk->name);
-    if (!(message->flags & HELLO_KEYED) && keyed)
-        return error_detail(XF_EACCESS, "the other side of %s has no key", talk->name);
+    if ((message->flags & HANDSHAKE_KEYED) && !keyed)
+        return error_detail(XF_EACCESS, "the other side of %s has a key, but none was given", session->name);
+    if (!(message->flags & HANDSHAKE_KEYED) && keyed)
+        return error_detail(XF_EACCESS, "the other side of %s has no key", session->name);
     if (!os_process_lives(message->process))
-        return error_detail(XF_ENOTSUP, "the other process of %s cannot be seen from here, as in another container",
-                            talk->name);
+        return error_detail(XF_ENOTSUP, "the other process of %s is not visible here, as in another container",
+                            session->name);
     return 0;
 }
 
-static int refused(const talk *talk, const hello *message)
+static int explain_refusal(const handshake_session *session, const handshake_message *message)
 {
     if (message->code >= 0 || strcmp(xf_err_name(message->code), "XF_E?") == 0)
-        return error_detail(XF_EPROTO, "refused by %s with the code %d", talk->name, message->code);
+        return error_detail(XF_EPROTO, "%s refused with the unknown code %d", session->name, message->code);
     if (message->code != XF_EACCESS)
-        return error_detail(message->code, "%s said so when it was asked", talk->name);
-    if (talk->key->size == 0)
-        return error_detail(XF_EACCESS, "%s wants a key, and none was given", talk->name);
-    if (message->flags & HELLO_KEYED)
-        return error_detail(XF_EACCESS, "%s has another key", talk->name);
-    return error_detail(XF_EACCESS, "%s has no key, and one was given", talk->name);
+        return error_detail(message->code, "%s refused the connection", session->name);
+    if (session->key->size == 0)
+        return error_detail(XF_EACCESS, "%s requires a key, but none was given", session->name);
+    if (message->flags & HANDSHAKE_KEYED)
+        return error_detail(XF_EACCESS, "%s has another key", session->name);
+    return error_detail(XF_EACCESS, "%s has no key, but one was given", session->name);
 }
 
-int talk_hear(talk *talk, hello_kind expected, hello *message)
+int handshake_receive(handshake_session *session, handshake_kind expected, handshake_message *message)
 {
     size_t count;
     int rc;
 
-    while (talk->have < HELLO_SIZE) {
-        rc = os_link_read(talk->link, talk->in + talk->have, HELLO_SIZE - talk->have, &count);
+    while (session->have < HANDSHAKE_SIZE) {
+        rc = os_link_read(session->channel, session->in + session->have, HANDSHAKE_SIZE - session->have, &count);
         if (rc < 0)
-            return rc == XF_EEND ? error_detail(rc, "the other side of %s has gone", talk->name) : rc;
-        talk->have += count;
+            return rc == XF_EEND ? error_detail(rc, "the other side of %s has closed the connection", session->name)
+                                 : rc;
+        session->have += count;
     }
-    talk->have = 0;
-    rc = get(talk->in, message);
+    session->have = 0;
+    rc = decode_message(session->in, message);
     if (rc < 0)
         return rc;
-    if (message->kind == HELLO_REFUSE && (expected == HELLO_CHALLENGE || expected == HELLO_GRANT))
-        return refused(talk, message);
+    if (message->kind == HANDSHAKE_REFUSE && (expected == HANDSHAKE_CHALLENGE || expected == HANDSHAKE_GRANT))
+        return explain_refusal(session, message);
     if (message->kind != expected)
-        return error_detail(XF_EPROTO, "the other side of %s says what cannot come now", talk->name);
-    keep(talk, message->kind, talk->in);
-    return opens(message) ? check_opening(talk, message) : proves(message) ? check_proof(talk, message) : 0;
+        return error_detail(XF_EPROTO, "unexpected handshake message from %s", session->name);
+    keep_for_proofs(session, message->kind, session->in);
+    return has_nonce(message)   ? check_opening(session, message)
+           : has_proof(message) ? check_proof(session, message)
+                                : 0;
 }

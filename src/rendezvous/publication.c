@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <uv.h>
 
-enum { REST_MS = 20 };
+enum { RETRY_MS = 20 };
 
-struct notice {
-    host host; /* first: the notice is its host */
+struct publication {
+    acceptor acceptor; /* first: a pointer to the acceptor is one to the publication */
     object *object;
     uv_thread_t thread;
 };
@@ -25,8 +25,8 @@ static void forget_threads(void)
     atomic_store(&threads, 0);
 }
 
-/* A forked child has none of its parent's. */
-static _Atomic int *own_threads(void)
+/* A forked child has none of its parent's threads. */
+static _Atomic int *count_of_threads(void)
 {
     static _Atomic int64_t ready_in;
 
@@ -34,82 +34,82 @@ static _Atomic int *own_threads(void)
     return &threads;
 }
 
-int notice_threads(void)
+int publication_threads(void)
 {
-    return atomic_load(own_threads());
+    return atomic_load(count_of_threads());
 }
 
 /* ---- On its thread --------------------------------------------------------------------------- */
 
-static int grant_object(host *host, const guest *guest, xf_ref *ref, void **given)
+static int grant_object(acceptor *acceptor, const acceptor_pending *pending, xf_ref *ref, void **granted)
 {
-    notice *notice = (struct notice *)host;
+    publication *publication = (struct publication *)acceptor;
 
-    (void)guest;
-    *ref = notice->object->ref;
-    *given = notice;
+    (void)pending;
+    *ref = publication->object->ref;
+    *granted = publication;
     return 0;
 }
 
-/* The object stays as it is. */
-static void take_back(void *given)
+/* The publication keeps the object, so there is nothing to take back. */
+static void keep_object(void *granted)
 {
-    (void)given;
+    (void)granted;
 }
 
-/* Until it is stopped.  When the process has run out of something, the one who was to be let in may still be at the
- * door, so that nothing would be waited for. */
-static void run(void *arg)
+/* Runs until the publication is closed.  When the process has run out of some resource, a connection may still wait in
+ * the endpoint; then the next wait would return at once, so the thread sleeps before it tries again. */
+static void run_publication(void *arg)
 {
-    notice *notice = arg;
-    void *given;
+    publication *publication = arg;
+    void *granted;
     int rc;
 
-    while ((rc = host_serve(&notice->host, &given, CLOCK_NEVER)) != XF_EEND)
+    while ((rc = acceptor_accept(&publication->acceptor, &granted, CLOCK_NEVER)) != XF_EEND)
         if (rc < 0 && rc != XF_EACCESS)
-            uv_sleep(REST_MS);
+            uv_sleep(RETRY_MS);
 }
 
 /* ---- Opening and closing --------------------------------------------------------------------- */
 
-int notice_open(notice **out, object *object, const char *name, const xf_key *key)
+int publication_open(publication **out, object *object, const char *name, const xf_key *key)
 {
-    notice *notice = calloc(1, sizeof *notice);
+    publication *publication = calloc(1, sizeof *publication);
     int rc;
 
-    if (!notice)
+    if (!publication)
         return error_detail(XF_ENOMEM, "a name for shared memory");
-    notice->object = object;
-    notice->host.kind = (xf_object_kind)object->ref.kind;
-    notice->host.patience_ms = HOST_PATIENCE_MS;
-    notice->host.grant = grant_object;
-    notice->host.regret = take_back;
-    rc = host_open(&notice->host, name, key);
+    publication->object = object;
+    publication->acceptor.kind = (xf_object_kind)object->ref.kind;
+    publication->acceptor.step_timeout_ms = ACCEPTOR_STEP_TIMEOUT_MS;
+    publication->acceptor.grant = grant_object;
+    publication->acceptor.revoke = keep_object;
+    rc = acceptor_open(&publication->acceptor, name, key);
     if (rc < 0)
-        goto free_notice;
-    rc = uv_thread_create(&notice->thread, run, notice);
+        goto free_publication;
+    rc = uv_thread_create(&publication->thread, run_publication, publication);
     if (rc < 0) {
-        rc = error_detail(XF_EPROCESSES, "uv_thread_create: %s", uv_strerror(rc));
-        goto close_host;
+        rc = error_from_uv(rc, "uv_thread_create");
+        goto close_acceptor;
     }
-    atomic_fetch_add(own_threads(), 1);
-    *out = notice;
+    atomic_fetch_add(count_of_threads(), 1);
+    *out = publication;
     return 0;
 
-close_host:
-    host_close(&notice->host);
-free_notice:
-    free(notice);
+close_acceptor:
+    acceptor_close(&publication->acceptor);
+free_publication:
+    free(publication);
     return rc;
 }
 
-void notice_close(notice *notice)
+void publication_close(publication *publication)
 {
-    if (!notice)
+    if (!publication)
         return;
-    host_stop(&notice->host);
-    uv_thread_join(&notice->thread);
-    atomic_fetch_sub(own_threads(), 1);
-    host_close(&notice->host);
-    free(notice);
+    acceptor_stop(&publication->acceptor);
+    uv_thread_join(&publication->thread);
+    atomic_fetch_sub(count_of_threads(), 1);
+    acceptor_close(&publication->acceptor);
+    free(publication);
 }

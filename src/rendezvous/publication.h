@@ -1,21 +1,21 @@
-/* A name that an object has for programs that are not of the family, and the thread that gives the object to those who
- * come for it. */
-#ifndef NOTICE_H
-#define NOTICE_H
+/* A publication: a name for an object, and the thread that hands the object to processes that look the name up. */
+#ifndef PUBLICATION_H
+#define PUBLICATION_H
 
 #include "crossfork/key.h"
 #include "objects/object.h"
 
-typedef struct notice notice;
+typedef struct publication publication;
 
-/* Gives the object a name, until notice_close, or until this process ends.  The caller has the object open meanwhile.
- * XF_EEXIST when the name is taken; XF_EPROCESSES when there can be no more threads; as xf_listener_create. */
-int notice_open(notice **notice, object *object, const char *name, const xf_key *key);
+/* Publishes an object under a name, until publication_close or the end of this process.  The caller keeps the object
+ * open meanwhile. XF_EEXIST when the name is taken; XF_EPROCESSES when no thread can be started; as
+ * xf_listener_create. */
+int publication_open(publication **publication, object *object, const char *name, const xf_key *key);
 
-/* Takes the name away; nobody is given the object any more.  NULL is harmless. */
-void notice_close(notice *notice);
+/* Gives up the name: no process gets the object any more.  NULL is harmless. */
+void publication_close(publication *publication);
 
-/* How many threads of this process do that. */
-int notice_threads(void);
+/* The number of threads of this process that serve publications. */
+int publication_threads(void);
 
 #endif

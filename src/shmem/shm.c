@@ -178,7 +178,7 @@ void xf_shm_free(xf_shm *shm)
 {
     if (!shm)
         return;
-    notice_close(shm->notice);
+    publication_close(shm->publication);
     os_shm_close(&shm->view);
     object_close(shm->object);
     free(shm);
@@ -190,26 +190,26 @@ static const xf_key no_key;
 
 int xf_shm_publish(xf_shm *shm, const char *name, const xf_key *key)
 {
-    if (shm->notice)
+    if (shm->publication)
         return error_detail(XF_ESTATE, "this hold of shared memory has a name already");
-    return notice_open(&shm->notice, shm->object, name, key ? key : &no_key);
+    return publication_open(&shm->publication, shm->object, name, key ? key : &no_key);
 }
 
 int xf_shm_find(xf_shm **out, const char *name, const xf_key *key, xf_shm_access access, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
     xf_shm *shm = NULL;
-    visit visit;
+    connector connector;
     int rc = check_access(access);
 
     if (rc == 0)
-        rc = visit_begin(&visit, name, key ? key : &no_key, XF_KIND_SHM, 0, deadline);
+        rc = connector_open(&connector, name, key ? key : &no_key, XF_KIND_SHM, 0, deadline);
     if (rc < 0)
         return rc;
-    rc = xf_shm_open(&shm, &visit.ref, access);
+    rc = xf_shm_open(&shm, &connector.ref, access);
     if (rc < 0)
-        return visit_end(&visit, rc);
-    rc = visit_end(&visit, 0);
+        return connector_close(&connector, rc);
+    rc = connector_close(&connector, 0);
     if (rc < 0)
         xf_shm_free(shm);
     else

@@ -15,7 +15,7 @@ struct xf_shm {
     object *object;
     os_shm view; /* for reading only; no address: the object's own mapping is used */
     char *data;
-    notice *notice; /* its name for strangers; NULL: it has none */
+    publication *publication; /* its name for unrelated processes; NULL: it has none */
 };
 
 #endif

@@ -6,14 +6,14 @@
 #include "messaging/queue.h"
 #include "pool/future.h"
 #include "process/call.h"
-#include "process/process.h"
+#include "process/process_lead.h"
 #include "shmem/event.h"
 
 #include <limits.h>
 #include <stdlib.h>
 #include <uv.h>
 
-/* ---- Looking --------------------------------------------------------------------------------- */
+/* ---- Polling --------------------------------------------------------------------------------- */
 
 static bool is_ready(const xf_wait_item *item, wait_target *target)
 {
@@ -38,11 +38,12 @@ static bool is_ready(const xf_wait_item *item, wait_target *target)
     }
 }
 
-/* The same word may tell of many things.  As it was seen first, it says whether any of them has changed since. */
-static void add(waiter *waiter, const wait_target *target)
+/* Adds the word that an item sleeps on.  When several items share a word, the value that was seen first is kept: it
+ * shows whether any of them has changed since. */
+static void add_target(waiter *waiter, const wait_target *target)
 {
-    if (target->recheck_ms >= 0 && (waiter->most_ms < 0 || target->recheck_ms < waiter->most_ms))
-        waiter->most_ms = target->recheck_ms;
+    if (target->recheck_ms >= 0 && (waiter->recheck_ms < 0 || target->recheck_ms < waiter->recheck_ms))
+        waiter->recheck_ms = target->recheck_ms;
     for (size_t i = 0; i < waiter->word_count; i++)
         if (waiter->words[i].word == target->word.word)
             return;
@@ -50,28 +51,29 @@ static void add(waiter *waiter, const wait_target *target)
         waiter->words[waiter->word_count++] = target->word;
 }
 
-/* Marks what is ready, and says how many things are.
- *   sleeps  If nothing is, it is slept on. */
-static int look(waiter *waiter, bool sleeps)
+/* Marks the items that are ready, and returns how many they are.
+ *   arms  Collects the words to sleep on, for the case that none is ready. */
+static int poll_items(waiter *waiter, bool arms)
 {
     int ready = 0;
 
     waiter->word_count = 0;
-    waiter->most_ms = -1;
+    waiter->recheck_ms = -1;
     for (int i = 0; i < waiter->count; i++) {
         xf_wait_item *item = &waiter->items[i];
         wait_target target = {.recheck_ms = -1};
-        bool wants = sleeps && ready == 0;
+        bool wants = arms && ready == 0;
         item->ready = is_ready(item, wants ? &target : NULL);
         ready += item->ready;
         if (wants && !item->ready)
-            add(waiter, &target);
+            add_target(waiter, &target);
     }
     return ready;
 }
 
-/* Leaves it less to the supervisor than a wait does: that may not have come to it yet. */
-static void look_closely(xf_wait_item *items, int count)
+/* Reads the channels of processes here and now.  A wait leaves that to the supervisor, which may not have come to it
+ * when a poll asks. */
+static void poll_processes(xf_wait_item *items, int count)
 {
     for (int i = 0; i < count; i++)
         if (items[i].kind == XF_WAIT_PROCESS || items[i].kind == XF_WAIT_MESSAGE)
@@ -80,29 +82,29 @@ static void look_closely(xf_wait_item *items, int count)
 
 /* ---- Sleeping -------------------------------------------------------------------------------- */
 
-/* To look for the dead among many things takes time, so it is done less often. */
-static int nap_ms(const waiter *waiter, int left)
+/* Polling many items takes time, so that is done at most every count milliseconds. */
+static int sleep_ms(const waiter *waiter, int left)
 {
-    int most = waiter->most_ms < 0 || waiter->most_ms > waiter->count ? waiter->most_ms : waiter->count;
+    int longest = waiter->recheck_ms < 0 || waiter->recheck_ms > waiter->count ? waiter->recheck_ms : waiter->count;
 
-    return most < 0 || (left >= 0 && left < most) ? left : most;
+    return longest < 0 || (left >= 0 && left < longest) ? left : longest;
 }
 
-static void for_events(const waiter *waiter, void (*say)(xf_event *event))
+static void for_events(const waiter *waiter, void (*call)(xf_event *event))
 {
     for (int i = 0; i < waiter->count; i++)
         if (waiter->items[i].kind == XF_WAIT_EVENT)
-            say(waiter->items[i].event);
+            call(waiter->items[i].event);
 }
 
-static void sleep_on_all(waiter *waiter, int left)
+static void sleep_on_items(waiter *waiter, int left)
 {
     if (waiter->end)
         waiter->words[waiter->word_count++] = *waiter->end;
     for_events(waiter, event_add_sleeper);
     if (waiter->word_count > 0)
-        os_shm_wait_any(waiter->words, waiter->word_count, nap_ms(waiter, left));
-    else /* a task that nobody asks to stop, for it runs in this process */
+        os_shm_wait_any(waiter->words, waiter->word_count, sleep_ms(waiter, left));
+    else /* XF_WAIT_STOP alone, of a task that runs in this process, where nothing asks it to stop */
         uv_sleep(left < 0 ? UINT_MAX : (unsigned)left);
     for_events(waiter, event_remove_sleeper);
 }
@@ -114,20 +116,20 @@ static bool is_over(const waiter *waiter)
 
 int wait_for(waiter *waiter, uint64_t deadline)
 {
-    int ready = look(waiter, false), left = clock_left_ms(deadline);
+    int ready = poll_items(waiter, false), left = clock_left_ms(deadline);
 
     while (ready == 0 && left != 0 && !is_over(waiter)) {
-        ready = look(waiter, true);
+        ready = poll_items(waiter, true);
         left = clock_left_ms(deadline);
         if (ready == 0 && left != 0)
-            sleep_on_all(waiter, left);
+            sleep_on_items(waiter, left);
     }
     return ready > 0 || left != 0 ? ready : XF_ETIMEDOUT;
 }
 
 /* ---- Checks ---------------------------------------------------------------------------------- */
 
-static int prepare(xf_wait_item *item, bool sleeps)
+static int prepare_item(xf_wait_item *item, bool sleeps)
 {
     switch (item->kind) {
     case XF_WAIT_PROCESS:
@@ -146,24 +148,47 @@ static int prepare(xf_wait_item *item, bool sleeps)
     }
 }
 
-int wait_begin(xf_wait_item *items, int count, bool sleeps)
+/* The pointer in the item that belongs to its kind. */
+static const void *object_of(const xf_wait_item *item)
 {
-    int things = 0, rc = 0;
+    switch (item->kind) {
+    case XF_WAIT_PROCESS:
+    case XF_WAIT_MESSAGE:
+        return item->process;
+    case XF_WAIT_FUTURE:
+        return item->future;
+    case XF_WAIT_GET:
+    case XF_WAIT_PUT:
+        return item->queue;
+    case XF_WAIT_RECEIVE:
+    case XF_WAIT_SEND:
+        return item->pipe;
+    case XF_WAIT_EVENT:
+        return item->event;
+    default:
+        return item->call;
+    }
+}
+
+int wait_prepare(xf_wait_item *items, int count, bool sleeps)
+{
+    int used = 0, rc = 0;
 
     for (int i = 0; i < count && rc == 0; i++) {
         xf_wait_item *item = &items[i];
         if (item->kind == XF_WAIT_NOTHING)
             continue;
-        if ((unsigned)item->kind > XF_WAIT_STOP || !item->process) /* whichever it is */
-            return error_detail(XF_EINVAL, "item %d is of the kind %d, and %s", i, (int)item->kind,
-                                item->process ? "there is no such kind" : "names nothing");
-        rc = prepare(item, sleeps);
-        things++;
+        if ((unsigned)item->kind > XF_WAIT_STOP)
+            return error_detail(XF_EINVAL, "item %d has the unknown kind %d", i, (int)item->kind);
+        if (!object_of(item))
+            return error_detail(XF_EINVAL, "item %d of kind %d has a NULL pointer", i, (int)item->kind);
+        rc = prepare_item(item, sleeps);
+        used++;
     }
-    return rc == 0 && things == 0 ? error_detail(XF_EINVAL, "%d items, and nothing to wait for", count) : rc;
+    return rc == 0 && used == 0 ? error_detail(XF_EINVAL, "none of %d items has something to wait for", count) : rc;
 }
 
-void wait_go_on(xf_wait_item *items, int count)
+void wait_rearm(xf_wait_item *items, int count)
 {
     for (int i = 0; i < count; i++)
         if (items[i].kind == XF_WAIT_EVENT && items[i].ready)
@@ -176,16 +201,16 @@ int xf_wait(xf_wait_item *items, int count, int timeout_ms)
     os_word few[FEW];
     waiter waiter = {.items = items, .count = count, .words = few};
     uint64_t deadline = clock_deadline(timeout_ms);
-    int rc = wait_begin(items, count, timeout_ms != 0);
+    int rc = wait_prepare(items, count, timeout_ms != 0);
 
     if (rc < 0)
         return rc;
     if (timeout_ms == 0)
-        look_closely(items, count);
+        poll_processes(items, count);
     else if (count > FEW)
         waiter.words = malloc((size_t)count * sizeof *waiter.words);
     if (!waiter.words)
-        return error_detail(XF_ENOMEM, "a wait for %d things", count);
+        return error_detail(XF_ENOMEM, "a wait for %d items", count);
     rc = wait_for(&waiter, deadline);
     if (waiter.words != few)
         free(waiter.words);

@@ -1,4 +1,4 @@
-/* Waiting for many things at once, inside. */
+/* Waiting for many things at once, for xf_wait and for watches. */
 #ifndef WAIT_H
 #define WAIT_H
 
@@ -8,20 +8,20 @@
 typedef struct waiter {
     xf_wait_item *items;
     int count;
-    os_word *words; /* what is slept on; room for count + 1 */
+    os_word *words; /* that the wait sleeps on; room for count + 1 */
     size_t word_count;
-    int most_ms;        /* then look again, whatever those say; -1: no need */
-    const os_word *end; /* the wait is over when it is not as it was seen; NULL: there is no such word */
+    int recheck_ms;     /* after that time the items are polled again, even if no word has changed; -1: no need */
+    const os_word *end; /* the wait ends when this word has changed since it was seen; NULL: none */
 } waiter;
 
-/* The checks of xf_wait, and what a wait needs.
- *   sleeps  It is going to be more than a look. */
-int wait_begin(xf_wait_item *items, int count, bool sleeps);
+/* Checks the items, and prepares them for a wait.
+ *   sleeps  The wait may sleep, and does not only poll. */
+int wait_prepare(xf_wait_item *items, int count, bool sleeps);
 
-/* Events that were ready have to be set anew. */
-void wait_go_on(xf_wait_item *items, int count);
+/* Rearms the items of events that were ready, so that they wait for the next time that their event is set. */
+void wait_rearm(xf_wait_item *items, int count);
 
-/* Waits: how many items are ready, XF_ETIMEDOUT, or 0 for its end. */
+/* Waits.  Returns how many items are ready; XF_ETIMEDOUT; 0 when waiter->end has changed. */
 int wait_for(waiter *waiter, uint64_t deadline);
 
 #endif

@@ -1,4 +1,4 @@
-/* Watches: a thread that waits for many things, and tells a loop. */
+/* Watches: a thread that waits for many items, and calls back on a loop. */
 #include "base/clock.h"
 #include "base/error.h"
 #include "wait/wait.h"
@@ -7,54 +7,54 @@
 #include <string.h>
 #include <uv.h>
 
-enum { LOOKING, TELLING, OVER }; /* whose turn it is: the thread's, the callback's, nobody's */
+enum { WATCHING, CALLING_BACK, STOPPED }; /* the turn: the thread waits, the callback runs, neither */
 
 struct xf_watch {
     uv_async_t async; /* first: the handle is the watch */
     uv_thread_t thread;
     os_shm shm;
-    _Atomic uint32_t *turn; /* in that */
-    os_word end;            /* it is not the thread's turn any more */
+    _Atomic uint32_t *turn; /* in shm */
+    os_word end;            /* ends the thread's wait when the turn is no longer WATCHING */
     waiter waiter;
     xf_watch_callback callback;
     void *arg;
 };
 
-/* ---- On its thread --------------------------------------------------------------------------- */
+/* ---- On the watch's thread ------------------------------------------------------------------- */
 
-static bool take_turn(xf_watch *watch, uint32_t from, uint32_t to)
+static bool change_turn(xf_watch *watch, uint32_t from, uint32_t to)
 {
     return atomic_compare_exchange_strong(watch->turn, &from, to);
 }
 
-static void run(void *arg)
+static void run_watch(void *arg)
 {
     xf_watch *watch = arg;
 
     while (wait_for(&watch->waiter, CLOCK_NEVER) > 0) {
-        wait_go_on(watch->waiter.items, watch->waiter.count);
-        if (!take_turn(watch, LOOKING, TELLING))
+        wait_rearm(watch->waiter.items, watch->waiter.count);
+        if (!change_turn(watch, WATCHING, CALLING_BACK))
             return;
         uv_async_send(&watch->async);
-        while (atomic_load(watch->turn) == TELLING)
-            os_shm_wait(&watch->shm, watch->turn, TELLING, -1);
+        while (atomic_load(watch->turn) == CALLING_BACK)
+            os_shm_wait(&watch->shm, watch->turn, CALLING_BACK, -1);
     }
 }
 
-/* ---- On the loop's --------------------------------------------------------------------------- */
+/* ---- On the loop's thread -------------------------------------------------------------------- */
 
-static void on_async(uv_async_t *async)
+static void on_watch_async(uv_async_t *async)
 {
     xf_watch *watch = (xf_watch *)async;
 
-    if (atomic_load(watch->turn) != TELLING)
+    if (atomic_load(watch->turn) != CALLING_BACK)
         return;
     watch->callback(watch, watch->waiter.items, watch->waiter.count, watch->arg);
-    if (take_turn(watch, TELLING, LOOKING)) /* unless it was stopped */
+    if (change_turn(watch, CALLING_BACK, WATCHING)) /* fails when the callback stopped the watch */
         os_shm_ring(&watch->shm, watch->turn, OS_ALL);
 }
 
-static void on_closed(uv_handle_t *handle)
+static void free_watch(uv_handle_t *handle)
 {
     xf_watch *watch = (xf_watch *)handle;
 
@@ -64,7 +64,7 @@ static void on_closed(uv_handle_t *handle)
     free(watch);
 }
 
-static int make(xf_watch **out, const xf_wait_item *items, int count)
+static int create_watch(xf_watch **out, const xf_wait_item *items, int count)
 {
     xf_watch *watch = calloc(1, sizeof *watch);
     size_t size = (size_t)count * sizeof *items;
@@ -77,12 +77,12 @@ static int make(xf_watch **out, const xf_wait_item *items, int count)
     if (watch->waiter.items && watch->waiter.words)
         rc = os_shm_create(&watch->shm, OS_PAGE, OS_SHM_BELL | OS_SHM_PRIVATE);
     else
-        error_detail(rc, "a watch of %d things", count);
+        error_detail(rc, "a watch of %d items", count);
     if (rc < 0)
         goto free_all;
     memcpy(watch->waiter.items, items, size);
     watch->turn = watch->shm.address;
-    watch->end = (os_word){&watch->shm, watch->turn, LOOKING, NULL};
+    watch->end = (os_word){&watch->shm, watch->turn, WATCHING, NULL};
     watch->waiter.end = &watch->end;
     *out = watch;
     return 0;
@@ -98,25 +98,25 @@ int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_wait_item *items, i
                    void *arg)
 {
     xf_watch *watch = NULL;
-    int rc = count < 1 ? error_detail(XF_EINVAL, "a watch of %d things", count) : make(&watch, items, count);
+    int rc = count < 1 ? error_detail(XF_EINVAL, "a watch of %d items", count) : create_watch(&watch, items, count);
 
     if (rc < 0)
         return rc;
     watch->callback = callback;
     watch->arg = arg;
-    rc = wait_begin(watch->waiter.items, count, true);
+    rc = wait_prepare(watch->waiter.items, count, true);
     if (rc == 0) {
-        rc = uv_async_init(loop, &watch->async, on_async);
-        rc = rc < 0 ? error_detail(XF_EHANDLES, "uv_async_init: %s", uv_strerror(rc)) : 0;
+        rc = uv_async_init(loop, &watch->async, on_watch_async);
+        rc = rc < 0 ? error_from_uv(rc, "uv_async_init") : 0;
     }
     if (rc < 0) {
-        on_closed((uv_handle_t *)watch);
+        free_watch((uv_handle_t *)watch);
         return rc;
     }
-    rc = uv_thread_create(&watch->thread, run, watch);
+    rc = uv_thread_create(&watch->thread, run_watch, watch);
     if (rc < 0) {
-        uv_close((uv_handle_t *)&watch->async, on_closed);
-        return error_detail(XF_EPROCESSES, "uv_thread_create: %s", uv_strerror(rc));
+        uv_close((uv_handle_t *)&watch->async, free_watch);
+        return error_from_uv(rc, "uv_thread_create");
     }
     *out = watch;
     return 0;
@@ -126,8 +126,8 @@ void xf_watch_stop(xf_watch *watch)
 {
     if (!watch)
         return;
-    atomic_store(watch->turn, OVER);
+    atomic_store(watch->turn, STOPPED);
     os_shm_ring(&watch->shm, watch->turn, OS_ALL);
     uv_thread_join(&watch->thread);
-    uv_close((uv_handle_t *)&watch->async, on_closed);
+    uv_close((uv_handle_t *)&watch->async, free_watch);
 }

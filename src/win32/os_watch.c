@@ -74,7 +74,7 @@ int os_loop_open(uv_loop_t *loop)
 {
     int rc = uv_loop_init(loop);
 
-    return rc < 0 ? error_detail(rc == UV_ENOMEM ? XF_ENOMEM : XF_EHANDLES, "uv_loop_init: %s", uv_strerror(rc)) : 0;
+    return rc < 0 ? error_from_uv(rc, "uv_loop_init") : 0;
 }
 
 int os_watcher_open(os_watcher **out, uv_loop_t *loop, os_ready ready, void *arg)
@@ -91,7 +91,7 @@ int os_watcher_open(os_watcher **out, uv_loop_t *loop, os_ready ready, void *arg
     }
     rc = uv_async_init(loop, &watcher->async, on_async);
     if (rc < 0) {
-        rc = error_detail(rc == UV_ENOMEM ? XF_ENOMEM : XF_EHANDLES, "uv_async_init: %s", uv_strerror(rc));
+        rc = error_from_uv(rc, "uv_async_init");
         goto close_over;
     }
     InitializeSRWLock(&watcher->lock);

@@ -5,29 +5,29 @@
 
 /* ---- Guests that do not say what they should ------------------------------------------------- */
 
-static const hello_key no_key;
-static const hello_key right_key = {.size = sizeof secret, .bytes = "0123456789abcdef0123456789abcde"};
+static const handshake_key no_key;
+static const handshake_key right_key = {.size = sizeof secret, .bytes = "0123456789abcdef0123456789abcde"};
 
-static void arrive(talk *talk, const char *name, const hello_key *key)
+static void arrive(handshake_session *session, const char *name, const handshake_key *key)
 {
-    *talk = (struct talk){.key = key, .name = name};
-    assert_int_equal(os_link_open(&talk->link, name, PATIENCE_MS), 0);
+    *session = (handshake_session){.key = key, .name = name};
+    assert_int_equal(os_link_open(&session->channel, name, PATIENCE_MS), 0);
 }
 
-static void say(talk *talk, hello_kind kind)
+static void say(handshake_session *session, handshake_kind kind)
 {
-    hello message = {.kind = kind, .what = XF_KIND_PIPE, .size = MIB};
+    handshake_message message = {.kind = kind, .argument = XF_KIND_PIPE, .size = MIB};
 
-    assert_int_equal(talk_say(talk, &message, -1), 0);
+    assert_int_equal(handshake_send(session, &message, -1), 0);
 }
 
 /* Waits for the next message, which the other side has sent or sends by itself. */
-static int hear(talk *talk, hello_kind kind, hello *message)
+static int hear(handshake_session *session, handshake_kind kind, handshake_message *message)
 {
     int rc;
 
-    while ((rc = talk_hear(talk, kind, message)) == XF_EAGAIN)
-        assert_int_equal(os_door_wait(NULL, &talk->link, 1, PATIENCE_MS), 0);
+    while ((rc = handshake_receive(session, kind, message)) == XF_EAGAIN)
+        assert_int_equal(os_door_wait(NULL, &session->channel, 1, PATIENCE_MS), 0);
     return rc;
 }
 
@@ -40,30 +40,30 @@ static void let_look(xf_listener *listener)
 }
 
 /* Lets the listener process what its peers have sent until it has answered. */
-static int hear_from(xf_listener *listener, talk *talk, hello_kind kind, hello *message)
+static int hear_from(xf_listener *listener, handshake_session *session, handshake_kind kind, handshake_message *message)
 {
     int rc;
 
-    while ((rc = talk_hear(talk, kind, message)) == XF_EAGAIN)
+    while ((rc = handshake_receive(session, kind, message)) == XF_EAGAIN)
         let_look(listener);
     return rc;
 }
 
 /* Sends the messages of a handshake in order, up to so many. */
-static void talk_up_to(xf_listener *listener, talk *talk, int steps)
+static void shake_hands_up_to(xf_listener *listener, handshake_session *session, int steps)
 {
-    hello heard;
+    handshake_message heard;
     intptr_t handle;
 
     if (steps >= 1)
-        say(talk, HELLO_ASK);
+        say(session, HANDSHAKE_ASK);
     if (steps >= 2) {
-        assert_int_equal(hear_from(listener, talk, HELLO_CHALLENGE, &heard), 0);
-        say(talk, HELLO_PROOF);
+        assert_int_equal(hear_from(listener, session, HANDSHAKE_CHALLENGE, &heard), 0);
+        say(session, HANDSHAKE_PROOF);
     }
     if (steps >= 3) {
-        assert_int_equal(hear_from(listener, talk, HELLO_GRANT, &heard), 0);
-        assert_int_equal(os_link_take(talk->link, heard.token, &handle), 0);
+        assert_int_equal(hear_from(listener, session, HANDSHAKE_GRANT, &heard), 0);
+        assert_int_equal(os_link_take(session->channel, heard.token, &handle), 0);
         os_handle_close(handle);
     }
 }
@@ -76,7 +76,7 @@ static void one_who_stops_keeps_nobody(void **state)
     const char *name = fresh_name();
     xf_listener *listener = listen_as(name, &options);
     size_t handles, mappings;
-    talk talk;
+    handshake_session session;
 
     (void)state;
     expect_service(listener, name, &with_key);
@@ -84,10 +84,10 @@ static void one_who_stops_keeps_nobody(void **state)
     handles = support_handles();
     mappings = support_mappings();
     for (int steps = 0; steps <= 3; steps++) {
-        arrive(&talk, name, &right_key);
-        talk_up_to(listener, &talk, steps);
+        arrive(&session, name, &right_key);
+        shake_hands_up_to(listener, &session, steps);
         expect_service(listener, name, &with_key);
-        os_link_close(talk.link);
+        os_link_close(session.channel);
         while (support_handles() != handles || support_mappings() != mappings)
             let_look(listener);
         expect_service(listener, name, &with_key);
@@ -99,14 +99,14 @@ static void one_who_says_nothing_is_turned_away(void **state)
 {
     const char *name = fresh_name();
     xf_listener *listener = listen_as(name, &(xf_listener_options){.handshake_ms = 20});
-    hello heard;
-    talk talk;
+    handshake_message heard;
+    handshake_session session;
 
     (void)state;
-    arrive(&talk, name, &no_key);
-    assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), XF_ETIMEDOUT);
-    assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), XF_EEND);
-    os_link_close(talk.link);
+    arrive(&session, name, &no_key);
+    assert_int_equal(hear_from(listener, &session, HANDSHAKE_CHALLENGE, &heard), XF_ETIMEDOUT);
+    assert_int_equal(hear_from(listener, &session, HANDSHAKE_CHALLENGE, &heard), XF_EEND);
+    os_link_close(session.channel);
     xf_listener_free(listener);
 }
 
@@ -190,7 +190,7 @@ static void garbage_is_let_go(void **state)
         if (round % 2)
             memcpy(noise, "xfh\1\1\0\0\0", 8); /* looks like a message at first */
         assert_int_equal(os_link_open(&link, name, PATIENCE_MS), 0);
-        write_bytes(link, noise, round < 10 ? sizeof noise : HELLO_SIZE);
+        write_bytes(link, noise, round < 10 ? sizeof noise : HANDSHAKE_SIZE);
         expect_service(listener, name, NULL);
         while (os_link_read(link, noise, sizeof noise, &count) != XF_EEND)
             let_look(listener);
@@ -199,13 +199,14 @@ static void garbage_is_let_go(void **state)
     xf_listener_free(listener);
 }
 
-/* Sends a PROOF unchanged: its bytes follow the first HELLO_SIZE - sizeof proof->bytes - sizeof proof->ref bytes. */
-static void write_proof(talk *talk, const hello *proof)
+/* Sends a PROOF unchanged: its bytes follow the first HANDSHAKE_SIZE - sizeof proof->bytes - sizeof proof->ref
+ * bytes. */
+static void write_proof(handshake_session *session, const handshake_message *proof)
 {
-    uint8_t bytes[HELLO_SIZE] = {'x', 'f', 'h', 1, HELLO_PROOF};
+    uint8_t bytes[HANDSHAKE_SIZE] = {'x', 'f', 'h', 1, HANDSHAKE_PROOF};
 
-    memcpy(bytes + HELLO_SIZE - sizeof proof->bytes - sizeof proof->ref, proof->bytes, sizeof proof->bytes);
-    write_bytes(talk->link, bytes, sizeof bytes);
+    memcpy(bytes + HANDSHAKE_SIZE - sizeof proof->bytes - sizeof proof->ref, proof->bytes, sizeof proof->bytes);
+    write_bytes(session->channel, bytes, sizeof bytes);
 }
 
 /* A peer that has seen a proof of another one cannot use it again. */
@@ -214,26 +215,26 @@ static void a_proof_is_good_once(void **state)
     xf_listener_options options = {WITH_KEY};
     const char *name = fresh_name();
     xf_listener *listener = listen_as(name, &options);
-    hello proof = {.kind = HELLO_PROOF}, heard;
-    uint8_t ask[HELLO_SIZE];
-    talk talk;
+    handshake_message proof = {.kind = HANDSHAKE_PROOF}, heard;
+    uint8_t ask[HANDSHAKE_SIZE];
+    handshake_session session;
     xf_pipe *pipe;
 
     (void)state;
-    arrive(&talk, name, &right_key);
-    say(&talk, HELLO_ASK);
-    memcpy(ask, talk.ask, sizeof ask);
-    assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), 0);
-    assert_int_equal(talk_say(&talk, &proof, -1), 0);
-    os_link_close(talk.link);
-    arrive(&talk, name, &right_key);
-    write_bytes(talk.link, ask, sizeof ask);
-    memcpy(talk.ask, ask, sizeof ask);
-    assert_int_equal(hear_from(listener, &talk, HELLO_CHALLENGE, &heard), 0);
-    write_proof(&talk, &proof);
+    arrive(&session, name, &right_key);
+    say(&session, HANDSHAKE_ASK);
+    memcpy(ask, session.ask, sizeof ask);
+    assert_int_equal(hear_from(listener, &session, HANDSHAKE_CHALLENGE, &heard), 0);
+    assert_int_equal(handshake_send(&session, &proof, -1), 0);
+    os_link_close(session.channel);
+    arrive(&session, name, &right_key);
+    write_bytes(session.channel, ask, sizeof ask);
+    memcpy(session.ask, ask, sizeof ask);
+    assert_int_equal(hear_from(listener, &session, HANDSHAKE_CHALLENGE, &heard), 0);
+    write_proof(&session, &proof);
     assert_int_equal(xf_listener_accept(listener, &pipe, PATIENCE_MS), XF_EACCESS);
-    assert_int_equal(hear(&talk, HELLO_GRANT, &heard), XF_EACCESS);
-    os_link_close(talk.link);
+    assert_int_equal(hear(&session, HANDSHAKE_GRANT, &heard), XF_EACCESS);
+    os_link_close(session.channel);
     xf_listener_free(listener);
 }
 
@@ -244,19 +245,19 @@ typedef struct trap {
     char name[OS_NAME_MAX + 1];
     os_door *door;
     connector connector;
-    talk talk;
-    uint8_t said[HELLO_SIZE];
+    handshake_session session;
+    uint8_t said[HANDSHAKE_SIZE];
 } trap;
 
-static void read_whole(talk *talk, uint8_t said[HELLO_SIZE])
+static void read_whole(handshake_session *session, uint8_t said[HANDSHAKE_SIZE])
 {
     size_t have = 0, count;
     int rc;
 
-    while (have < HELLO_SIZE) {
-        rc = os_link_read(talk->link, said + have, HELLO_SIZE - have, &count);
+    while (have < HANDSHAKE_SIZE) {
+        rc = os_link_read(session->channel, said + have, HANDSHAKE_SIZE - have, &count);
         if (rc == XF_EAGAIN)
-            assert_int_equal(os_door_wait(NULL, &talk->link, 1, PATIENCE_MS), 0);
+            assert_int_equal(os_door_wait(NULL, &session->channel, 1, PATIENCE_MS), 0);
         else
             assert_int_equal(rc, 0);
         have += rc == 0 ? count : 0;
@@ -271,47 +272,47 @@ static void set_trap(trap *trap, const xf_connect_options *options)
     strcpy(trap->name, fresh_name());
     assert_int_equal(os_door_open(&trap->door, trap->name), 0);
     begin_connecting(&trap->connector, trap->name, options);
-    trap->talk = (talk){.key = &no_key, .name = trap->name};
-    while ((rc = os_door_admit(trap->door, &trap->talk.link)) == XF_EAGAIN)
+    trap->session = (handshake_session){.key = &no_key, .name = trap->name};
+    while ((rc = os_door_admit(trap->door, &trap->session.channel)) == XF_EAGAIN)
         assert_int_equal(os_door_wait(trap->door, NULL, 0, PATIENCE_MS), 0);
     assert_int_equal(rc, 0);
-    read_whole(&trap->talk, trap->said);
+    read_whole(&trap->session, trap->said);
 }
 
 static void spring_trap(trap *trap, int code, const char *why)
 {
     expect_refusal(&trap->connector, code, why);
-    os_link_close(trap->talk.link);
+    os_link_close(trap->session.channel);
     os_door_close(trap->door);
 }
 
 /* The same, and continues to the message that grants an object. */
 static void set_grant_trap(trap *trap, const xf_connect_options *options)
 {
-    hello challenge = {.kind = HELLO_CHALLENGE}, heard;
+    handshake_message challenge = {.kind = HANDSHAKE_CHALLENGE}, heard;
 
     set_trap(trap, options);
-    memcpy(trap->talk.ask, trap->said, HELLO_SIZE);
-    assert_int_equal(talk_say(&trap->talk, &challenge, -1), 0);
-    assert_int_equal(hear(&trap->talk, HELLO_PROOF, &heard), 0);
+    memcpy(trap->session.ask, trap->said, HANDSHAKE_SIZE);
+    assert_int_equal(handshake_send(&trap->session, &challenge, -1), 0);
+    assert_int_equal(hear(&trap->session, HANDSHAKE_PROOF, &heard), 0);
 }
 
 static void a_host_of_another_kind_is_seen(void **state)
 {
-    uint8_t noise[HELLO_SIZE] = {'x', 'f', 'h', 99};
-    hello refusal = {.kind = HELLO_REFUSE, .code = 7};
+    uint8_t noise[HANDSHAKE_SIZE] = {'x', 'f', 'h', 99};
+    handshake_message refusal = {.kind = HANDSHAKE_REFUSE, .code = 7};
     trap trap;
 
     (void)state;
     set_trap(&trap, NULL);
-    write_bytes(trap.talk.link, noise, sizeof noise);
+    write_bytes(trap.session.channel, noise, sizeof noise);
     spring_trap(&trap, XF_EPROTO, "version 99");
     set_trap(&trap, NULL);
     memset(noise, 'z', sizeof noise);
-    write_bytes(trap.talk.link, noise, sizeof noise);
-    spring_trap(&trap, XF_EPROTO, "not crossfork");
+    write_bytes(trap.session.channel, noise, sizeof noise);
+    spring_trap(&trap, XF_EPROTO, "does not speak the protocol");
     set_trap(&trap, NULL);
-    assert_int_equal(talk_say(&trap.talk, &refusal, -1), 0);
+    assert_int_equal(handshake_send(&trap.session, &refusal, -1), 0);
     spring_trap(&trap, XF_EPROTO, "code 7");
 }
 
@@ -321,8 +322,8 @@ static void a_host_that_goes_is_seen(void **state)
 
     (void)state;
     set_trap(&trap, NULL);
-    os_link_close(trap.talk.link);
-    expect_refusal(&trap.connector, XF_EEND, "gone");
+    os_link_close(trap.session.channel);
+    expect_refusal(&trap.connector, XF_EEND, "closed the connection");
     os_door_close(trap.door);
 }
 
@@ -334,17 +335,17 @@ static void a_mirror_is_no_host(void **state)
 
     (void)state;
     set_trap(&trap, &with_key);
-    trap.said[4] = HELLO_CHALLENGE;
-    write_bytes(trap.talk.link, trap.said, HELLO_SIZE);
-    read_whole(&trap.talk, trap.said);
-    trap.said[4] = HELLO_GRANT;
-    write_bytes(trap.talk.link, trap.said, HELLO_SIZE);
+    trap.said[4] = HANDSHAKE_CHALLENGE;
+    write_bytes(trap.session.channel, trap.said, HANDSHAKE_SIZE);
+    read_whole(&trap.session, trap.said);
+    trap.said[4] = HANDSHAKE_GRANT;
+    write_bytes(trap.session.channel, trap.said, HANDSHAKE_SIZE);
     spring_trap(&trap, XF_EACCESS, "same key");
 }
 
 static void what_is_granted_is_checked(void **state)
 {
-    hello grant = {.kind = HELLO_GRANT, .ref = {{1, 2}, XF_KIND_PIPE, 0}, .size = OS_PAGE};
+    handshake_message grant = {.kind = HANDSHAKE_GRANT, .ref = {{1, 2}, XF_KIND_PIPE, 0}, .size = OS_PAGE};
     xf_pipe_options large = {.memory_limit = 2 * MIB};
     xf_connect_options small = {.memory_limit = MIB};
     xf_pipe *one, *other;
@@ -355,30 +356,30 @@ static void what_is_granted_is_checked(void **state)
     (void)state;
     assert_int_equal(os_shm_create(&shm, OS_PAGE, 0), 0);
     set_grant_trap(&trap, NULL);
-    assert_int_equal(talk_say(&trap.talk, &grant, shm.handle), 0);
+    assert_int_equal(handshake_send(&trap.session, &grant, shm.handle), 0);
     spring_trap(&trap, XF_EPROTO, "not the pipe");
     set_grant_trap(&trap, NULL);
     grant.size = (uint64_t)1 << 40;
-    assert_int_equal(talk_say(&trap.talk, &grant, shm.handle), 0);
+    assert_int_equal(handshake_send(&trap.session, &grant, shm.handle), 0);
     spring_trap(&trap, XF_EPROTO, "segment");
     set_grant_trap(&trap, NULL);
-    assert_int_equal(talk_say(&trap.talk, &grant, -1), 0);
+    assert_int_equal(handshake_send(&trap.session, &grant, -1), 0);
     spring_trap(&trap, XF_EPROTO, "came with");
     set_grant_trap(&trap, NULL);
     grant.ref.kind = XF_KIND_SHM;
-    assert_int_equal(talk_say(&trap.talk, &grant, shm.handle), 0);
-    spring_trap(&trap, XF_EPROTO, "not asked for");
+    assert_int_equal(handshake_send(&trap.session, &grant, shm.handle), 0);
+    spring_trap(&trap, XF_EPROTO, "another kind");
     os_shm_close(&shm);
 
     assert_int_equal(xf_pipe_create(&one, &other, &large), 0);
     assert_int_equal(xf_pipe_ref(other, &grant.ref), 0);
-    grant.what = grant.ref.reserved;
-    assert_int_equal(object_hold(&object, &grant.ref), 0);
+    grant.argument = grant.ref.reserved;
+    assert_int_equal(object_open_any(&object, &grant.ref), 0);
     grant.ref = object->ref;
     grant.size = object->shm.size;
     grant.flags = (uint32_t)object->shm.flags;
     set_grant_trap(&trap, &small);
-    assert_int_equal(talk_say(&trap.talk, &grant, object->shm.handle), 0);
+    assert_int_equal(handshake_send(&trap.session, &grant, object->shm.handle), 0);
     spring_trap(&trap, XF_EPROTO, "more memory");
     object_close(object);
     xf_pipe_free(one);

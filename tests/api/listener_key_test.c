@@ -25,7 +25,7 @@ static void who_has_another_key_is_refused(void **state)
 
     (void)state;
     expect_both_refuse(&key, &other, "same key", "another key");
-    expect_both_refuse(&key, &none, "no key", "wants a key");
+    expect_both_refuse(&key, &none, "no key", "requires a key");
     expect_both_refuse(&none, &key, "has a key", "has no key");
 }
 

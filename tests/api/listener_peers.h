@@ -198,11 +198,11 @@ static inline int role_listen(const char *name)
 /* Sends the message ASK of the handshake, prints the result, and hangs. */
 static inline int role_ask(const char *name)
 {
-    static const hello_key none;
-    talk talk = {.key = &none, .name = name};
-    hello ask = {.kind = HELLO_ASK, .what = XF_KIND_PIPE, .size = MIB};
+    static const handshake_key none;
+    handshake_session session = {.key = &none, .name = name};
+    handshake_message ask = {.kind = HANDSHAKE_ASK, .argument = XF_KIND_PIPE, .size = MIB};
 
-    printf("%d\n", os_link_open(&talk.link, name, PATIENCE_MS) < 0 || talk_say(&talk, &ask, -1) < 0);
+    printf("%d\n", os_link_open(&session.channel, name, PATIENCE_MS) < 0 || handshake_send(&session, &ask, -1) < 0);
     fflush(stdout);
     hang();
     return 3;

@@ -4,7 +4,7 @@
  *
  * The other program is this one again, started with "as ROLE NAME".  Programs wait for each other with events in the
  * shared memory, which they could not open otherwise. */
-#include "process/process.h"
+#include "process/process_start.h"
 #include "program.h"
 #include "rendezvous/connector.h"
 #include "rendezvous/handshake.h"
@@ -199,12 +199,12 @@ static int role_publish(const char *name)
 /* Sends the message ASK of the handshake, prints the result, and hangs. */
 static int role_ask(const char *name)
 {
-    static const hello_key none;
-    talk talk = {.key = &none, .name = name};
-    hello ask = {.kind = HELLO_ASK, .what = XF_KIND_SHM};
+    static const handshake_key none;
+    handshake_session session = {.key = &none, .name = name};
+    handshake_message ask = {.kind = HANDSHAKE_ASK, .argument = XF_KIND_SHM};
 
-    check_role("arrive", os_link_open(&talk.link, name, PATIENCE_MS));
-    check_role("ask", talk_say(&talk, &ask, -1));
+    check_role("arrive", os_link_open(&session.channel, name, PATIENCE_MS));
+    check_role("ask", handshake_send(&session, &ask, -1));
     printf("0\n");
     fflush(stdout);
     hang();
@@ -472,9 +472,9 @@ static void a_name_changes_no_start_method(void **state)
     expect_published(shm, fresh_name(), NULL);
     assert_int_equal(process_start_choose_method(XF_START_DEFAULT, NULL, &after), 0);
     assert_int_equal(after, before);
-    assert_int_equal(notice_threads(), 1);
+    assert_int_equal(publication_threads(), 1);
     xf_shm_free(shm);
-    assert_int_equal(notice_threads(), 0);
+    assert_int_equal(publication_threads(), 0);
 }
 
 /* ---- Names ----------------------------------------------------------------------------------- */
@@ -555,7 +555,7 @@ static void who_has_another_key_is_refused(void **state)
     (void)state;
     expect_published(shm, name, &key);
     expect_not_found(name, &other_key, XF_EACCESS, "another key");
-    expect_not_found(name, NULL, XF_EACCESS, "wants a key");
+    expect_not_found(name, NULL, XF_EACCESS, "requires a key");
     xf_shm_free(expect_found(name, &key, XF_SHM_WRITE));
     xf_shm_free(shm);
     shm = make_shm();
@@ -617,13 +617,13 @@ static void a_name_that_goes_in_the_middle_is_told(void **state)
     size_t handles = handles_at_rest(), mappings = support_mappings();
     const char *name = fresh_name();
     xf_shm *shm = make_shm();
-    visit visit;
+    connector connector;
 
     (void)state;
     expect_published(shm, name, NULL);
-    assert_int_equal(visit_begin(&visit, name, &(xf_key){0}, XF_KIND_SHM, 0, UINT64_MAX), 0);
+    assert_int_equal(connector_open(&connector, name, &(xf_key){0}, XF_KIND_SHM, 0, UINT64_MAX), 0);
     xf_shm_free(shm);
-    assert_int_equal(visit_end(&visit, 0), XF_EEND);
+    assert_int_equal(connector_close(&connector, 0), XF_EEND);
     assert_int_equal(support_handles(), handles);
     assert_int_equal(support_mappings(), mappings);
 }

@@ -1,6 +1,6 @@
 /* Goal: any process of the tree that has a reference of an object can open it; the object exists as long as a process
  * has it open, and leaves nothing behind. */
-#include "objects/object.h"
+#include "objects/object_table.h"
 #include "tasks.h"
 
 #include <stdatomic.h>
@@ -428,7 +428,7 @@ XF_TASK(make_many, const int *in, int *out)
 
 static void what_a_child_closes_is_forgotten(void **state)
 {
-    int times = 2 * OBJECT_BROUGHT_MAX, result;
+    int times = 2 * OBJECT_CHILD_OFFERED_MAX, result;
     xf_process *process = start(&make_many, &times, sizeof times, NULL);
 
     (void)state;
@@ -455,14 +455,14 @@ XF_TASK(make_too_many, const int *in, int *out)
 
 static void a_child_cannot_fill_its_parents_table(void **state)
 {
-    int most = 2 * OBJECT_BROUGHT_MAX, result;
+    int most = 2 * OBJECT_CHILD_OFFERED_MAX, result;
     counts before = count_at_rest();
     xf_process *process = start(&make_too_many, &most, sizeof most, NULL);
 
     (void)state;
     assert_int_equal(join(process).kind, XF_END_DONE);
     memcpy(&result, xf_process_result(process, NULL), sizeof result);
-    assert_in_range(result, 50, OBJECT_BROUGHT_MAX);
+    assert_in_range(result, 50, OBJECT_CHILD_OFFERED_MAX);
     xf_process_free(process);
     expect_counts(before);
 }

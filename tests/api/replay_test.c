@@ -1,5 +1,6 @@
 /* Goal: a task that fails in a child is saved, and fails in the same way when it is replayed in one process; broken
  * files and full disks do no harm. */
+#include "base/writer.h"
 #include "process/replay_file.h"
 #include "program.h"
 #include "tasks.h"

@@ -192,10 +192,10 @@ static void a_stream_that_the_task_redirects_has_no_marks(void **state)
 
 XF_ENTRY(forge_marks)
 {
-    char mark[LINES_MARK + 1];
+    char mark[LINE_SPLITTER_MARK + 1];
 
     for (uint64_t i = 0; i < 1000; i++) {
-        lines_make_mark(mark, i, i);
+        line_splitter_make_mark(mark, i, i);
         fputs(mark, stdout);
         fputs("\x1e\n\x1e", stdout);
     }
@@ -214,7 +214,7 @@ static void forged_marks_are_text(void **state)
     assert_int_equal(join(process).kind, XF_END_DONE);
     assert_int_equal(got_lines.count, 1000 + 2);
     assert_int_equal(xf_process_output(process, 1, &data, &size), 0);
-    assert_in_range(size, 1000 * (LINES_MARK + 3), 1000 * (LINES_MARK + 4));
+    assert_in_range(size, 1000 * (LINE_SPLITTER_MARK + 3), 1000 * (LINE_SPLITTER_MARK + 4));
     xf_memory_free(data);
     xf_process_free(process);
 }
@@ -222,32 +222,32 @@ static void forged_marks_are_text(void **state)
 /* A mark without a frame delays no more than one buffer, and nothing is lost. */
 static void a_mark_that_is_never_passed_does_no_harm(void **state)
 {
-    char mark[LINES_MARK + 1], *space;
-    lines lines;
-    lines_piece piece;
+    char mark[LINE_SPLITTER_MARK + 1], *space;
+    line_splitter lines;
+    line_splitter_piece piece;
     size_t room, total = 0, put = 0;
 
     (void)state;
-    assert_int_equal(lines_open(&lines, 7), 0);
-    lines_make_mark(mark, 7, 1);
+    assert_int_equal(line_splitter_open(&lines, 7), 0);
+    line_splitter_make_mark(mark, 7, 1);
     for (int i = 0; i < 100000; i++) {
-        space = lines_space(&lines, &room);
+        space = line_splitter_space(&lines, &room);
         assert_true(room > 0);
-        if (room > LINES_MARK) {
-            memcpy(space, mark, LINES_MARK);
-            memcpy(space + LINES_MARK, "x", 1);
+        if (room > LINE_SPLITTER_MARK) {
+            memcpy(space, mark, LINE_SPLITTER_MARK);
+            memcpy(space + LINE_SPLITTER_MARK, "x", 1);
         } else {
             memset(space, 'x', room);
         }
-        put += room > LINES_MARK ? 1 : room;
-        lines_filled(&lines, room > LINES_MARK ? LINES_MARK + 1 : room);
-        while (lines_next(&lines, false, &piece))
+        put += room > LINE_SPLITTER_MARK ? 1 : room;
+        line_splitter_filled(&lines, room > LINE_SPLITTER_MARK ? LINE_SPLITTER_MARK + 1 : room);
+        while (line_splitter_next(&lines, false, &piece))
             total += piece.size;
     }
-    while (lines_next(&lines, true, &piece))
+    while (line_splitter_next(&lines, true, &piece))
         total += piece.size;
     assert_int_equal(total, put);
-    lines_close(&lines);
+    line_splitter_close(&lines);
 }
 
 /* ---- Files ----------------------------------------------------------------------------------- */

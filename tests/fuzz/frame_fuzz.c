@@ -39,7 +39,7 @@ void os_shm_close(os_shm *shm)
 /* ---- The parent ------------------------------------------------------------------------------ */
 
 typedef struct parent {
-    wire_decoder decoder;
+    frame_decoder decoder;
     inbox inbox;
     inbox_log log;
     unsigned takes_that_fail; /* a bit for each of eight takes, and so on in turn */
@@ -74,18 +74,18 @@ static unsigned sum(const void *data, size_t size)
     return total;
 }
 
-static void look_at_parcel(const parcel *parcel)
+static void look_at_parcel(const message *parcel)
 {
     if (parcel)
-        CHECK(sum(parcel_data(parcel), parcel->size) <= 255 * (unsigned)parcel->size);
+        CHECK(sum(message_data(parcel), parcel->size) <= 255 * (unsigned)parcel->size);
 }
 
 static void check_inbox(const inbox *inbox)
 {
     uint64_t kept = 0;
-    const parcel *last = NULL;
+    const message *last = NULL;
 
-    for (const parcel *message = inbox->first; message; message = message->next) {
+    for (const message *message = inbox->first; message; message = message->next) {
         CHECK(message->size <= inbox->message_limit);
         kept += message->size;
         look_at_parcel(message);
@@ -95,22 +95,22 @@ static void check_inbox(const inbox *inbox)
     CHECK(inbox->kept >= kept && inbox->kept <= inbox->message_limit);
     look_at_parcel(inbox->result);
     CHECK(!inbox->failure || strlen(inbox->failure) <= SENT_MAX);
-    CHECK(!inbox->bye || (inbox->hello && (inbox->outcome == WIRE_DONE) == (inbox->result != NULL)));
+    CHECK(!inbox->bye || (inbox->hello && (inbox->outcome == FRAME_OUTCOME_DONE) == (inbox->result != NULL)));
 }
 
 /* Reads a task frame as a child does, here from a hostile parent. */
-static void read_as_task(const wire_frame *frame)
+static void read_as_task(const frame *frame)
 {
     char name[XF_TASK_NAME_MAX + 1];
     uint8_t build[OS_BUILD_ID_SIZE];
-    wire_reader reader = wire_read(frame);
+    frame_reader reader = frame_read(frame);
 
-    (void)wire_get_u32(&reader);
-    wire_get(&reader, build, sizeof build);
-    (void)wire_get_u32(&reader);
+    (void)frame_get_u32(&reader);
+    frame_get(&reader, build, sizeof build);
+    (void)frame_get_u32(&reader);
     for (int i = 0; i < 3; i++)
-        (void)wire_get_u64(&reader);
-    wire_get_text(&reader, name, sizeof name);
+        (void)frame_get_u64(&reader);
+    frame_get_text(&reader, name, sizeof name);
     CHECK(strlen(name) <= XF_TASK_NAME_MAX);
     CHECK(reader.left <= frame->size);
     CHECK(sum(reader.at, reader.left) <= 255 * (unsigned)reader.left);
@@ -119,12 +119,12 @@ static void read_as_task(const wire_frame *frame)
 /* Takes all complete frames; false when the child has to be ended. */
 static bool take_frames(parent *self)
 {
-    wire_frame frame;
+    frame frame;
     bool had_ended;
     int rc;
 
-    while ((rc = wire_next(&self->decoder, &frame)) == 0) {
-        CHECK(frame.size <= WIRE_PAYLOAD_MAX && frame.type >= WIRE_TASK && frame.type < WIRE_TYPES);
+    while ((rc = frame_decoder_next(&self->decoder, &frame)) == 0) {
+        CHECK(frame.size <= FRAME_PAYLOAD_MAX && frame.type >= FRAME_TASK && frame.type < FRAME_TYPES);
         CHECK(sum(frame.payload, frame.size) <= 255 * (unsigned)frame.size);
         read_as_task(&frame);
         had_ended = self->inbox.bye;
@@ -134,15 +134,15 @@ static bool take_frames(parent *self)
             return false;
         CHECK(self->inbox.hello && !had_ended);
         CHECK(!frame.attached || !frame.size ||
-              frame.type == WIRE_OFFER); /* of an object: its segment and its reference */
-        if (frame.type == WIRE_LOG)
+              frame.type == FRAME_OFFER); /* of an object: its segment and its reference */
+        if (frame.type == FRAME_LOG)
             CHECK(strlen(self->log.text) <= XF_LOG_LINE_MAX && strlen(self->log.task) <= XF_TASK_NAME_MAX);
         if (self->fetches >> (self->frames++ % 8) & 1)
-            parcel_free(inbox_get(&self->inbox));
+            message_free(inbox_get(&self->inbox));
     }
     if (rc == XF_EAGAIN)
         return true;
-    CHECK(rc == XF_EPROTO && wire_next(&self->decoder, &frame) == XF_EPROTO);
+    CHECK(rc == XF_EPROTO && frame_decoder_next(&self->decoder, &frame) == XF_EPROTO);
     return false;
 }
 
@@ -154,11 +154,11 @@ static bool send_piece(parent *self, const uint8_t *bytes, size_t size)
     self->sent += size;
     while (size > 0 && goes_on) {
         size_t room, count;
-        uint8_t *space = wire_space(&self->decoder, &room);
+        uint8_t *space = frame_decoder_space(&self->decoder, &room);
         CHECK(room > 0);
         count = size < room ? size : room;
         memcpy(space, bytes, count);
-        wire_filled(&self->decoder, count);
+        frame_decoder_filled(&self->decoder, count);
         bytes += count;
         size -= count;
         goes_on = take_frames(self);
@@ -190,11 +190,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 3)
         return 0;
     self = (parent){.takes_that_fail = data[1], .fetches = data[2]};
-    CHECK(wire_open(&self.decoder) == 0);
+    CHECK(frame_decoder_open(&self.decoder) == 0);
     inbox_open(&self.inbox, data[0] * 16U);
     send_pieces(&self, data + 3, size - 3);
     inbox_close(&self.inbox);
-    wire_close(&self.decoder);
+    frame_decoder_close(&self.decoder);
     CHECK(segments == 0);
     return 0;
 }

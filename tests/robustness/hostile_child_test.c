@@ -23,40 +23,40 @@ static void say(const void *bytes, size_t size)
         os_self_exit(9);
 }
 
-static void say_frame(wire_type type, const wire_fields *fields, uint64_t attached, os_shm *segment)
+static void say_frame(frame_type type, const frame_fields *fields, uint64_t attached, os_shm *segment)
 {
-    uint8_t bytes[WIRE_HEADER + sizeof fields->bytes];
+    uint8_t bytes[FRAME_HEADER + sizeof fields->bytes];
     size_t size = fields ? fields->size : 0;
     uint64_t token = segment ? (uint64_t)segment->handle : 12345;
 
-    wire_put_header(bytes, &(wire_frame){.type = type, .size = size, .attached = attached, .token = token});
+    frame_put_header(bytes, &(frame){.type = type, .size = size, .attached = attached, .token = token});
     if (size > 0)
-        memcpy(bytes + WIRE_HEADER, fields->bytes, size);
-    if (os_parent_write(parent, bytes, WIRE_HEADER + size, segment ? segment->handle : -1) < 0)
+        memcpy(bytes + FRAME_HEADER, fields->bytes, size);
+    if (os_parent_write(parent, bytes, FRAME_HEADER + size, segment ? segment->handle : -1) < 0)
         os_self_exit(9);
 }
 
 static void say_hello(bool of_this_build)
 {
-    wire_fields fields = {.size = 0};
+    frame_fields fields = {.size = 0};
     uint8_t build[OS_BUILD_ID_SIZE];
 
     os_self_build(build);
     build[0] ^= !of_this_build;
-    wire_put_u32(&fields, WIRE_VERSION);
-    wire_put(&fields, build, sizeof build);
-    wire_put_u64(&fields, 1);
-    wire_put_u64(&fields, 2);
-    say_frame(WIRE_HELLO, &fields, 0, NULL);
+    frame_put_u32(&fields, FRAME_VERSION);
+    frame_put(&fields, build, sizeof build);
+    frame_put_u64(&fields, 1);
+    frame_put_u64(&fields, 2);
+    say_frame(FRAME_HELLO, &fields, 0, NULL);
 }
 
-static void say_bye(wire_outcome outcome)
+static void say_bye(frame_outcome outcome)
 {
-    wire_fields fields = {.size = 0};
+    frame_fields fields = {.size = 0};
 
-    wire_put_u32(&fields, outcome);
-    wire_put_u32(&fields, 0);
-    say_frame(WIRE_BYE, &fields, 0, NULL);
+    frame_put_u32(&fields, outcome);
+    frame_put_u32(&fields, 0);
+    say_frame(FRAME_BYE, &fields, 0, NULL);
 }
 
 static void say_small_segment(uint64_t size)
@@ -65,19 +65,19 @@ static void say_small_segment(uint64_t size)
 
     if (os_shm_create(&segment, 4096, 0) < 0)
         os_self_exit(8);
-    say_frame(WIRE_RESULT, NULL, size, &segment);
+    say_frame(FRAME_RESULT, NULL, size, &segment);
 }
 
 /* Sends a question for an object, or an offer of a segment that is too small or holds no object. */
-static void say_about_object(wire_type type, uint64_t size)
+static void say_about_object(frame_type type, uint64_t size)
 {
     xf_ref ref = {{1, 2}, XF_KIND_LOCK, 0};
-    wire_fields fields = {.size = 0};
+    frame_fields fields = {.size = 0};
     os_shm segment;
 
-    wire_put_u32(&fields, 1);
-    wire_put(&fields, &ref, sizeof ref);
-    wire_put_u32(&fields, 0);
+    frame_put_u32(&fields, 1);
+    frame_put(&fields, &ref, sizeof ref);
+    frame_put_u32(&fields, 0);
     if (size > 0 && os_shm_create(&segment, OS_PAGE, 0) < 0)
         os_self_exit(8);
     say_frame(type, &fields, size, size > 0 ? &segment : NULL);
@@ -93,14 +93,14 @@ static void say_endlessly(void)
 
 static void misbehave(const char *how)
 {
-    static const uint8_t huge[WIRE_HEADER] = {0xFF, 0xFF, 0xFF, 0xFF, WIRE_LOG};
-    static const uint8_t unknown[WIRE_HEADER] = {0, 0, 0, 0, 99};
-    static const uint8_t cut[WIRE_HEADER + 3] = {100, 0, 0, 0, WIRE_MESSAGE};
+    static const uint8_t huge[FRAME_HEADER] = {0xFF, 0xFF, 0xFF, 0xFF, FRAME_LOG};
+    static const uint8_t unknown[FRAME_HEADER] = {0, 0, 0, 0, 99};
+    static const uint8_t cut[FRAME_HEADER + 3] = {100, 0, 0, 0, FRAME_MESSAGE};
 
     if (strcmp(how, "noise") == 0)
         say_endlessly();
     if (strcmp(how, "no hello") == 0)
-        say_bye(WIRE_DONE);
+        say_bye(FRAME_OUTCOME_DONE);
     say_hello(strcmp(how, "other build") != 0);
     if (strcmp(how, "huge") == 0)
         say(huge, sizeof huge);
@@ -109,28 +109,28 @@ static void misbehave(const char *how)
     if (strcmp(how, "cut") == 0)
         say(cut, sizeof cut);
     if (strcmp(how, "no segment") == 0)
-        say_frame(WIRE_RESULT, NULL, 100000, NULL);
+        say_frame(FRAME_RESULT, NULL, 100000, NULL);
     if (strcmp(how, "small segment") == 0)
         say_small_segment(1 << 20);
     if (strcmp(how, "endless segment") == 0)
         say_small_segment(UINT64_MAX);
     if (strcmp(how, "small object") == 0)
-        say_about_object(WIRE_OFFER, 1 << 20);
+        say_about_object(FRAME_OFFER, 1 << 20);
     if (strcmp(how, "false object") == 0)
-        say_about_object(WIRE_OFFER, OS_PAGE);
+        say_about_object(FRAME_OFFER, OS_PAGE);
     if (strcmp(how, "no object") == 0)
-        say_about_object(WIRE_OFFER, 0);
+        say_about_object(FRAME_OFFER, 0);
     if (strcmp(how, "cut question") == 0)
-        say_frame(WIRE_ASK, NULL, 0, NULL);
+        say_frame(FRAME_ASK, NULL, 0, NULL);
     if (strcmp(how, "deaf") == 0)
         for (;;)
-            say_about_object(WIRE_ASK, 0);
+            say_about_object(FRAME_ASK, 0);
     if (strcmp(how, "no result") == 0)
-        say_bye(WIRE_DONE);
+        say_bye(FRAME_OUTCOME_DONE);
     if (strcmp(how, "outcome") == 0)
-        say_bye((wire_outcome)77);
+        say_bye((frame_outcome)77);
     if (strcmp(how, "after bye") == 0)
-        say_bye(WIRE_FAILED), say_hello(true);
+        say_bye(FRAME_OUTCOME_FAILED), say_hello(true);
 }
 
 /* Sends its frames, and then waits to be killed, or exits. */
@@ -141,7 +141,7 @@ static void run_hostile_child(int argc, char **argv, const char *how)
 
     if (os_self_child(argc, argv, NULL, &parent) < 0 || !parent)
         return;
-    atomic_store(&((box *)os_parent_given(parent)->box.address)->phase,
+    atomic_store(&((black_box *)os_parent_given(parent)->box.address)->phase,
                  strcmp(how, "phase") == 0 ? 0xFFFFFFFFU : XF_PHASE_RUNNING);
     misbehave(how);
     if (strcmp(how, "cut") == 0 || strcmp(how, "phase") == 0)
@@ -198,7 +198,7 @@ static void endless_noise(void **state)
 static void no_greeting(void **state)
 {
     (void)state;
-    check("no hello", XF_END_PROTOCOL_ERROR, XF_EPROTO, "before the greeting");
+    check("no hello", XF_END_PROTOCOL_ERROR, XF_EPROTO, "before HELLO");
 }
 
 static void another_build(void **state)
@@ -258,19 +258,19 @@ static void questions_without_end(void **state)
 static void done_without_a_result(void **state)
 {
     (void)state;
-    check("no result", XF_END_PROTOCOL_ERROR, XF_EPROTO, "goodbye");
+    check("no result", XF_END_PROTOCOL_ERROR, XF_EPROTO, "BYE");
 }
 
 static void an_unknown_outcome(void **state)
 {
     (void)state;
-    check("outcome", XF_END_PROTOCOL_ERROR, XF_EPROTO, "goodbye that says 77");
+    check("outcome", XF_END_PROTOCOL_ERROR, XF_EPROTO, "outcome 77");
 }
 
 static void a_frame_after_the_goodbye(void **state)
 {
     (void)state;
-    check("after bye", XF_END_PROTOCOL_ERROR, XF_EPROTO, "after the goodbye");
+    check("after bye", XF_END_PROTOCOL_ERROR, XF_EPROTO, "after BYE");
 }
 
 static void a_phase_that_is_none(void **state)

@@ -2,6 +2,7 @@
  *
  * The program is its own child: the greeting names a role and its argument, "exit 3".  XF_START=fork|spawn|server says
  * how children come to be.  Usage: os_test [TEST], where * and ? stand for any characters. */
+#include "base/hmac.h"
 #include "os/crash.h"
 #include "support.h"
 #include "unit.h"

@@ -148,7 +148,7 @@ XF_BEFORE_MAIN(leave_libuv_out)
       XF_EPROCESSES)                                                                                                   \
     X(uv_random, int,                                                                                                  \
       (uv_loop_t *loop, uv_random_t *request, void *bytes, size_t size, unsigned flags, uv_random_cb called),          \
-      (loop, request, bytes, size, flags, called), UV_EIO, XF_ESYSTEM)                                                 \
+      (loop, request, bytes, size, flags, called), UV_EIO, XF_EIO)                                                     \
     X(uv_loop_init, int, (uv_loop_t *loop), (loop), UV_EMFILE, XF_EHANDLES)                                            \
     X(uv_async_init, int, (uv_loop_t *loop, uv_async_t *async, uv_async_cb called), (loop, async, called),             \
       UV_EMFILE, XF_EHANDLES)

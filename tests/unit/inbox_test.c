@@ -32,62 +32,61 @@ static int take(void *arg, uint64_t token, size_t size, os_shm *shm)
     return rc;
 }
 
-static int put_frame(fixture *self, const wire_frame *frame)
+static int put_frame(fixture *self, const frame *frame)
 {
     faults_forget_detail();
     return inbox_put(&self->inbox, frame, take, self, &self->log);
 }
 
-static int put(fixture *self, wire_type type, const void *payload, size_t size)
+static int put(fixture *self, frame_type type, const void *payload, size_t size)
 {
-    return put_frame(self, &(wire_frame){.type = type, .payload = payload, .size = size});
+    return put_frame(self, &(frame){.type = type, .payload = payload, .size = size});
 }
 
-static int put_attached(fixture *self, wire_type type, uint64_t size, uint64_t token)
+static int put_attached(fixture *self, frame_type type, uint64_t size, uint64_t token)
 {
-    return put_frame(self,
-                     &(wire_frame){.type = type, .payload = (const uint8_t *)"", .attached = size, .token = token});
+    return put_frame(self, &(frame){.type = type, .payload = (const uint8_t *)"", .attached = size, .token = token});
 }
 
-static wire_fields hello_fields(const fixture *self)
+static frame_fields hello_fields(const fixture *self)
 {
-    wire_fields fields = {.size = 0};
+    frame_fields fields = {.size = 0};
 
-    wire_put_u32(&fields, WIRE_VERSION);
-    wire_put(&fields, self->inbox.build, OS_BUILD_ID_SIZE);
-    wire_put_u64(&fields, 0xABCDEF0123456789);
-    wire_put_u64(&fields, 4711);
+    frame_put_u32(&fields, FRAME_VERSION);
+    frame_put(&fields, self->inbox.build, OS_BUILD_ID_SIZE);
+    frame_put_u64(&fields, 0xABCDEF0123456789);
+    frame_put_u64(&fields, 4711);
     return fields;
 }
 
 static int put_hello(fixture *self)
 {
-    wire_fields fields = hello_fields(self);
+    frame_fields fields = hello_fields(self);
 
-    return put(self, WIRE_HELLO, fields.bytes, fields.size);
+    return put(self, FRAME_HELLO, fields.bytes, fields.size);
 }
 
 static int put_log(fixture *self, uint32_t level, const char *text, size_t size)
 {
     static uint8_t payload[512 + XF_LOG_LINE_MAX + 10];
-    wire_fields fields = {.size = 0};
+    frame_fields fields = {.size = 0};
 
-    wire_put_u32(&fields, level);
-    wire_put_u64(&fields, wire_from_double(1.5));
-    wire_put_u64(&fields, 7);
-    wire_put_text(&fields, "a task");
+    frame_put_u32(&fields, level);
+    frame_put_u64(&fields, frame_from_double(1.5));
+    frame_put_u64(&fields, 7);
+    frame_put_text(&fields, "a task");
     memcpy(payload, fields.bytes, fields.size);
     memcpy(payload + fields.size, text, size);
-    return put(self, WIRE_LOG, payload, fields.size + size);
+    return put(self, FRAME_LOG, payload, fields.size + size);
 }
 
 static int put_bye(fixture *self, uint32_t outcome, int code)
 {
-    wire_fields fields = {.size = 0};
+    frame_fields fields = {.size = 0};
 
-    wire_put_u32(&fields, outcome);
-    wire_put_u32(&fields, (uint32_t)code);
-    return put(self, WIRE_BYE, fields.bytes, fields.size);
+    frame_put_u32(&fields, outcome);
+    frame_put_u32(&fields, (uint32_t)code);
+    return put(self, FRAME_BYE, fields.bytes, fields.size);
 }
 
 static void expect_refusal(int rc, int code)
@@ -153,11 +152,11 @@ static void a_frame_before_the_greeting_is_refused(void **state)
 {
     fixture *self = *state;
 
-    for (int type = WIRE_TASK; type < WIRE_TYPES; type++)
-        if (type != WIRE_HELLO)
-            expect_refusal(put(self, (wire_type)type, (const uint8_t *)"", 0), XF_EPROTO);
+    for (int type = FRAME_TASK; type < FRAME_TYPES; type++)
+        if (type != FRAME_HELLO)
+            expect_refusal(put(self, (frame_type)type, (const uint8_t *)"", 0), XF_EPROTO);
     expect_refusal(put_log(self, XF_LOG_INFO, "x", 1), XF_EPROTO);
-    expect_refusal(put_bye(self, WIRE_FAILED, 1), XF_EPROTO);
+    expect_refusal(put_bye(self, FRAME_OUTCOME_FAILED, 1), XF_EPROTO);
     assert_false(self->inbox.bye);
 }
 
@@ -169,11 +168,11 @@ static void a_second_greeting_is_refused(void **state)
 static void a_greeting_of_another_size_is_refused(void **state)
 {
     fixture *self = *state;
-    wire_fields fields = hello_fields(self);
+    frame_fields fields = hello_fields(self);
 
     for (size_t size = 0; size < fields.size; size++)
-        expect_refusal(put(self, WIRE_HELLO, fields.bytes, size), XF_EPROTO);
-    expect_refusal(put(self, WIRE_HELLO, fields.bytes, fields.size + 1), XF_EPROTO);
+        expect_refusal(put(self, FRAME_HELLO, fields.bytes, size), XF_EPROTO);
+    expect_refusal(put(self, FRAME_HELLO, fields.bytes, fields.size + 1), XF_EPROTO);
     assert_false(self->inbox.hello);
 }
 
@@ -182,9 +181,9 @@ static void a_greeting_of_another_build_is_told_apart(void **state)
     fixture *self = *state;
 
     for (size_t at = 0; at < 4 + OS_BUILD_ID_SIZE; at++) {
-        wire_fields fields = hello_fields(self);
+        frame_fields fields = hello_fields(self);
         fields.bytes[at] ^= 1;
-        expect_refusal(put(self, WIRE_HELLO, fields.bytes, fields.size), XF_EBUILD);
+        expect_refusal(put(self, FRAME_HELLO, fields.bytes, fields.size), XF_EBUILD);
     }
     assert_false(self->inbox.hello);
 }
@@ -195,19 +194,19 @@ static void frames_for_a_child_are_refused(void **state)
 {
     fixture *self = *state;
 
-    expect_refusal(put(self, WIRE_TASK, (const uint8_t *)"", 0), XF_EPROTO);
-    expect_refusal(put(self, WIRE_STOP, (const uint8_t *)"", 0), XF_EPROTO);
-    expect_refusal(put(self, WIRE_ACK, (const uint8_t *)"", 0), XF_EPROTO);
-    expect_refusal(put(self, WIRE_ANSWER, (const uint8_t *)"", 0), XF_EPROTO);
+    expect_refusal(put(self, FRAME_TASK, (const uint8_t *)"", 0), XF_EPROTO);
+    expect_refusal(put(self, FRAME_STOP, (const uint8_t *)"", 0), XF_EPROTO);
+    expect_refusal(put(self, FRAME_ACK, (const uint8_t *)"", 0), XF_EPROTO);
+    expect_refusal(put(self, FRAME_ANSWER, (const uint8_t *)"", 0), XF_EPROTO);
 }
 
 static void a_goodbye_is_taken(void **state)
 {
     fixture *self = *state;
 
-    assert_int_equal(put_bye(self, WIRE_FAILED, -7), 0);
+    assert_int_equal(put_bye(self, FRAME_OUTCOME_FAILED, -7), 0);
     assert_true(self->inbox.bye);
-    assert_int_equal(self->inbox.outcome, WIRE_FAILED);
+    assert_int_equal(self->inbox.outcome, FRAME_OUTCOME_FAILED);
     assert_int_equal(self->inbox.code, -7);
 }
 
@@ -215,12 +214,12 @@ static void a_frame_after_the_goodbye_is_refused(void **state)
 {
     fixture *self = *state;
 
-    assert_int_equal(put_bye(self, WIRE_STOPPED, 0), 0);
-    for (int type = WIRE_TASK; type < WIRE_TYPES; type++)
-        expect_refusal(put(self, (wire_type)type, (const uint8_t *)"", 0), XF_EPROTO);
-    expect_refusal(put_bye(self, WIRE_FAILED, 0), XF_EPROTO);
+    assert_int_equal(put_bye(self, FRAME_OUTCOME_STOPPED, 0), 0);
+    for (int type = FRAME_TASK; type < FRAME_TYPES; type++)
+        expect_refusal(put(self, (frame_type)type, (const uint8_t *)"", 0), XF_EPROTO);
+    expect_refusal(put_bye(self, FRAME_OUTCOME_FAILED, 0), XF_EPROTO);
     expect_refusal(put_hello(self), XF_EPROTO);
-    assert_int_equal(self->inbox.outcome, WIRE_STOPPED);
+    assert_int_equal(self->inbox.outcome, FRAME_OUTCOME_STOPPED);
     assert_null(inbox_get(&self->inbox));
 }
 
@@ -228,10 +227,10 @@ static void done_needs_a_result(void **state)
 {
     fixture *self = *state;
 
-    expect_refusal(put_bye(self, WIRE_DONE, 0), XF_EPROTO);
+    expect_refusal(put_bye(self, FRAME_OUTCOME_DONE, 0), XF_EPROTO);
     assert_false(self->inbox.bye);
-    assert_int_equal(put(self, WIRE_RESULT, "r", 1), 0);
-    assert_int_equal(put_bye(self, WIRE_DONE, 0), 0);
+    assert_int_equal(put(self, FRAME_RESULT, "r", 1), 0);
+    assert_int_equal(put_bye(self, FRAME_OUTCOME_DONE, 0), 0);
     assert_true(self->inbox.bye);
 }
 
@@ -239,16 +238,16 @@ static void only_done_has_a_result(void **state)
 {
     fixture *self = *state;
 
-    assert_int_equal(put(self, WIRE_RESULT, "r", 1), 0);
-    expect_refusal(put_bye(self, WIRE_FAILED, 1), XF_EPROTO);
-    expect_refusal(put_bye(self, WIRE_STOPPED, 0), XF_EPROTO);
-    expect_refusal(put_bye(self, WIRE_UNSTARTED, 0), XF_EPROTO);
+    assert_int_equal(put(self, FRAME_RESULT, "r", 1), 0);
+    expect_refusal(put_bye(self, FRAME_OUTCOME_FAILED, 1), XF_EPROTO);
+    expect_refusal(put_bye(self, FRAME_OUTCOME_STOPPED, 0), XF_EPROTO);
+    expect_refusal(put_bye(self, FRAME_OUTCOME_UNSTARTED, 0), XF_EPROTO);
     assert_false(self->inbox.bye);
 }
 
 static void an_unknown_outcome_is_refused(void **state)
 {
-    const uint32_t outcomes[] = {0, WIRE_UNSTARTED + 1, UINT32_MAX};
+    const uint32_t outcomes[] = {0, FRAME_OUTCOME_UNSTARTED + 1, UINT32_MAX};
 
     for (size_t i = 0; i < sizeof outcomes / sizeof *outcomes; i++)
         expect_refusal(put_bye(*state, outcomes[i], 0), XF_EPROTO);
@@ -256,12 +255,12 @@ static void an_unknown_outcome_is_refused(void **state)
 
 static void a_goodbye_of_another_size_is_refused(void **state)
 {
-    static const uint8_t bytes[9] = {WIRE_FAILED};
+    static const uint8_t bytes[9] = {FRAME_OUTCOME_FAILED};
     fixture *self = *state;
 
     for (size_t size = 0; size <= sizeof bytes; size++)
         if (size != 8)
-            expect_refusal(put(self, WIRE_BYE, bytes, size), XF_EPROTO);
+            expect_refusal(put(self, FRAME_BYE, bytes, size), XF_EPROTO);
     assert_false(self->inbox.bye);
 }
 
@@ -269,12 +268,12 @@ static void a_second_result_or_failure_is_refused(void **state)
 {
     fixture *self = *state;
 
-    assert_int_equal(put(self, WIRE_RESULT, "first", 5), 0);
-    expect_refusal(put(self, WIRE_RESULT, "second", 6), XF_EPROTO);
+    assert_int_equal(put(self, FRAME_RESULT, "first", 5), 0);
+    expect_refusal(put(self, FRAME_RESULT, "second", 6), XF_EPROTO);
     assert_int_equal(self->inbox.result->size, 5);
-    assert_memory_equal(parcel_data(self->inbox.result), "first", 5);
-    assert_int_equal(put(self, WIRE_FAIL, "why", 3), 0);
-    expect_refusal(put(self, WIRE_FAIL, "other", 5), XF_EPROTO);
+    assert_memory_equal(message_data(self->inbox.result), "first", 5);
+    assert_int_equal(put(self, FRAME_FAIL, "why", 3), 0);
+    expect_refusal(put(self, FRAME_FAIL, "other", 5), XF_EPROTO);
     assert_string_equal(self->inbox.failure, "why");
 }
 
@@ -285,7 +284,7 @@ static void the_text_of_a_failure_has_an_end(void **state)
     fixture *self = *state;
 
     memset(text, 'w', sizeof text);
-    assert_int_equal(put(self, WIRE_FAIL, text, sizeof text), 0);
+    assert_int_equal(put(self, FRAME_FAIL, text, sizeof text), 0);
     assert_int_equal(strlen(self->inbox.failure), sizeof text);
 }
 
@@ -293,7 +292,7 @@ static void the_text_of_a_failure_may_be_empty(void **state)
 {
     fixture *self = *state;
 
-    assert_int_equal(put(self, WIRE_FAIL, "", 0), 0);
+    assert_int_equal(put(self, FRAME_FAIL, "", 0), 0);
     assert_string_equal(self->inbox.failure, "");
 }
 
@@ -301,11 +300,11 @@ static void a_result_may_be_empty(void **state)
 {
     fixture *self = *state;
 
-    assert_int_equal(put(self, WIRE_RESULT, "", 0), 0);
+    assert_int_equal(put(self, FRAME_RESULT, "", 0), 0);
     assert_non_null(self->inbox.result);
-    assert_non_null(parcel_data(self->inbox.result));
+    assert_non_null(message_data(self->inbox.result));
     assert_int_equal(self->inbox.result->size, 0);
-    assert_int_equal(put_bye(self, WIRE_DONE, 0), 0);
+    assert_int_equal(put_bye(self, FRAME_OUTCOME_DONE, 0), 0);
 }
 
 /* ---- Log lines ------------------------------------------------------------------------------- */
@@ -343,8 +342,8 @@ static void a_broken_log_line_is_refused(void **state)
     fixture *self = *state;
 
     for (size_t size = 0; size < sizeof bytes; size++)
-        expect_refusal(put(self, WIRE_LOG, bytes, size), XF_EPROTO);
-    expect_refusal(put(self, WIRE_LOG, name_without_end, sizeof name_without_end), XF_EPROTO);
+        expect_refusal(put(self, FRAME_LOG, bytes, size), XF_EPROTO);
+    expect_refusal(put(self, FRAME_LOG, name_without_end, sizeof name_without_end), XF_EPROTO);
     expect_refusal(put_log(self, (uint32_t)INT32_MAX + 1, "x", 1), XF_EPROTO);
 }
 
@@ -352,13 +351,13 @@ static void a_broken_log_line_is_refused(void **state)
 
 static void expect_message(fixture *self, const void *data, size_t size)
 {
-    parcel *message = inbox_get(&self->inbox);
+    message *message = inbox_get(&self->inbox);
 
     assert_non_null(message);
     assert_int_equal(message->size, size);
-    assert_memory_equal(parcel_data(message), data, size);
-    assert_true((uintptr_t)parcel_data(message) % _Alignof(max_align_t) == 0);
-    parcel_free(message);
+    assert_memory_equal(message_data(message), data, size);
+    assert_true((uintptr_t)message_data(message) % _Alignof(max_align_t) == 0);
+    message_free(message);
 }
 
 static void messages_come_out_in_order(void **state)
@@ -366,15 +365,15 @@ static void messages_come_out_in_order(void **state)
     fixture *self = *state;
 
     assert_null(inbox_get(&self->inbox));
-    assert_int_equal(put(self, WIRE_MESSAGE, "one", 3), 0);
-    assert_int_equal(put(self, WIRE_MESSAGE, "", 0), 0);
+    assert_int_equal(put(self, FRAME_MESSAGE, "one", 3), 0);
+    assert_int_equal(put(self, FRAME_MESSAGE, "", 0), 0);
     expect_message(self, "one", 3);
-    assert_int_equal(put(self, WIRE_MESSAGE, "three", 5), 0);
+    assert_int_equal(put(self, FRAME_MESSAGE, "three", 5), 0);
     expect_message(self, "", 0);
     expect_message(self, "three", 5);
     assert_null(inbox_get(&self->inbox));
-    assert_int_equal(put(self, WIRE_MESSAGE, "four", 4), 0);
-    assert_int_equal(put_bye(self, WIRE_FAILED, 1), 0);
+    assert_int_equal(put(self, FRAME_MESSAGE, "four", 4), 0);
+    assert_int_equal(put_bye(self, FRAME_OUTCOME_FAILED, 1), 0);
     expect_message(self, "four", 4);
     assert_null(inbox_get(&self->inbox));
 }
@@ -385,15 +384,15 @@ static void what_nobody_received_is_limited(void **state)
     fixture *self = *state;
     int rc, kept = 0;
 
-    expect_refusal(put(self, WIRE_MESSAGE, data, 1001), XF_ELIMIT);
+    expect_refusal(put(self, FRAME_MESSAGE, data, 1001), XF_ELIMIT);
     assert_null(inbox_get(&self->inbox));
-    while ((rc = put(self, WIRE_MESSAGE, data, 100)) == 0 && kept < 100)
+    while ((rc = put(self, FRAME_MESSAGE, data, 100)) == 0 && kept < 100)
         kept++;
     expect_refusal(rc, XF_ELIMIT);
     assert_in_range(kept, 1, 10);
     expect_message(self, data, 100);
-    assert_int_equal(put(self, WIRE_MESSAGE, data, 100), 0);
-    expect_refusal(put(self, WIRE_MESSAGE, data, 100), XF_ELIMIT);
+    assert_int_equal(put(self, FRAME_MESSAGE, data, 100), 0);
+    expect_refusal(put(self, FRAME_MESSAGE, data, 100), XF_ELIMIT);
     while (kept-- > 0)
         expect_message(self, data, 100);
     assert_int_equal(self->inbox.kept, 0);
@@ -406,7 +405,7 @@ static void empty_messages_are_limited_too(void **state)
     int rc = 0;
 
     for (int i = 0; i < 2000 && rc == 0; i++)
-        rc = put(self, WIRE_MESSAGE, "", 0);
+        rc = put(self, FRAME_MESSAGE, "", 0);
     expect_refusal(rc, XF_ELIMIT);
 }
 
@@ -414,11 +413,11 @@ static void segments_count_before_they_are_taken(void **state)
 {
     fixture *self = *state;
 
-    expect_refusal(put_attached(self, WIRE_MESSAGE, 1001, 1), XF_ELIMIT);
-    expect_refusal(put_attached(self, WIRE_MESSAGE, UINT64_MAX, 1), XF_ELIMIT);
+    expect_refusal(put_attached(self, FRAME_MESSAGE, 1001, 1), XF_ELIMIT);
+    expect_refusal(put_attached(self, FRAME_MESSAGE, UINT64_MAX, 1), XF_ELIMIT);
     assert_int_equal(self->takes, 0);
-    assert_int_equal(put_attached(self, WIRE_MESSAGE, 600, 1), 0);
-    expect_refusal(put_attached(self, WIRE_MESSAGE, 600, 1), XF_ELIMIT);
+    assert_int_equal(put_attached(self, FRAME_MESSAGE, 600, 1), 0);
+    expect_refusal(put_attached(self, FRAME_MESSAGE, 600, 1), XF_ELIMIT);
     assert_int_equal(self->takes, 1);
 }
 
@@ -428,13 +427,13 @@ static void a_segment_is_a_message_a_result_or_a_failure(void **state)
 {
     fixture *self = *state;
 
-    assert_int_equal(put_attached(self, WIRE_MESSAGE, 3, 'm'), 0);
-    assert_int_equal(put_attached(self, WIRE_RESULT, 100000, 'r'), 0);
-    assert_int_equal(put_attached(self, WIRE_FAIL, 5, 'f'), 0);
+    assert_int_equal(put_attached(self, FRAME_MESSAGE, 3, 'm'), 0);
+    assert_int_equal(put_attached(self, FRAME_RESULT, 100000, 'r'), 0);
+    assert_int_equal(put_attached(self, FRAME_FAIL, 5, 'f'), 0);
     assert_int_equal(self->takes, 3);
     assert_int_equal(self->token, 'f');
     assert_int_equal(self->inbox.result->size, 100000);
-    assert_memory_equal(parcel_data(self->inbox.result), "rrr", 3);
+    assert_memory_equal(message_data(self->inbox.result), "rrr", 3);
     assert_string_equal(self->inbox.failure, "fffff");
     assert_int_equal(support_handles(), self->handles); /* a mapping is enough */
     expect_message(self, "mmm", 3);
@@ -444,18 +443,17 @@ static void a_segment_belongs_to_no_other_frame(void **state)
 {
     fixture *self = *state;
 
-    expect_refusal(put_attached(self, WIRE_LOG, 3, 1), XF_EPROTO);
-    expect_refusal(put_attached(self, WIRE_BYE, 3, 1), XF_EPROTO);
-    expect_refusal(put_attached(self, WIRE_STOP, 3, 1), XF_EPROTO);
+    expect_refusal(put_attached(self, FRAME_LOG, 3, 1), XF_EPROTO);
+    expect_refusal(put_attached(self, FRAME_BYE, 3, 1), XF_EPROTO);
+    expect_refusal(put_attached(self, FRAME_STOP, 3, 1), XF_EPROTO);
     assert_int_equal(self->takes, 0);
 }
 
 static void a_greeting_carries_no_segment(void **state)
 {
     fixture *self = *state;
-    wire_fields fields = hello_fields(self);
-    const wire_frame frame = {
-        .type = WIRE_HELLO, .payload = fields.bytes, .size = fields.size, .attached = 1, .token = 1};
+    frame_fields fields = hello_fields(self);
+    const frame frame = {.type = FRAME_HELLO, .payload = fields.bytes, .size = fields.size, .attached = 1, .token = 1};
 
     expect_refusal(put_frame(self, &frame), XF_EPROTO);
     assert_false(self->inbox.hello);
@@ -464,10 +462,10 @@ static void a_greeting_carries_no_segment(void **state)
 static void a_segment_has_no_bytes_beside_it(void **state)
 {
     fixture *self = *state;
-    wire_frame frame = {.type = WIRE_MESSAGE, .payload = (const uint8_t *)"x", .size = 1, .attached = 10, .token = 1};
+    frame frame = {.type = FRAME_MESSAGE, .payload = (const uint8_t *)"x", .size = 1, .attached = 10, .token = 1};
 
     expect_refusal(put_frame(self, &frame), XF_EPROTO);
-    frame.type = WIRE_RESULT;
+    frame.type = FRAME_RESULT;
     expect_refusal(put_frame(self, &frame), XF_EPROTO);
     assert_int_equal(self->takes, 0);
     assert_null(self->inbox.result);
@@ -477,8 +475,8 @@ static void a_segment_of_impossible_size_is_refused(void **state)
 {
     fixture *self = *state;
 
-    expect_refusal(put_attached(self, WIRE_RESULT, UINT64_MAX, 1), XF_EPROTO);
-    expect_refusal(put_attached(self, WIRE_FAIL, (uint64_t)SIZE_MAX / 2 + 1, 1), XF_EPROTO);
+    expect_refusal(put_attached(self, FRAME_RESULT, UINT64_MAX, 1), XF_EPROTO);
+    expect_refusal(put_attached(self, FRAME_FAIL, (uint64_t)SIZE_MAX / 2 + 1, 1), XF_EPROTO);
     assert_int_equal(self->takes, 0);
     assert_null(self->inbox.result);
     assert_null(self->inbox.failure);
@@ -487,7 +485,7 @@ static void a_segment_of_impossible_size_is_refused(void **state)
 static void a_segment_that_cannot_be_taken_leaves_nothing(void **state)
 {
     const int codes[] = {XF_EPROTO, XF_ENOMEM, XF_EHANDLES};
-    const wire_type types[] = {WIRE_MESSAGE, WIRE_RESULT, WIRE_FAIL};
+    const frame_type types[] = {FRAME_MESSAGE, FRAME_RESULT, FRAME_FAIL};
     fixture *self = *state;
 
     for (size_t i = 0; i < 3; i++) {
@@ -501,14 +499,14 @@ static void a_segment_that_cannot_be_taken_leaves_nothing(void **state)
     assert_null(self->inbox.failure);
     assert_null(inbox_get(&self->inbox));
     self->take_rc = 0;
-    assert_int_equal(put_attached(self, WIRE_MESSAGE, 100, 1), 0);
+    assert_int_equal(put_attached(self, FRAME_MESSAGE, 100, 1), 0);
 }
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
 static void without_memory_nothing_is_kept(void **state)
 {
-    const wire_type types[] = {WIRE_MESSAGE, WIRE_RESULT, WIRE_FAIL};
+    const frame_type types[] = {FRAME_MESSAGE, FRAME_RESULT, FRAME_FAIL};
     fixture *self = *state;
     int rc;
 
@@ -519,7 +517,7 @@ static void without_memory_nothing_is_kept(void **state)
         expect_refusal(rc, XF_ENOMEM);
     }
     faults_arm(2); /* the copy of the message */
-    rc = put(self, WIRE_FAIL, "abc", 3);
+    rc = put(self, FRAME_FAIL, "abc", 3);
     assert_non_null(faults_disarm());
     expect_refusal(rc, XF_ENOMEM);
     assert_int_equal(self->inbox.kept, 0);
@@ -534,10 +532,10 @@ static void close_frees_what_nobody_fetched(void **state)
     fixture *self = *state;
 
     assert_int_equal(put_log(self, XF_LOG_INFO, "line", 4), 0);
-    assert_int_equal(put(self, WIRE_MESSAGE, "small", 5), 0);
-    assert_int_equal(put_attached(self, WIRE_MESSAGE, 500, 1), 0);
-    assert_int_equal(put(self, WIRE_FAIL, "why", 3), 0);
-    assert_int_equal(put_attached(self, WIRE_RESULT, 100000, 1), 0);
+    assert_int_equal(put(self, FRAME_MESSAGE, "small", 5), 0);
+    assert_int_equal(put_attached(self, FRAME_MESSAGE, 500, 1), 0);
+    assert_int_equal(put(self, FRAME_FAIL, "why", 3), 0);
+    assert_int_equal(put_attached(self, FRAME_RESULT, 100000, 1), 0);
     assert_true(support_mappings() >= self->mappings + 2);
 }
 

@@ -1,5 +1,7 @@
 /* Goal: tasks that are registered by hand are found, checked and distinguished; codecs write and fail as they should.
  */
+#include "base/codec.h"
+#include "base/writer.h"
 #include "faults.h"
 #include "protocol/task_table.h"
 #include "tasks.h"
