@@ -1,4 +1,4 @@
-/* The claim word of a chunk: which worker has the chunk, and how many of its items are finished.  docs/claim.md has
+/* The claim word of a chunk: which worker has the chunk, and how many of its items are finished.  docs/design/claim.md has
  * the state machine.
  *
  *     state 4 bits | owner's slot 12 | owner's epoch 16 | skip 32: leading items of the chunk that are finished
