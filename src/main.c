@@ -9,15 +9,15 @@
 
 void xf_main(int argc, char **argv)
 {
-    os_parent *parent;
+    const os_inherited *inherited;
 
     task_table_close();
-    if (os_self_child(argc, argv, child_run, &parent) < 0) {
-        fprintf(stderr, "crossfork: %s\n", xf_error_detail()); /* somebody typed that argument by hand */
+    if (os_self_child(argc, argv, child_run, &inherited) < 0) {
+        fprintf(stderr, "crossfork: %s\n", xf_error_detail()); /* a user typed that argument */
         os_self_exit(2);
     }
-    if (parent)
-        child_run(parent);
+    if (inherited)
+        child_run(inherited);
     replay_run_from_environment();
 }
 
@@ -28,7 +28,7 @@ int xf_cleanup(void)
 
 const char *xf_version(void)
 {
-#define TEXT(number) #number
-#define VERSION(major, minor, patch) TEXT(major) "." TEXT(minor) "." TEXT(patch)
+#define VERSION_PART(number) #number
+#define VERSION(major, minor, patch) VERSION_PART(major) "." VERSION_PART(minor) "." VERSION_PART(patch)
     return VERSION(XF_VERSION_MAJOR, XF_VERSION_MINOR, XF_VERSION_PATCH);
 }

@@ -1,11 +1,9 @@
-/* What a task calls. */
 #include "process/call.h"
 
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/error.h"
 #include "base/writer.h"
-#include "pool/worker.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -31,15 +29,8 @@ void *xf_call_object(const xf_call *call)
 
 void call_drop_output(xf_call *call)
 {
-    if (call->worker) {
-        call->output = OS_SHM_NONE;
-        call->has_output = false;
-        return;
-    }
-    if (call->output.handle >= 0)
-        os_shm_close(&call->output);
-    else
-        free(call->output.address);
+    if (call->backend->drop_output)
+        call->backend->drop_output(call);
     call->output = OS_SHM_NONE;
     call->has_output = false;
 }
@@ -52,18 +43,8 @@ void *xf_call_output(xf_call *call, size_t size)
                      call->task->output_size, size);
         return NULL;
     }
-    if (call->worker)
-        return worker_output(call, size);
-    if (size > FRAME_INLINE_MAX) {
-        if (os_shm_create(&call->output, size, 0) < 0)
-            return NULL;
-    } else {
-        call->output = (os_shm){calloc(1, size ? size : 1), size, -1, 0};
-        if (!call->output.address) {
-            error_detail(XF_ENOMEM, "%zu bytes of output", size);
-            return NULL;
-        }
-    }
+    if (call->backend->output(call, size) < 0)
+        return NULL;
     call->has_output = true;
     return call->output.address;
 }
@@ -87,16 +68,16 @@ int xf_call_return(xf_call *call, const void *object)
     return rc;
 }
 
-/* The formatted text in memory of its own; NULL when there is none. */
-static char *format_text(const char *format, va_list arguments)
+/* The formatted text in memory of its own; NULL when there is no memory. */
+static char *format_fail_text(const char *format, va_list arguments)
 {
-    va_list again;
+    va_list copy;
     char *text;
     int size;
 
-    va_copy(again, arguments);
-    size = vsnprintf(NULL, 0, format, again);
-    va_end(again);
+    va_copy(copy, arguments);
+    size = vsnprintf(NULL, 0, format, copy);
+    va_end(copy);
     text = size < 0 ? NULL : malloc((size_t)size + 1);
     if (text)
         vsnprintf(text, (size_t)size + 1, format, arguments);
@@ -107,11 +88,11 @@ int xf_fail(xf_call *call, int code, const char *format, ...)
 {
     va_list arguments;
 
-    if (call->worker)
-        worker_begin_failure(call);
+    if (call->backend->begin_failure)
+        call->backend->begin_failure(call);
     va_start(arguments, format);
     free(call->fail_text);
-    call->fail_text = format_text(format, arguments);
+    call->fail_text = format_fail_text(format, arguments);
     va_end(arguments);
     call->fail_code = code ? code : XF_EFAILED;
     return call->fail_code;
@@ -129,15 +110,11 @@ int xf_log(xf_call *call, xf_log_level level, const char *format, ...)
     size = vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     if (size < 0)
-        return error_detail(XF_EINVAL, "a log line that cannot be formatted");
+        return error_detail(XF_EINVAL, "the log line cannot be formatted");
     if (size > XF_LOG_LINE_MAX)
         size = XF_LOG_LINE_MAX;
-    put.item = call->worker ? worker_item(call) : 0;
     call_beat(call);
-    if (!call->sink)
-        return child_log_put(call, &put, (size_t)size);
-    call->sink(call->sink_arg, &put);
-    return 0;
+    return call->backend->log(call, &put, (size_t)size);
 }
 
 void xf_progress(xf_call *call, uint64_t done, uint64_t total)
@@ -149,51 +126,19 @@ void xf_progress(xf_call *call, uint64_t done, uint64_t total)
 
 int xf_send(xf_call *call, const void *data, size_t size)
 {
-    if (call->worker)
-        return error_detail(XF_ESTATE, "nobody receives what a pool's task sends");
     call_beat(call);
-    if (call->sink) {
-        fprintf(stderr, "crossfork: %s sends a message of %zu bytes\n", call->task->name, size);
-        return 0;
-    }
-    return channel_send(&call->channel, FRAME_MESSAGE, NULL, data, size, true);
-}
-
-/* Where there is no parent that could ask to stop. */
-static bool wait_for_nobody(int timeout_ms)
-{
-    enum { LONG = 1000 };
-
-    while (timeout_ms < 0)
-        uv_sleep(LONG);
-    uv_sleep((unsigned)timeout_ms);
-    return false;
-}
-
-static bool is_stopped(const void *arg)
-{
-    const xf_call *call = arg;
-
-    return atomic_load(&call->box->stop) != 0;
+    return call->backend->send(call, data, size);
 }
 
 bool xf_stop_requested(xf_call *call, int timeout_ms)
 {
-    if (call->worker)
-        return worker_stopping(call, timeout_ms);
-    if (call->sink)
-        return wait_for_nobody(timeout_ms);
-    if (timeout_ms != 0)
-        (void)channel_wait(&call->channel, is_stopped, call, timeout_ms);
-    return is_stopped(call);
+    return call->backend->stop_requested(call, timeout_ms);
 }
 
 bool call_is_ready(xf_call *call, wait_target *target)
 {
-    _Atomic uint32_t *wake = &call->box->wake;
-
-    if (target && !call->sink)
-        *target = (wait_target){{&os_parent_given(call->channel.parent)->box, wake, atomic_load(wake), NULL}, -1};
+    if (target && call->backend->stop_target)
+        call->backend->stop_target(call, target);
     return xf_stop_requested(call, 0);
 }
 

@@ -1,4 +1,4 @@
-/* One run of a task, inside. */
+/* One run of a task: its state, and the back-end that its calls go to. */
 #ifndef CALL_H
 #define CALL_H
 
@@ -8,38 +8,59 @@
 #include "protocol/black_box.h"
 #include "protocol/channel.h"
 
-/* Takes the lines of a task that does not run in a child. */
-typedef void (*log_sink)(void *arg, const xf_log_line *line);
+/* Where the calls of a task go: to the parent (child.c), into the pool's segment (pool/worker.c), or nowhere
+ * (replay_run.c, and a pool without processes). */
+typedef struct call_backend {
+    /* Sets call->output to zeroed memory (up to XF_ZEROED_MAX bytes).  XF_ENOMEM, XF_EHANDLES. */
+    int (*output)(xf_call *call, size_t size);
+
+    /* Frees call->output, if there is one; NULL: the back-end frees it later. */
+    void (*drop_output)(xf_call *call);
+
+    /* xf_fail is about to replace the failure that is set; NULL: the last failure counts. */
+    void (*begin_failure)(xf_call *call);
+
+    /* Takes a line, whose text has size bytes; the item is the back-end's to fill in.  Threads: any. */
+    int (*log)(xf_call *call, xf_log_line *line, size_t size);
+
+    /* Threads: any. */
+    int (*send)(xf_call *call, const void *data, size_t size);
+
+    /* As xf_stop_requested. */
+    bool (*stop_requested)(xf_call *call, int timeout_ms);
+
+    /* Sets what changes when the task is asked to stop; NULL: no process asks while the task waits. */
+    void (*stop_target)(xf_call *call, wait_target *target);
+} call_backend;
 
 struct xf_call {
+    const call_backend *backend;
+    void *backend_arg; /* the back-end's own */
     black_box *box;
     const xf_task *task;
     const void *input;
     size_t input_size;
-    void *object;  /* what the input codec made */
+    void *object;  /* made by the input codec; NULL: none */
     os_shm output; /* large output, or address in ordinary memory and handle -1 */
     bool has_output;
-    int fail_code;      /* of xf_fail; 0: it was not called */
-    char *fail_text;    /* NULL: none, or no memory for it */
-    uint64_t fail_item; /* of a pool's chunk, that fail_code is about */
+    int fail_code;      /* of xf_fail; 0: not called */
+    char *fail_text;    /* NULL: none, or there was no memory for it */
+    uint64_t fail_item; /* of a pool's chunk, to which fail_code belongs */
     int depth;
-    struct worker *worker; /* NULL: this is no pool's worker */
-    log_sink sink;         /* NULL: lines go to the box and the parent */
-    void *sink_arg;
     child_log log;
-    channel channel; /* last: its buffers are large, and a forked child pays for each page that it writes to */
+    channel channel; /* comes last: its buffers are large, and a forked child pays for each page that it writes to */
 };
 
-/* Ends the output that xf_call_output made, if any. */
+/* Frees the output that xf_call_output made, if there is one. */
 void call_drop_output(xf_call *call);
 
-/* Decodes the input for a task with an input codec.  XF_ECODEC, with the failure set. */
+/* Decodes the input if the task has an input codec.  XF_ECODEC; the failure is set then. */
 int call_decode(xf_call *call);
 
-/* Ends what that made. */
+/* Destroys the decoded input. */
 void call_end_object(xf_call *call);
 
-/* Says in the box that the task is alive. */
+/* Stores in the box when the task last called. */
 void call_beat(xf_call *call);
 
 /* Whether xf_stop_requested would return at once.

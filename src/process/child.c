@@ -1,10 +1,10 @@
-/* The life of a child. */
 #include "process/child.h"
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "objects/object_client.h"
 #include "process/call.h"
+#include "process/task_boundary.h"
 #include "protocol/task_table.h"
 
 #include <stdio.h>
@@ -30,13 +30,72 @@ void child_limit_depth(int limit)
     depth_limit = limit;
 }
 
-static void set_phase(xf_call *call, xf_phase phase)
+/* ---- The back-end of its task's calls -------------------------------------------------------------- */
+
+/* Large output is shared memory, which the parent takes over. */
+static int child_output(xf_call *call, size_t size)
+{
+    if (size > FRAME_INLINE_MAX)
+        return os_shm_create(&call->output, size, 0);
+    call->output = (os_shm){calloc(1, size ? size : 1), size, -1, 0};
+    return call->output.address ? 0 : error_detail(XF_ENOMEM, "%zu bytes of output", size);
+}
+
+static void child_drop_output(xf_call *call)
+{
+    if (call->output.handle >= 0)
+        os_shm_close(&call->output);
+    else
+        free(call->output.address);
+}
+
+static int child_log_line(xf_call *call, xf_log_line *line, size_t size)
+{
+    return child_log_put(call, line, size);
+}
+
+static int child_send(xf_call *call, const void *data, size_t size)
+{
+    return channel_send(&call->channel, FRAME_MESSAGE, NULL, data, size, true);
+}
+
+static bool child_is_stopped(const void *arg)
+{
+    const xf_call *call = arg;
+
+    return atomic_load(&call->box->stop) != 0;
+}
+
+static bool child_stop_requested(xf_call *call, int timeout_ms)
+{
+    if (timeout_ms != 0)
+        (void)channel_wait(&call->channel, child_is_stopped, call, timeout_ms);
+    return child_is_stopped(call);
+}
+
+void child_stop_target(xf_call *call, wait_target *target)
+{
+    _Atomic uint32_t *wake = &call->box->wake;
+
+    *target = (wait_target){{&call->channel.inherited->box, wake, atomic_load(wake), NULL}, -1};
+}
+
+const call_backend child_backend = {.output = child_output,
+                                    .drop_output = child_drop_output,
+                                    .log = child_log_line,
+                                    .send = child_send,
+                                    .stop_requested = child_stop_requested,
+                                    .stop_target = child_stop_target};
+
+/* ---- Its life ------------------------------------------------------------------------------------- */
+
+static void set_call_phase(xf_call *call, xf_phase phase)
 {
     atomic_store(&call->box->phase, (uint32_t)phase);
     call_beat(call);
 }
 
-static void say_hello(xf_call *call)
+static void send_hello(xf_call *call)
 {
     frame_fields fields = {.size = 0};
     uint8_t build[OS_BUILD_ID_SIZE];
@@ -47,13 +106,13 @@ static void say_hello(xf_call *call)
     frame_put_u64(&fields, task_table_hash());
     frame_put_u64(&fields, (uint64_t)uv_os_getpid());
     channel_send(&call->channel, FRAME_HELLO, &fields, NULL, 0, false);
-    set_phase(call, XF_PHASE_LOADING); /* the parent looks at that, so the frame can wait for the next */
+    set_call_phase(call, XF_PHASE_LOADING); /* the parent reads the phase, so the frame can wait for the next one */
 }
 
-/* The end of the process wakes the parent, so its last frames need not do that too: when they fit they are left in the
- * box, where the parent looks once the process has ended.  Where a segment is lost unless its sender waits, they go
- * through the channel. */
-static void leave(xf_call *call)
+/* The exit of the process wakes the parent, so the last frames need not wake it too.  If they fit they are left in
+ * the box, which the parent reads after the process has exited.  Where a segment is lost unless its sender waits for
+ * the acknowledgement, they go through the channel. */
+static void send_last_frames(xf_call *call)
 {
     enum { LAST_ATTEMPTS = 3 };
     int rc = XF_EAGAIN;
@@ -65,14 +124,14 @@ static void leave(xf_call *call)
         atomic_store(&call->box->last_frames_size, (uint32_t)size);
         return;
     }
-    for (int i = 0; i < LAST_ATTEMPTS && rc < 0 && rc != XF_EEND; i++) /* there is no later frame to go with */
+    for (int i = 0; i < LAST_ATTEMPTS && rc < 0 && rc != XF_EEND; i++) /* no later frame would take it along */
         rc = channel_flush(&call->channel);
-    if (rc == 0) /* without a goodbye nobody acknowledges anything */
+    if (rc == 0) /* the parent acknowledges only after BYE */
         channel_wait_acknowledged(&call->channel);
 }
 
-/* Says the last frames and ends the process. */
-static _Noreturn void say_goodbye(xf_call *call, frame_outcome outcome, int code)
+/* Sends the last frames and ends the process. */
+static _Noreturn void send_bye_and_exit(xf_call *call, frame_outcome outcome, int code)
 {
     frame_fields fields = {.size = 0};
     const char *text = call->fail_text ? call->fail_text : "";
@@ -85,30 +144,31 @@ static _Noreturn void say_goodbye(xf_call *call, frame_outcome outcome, int code
     fflush(stdout);
     fflush(stderr);
     channel_send(&call->channel, FRAME_BYE, &fields, NULL, 0, false);
-    leave(call);
+    send_last_frames(call);
     os_self_exit(outcome == FRAME_OUTCOME_DONE ? 0 : 1);
 }
 
-/* Ends a task that never began, for the reason that is the error detail. */
-static _Noreturn void refuse(xf_call *call, int code)
+/* Ends a task that never began.  The reason is the error detail. */
+static _Noreturn void refuse_task(xf_call *call, int code)
 {
     xf_fail(call, code, "%s", xf_error_detail());
-    say_goodbye(call, FRAME_OUTCOME_UNSTARTED, code);
+    send_bye_and_exit(call, FRAME_OUTCOME_UNSTARTED, code);
 }
 
-/* The input's bytes, aligned: in the segment when they are many, or copied from the frame. */
-static int take_input(xf_call *call, frame_reader *reader)
+/* Sets call->input to the bytes, aligned for any type: a large input is in a segment, a small one is copied from the
+ * frame. */
+static int take_task_input(xf_call *call, frame_reader *reader)
 {
     void *copy;
 
     if (call->input_size > FRAME_INLINE_MAX)
-        call->input = os_parent_given(call->channel.parent)->input.address;
+        call->input = call->channel.inherited->input.address;
     else if (call->input_size == 0)
         call->input = "";
     if (call->input)
         return 0;
     if (reader->left != call->input_size)
-        return error_detail(XF_EPROTO, "%zu bytes of input came, not %zu", reader->left, call->input_size);
+        return error_detail(XF_EPROTO, "%zu bytes of input arrived, not %zu", reader->left, call->input_size);
     copy = malloc(call->input_size);
     if (!copy)
         return error_detail(XF_ENOMEM, "%zu bytes of input", call->input_size);
@@ -117,7 +177,7 @@ static int take_input(xf_call *call, frame_reader *reader)
     return 0;
 }
 
-static int check_declaration(const xf_task *task, uint64_t input_size, uint64_t output_size)
+static int check_task_declaration(const xf_task *task, uint64_t input_size, uint64_t output_size)
 {
     int rc = task_table_check(task);
 
@@ -130,7 +190,7 @@ static int check_declaration(const xf_task *task, uint64_t input_size, uint64_t 
     return 0;
 }
 
-static int load_task(xf_call *call, const frame *frame)
+static int load_only_task(xf_call *call, const frame *frame)
 {
     frame_reader reader = frame_read(frame);
     uint8_t build[OS_BUILD_ID_SIZE], own[OS_BUILD_ID_SIZE];
@@ -149,21 +209,21 @@ static int load_task(xf_call *call, const frame *frame)
     call->input_size = (size_t)frame_get_u64(&reader);
     frame_get_text(&reader, name, sizeof name);
     if (frame->type != FRAME_TASK || reader.bad)
-        return error_detail(XF_EPROTO, "the first frame is no task");
+        return error_detail(XF_EPROTO, "the first frame is not a task frame");
     call->task = xf_task_find(name);
     if (!call->task)
         return error_detail(XF_ENOTASK, "task %s is not registered in the child", name);
-    rc = check_declaration(call->task, input_size, output_size);
-    return rc < 0 ? rc : take_input(call, &reader);
+    rc = check_task_declaration(call->task, input_size, output_size);
+    return rc < 0 ? rc : take_task_input(call, &reader);
 }
 
-static void decode_input(xf_call *call)
+static void decode_task_input(xf_call *call)
 {
     if (call_decode(call) < 0)
-        say_goodbye(call, FRAME_OUTCOME_FAILED, XF_ECODEC);
+        send_bye_and_exit(call, FRAME_OUTCOME_FAILED, XF_ECODEC);
 }
 
-static int send_output(xf_call *call)
+static int send_task_output(xf_call *call)
 {
     if (call->task->output_size != XF_ANY_SIZE && !call->has_output)
         return error_detail(XF_ESIZE, "task %s gave no output", call->task->name);
@@ -173,47 +233,49 @@ static int send_output(xf_call *call)
 }
 
 /* Runs the task; returns its code. */
-static int run_task(xf_call *call)
+static int run_only_task(xf_call *call)
 {
     int code;
 
-    set_phase(call, XF_PHASE_RUNNING);
-    code = call->task->entry(call);
-    set_phase(call, XF_PHASE_SENDING);
+    set_call_phase(call, XF_PHASE_RUNNING);
+    code = task_boundary(call, NULL);
+    set_call_phase(call, XF_PHASE_SENDING);
     if (call->fail_code != 0)
         code = call->fail_code;
     call_end_object(call);
     if (code != 0)
         return code;
-    code = send_output(call);
+    code = send_task_output(call);
     if (code < 0)
         xf_fail(call, code, "sending the result: %s", xf_error_detail());
     return code;
 }
 
-_Noreturn void child_run(os_parent *parent)
+_Noreturn void child_run(const os_inherited *inherited)
 {
     xf_call *call = &only_call;
     frame frame;
     int code;
 
-    memset(call, 0, offsetof(xf_call, channel)); /* when a task has forked this child, it is the task's own call */
-    call->box = os_parent_given(parent)->box.address;
+    memset(call, 0,
+           offsetof(xf_call, channel)); /* if a task has forked this child, the memory holds that task's call */
+    call->backend = &child_backend;
+    call->box = inherited->box.address;
     call->output.handle = -1;
-    channel_open(&call->channel, parent);
+    channel_open(&call->channel, inherited);
     child_log_open(&call->log);
     object_client_open(&call->channel);
-    say_hello(call);
+    send_hello(call);
     code = channel_receive(&call->channel, &frame);
     if (code == 0)
-        code = load_task(call, &frame);
+        code = load_only_task(call, &frame);
     if (code < 0)
-        refuse(call, code);
+        refuse_task(call, code);
     if (atomic_load(&call->box->stop))
-        say_goodbye(call, FRAME_OUTCOME_STOPPED, 0);
-    decode_input(call);
-    code = run_task(call);
+        send_bye_and_exit(call, FRAME_OUTCOME_STOPPED, 0);
+    decode_task_input(call);
+    code = run_only_task(call);
     if (code != 0 && atomic_load(&call->box->stop))
-        say_goodbye(call, FRAME_OUTCOME_STOPPED, 0);
-    say_goodbye(call, code == 0 ? FRAME_OUTCOME_DONE : FRAME_OUTCOME_FAILED, code);
+        send_bye_and_exit(call, FRAME_OUTCOME_STOPPED, 0);
+    send_bye_and_exit(call, code == 0 ? FRAME_OUTCOME_DONE : FRAME_OUTCOME_FAILED, code);
 }

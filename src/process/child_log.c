@@ -11,13 +11,13 @@
 void child_log_open(child_log *log)
 {
     if (uv_mutex_init(&log->lock))
-        abort(); /* it has no reason to fail */
+        abort(); /* no system has a reason to let it fail */
     log->second = log->sent = log->dropped = 0;
     log->frames = 0;
 }
 
-/* Counted last, so that what is counted is whole when the process is killed meanwhile. */
-static void keep(black_box *box, const xf_log_line *line, size_t size)
+/* The line is counted last, so all counted lines are whole if the process is killed meanwhile. */
+static void keep_line(black_box *box, const xf_log_line *line, size_t size)
 {
     uint64_t count = atomic_load_explicit(&box->line_count, memory_order_relaxed);
     black_box_line *kept = &box->lines[count % (XF_REPORT_LOG_LINES + 1)];
@@ -31,14 +31,14 @@ static void keep(black_box *box, const xf_log_line *line, size_t size)
     atomic_store_explicit(&box->line_count, count + 1, memory_order_release);
 }
 
-/* So that the parent delivers what was printed before this frame before it.  A task may have put another file in the
- * place of its stream. */
+/* Writes a mark into each stream, so that the parent delivers what was printed before this frame before the frame.
+ * A task may have put another file in the place of its stream, which gets no mark. */
 static void mark_streams(xf_call *call)
 {
     FILE *const streams[] = {[1] = stdout, [2] = stderr};
     char mark[LINE_SPLITTER_MARK + 1];
 
-    line_splitter_make_mark(mark, call->box->note.nonce, ++call->log.frames);
+    line_splitter_make_mark(mark, call->box->status.nonce, ++call->log.frames);
     for (int i = 1; i <= 2; i++) {
         if (!(call->box->marked & 1U << i))
             continue;
@@ -50,7 +50,7 @@ static void mark_streams(xf_call *call)
     }
 }
 
-static int forward(xf_call *call, const xf_log_line *line, size_t size)
+static int forward_line(xf_call *call, const xf_log_line *line, size_t size)
 {
     frame_fields fields = {.size = 0};
 
@@ -62,8 +62,8 @@ static int forward(xf_call *call, const xf_log_line *line, size_t size)
     return channel_send(&call->channel, FRAME_LOG, &fields, line->text, size, true);
 }
 
-/* A line of our own, in the place of those that were left out. */
-static void tell_dropped(xf_call *call)
+/* Sends a line in the place of the lines that were left out. */
+static void report_dropped(xf_call *call)
 {
     child_log *log = &call->log;
     char text[80];
@@ -74,11 +74,11 @@ static void tell_dropped(xf_call *call)
     snprintf(text, sizeof text, "%u lines were left out, beyond %d a second", (unsigned)log->dropped,
              (int)call->box->log_rate);
     log->dropped = 0;
-    (void)forward(call, &line, strlen(text));
+    (void)forward_line(call, &line, strlen(text));
 }
 
 /* Whether there is room for one more line in this second. */
-static bool admit(xf_call *call)
+static bool admit_line(xf_call *call)
 {
     child_log *log = &call->log;
     uint64_t second = uv_hrtime() / (1000 * CLOCK_NS_PER_MS);
@@ -88,7 +88,7 @@ static bool admit(xf_call *call)
     if (second != log->second) {
         log->second = second;
         log->sent = 0;
-        tell_dropped(call);
+        report_dropped(call);
     }
     if (log->sent < (uint32_t)call->box->log_rate) {
         log->sent++;
@@ -103,9 +103,9 @@ int child_log_put(xf_call *call, const xf_log_line *line, size_t size)
     int rc = 0;
 
     uv_mutex_lock(&call->log.lock);
-    keep(call->box, line, size);
-    if (call->box->log_wanted && admit(call))
-        rc = forward(call, line, size);
+    keep_line(call->box, line, size);
+    if (call->box->log_wanted && admit_line(call))
+        rc = forward_line(call, line, size);
     uv_mutex_unlock(&call->log.lock);
     return rc;
 }
@@ -114,6 +114,6 @@ void child_log_close(xf_call *call)
 {
     uv_mutex_lock(&call->log.lock);
     if (call->task)
-        tell_dropped(call);
+        report_dropped(call);
     uv_mutex_unlock(&call->log.lock);
 }

@@ -1,6 +1,6 @@
 /* The log of a child: each line goes into the black box, and to the parent when it wants lines. */
-#ifndef LOG_H
-#define LOG_H
+#ifndef CHILD_LOG_H
+#define CHILD_LOG_H
 
 #include "crossfork/report.h"
 
@@ -19,12 +19,12 @@ typedef struct child_log {
 /* Needs no memory. */
 void child_log_open(child_log *log);
 
-/* Keeps a line, whose text has size bytes, and sends it on unless that is more than the parent wants in a second.
- * Once this returns the line is not lost, however the process ends.  XF_EEND when the parent has gone.
+/* Keeps a line, whose text has size bytes, and sends it to the parent unless the parent wants no more in this second.
+ * Once this returns the line is not lost, however the process ends.  XF_EEND when the parent has exited.
  * Threads: any. */
 int child_log_put(struct xf_call *call, const xf_log_line *line, size_t size);
 
-/* Tells the parent how many lines were left out since it was told last. */
+/* Reports to the parent how many lines were left out since the last such report. */
 void child_log_close(struct xf_call *call);
 
 #endif

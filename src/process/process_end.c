@@ -1,56 +1,35 @@
-/* Judging how a child ended. */
+#include "process/process_end.h"
+
 #include "base/clock.h"
 #include "base/error.h"
-#include "process/process.h"
+#include "process/report.h"
+#include "process/task_file_name.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char *xf_end_name(xf_end kind)
-{
-    static const char *const names[] = {"running",   "done",       "failed",         "exited",        "crashed",
-                                        "killed",    "terminated", "protocol error", "start failure", "unknown end",
-                                        "timed out", "cancelled",  "memory limit",   "CPU limit",     "out of memory"};
-
-    return kind >= 0 && (size_t)kind < sizeof names / sizeof *names ? names[kind] : "?";
-}
-
-const char *xf_crash_name(xf_crash crash)
-{
-    static const char *const names[] = {
-        "fault", "abort", "access violation", "division by zero", "stack overflow", "illegal instruction", "trap"};
-
-    return crash >= 0 && (size_t)crash < sizeof names / sizeof *names ? names[crash] : "?";
-}
-
-const char *xf_phase_name(xf_phase phase)
-{
-    static const char *const names[] = {"starting", "loading", "running", "sending", "ended"};
-
-    return phase >= 0 && (size_t)phase < sizeof names / sizeof *names ? names[phase] : "?";
-}
-
 /* ---- Judging --------------------------------------------------------------------------------- */
 
-static void say(xf_process *process, const char *text)
+static void set_message(xf_process *process, const char *text)
 {
     snprintf(process->message, sizeof process->message, "%s", text);
 }
 
-static xf_status status_of(xf_end kind, int code, const xf_process *process)
+static xf_status status_with(xf_end kind, int code, const xf_process *process)
 {
     return (xf_status){kind, code, process->end.system};
 }
 
-/* Of a child that was asked to stop, or then killed: why. */
+/* The child was asked to stop, or was killed after that. */
 static xf_status judge_stopped(xf_process *process)
 {
     if (process->timed_out)
-        say(process, "it ran longer than limits.wall_ms");
-    return status_of(process->timed_out ? XF_END_TIMED_OUT : XF_END_TERMINATED, 0, process);
+        set_message(process, "it ran longer than limits.wall_ms");
+    return status_with(process->timed_out ? XF_END_TIMED_OUT : XF_END_TERMINATED, 0, process);
 }
 
-/* A crash or an exit after memory was refused, or a task that says that it had none. */
+/* It crashed or exited after the system had refused memory, or its task returned that it had none. */
 static bool died_of_memory(const xf_process *process, const xf_status *status)
 {
     if (!process->limits.memory)
@@ -68,12 +47,12 @@ static xf_status judge_memory(xf_process *process, xf_status status)
         return status;
     if (status.kind != XF_END_FAILED) {
         snprintf(text, sizeof text, "it %s when there was no more of limits.memory", xf_end_name(status.kind));
-        say(process, text);
+        set_message(process, text);
     }
-    return status_of(XF_END_MEMORY_LIMIT, 0, process);
+    return status_with(XF_END_MEMORY_LIMIT, 0, process);
 }
 
-/* The child said how its task ended. */
+/* The child reported how its task ended. */
 static xf_status judge_goodbye(xf_process *process)
 {
     static const xf_end kinds[] = {
@@ -84,7 +63,7 @@ static xf_status judge_goodbye(xf_process *process)
 
     if (process->inbox.outcome == FRAME_OUTCOME_STOPPED)
         return judge_stopped(process);
-    return judge_memory(process, status_of(kinds[process->inbox.outcome], process->inbox.code, process));
+    return judge_memory(process, status_with(kinds[process->inbox.outcome], process->inbox.code, process));
 }
 
 static xf_status judge_unreached(xf_process *process)
@@ -96,18 +75,18 @@ static xf_status judge_unreached(xf_process *process)
     else
         snprintf(text, sizeof text, "the child's main ended with exit code %d before it reached xf_main",
                  process->end.code);
-    say(process, text);
-    return status_of(XF_END_START_FAILED, XF_EMAIN, process);
+    set_message(process, text);
+    return status_with(XF_END_START_FAILED, XF_EMAIN, process);
 }
 
-/* The child said nothing about its end: what the system says counts. */
+/* The child did not report its end, so the system's word counts. */
 static xf_status judge_end(xf_process *process, xf_phase phase)
 {
     const os_end *end = &process->end;
 
     if (end->kind == OS_UNSTARTED) {
-        say(process, "the server could not fork");
-        return status_of(XF_END_START_FAILED, end->code, process);
+        set_message(process, "the server could not fork");
+        return status_with(XF_END_START_FAILED, end->code, process);
     }
     if (process->start_timed_out)
         return judge_unreached(process);
@@ -117,51 +96,38 @@ static xf_status judge_end(xf_process *process, xf_phase phase)
     case OS_EXITED:
         if (phase == XF_PHASE_STARTING && !process->inbox.hello)
             return judge_unreached(process);
-        say(process, process->in.begin < process->in.end ? "the process exited in the middle of a frame"
-                                                         : "the process exited inside the task");
-        return judge_memory(process, status_of(XF_END_EXITED, end->code, process));
+        set_message(process, process->in.begin < process->in.end ? "the process exited in the middle of a frame"
+                                                                 : "the process exited inside the task");
+        return judge_memory(process, status_with(XF_END_EXITED, end->code, process));
     case OS_CRASHED:
-        return judge_memory(process, status_of(XF_END_CRASHED, end->code, process));
+        return judge_memory(process, status_with(XF_END_CRASHED, end->code, process));
     case OS_CPU_LIMIT:
-        say(process, "it used up limits.cpu_ms");
-        return status_of(XF_END_CPU_LIMIT, 0, process);
+        set_message(process, "it used up limits.cpu_ms");
+        return status_with(XF_END_CPU_LIMIT, 0, process);
     case OS_OUT_OF_MEMORY:
-        say(process, "the system killed it because memory was short");
-        return status_of(XF_END_OUT_OF_MEMORY, 0, process);
+        set_message(process, "the system killed it because memory was short");
+        return status_with(XF_END_OUT_OF_MEMORY, 0, process);
     case OS_KILLED:
-        say(process, "somebody else killed it");
-        return status_of(XF_END_KILLED, 0, process);
+        set_message(process, "another process killed it");
+        return status_with(XF_END_KILLED, 0, process);
     default:
-        say(process, "its exit status was taken by someone else");
-        return status_of(XF_END_UNKNOWN, 0, process);
+        set_message(process, "another part of the program took its exit status");
+        return status_with(XF_END_UNKNOWN, 0, process);
     }
 }
 
-static xf_status judge(xf_process *process, xf_phase phase)
+static xf_status judge_child(xf_process *process, xf_phase phase)
 {
     if (process->protocol_error)
-        return status_of(process->protocol_error == XF_EBUILD ? XF_END_START_FAILED : XF_END_PROTOCOL_ERROR,
-                         process->protocol_error, process);
+        return status_with(process->protocol_error == XF_EBUILD ? XF_END_START_FAILED : XF_END_PROTOCOL_ERROR,
+                           process->protocol_error, process);
     return process->inbox.bye ? judge_goodbye(process) : judge_end(process, phase);
 }
 
-static const char *code_name(const xf_status *status)
-{
-    switch (status->kind) {
-    case XF_END_CRASHED:
-        return xf_crash_name((xf_crash)status->code);
-    case XF_END_PROTOCOL_ERROR:
-    case XF_END_START_FAILED:
-        return xf_err_name(status->code);
-    case XF_END_FAILED:
-        return status->code < 0 && status->code >= XF_ESTATE ? xf_err_name(status->code) : "";
-    default:
-        return "";
-    }
-}
+/* ---- What else is known ---------------------------------------------------------------------- */
 
-/* Copies the last lines out of the box, which the child wrote and so is not trusted. */
-static void report_log(xf_process *process)
+/* Copies the last lines out of the box.  The child wrote them, so they are not trusted. */
+static void copy_log_lines(xf_process *process)
 {
     const black_box *box = process->box.address;
     uint64_t total = atomic_load_explicit(&box->line_count, memory_order_acquire);
@@ -186,7 +152,7 @@ static void report_log(xf_process *process)
     process->report.log_count = process->texts ? count : 0;
 }
 
-static void report_progress(xf_process *process, const black_box *box)
+static void copy_progress(xf_process *process, const black_box *box)
 {
     uint64_t heartbeat = atomic_load(&box->heartbeat), now = uv_hrtime();
 
@@ -196,8 +162,8 @@ static void report_progress(xf_process *process, const black_box *box)
         process->report.heard = process->report.ended - (double)(now - heartbeat) / 1e9;
 }
 
-/* Where it was matters for an end that it did not tell itself. */
-static void report_trace(xf_process *process)
+/* The stack matters for an end that the child did not report. */
+static void find_where_it_was(xf_process *process)
 {
     xf_report *report = &process->report;
 
@@ -213,17 +179,7 @@ static void report_trace(xf_process *process)
     report->registers = stack_trace_registers(process->trace, &report->register_count);
 }
 
-char *report_add_reason(const char *message, const char *why)
-{
-    size_t size = strlen(message) + strlen(why) + 16;
-    char *text = malloc(size);
-
-    if (text)
-        snprintf(text, size, "%s%snot saved: %s", message, *message ? "; " : "", why);
-    return text;
-}
-
-/* Says in the report where the task was saved, or why it was not. */
+/* Puts into the report where the task was saved, or why it was not. */
 static void save_failure(xf_process *process)
 {
     xf_report *report = &process->report;
@@ -245,14 +201,14 @@ void process_end_judge(xf_process *process)
 {
     xf_report *report = &process->report;
     black_box *box = process->box.address;
-    uint32_t phase = atomic_load(&box->phase); /* written by the child, and so not trusted */
+    uint32_t phase = atomic_load(&box->phase); /* the child wrote it, so it is not trusted */
 
     report->phase = phase <= XF_PHASE_SENDING ? (xf_phase)phase : XF_PHASE_SENDING;
-    report->status = judge(process, report->phase);
+    report->status = judge_child(process, report->phase);
     if (process->inbox.bye)
         report->phase = XF_PHASE_ENDED;
     report->kind_name = xf_end_name(report->status.kind);
-    report->code_name = code_name(&report->status);
+    report->code_name = report_code_name(report->status);
     report->message = process->inbox.failure ? process->inbox.failure : process->message;
     report->name = process->name;
     report->task = process->task->name;
@@ -260,77 +216,25 @@ void process_end_judge(xf_process *process)
     report->ended = clock_now();
     report->memory_peak = process->end.memory_peak;
     report->cpu_time = process->end.cpu_time;
-    report_log(process);
-    report_trace(process);
-    report_progress(process, box);
+    copy_log_lines(process);
+    find_where_it_was(process);
+    copy_progress(process, box);
     report->dump = process->dump;
     report->stderr_tail = tail_buffer_get(&process->captured[1], XF_REPORT_STDERR_BYTES, &report->stderr_tail_size);
     save_failure(process);
     process->ended = true;
 }
 
-/* ---- Copies ---------------------------------------------------------------------------------- */
-
-/* Everything but the trace in one block: the report, its lines, its texts. */
-typedef struct kept_report {
-    xf_report report;
-    trace *trace;
-    xf_log_line lines[];
-} kept_report;
-
-static char *append(char **end, const char *text, size_t size)
+void process_end_take_dump(xf_process *process)
 {
-    char *copy = memcpy(*end, text, size);
+    char task[TASK_FILE_NAME_SIZE], name[1024];
+    int rc;
 
-    copy[size] = 0;
-    *end += size + 1;
-    return copy;
-}
-
-/* The members that are text. */
-#define REPORT_TEXTS(X) X(message) X(name) X(task) X(dump) X(saved)
-
-xf_report *report_copy(const xf_report *report, trace *trace)
-{
-    size_t size = sizeof(kept_report) + report->log_count * sizeof *report->log + report->stderr_tail_size + 1;
-    kept_report *copy;
-    char *end;
-
-#define ADD_SIZE(text) size += strlen(report->text) + 1;
-    REPORT_TEXTS(ADD_SIZE)
-    for (size_t i = 0; i < report->log_count; i++)
-        size += strlen(report->log[i].text) + strlen(report->log[i].task) + 2;
-    copy = malloc(size);
-    if (!copy)
-        return NULL;
-    copy->report = *report;
-    copy->trace = stack_trace_share(trace);
-    end = (char *)(copy->lines + report->log_count);
-    for (size_t i = 0; i < report->log_count; i++) {
-        copy->lines[i] = report->log[i];
-        copy->lines[i].text = append(&end, report->log[i].text, strlen(report->log[i].text));
-        copy->lines[i].task = append(&end, report->log[i].task, strlen(report->log[i].task));
-    }
-    copy->report.log = copy->lines;
-#define COPY_TEXT(text) copy->report.text = append(&end, report->text, strlen(report->text));
-    REPORT_TEXTS(COPY_TEXT)
-    copy->report.stderr_tail = append(&end, report->stderr_tail, report->stderr_tail_size);
-    return &copy->report;
-}
-
-void report_free(xf_report *report)
-{
-    kept_report *copy = (kept_report *)report;
-
-    if (report)
-        stack_trace_free(copy->trace);
-    free(copy);
-}
-
-void report_find_stack(xf_report *report)
-{
-    kept_report *copy = (kept_report *)report;
-
-    if (copy->trace)
-        report->stack = stack_trace_frames(copy->trace, &report->stack_count);
+    task_file_name(task, process->task->name);
+    snprintf(name, sizeof name, "%s/crossfork-%s-%lld", process->dumps, task, (long long)process->pid);
+    rc = os_child_dump(process->child, name, process->dump, sizeof process->dump);
+    if (rc < 0)
+        process->dump[0] = 0;
+    if (rc < 0 && rc != XF_EAGAIN)
+        snprintf(process->message, sizeof process->message, "no dump: %s", xf_error_detail());
 }

@@ -1,11 +1,12 @@
-/* Starting a process. */
+#include "process/process_start.h"
+
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/error.h"
 #include "base/monitor.h"
 #include "base/writer.h"
 #include "process/child.h"
-#include "process/process.h"
+#include "process/process_lead.h"
 #include "protocol/task_table.h"
 #include "rendezvous/publication.h"
 
@@ -17,24 +18,24 @@ enum { START_TIMEOUT_MS = 30000, GRACE_MS = 2000, CAPTURE_LIMIT = 1 << 20 };
 
 #define MESSAGE_LIMIT (UINT64_C(4) << 30)
 
-/* What the child gets: bytes of the caller's, or encoded ones. */
+/* The input that the child gets: the caller's bytes, or encoded ones. */
 typedef struct payload {
     const void *data;
     size_t size;
     xf_writer encoded;
 } payload;
 
-static bool is_stdio(xf_stdio stdio, xf_stdio last)
+static bool is_stdio_in_range(xf_stdio stdio, xf_stdio last)
 {
     return stdio >= XF_STDIO_DEFAULT && stdio <= last;
 }
 
 static int check_stdio(const xf_process_options *options)
 {
-    if (!is_stdio(options->stdin_from, XF_STDIO_FILE) || options->stdin_from == XF_STDIO_CAPTURE ||
+    if (!is_stdio_in_range(options->stdin_from, XF_STDIO_FILE) || options->stdin_from == XF_STDIO_CAPTURE ||
         options->stdin_from == XF_STDIO_LOG)
         return error_detail(XF_EINVAL, "option stdin_from is %d", (int)options->stdin_from);
-    if (!is_stdio(options->stdout_to, XF_STDIO_FILE) || !is_stdio(options->stderr_to, XF_STDIO_FILE))
+    if (!is_stdio_in_range(options->stdout_to, XF_STDIO_FILE) || !is_stdio_in_range(options->stderr_to, XF_STDIO_FILE))
         return error_detail(XF_EINVAL, "option stdout_to or stderr_to is out of range");
     if ((options->stdin_from == XF_STDIO_FILE && !options->stdin_path) ||
         (options->stdout_to == XF_STDIO_FILE && !options->stdout_path) ||
@@ -67,7 +68,7 @@ int process_start_check_options(const xf_process_options *options)
         return error_detail(XF_EINVAL, "option capture_limit is %zu", options->capture_limit);
     for (const char *const *addition = options->environment; addition && *addition; addition++)
         if (!strchr(*addition + (**addition != 0), '='))
-            return error_detail(XF_EINVAL, "option environment holds \"%s\", which is no NAME=value", *addition);
+            return error_detail(XF_EINVAL, "option environment holds \"%s\", which is not NAME=value", *addition);
     return 0;
 }
 
@@ -86,7 +87,8 @@ static int method_by_name(const char *name, os_method *method)
     return error_detail(XF_EINVAL, "XF_START=%s in the environment; it may be fork, spawn or forkserver", name);
 }
 
-/* Threads that are not crossfork's own, which hold no lock that a forked child would miss. */
+/* All threads but crossfork's own.  A forked child has no other thread that would release a lock, and crossfork's own
+ * threads hold none that it needs. */
 static int foreign_threads(void)
 {
     return os_self_threads() - supervisor_runs() - publication_threads();
@@ -147,8 +149,8 @@ static int encode_payload(const xf_task *task, payload *payload)
     return rc;
 }
 
-/* The task frame, which is the child's greeting. */
-static size_t build_greeting(uint8_t *greeting, const xf_task *task, const payload *payload)
+/* Builds the task frame, the first that the child reads. */
+static size_t build_task_frame(uint8_t *task_frame, const xf_task *task, const payload *payload)
 {
     frame_fields fields = {.size = 0};
     uint8_t build[OS_BUILD_ID_SIZE];
@@ -162,11 +164,16 @@ static size_t build_greeting(uint8_t *greeting, const xf_task *task, const paylo
     frame_put_u64(&fields, task->output_size);
     frame_put_u64(&fields, payload->size);
     frame_put_text(&fields, task->name);
-    frame_put_header(greeting, &(frame){.type = FRAME_TASK, .size = fields.size + inside});
-    memcpy(greeting + FRAME_HEADER, fields.bytes, fields.size);
+    frame_put_header(task_frame, &(frame){.type = FRAME_TASK, .size = fields.size + inside});
+    memcpy(task_frame + FRAME_HEADER, fields.bytes, fields.size);
     if (inside > 0)
-        memcpy(greeting + FRAME_HEADER + fields.size, payload->data, inside);
+        memcpy(task_frame + FRAME_HEADER + fields.size, payload->data, inside);
     return FRAME_HEADER + fields.size + inside;
+}
+
+int process_start_grace_ms(const xf_process_options *options)
+{
+    return options->grace_ms < 0 ? 0 : options->grace_ms ? options->grace_ms : GRACE_MS;
 }
 
 static bool is_captured(xf_stdio stdio)
@@ -174,14 +181,14 @@ static bool is_captured(xf_stdio stdio)
     return stdio == XF_STDIO_CAPTURE || stdio == XF_STDIO_LOG;
 }
 
-static void set_options(xf_process *process, const xf_process_options *options)
+static void set_process_options(xf_process *process, const xf_process_options *options)
 {
     size_t limit = options->capture_limit ? options->capture_limit : CAPTURE_LIMIT;
 
     process->on_log = options->on_log;
     process->on_log_arg = options->on_log_arg;
     process->start_timeout_ms = options->start_timeout_ms ? options->start_timeout_ms : START_TIMEOUT_MS;
-    process->grace_ms = options->grace_ms < 0 ? 0 : options->grace_ms ? options->grace_ms : GRACE_MS;
+    process->grace_ms = process_start_grace_ms(options);
     process->captured[0].limit = is_captured(options->stdout_to) ? limit : 0;
     process->captured[1].limit = is_captured(options->stderr_to) ? limit : 0;
     process->start_deadline = clock_deadline(process->start_timeout_ms);
@@ -192,7 +199,7 @@ static void set_options(xf_process *process, const xf_process_options *options)
     process->report.started = clock_now();
 }
 
-/* The whole path, as the program may be in another directory by the time that there is something to put there. */
+/* Keeps the whole path, because the program may have changed its directory by the time that there is a dump. */
 static int find_dumps(xf_process *process, const xf_process_options *options)
 {
     uv_fs_t request;
@@ -213,7 +220,7 @@ static int find_dumps(xf_process *process, const xf_process_options *options)
     return rc < 0 ? rc : 0;
 }
 
-static int create(xf_process **out, const xf_task *task, const xf_process_options *options)
+static int create_xf_process(xf_process **out, const xf_task *task, const xf_process_options *options)
 {
     const char *name = options->name ? options->name : task->name;
     xf_process *process = calloc(1, sizeof *process + strlen(name) + 1);
@@ -221,7 +228,7 @@ static int create(xf_process **out, const xf_task *task, const xf_process_option
 
     if (!process)
         return error_detail(XF_ENOMEM, "process %s", name);
-    process->supervised.attend = process_lead_on_due;
+    process->supervised.on_due = process_lead_on_due;
     process->task = task;
     process->box.handle = process->input.handle = -1;
     process->name = strcpy((char *)(process + 1), name);
@@ -234,7 +241,7 @@ static int create(xf_process **out, const xf_task *task, const xf_process_option
     rc = monitor_open(&process->lock, &process->changed, "a process");
     if (rc < 0)
         goto free_dumps;
-    set_options(process, options);
+    set_process_options(process, options);
     *out = process;
     return 0;
 
@@ -259,10 +266,10 @@ static int share_input(xf_process *process, const payload *payload)
     return rc;
 }
 
-/* What the child has to know before its first instruction. */
-static void prepare_box(black_box *box, const xf_process *process, const xf_process_options *options)
+/* Sets what the child has to know before its first instruction. */
+static void prepare_black_box(black_box *box, const xf_process *process, const xf_process_options *options)
 {
-    box->note.record_at = options->no_crash_record ? 0 : offsetof(struct black_box, record);
+    box->status.record_at = options->no_crash_record ? 0 : offsetof(black_box, record);
     box->log_wanted = options->on_log != NULL;
     box->log_rate = options->log_rate;
     box->marked = (options->on_log && options->stdout_to == XF_STDIO_LOG) << 1 |
@@ -270,18 +277,18 @@ static void prepare_box(black_box *box, const xf_process *process, const xf_proc
     if (process->dumps) {
         snprintf(box->dumps, sizeof box->dumps, "%s/crossfork-%llx-%llx", process->dumps,
                  (unsigned long long)uv_os_getpid(), (unsigned long long)uv_hrtime());
-        box->note.dump_at = offsetof(struct black_box, dumps);
+        box->status.dump_at = offsetof(black_box, dumps);
     }
 }
 
-/* The kind of a stream as the seam knows it. */
+/* XF_STDIO_LOG is a matter of the parent: for the seam the stream is captured. */
 static xf_stdio plain_stdio(xf_stdio wanted, xf_stdio otherwise)
 {
     return wanted == XF_STDIO_LOG ? XF_STDIO_CAPTURE : wanted ? wanted : otherwise;
 }
 
-/* Their nonce is known once the child is started. */
-static int open_lines(xf_process *process)
+/* The nonce of the streams is known once the child is started. */
+static int open_printed_lines(xf_process *process)
 {
     const black_box *box = process->box.address;
     int rc = 0;
@@ -292,7 +299,7 @@ static int open_lines(xf_process *process)
     return rc;
 }
 
-/* Encoded now, as the options and the input are the caller's. */
+/* Encodes the file now, because the options and the input belong to the caller. */
 static int prepare_replay(xf_process *process, const payload *payload, const xf_process_options *options)
 {
     const replay_case what = {.task = process->task->name,
@@ -304,7 +311,7 @@ static int prepare_replay(xf_process *process, const payload *payload, const xf_
                               .environment = options->environment,
                               .directory = options->directory};
 
-    if (!options->save_failures || process->owner.ended) /* a pool saves the items, not its workers */
+    if (!options->save_failures || process->owner.ended) /* a pool saves its items, and not its workers */
         return 0;
     process->save_to = malloc(strlen(options->save_failures) + 1);
     if (!process->save_to)
@@ -313,12 +320,12 @@ static int prepare_replay(xf_process *process, const payload *payload, const xf_
     return replay_file_encode(&process->replay, &what);
 }
 
-static int start_child(xf_process *process, const process_plan *plan, const payload *payload,
-                       const xf_process_options *options)
+static int start_process_child(xf_process *process, const process_plan *plan, const payload *payload,
+                               const xf_process_options *options)
 {
     size_t room;
     int rc;
-    uint8_t *greeting = frame_decoder_space(&process->in, &room); /* nobody reads before there is a child */
+    uint8_t *task_frame = frame_decoder_space(&process->in, &room); /* nothing is read before there is a child */
     os_start start = {
         .method = plan->method,
         .entry = child_run,
@@ -330,23 +337,23 @@ static int start_child(xf_process *process, const process_plan *plan, const payl
         .stdio_path = {options->stdin_path, options->stdout_path, options->stderr_path},
         .box = &process->box,
         .input = process->input.address ? &process->input : plan->segment,
-        .greeting = greeting,
+        .first = task_frame,
     };
 
-    prepare_box(process->box.address, process, options);
-    rc = open_lines(process);
+    prepare_black_box(process->box.address, process, options);
+    rc = open_printed_lines(process);
     if (rc < 0)
         return rc;
-    start.greeting_size = build_greeting(greeting, process->task, payload);
+    start.first_size = build_task_frame(task_frame, process->task, payload);
     rc = supervisor_start_child(&process->child, &start);
     for (int i = 0; i < 2; i++)
-        process->printed[i].nonce = ((black_box *)process->box.address)->note.nonce;
+        process->printed[i].nonce = ((black_box *)process->box.address)->status.nonce;
     return rc;
 }
 
-/* Everything that can fail comes before the child is started, but for watching it. */
-static int start(xf_process *process, const process_plan *plan, const payload *payload,
-                 const xf_process_options *options)
+/* Everything that can fail comes before the child is started, except for watching it. */
+static int start_created(xf_process *process, const process_plan *plan, const payload *payload,
+                         const xf_process_options *options)
 {
     int rc = prepare_replay(process, payload, options);
 
@@ -358,7 +365,7 @@ static int start(xf_process *process, const process_plan *plan, const payload *p
         return rc;
     rc = supervisor_take_box(&process->box);
     if (rc == 0)
-        rc = start_child(process, plan, payload, options);
+        rc = start_process_child(process, plan, payload, options);
     if (rc < 0) {
         supervisor_remove(&process->supervised);
         return rc;
@@ -376,11 +383,11 @@ int process_start(xf_process **out, const process_plan *plan, const xf_process_o
 
     if (rc < 0)
         goto free_payload;
-    rc = create(&process, plan->task, options);
+    rc = create_xf_process(&process, plan->task, options);
     if (rc < 0)
         goto free_payload;
     process->owner = plan->owner;
-    rc = start(process, plan, &payload, options);
+    rc = start_created(process, plan, &payload, options);
     if (rc == 0)
         *out = process;
     else

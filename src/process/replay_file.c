@@ -1,6 +1,7 @@
 #include "process/replay_file.h"
 
 #include "base/error.h"
+#include "process/task_file_name.h"
 #include "protocol/frame.h"
 
 #include <stdatomic.h>
@@ -9,10 +10,11 @@
 #include <string.h>
 #include <uv.h>
 
-/* magic, version, zero, size of the file, checksum of what follows; then build, kind, code, system. */
+/* The file begins with magic, version, zero, its size and the checksum of all that follows; then come build, kind,
+ * code and system. */
 enum { VERSION = 1, CHECKED_FROM = 32, BUILD_AT = CHECKED_FROM, STATUS_AT = BUILD_AT + OS_BUILD_ID_SIZE, BODY_AT = 72 };
 
-_Static_assert(STATUS_AT + 16 + 4 == BODY_AT, "the status, and 4 bytes that are zero, end where the body begins");
+_Static_assert(STATUS_AT + 16 + 4 == BODY_AT, "the body begins behind the status and 4 zero bytes");
 
 static const char magic[8] = {'X', 'F', 'R', 'E', 'P', 'L', 'A', 'Y'};
 
@@ -43,7 +45,7 @@ static uint64_t little_endian(const uint8_t *bytes)
     return word;
 }
 
-/* FNV-1a, by words of 8 bytes where there are as many: an input may be large. */
+/* FNV-1a, by words of 8 bytes because an input may be large, and by bytes at the end. */
 static uint64_t checksum(const uint8_t *bytes, size_t size)
 {
     uint64_t sum = 0xCBF29CE484222325U;
@@ -51,7 +53,7 @@ static uint64_t checksum(const uint8_t *bytes, size_t size)
 
     for (; at + 8 <= size; at += 8) {
         sum = (sum ^ little_endian(bytes + at)) * 0x100000001B3U;
-        sum ^= sum >> 29; /* or the high bits of a word would reach high bits only */
+        sum ^= sum >> 29; /* otherwise the high bits of a word would change high bits only */
     }
     for (; at < size; at++)
         sum = (sum ^ bytes[at]) * 0x100000001B3U;
@@ -68,7 +70,7 @@ static int put_number(xf_writer *file, uint64_t value)
     return xf_writer_put(file, field.bytes, field.size);
 }
 
-static int put_bytes(xf_writer *file, const void *bytes, size_t size)
+static int put_replay_bytes(xf_writer *file, const void *bytes, size_t size)
 {
     int rc = put_number(file, size);
 
@@ -76,9 +78,9 @@ static int put_bytes(xf_writer *file, const void *bytes, size_t size)
 }
 
 /* With its terminating 0. */
-static int put_text(xf_writer *file, const char *text)
+static int put_replay_text(xf_writer *file, const char *text)
 {
-    return put_bytes(file, text, strlen(text) + 1);
+    return put_replay_bytes(file, text, strlen(text) + 1);
 }
 
 /* The directory as a path that does not depend on where this process is. */
@@ -90,9 +92,9 @@ static int put_directory(xf_writer *file, const char *directory)
     int rc;
 
     if (!directory)
-        return put_text(file, uv_cwd(path, &size) == 0 ? path : "");
+        return put_replay_text(file, uv_cwd(path, &size) == 0 ? path : "");
     rc = uv_fs_realpath(NULL, &request, directory, NULL);
-    rc = put_text(file, rc == 0 ? request.ptr : directory);
+    rc = put_replay_text(file, rc == 0 ? request.ptr : directory);
     uv_fs_req_cleanup(&request);
     return rc;
 }
@@ -106,7 +108,7 @@ static int put_environment(xf_writer *file, const char *const *environment)
         count++;
     rc = put_number(file, count);
     for (uint64_t i = 0; i < count && rc == 0; i++)
-        rc = put_text(file, environment[i]);
+        rc = put_replay_text(file, environment[i]);
     return rc;
 }
 
@@ -122,16 +124,16 @@ int replay_file_encode(xf_writer *file, const replay_case *what)
     if (rc == 0)
         rc = put_number(file, what->item);
     if (rc == 0)
-        rc = put_text(file, what->task);
+        rc = put_replay_text(file, what->task);
     if (rc == 0)
         rc = put_directory(file, what->directory);
     if (rc == 0)
         rc = put_environment(file, what->environment);
     if (rc == 0)
-        rc = put_text(file, what->initializer);
+        rc = put_replay_text(file, what->initializer);
     if (rc == 0)
-        rc = put_bytes(file, what->initializer_input, what->initializer_size);
-    return rc < 0 ? rc : put_bytes(file, what->input, what->size);
+        rc = put_replay_bytes(file, what->initializer_input, what->initializer_size);
+    return rc < 0 ? rc : put_replay_bytes(file, what->input, what->size);
 }
 
 static void finish_header(xf_writer *file, xf_status status)
@@ -155,7 +157,7 @@ static void finish_header(xf_writer *file, xf_status status)
 
 /* ---- Writing --------------------------------------------------------------------------------- */
 
-static int open_file(const char *path, int flags)
+static int open_replay_file(const char *path, int flags)
 {
     uv_fs_t request;
     int fd = uv_fs_open(NULL, &request, path, flags, 0666, NULL);
@@ -164,7 +166,7 @@ static int open_file(const char *path, int flags)
     return fd;
 }
 
-static int close_file(int fd)
+static int close_replay_file(int fd)
 {
     uv_fs_t request;
     int rc = uv_fs_close(NULL, &request, fd, NULL);
@@ -181,7 +183,7 @@ static void remove_file(const char *path)
     uv_fs_req_cleanup(&request);
 }
 
-static int write_all(int fd, char *data, size_t size)
+static int write_replay_bytes(int fd, char *data, size_t size)
 {
     enum { PART = 1 << 30 };
     uv_fs_t request;
@@ -198,8 +200,8 @@ static int write_all(int fd, char *data, size_t size)
     return 0;
 }
 
-/* Under another name first, so that whoever sees the file sees all of it. */
-static int write_file(const xf_writer *file, const char *path)
+/* Writes under another name first, so that a file of the final name is complete. */
+static int write_replay_file(const xf_writer *file, const char *path)
 {
     uv_fs_t request;
     char *temporary = malloc(strlen(path) + 5);
@@ -208,9 +210,9 @@ static int write_file(const xf_writer *file, const char *path)
     if (!temporary)
         return error_detail(XF_ENOMEM, "a path");
     strcat(strcpy(temporary, path), ".tmp");
-    fd = open_file(temporary, UV_FS_O_WRONLY | UV_FS_O_CREAT | UV_FS_O_TRUNC);
-    rc = fd < 0 ? fd : write_all(fd, file->data, file->size);
-    closed = fd < 0 ? 0 : close_file(fd);
+    fd = open_replay_file(temporary, UV_FS_O_WRONLY | UV_FS_O_CREAT | UV_FS_O_TRUNC);
+    rc = fd < 0 ? fd : write_replay_bytes(fd, file->data, file->size);
+    closed = fd < 0 ? 0 : close_replay_file(fd);
     if (rc == 0)
         rc = closed;
     if (rc == 0) {
@@ -225,7 +227,7 @@ static int write_file(const xf_writer *file, const char *path)
     return rc;
 }
 
-static bool is_there(const char *path)
+static bool file_exists(const char *path)
 {
     uv_fs_t request;
     int rc = uv_fs_stat(NULL, &request, path, NULL);
@@ -234,21 +236,14 @@ static bool is_there(const char *path)
     return rc == 0;
 }
 
-/* DIRECTORY/crossfork-TASK-PID-N.replay, of this process's id and a number that counts up. */
+/* DIRECTORY/crossfork-TASK-PID-N.replay, with the id of this process and a number that counts up. */
 static char *make_path(const char *directory, const char *task, unsigned number)
 {
-    enum { TASK_SHOWN = 64 };
-    char name[TASK_SHOWN + 1];
-    size_t size = strlen(directory) + sizeof name + 64, length = 0;
+    char name[TASK_FILE_NAME_SIZE];
+    size_t size = strlen(directory) + sizeof name + 64;
     char *path = malloc(size);
 
-    for (; task[length] && length < TASK_SHOWN; length++) {
-        char letter = task[length];
-        bool plain = (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') ||
-                     (letter >= '0' && letter <= '9') || letter == '_' || (letter == '.' && length > 0);
-        name[length] = plain ? letter : '_';
-    }
-    name[length] = 0;
+    task_file_name(name, task);
     if (path)
         snprintf(path, size, "%s/crossfork-%s-%d-%u.replay", directory, name, (int)uv_os_getpid(), number);
     return path;
@@ -260,14 +255,14 @@ int replay_file_save(xf_writer *file, const char *directory, const char *task, x
     int rc;
 
     if (atomic_fetch_add(&saved, 1) >= REPLAY_MOST)
-        return error_detail(XF_ELIMIT, "%d were saved already", REPLAY_MOST);
+        return error_detail(XF_ELIMIT, "%d files were saved already", REPLAY_MOST);
     finish_header(file, status);
     do
         *path = make_path(directory, task, atomic_fetch_add(&number, 1) + 1);
-    while (*path && is_there(*path));
+    while (*path && file_exists(*path));
     if (!*path)
         return error_detail(XF_ENOMEM, "a path");
-    rc = write_file(file, *path);
+    rc = write_replay_file(file, *path);
     if (rc < 0) {
         atomic_fetch_sub(&saved, 1);
         free(*path);
@@ -278,7 +273,7 @@ int replay_file_save(xf_writer *file, const char *directory, const char *task, x
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
-static int read_all(int fd, const char *path, uint8_t **bytes, size_t *size)
+static int read_replay_file(int fd, const char *path, uint8_t **bytes, size_t *size)
 {
     uv_fs_t request;
     size_t room;
@@ -304,7 +299,7 @@ static int read_all(int fd, const char *path, uint8_t **bytes, size_t *size)
     return 0;
 }
 
-static const void *get_bytes(frame_reader *reader, size_t *size)
+static const void *get_replay_bytes(frame_reader *reader, size_t *size)
 {
     uint64_t wanted = frame_get_u64(reader);
     const void *bytes = reader->at;
@@ -320,10 +315,10 @@ static const void *get_bytes(frame_reader *reader, size_t *size)
     return bytes;
 }
 
-static const char *get_text(frame_reader *reader)
+static const char *get_replay_text(frame_reader *reader)
 {
     size_t size;
-    const char *text = get_bytes(reader, &size);
+    const char *text = get_replay_bytes(reader, &size);
 
     if (size > 0 && memchr(text, 0, size) == text + size - 1)
         return text;
@@ -335,7 +330,7 @@ static int get_environment(frame_reader *reader, replay_file *file)
 {
     uint64_t count = frame_get_u64(reader);
 
-    if (reader->bad || count > reader->left / 9) { /* a text has 9 bytes at least */
+    if (reader->bad || count > reader->left / 9) { /* a text has at least 9 bytes */
         reader->bad = true;
         return 0;
     }
@@ -343,12 +338,12 @@ static int get_environment(frame_reader *reader, replay_file *file)
     if (!file->environment)
         return error_detail(XF_ENOMEM, "%llu variables", (unsigned long long)count);
     for (uint64_t i = 0; i < count; i++)
-        file->environment[i] = get_text(reader);
+        file->environment[i] = get_replay_text(reader);
     file->what.environment = file->environment;
     return 0;
 }
 
-static int decode(replay_file *file, frame_reader *reader, const char *path)
+static int decode_replay_file(replay_file *file, frame_reader *reader, const char *path)
 {
     replay_case *what = &file->what;
     uint8_t unused[4];
@@ -362,18 +357,18 @@ static int decode(replay_file *file, frame_reader *reader, const char *path)
     what->declared_input = frame_get_u64(reader);
     what->declared_output = frame_get_u64(reader);
     what->item = frame_get_u64(reader);
-    what->task = get_text(reader);
-    what->directory = get_text(reader);
+    what->task = get_replay_text(reader);
+    what->directory = get_replay_text(reader);
     rc = get_environment(reader, file);
-    what->initializer = get_text(reader);
-    what->initializer_input = get_bytes(reader, &what->initializer_size);
-    what->input = get_bytes(reader, &what->size);
+    what->initializer = get_replay_text(reader);
+    what->initializer_input = get_replay_bytes(reader, &what->initializer_size);
+    what->input = get_replay_bytes(reader, &what->size);
     if (rc == 0 && (reader->bad || reader->left))
         rc = error_detail(XF_EPROTO, "%s: its parts do not fit together", path);
     return rc;
 }
 
-static int check(replay_file *file, size_t size, const char *path)
+static int check_replay_file(replay_file *file, size_t size, const char *path)
 {
     frame_reader reader = {.at = file->bytes, .left = size};
     char begin[sizeof magic];
@@ -386,28 +381,28 @@ static int check(replay_file *file, size_t size, const char *path)
     whole = frame_get_u64(&reader);
     sum = frame_get_u64(&reader);
     if (reader.bad || memcmp(begin, magic, sizeof magic) != 0)
-        return error_detail(XF_EPROTO, "%s: this is no replay file", path);
+        return error_detail(XF_EPROTO, "%s: this is not a replay file", path);
     if (version != VERSION || zero != 0)
         return error_detail(XF_EPROTO, "%s: its format is version %u, not %d", path, (unsigned)version, VERSION);
     if (whole != size)
         return error_detail(XF_EPROTO, "%s: it has %zu bytes of %llu", path, size, (unsigned long long)whole);
     if (sum != checksum(reader.at, reader.left))
         return error_detail(XF_EPROTO, "%s: it is damaged: the checksum differs", path);
-    return decode(file, &reader, path);
+    return decode_replay_file(file, &reader, path);
 }
 
 int replay_file_open(replay_file *file, const char *path)
 {
     size_t size = 0;
-    int rc, fd = open_file(path, UV_FS_O_RDONLY);
+    int rc, fd = open_replay_file(path, UV_FS_O_RDONLY);
 
     *file = (replay_file){0};
     if (fd < 0)
         return error_from_uv(fd, "%s", path);
-    rc = read_all(fd, path, &file->bytes, &size);
-    close_file(fd);
+    rc = read_replay_file(fd, path, &file->bytes, &size);
+    close_replay_file(fd);
     if (rc == 0)
-        rc = check(file, size, path);
+        rc = check_replay_file(file, size, path);
     if (rc < 0)
         replay_file_close(file);
     return rc;

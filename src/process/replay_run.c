@@ -3,6 +3,8 @@
 #include "base/error.h"
 #include "process/call.h"
 #include "process/replay_file.h"
+#include "process/task_boundary.h"
+#include "protocol/task_table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,28 +15,69 @@ enum { EXIT_REFUSED = 2 };
 static struct {
     black_box box;
     xf_call call;
-} again;
+} replayed;
 
-static void on_log(void *arg, const xf_log_line *line)
+/* ---- The back-end of its task's calls -------------------------------------------------------------- */
+
+static int replay_run_output(xf_call *call, size_t size)
 {
-    (void)arg;
-    fprintf(stderr, "crossfork: %s: %s\n", line->task, line->text);
+    call->output = (os_shm){calloc(1, size ? size : 1), size, -1, 0};
+    return call->output.address ? 0 : error_detail(XF_ENOMEM, "%zu bytes of output", size);
 }
 
-static _Noreturn void refuse(void)
+static void replay_run_drop_output(xf_call *call)
+{
+    free(call->output.address);
+}
+
+static int replay_run_log(xf_call *call, xf_log_line *line, size_t size)
+{
+    (void)call, (void)size;
+    fprintf(stderr, "crossfork: %s: %s\n", line->task, line->text);
+    return 0;
+}
+
+static int replay_run_send(xf_call *call, const void *data, size_t size)
+{
+    (void)data;
+    fprintf(stderr, "crossfork: %s sends a message of %zu bytes\n", call->task->name, size);
+    return 0;
+}
+
+/* There is no parent that could ask the task to stop. */
+static bool replay_run_stop_requested(xf_call *call, int timeout_ms)
+{
+    enum { LONG_MS = 1000 };
+
+    (void)call;
+    while (timeout_ms < 0)
+        uv_sleep(LONG_MS);
+    uv_sleep((unsigned)timeout_ms);
+    return false;
+}
+
+static const call_backend replay_run_backend = {.output = replay_run_output,
+                                                .drop_output = replay_run_drop_output,
+                                                .log = replay_run_log,
+                                                .send = replay_run_send,
+                                                .stop_requested = replay_run_stop_requested};
+
+/* ---- Running ------------------------------------------------------------------------------------- */
+
+static _Noreturn void refuse_replay(void)
 {
     fprintf(stderr, "crossfork: XF_REPLAY: %s\n", xf_error_detail());
     exit(EXIT_REFUSED);
 }
 
-/* Aligned for any type, as a task's input is. */
-static void *copy_input(const void *input, size_t size)
+/* malloc aligns the copy for any type, as a task's input is. */
+static void *copy_replay_input(const void *input, size_t size)
 {
     void *copy = malloc(size + 1);
 
     if (!copy) {
         error_detail(XF_ENOMEM, "%zu bytes of input", size);
-        refuse();
+        refuse_replay();
     }
     if (size > 0)
         memcpy(copy, input, size);
@@ -42,10 +85,10 @@ static void *copy_input(const void *input, size_t size)
 }
 
 /* Runs one task; returns its code. */
-static int run(const xf_task *task, const void *input, size_t size)
+static int run_again(const xf_task *task, const void *input, size_t size)
 {
-    xf_call *call = &again.call;
-    void *copy = copy_input(input, size);
+    xf_call *call = &replayed.call;
+    void *copy = copy_replay_input(input, size);
     int code;
 
     call->task = task;
@@ -53,9 +96,8 @@ static int run(const xf_task *task, const void *input, size_t size)
     call->input_size = size;
     atomic_store(&call->box->phase, XF_PHASE_LOADING);
     code = call_decode(call);
-    atomic_store(&call->box->phase, XF_PHASE_RUNNING);
     if (code == 0)
-        code = task->entry(call);
+        code = task_boundary(call, NULL);
     if (call->fail_code != 0)
         code = call->fail_code;
     call_end_object(call);
@@ -66,34 +108,34 @@ static int run(const xf_task *task, const void *input, size_t size)
     return code;
 }
 
-static const xf_task *find(const char *name)
+static const xf_task *find_task_to_replay(const char *name)
 {
     const xf_task *task = xf_task_find(name);
 
     if (!task) {
         error_detail(XF_ENOTASK, "task %s is not registered in this program", name);
-        refuse();
+        refuse_replay();
     }
     return task;
 }
 
-static const xf_task *find_saved(const replay_case *what)
+static const xf_task *find_saved_task(const replay_case *what)
 {
-    const xf_task *task = find(what->task);
+    const xf_task *task = find_task_to_replay(what->task);
 
     if (task->input_size != what->declared_input || task->output_size != what->declared_output) {
         error_detail(XF_ESIZE, "task %s took %lld bytes and gave %lld when it was saved, and now %lld and %lld",
                      task->name, (long long)what->declared_input, (long long)what->declared_output,
                      (long long)task->input_size, (long long)task->output_size);
-        refuse();
+        refuse_replay();
     }
     return task;
 }
 
-static void set_variable(const char *variable)
+static void set_replay_variable(const char *variable)
 {
     const char *end = strchr(variable + (*variable != 0), '=');
-    char *name = copy_input(variable, strlen(variable));
+    char *name = copy_replay_input(variable, strlen(variable));
 
     name[end ? end - variable : 0] = 0;
     if (*name)
@@ -101,7 +143,7 @@ static void set_variable(const char *variable)
     free(name);
 }
 
-static void prepare(const replay_file *file)
+static void prepare_replay_run(const replay_file *file)
 {
     uint8_t build[OS_BUILD_ID_SIZE];
 
@@ -109,51 +151,51 @@ static void prepare(const replay_file *file)
     if (memcmp(build, file->build, sizeof build) != 0)
         fprintf(stderr, "crossfork: this is another build of the program than the one that saved it\n");
     for (const char *const *variable = file->what.environment; *variable; variable++)
-        set_variable(*variable);
+        set_replay_variable(*variable);
     if (*file->what.directory && uv_chdir(file->what.directory) < 0)
-        fprintf(stderr, "crossfork: it ran in %s, which is not there now\n", file->what.directory);
-    again.call.box = &again.box;
-    again.call.output = OS_SHM_NONE;
-    again.call.sink = on_log;
+        fprintf(stderr, "crossfork: it ran in %s, which does not exist now\n", file->what.directory);
+    replayed.call.box = &replayed.box;
+    replayed.call.output = OS_SHM_NONE;
+    replayed.call.backend = &replay_run_backend;
 }
 
-static _Noreturn void say_end(const char *task, int code)
+static _Noreturn void print_end(const char *task, int code)
 {
-    const char *text = again.call.fail_text ? again.call.fail_text : "";
+    const char *text = replayed.call.fail_text ? replayed.call.fail_text : "";
 
     fflush(stdout);
     if (code == 0)
         fprintf(stderr, "crossfork: %s is done\n", task);
     else
         fprintf(stderr, "crossfork: %s failed with code %d%s%s\n", task, code, *text ? ": " : "", text);
-    free(again.call.fail_text);
+    free(replayed.call.fail_text);
     exit(code == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
-static _Noreturn void run_file(const char *path)
+static _Noreturn void run_replay_file(const char *path)
 {
     replay_file file;
     const xf_task *task, *initializer;
     int code = 0;
 
     if (replay_file_open(&file, path) < 0)
-        refuse();
-    task = find_saved(&file.what);
-    initializer = *file.what.initializer ? find(file.what.initializer) : NULL;
-    prepare(&file);
+        refuse_replay();
+    task = find_saved_task(&file.what);
+    initializer = *file.what.initializer ? find_task_to_replay(file.what.initializer) : NULL;
+    prepare_replay_run(&file);
     fprintf(stderr, "crossfork: %s, item %llu, which %s with code %d when it was saved\n", task->name,
             (unsigned long long)file.what.item, xf_end_name(file.status.kind), file.status.code);
     if (initializer)
-        code = run(initializer, file.what.initializer_input, file.what.initializer_size);
+        code = run_again(initializer, file.what.initializer_input, file.what.initializer_size);
     if (code != 0)
         task = initializer;
     else
-        code = run(task, file.what.input, file.what.size);
+        code = run_again(task, file.what.input, file.what.size);
     replay_file_close(&file);
-    say_end(task->name, code);
+    print_end(task->name, code);
 }
 
-/* What the task starts by itself is not to replay anything. */
+/* The variable is removed, so that processes that the task starts do not replay the file too. */
 void replay_run_from_environment(void)
 {
     char path[4096];
@@ -164,8 +206,8 @@ void replay_run_from_environment(void)
         return;
     if (rc < 0) {
         error_detail(XF_EINVAL, "%s", uv_strerror(rc));
-        refuse();
+        refuse_replay();
     }
     uv_os_unsetenv("XF_REPLAY");
-    run_file(path);
+    run_replay_file(path);
 }

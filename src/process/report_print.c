@@ -1,7 +1,8 @@
-/* Telling a person how a child ended, on one screen. */
+/* Prints a report for a person, on one screen. */
 #include "base/error.h"
 #include "crossfork/report.h"
 #include "os/os.h"
+#include "process/task_boundary.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,7 @@ static void print_escaped(FILE *stream, const char *text, size_t length)
         fprintf(stream, "\\x%02x", (unsigned char)text[i]);
 }
 
-/* Writes text with controls as escapes, so that a child cannot play with the reader's terminal. */
+/* Writes controls as escapes, so that a child cannot send commands to the reader's terminal. */
 static void print_part(FILE *stream, const char *text, size_t size)
 {
     for (size_t at = 0, length; at < size; at += length)
@@ -42,9 +43,9 @@ static void print_part(FILE *stream, const char *text, size_t size)
             fwrite(text + at, 1, length, stream);
 }
 
-/* Writes so many lines at most, all but the first indented, and without the last line end; says when some were left
- * out. */
-static void print_text(FILE *stream, const char *text, size_t size, const char *indent, int most)
+/* Writes at most that many lines, all but the first indented, without the last line end.  An ellipsis stands for the
+ * lines that were left out. */
+static void print_lines(FILE *stream, const char *text, size_t size, const char *indent, int most)
 {
     int lines = 0;
 
@@ -77,7 +78,7 @@ static void print_item(const xf_report *report, FILE *stream)
         fprintf(stream, "  item     %llu, attempt %d\n", (unsigned long long)report->item, report->attempt);
 }
 
-/* What is worth a line of one that did not come to its end. */
+/* Progress matters for a task that did not come to its end. */
 static void print_progress(const xf_report *report, FILE *stream)
 {
     if (report->status.kind == XF_END_DONE || report->status.kind == XF_END_FAILED)
@@ -96,7 +97,8 @@ static void print_headline(const xf_report *report, FILE *stream)
     fprintf(stream, " %s", report->kind_name);
     if (*report->code_name)
         fprintf(stream, ": %s", report->code_name);
-    else if (report->status.kind == XF_END_FAILED || report->status.kind == XF_END_EXITED)
+    else if (report->status.kind == XF_END_FAILED || report->status.kind == XF_END_EXITED ||
+             report->status.kind == XF_END_START_FAILED || report->status.kind == XF_END_PROTOCOL_ERROR)
         fprintf(stream, " with code %d", report->status.code);
     if (report->status.kind == XF_END_CRASHED || report->status.kind == XF_END_KILLED)
         fprintf(stream,
@@ -115,7 +117,7 @@ static void print_message(const xf_report *report, FILE *stream)
     if (size == 0)
         return;
     fputs("  message  ", stream);
-    print_text(stream, report->message, shown, "           ", PRINTED_TEXT_LINES);
+    print_lines(stream, report->message, shown, "           ", PRINTED_TEXT_LINES);
     fprintf(stream, shown < size ? " ... (%zu bytes)\n" : "\n", size);
 }
 
@@ -129,7 +131,7 @@ static void print_log(const xf_report *report, FILE *stream)
             (unsigned long long)report->log_total);
     for (size_t i = first; i < report->log_count; i++) {
         fputs("    ", stream);
-        print_text(stream, report->log[i].text, strlen(report->log[i].text), "    ", PRINTED_LOG_LINES);
+        print_lines(stream, report->log[i].text, strlen(report->log[i].text), "    ", PRINTED_LOG_LINES);
         fputc('\n', stream);
     }
 }
@@ -146,7 +148,7 @@ static void print_stderr(const xf_report *report, FILE *stream)
     if (size == 0)
         return;
     fprintf(stream, "  stderr   the last %zu bytes\n    ", size - first);
-    print_text(stream, report->stderr_tail + first, size - first, "    ", PRINTED_TEXT_LINES);
+    print_lines(stream, report->stderr_tail + first, size - first, "    ", PRINTED_TEXT_LINES);
     fputc('\n', stream);
 }
 
@@ -180,21 +182,10 @@ static void print_frame(const xf_frame *frame, FILE *stream)
     }
 }
 
-/* How many frames there are above those that call the task, which are the same in every report. */
-static size_t count_frames(const xf_report *report)
-{
-    static const char *const callers[] = {"run_task", "run_item", "run_items", "run_once"};
-
-    for (size_t i = 0; i < report->stack_count; i++)
-        for (size_t j = 0; j < sizeof callers / sizeof *callers; j++)
-            if (strcmp(report->stack[i].function, callers[j]) == 0)
-                return i;
-    return report->stack_count;
-}
-
 static void print_stack(const xf_report *report, FILE *stream)
 {
-    size_t count = count_frames(report), shown = count < PRINTED_FRAMES ? count : PRINTED_FRAMES;
+    size_t count = task_boundary_find(report->stack, report->stack_count);
+    size_t shown = count < PRINTED_FRAMES ? count : PRINTED_FRAMES;
 
     for (size_t i = 0; i < shown; i++) {
         fputs(i == 0 ? "  stack    " : "           ", stream);
@@ -223,7 +214,7 @@ static bool wants_colour(FILE *stream)
 
     if (rc == UV_ENOBUFS || (rc == 0 && *value))
         return false;
-    return stream == stdout ? os_self_colours(1) : stream == stderr && os_self_colours(2);
+    return stream == stdout ? os_terminal_colours(1) : stream == stderr && os_terminal_colours(2);
 }
 
 static const char *colour_of(xf_end kind)

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <uv.h>
 
-enum { FRAMES_MAX = 2 * OS_FRAMES_MAX }; /* with those that were inlined */
+enum { FRAMES_MAX = 2 * OS_FRAMES_MAX }; /* inlined functions have frames of their own */
 
-struct trace {
+struct stack_trace {
     _Atomic int owners;
     uv_mutex_t lock; /* of the frames */
     bool is_resolved;
@@ -22,7 +22,7 @@ struct trace {
     } *record; /* until it is resolved */
 };
 
-static void take_registers(trace *trace)
+static void copy_registers(stack_trace *trace)
 {
     const os_record_head *head = &trace->record->head;
 
@@ -31,9 +31,9 @@ static void take_registers(trace *trace)
         trace->registers[trace->register_count++] = (xf_register){os.register_names[i], head->registers[i]};
 }
 
-trace *stack_trace_take(const os_record_head *record)
+stack_trace *stack_trace_take(const os_record_head *record)
 {
-    trace *taken;
+    stack_trace *taken;
 
     if (atomic_load(&record->state) == OS_RECORD_NONE)
         return NULL;
@@ -48,45 +48,45 @@ trace *stack_trace_take(const os_record_head *record)
     }
     memcpy(taken->record, record, sizeof *taken->record);
     atomic_store(&taken->owners, 1);
-    take_registers(taken);
+    copy_registers(taken);
     return taken;
 }
 
-trace *stack_trace_share(trace *trace)
+stack_trace *stack_trace_share(stack_trace *trace)
 {
     if (trace)
         atomic_fetch_add(&trace->owners, 1);
     return trace;
 }
 
-/* Texts that are empty are nobody's. */
-static void drop(const char *text)
+/* Empty texts are literals. */
+static void free_text(const char *text)
 {
     if (*text)
         free((void *)(uintptr_t)text);
 }
 
-void stack_trace_free(trace *trace)
+void stack_trace_free(stack_trace *trace)
 {
     if (!trace || atomic_fetch_sub(&trace->owners, 1) > 1)
         return;
     for (size_t i = 0; i < trace->frame_count; i++) {
-        drop(trace->frames[i].module);
-        drop(trace->frames[i].build_id);
-        drop(trace->frames[i].function);
-        drop(trace->frames[i].file);
+        free_text(trace->frames[i].module);
+        free_text(trace->frames[i].build_id);
+        free_text(trace->frames[i].function);
+        free_text(trace->frames[i].file);
     }
     uv_mutex_destroy(&trace->lock);
     free(trace->record);
     free(trace);
 }
 
-uint64_t stack_trace_fault_address(const trace *trace)
+uint64_t stack_trace_fault_address(const stack_trace *trace)
 {
     return trace->fault_address;
 }
 
-const xf_register *stack_trace_registers(const trace *trace, size_t *count)
+const xf_register *stack_trace_registers(const stack_trace *trace, size_t *count)
 {
     *count = trace->register_count;
     return trace->registers;
@@ -94,46 +94,46 @@ const xf_register *stack_trace_registers(const trace *trace, size_t *count)
 
 /* ---- Frames ---------------------------------------------------------------------------------- */
 
-/* A copy, or "" where there is no memory for one: a name less. */
-static const char *keep(const char *text)
+/* A copy, or "" if there is no memory for one: the frame has no name then. */
+static const char *copy_text(const char *text)
 {
     char *copy = *text ? malloc(strlen(text) + 1) : NULL;
 
     return copy ? strcpy(copy, text) : "";
 }
 
-/* What symbol_find is asked about, and for whom. */
-typedef struct place {
-    trace *trace;
+/* The frame that symbol_find is asked about, and the trace that it belongs to. */
+typedef struct frame_search {
+    stack_trace *trace;
     const os_frame *frame;
-} place;
+} frame_search;
 
 static void add_frame(void *arg, const char *function, const char *file, int line, bool inlined)
 {
-    const place *place = arg;
-    trace *trace = place->trace;
+    const frame_search *frame_search = arg;
+    stack_trace *trace = frame_search->trace;
 
     if (trace->frame_count == FRAMES_MAX)
         return;
-    trace->frames[trace->frame_count++] = (xf_frame){.address = place->frame->address,
-                                                     .module = keep(place->frame->module),
-                                                     .build_id = keep(place->frame->build_id),
-                                                     .offset = place->frame->offset,
-                                                     .function = keep(function),
-                                                     .file = keep(file),
+    trace->frames[trace->frame_count++] = (xf_frame){.address = frame_search->frame->address,
+                                                     .module = copy_text(frame_search->frame->module),
+                                                     .build_id = copy_text(frame_search->frame->build_id),
+                                                     .offset = frame_search->frame->offset,
+                                                     .function = copy_text(function),
+                                                     .file = copy_text(file),
                                                      .line = line,
                                                      .inlined = inlined};
 }
 
-static void resolve(trace *trace)
+static void find_frames(stack_trace *trace)
 {
     os_frame *frames = malloc(OS_FRAMES_MAX * sizeof *frames);
     size_t count = frames ? os_record_frames((const os_record *)trace->record, frames, OS_FRAMES_MAX) : 0;
 
     for (size_t i = 0; i < count; i++) {
-        place place = {trace, &frames[i]};
-        if (!*frames[i].module || symbol_find(frames[i].module, frames[i].offset, add_frame, &place) == 0)
-            add_frame(&place, "", "", 0, false);
+        frame_search frame_search = {trace, &frames[i]};
+        if (!*frames[i].module || symbol_find(frames[i].module, frames[i].offset, add_frame, &frame_search) == 0)
+            add_frame(&frame_search, "", "", 0, false);
     }
     free(frames);
     free(trace->record);
@@ -141,11 +141,11 @@ static void resolve(trace *trace)
     trace->is_resolved = true;
 }
 
-const xf_frame *stack_trace_frames(trace *trace, size_t *count)
+const xf_frame *stack_trace_frames(stack_trace *trace, size_t *count)
 {
     uv_mutex_lock(&trace->lock);
     if (!trace->is_resolved)
-        resolve(trace);
+        find_frames(trace);
     *count = trace->frame_count;
     uv_mutex_unlock(&trace->lock);
     return trace->frames;

@@ -1,25 +1,25 @@
-/* Where a child was when it crashed or was stopped: a copy of the record in its box, of which frames and names are
- * found when somebody asks for them, as that takes a thousand times as long as the copy. */
-#ifndef TRACE_H
-#define TRACE_H
+/* Where a child was when it crashed or was stopped: a copy of the record in its box.  Frames and names are looked
+ * for when they are first asked for, because that takes a thousand times as long as the copy. */
+#ifndef STACK_TRACE_H
+#define STACK_TRACE_H
 
 #include "crossfork/report.h"
 #include "os/crash.h"
 
-typedef struct trace trace;
+typedef struct stack_trace stack_trace;
 
 /* Copies a record; NULL when nothing was recorded, or there is no memory for it. */
-trace *stack_trace_take(const os_record_head *record);
+stack_trace *stack_trace_take(const os_record_head *record);
 
-/* One more owner, who ends it with stack_trace_free; harmless on NULL, as is stack_trace_free. */
-trace *stack_trace_share(trace *trace);
-void stack_trace_free(trace *trace);
+/* Adds an owner, which frees it with stack_trace_free.  Both are harmless on NULL. */
+stack_trace *stack_trace_share(stack_trace *trace);
+void stack_trace_free(stack_trace *trace);
 
-/* The registers and the address of a fault, which need no search. */
-uint64_t stack_trace_fault_address(const trace *trace);
-const xf_register *stack_trace_registers(const trace *trace, size_t *count);
+/* The registers and the address of a fault, for which no frame has to be looked for. */
+uint64_t stack_trace_fault_address(const stack_trace *trace);
+const xf_register *stack_trace_registers(const stack_trace *trace, size_t *count);
 
-/* The frames, innermost first, of the trace's memory.  Threads: any. */
-const xf_frame *stack_trace_frames(trace *trace, size_t *count);
+/* The frames, innermost first, in memory of the trace.  Threads: any. */
+const xf_frame *stack_trace_frames(stack_trace *trace, size_t *count);
 
 #endif

@@ -10,24 +10,23 @@
 #include <string.h>
 #include <uv.h>
 
-#define LINGER (1000 * UINT64_C(1000000)) /* ns that it stays when it has nothing to do */
+#define LINGER (1000 * UINT64_C(1000000)) /* nanoseconds for which it stays when nothing is supervised */
 
 enum { NOT_RUNNING, RUNNING, ENDING };
 
 enum { SPARE_BOXES = 8 };
 
-/* Keys of the watcher tell a slot and its generation, so that late news of a supervised that has gone is known as such.
- */
-typedef struct slot {
+/* A key of the watcher is a slot and its generation, so news that arrive after the slot was freed are recognised. */
+typedef struct supervised_slot {
     supervised *supervised;
     uint32_t generation;
     uint32_t next_free;
-} slot;
+} supervised_slot;
 
 typedef struct supervisor {
     uv_mutex_t starting; /* held while the thread or the server is started or ended; taken before lock */
     uv_mutex_t lock;
-    uv_cond_t attended;
+    uv_cond_t on_due_returned;
     int state;
     uv_thread_t thread;
     uv_sem_t begun;
@@ -35,48 +34,49 @@ typedef struct supervisor {
     uv_async_t wake;
     uv_timer_t timer;
     os_watcher *watcher;
-    uint64_t next_look; /* when the timer fires; CLOCK_NEVER: it does not */
+    uint64_t next_check; /* when the timer fires; CLOCK_NEVER: it does not */
     uint64_t idle_since;
     bool end_now;
-    slot *slots;
+    supervised_slot *slots;
     uint32_t room;
     uint32_t free; /* first free slot, or room */
     uint32_t count;
-    supervised *attending;
+    supervised *current; /* whose on_due is being called; NULL: none */
     os_server *server;
-    os_shm boxes[SPARE_BOXES]; /* pages that were given back: making one costs as much as all else before a fork */
+    os_shm
+        boxes[SPARE_BOXES]; /* pages that were given back: to make one takes as long as everything else before a fork */
     uint32_t box_count;
-    os_shm bell;                 /* its first word is rung; not there before somebody needs it */
-    _Atomic(os_shm *) open_bell; /* that, or NULL */
+    os_shm wake_page;                 /* its first word is the wake word; created when a thread first needs it */
+    _Atomic(os_shm *) open_wake_page; /* &wake_page; NULL: not created yet */
 } supervisor;
 
 static supervisor self;
-static supervisor parents; /* in a forked child: what it cannot free stays in sight of leak checkers */
+static supervisor parents; /* in a forked child: it cannot free this memory, and keeps it in sight of leak checkers */
 
 static void end_at_exit(void);
 
-static void initialize(void)
+static void initialize_supervisor(void)
 {
     parents = self;
     memset(&self, 0, sizeof self);
-    self.bell = OS_SHM_NONE;
+    self.wake_page = OS_SHM_NONE;
     if (atexit(end_at_exit) || uv_mutex_init(&self.starting) || uv_mutex_init(&self.lock) ||
-        uv_cond_init(&self.attended))
+        uv_cond_init(&self.on_due_returned))
         abort();
 }
 
-static void enter(void)
+static void set_up_supervisor(void)
 {
     static _Atomic int64_t ready_in;
 
-    per_process_set_up(&ready_in, initialize);
+    per_process_set_up(&ready_in, initialize_supervisor);
 }
 
 bool supervisor_runs(void)
 {
     bool runs;
 
-    enter();
+    set_up_supervisor();
     uv_mutex_lock(&self.lock);
     runs = self.state != NOT_RUNNING;
     uv_mutex_unlock(&self.lock);
@@ -85,24 +85,24 @@ bool supervisor_runs(void)
 
 /* ---- On the thread --------------------------------------------------------------------------- */
 
-static void attend(supervised *supervised)
+static void call_on_due(supervised *supervised)
 {
-    self.attending = supervised;
+    self.current = supervised;
     uv_mutex_unlock(&self.lock);
-    supervised->attend(supervised);
+    supervised->on_due(supervised);
     uv_mutex_lock(&self.lock);
-    self.attending = NULL;
-    uv_cond_broadcast(&self.attended);
+    self.current = NULL;
+    uv_cond_broadcast(&self.on_due_returned);
 }
 
-static void on_news(uint64_t key, void *arg)
+static void on_child_news(uint64_t key, void *arg)
 {
     uint32_t at = (uint32_t)key;
 
     (void)arg;
     uv_mutex_lock(&self.lock);
     if (at < self.room && self.slots[at].supervised && self.slots[at].generation == key >> 32)
-        attend(self.slots[at].supervised);
+        call_on_due(self.slots[at].supervised);
     uv_mutex_unlock(&self.lock);
 }
 
@@ -114,7 +114,7 @@ static supervised *find_due(uint64_t now)
     return NULL;
 }
 
-static uint64_t find_next_look(void)
+static uint64_t find_next_check(void)
 {
     uint64_t next = self.count ? CLOCK_NEVER : self.idle_since + LINGER;
 
@@ -124,17 +124,18 @@ static uint64_t find_next_look(void)
     return next;
 }
 
-static void close_all(void)
+static void close_loop_handles(void)
 {
     os_watcher_close(self.watcher);
     uv_close((uv_handle_t *)&self.wake, NULL);
     uv_close((uv_handle_t *)&self.timer, NULL);
 }
 
-static void on_timer(uv_timer_t *timer);
+static void on_supervisor_timer(uv_timer_t *timer);
 
-/* Attends to whoever is due, and sets the timer for the next, or ends the thread when nobody is left. */
-static void look(void)
+/* Calls on_due where the deadline has passed, and sets the timer for the next deadline; ends the thread when nothing
+ * is supervised. */
+static void check_due(void)
 {
     uint64_t now = uv_hrtime(), next;
     supervised *due;
@@ -142,57 +143,57 @@ static void look(void)
     uv_mutex_lock(&self.lock);
     while ((due = find_due(now))) {
         due->deadline = CLOCK_NEVER;
-        attend(due);
+        call_on_due(due);
     }
-    next = find_next_look();
-    if (self.next_look <= now || next < self.next_look)
-        self.next_look = next; /* else one look too many: sooner than to be woken for it by the next that goes */
+    next = find_next_check();
+    if (self.next_check <= now || next < self.next_check)
+        self.next_check = next; /* an earlier time stays: a check for nothing is cheaper than being woken to move it */
     if (self.count == 0 && (self.end_now || next <= now)) {
         self.state = ENDING;
-        close_all();
-    } else if (self.next_look != CLOCK_NEVER) {
+        close_loop_handles();
+    } else if (self.next_check != CLOCK_NEVER) {
         uv_update_time(&self.loop);
-        uv_timer_start(&self.timer, on_timer, (uint64_t)clock_left_ms(self.next_look), 0);
+        uv_timer_start(&self.timer, on_supervisor_timer, (uint64_t)clock_left_ms(self.next_check), 0);
     }
     uv_mutex_unlock(&self.lock);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_supervisor_timer(uv_timer_t *timer)
 {
     (void)timer;
-    look();
+    check_due();
 }
 
-static void on_wake(uv_async_t *wake)
+static void on_supervisor_wake(uv_async_t *wake)
 {
     (void)wake;
-    look();
+    check_due();
 }
 
-static void run(void *arg)
+static void run_supervisor(void *arg)
 {
     (void)arg;
     uv_sem_post(&self.begun);
     uv_run(&self.loop, UV_RUN_DEFAULT);
     uv_loop_close(&self.loop);
-    os_server_close(self.server); /* nobody starts a child before this thread was joined */
+    os_server_close(self.server); /* no child is started before this thread was joined */
     self.server = NULL;
     while (self.box_count > 0)
         os_shm_close(&self.boxes[--self.box_count]);
-    atomic_store(&self.open_bell, NULL);
-    os_shm_close(&self.bell);
+    atomic_store(&self.open_wake_page, NULL);
+    os_shm_close(&self.wake_page);
 }
 
 /* ---- Starting and ending --------------------------------------------------------------------- */
 
-/* Returns when it runs: a thread that begins holds locks of the system's, or of a sanitizer's, which would be held for
- * ever in a child that is forked meanwhile. */
+/* Returns when the thread runs.  A thread that begins holds locks of the system or of a sanitizer, and in a child
+ * that is forked meanwhile they would stay locked for ever. */
 static int create_thread(void)
 {
     int rc = uv_sem_init(&self.begun, 0);
 
     if (rc == 0) {
-        rc = uv_thread_create(&self.thread, run, NULL);
+        rc = uv_thread_create(&self.thread, run_supervisor, NULL);
         if (rc == 0)
             uv_sem_wait(&self.begun);
         uv_sem_destroy(&self.begun);
@@ -208,15 +209,15 @@ static int start_thread(void)
     if (rc < 0)
         return rc;
     uv_timer_init(&self.loop, &self.timer);
-    rc = uv_async_init(&self.loop, &self.wake, on_wake);
+    rc = uv_async_init(&self.loop, &self.wake, on_supervisor_wake);
     if (rc < 0) {
         rc = error_from_uv(rc, "uv_async_init");
         goto close_timer;
     }
-    rc = os_watcher_open(&self.watcher, &self.loop, on_news, NULL);
+    rc = os_watcher_open(&self.watcher, &self.loop, on_child_news, NULL);
     if (rc < 0)
         goto close_wake;
-    self.next_look = CLOCK_NEVER;
+    self.next_check = CLOCK_NEVER;
     self.end_now = false;
     rc = create_thread();
     if (rc < 0)
@@ -242,7 +243,7 @@ static void free_slots(void)
     self.room = self.free = 0;
 }
 
-/* With starting and lock held: waits for the thread, which is about to end. */
+/* With starting and lock held: waits for the end of the thread, which is ending. */
 static void join_thread(void)
 {
     uv_mutex_unlock(&self.lock);
@@ -253,12 +254,12 @@ static void join_thread(void)
 }
 
 /* With starting and lock held. */
-static int end(void)
+static int end_supervisor(void)
 {
     if (self.count > 0)
         return error_detail(XF_EBUSY, "%u processes are still open", (unsigned)self.count);
     if (self.state == NOT_RUNNING) {
-        free_slots(); /* left by a thread that could not be started */
+        free_slots(); /* a thread that could not be started has left them */
         return 0;
     }
     self.end_now = true;
@@ -272,51 +273,51 @@ int supervisor_end(void)
 {
     int rc;
 
-    enter();
+    set_up_supervisor();
     uv_mutex_lock(&self.starting);
     uv_mutex_lock(&self.lock);
-    rc = end();
+    rc = end_supervisor();
     uv_mutex_unlock(&self.lock);
     uv_mutex_unlock(&self.starting);
     return rc;
 }
 
-/* Leaves nothing for a sanitizer to complain of, and waits for nobody who is busy. */
+/* Frees everything, so a sanitizer finds no leak, unless another thread holds a lock. */
 static void end_at_exit(void)
 {
-    enter();
+    set_up_supervisor();
     if (uv_mutex_trylock(&self.starting) != 0)
         return;
     if (uv_mutex_trylock(&self.lock) == 0) {
-        (void)end();
+        (void)end_supervisor();
         uv_mutex_unlock(&self.lock);
     }
     uv_mutex_unlock(&self.starting);
 }
 
-/* ---- Wards ----------------------------------------------------------------------------------- */
+/* ---- What is supervised ---------------------------------------------------------------------- */
 
-static int make_room(void)
+static int make_slots(void)
 {
     uint32_t room = self.room ? 2 * self.room : 16;
-    slot *slots = realloc(self.slots, room * sizeof *slots);
+    supervised_slot *slots = realloc(self.slots, room * sizeof *slots);
 
     if (!slots)
         return error_detail(XF_ENOMEM, "the table of processes");
     for (uint32_t i = self.room; i < room; i++)
-        slots[i] = (slot){NULL, 1, i + 1};
+        slots[i] = (supervised_slot){NULL, 1, i + 1};
     self.slots = slots;
     self.room = room;
     return 0;
 }
 
-static int add(supervised *supervised)
+static int add_supervised(supervised *supervised)
 {
     int rc;
 
     if (self.state == ENDING)
         join_thread();
-    rc = self.free == self.room ? make_room() : 0;
+    rc = self.free == self.room ? make_slots() : 0;
     if (rc == 0 && self.state == NOT_RUNNING)
         rc = start_thread();
     if (rc < 0)
@@ -333,28 +334,28 @@ int supervisor_add(supervised *supervised)
 {
     int rc;
 
-    enter();
+    set_up_supervisor();
     uv_mutex_lock(&self.starting);
     uv_mutex_lock(&self.lock);
-    rc = add(supervised);
+    rc = add_supervised(supervised);
     uv_mutex_unlock(&self.lock);
     uv_mutex_unlock(&self.starting);
     return rc;
 }
 
-/* Makes the thread look at that time, or earlier; it is woken only if it would sleep longer. */
-static void look_by(uint64_t time)
+/* Makes the thread check at that time or earlier.  It is woken only if it would sleep longer. */
+static void check_by(uint64_t time)
 {
-    if (time >= self.next_look)
+    if (time >= self.next_check)
         return;
-    self.next_look = time;
+    self.next_check = time;
     uv_async_send(&self.wake);
 }
 
 void supervisor_remove(supervised *supervised)
 {
     uv_thread_t caller = uv_thread_self();
-    slot *slot;
+    supervised_slot *slot;
 
     uv_mutex_lock(&self.lock);
     slot = &self.slots[supervised->slot];
@@ -362,11 +363,11 @@ void supervisor_remove(supervised *supervised)
     slot->generation++;
     slot->next_free = self.free;
     self.free = supervised->slot;
-    while (self.attending == supervised && !uv_thread_equal(&caller, &self.thread))
-        uv_cond_wait(&self.attended, &self.lock);
+    while (self.current == supervised && !uv_thread_equal(&caller, &self.thread))
+        uv_cond_wait(&self.on_due_returned, &self.lock);
     if (--self.count == 0) {
         self.idle_since = uv_hrtime();
-        look_by(self.idle_since + LINGER);
+        check_by(self.idle_since + LINGER);
     }
     uv_mutex_unlock(&self.lock);
 }
@@ -374,7 +375,7 @@ void supervisor_remove(supervised *supervised)
 void supervisor_enter(supervised *supervised)
 {
     uv_mutex_lock(&self.lock);
-    self.attending = supervised;
+    self.current = supervised;
     uv_mutex_unlock(&self.lock);
 }
 
@@ -392,16 +393,16 @@ void supervisor_set_deadline(supervised *supervised, uint64_t deadline)
 {
     uv_mutex_lock(&self.lock);
     supervised->deadline = deadline;
-    look_by(deadline);
+    check_by(deadline);
     uv_mutex_unlock(&self.lock);
 }
 
 /* ---- Boxes ----------------------------------------------------------------------------------- */
 
-/* Lines and record count as empty; most children never wrote to them. */
+/* Lines and record are only marked as empty, because most children have not written to them. */
 static void clear_box(black_box *box)
 {
-    memset(box, 0, offsetof(struct black_box, lines));
+    memset(box, 0, offsetof(black_box, lines));
     if (atomic_load(&black_box_record(box)->state) != OS_RECORD_NONE)
         atomic_store(&black_box_record(box)->state, OS_RECORD_NONE);
 }
@@ -413,7 +414,7 @@ int supervisor_take_box(os_shm *box)
         *box = self.boxes[--self.box_count];
     uv_mutex_unlock(&self.lock);
     if (!box->address)
-        return os_shm_create(box, sizeof(struct black_box), OS_SHM_BELL);
+        return os_shm_create(box, sizeof(black_box), OS_SHM_WAITABLE);
     clear_box(box->address);
     return 0;
 }
@@ -429,17 +430,17 @@ void supervisor_give_box(os_shm *box)
     os_shm_close(box);
 }
 
-/* ---- The bell -------------------------------------------------------------------------------- */
+/* ---- The wake word --------------------------------------------------------------------------- */
 
 int supervisor_open_wake_word(void)
 {
     int rc = 0;
 
     uv_mutex_lock(&self.lock);
-    if (!atomic_load(&self.open_bell)) {
-        rc = os_shm_create(&self.bell, OS_PAGE, OS_SHM_BELL | OS_SHM_PRIVATE);
+    if (!atomic_load(&self.open_wake_page)) {
+        rc = os_shm_create(&self.wake_page, OS_PAGE, OS_SHM_WAITABLE | OS_SHM_PRIVATE);
         if (rc == 0)
-            atomic_store(&self.open_bell, &self.bell);
+            atomic_store(&self.open_wake_page, &self.wake_page);
     }
     uv_mutex_unlock(&self.lock);
     return rc;
@@ -447,14 +448,14 @@ int supervisor_open_wake_word(void)
 
 void supervisor_arm(os_word *word)
 {
-    wake_word *bell = self.bell.address;
+    wake_word *wake = self.wake_page.address;
 
-    *word = (os_word){&self.bell, bell, wake_word_arm(bell), NULL};
+    *word = (os_word){&self.wake_page, wake, wake_word_arm(wake), NULL};
 }
 
 void supervisor_wake_waiters(void)
 {
-    os_shm *shm = atomic_load(&self.open_bell);
+    os_shm *shm = atomic_load(&self.open_wake_page);
 
     if (shm)
         wake_word_signal(shm, shm->address);
@@ -473,7 +474,7 @@ bool supervisor_is_this_thread(void)
 
 /* ---- The server ------------------------------------------------------------------------------ */
 
-/* Once more when the server turns out to have been killed. */
+/* Starts another server when this one turns out to have been killed. */
 static int start_by_server(os_child **child, os_start *start)
 {
     int rc = 0;

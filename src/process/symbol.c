@@ -1,14 +1,15 @@
 /* Names for places in programs, by libbacktrace.
  *
- * libbacktrace explains addresses of the process that it runs in.  A state that is made for some file takes that file
- * for the running program; os_module_place tells the address at which a place is to be found then.  States cannot be
- * freed, so there is one for each module, and there is an end to their number. */
+ * libbacktrace explains addresses of the process that it runs in.  A state that is made for some file takes that
+ * file for the running program; os_module_locate computes the address that a place has then.  States cannot be freed,
+ * so there is one for each module, and their number is limited. */
 #include "process/symbol.h"
 
 #include "base/per_process.h"
 #include "os/crash.h"
 
 #include <backtrace.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -17,7 +18,7 @@ enum { MODULES_MAX = 64, FUNCTIONS_MAX = 16 };
 
 typedef struct module {
     struct backtrace_state *state;
-    os_place place; /* the first that was asked for; state points to its file */
+    os_location place; /* the first that was looked up; state points to its file */
 } module;
 
 static struct {
@@ -26,7 +27,7 @@ static struct {
     size_t count;
 } self;
 
-/* What there is at a place. */
+/* The functions at a place. */
 typedef struct place {
     struct {
         const char *function, *file; /* NULL: not known */
@@ -37,22 +38,22 @@ typedef struct place {
 
 /* ---- Modules --------------------------------------------------------------------------------- */
 
-/* A forked child starts anew: another thread of its parent may have been in the middle of a change to what it
+/* A forked child starts anew: another thread of its parent may have been in the middle of a change to what the child
  * inherits. */
 static void forget_modules(void)
 {
     memset(&self, 0, sizeof self);
     if (uv_mutex_init(&self.lock))
-        abort(); /* it has no reason to fail */
+        abort(); /* no system has a reason to let it fail */
 }
 
-/* That something is not known is no error here. */
+/* An unknown place is not an error here. */
 static void ignore(void *arg, const char *message, int number)
 {
     (void)arg, (void)message, (void)number;
 }
 
-static module *add_module(const os_place *place)
+static module *add_module(const os_location *place)
 {
     module *added = self.count < MODULES_MAX ? malloc(sizeof *added) : NULL;
 
@@ -68,11 +69,11 @@ static module *add_module(const os_place *place)
     return added;
 }
 
-/* A file that was replaced is another module. */
-static module *find_module(const os_place *place)
+/* A file that was replaced counts as another module. */
+static module *find_symbol_module(const os_location *place)
 {
     for (size_t i = 0; i < self.count; i++) {
-        const os_place *known = &self.modules[i]->place;
+        const os_location *known = &self.modules[i]->place;
         if (strcmp(known->file, place->file) == 0 &&
             memcmp(known->identity, place->identity, sizeof place->identity) == 0)
             return self.modules[i];
@@ -82,7 +83,8 @@ static module *find_module(const os_place *place)
 
 /* ---- Places ---------------------------------------------------------------------------------- */
 
-/* The innermost comes first.  Of too many, those in the middle are left out: the last is the function they are in. */
+/* The innermost function comes first.  Of too many, the middle ones are left out: the last is the function into which
+ * they were inlined. */
 static int on_function(void *arg, uintptr_t address, const char *file, int line, const char *function)
 {
     place *place = arg;
@@ -109,7 +111,7 @@ static void on_symbol(void *arg, uintptr_t address, const char *name, uintptr_t 
         place->at[place->count - 1].function = name;
 }
 
-static void look_up(module *module, uintptr_t address, place *place)
+static void look_up_symbol(module *module, uintptr_t address, place *place)
 {
     backtrace_pcinfo(module->state, address, on_function, ignore, place);
     if (place->count == 0 || !place->at[place->count - 1].function)
@@ -120,16 +122,16 @@ int symbol_find(const char *path, uint64_t offset, symbol_found found, void *arg
 {
     static _Atomic int64_t ready_in;
     place place = {.count = 0};
-    os_place where;
+    os_location where;
     module *module;
 
-    if (!os_module_place(path, offset, &where))
+    if (!os_module_locate(path, offset, &where))
         return 0;
     per_process_set_up(&ready_in, forget_modules);
     uv_mutex_lock(&self.lock);
-    module = find_module(&where);
+    module = find_symbol_module(&where);
     if (module)
-        look_up(module, where.address, &place);
+        look_up_symbol(module, where.address, &place);
     uv_mutex_unlock(&self.lock);
     for (size_t i = 0; i < place.count; i++)
         found(arg, place.at[i].function ? place.at[i].function : "", place.at[i].file ? place.at[i].file : "",

@@ -1,4 +1,4 @@
-/* Names for places in programs, where there is no libbacktrace: none. */
+/* Without libbacktrace no place has a name. */
 #include "process/symbol.h"
 
 int symbol_find(const char *module, uint64_t offset, symbol_found found, void *arg)

@@ -6,7 +6,7 @@
 #include "messaging/queue.h"
 #include "pool/future.h"
 #include "process/call.h"
-#include "process/process.h"
+#include "process/process_lead.h"
 #include "shmem/event.h"
 
 #include <limits.h>

@@ -44,6 +44,46 @@ XF_ENTRY(crash)
     return write_nowhere();
 }
 
+/* A program's own functions, called as functions of crossfork's are or were that call a task.  Tests are compiled
+ * with the defines that give crossfork's functions their prefix. */
+#undef task_boundary
+FAULTY static int task_boundary(void)
+{
+    return write_nowhere() + (int)nowhere;
+}
+
+FAULTY static int run_once(void)
+{
+    return task_boundary() + (int)nowhere;
+}
+
+FAULTY static int run_item(void)
+{
+    return run_once() + (int)nowhere;
+}
+
+FAULTY static int run_items(void)
+{
+    return run_item() + (int)nowhere;
+}
+
+FAULTY static int run_task(void)
+{
+    return run_items() + (int)nowhere;
+}
+
+XF_TASK(crash_deep, const int *in, int *out)
+{
+    *out = *in;
+    return run_task() + (int)nowhere;
+}
+
+XF_ENTRY(crash_deep_in_bytes)
+{
+    (void)call;
+    return run_task() + (int)nowhere;
+}
+
 /* At the end of a function the registers have the caller's values again, but the debug data still says that they are
  * saved on the stack, below its current end. */
 #if defined(__x86_64__)
@@ -209,6 +249,65 @@ static void items_that_end_badly_tell_where_they_were(void **state)
     xf_pool_free(pool);
 }
 
+/* ---- What is printed ----------------------------------------------------------------------------- */
+
+static void check_printed(const xf_report *report, const char *entry)
+{
+    const char *const own[] = {"write_nowhere", "task_boundary", "run_once", "run_item",
+                               "run_items",     "run_task",      entry};
+    static char text[20000];
+    FILE *file = tmpfile();
+    const char *at = text;
+
+    assert_non_null(file);
+    assert_int_equal(xf_report_print(report, file), 0);
+    rewind(file);
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    assert_true(report->stack_count > sizeof own / sizeof *own + 1); /* crossfork's own frames are in the report */
+    if (!XF_TEST_SYMBOLS)
+        return;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        char frame[64];
+        snprintf(frame, sizeof frame, " %s at ", own[i]);
+        at = strstr(at, frame);
+        assert_non_null(at);
+    }
+    assert_null(strstr(text, "xf_main"));
+}
+
+/* Goal: whatever a program calls its functions, all of them are printed, and crossfork's own are not. */
+static void a_processs_printed_stack_has_all_functions_of_the_program(void **state)
+{
+    const int in = 1;
+    xf_process *process = start(&crash_deep, &in, sizeof in, NULL);
+
+    (void)state;
+    join(process);
+    check_printed(xf_process_report(process), "crash_deep_run");
+    expect_end(process, XF_END_CRASHED, XF_CRASH_ACCESS);
+}
+
+/* As XF_TASK, which a pool calls for many items at once, and as XF_ENTRY. */
+static void a_pools_printed_stack_has_all_functions_of_the_program(void **state)
+{
+    static const char *const entries[] = {"crash_deep_run", "crash_deep_in_bytes_entry"};
+    xf_task *const tasks[] = {&crash_deep, &crash_deep_in_bytes};
+    const int in = 1;
+    xf_pool *pool;
+
+    (void)state;
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = 1}), 0);
+    for (int i = 0; i < 2; i++) {
+        xf_future *future;
+        assert_int_equal(xf_pool_submit(&future, pool, tasks[i], &in, sizeof in, NULL), 0);
+        assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
+        check_printed(xf_future_report(future, 0), entries[i]);
+        xf_future_free(future);
+    }
+    xf_pool_free(pool);
+}
+
 /* ---- Handlers of the program's own ----------------------------------------------------------- */
 
 static void look_on(int number)
@@ -328,6 +427,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stack_is_whole_where_a_function_ends),
         cmocka_unit_test(recording_can_be_switched_off),
         cmocka_unit_test(items_that_end_badly_tell_where_they_were),
+        cmocka_unit_test(a_processs_printed_stack_has_all_functions_of_the_program),
+        cmocka_unit_test(a_pools_printed_stack_has_all_functions_of_the_program),
         cmocka_unit_test(a_handler_of_the_programs_own_runs_too),
         cmocka_unit_test(a_crash_in_the_programs_handler_ends_with_a_report),
         cmocka_unit_test(a_crash_leaves_a_dump_or_says_why_not),

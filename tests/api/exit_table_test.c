@@ -1,6 +1,8 @@
 /* Goal: the same end has the same status on every system: one table of (kind, code). */
 #include "tasks.h"
 
+#include <limits.h>
+
 /* The faults below are meant: the undefined behaviour sanitizer must let them happen. */
 #define FAULTY __attribute__((noinline, no_sanitize("undefined", "address")))
 
@@ -143,6 +145,46 @@ static void a_returned_value_is_the_tasks_own(void **state)
         expect_end(start(&do_return, &codes[i], sizeof *codes, NULL), codes[i] ? XF_END_FAILED : XF_END_DONE, codes[i]);
 }
 
+/* Goal: a code that a task returns has its name, or none, wherever the task ran. */
+static void a_code_has_one_name_in_processes_and_pools(void **state)
+{
+    static const struct {
+        int code;
+        const char *name;
+    } codes[] = {
+#define CODE(name, value, text) {value, #name},
+        XF_ERRORS(CODE)
+#undef CODE
+            {XF_EEXIST - 1, ""},
+        {-1000, ""},
+        {INT_MIN, ""},
+        {1, ""},
+    };
+    enum { COUNT = sizeof codes / sizeof *codes };
+    xf_bytes in[COUNT];
+    xf_pool *pool;
+    xf_future *future;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++)
+        in[i] = (xf_bytes){&codes[i].code, sizeof codes[i].code};
+    for (int workers = XF_POOL_INLINE; workers <= 1; workers += 1 - XF_POOL_INLINE) {
+        assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = workers}), 0);
+        assert_int_equal(xf_pool_map_bytes(&future, pool, &do_return, in, COUNT, NULL), 0);
+        assert_int_equal(xf_future_wait(future, XF_FOREVER), XF_EFAILED);
+        for (size_t i = 0; i < COUNT; i++)
+            assert_string_equal(xf_future_report(future, i)->code_name, codes[i].name);
+        xf_future_free(future);
+        xf_pool_free(pool);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        xf_process *process = start(&do_return, &codes[i].code, sizeof codes[i].code, NULL);
+        join(process);
+        assert_string_equal(xf_process_report(process)->code_name, codes[i].name);
+        expect_end(process, XF_END_FAILED, codes[i].code);
+    }
+}
+
 static void killed_by_us_is_terminated(void **state)
 {
     xf_process *process = start(&wait_for_kill, NULL, 0, NULL);
@@ -175,6 +217,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(exit_in_a_task_is_no_success),
         cmocka_unit_test(exit_without_handlers_is_the_same),
         cmocka_unit_test(a_returned_value_is_the_tasks_own),
+        cmocka_unit_test(a_code_has_one_name_in_processes_and_pools),
         cmocka_unit_test(killed_by_us_is_terminated),
         cmocka_unit_test(killed_by_another_is_killed),
     };

@@ -179,6 +179,42 @@ static void work_that_comes_when_a_worker_leaves_is_done(void **state)
     xf_event_free(go);
 }
 
+XF_ENTRY(finish_with_output)
+{
+    char *output = xf_call_output(call, 1);
+
+    return output ? xf_log(call, XF_LOG_INFO, "finished") : XF_TASK_NO_MEMORY;
+}
+
+static void count_line(xf_process *process, const xf_log_line *line, void *arg)
+{
+    int *count = arg;
+
+    (void)process;
+    *count += strcmp(line->text, "finished") == 0;
+}
+
+/* Goal: the last item's output is the pool's, and no finalizer ends it. */
+static void a_finalizer_may_have_output(void **state)
+{
+    int count = 0;
+    xf_process_options process = {.on_log = count_line, .on_log_arg = &count};
+    xf_pool_options options = {.workers = 1, .finalizer = &finish_with_output, .process = &process};
+    xf_bytes in = {"abc", 3};
+    xf_future *future;
+    xf_pool *pool = open_pool(&options);
+
+    (void)state;
+    assert_int_equal(xf_pool_map_bytes(&future, pool, &reverse, &in, 1, NULL), 0);
+    assert_int_equal(xf_future_wait(future, 60000), 0);
+    assert_int_equal(xf_future_failures(future), 0);
+    xf_future_free(future);
+    xf_pool_close(pool);
+    assert_int_equal(xf_pool_join(pool, 60000), 0);
+    assert_int_equal(count, 1);
+    xf_pool_free(pool);
+}
+
 static void initializers_build_what_tasks_see(void **state)
 {
     int value = 1000, in[10], out[10];
@@ -206,7 +242,7 @@ static void an_initializer_that_does_not_work_breaks_the_pool(void **state)
         assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
         assert_int_equal(xf_future_status(future, 0).kind, XF_END_START_FAILED);
         assert_string_equal(xf_future_report(future, 0)->message,
-                            value == -1 ? "will not build" : "somebody else killed it");
+                            value == -1 ? "will not build" : "another process killed it");
         xf_future_free(future);
         assert_true(xf_pool_submit(&late, pool, &reverse, "a", 1, NULL) < 0);
         xf_pool_free(pool);
@@ -274,6 +310,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(workers_start_when_there_is_work),
         cmocka_unit_test(workers_without_work_end_when_asked),
         cmocka_unit_test(work_that_comes_when_a_worker_leaves_is_done),
+        cmocka_unit_test(a_finalizer_may_have_output),
         cmocka_unit_test(initializers_build_what_tasks_see),
         cmocka_unit_test(an_initializer_that_does_not_work_breaks_the_pool),
         cmocka_unit_test(pools_nest_to_the_limit),

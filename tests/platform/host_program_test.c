@@ -190,7 +190,8 @@ static void a_status_that_was_taken_is_true_or_said_to_be_taken(void **state)
     status = join(process);
     sigaction(SIGCHLD, &before, NULL);
     if (status.kind == XF_END_UNKNOWN)
-        assert_non_null(strstr(xf_process_report(process)->message, "taken by someone else"));
+        assert_non_null(
+            strstr(xf_process_report(process)->message, "another part of the program took its exit status"));
     else
         expect_end(process, XF_END_EXITED, 9);
 }

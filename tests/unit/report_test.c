@@ -307,7 +307,7 @@ static const xf_frame frames[] = {
     {0x7f0000001234, "C:\\lib\\png.dll", "", 0x180001234, "png_read", "", 0, false},
     {0x7f0000005678, "/lib/libc.so.6", "", 0x5678, "", "", 0, false},
     {0xdead, "", "", 0xdead, "", "", 0, false},
-    {0x401200, "/opt/app/decoder", "ab12", 0x1200, "run_item", "src/worker.c", 1, false},
+    {0x401200, "/opt/app/decoder", "ab12", 0x1200, "task_boundary", "/src/process/task_boundary.c", 1, false},
     {0x401300, "/opt/app/decoder", "ab12", 0x1300, "main", "src/main.c", 9, false},
 };
 
@@ -332,6 +332,41 @@ static void a_stack_is_told_down_to_the_task(void **state)
                         "           png_read in png.dll+0x180001234\n"
                         "           libc.so.6+0x5678\n"
                         "           0xdead\n");
+}
+
+/* Goal: crossfork's own frames are left out where they are known for certain, and nothing of the program's ever is. */
+static void only_crossforks_own_frames_are_left_out(void **state)
+{
+    static const struct {
+        const char *function, *file;
+        bool is_own;
+    } cases[] = {
+        {"task_boundary", "/usr/src/crossfork/src/process/task_boundary.c", true},
+        {"xf__task_boundary", "/usr/src/crossfork/src/process/task_boundary.c", true},
+        {"task_boundary", "C:\\crossfork\\src\\process\\task_boundary.c", true},
+        {"task_boundary.isra.0", "../src/process/task_boundary.c", true},
+        {"xf__task_boundary", "", true},
+        {"xf__task_boundary.constprop.0", "", true},
+        {"task_boundary", "", false},
+        {"task_boundary", "/home/me/app/task_boundary.c", false},
+        {"task_boundary_of_mine", "/usr/src/crossfork/src/process/task_boundary.c", false},
+        {"xf__task_boundary", "/home/me/app/main.c", false},
+        {"run_items", "/usr/src/crossfork/src/process/task_boundary.c", false},
+        {"run_task", "/home/me/app/main.c", false},
+        {"", "", false},
+    };
+    xf_frame stack[3] = {frames[1], frames[5], frames[6]};
+    xf_report report = make_crash();
+
+    (void)state;
+    report.stack = stack;
+    report.stack_count = 3;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        stack[1].function = cases[i].function;
+        stack[1].file = cases[i].file;
+        assert_int_equal(!strstr(print(&report), "main at src/main.c:9\n"), cases[i].is_own);
+        assert_non_null(strstr(print(&report), "decode at src/decode.c:120\n"));
+    }
 }
 
 static void a_deep_stack_is_cut(void **state)
@@ -488,6 +523,7 @@ int main(void)
         cmocka_unit_test(a_report_is_a_screen_of_text),
         cmocka_unit_test(a_stream_that_takes_nothing_is_an_error),
         cmocka_unit_test(a_stack_is_told_down_to_the_task),
+        cmocka_unit_test(only_crossforks_own_frames_are_left_out),
         cmocka_unit_test(a_deep_stack_is_cut),
         cmocka_unit_test(progress_and_silence_are_told_of_those_that_did_not_finish),
         cmocka_unit_test(a_tool_gets_all_of_it_as_json),

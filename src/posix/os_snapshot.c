@@ -1,0 +1,150 @@
+/* Stopping a child for a moment, to see where it is. */
+#include "base/error.h"
+#include "os_private.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+
+/* What is asked of a thread of its own, and what came of it. */
+typedef struct stop {
+    os_record *record;
+    pid_t pid;
+    int rc;
+    int error; /* errno of that call; 0: rc says it all */
+    const char *call;
+} stop;
+
+static int fail(stop *self, const char *call)
+{
+    self->error = errno;
+    self->call = call;
+    return XF_ESYSTEM;
+}
+
+/* Waits until the child has stopped, and takes note of stops only: its end is not ours to take here. */
+static int await_stop(stop *self)
+{
+    enum { PATIENCE_MS = 1000 };
+
+    for (int i = 0; i < PATIENCE_MS; i++) {
+        siginfo_t info = {0};
+        if (waitid(P_PID, (id_t)self->pid, &info, WSTOPPED | WNOHANG | __WALL) < 0 && errno != EINTR)
+            return errno == ECHILD ? XF_EEND : fail(self, "waitid of a stop");
+        if (info.si_pid == self->pid)
+            return 0;
+        poll(NULL, 0, 1);
+    }
+    return XF_ETIMEDOUT;
+}
+
+/* Puts the registers in the order that a signal handler finds them in: the stack pointer, or 0. */
+static uintptr_t take_registers(os_record_head *head, pid_t pid)
+{
+#if defined(__x86_64__)
+    struct user_regs_struct regs;
+    struct iovec part = {&regs, sizeof regs};
+
+    if (ptrace(PTRACE_GETREGSET, pid, (void *)NT_PRSTATUS, &part) < 0)
+        return 0;
+    const uint64_t ordered[] = {regs.r8,  regs.r9,  regs.r10, regs.r11, regs.r12, regs.r13,
+                                regs.r14, regs.r15, regs.rdi, regs.rsi, regs.rbp, regs.rbx,
+                                regs.rdx, regs.rax, regs.rcx, regs.rsp, regs.rip, regs.eflags};
+    head->register_count = sizeof ordered / sizeof *ordered;
+    memcpy(head->registers, ordered, sizeof ordered);
+    return (uintptr_t)regs.rsp;
+#elif defined(__aarch64__)
+    struct user_regs_struct regs;
+    struct iovec part = {&regs, sizeof regs};
+
+    if (ptrace(PTRACE_GETREGSET, pid, (void *)NT_PRSTATUS, &part) < 0)
+        return 0;
+    head->register_count = 33;
+    memcpy(head->registers, regs.regs, sizeof regs.regs);
+    head->registers[31] = regs.sp;
+    head->registers[32] = regs.pc;
+    return (uintptr_t)regs.sp;
+#else
+    (void)head, (void)pid;
+    return 0;
+#endif
+}
+
+static int take_record(os_record *record, pid_t pid)
+{
+    char maps[64];
+    uintptr_t stack;
+
+    record->head.system = record->head.detail = record->head.error = 0;
+    record->head.fault_address = 0;
+    record->head.thread = pid;
+    record->stack_size = record->maps_size = 0;
+    stack = take_registers(&record->head, pid);
+    if (!stack)
+        return XF_ENOTSUP;
+    record_stack(record, pid, stack);
+    snprintf(maps, sizeof maps, "/proc/%d/maps", (int)pid);
+    record_maps(record, maps);
+    return 0;
+}
+
+static int stop_and_record(stop *self)
+{
+    int rc;
+
+    if (ptrace(PTRACE_SEIZE, self->pid, NULL, NULL) < 0)
+        return errno == ESRCH ? XF_EEND : fail(self, "ptrace of a child");
+    if (ptrace(PTRACE_INTERRUPT, self->pid, NULL, NULL) < 0)
+        return errno == ESRCH ? XF_EEND : fail(self, "ptrace of a child");
+    rc = await_stop(self);
+    return rc < 0 ? rc : take_record(self->record, self->pid);
+}
+
+static void *run(void *arg)
+{
+    stop *self = arg;
+
+    self->rc = stop_and_record(self);
+    return NULL;
+}
+
+/* The end of the tracing thread lets go of the child in whatever state it is: a call could only if it is stopped, and
+ * the end of a child that is still traced would not be told to the server that is its parent. */
+static int run_in_thread(stop *self)
+{
+    pthread_t thread;
+    int error = pthread_create(&thread, NULL, run, self);
+
+    if (error)
+        return os_error(error, "pthread_create");
+    pthread_join(thread, NULL);
+    if (self->error)
+        return os_error(self->error, self->call);
+    return self->rc < 0 ? error_detail(self->rc, "process %d cannot be stopped to see where it is", (int)self->pid) : 0;
+}
+
+int os_child_snapshot(os_child *child)
+{
+    os_status *status = (os_status *)(uintptr_t)child->status;
+    os_record *record = (os_record *)((char *)status + status->record_at);
+    stop stop = {.record = record, .pid = (pid_t)os_child_pid(child)};
+    uint32_t none = OS_RECORD_NONE, stale = OS_RECORD_STALE;
+    int rc;
+
+    if (!status->record_at)
+        return error_detail(XF_ESTATE, "where this child is, is not recorded");
+    if (child->ended || stop.pid == 0)
+        return error_detail(XF_EEND, "the child does not run");
+    if (!atomic_compare_exchange_strong(&record->head.state, &none, OS_RECORD_BEGUN) &&
+        !atomic_compare_exchange_strong(&record->head.state, &stale, OS_RECORD_BEGUN))
+        return error_detail(XF_ESTATE, "the child is just crashing");
+    rc = run_in_thread(&stop);
+    atomic_store(&record->head.state, rc == 0 ? OS_RECORD_WHOLE : OS_RECORD_NONE);
+    return rc;
+}

@@ -1,0 +1,311 @@
+#include "process/process_lead.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/monitor.h"
+#include "base/writer.h"
+#include "process/process_end.h"
+#include "process/process_io.h"
+
+#include <stdlib.h>
+
+/* ---- Deadlines ------------------------------------------------------------------------------- */
+
+void process_lead_kill_late(xf_process *process)
+{
+    (void)os_child_snapshot(process->child);
+    os_child_kill(process->child);
+}
+
+static uint64_t next_process_deadline(const xf_process *process)
+{
+    uint64_t next = process->unwatched ? uv_hrtime() + 10 * CLOCK_NS_PER_MS : CLOCK_NEVER;
+
+    if (process->start_deadline < next)
+        next = process->start_deadline;
+    if (process->wall_deadline < next)
+        next = process->wall_deadline;
+    return process->grace_deadline < next ? process->grace_deadline : next;
+}
+
+void process_lead_wake(xf_process *process)
+{
+    black_box *box = process->box.address;
+
+    atomic_fetch_add(&box->wake, 1);
+    os_shm_wake(&process->box, &box->wake, OS_ALL);
+}
+
+void process_lead_ask_to_stop(xf_process *process)
+{
+    uint8_t stop[FRAME_HEADER];
+    black_box *box = process->box.address;
+
+    if (atomic_exchange(&box->stop, 1))
+        return;
+    frame_put_header(stop, &(frame){.type = FRAME_STOP});
+    os_channel_write(os_child_channel(process->child, OS_CHANNEL), stop, sizeof stop, -1,
+                     0); /* only wakes the task: the word in the box counts */
+    process_lead_wake(process);
+    process->grace_deadline = clock_deadline(process->grace_ms);
+    supervisor_set_deadline(&process->supervised, next_process_deadline(process));
+}
+
+static void check_process_deadlines(xf_process *process)
+{
+    uint64_t now = uv_hrtime();
+    black_box *box = process->box.address;
+
+    if (process->start_deadline <= now) {
+        process->start_deadline = CLOCK_NEVER;
+        if (atomic_load(&box->phase) == XF_PHASE_STARTING && !process->exited) {
+            process->start_timed_out = true;
+            process_lead_kill_late(process);
+        }
+    }
+    if (process->wall_deadline <= now && !process->exited) {
+        process->wall_deadline = CLOCK_NEVER;
+        process->timed_out = !atomic_load(&box->stop);
+        process_lead_ask_to_stop(process);
+    }
+    if (process->grace_deadline <= now) {
+        process->grace_deadline = CLOCK_NEVER;
+        process->kill_asked = true;
+        process_lead_kill_late(process);
+    }
+}
+
+void process_lead_learn_pid(xf_process *process)
+{
+    if (!process->pid && !process->exited)
+        process->pid = os_child_pid(process->child);
+}
+
+/* ---- The end --------------------------------------------------------------------------------- */
+
+/* Reads what there is, and judges the child if it has exited. */
+static void read_and_judge(xf_process *process)
+{
+    process_lead_learn_pid(process);
+    process_io_drain(process);
+    if (os_child_end(process->child, &process->end) == 0) {
+        process_lead_learn_pid(process);
+        process->exited = true;
+        process_io_drain(process);
+        process_io_read_last_frames(process);
+        process_io_finish_printed(process);
+        if (process->dumps && !*process->dump)
+            process_end_take_dump(process);
+        object_server_forget(&process->objects);
+        process_end_judge(process);
+        supervisor_set_deadline(&process->supervised, CLOCK_NEVER);
+        if (process->inbox.bye) /* the child does not write to the box any more */
+            supervisor_give_box(&process->box);
+        os_shm_close(&process->box);
+        os_shm_close(&process->input);
+    } else {
+        if (process->dumps && !*process->dump)
+            process_end_take_dump(process);
+        check_process_deadlines(process);
+    }
+}
+
+/* ---- Leading --------------------------------------------------------------------------------- */
+
+static void begin_to_lead(xf_process *process)
+{
+    process->leading = true;
+    process->leader = uv_thread_self();
+    os_child_unwatch(process->child);
+}
+
+/* Wakes the threads that wait for this process. */
+static void wake_waiters(xf_process *process)
+{
+    uv_cond_broadcast(&process->changed);
+    if (process->ended || process->inbox.first)
+        supervisor_wake_waiters();
+}
+
+static void stop_leading(xf_process *process)
+{
+    process->leading = false;
+    process->unwatched = !process->ended && supervisor_watch(&process->supervised, process->child) < 0;
+    if (process->unwatched)
+        supervisor_set_deadline(&process->supervised, next_process_deadline(process));
+    wake_waiters(process);
+}
+
+bool process_lead_is_own(const xf_process *process)
+{
+    uv_thread_t caller = uv_thread_self();
+
+    return process->leading && uv_thread_equal(&process->leader, &caller);
+}
+
+/* Leads until the condition holds: 0; or until the deadline passes: XF_ETIMEDOUT. */
+static int lead_until(xf_process *process, process_condition holds, uint64_t deadline)
+{
+    begin_to_lead(process);
+    read_and_judge(process);
+    while (!holds(process) && !process->ended && (deadline == CLOCK_NEVER || uv_hrtime() < deadline)) {
+        uint64_t next = next_process_deadline(process);
+        int timeout_ms = clock_left_ms(deadline < next ? deadline : next);
+        uv_mutex_unlock(&process->lock);
+        os_child_wait(process->child, timeout_ms);
+        uv_mutex_lock(&process->lock);
+        read_and_judge(process);
+        wake_waiters(process);
+    }
+    stop_leading(process);
+    if (process->ended && process->owner.ended) /* the supervisor calls the owner, and does not know of the end yet */
+        supervisor_set_deadline(&process->supervised, 0);
+    return holds(process) ? 0 : XF_ETIMEDOUT;
+}
+
+int process_lead_await(xf_process *process, process_condition holds, uint64_t deadline)
+{
+    while (!holds(process) && !process->ended) {
+        uint64_t now = uv_hrtime();
+        if (process_lead_is_own(process))
+            return error_detail(XF_EDEADLK, "process %s waits for itself in its log callback", process->name);
+        if (!process->leading) {
+            if (lead_until(process, holds, deadline) == 0 || process->ended)
+                return 0;
+            return XF_ETIMEDOUT;
+        }
+        if (deadline == CLOCK_NEVER)
+            uv_cond_wait(&process->changed, &process->lock);
+        else if (now >= deadline || uv_cond_timedwait(&process->changed, &process->lock, deadline - now) < 0)
+            return holds(process) || process->ended ? 0 : XF_ETIMEDOUT;
+    }
+    return 0;
+}
+
+bool process_lead_has_ended(const xf_process *process)
+{
+    return process->ended;
+}
+
+bool process_lead_has_message(const xf_process *process)
+{
+    return process->inbox.first != NULL;
+}
+
+bool process_lead_has_pid(const xf_process *process)
+{
+    return process->pid != 0;
+}
+
+/* ---- Beginning and ending -------------------------------------------------------------------- */
+
+void process_lead_begin(xf_process *process)
+{
+    uv_mutex_lock(&process->lock);
+    stop_leading(process);
+    supervisor_set_deadline(&process->supervised, next_process_deadline(process));
+    uv_mutex_unlock(&process->lock);
+}
+
+void process_lead_discard(xf_process *process)
+{
+    os_shm_close(&process->box);
+    os_shm_close(&process->input);
+    free(process->dumps);
+    free(process->texts);
+    stack_trace_free(process->trace);
+    writer_free(&process->replay);
+    free(process->save_to);
+    free(process->saved);
+    free(process->unsaved);
+    inbox_close(&process->inbox);
+    frame_decoder_close(&process->in);
+    tail_buffer_close(&process->captured[0]);
+    tail_buffer_close(&process->captured[1]);
+    line_splitter_close(&process->printed[0]);
+    line_splitter_close(&process->printed[1]);
+    monitor_close(&process->lock, &process->changed);
+    free(process);
+}
+
+void process_lead_destroy(xf_process *process)
+{
+    supervisor_remove(&process->supervised);
+    os_child_close(process->child);
+    process_lead_discard(process);
+}
+
+/* ---- The supervisor -------------------------------------------------------------------------- */
+
+static void call_owner(const process_owner *owner, bool ended, bool progress)
+{
+    if (ended)
+        owner->ended(owner->arg);
+    else if (progress)
+        owner->progress(owner->arg);
+}
+
+void process_lead_on_due(supervised *supervised)
+{
+    xf_process *process = (xf_process *)supervised;
+    process_owner owner;
+    bool finished, ended, progress;
+
+    uv_mutex_lock(&process->lock);
+    if (process->leading) {
+        check_process_deadlines(process); /* the leader may sleep until a later deadline */
+    } else if (!process->ended) {
+        begin_to_lead(process);
+        read_and_judge(process);
+        stop_leading(process);
+    }
+    if (!process->ended && next_process_deadline(process) != CLOCK_NEVER)
+        supervisor_set_deadline(supervised, next_process_deadline(process));
+    finished = process->detached && process->ended;
+    owner = process->owner;
+    ended = process->ended;
+    progress = process->inbox.progress;
+    process->inbox.progress = false;
+    uv_mutex_unlock(&process->lock);
+    if (owner.ended)
+        call_owner(&owner, ended, progress);
+    else if (finished)
+        process_lead_destroy(process);
+}
+
+/* ---- Waiting for many things ----------------------------------------------------------------- */
+
+int process_lead_prepare(xf_process *process)
+{
+    bool own;
+
+    uv_mutex_lock(&process->lock);
+    own = process_lead_is_own(process);
+    uv_mutex_unlock(&process->lock);
+    if (own || supervisor_is_this_thread())
+        return error_detail(XF_EDEADLK, "process %s cannot be waited for on the thread that reads its channel",
+                            process->name);
+    return supervisor_open_wake_word();
+}
+
+void process_lead_poll(xf_process *process)
+{
+    uv_mutex_lock(&process->lock);
+    if (!process->ended && !process->leading)
+        (void)lead_until(process, process_lead_has_ended, 0);
+    uv_mutex_unlock(&process->lock);
+}
+
+bool process_lead_is_ready(xf_process *process, bool message, wait_target *target)
+{
+    bool ready;
+
+    if (target) {
+        supervisor_arm(&target->word);
+        target->recheck_ms = -1;
+    }
+    uv_mutex_lock(&process->lock);
+    ready = process->ended || (message && process_lead_has_message(process));
+    uv_mutex_unlock(&process->lock);
+    return ready;
+}

@@ -1,0 +1,21 @@
+/* Names in reports, and reports that outlive their process. */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include "crossfork/report.h"
+#include "process/stack_trace.h"
+
+/* The name of a status's code: of the crash, of an XF_E* code, or "" for any other number. */
+const char *report_code_name(xf_status status);
+
+/* A copy in memory of its own; NULL: no memory.  The trace, which may be NULL, is shared with it. */
+xf_report *report_copy(const xf_report *report, stack_trace *trace);
+void report_free(xf_report *report);
+
+/* Finds the frames of a report that is a copy. */
+void report_find_stack(xf_report *report);
+
+/* The message, and why the task was not saved.  Freed with free; NULL: no memory. */
+char *report_add_reason(const char *message, const char *why);
+
+#endif

@@ -1,0 +1,40 @@
+/* Stopping a child for a moment, to see where it is. */
+#include "base/error.h"
+#include "os_private.h"
+
+/* The child runs the program or DLL that this code is in: what is at an offset here is at the same offset there. */
+static LPTHREAD_START_ROUTINE in_child(const os_child *child, LPTHREAD_START_ROUTINE function)
+{
+    uintptr_t offset = (uintptr_t)function - (uintptr_t)&__ImageBase;
+
+    return (LPTHREAD_START_ROUTINE)((uintptr_t)child->status->image + offset);
+}
+
+/* A thread of our own in the child stops the main one: what walks a stack there is what does it after a crash. */
+static int run_in_child(const os_child *child, os_record_head *head)
+{
+    enum { PATIENCE_MS = 2000 };
+    HANDLE thread = CreateRemoteThread(child->process, NULL, 0, in_child(child, crash_record_main), NULL, 0, NULL);
+    DWORD waited, code = 0;
+
+    if (!thread)
+        return os_error(GetLastError(), "CreateRemoteThread");
+    waited = WaitForSingleObject(thread, PATIENCE_MS);
+    if (waited == WAIT_OBJECT_0)
+        GetExitCodeThread(thread, &code);
+    CloseHandle(thread);
+    if (waited != WAIT_OBJECT_0)
+        return error_detail(XF_ETIMEDOUT, "the child's main thread does not stop");
+    return code && atomic_load(&head->state) == OS_RECORD_WHOLE
+               ? 0
+               : error_detail(XF_ESTATE, "the child is just crashing, or does not record where it is");
+}
+
+int os_child_snapshot(os_child *child)
+{
+    if (!child->status->record_at || !child->status->image)
+        return error_detail(XF_ESTATE, "where this child is, is not recorded");
+    if (child->ended || WaitForSingleObject(child->process, 0) == WAIT_OBJECT_0)
+        return error_detail(XF_EEND, "the child does not run");
+    return run_in_child(child, (os_record_head *)((char *)child->status + child->status->record_at));
+}
