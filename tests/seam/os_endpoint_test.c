@@ -197,13 +197,14 @@ static void an_endpoint_can_be_shut_down(void **state)
 
 static void a_private_file_is_read_whole(void **state)
 {
-    const char *path = "os_endpoint_test.secret";
-    FILE *file = fopen(path, "wb");
-    char room[8];
+    char path[64], room[8];
+    FILE *file;
     uv_fs_t request;
     size_t size;
 
     (void)state;
+    snprintf(path, sizeof path, "os_endpoint_test.%d", (int)uv_os_getpid());
+    file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite("\0secret", 1, 7, file), 7);
     fclose(file);
