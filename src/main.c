@@ -9,15 +9,15 @@
 
 void xf_main(int argc, char **argv)
 {
-    os_parent *parent;
+    const os_inherited *inherited;
 
     task_table_close();
-    if (os_self_child(argc, argv, child_run, &parent) < 0) {
+    if (os_self_child(argc, argv, child_run, &inherited) < 0) {
         fprintf(stderr, "crossfork: %s\n", xf_error_detail()); /* a user typed that argument */
         os_self_exit(2);
     }
-    if (parent)
-        child_run(parent);
+    if (inherited)
+        child_run(inherited);
     replay_run_from_environment();
 }
 

@@ -61,7 +61,7 @@ foreach(file IN LISTS XF_FAULTS)
   file(READ ${file} text)
   string(REGEX MATCHALL "(X\\(|__wrap_|WRAP\\()[A-Za-z0-9_]+[,()]" wrappers "${text}")
   list(TRANSFORM wrappers REPLACE "^(X\\(|__wrap_|WRAP\\()(.*).$" "\\2")
-  list(TRANSFORM wrappers REPLACE "^(os|server)_.*$" "xf__\\0") # the library's own
+  list(TRANSFORM wrappers REPLACE "^(channel|os|server)_.*$" "xf__\\0") # the library's own
   list(TRANSFORM wrappers PREPEND "-Wl,--wrap=")
   list(APPEND XF_WRAP_OPTIONS ${wrappers})
 endforeach()

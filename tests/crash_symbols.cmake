@@ -12,7 +12,7 @@ set(posix
   __errno_location          # what errno is
   gettid process_vm_readv   # plain system calls of Linux
   __stack_chk_fail _GLOBAL_OFFSET_TABLE_
-  limit_note                # of os_limit.c: mmap and munmap, plain system calls everywhere
+  limit_mark_refused                # of os_limit.c: mmap and munmap, plain system calls everywhere
   # Called where handlers are installed, or by exit(), and not in a handler.
   getrlimit pthread_sigmask setrlimit sigaltstack)
 

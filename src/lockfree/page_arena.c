@@ -146,7 +146,7 @@ static int no_room_for(uint64_t count)
 }
 
 /* Searches the pages that have memory first, and those behind them afterwards. */
-static int search_all(page_arena *arena, page_run *run)
+static int search_arena(page_arena *arena, page_run *run)
 {
     uint64_t have = lesser_count(page_arena_committed(arena), page_arena_searched(arena)), count = run->count, end;
     uint64_t begin = lesser_count(atomic_load(&arena->head->first_free), arena->count);
@@ -174,7 +174,7 @@ static int search_all(page_arena *arena, page_run *run)
 int page_arena_take(page_arena *arena, uint64_t what, uint64_t count, uint64_t *first)
 {
     page_run run = {what, count, 0};
-    int rc = search_all(arena, &run);
+    int rc = search_arena(arena, &run);
 
     if (rc < 0)
         return rc;

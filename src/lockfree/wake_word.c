@@ -6,7 +6,7 @@ void wake_word_wake(const os_shm *shm, wake_word *word)
 
     while (seen & 1)
         if (atomic_compare_exchange_weak(word, &seen, seen + 1)) { /* which clears the bit */
-            os_shm_ring(shm, word, OS_ALL);
+            os_shm_wake(shm, word, OS_ALL);
             break;
         }
 }
@@ -15,5 +15,5 @@ void wake_word_wake(const os_shm *shm, wake_word *word)
 void wake_word_signal_after_death(const os_shm *shm, wake_word *word)
 {
     atomic_fetch_add(word, 2);
-    os_shm_ring(shm, word, OS_ALL);
+    os_shm_wake(shm, word, OS_ALL);
 }

@@ -134,7 +134,7 @@ static void explain_memory(const scale *scale)
     xf_advice *advice = scale->advice;
 
     explain_with(advice, "memory     %s%s", size_in_words(advice->memory).text,
-                 scale->machine->group == advice->memory ? ", the limit of the container or job" : "");
+                 scale->machine->memory_limit == advice->memory ? ", the limit of the container or job" : "");
     if (scale->own == 0)
         explain_with(advice, "; what a worker needs is not known\n");
     else

@@ -82,7 +82,7 @@ uint64_t machine_memory(const os_machine *machine)
 {
     uint64_t all = uv_get_total_memory();
 
-    return machine->group != 0 && machine->group < all ? machine->group : all;
+    return machine->memory_limit != 0 && machine->memory_limit < all ? machine->memory_limit : all;
 }
 
 int machine_outline(int *workers, uint64_t *memory)

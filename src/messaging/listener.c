@@ -17,7 +17,7 @@ struct xf_listener {
     xf_pipe_options pipe;
     uv_mutex_t lock;
     uv_cond_t left;
-    bool served; /* some thread looks after the guests */
+    bool served; /* a thread is in xf_listener_accept and serves the handshakes; the others wait */
 };
 
 /* ---- Listening ------------------------------------------------------------------------------- */
@@ -35,7 +35,7 @@ static int grant_pipe(acceptor *acceptor, const acceptor_pending *pending, xf_re
     if (rc < 0)
         return rc;
     rc = xf_pipe_ref(theirs, ref);
-    xf_pipe_free(theirs); /* which is there for the other, because of the reference */
+    xf_pipe_free(theirs); /* the reference keeps the end open for the other process */
     if (rc < 0)
         xf_pipe_free(mine);
     else
@@ -48,7 +48,7 @@ static void free_pipe(void *granted)
     xf_pipe_free(granted);
 }
 
-/* Sees that pipes of these options can be made, before anybody wants one. */
+/* Makes a pipe and frees it: invalid options are reported when the listener is created, not when somebody connects. */
 static int check_pipe(const xf_pipe_options *options)
 {
     xf_pipe *one, *other;
@@ -98,7 +98,7 @@ free_listener:
     return rc;
 }
 
-/* Becomes the one thread that looks after the guests. */
+/* Waits until no other thread serves the handshakes, and takes that over. */
 static int begin_serving(xf_listener *listener, uint64_t deadline)
 {
     uint64_t now;
@@ -161,14 +161,14 @@ void xf_listener_free(xf_listener *listener)
 
 /* ---- Connecting ------------------------------------------------------------------------------ */
 
-/* Opens a granted end, and sees that no message in it can be longer than was agreed to. */
+/* Opens the granted end, and checks that no message in it can be longer than was agreed. */
 static int open_granted(xf_pipe **pipe, const xf_ref *ref, uint64_t memory)
 {
     int rc = xf_pipe_open(pipe, ref);
 
     if (rc == 0 && pipe_memory(*pipe) > memory) {
         xf_pipe_free(*pipe);
-        rc = error_detail(XF_EPROTO, "a pipe with more memory than was asked for");
+        rc = error_detail(XF_EPROTO, "a pipe with more memory than memory_limit");
     }
     return rc;
 }

@@ -100,7 +100,7 @@ static int try_take(ring *ring, ring_message *message, uint64_t most)
     }
 }
 
-static bool has_message(ring *ring, void *arg, uint64_t *blocker)
+static bool ring_has_message(ring *ring, void *arg, uint64_t *blocker)
 {
     ring_position position;
 
@@ -110,13 +110,13 @@ static bool has_message(ring *ring, void *arg, uint64_t *blocker)
 
 static int wait_for_message(ring *ring, uint64_t deadline)
 {
-    return ring_wait(ring, &(ring_awaited){&ring->head->filled, has_message, NULL, ring_search_quick_message},
+    return ring_wait(ring, &(ring_awaited){&ring->head->filled, ring_has_message, NULL, ring_search_quick_message},
                      deadline);
 }
 
 bool ring_can_pop(ring *ring, wait_target *target)
 {
-    return ring_wait_poll(ring, &(ring_awaited){&ring->head->filled, has_message, NULL, NULL}, target);
+    return ring_wait_poll(ring, &(ring_awaited){&ring->head->filled, ring_has_message, NULL, NULL}, target);
 }
 
 int ring_take(ring *ring, ring_message *message, uint64_t most, uint64_t deadline)

@@ -84,7 +84,7 @@ static int try_commit(ring *ring, uint64_t block, uint64_t size)
     return 0;
 }
 
-static bool has_room(ring *ring, void *arg, uint64_t *blocker)
+static bool ring_has_room(ring *ring, void *arg, uint64_t *blocker)
 {
     ring_position position;
     ring_found found = ring_search_room(ring, &position);
@@ -98,12 +98,12 @@ static bool has_room(ring *ring, void *arg, uint64_t *blocker)
 
 static int wait_for_room(ring *ring, uint64_t deadline)
 {
-    return ring_wait(ring, &(ring_awaited){&ring->head->freed, has_room, NULL, ring_search_quick_room}, deadline);
+    return ring_wait(ring, &(ring_awaited){&ring->head->freed, ring_has_room, NULL, ring_search_quick_room}, deadline);
 }
 
 bool ring_can_push(ring *ring, wait_target *target)
 {
-    return ring_wait_poll(ring, &(ring_awaited){&ring->head->freed, has_room, NULL, NULL}, target);
+    return ring_wait_poll(ring, &(ring_awaited){&ring->head->freed, ring_has_room, NULL, NULL}, target);
 }
 
 static int push_in_block(ring *ring, const void *data, uint64_t size, uint64_t deadline)
@@ -155,7 +155,7 @@ typedef struct wanted_block {
     int rc;
 } wanted_block;
 
-static bool has_block(ring *ring, void *arg, uint64_t *blocker)
+static bool ring_has_block(ring *ring, void *arg, uint64_t *blocker)
 {
     wanted_block *wanted = arg;
 
@@ -169,9 +169,9 @@ int ring_reserve(ring *ring, uint64_t size, uint64_t deadline, uint64_t *block, 
     wanted_block wanted = {.size = size};
     int rc;
 
-    if (!has_block(ring, &wanted, NULL)) {
+    if (!ring_has_block(ring, &wanted, NULL)) {
         ring_recover_all(ring); /* the blocks of dead processes may be enough */
-        rc = ring_wait(ring, &(ring_awaited){&ring->head->freed, has_block, &wanted, NULL}, deadline);
+        rc = ring_wait(ring, &(ring_awaited){&ring->head->freed, ring_has_block, &wanted, NULL}, deadline);
         if (rc < 0)
             return rc;
     }

@@ -197,7 +197,7 @@ uint64_t ring_search_count(ring *ring)
         return put.at > get.at ? put.at - get.at : 0;
     count = put.at;
     for (uint32_t i = get.number; i < put.number; i++)
-        count += ring->buffers[i].mask + 1; /* too many if consumers have gone around meanwhile */
+        count += ring->buffers[i].mask + 1; /* too many if consumers took messages of more laps meanwhile */
     return count;
 }
 

@@ -16,7 +16,7 @@ static int create_segment(os_shm *shm, const object_head *head, int flags)
 
     if (flags & OS_SHM_RESERVED)
         whole = (whole + OS_PAGE - 1) / OS_PAGE * OS_PAGE;
-    rc = os_shm_create(shm, whole, flags | OS_SHM_BELL | OS_SHM_PRIVATE);
+    rc = os_shm_create(shm, whole, flags | OS_SHM_WAITABLE | OS_SHM_PRIVATE);
     if (rc < 0)
         return rc;
     if (flags & OS_SHM_RESERVED)

@@ -82,7 +82,7 @@ static void on_answer(channel *channel, const frame *frame)
 
     answer.code = (int)frame_get_u32(&reader);
     answer.flags = (int)frame_get_u32(&reader);
-    if (frame->attached && os_parent_take(channel->parent, frame->token, &answer.handle) < 0)
+    if (frame->attached && os_channel_take(channel->inherited->channel, frame->token, &answer.handle) < 0)
         answer.code = XF_EHANDLES;
     object_table_lock();
     request = find_request(number);

@@ -53,7 +53,7 @@ static bool is_object(const os_shm *shm, const xf_ref *ref)
 /* Opens a segment of another process, which may be broken or hostile. */
 static int open_segment(os_shm *shm, const xf_ref *ref, intptr_t handle, uint64_t size, int flags)
 {
-    enum { ALLOWED = OS_SHM_RESERVED | OS_SHM_BELL | OS_SHM_PRIVATE | OS_SHM_HUGE };
+    enum { ALLOWED = OS_SHM_RESERVED | OS_SHM_WAITABLE | OS_SHM_PRIVATE | OS_SHM_HUGE };
     int rc;
 
     if (size <= OBJECT_HEAD || size > SIZE_MAX / 2 || flags & ~ALLOWED) {

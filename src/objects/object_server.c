@@ -26,7 +26,8 @@ static size_t build_answer(uint8_t *bytes, uint32_t number, int code, const os_s
 static int send_answer(os_child *process, uint32_t number, int code)
 {
     uint8_t bytes[FRAME_HEADER + 16];
-    int rc = os_child_write(process, bytes, build_answer(bytes, number, code, NULL));
+    int rc =
+        os_channel_write(os_child_channel(process, OS_CHANNEL), bytes, build_answer(bytes, number, code, NULL), -1, 0);
 
     if (rc == XF_EAGAIN)
         return error_detail(XF_EPROTO, "a child does not read the answers to its requests");
@@ -37,7 +38,8 @@ static int send_object(os_child *process, uint32_t number, const os_shm *shm)
 {
     uint8_t bytes[FRAME_HEADER + 16];
 
-    return os_child_give(process, bytes, build_answer(bytes, number, 0, shm), shm->handle);
+    return os_channel_write(os_child_channel(process, OS_CHANNEL), bytes, build_answer(bytes, number, 0, shm),
+                            shm->handle, 0);
 }
 
 /* Hands over a handle, which can be done once: this process does not have it afterwards. */
@@ -107,7 +109,7 @@ static int serve_offer(object_child *child, os_child *process, const frame *fram
                        int flags)
 {
     intptr_t handle;
-    int rc = os_child_take(process, frame->token, &handle);
+    int rc = os_channel_take(os_child_channel(process, OS_CHANNEL), frame->token, &handle);
 
     if (rc == 0)
         rc = accept_offer(child, ref, handle, frame->attached, flags);

@@ -5,11 +5,11 @@
 #include "crossfork/pool.h"
 #include "lockfree/wait_target.h"
 
-/* Whether xf_future_wait would return at once, be it with an error.
+/* Whether xf_future_wait would return at once, with success or an error.
  *   target  See wait_target.h. */
 bool future_is_ready(xf_future *future, wait_target *target);
 
-/* Whether the future's pool is there: 0 or XF_ESTATE. */
+/* Returns 0, or XF_ESTATE when the future's pool was freed. */
 int future_check(const xf_future *future);
 
 #endif

@@ -1,15 +1,15 @@
-/* Results of a task on what a generator gives: a window of futures. */
+/* Mapping a task over the inputs of a generator, with a window of futures. */
 #include "base/clock.h"
 #include "base/error.h"
 #include "crossfork/pool.h"
-#include "pool/pool.h"
+#include "pool/pool_state.h"
 
 #include <stdlib.h>
 
-typedef struct pulled {
+typedef struct imap_item {
     xf_future *future;
-    size_t index;
-} pulled;
+    size_t index; /* of its input */
+} imap_item;
 
 struct xf_imap {
     xf_pool *pool;
@@ -19,10 +19,10 @@ struct xf_imap {
     bool unordered;
     size_t window;
     size_t index;        /* of the next input */
-    int end;             /* 1: there is more; 0: there is not; an error */
-    size_t count;        /* of those that were pulled and not given */
-    pulled *items;       /* the oldest first */
-    xf_future **futures; /* room for wait_any */
+    int state;           /* 1: the generator has more inputs; 0: it has no more; or its error */
+    size_t count;        /* of items */
+    imap_item *items;    /* submitted and not returned yet, the oldest first */
+    xf_future **futures; /* room for xf_future_wait_any */
 };
 
 static int submit_input(xf_imap *imap, const xf_bytes *input, xf_future **future)
@@ -32,21 +32,21 @@ static int submit_input(xf_imap *imap, const xf_bytes *input, xf_future **future
     return xf_pool_submit(future, imap->pool, &imap->map);
 }
 
-/* Pulls inputs until the window is full. */
-static void pull(xf_imap *imap)
+/* Submits inputs until the window is full. */
+static void fill_window(xf_imap *imap)
 {
-    while (imap->end == 1 && imap->count < imap->window) {
+    while (imap->state == 1 && imap->count < imap->window) {
         xf_bytes input;
         xf_future *future;
         int rc = imap->next(imap->arg, &input);
         if (rc > 0)
             rc = submit_input(imap, &input, &future);
         else
-            imap->end = rc;
+            imap->state = rc;
         if (rc < 0)
-            imap->end = rc;
-        else if (imap->end == 1)
-            imap->items[imap->count++] = (pulled){future, imap->index++};
+            imap->state = rc;
+        else if (imap->state == 1)
+            imap->items[imap->count++] = (imap_item){future, imap->index++};
     }
 }
 
@@ -59,24 +59,25 @@ int xf_imap_create(xf_imap **out, xf_pool *pool, const xf_imap_options *options)
     imap = calloc(1, sizeof *imap);
     if (!imap)
         return error_detail(XF_ENOMEM, "an imap");
-    *imap =
-        (xf_imap){.pool = pool, .next = options->next, .arg = options->arg, .end = 1, .unordered = options->unordered};
+    *imap = (xf_imap){
+        .pool = pool, .next = options->next, .arg = options->arg, .state = 1, .unordered = options->unordered};
     imap->map = (xf_map){.task = options->task, .timeout_ms = options->timeout_ms, .priority = options->priority};
-    imap->window = options->window ? options->window : 4 * (size_t)pool->wanted;
+    imap->window = options->window ? options->window : 4 * (size_t)pool->worker_limit;
     if (imap->window > XF_FUTURES_MAX)
         imap->window = XF_FUTURES_MAX;
     imap->items = calloc(imap->window, sizeof *imap->items);
     imap->futures = calloc(imap->window, sizeof *imap->futures);
     if (!imap->items || !imap->futures) {
+        error_detail(XF_ENOMEM, "a window of %zu inputs", imap->window);
         xf_imap_free(imap);
-        return error_detail(XF_ENOMEM, "a window of %zu inputs", options->window);
+        return XF_ENOMEM;
     }
-    pull(imap);
+    fill_window(imap);
     *out = imap;
     return 0;
 }
 
-/* Which of those that were pulled is to be given next, once it is complete. */
+/* Waits for the item that xf_imap_next returns, and returns its place. */
 static int await_next(xf_imap *imap, int timeout_ms)
 {
     int rc;
@@ -95,8 +96,8 @@ int xf_imap_next(xf_imap *imap, xf_future **future, size_t *index, int timeout_m
     int at, end;
 
     if (imap->count == 0) {
-        end = imap->end == 1 ? 0 : imap->end;
-        imap->end = 0; /* an error is told once */
+        end = imap->state == 1 ? 0 : imap->state;
+        imap->state = 0; /* an error is returned once */
         return end < 0 ? error_detail(end, "input %zu", imap->index) : 0;
     }
     at = await_next(imap, timeout_ms);
@@ -108,7 +109,7 @@ int xf_imap_next(xf_imap *imap, xf_future **future, size_t *index, int timeout_m
     for (size_t i = (size_t)at + 1; i < imap->count; i++)
         imap->items[i - 1] = imap->items[i];
     imap->count--;
-    pull(imap);
+    fill_window(imap);
     return 1;
 }
 

@@ -1,35 +1,34 @@
-/* The workers of a pool: starting them, waking them, and finding out what a dead one had. */
+#include "pool/pool_workers.h"
+
 #include "base/clock.h"
 #include "base/error.h"
-#include "pool/pool.h"
+#include "pool/chunk_claim.h"
+#include "pool/future_callbacks.h"
+#include "pool/pool_deadlines.h"
+#include "pool/pool_jobs.h"
+#include "pool/pool_recovery.h"
+#include "pool/worker.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { FAILED_STARTS_MAX = 5 }; /* in a row, before the pool is given up */
-
-static slot *slot_of(const member *member)
-{
-    return &member->pool->plane.slots[member->number];
-}
-
 /* ---- Waking ---------------------------------------------------------------------------------- */
 
-/* Wakes up to most sleepers: whoever clears a sleeper's bit rings its bell. */
-static uint64_t wake(xf_pool *pool, uint64_t most)
+/* Wakes up to `limit` sleeping workers, and returns how many.  A worker that clears its own bit first is awake. */
+static uint64_t wake_workers(xf_pool *pool, uint64_t limit)
 {
     uint64_t woken = 0;
 
-    atomic_thread_fence(memory_order_seq_cst); /* what there is to do is seen by all before their bits are looked at */
-    for (uint32_t word = 0; word * 64 < pool->plane.head->slots && woken < most; word++) {
-        _Atomic uint64_t *idle = &pool->plane.head->idle[word];
+    atomic_thread_fence(memory_order_seq_cst); /* the work is visible to all workers before their bits are read */
+    for (uint32_t word = 0; word * 64 < pool->segment.header->slot_count && woken < limit; word++) {
+        _Atomic uint64_t *idle = &pool->segment.header->idle[word];
         uint64_t bits = atomic_load(idle);
-        for (uint32_t i = 0; bits && woken < most; i++, bits >>= 1) {
+        for (uint32_t i = 0; bits && woken < limit; i++, bits >>= 1) {
             uint64_t bit = UINT64_C(1) << i;
             if (!(bits & 1) || !(atomic_fetch_and(idle, ~bit) & bit))
                 continue;
-            if (pool->members[word * 64 + i].process) {
-                process_wake(pool->members[word * 64 + i].process);
+            if (pool->workers[word * 64 + i].process) {
+                process_wake(pool->workers[word * 64 + i].process);
                 woken++;
             }
         }
@@ -37,17 +36,18 @@ static uint64_t wake(xf_pool *pool, uint64_t most)
     return woken;
 }
 
-void wake_all_workers(xf_pool *pool)
+static void wake_all_workers(xf_pool *pool)
 {
-    wake(pool, UINT64_MAX);
+    wake_workers(pool, UINT64_MAX);
 }
 
 /* ---- Starting -------------------------------------------------------------------------------- */
 
-static void on_progress(void *arg)
+/* On the supervisor's thread: a worker has completed a JOB_NOTIFY job. */
+static void on_worker_progress(void *arg)
 {
-    member *member = arg;
-    xf_pool *pool = member->pool;
+    worker_handle *worker = arg;
+    xf_pool *pool = worker->pool;
 
     supervisor_enter(&pool->supervised);
     uv_mutex_lock(&pool->lock);
@@ -55,130 +55,149 @@ static void on_progress(void *arg)
     uv_mutex_unlock(&pool->lock);
 }
 
-static void on_end(void *arg);
+static void on_worker_end(void *arg);
 
-static int start(xf_pool *pool, member *member)
+static int start_worker(xf_pool *pool, worker_handle *worker)
 {
     struct {
-        worker_start place;
-        uint8_t input[16384];
-    } greeting;
+        worker_start start;
+        uint8_t initializer_input[POOL_INITIALIZER_INPUT_MAX];
+    } input;
     process_plan plan = {.task = &worker_task,
-                         .input = &greeting,
-                         .size = sizeof greeting.place + pool->options.initializer_size,
+                         .input = &input,
+                         .size = sizeof input.start + pool->options.initializer_size,
                          .method = pool->method,
-                         .segment = &pool->plane.shm,
-                         .owner = {on_progress, on_end, member}};
-    slot *slot = slot_of(member);
+                         .segment = &pool->segment.shm,
+                         .owner = {on_worker_progress, on_worker_end, worker}};
+    worker_slot *slot = pool_state_slot(worker);
     int rc;
 
-    if (member->number >= atomic_load(&pool->plane.head->slots_used))
-        atomic_store(&pool->plane.head->slots_used, member->number + 1);
-    greeting.place = (worker_start){.slot = member->number, .epoch = atomic_load(&slot->epoch)};
-    if (pool->places)
-        greeting.place.cpus = pool->places[member->number % pool->place_count];
+    if (worker->number >= atomic_load(&pool->segment.header->slots_used))
+        atomic_store(&pool->segment.header->slots_used, worker->number + 1);
+    input.start = (worker_start){.slot = worker->number, .epoch = atomic_load(&slot->epoch)};
+    if (pool->cpu_sets)
+        input.start.cpus = pool->cpu_sets[worker->number % pool->cpu_set_count];
     if (pool->options.initializer_size > 0)
-        memcpy(greeting.input, pool->options.initializer_input, pool->options.initializer_size);
+        memcpy(input.initializer_input, pool->options.initializer_input, pool->options.initializer_size);
     atomic_store(&slot->intent, 0);
     atomic_store(&slot->ready, 0);
     atomic_store(&slot->busy, 1);
-    atomic_store(&slot->items, 0);
+    atomic_store(&slot->items_done, 0);
     atomic_store(&slot->retire, 0);
-    atomic_store(&slot->unused, 0);
-    member->stopping = 0;
-    member->retiring = false;
-    rc = process_start(&member->process, &plan, &pool->process);
+    atomic_store(&slot->idle_exit, 0);
+    worker->stop_intent = 0;
+    worker->retiring = false;
+    rc = process_start(&worker->process, &plan, &pool->process);
     if (rc < 0)
         return rc;
-    pool->live++;
-    if (pool->vacant > 0) {
-        pool->vacant--;
+    pool->running++;
+    if (pool->to_replace > 0) {
+        pool->to_replace--;
         pool->replaced++;
     }
     return 0;
 }
 
-/* Starts workers until there are so many, as far as that can be done. */
-static int fill(xf_pool *pool, int count)
+/* Starts workers until so many run, or one cannot be started. */
+static int start_missing(xf_pool *pool, int count)
 {
     int rc = 0;
 
-    for (int i = 0; i < pool->wanted && pool->live < count && rc == 0; i++)
-        if (!pool->members[i].process)
-            rc = start(pool, &pool->members[i]);
+    for (int i = 0; i < pool->worker_limit && pool->running < count && rc == 0; i++)
+        if (!pool->workers[i].process)
+            rc = start_worker(pool, &pool->workers[i]);
     return rc;
 }
 
-static uint64_t count_unoccupied(const xf_pool *pool)
+static uint64_t count_idle(const xf_pool *pool)
 {
     uint64_t count = 0;
 
-    for (int i = 0; i < pool->wanted; i++)
-        count += pool->members[i].process && !atomic_load(&slot_of(&pool->members[i])->busy);
+    for (int i = 0; i < pool->worker_limit; i++)
+        count += pool->workers[i].process && !atomic_load(&pool_state_slot(&pool->workers[i])->busy);
     return count;
 }
 
+/* Chunks for which no sleeping worker was woken are left to workers that are awake without work, and raise the target
+ * by the rest. */
 int pool_workers_call(xf_pool *pool, uint64_t chunks)
 {
     uint64_t woken, missing;
     int rc = 0;
 
-    woken = wake(pool, chunks);
-    if (pool->strength < pool->wanted && woken < chunks) {
-        woken += count_unoccupied(pool);
+    woken = wake_workers(pool, chunks);
+    if (pool->target < pool->worker_limit && woken < chunks) {
+        woken += count_idle(pool);
         missing = chunks > woken ? chunks - woken : 0;
-        pool->strength =
-            missing < (uint64_t)(pool->wanted - pool->strength) ? pool->strength + (int)missing : pool->wanted;
+        if (missing < (uint64_t)(pool->worker_limit - pool->target))
+            pool->target += (int)missing;
+        else
+            pool->target = pool->worker_limit;
     }
-    if (pool->strength > pool->wanted)
-        pool->strength = pool->wanted;
-    if (pool->strength == 0)
-        pool->strength = 1;
-    if (pool->live < pool->strength)
-        rc = fill(pool, pool->strength);
-    return pool->live > 0 ? 0 : rc; /* with fewer it takes longer, that is all */
+    if (pool->target > pool->worker_limit)
+        pool->target = pool->worker_limit;
+    if (pool->target == 0)
+        pool->target = 1;
+    if (pool->running < pool->target)
+        rc = start_missing(pool, pool->target);
+    return pool->running > 0 ? 0 : rc; /* fewer workers than wanted do the work too */
 }
+
+/* ---- Ending ---------------------------------------------------------------------------------- */
 
 void pool_workers_retire(xf_pool *pool)
 {
-    for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used); i++) {
-        member *member = &pool->members[i];
-        bool retire = (int)i >= pool->wanted;
-        if (!member->process || member->retiring || !retire)
+    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++) {
+        worker_handle *worker = &pool->workers[i];
+        if (!worker->process || worker->retiring || (int)i < pool->worker_limit)
             continue;
-        member->retiring = true;
-        atomic_store(&slot_of(member)->retire, 1);
+        worker->retiring = true;
+        atomic_store(&pool_state_slot(worker)->retire, 1);
     }
     wake_all_workers(pool);
 }
 
+void pool_workers_shut_down(xf_pool *pool, bool kill)
+{
+    atomic_store(&pool->segment.header->shutdown, pool->terminating ? SHUTDOWN_NOW : SHUTDOWN_AFTER_WORK);
+    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++) {
+        if (pool->workers[i].process && kill)
+            xf_process_kill(pool->workers[i].process);
+        else if (pool->workers[i].process)
+            process_wake(pool->workers[i].process);
+    }
+}
+
 /* ---- The end of a worker --------------------------------------------------------------------- */
 
-/* Why whoever ran that lost it. */
-static xf_end why_lost(const xf_pool *pool, const member *member, uint64_t intent)
+enum { FAILED_STARTS_MAX = 5 }; /* in a row; after them the pool is broken */
+
+/* Why the parent stopped the item of the intent; XF_END_NONE: it did not. */
+static xf_end stop_reason_of(const xf_pool *pool, const worker_handle *worker, uint64_t intent)
 {
-    if (member->stopping && member->stopping == intent)
-        return member->why;
+    if (worker->stop_intent && worker->stop_intent == intent)
+        return worker->stop_reason;
     return pool->terminating ? XF_END_CANCELLED : XF_END_NONE;
 }
 
-static void take_claims_back(xf_pool *pool, member *member)
+/* Recovers what the dead worker held, and gets its slot ready for the next worker. */
+static void recover_slot(xf_pool *pool, worker_handle *worker)
 {
-    slot *slot = slot_of(member);
+    worker_slot *slot = pool_state_slot(worker);
     uint32_t epoch = atomic_load(&slot->epoch);
     uint64_t intent = atomic_load(&slot->intent);
 
     if (intent)
-        pool_recovery_recover(pool, member->number, epoch, why_lost(pool, member, intent), member->process);
-    pool->items_before += atomic_load(&slot->items);
-    atomic_fetch_and(&pool->plane.head->idle[member->number / 64], ~(UINT64_C(1) << member->number % 64));
-    atomic_store(&slot->items, 0);
+        pool_recovery_recover(pool, worker->number, epoch, stop_reason_of(pool, worker, intent), worker->process);
+    pool->items_before += atomic_load(&slot->items_done);
+    atomic_fetch_and(&pool->segment.header->idle[worker->number / 64], ~(UINT64_C(1) << worker->number % 64));
+    atomic_store(&slot->items_done, 0);
     atomic_store(&slot->busy, 0);
     atomic_store(&slot->hazard, 0);
     atomic_store(&slot->epoch, epoch + 1);
 }
 
-/* No work is done any more: all of it ends for that reason. */
+/* Closes the pool because no worker can be started: all of its work ends for the reason that the report gives. */
 static void break_pool(xf_pool *pool, const xf_report *report, stack_trace *trace)
 {
     pool->broken = report_copy(report, trace);
@@ -191,57 +210,57 @@ static void break_pool(xf_pool *pool, const xf_report *report, stack_trace *trac
     pool_workers_shut_down(pool, false);
 }
 
-static bool is_anybody_ready(const xf_pool *pool)
+static bool is_any_worker_ready(const xf_pool *pool)
 {
-    for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used); i++)
-        if (pool->members[i].process && atomic_load(&slot_of(&pool->members[i])->ready))
+    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++)
+        if (pool->workers[i].process && atomic_load(&pool_state_slot(&pool->workers[i])->ready))
             return true;
     return false;
 }
 
-/* Ends that would come again.  XF_EMAIN is not among them: where a kill can look like an exit, it may be one.
- * XF_EPROCESSES and the like may pass, when nothing else works. */
-static bool is_for_good(const xf_status *status)
+/* Whether the next worker would end in the same way.  XF_EMAIN says no: on a system where a kill can look like an
+ * exit, it may be a kill. */
+static bool is_permanent(const xf_status *status)
 {
     return status->kind == XF_END_FAILED || (status->kind == XF_END_START_FAILED && status->code != XF_EMAIN);
 }
 
-/* A worker that ends before it is ready says something about all workers, unless another is. */
-static void judge_start(xf_pool *pool, const member *member, const xf_report *report)
+/* A worker that ended before it was ready is a sign that no worker can be started, unless another worker is ready. */
+static void judge_worker_start(xf_pool *pool, const worker_handle *worker, const xf_report *report)
 {
-    if (atomic_load(&slot_of(member)->ready) || is_anybody_ready(pool)) {
+    if (atomic_load(&pool_state_slot(worker)->ready) || is_any_worker_ready(pool)) {
         pool->failed_starts = 0;
         return;
     }
     if (pool->terminating || report->status.kind == XF_END_DONE || report->status.kind == XF_END_TERMINATED)
         return;
-    if (pool->live > 1 && is_for_good(&report->status)) {
-        pool->strength = pool->live - 1; /* there may be no room for more than the others */
+    if (pool->running > 1 && is_permanent(&report->status)) {
+        pool->target = pool->running - 1; /* the system may have no room for more workers */
         return;
     }
     pool->failed_starts++;
-    if (!pool->broken && (pool->failed_starts == FAILED_STARTS_MAX || is_for_good(&report->status)))
-        break_pool(pool, report, member->process->trace);
+    if (!pool->broken && (pool->failed_starts == FAILED_STARTS_MAX || is_permanent(&report->status)))
+        break_pool(pool, report, worker->process->trace);
 }
 
-/* Whether a worker has to come in the place of one that has gone. */
-static bool must_refill(const xf_pool *pool)
+/* Whether a worker has to be started in place of one that has ended. */
+static bool must_replace(const xf_pool *pool)
 {
     if (pool->broken || pool->terminating)
         return false;
-    return pool->live < pool->strength && (!pool->closed || chunk_claim_has_work(&pool->plane));
+    return pool->running < pool->target && (!pool->closed || chunk_claim_has_work(&pool->segment));
 }
 
-static void refill(xf_pool *pool)
+static void replace_workers(xf_pool *pool)
 {
     int rc;
 
-    if (pool->strength > pool->wanted)
-        pool->strength = pool->wanted;
-    if (!must_refill(pool))
+    if (pool->target > pool->worker_limit)
+        pool->target = pool->worker_limit;
+    if (!must_replace(pool))
         return;
-    rc = fill(pool, pool->strength);
-    if (rc < 0 && pool->live == 0) {
+    rc = start_missing(pool, pool->target);
+    if (rc < 0 && pool->running == 0) {
         xf_report report = {.status = {XF_END_START_FAILED, rc, 0},
                             .kind_name = xf_end_name(XF_END_START_FAILED),
                             .code_name = xf_err_name(rc),
@@ -255,42 +274,44 @@ static void refill(xf_pool *pool)
     }
 }
 
-/* One that had nothing to do is missed no more, unless work came while it left: whoever handed that in has counted on
- * it. */
-static void note_leaving(xf_pool *pool, const member *member)
+/* A worker that exits because it was idle is not replaced: lower the target.  If a job arrived while it was exiting,
+ * keep the target, because pool_workers_call counted this worker as available. */
+static void note_worker_exit(xf_pool *pool, const worker_handle *worker)
 {
-    bool unused = atomic_load(&slot_of(member)->unused);
+    bool idle = atomic_load(&pool_state_slot(worker)->idle_exit);
 
-    if (unused && !chunk_claim_has_work(&pool->plane))
-        pool->strength--;
-    else if (!unused && !member->retiring)
-        pool->vacant++;
+    if (idle && !chunk_claim_has_work(&pool->segment))
+        pool->target--;
+    else if (!idle && !worker->retiring)
+        pool->to_replace++;
 }
 
-/* On the supervisor's thread.  The pool may be freed as soon as this has given up the lock for the last time, so
- * whoever frees it waits until this has returned: a lock must not be destroyed while it is being unlocked. */
-static void on_end(void *arg)
+/* On the supervisor's thread.  The pool may be freed as soon as this function has released the lock for the last
+ * time.  A lock must not be destroyed while it is being unlocked, so supervisor_enter makes xf_pool_free wait
+ * until this function has returned. */
+static void on_worker_end(void *arg)
 {
-    member *member = arg;
-    xf_pool *pool = member->pool;
+    worker_handle *worker = arg;
+    xf_pool *pool = worker->pool;
     const xf_report *report;
     xf_process *process;
 
     supervisor_enter(&pool->supervised);
-    uv_mutex_lock(&pool->lock); /* which start has held until it knew the process */
-    process = member->process;
+    uv_mutex_lock(&pool->lock); /* start_worker holds it until worker->process is set */
+    process = worker->process;
     report = process_report(process);
-    take_claims_back(pool, member);
-    judge_start(pool, member, report);
-    note_leaving(pool, member);
-    pool->live--;
+    recover_slot(pool, worker);
+    judge_worker_start(pool, worker, report);
+    note_worker_exit(pool, worker);
+    pool->running--;
     pool->ending++;
-    member->process = NULL;
-    plane_tell_after_death(&pool->plane);
+    worker->process = NULL;
+    wake_word_signal_after_death(&pool->segment.shm, &pool->segment.header->done);
     wake_all_workers(pool);
-    uv_mutex_unlock(&pool->lock); /* whoever waits for what was lost need not wait for the next worker too */
+    uv_mutex_unlock(
+        &pool->lock); /* so that a thread that waits for a lost item does not wait for the start of a worker too */
     uv_mutex_lock(&pool->lock);
-    refill(pool);
+    replace_workers(pool);
     uv_mutex_unlock(&pool->lock);
     xf_process_free(process);
     uv_mutex_lock(&pool->lock);
@@ -299,120 +320,4 @@ static void on_end(void *arg)
     pool->ending--;
     uv_cond_broadcast(&pool->changed);
     uv_mutex_unlock(&pool->lock);
-}
-
-/* ---- Stopping -------------------------------------------------------------------------------- */
-
-/* The claim word that a member's intent is about; NULL: none that it holds. */
-static claim_word *held_word(const member *member, uint64_t intent, uint64_t *claim, xf_future **future)
-{
-    xf_pool *pool = member->pool;
-    uint64_t number = (intent >> 40) - 1, chunk = intent & ((UINT64_C(1) << 40) - 1);
-    claim_word *word;
-
-    if (!intent || number >= pool->job_count || !pool->futures[number])
-        return NULL;
-    *future = pool->futures[number];
-    if (chunk >= (*future)->job->chunk_count)
-        return NULL;
-    word = pool_segment_claim(&pool->plane, (*future)->job, chunk);
-    *claim = atomic_load(word);
-    return claim_word_is_held_by(*claim, member->number, atomic_load(&slot_of(member)->epoch)) ? word : NULL;
-}
-
-static void ask(member *member, xf_future *future, uint64_t intent, xf_end why)
-{
-    xf_pool *pool = member->pool;
-    uint64_t chunk = intent & ((UINT64_C(1) << 40) - 1);
-    uint32_t at = slot_of(member)->progress, last = job_items_in(future->job, chunk) - 1;
-    uint64_t item = job_first_item(future->job, chunk) + (at < last ? at : last);
-
-    if (member->stopping == intent)
-        return;
-    member->stopping = intent;
-    member->why = why;
-    member->kill_time = clock_deadline(pool->grace_ms);
-    if (pool_state_grow(&future->stopped, future->stopped_count, &future->stopped_room, sizeof(bad)) == 0)
-        future->stopped[future->stopped_count++] = (bad){item, {why, 0, 0}, NULL};
-    atomic_store(&slot_of(member)->stop, intent);
-    process_wake(member->process);
-}
-
-void pool_deadlines_stop(xf_pool *pool, const xf_future *future, xf_end why)
-{
-    for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used); i++) {
-        member *member = &pool->members[i];
-        uint64_t intent = atomic_load(&slot_of(member)->intent), claim;
-        xf_future *held;
-        if (member->process && held_word(member, intent, &claim, &held) && held == future)
-            ask(member, held, intent, why);
-    }
-    pool_deadlines_check(pool);
-}
-
-/* Kills whoever is at that still: it is doomed first, so that one who has finished in time is not killed for it. */
-static void kill_late(member *member)
-{
-    xf_future *future;
-    uint64_t claim;
-    claim_word *word = held_word(member, member->stopping, &claim, &future);
-
-    if (word && claim_word_state(claim) == CLAIM_CLAIMED &&
-        claim_word_change(word, claim, (claim & ~(UINT64_C(15) << 60)) | (uint64_t)CLAIM_DOOMED << 60))
-        process_kill_late(member->process);
-    else
-        member->stopping = 0;
-    member->kill_time = CLOCK_NEVER;
-}
-
-/* When a member has to be looked at next, for the timeout of what it runs. */
-static uint64_t next_timeout(member *member, uint64_t now)
-{
-    slot *slot = slot_of(member);
-    uint64_t intent = atomic_load(&slot->intent), since = atomic_load(&slot->since), claim, due;
-    xf_future *future;
-
-    if (!held_word(member, intent, &claim, &future) || !future->options.timeout_ms || member->stopping == intent)
-        return CLOCK_NEVER;
-    due = since + (uint64_t)future->options.timeout_ms * CLOCK_NS_PER_MS;
-    if (due > now)
-        return due;
-    ask(member, future, intent, XF_END_TIMED_OUT);
-    return CLOCK_NEVER;
-}
-
-static uint64_t earlier(uint64_t one, uint64_t other)
-{
-    return one < other ? one : other;
-}
-
-void pool_deadlines_check(xf_pool *pool)
-{
-    uint64_t now = uv_hrtime(), next = pool->untold ? now : CLOCK_NEVER;
-
-    for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used); i++) {
-        member *member = &pool->members[i];
-        if (!member->process)
-            continue;
-        if (member->stopping && member->kill_time <= now)
-            kill_late(member);
-        next = earlier(next, next_timeout(member, now));
-        if (member->stopping)
-            next = earlier(next, member->kill_time);
-    }
-    for (const xf_future *future = pool->first; future; future = future->next) /* what nobody has claimed yet */
-        if (future->options.timeout_ms && !future_is_complete(future))
-            next = earlier(next, now + (uint64_t)future->options.timeout_ms * CLOCK_NS_PER_MS);
-    supervisor_set_deadline(&pool->supervised, next);
-}
-
-void pool_workers_shut_down(xf_pool *pool, bool kill)
-{
-    atomic_store(&pool->plane.head->leaving, pool->terminating ? SHUTDOWN_NOW : SHUTDOWN_AFTER_WORK);
-    for (uint32_t i = 0; i < atomic_load(&pool->plane.head->slots_used); i++) {
-        if (pool->members[i].process && kill)
-            xf_process_kill(pool->members[i].process);
-        else if (pool->members[i].process)
-            process_wake(pool->members[i].process);
-    }
 }

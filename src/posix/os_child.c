@@ -1,4 +1,4 @@
-/* Children: reading from them, waiting for them, their end. */
+/* Children: waiting for them, and their end. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -15,53 +15,19 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* ---- Talking to it --------------------------------------------------------------------------- */
-
-int os_child_read(os_child *child, int stream, void *data, size_t size, size_t *count)
+os_channel *os_child_channel(os_child *child, int stream)
 {
-    return stream_read(child, stream, data, size, count);
-}
-
-int os_child_write(os_child *child, const void *data, size_t size)
-{
-    if (child->stream[OS_CHANNEL] < 0)
-        return XF_EEND;
-    if (send(child->stream[OS_CHANNEL], data, size, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)size)
-        return 0;
-    return errno == EAGAIN || errno == EWOULDBLOCK ? XF_EAGAIN : os_error(errno, "send");
-}
-
-int os_child_give(os_child *child, uint8_t *data, size_t size, intptr_t handle)
-{
-    if (child->stream[OS_CHANNEL] < 0)
-        return XF_EEND;
-    memset(data + OS_TOKEN_AT, 0, OS_TOKEN_SIZE);
-    if (send_attached(child->stream[OS_CHANNEL], data, size, (int)handle, MSG_DONTWAIT) == (ssize_t)size)
-        return 0;
-    return errno == EAGAIN || errno == EWOULDBLOCK ? XF_EAGAIN : os_error(errno, "sendmsg");
-}
-
-int os_child_take(os_child *child, uint64_t token, intptr_t *handle)
-{
-    (void)token;
-    return take_attached(&child->attached, handle);
+    return &child->stream[stream];
 }
 
 int os_child_wait(os_child *child, int timeout_ms)
 {
-    uint64_t deadline = timeout_ms > 0 ? uv_hrtime() + (uint64_t)timeout_ms * 1000000 : 0;
     struct pollfd fds[OS_STREAMS + 1];
-    int count;
 
     for (int i = 0; i < OS_STREAMS; i++) /* poll passes over negative descriptors */
-        fds[i] = (struct pollfd){.fd = child->stream[i], .events = POLLIN};
+        fds[i] = (struct pollfd){.fd = child->stream[i].ended ? -1 : child->stream[i].fd, .events = POLLIN};
     fds[OS_STREAMS] = (struct pollfd){.fd = child->ended ? -1 : child->exit_fd, .events = POLLIN};
-    while ((count = poll(fds, OS_STREAMS + 1, timeout_ms)) < 0 && errno == EINTR) {
-        uint64_t now = uv_hrtime();
-        if (timeout_ms > 0)
-            timeout_ms = now < deadline ? (int)((deadline - now) / 1000000) : 0;
-    }
-    return count > 0 ? 0 : XF_ETIMEDOUT;
+    return fd_poll(fds, OS_STREAMS + 1, timeout_ms);
 }
 
 /* ---- Its end --------------------------------------------------------------------------------- */
@@ -96,7 +62,7 @@ static os_end end_of(os_end_kind kind, int code, int64_t system)
 
 static os_end judge_signal(const os_child *child, const siginfo_t *info)
 {
-    int noted = atomic_load(&child->note->crash) - 1;
+    int noted = atomic_load(&child->status->crash) - 1;
     int crash = crash_of_signal(info->si_status);
 
     if (info->si_code == CLD_EXITED)
@@ -174,7 +140,7 @@ static int end_of_servers(os_child *child)
         return XF_EAGAIN;
     fd_close(&child->lifeline);
     if (size != sizeof news) {
-        child->pid = (pid_t)atomic_load(&child->note->pid);
+        child->pid = (pid_t)atomic_load(&child->status->pid);
         child->end = child->pid ? end_of(OS_LOST, 0, 0) /* the server has gone, and its child is nobody's */
                                 : end_of(OS_UNSTARTED, XF_ESYSTEM, 0);
     } else if (news.error) {
@@ -211,7 +177,7 @@ void os_child_kill(os_child *child)
 
 int64_t os_child_pid(os_child *child)
 {
-    return child->pid || child->ended ? child->pid : atomic_load(&child->note->pid);
+    return child->pid || child->ended ? child->pid : atomic_load(&child->status->pid);
 }
 
 intptr_t os_child_sentinel(const os_child *child)
@@ -222,10 +188,9 @@ intptr_t os_child_sentinel(const os_child *child)
 void child_free(os_child *child)
 {
     for (int i = 0; i < OS_STREAMS; i++)
-        fd_close(&child->stream[i]);
+        stream_release(&child->stream[i]);
     fd_close(&child->exit_fd);
     fd_close(&child->lifeline);
-    fd_close(&child->attached.fd);
     free(child);
 }
 

@@ -18,7 +18,7 @@ enum { FAULTS = sizeof faults / sizeof *faults };
 
 /* In this order, as a forked child pays for each page that it writes to, and seldom writes to the stack. */
 static struct {
-    os_note *note;
+    os_status *status;
     os_record *record; /* NULL: nothing is recorded */
     const char *dumps; /* directory for a core file; NULL: wherever the system puts it, if anywhere */
     struct sigaction previous[FAULTS];
@@ -96,7 +96,7 @@ static void record(int number, int detail, int error, uint64_t address, const uc
 
 void crash_record_exit(void)
 {
-    limit_note(guard.note, errno);
+    limit_mark_refused(guard.status, errno);
     if (guard.record)
         record(0, 0, errno, 0, NULL);
 }
@@ -154,10 +154,10 @@ static void on_crash(int number, siginfo_t *info, void *context)
     bool is_handled = guard.previous[index_of(number)].sa_handler != SIG_DFL;
     bool is_overflow = is_stack_overflow(number, info, record_registers(&unused, context));
 
-    atomic_store(&guard.note->crash, is_overflow ? XF_CRASH_STACK_OVERFLOW + 1 : 0);
+    atomic_store(&guard.status->crash, is_overflow ? XF_CRASH_STACK_OVERFLOW + 1 : 0);
     if (guard.record)
         record(number, info->si_code, error, info->si_code > 0 ? (uintptr_t)info->si_addr : 0, context);
-    limit_note(guard.note, error);
+    limit_mark_refused(guard.status, error);
     errno = error;
     pass_on(number, info, context);
     if (is_handled)
@@ -175,14 +175,14 @@ static void allow_core(void)
     setrlimit(RLIMIT_CORE, &limit);
 }
 
-void child_catch_faults(os_note *note)
+void child_catch_faults(os_status *status)
 {
     struct sigaction crash = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigset_t none;
 
-    guard.note = note;
-    guard.record = note->record_at ? (os_record *)((char *)note + note->record_at) : NULL;
-    guard.dumps = note->dump_at ? (const char *)note + note->dump_at : NULL;
+    guard.status = status;
+    guard.record = status->record_at ? (os_record *)((char *)status + status->record_at) : NULL;
+    guard.dumps = status->dump_at ? (const char *)status + status->dump_at : NULL;
     if (guard.dumps)
         allow_core();
     sigaltstack(&(stack_t){.ss_sp = guard.stack, .ss_size = sizeof guard.stack}, NULL);
@@ -190,5 +190,5 @@ void child_catch_faults(os_note *note)
         sigaction(faults[i], &crash, &guard.previous[i]);
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
-    atomic_store(&note->armed, 1);
+    atomic_store(&status->armed, 1);
 }

@@ -40,7 +40,7 @@ static int explain(void)
 
 int os_child_dump(os_child *child, const char *name, char *path, size_t size)
 {
-    const char *directory = (const char *)child->note + child->note->dump_at;
+    const char *directory = (const char *)child->status + child->status->dump_at;
     char core[1280];
     int rc = 0;
 

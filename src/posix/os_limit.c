@@ -28,9 +28,9 @@ static rlim_t cpu_seconds(const xf_limits *limits)
 }
 
 /* Not RLIMIT_AS, which counts shared memory too, and address space that is only reserved. */
-void limit_self(const os_note *note)
+void limit_self(const os_status *status)
 {
-    const xf_limits *limits = &note->limits;
+    const xf_limits *limits = &status->limits;
 
     if (limits->memory)
         set_limit(RLIMIT_DATA, limits->memory, limits->memory);
@@ -54,10 +54,10 @@ static bool has_room(size_t limit)
     return true;
 }
 
-void limit_note(os_note *note, int error)
+void limit_mark_refused(os_status *status, int error)
 {
-    if (note && note->limits.memory && (error == ENOMEM || !has_room(note->limits.memory)))
-        atomic_store(&note->refused, 1);
+    if (status && status->limits.memory && (error == ENOMEM || !has_room(status->limits.memory)))
+        atomic_store(&status->refused, 1);
 }
 
 /* ---- Kills for lack of memory ---------------------------------------------------------------- */
@@ -169,7 +169,7 @@ void limit_judge(const os_child *child, const struct rusage *usage, os_end *end)
 {
     end->cpu_time = seconds(usage->ru_utime) + seconds(usage->ru_stime);
     end->memory_peak = (uint64_t)usage->ru_maxrss * 1024;
-    end->refused = child->limits.memory && atomic_load(&child->note->refused);
+    end->refused = child->limits.memory && atomic_load(&child->status->refused);
     if (end->kind == OS_EXITED)
         return;
     if (used_up_cpu(child, end))

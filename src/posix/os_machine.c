@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { LIST_SIZE = 4096, SYSTEM_CPUS = 65536, NODES_MAX = 1024 };
 
@@ -178,7 +179,7 @@ void machine_describe(os_machine *machine, const char *root)
         find_core(&machine->cpus[i], root);
     find_caches(machine, root);
     find_nodes(machine, root);
-    group_describe(machine, root);
+    quota_describe(machine, root);
 }
 
 /* ---- This process ---------------------------------------------------------------------------- */
@@ -217,4 +218,11 @@ int os_self_bind(const os_cpu_set *set)
     rc = errno;
     return rc == EINVAL ? error_detail(XF_EINVAL, "sched_setaffinity: there is no processor that may be used")
                         : os_error(rc, "sched_setaffinity");
+}
+
+bool os_terminal_colours(int descriptor)
+{
+    const char *terminal = getenv("TERM");
+
+    return isatty(descriptor) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
 }

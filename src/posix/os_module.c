@@ -185,7 +185,7 @@ static int look_at_module(struct dl_phdr_info *object, size_t size, void *arg)
     return 0;
 }
 
-bool os_module_place(const char *module, uint64_t offset, os_place *place)
+bool os_module_locate(const char *module, uint64_t offset, os_location *place)
 {
     search search = {.address = (uintptr_t)offset};
     module_file file;

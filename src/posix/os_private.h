@@ -2,9 +2,10 @@
 #ifndef OS_PRIVATE_H
 #define OS_PRIVATE_H
 
-#include "os/crash.h"
+#include "os/os.h"
 
 #include <link.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -16,10 +17,13 @@
 /* Translates errno of a failed call, keeps "call: text" as the error detail, and returns the XF_E* code. */
 int os_error(int system, const char *call);
 
-/* ---- os_stream.c ----------------------------------------------------------------------------- */
+/* ---- os_handle.c ----------------------------------------------------------------------------- */
 
 /* Closes *fd, if there is one, and sets it to -1. */
 void fd_close(int *fd);
+
+/* poll, which signals do not end: 0, XF_ETIMEDOUT, or an error. */
+int fd_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 
 /* Moves a new fd out of the way of the standard streams; -1 and errno as from fcntl. */
 int fd_above_stdio(int fd);
@@ -30,22 +34,6 @@ int fd_pipe(int ends[2]);
 int fd_socketpair(int ends[2], int type);
 int fd_null(int *fd);
 
-/* As os_child_read. */
-int stream_read(os_child *child, int stream, void *data, size_t size, size_t *count);
-
-/* A descriptor that came over a channel with the bytes read last. */
-typedef struct attachment {
-    int fd;    /* -1: none */
-    bool lost; /* one came, and there was no number for it */
-} attachment;
-
-/* Takes it out: XF_EPROTO when there is none, XF_EHANDLES when it was lost. */
-int take_attached(attachment *attached, intptr_t *handle);
-
-/* recv and send on a channel, with an attachment. */
-ssize_t receive_attached(int channel, void *data, size_t size, int flags, attachment *attached);
-ssize_t send_attached(int channel, const void *data, size_t size, int fd, int flags);
-
 /* A pidfd, or -1 and errno: ENOSYS where the system has none. */
 int pidfd_of(pid_t pid);
 
@@ -53,7 +41,27 @@ int pidfd_of(pid_t pid);
  *   usage  What it used up; NULL: not asked for. */
 int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusage *usage);
 
-/* ---- os_text.c ------------------------------------------------------------------------------- */
+/* ---- os_channel.c ---------------------------------------------------------------------------- */
+
+/* A descriptor that came over a channel with the bytes that were read last. */
+typedef struct attachment {
+    int fd;    /* -1: none */
+    bool lost; /* one came, and this process had no number left for it */
+} attachment;
+
+struct os_channel {
+    int fd; /* -1: there is no such stream */
+    attachment attached;
+    bool is_pipe; /* what a child prints */
+    bool ended;   /* the end has been read */
+};
+
+#define CHANNEL_OF(fd) ((os_channel){(fd), {-1, false}, false, false})
+
+/* Closes what a channel holds. */
+void stream_release(os_channel *channel);
+
+/* ---- os_environment.c ------------------------------------------------------------------------ */
 
 /* This process's environment with the additions, as pointers to both; freed by the caller.  NULL: no memory. */
 char **merge_environment(const char *const *additions);
@@ -61,14 +69,14 @@ char **merge_environment(const char *const *additions);
 /* The strings one after the other, each with its terminating 0; freed by the caller.  NULL: no memory. */
 char *flatten(char *const *strings, size_t *size);
 
-/* ---- os_machine.c, os_group.c ---------------------------------------------------------------- */
+/* ---- os_machine.c, os_quota.c ---------------------------------------------------------------- */
 
 /* Fills in what is beyond the numbers of the processors.
  *   root  Comes before /proc and /sys in paths; "". */
 void machine_describe(os_machine *machine, const char *root);
 
 /* Fills in quota and group. */
-void group_describe(os_machine *machine, const char *root);
+void quota_describe(os_machine *machine, const char *root);
 
 /* Reads the first line of a file, without its end; false when there is none. */
 bool read_line(char *line, size_t size, const char *format, ...) XF_PRINTF(3, 4);
@@ -77,18 +85,17 @@ bool read_line(char *line, size_t size, const char *format, ...) XF_PRINTF(3, 4)
 
 /* A child, in its parent. */
 struct os_child {
-    int stream[OS_STREAMS]; /* -1: not captured, or at its end */
-    int exit_fd;            /* ready at the end: the pidfd, or the socket on which the server tells, or a lifeline */
-    int pidfd;              /* -1: the system has none, or the child is the server's; closed as exit_fd */
-    int lifeline;           /* the writing end: closing it kills the group */
-    attachment attached;
+    os_channel stream[OS_STREAMS];
+    int exit_fd;    /* ready at the end: the pidfd, or the socket on which the server tells, or a lifeline */
+    int pidfd;      /* -1: the system has none, or the child is the server's; closed as exit_fd */
+    int lifeline;   /* the writing end: closing it kills the group */
     int watched_by; /* epoll set, or -1 */
     pid_t pid;      /* 0: of the server's, and running */
     bool by_server;
     bool killed; /* by os_child_kill */
     bool ended;
     os_end end;
-    const os_note *note;
+    const os_status *status;
     xf_limits limits;
     uint64_t kills_before; /* limit_kills when it was started */
 };
@@ -106,12 +113,13 @@ typedef struct child_fds {
 /* Frees a child that was not started, or has ended. */
 void child_free(os_child *child);
 
-/* The channel to the parent, in a child. */
-struct os_parent {
-    int channel;
-    attachment attached;
-    os_given given;
-};
+/* What a child has inherited, with its channel. */
+typedef struct newborn {
+    os_channel channel;
+    os_inherited inherited; /* whose channel that is */
+} newborn;
+
+/* ---- os_newborn.c ---------------------------------------------------------------------------- */
 
 /* In a new child: joins a group of its own, ties its life to the parent's, takes its standard streams and directory.
  * Async-signal-safe. */
@@ -130,6 +138,9 @@ void child_close_others(const child_fds *fds);
 
 /* Makes the kernel kill this process's group when the lifeline hangs up; ends at once when it already has. */
 void child_arm_lifeline(int lifeline, pid_t leader);
+
+/* In a new child: closes those descriptors, as far as there are any.  Async-signal-safe. */
+void child_close_range(unsigned first, unsigned last);
 
 /* ---- os_crash.c ------------------------------------------------------------------------------ */
 
@@ -154,7 +165,7 @@ bool crash_is_fault(int number);
 
 /* In a new child, after that: our own handlers, before which what stood there is run in its turn, and no signal
  * blocked. */
-void child_catch_faults(os_note *note);
+void child_catch_faults(os_status *status);
 
 /* Records where this process is, which is about to end by exit(). */
 void crash_record_exit(void);
@@ -210,17 +221,29 @@ static inline __attribute__((always_inline)) uintptr_t record_registers_here(os_
 
 /* ---- os_limit.c ------------------------------------------------------------------------------ */
 
-/* In a new child: puts the note's limits on.  Async-signal-safe. */
-void limit_self(const os_note *note);
+/* In a new child: puts the status block's limits on.  Async-signal-safe. */
+void limit_self(const os_status *status);
 
 /* In a child that crashes or exits with that errno: notes whether it was short of memory.  Async-signal-safe. */
-void limit_note(os_note *note, int error);
+void limit_mark_refused(os_status *status, int error);
 
 /* In the parent: how often the kernel has killed for lack of memory, when that was looked at last. */
 uint64_t limit_kills(void);
 
 /* In the parent: sees whether a child that ended like that came to one of its limits, and adds what it used up. */
 void limit_judge(const os_child *child, const struct rusage *usage, os_end *end);
+
+/* ---- os_exec.c ------------------------------------------------------------------------------- */
+
+/* Executes the running image anew with one argument.
+ *   environment  As for execve.
+ *   fds          The new image finds channel, lifeline, box, input at EXEC_CHANNEL and so on. */
+int exec_again(pid_t *pid, const char *argument, char *const *environment, const child_fds *fds);
+
+enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END };
+
+#define CHILD_ARGUMENT "--crossfork-child="
+#define SERVER_ARGUMENT "--crossfork-server"
 
 /* ---- os_server.c ----------------------------------------------------------------------------- */
 
@@ -236,16 +259,6 @@ typedef struct server_news {
 
 /* Runs the server on its request socket; never returns. */
 _Noreturn void server_run(int requests, os_entry entry);
-
-/* Executes the running image anew with one argument.
- *   environment  As for execve.
- *   fds          The new image finds channel, lifeline, box, input at EXEC_CHANNEL and so on. */
-int exec_again(pid_t *pid, const char *argument, char *const *environment, const child_fds *fds);
-
-enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END };
-
-#define CHILD_ARGUMENT "--crossfork-child="
-#define SERVER_ARGUMENT "--crossfork-server"
 
 /* ---- os_module.c ----------------------------------------------------------------------------- */
 

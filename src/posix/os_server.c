@@ -282,7 +282,7 @@ static int take_environment(server *self, const request *head, const char *envir
 
 static _Noreturn void run_child(server *self, const request *head, const int *received)
 {
-    static os_parent parent;
+    static newborn child;
     struct sigaction standard = {.sa_handler = SIG_DFL};
     child_fds fds = {{received[IN_STDIN], received[IN_STDOUT], received[IN_STDERR]},
                      received[IN_DIRECTORY],
@@ -291,20 +291,20 @@ static _Noreturn void run_child(server *self, const request *head, const int *re
                      -1,
                      -1};
 
-    parent.channel = fds.channel;
-    parent.attached.fd = -1;
-    parent.given.box = map(received[IN_BOX], head->box_size);
-    parent.given.input = head->input_size ? map(received[IN_EXTRA], head->input_size) : OS_SHM_NONE;
+    child.channel = CHANNEL_OF(fds.channel);
+    child.inherited.channel = &child.channel;
+    child.inherited.box = map(received[IN_BOX], head->box_size);
+    child.inherited.input = head->input_size ? map(received[IN_EXTRA], head->input_size) : OS_SHM_NONE;
     child_close_others(&fds);
     child_settle(&fds);
-    limit_self(parent.given.box.address);
+    limit_self(child.inherited.box.address);
     for (int i = 0; i < 3; i++)
         fd_close(&fds.stdio[i]);
     fd_close(&fds.directory);
     sigaction(SIGCHLD, &standard, NULL); /* the server's own handler; it has no other */
-    child_catch_faults(parent.given.box.address);
-    atomic_store(&((os_note *)parent.given.box.address)->pid, getpid());
-    self->entry(&parent);
+    child_catch_faults(child.inherited.box.address);
+    atomic_store(&((os_status *)child.inherited.box.address)->pid, getpid());
+    self->entry(&child.inherited);
     abort();
 }
 

@@ -185,7 +185,7 @@ void os_shm_wait_any(os_word *words, size_t count, int timeout_ms)
         sleep_on_all(&(watchers){words, count, &over, timeout_ms < 0 ? NULL : &until});
 }
 
-void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word, int count)
+void os_shm_wake(const os_shm *shm, _Atomic uint32_t *word, int count)
 {
     (void)shm;
     syscall(SYS_futex, word, FUTEX_WAKE, count, NULL, NULL, 0);

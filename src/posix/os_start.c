@@ -58,7 +58,8 @@ static int open_stdio(os_child *child, xf_stdio kind, int number, int *fd)
     if (rc < 0)
         return rc;
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    child->stream[number] = ends[0];
+    child->stream[number] = CHANNEL_OF(ends[0]);
+    child->stream[number].is_pipe = true;
     *fd = ends[1];
     return 0;
 }
@@ -97,71 +98,20 @@ static int open_child_fds(os_child *child, const os_start *start, child_fds *fds
     rc = fd_socketpair(channel, SOCK_STREAM);
     if (rc < 0)
         return rc;
-    child->stream[OS_CHANNEL] = channel[0];
+    child->stream[OS_CHANNEL] = CHANNEL_OF(channel[0]);
     fds->channel = channel[1];
     rc = fd_pipe(lifeline);
     if (rc < 0)
         return rc;
     fds->lifeline = lifeline[0];
     child->lifeline = lifeline[1];
-    if (start->greeting_size && send(channel[0], start->greeting, start->greeting_size, MSG_NOSIGNAL | MSG_DONTWAIT) !=
-                                    (ssize_t)start->greeting_size)
+    if (start->first_size &&
+        send(channel[0], start->first, start->first_size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)start->first_size)
         return os_error(errno, "send");
     return 0;
 }
 
-/* ---- In the new child ------------------------------------------------------------------------ */
-
-/* Linux sends the signal of F_SETSIG to the whole group when the pipe hangs up, also to processes that block every
- * signal or never make a system call: fcntl(2), F_SETOWN and F_SETSIG. */
-void child_arm_lifeline(int lifeline, pid_t leader)
-{
-    struct pollfd hangup = {.fd = lifeline};
-
-    fcntl(lifeline, F_SETSIG, SIGKILL);
-    fcntl(lifeline, F_SETOWN, -leader);
-    fcntl(lifeline, F_SETFL, O_ASYNC);
-    if (leader == getpid() && poll(&hangup, 1, 0) > 0)
-        kill(leader, SIGKILL);
-}
-
-void child_settle(const child_fds *fds)
-{
-    setpgid(0, 0);
-    child_arm_lifeline(fds->lifeline, getpid());
-    for (int i = 0; i < 3; i++)
-        if (fds->stdio[i] != i)
-            dup2(fds->stdio[i], i);
-    if (fds->directory >= 0 && fchdir(fds->directory) < 0)
-        _exit(1);
-}
-
-static void close_range_of(unsigned first, unsigned last)
-{
-    if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
-        return;
-    for (unsigned fd = first; fd <= last && fd < (unsigned)sysconf(_SC_OPEN_MAX); fd++) /* Linux before 5.9 */
-        close((int)fd);
-}
-
-void child_close_others(const child_fds *fds)
-{
-    const int kept[] = {fds->stdio[0], fds->stdio[1], fds->stdio[2], fds->directory,
-                        fds->channel,  fds->lifeline, fds->box,      fds->input};
-    int next = 3;
-
-    for (;;) {
-        int lowest = -1;
-        for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-            if (kept[i] >= next && (lowest < 0 || kept[i] < lowest))
-                lowest = kept[i];
-        if (lowest < 0)
-            break;
-        close_range_of((unsigned)next, (unsigned)lowest - 1);
-        next = lowest + 1;
-    }
-    close_range_of((unsigned)next, ~0U);
-}
+/* ---- The three methods ----------------------------------------------------------------------- */
 
 /* Set while this thread forks a child of ours. */
 static _Thread_local const child_fds *forking;
@@ -180,158 +130,6 @@ static void __attribute__((constructor)) register_fork_handler(void)
     pthread_atfork(NULL, NULL, after_fork_in_child);
 }
 
-/* ---- Executing the image anew ---------------------------------------------------------------- */
-
-#define IMAGE "/proc/self/exe"
-
-#ifdef XF_CLOSEFROM
-static int add_file_actions(posix_spawn_file_actions_t *actions, const child_fds *fds)
-{
-    const int targets[][2] = {
-        {fds->channel, EXEC_CHANNEL}, {fds->lifeline, EXEC_LIFELINE}, {fds->box, EXEC_BOX}, {fds->input, EXEC_INPUT}};
-    int error = 0;
-
-    for (int i = 0; i < 3 && !error; i++)
-        error = posix_spawn_file_actions_adddup2(actions, fds->stdio[i], i);
-    if (fds->directory >= 0 && !error)
-        error = posix_spawn_file_actions_addfchdir_np(actions, fds->directory);
-    for (int i = 0; i < 4 && !error; i++)
-        if (targets[i][0] >= 0)
-            error = posix_spawn_file_actions_adddup2(actions, targets[i][0], targets[i][1]);
-        else
-            error = posix_spawn_file_actions_addclose(actions, targets[i][1]);
-    return error ? error : posix_spawn_file_actions_addclosefrom_np(actions, EXEC_END);
-}
-
-static int set_attributes(posix_spawnattr_t *attributes)
-{
-    sigset_t all, none;
-
-    sigfillset(&all);
-    sigemptyset(&none);
-    posix_spawnattr_setpgroup(attributes, 0);
-    posix_spawnattr_setsigdefault(attributes, &all);
-    posix_spawnattr_setsigmask(attributes, &none);
-    return posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-}
-
-static int execute(pid_t *pid, char *const *arguments, char *const *environment, const child_fds *fds)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    int error;
-
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    error = add_file_actions(&actions, fds);
-    if (!error)
-        error = set_attributes(&attributes);
-    if (!error)
-        error = posix_spawn(pid, IMAGE, &actions, &attributes, arguments, environment);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
-    return error;
-}
-#else
-/* In the child of vfork, which has its parent's memory until it executes: all signals are blocked, and what it calls is
- * the system's.  Descriptors that are not for the image are closed here, and not marked as such in the parent, whose
- * other threads may start programs meanwhile. */
-static int prepare_image(const child_fds *fds)
-{
-    const int targets[][2] = {
-        {fds->channel, EXEC_CHANNEL}, {fds->lifeline, EXEC_LIFELINE}, {fds->box, EXEC_BOX}, {fds->input, EXEC_INPUT}};
-
-    setpgid(0, 0);
-    for (int i = 0; i < 3; i++)
-        if (fds->stdio[i] == i ? fcntl(i, F_SETFD, 0) < 0 : dup2(fds->stdio[i], i) < 0)
-            return -1;
-    if (fds->directory >= 0 && fchdir(fds->directory) < 0)
-        return -1;
-    for (int i = 0; i < 4; i++)
-        if (targets[i][0] < 0)
-            close(targets[i][1]);
-        else if (dup2(targets[i][0], targets[i][1]) < 0)
-            return -1;
-    close_range_of(EXEC_END, ~0U);
-    for (int number = 1; number < NSIG; number++)
-        child_reset_signal(number);
-    return 0;
-}
-
-static _Noreturn void become_image(char *const *arguments, char *const *environment, const child_fds *fds,
-                                   volatile int *error)
-{
-    sigset_t none;
-
-    sigemptyset(&none);
-    if (prepare_image(fds) == 0 && pthread_sigmask(SIG_SETMASK, &none, NULL) == 0)
-        execve(IMAGE, arguments, environment);
-    *error = errno;
-    _exit(127);
-}
-
-/* As posix_spawn does it, which cannot close what it does not know of everywhere. */
-static int execute(pid_t *pid, char *const *arguments, char *const *environment, const child_fds *fds)
-{
-    volatile int error = 0; /* the child sets it */
-    int cancelling;
-    sigset_t all, before;
-    pid_t child;
-
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    child = vfork();
-    if (child == 0)
-        become_image(arguments, environment, fds, &error);
-    if (child < 0)
-        error = errno;
-    else if (error)
-        waitpid(child, NULL, 0);
-    *pid = child;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_setcancelstate(cancelling, NULL);
-    return error;
-}
-#endif
-
-/* Copies of the descriptors that are out of the way of their targets; -1 stays. */
-static int lift_for_exec(const child_fds *fds, child_fds *lifted)
-{
-    const int *from[] = {&fds->channel, &fds->lifeline, &fds->box, &fds->input};
-    int *to[] = {&lifted->channel, &lifted->lifeline, &lifted->box, &lifted->input};
-
-    *lifted = *fds;
-    for (int i = 0; i < 4; i++)
-        *to[i] = -1;
-    for (int i = 0; i < 4; i++)
-        if (*from[i] >= 0 && (*to[i] = fcntl(*from[i], F_DUPFD_CLOEXEC, EXEC_END)) < 0)
-            return os_error(errno, "fcntl F_DUPFD_CLOEXEC");
-    return 0;
-}
-
-int exec_again(pid_t *pid, const char *argument, char *const *environment, const child_fds *fds)
-{
-    char *arguments[] = {program_invocation_name, (char *)argument, NULL};
-    child_fds lifted;
-    int error, rc = lift_for_exec(fds, &lifted);
-
-    if (rc < 0)
-        goto close_lifted;
-    error = execute(pid, arguments, environment, &lifted);
-    if (error)
-        rc = os_error(error, "executing " IMAGE);
-
-close_lifted:
-    fd_close(&lifted.channel);
-    fd_close(&lifted.lifeline);
-    fd_close(&lifted.box);
-    fd_close(&lifted.input);
-    return rc;
-}
-
-/* ---- The three methods ----------------------------------------------------------------------- */
-
 /* What the program printed before is printed once, by the program, and not again by a forked child. */
 static void flush_before_fork(FILE *stream)
 {
@@ -341,7 +139,7 @@ static void flush_before_fork(FILE *stream)
     funlockfile(stream);
 }
 
-static _Noreturn void run_forked(const os_start *start, os_parent *parent, child_fds *fds)
+static _Noreturn void run_forked(const os_start *start, const os_inherited *inherited, child_fds *fds)
 {
     child_settle(fds);
     limit_self(start->box->address);
@@ -354,13 +152,13 @@ static _Noreturn void run_forked(const os_start *start, os_parent *parent, child
     fd_close(&fds->directory);
     for (const char *const *addition = start->environment; addition && *addition; addition++)
         putenv((char *)*addition);
-    start->entry(parent);
+    start->entry(inherited);
     abort();
 }
 
 static int start_fork(os_child *child, const os_start *start, child_fds *fds)
 {
-    os_parent parent = {fds->channel, {-1, false}, {*start->box, start->input ? *start->input : OS_SHM_NONE}};
+    newborn self = {CHANNEL_OF(fds->channel), {&self.channel, *start->box, start->input ? *start->input : OS_SHM_NONE}};
     child_fds kept = *fds;
     sigset_t all, before;
     int error;
@@ -375,7 +173,7 @@ static int start_fork(os_child *child, const os_start *start, child_fds *fds)
     pid = fork();
     error = errno;
     if (pid == 0)
-        run_forked(start, &parent, &kept);
+        run_forked(start, &self.inherited, &kept);
     forking = NULL;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pid < 0)
@@ -393,7 +191,7 @@ static int start_spawn(os_child *child, const os_start *start, child_fds *fds)
 
     if (!environment)
         return os_error(ENOMEM, "malloc");
-    snprintf(argument, sizeof argument, CHILD_ARGUMENT "%016llx,%d", (unsigned long long)child->note->nonce,
+    snprintf(argument, sizeof argument, CHILD_ARGUMENT "%016llx,%d", (unsigned long long)child->status->nonce,
              start->input != NULL);
     rc = exec_again(&child->pid, argument, environment, fds);
     free(environment);
@@ -458,18 +256,18 @@ static uint64_t make_nonce(void)
 int os_child_start(os_child **out, const os_start *start)
 {
     child_fds fds;
-    os_note *note = start->box->address;
+    os_status *status = start->box->address;
     os_child *child = calloc(1, sizeof *child);
     int rc;
 
     if (!child)
         return os_error(ENOMEM, "calloc");
     for (int i = 0; i < OS_STREAMS; i++)
-        child->stream[i] = -1;
-    child->pidfd = child->exit_fd = child->lifeline = child->attached.fd = child->watched_by = -1;
-    note->nonce = make_nonce();
-    child->note = note;
-    child->limits = note->limits = start->limits ? *start->limits : (xf_limits){0};
+        child->stream[i] = CHANNEL_OF(-1);
+    child->pidfd = child->exit_fd = child->lifeline = child->watched_by = -1;
+    status->nonce = make_nonce();
+    child->status = status;
+    child->limits = status->limits = start->limits ? *start->limits : (xf_limits){0};
     child->kills_before = limit_kills();
     rc = open_child_fds(child, start, &fds);
     if (rc == 0)

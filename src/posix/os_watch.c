@@ -108,7 +108,7 @@ int os_child_watch(os_child *child, os_watcher *watcher, uint64_t key)
     child->watched_by = watcher->set;
     rc = watch_fd(child, child->ended ? -1 : child->exit_fd, key);
     for (int i = 0; i < OS_STREAMS && rc == 0; i++)
-        rc = watch_fd(child, child->stream[i], key);
+        rc = watch_fd(child, child->stream[i].ended ? -1 : child->stream[i].fd, key);
     if (rc < 0)
         os_child_unwatch(child);
     return rc;
@@ -123,7 +123,7 @@ void os_child_unwatch(os_child *child)
     if (child->exit_fd >= 0)
         epoll_ctl(child->watched_by, EPOLL_CTL_DEL, child->exit_fd, &none);
     for (int i = 0; i < OS_STREAMS; i++)
-        if (child->stream[i] >= 0)
-            epoll_ctl(child->watched_by, EPOLL_CTL_DEL, child->stream[i], &none);
+        if (child->stream[i].fd >= 0)
+            epoll_ctl(child->watched_by, EPOLL_CTL_DEL, child->stream[i].fd, &none);
     child->watched_by = -1;
 }

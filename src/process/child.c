@@ -78,7 +78,7 @@ void child_stop_target(xf_call *call, wait_target *target)
 {
     _Atomic uint32_t *wake = &call->box->wake;
 
-    *target = (wait_target){{&os_parent_given(call->channel.parent)->box, wake, atomic_load(wake), NULL}, -1};
+    *target = (wait_target){{&call->channel.inherited->box, wake, atomic_load(wake), NULL}, -1};
 }
 
 const call_backend child_backend = {.output = child_output,
@@ -163,7 +163,7 @@ static int take_task_input(xf_call *call, frame_reader *reader)
     void *copy;
 
     if (call->input_size > FRAME_INLINE_MAX)
-        call->input = os_parent_given(call->channel.parent)->input.address;
+        call->input = call->channel.inherited->input.address;
     else if (call->input_size == 0)
         call->input = "";
     if (call->input)
@@ -252,7 +252,7 @@ static int run_only_task(xf_call *call)
     return code;
 }
 
-_Noreturn void child_run(os_parent *parent)
+_Noreturn void child_run(const os_inherited *inherited)
 {
     xf_call *call = &only_call;
     frame frame;
@@ -261,9 +261,9 @@ _Noreturn void child_run(os_parent *parent)
     memset(call, 0,
            offsetof(xf_call, channel)); /* if a task has forked this child, the memory holds that task's call */
     call->backend = &child_backend;
-    call->box = os_parent_given(parent)->box.address;
+    call->box = inherited->box.address;
     call->output.handle = -1;
-    channel_open(&call->channel, parent);
+    channel_open(&call->channel, inherited);
     child_log_open(&call->log);
     object_client_open(&call->channel);
     send_hello(call);

@@ -12,7 +12,7 @@ extern const call_backend child_backend;
 void child_stop_target(xf_call *call, wait_target *target);
 
 /* Reads the task from the channel, runs it, sends the result, and ends the process. */
-_Noreturn void child_run(os_parent *parent);
+_Noreturn void child_run(const os_inherited *inherited);
 
 /* How many processes of crossfork are above this one; 0 in the program itself. */
 int child_depth(void);

@@ -38,7 +38,7 @@ static void mark_streams(xf_call *call)
     FILE *const streams[] = {[1] = stdout, [2] = stderr};
     char mark[LINE_SPLITTER_MARK + 1];
 
-    line_splitter_make_mark(mark, call->box->note.nonce, ++call->log.frames);
+    line_splitter_make_mark(mark, call->box->status.nonce, ++call->log.frames);
     for (int i = 1; i <= 2; i++) {
         if (!(call->box->marked & 1U << i))
             continue;

@@ -231,7 +231,7 @@ int xf_process_stack(xf_process *process, xf_stack *stack)
     uv_mutex_lock(&process->lock);
     record = process->box.address ? black_box_record(process->box.address) : NULL;
     if (!process->exited && record)
-        rc = os_child_stack(process->child);
+        rc = os_child_snapshot(process->child);
     else
         error_detail(XF_ESTATE, "process %s has ended", process->name);
     if (rc == 0) {

@@ -11,7 +11,7 @@ static int take_childs_segment(void *arg, uint64_t token, size_t size, os_shm *s
 {
     xf_process *process = arg;
     intptr_t handle;
-    int rc = os_child_take(process->child, token, &handle);
+    int rc = os_channel_take(os_child_channel(process->child, OS_CHANNEL), token, &handle);
 
     return rc < 0 ? rc : os_shm_open(shm, handle, size, 0);
 }
@@ -78,7 +78,7 @@ static bool read_printed(xf_process *process, int stream)
     line_splitter *lines = &process->printed[stream - OS_STDOUT];
     size_t room, count;
     char *space = line_splitter_space(lines, &room);
-    int rc = os_child_read(process->child, stream, space, room, &count);
+    int rc = os_channel_read(os_child_channel(process->child, stream), space, room, &count, 0);
 
     if (rc < 0)
         return end_reading(process, rc);
@@ -97,7 +97,7 @@ static bool read_captured(xf_process *process, int stream)
 
     if (process->printed[stream - OS_STDOUT].bytes)
         return read_printed(process, stream);
-    rc = os_child_read(process->child, stream, data, sizeof data, &count);
+    rc = os_channel_read(os_child_channel(process->child, stream), data, sizeof data, &count, 0);
     if (rc < 0)
         return end_reading(process, rc);
     rc = tail_buffer_put(&process->captured[stream - OS_STDOUT], data, count);
@@ -160,7 +160,7 @@ static void acknowledge_bye(xf_process *process)
     if (!os.attach_needs_ack)
         return;
     frame_put_header(ack, &(frame){.type = FRAME_ACK});
-    if (os_child_write(process->child, ack, sizeof ack) < 0)
+    if (os_channel_write(os_child_channel(process->child, OS_CHANNEL), ack, sizeof ack, -1, 0) < 0)
         os_child_kill(
             process->child); /* everything has been taken, and without the acknowledgement the child waits for ever */
 }
@@ -188,7 +188,7 @@ static bool read_channel(xf_process *process)
 {
     size_t room, count;
     uint8_t *space = frame_decoder_space(&process->in, &room);
-    int rc = os_child_read(process->child, OS_CHANNEL, space, room, &count);
+    int rc = os_channel_read(os_child_channel(process->child, OS_CHANNEL), space, room, &count, 0);
 
     if (rc < 0)
         return end_reading(process, rc);

@@ -13,7 +13,7 @@
 
 void process_lead_kill_late(xf_process *process)
 {
-    (void)os_child_stack(process->child);
+    (void)os_child_snapshot(process->child);
     os_child_kill(process->child);
 }
 
@@ -33,7 +33,7 @@ void process_lead_wake(xf_process *process)
     black_box *box = process->box.address;
 
     atomic_fetch_add(&box->wake, 1);
-    os_shm_ring(&process->box, &box->wake, OS_ALL);
+    os_shm_wake(&process->box, &box->wake, OS_ALL);
 }
 
 void process_lead_ask_to_stop(xf_process *process)
@@ -44,7 +44,8 @@ void process_lead_ask_to_stop(xf_process *process)
     if (atomic_exchange(&box->stop, 1))
         return;
     frame_put_header(stop, &(frame){.type = FRAME_STOP});
-    os_child_write(process->child, stop, sizeof stop); /* only wakes the task: the word in the box counts */
+    os_channel_write(os_child_channel(process->child, OS_CHANNEL), stop, sizeof stop, -1,
+                     0); /* only wakes the task: the word in the box counts */
     process_lead_wake(process);
     process->grace_deadline = clock_deadline(process->grace_ms);
     supervisor_set_deadline(&process->supervised, next_process_deadline(process));

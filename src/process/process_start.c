@@ -269,7 +269,7 @@ static int share_input(xf_process *process, const payload *payload)
 /* Sets what the child has to know before its first instruction. */
 static void prepare_black_box(black_box *box, const xf_process *process, const xf_process_options *options)
 {
-    box->note.record_at = options->no_crash_record ? 0 : offsetof(black_box, record);
+    box->status.record_at = options->no_crash_record ? 0 : offsetof(black_box, record);
     box->log_wanted = options->on_log != NULL;
     box->log_rate = options->log_rate;
     box->marked = (options->on_log && options->stdout_to == XF_STDIO_LOG) << 1 |
@@ -277,7 +277,7 @@ static void prepare_black_box(black_box *box, const xf_process *process, const x
     if (process->dumps) {
         snprintf(box->dumps, sizeof box->dumps, "%s/crossfork-%llx-%llx", process->dumps,
                  (unsigned long long)uv_os_getpid(), (unsigned long long)uv_hrtime());
-        box->note.dump_at = offsetof(black_box, dumps);
+        box->status.dump_at = offsetof(black_box, dumps);
     }
 }
 
@@ -337,17 +337,17 @@ static int start_process_child(xf_process *process, const process_plan *plan, co
         .stdio_path = {options->stdin_path, options->stdout_path, options->stderr_path},
         .box = &process->box,
         .input = process->input.address ? &process->input : plan->segment,
-        .greeting = task_frame,
+        .first = task_frame,
     };
 
     prepare_black_box(process->box.address, process, options);
     rc = open_printed_lines(process);
     if (rc < 0)
         return rc;
-    start.greeting_size = build_task_frame(task_frame, process->task, payload);
+    start.first_size = build_task_frame(task_frame, process->task, payload);
     rc = supervisor_start_child(&process->child, &start);
     for (int i = 0; i < 2; i++)
-        process->printed[i].nonce = ((black_box *)process->box.address)->note.nonce;
+        process->printed[i].nonce = ((black_box *)process->box.address)->status.nonce;
     return rc;
 }
 

@@ -214,7 +214,7 @@ static bool wants_colour(FILE *stream)
 
     if (rc == UV_ENOBUFS || (rc == 0 && *value))
         return false;
-    return stream == stdout ? os_self_colours(1) : stream == stderr && os_self_colours(2);
+    return stream == stdout ? os_terminal_colours(1) : stream == stderr && os_terminal_colours(2);
 }
 
 static const char *colour_of(xf_end kind)

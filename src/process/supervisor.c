@@ -414,7 +414,7 @@ int supervisor_take_box(os_shm *box)
         *box = self.boxes[--self.box_count];
     uv_mutex_unlock(&self.lock);
     if (!box->address)
-        return os_shm_create(box, sizeof(black_box), OS_SHM_BELL);
+        return os_shm_create(box, sizeof(black_box), OS_SHM_WAITABLE);
     clear_box(box->address);
     return 0;
 }
@@ -438,7 +438,7 @@ int supervisor_open_wake_word(void)
 
     uv_mutex_lock(&self.lock);
     if (!atomic_load(&self.open_wake_page)) {
-        rc = os_shm_create(&self.wake_page, OS_PAGE, OS_SHM_BELL | OS_SHM_PRIVATE);
+        rc = os_shm_create(&self.wake_page, OS_PAGE, OS_SHM_WAITABLE | OS_SHM_PRIVATE);
         if (rc == 0)
             atomic_store(&self.open_wake_page, &self.wake_page);
     }

@@ -1,7 +1,7 @@
 /* Names for places in programs, by libbacktrace.
  *
  * libbacktrace explains addresses of the process that it runs in.  A state that is made for some file takes that
- * file for the running program; os_module_place computes the address that a place has then.  States cannot be freed,
+ * file for the running program; os_module_locate computes the address that a place has then.  States cannot be freed,
  * so there is one for each module, and their number is limited. */
 #include "process/symbol.h"
 
@@ -18,7 +18,7 @@ enum { MODULES_MAX = 64, FUNCTIONS_MAX = 16 };
 
 typedef struct module {
     struct backtrace_state *state;
-    os_place place; /* the first that was looked up; state points to its file */
+    os_location place; /* the first that was looked up; state points to its file */
 } module;
 
 static struct {
@@ -53,7 +53,7 @@ static void ignore(void *arg, const char *message, int number)
     (void)arg, (void)message, (void)number;
 }
 
-static module *add_module(const os_place *place)
+static module *add_module(const os_location *place)
 {
     module *added = self.count < MODULES_MAX ? malloc(sizeof *added) : NULL;
 
@@ -70,10 +70,10 @@ static module *add_module(const os_place *place)
 }
 
 /* A file that was replaced counts as another module. */
-static module *find_symbol_module(const os_place *place)
+static module *find_symbol_module(const os_location *place)
 {
     for (size_t i = 0; i < self.count; i++) {
-        const os_place *known = &self.modules[i]->place;
+        const os_location *known = &self.modules[i]->place;
         if (strcmp(known->file, place->file) == 0 &&
             memcmp(known->identity, place->identity, sizeof place->identity) == 0)
             return self.modules[i];
@@ -122,10 +122,10 @@ int symbol_find(const char *path, uint64_t offset, symbol_found found, void *arg
 {
     static _Atomic int64_t ready_in;
     place place = {.count = 0};
-    os_place where;
+    os_location where;
     module *module;
 
-    if (!os_module_place(path, offset, &where))
+    if (!os_module_locate(path, offset, &where))
         return 0;
     per_process_set_up(&ready_in, forget_modules);
     uv_mutex_lock(&self.lock);

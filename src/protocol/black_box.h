@@ -18,7 +18,7 @@ typedef struct black_box_line {
 } black_box_line;
 
 typedef struct black_box {
-    os_note note;                      /* the seam's; must come first */
+    os_status status;                  /* the seam's; must come first */
     _Atomic uint32_t stop;             /* set by the parent to ask the task to stop */
     _Atomic uint32_t wake;             /* the parent changes it, and then wakes the child if it sleeps on it */
     _Atomic uint32_t phase;            /* set by the child: an xf_phase */

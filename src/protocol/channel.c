@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-void channel_open(channel *channel, os_parent *parent)
+void channel_open(channel *channel, const os_inherited *inherited)
 {
     frame_decoder_open_in(&channel->in, channel->buffer);
-    channel->parent = parent;
+    channel->inherited = inherited;
     channel->pending_size = 0;
     channel->segment_sent = channel->reading = channel->acknowledged = false;
     channel->read_error = 0;
@@ -21,7 +21,7 @@ void channel_open(channel *channel, os_parent *parent)
 /* A failed write writes nothing, so the frames stay pending. */
 static int flush_pending(channel *channel, intptr_t attached)
 {
-    int rc = os_parent_write(channel->parent, channel->pending, channel->pending_size, attached);
+    int rc = os_channel_write(channel->inherited->channel, channel->pending, channel->pending_size, attached, -1);
 
     if (rc == 0)
         channel->pending_size = 0;
@@ -66,18 +66,20 @@ static int send_attached(channel *channel, const frame *frame, const frame_field
 
 int channel_send_handle(channel *channel, frame_type type, const frame_fields *fields, intptr_t handle, uint64_t size)
 {
-    frame frame = {.type = type, .size = fields->size, .attached = size, .token = (uint64_t)handle};
+    frame frame = {.type = type, .size = fields->size, .attached = size};
     int rc;
 
     uv_mutex_lock(&channel->lock);
     rc = send_attached(channel, &frame, fields, handle);
     uv_mutex_unlock(&channel->lock);
+    if (rc == 0)
+        os_handle_close(handle);
     return rc;
 }
 
 int channel_send_segment(channel *channel, frame_type type, os_shm *segment)
 {
-    frame frame = {.type = type, .attached = segment->size, .token = (uint64_t)segment->handle};
+    frame frame = {.type = type, .attached = segment->size};
     int rc;
 
     uv_mutex_lock(&channel->lock);
@@ -86,7 +88,6 @@ int channel_send_segment(channel *channel, frame_type type, os_shm *segment)
     uv_mutex_unlock(&channel->lock);
     if (rc < 0)
         return rc;
-    segment->handle = -1;
     os_shm_close(segment);
     return 0;
 }
@@ -155,7 +156,7 @@ static int read_frame(channel *channel, int timeout_ms, frame *frame)
 
     while ((rc = frame_decoder_next(&channel->in, frame)) == XF_EAGAIN) {
         uint8_t *space = frame_decoder_space(&channel->in, &room);
-        rc = os_parent_read(channel->parent, space, room, timeout_ms, &count);
+        rc = os_channel_read(channel->inherited->channel, space, room, &count, timeout_ms);
         if (rc < 0)
             return rc;
         frame_decoder_filled(&channel->in, count);
@@ -183,7 +184,7 @@ static void read_and_wake(channel *channel, int timeout_ms)
         channel->on_answer(channel, &frame);
     else if (rc == 0 && frame.type == FRAME_ACK)
         channel->acknowledged = true;
-    else if (rc < 0 && rc != XF_ETIMEDOUT)
+    else if (rc < 0 && rc != XF_ETIMEDOUT && rc != XF_EAGAIN)
         channel->read_error = rc;
     uv_cond_broadcast(&channel->received);
 }

@@ -8,7 +8,7 @@
 #include <uv.h>
 
 typedef struct channel {
-    os_parent *parent;
+    const os_inherited *inherited;
     uv_mutex_t lock; /* held by a thread that writes */
     size_t pending_size;
     bool segment_sent;       /* the parent has to take a segment before this process ends */
@@ -24,7 +24,7 @@ typedef struct channel {
 } channel;
 
 /* Allocates no memory, so that a child that has none can report that. */
-void channel_open(channel *channel, os_parent *parent);
+void channel_open(channel *channel, const os_inherited *inherited);
 
 /* Sends a frame.
  *   fields  Start the payload; NULL for none.

@@ -19,7 +19,7 @@
 enum {
     FRAME_VERSION = 2,
     FRAME_HEADER = 24,
-    FRAME_BUFFER = OS_GREETING_MAX, /* the largest frame */
+    FRAME_BUFFER = OS_FIRST_MAX, /* the largest frame */
     FRAME_PAYLOAD_MAX = FRAME_BUFFER - FRAME_HEADER,
     FRAME_INLINE_MAX = 32768 /* larger data travels in a segment */
 };

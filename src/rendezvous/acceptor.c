@@ -16,7 +16,7 @@ int acceptor_open(acceptor *acceptor, const char *name, const xf_key *key)
     if (rc < 0)
         return rc;
     acceptor->count = 0;
-    rc = os_door_open(&acceptor->endpoint, acceptor->name);
+    rc = os_endpoint_open(&acceptor->endpoint, acceptor->name);
     if (rc < 0)
         handshake_key_erase(&acceptor->key);
     return rc;
@@ -24,7 +24,7 @@ int acceptor_open(acceptor *acceptor, const char *name, const xf_key *key)
 
 void acceptor_stop(acceptor *acceptor)
 {
-    os_door_shut(acceptor->endpoint);
+    os_endpoint_shutdown(acceptor->endpoint);
 }
 
 /* ---- Handshakes ------------------------------------------------------------------------------ */
@@ -37,7 +37,7 @@ static void expect_message(acceptor *acceptor, acceptor_pending *pending, handsh
 
 static void remove_pending(acceptor *acceptor, acceptor_pending *pending)
 {
-    os_link_close(pending->session.channel);
+    os_channel_close(pending->session.channel);
     acceptor->count--;
     memmove(pending, pending + 1, (size_t)(acceptor->pending + acceptor->count - pending) * sizeof *pending);
 }
@@ -130,10 +130,10 @@ static int step_pending(acceptor *acceptor, void **granted)
 
 static int accept_all(acceptor *acceptor)
 {
-    os_link *channel;
+    os_channel *channel;
     int rc = 0;
 
-    while (acceptor->count < OS_LINKS_MAX && (rc = os_door_admit(acceptor->endpoint, &channel)) == 0) {
+    while (acceptor->count < OS_CHANNELS_MAX && (rc = os_endpoint_accept(acceptor->endpoint, &channel)) == 0) {
         acceptor_pending *pending = &acceptor->pending[acceptor->count++];
         pending->session = (handshake_session){.channel = channel, .key = &acceptor->key, .name = acceptor->name};
         pending->granted = NULL;
@@ -145,7 +145,7 @@ static int accept_all(acceptor *acceptor)
 /* Waits for a message or a connection.  Processes that connect while all places are taken wait in the endpoint. */
 static int wait_for_connections(acceptor *acceptor, uint64_t deadline)
 {
-    os_link *channels[OS_LINKS_MAX];
+    os_channel *channels[OS_CHANNELS_MAX];
     uint64_t next = deadline;
     int rc;
 
@@ -154,8 +154,8 @@ static int wait_for_connections(acceptor *acceptor, uint64_t deadline)
         if (acceptor->pending[i].deadline < next)
             next = acceptor->pending[i].deadline;
     }
-    rc = os_door_wait(acceptor->count < OS_LINKS_MAX ? acceptor->endpoint : NULL, channels, acceptor->count,
-                      clock_left_ms(next));
+    rc = os_endpoint_wait(acceptor->count < OS_CHANNELS_MAX ? acceptor->endpoint : NULL, channels, acceptor->count,
+                          clock_left_ms(next));
     return rc == XF_ETIMEDOUT && uv_hrtime() < deadline ? 0 : rc;
 }
 
@@ -178,6 +178,6 @@ void acceptor_close(acceptor *acceptor)
 {
     while (acceptor->count > 0)
         reject(acceptor, &acceptor->pending[0], XF_EEND);
-    os_door_close(acceptor->endpoint);
+    os_endpoint_close(acceptor->endpoint);
     handshake_key_erase(&acceptor->key);
 }

@@ -17,10 +17,10 @@ typedef struct acceptor_pending {
 
 typedef struct acceptor {
     char name[OS_NAME_MAX + 1];
-    os_door *endpoint;
+    os_endpoint *endpoint;
     handshake_key key;
     int step_timeout_ms; /* for each message of the other side */
-    acceptor_pending pending[OS_LINKS_MAX];
+    acceptor_pending pending[OS_CHANNELS_MAX];
     size_t count;
 
     /* The owner sets the following before acceptor_open. */

@@ -10,7 +10,7 @@ static int receive_in_time(handshake_session *session, handshake_kind expected, 
     int rc;
 
     while ((rc = handshake_receive(session, expected, message)) == XF_EAGAIN) {
-        rc = os_door_wait(NULL, &session->channel, 1, clock_left_ms(deadline));
+        rc = os_endpoint_wait(NULL, &session->channel, 1, clock_left_ms(deadline));
         if (rc == XF_ETIMEDOUT)
             return error_detail(rc, "no answer from %s in time", session->name);
         if (rc < 0)
@@ -32,7 +32,7 @@ static bool has_closed(connector *connector)
 static int adopt_granted(connector *connector, const handshake_message *grant)
 {
     intptr_t handle;
-    int rc = os_link_take(connector->session.channel, grant->token, &handle);
+    int rc = os_channel_take(connector->session.channel, grant->token, &handle);
 
     if (rc == 0)
         rc = object_adopt(&connector->object, &grant->ref, handle, grant->size, (int)grant->flags);
@@ -71,7 +71,7 @@ int connector_open(connector *connector, const char *name, const xf_key *key, xf
         return rc;
     connector->object = NULL;
     connector->session = (handshake_session){.key = &connector->key, .name = connector->name};
-    rc = os_link_open(&connector->session.channel, connector->name, clock_left_ms(deadline));
+    rc = os_endpoint_connect(&connector->session.channel, connector->name, clock_left_ms(deadline));
     if (rc < 0) {
         handshake_key_erase(&connector->key);
         return rc;
@@ -87,7 +87,7 @@ int connector_close(connector *connector, int rc)
     if (rc == 0)
         rc = handshake_send(&connector->session, &opened, -1);
     object_close(connector->object);
-    os_link_close(connector->session.channel);
+    os_channel_close(connector->session.channel);
     handshake_key_erase(&connector->key);
     return rc;
 }

@@ -37,7 +37,7 @@ static int copy_key(handshake_key *key, const xf_key *from)
     if (from->file && from->bytes)
         return error_detail(XF_EINVAL, "a key is given both as bytes and as a file");
     if (from->file)
-        return os_secret_read(from->file, key->bytes, sizeof key->bytes, &key->size);
+        return os_file_read_private(from->file, key->bytes, sizeof key->bytes, &key->size);
     if (from->size > sizeof key->bytes)
         return error_detail(XF_EINVAL, "a key of %zu bytes; at most %d are allowed", from->size, HANDSHAKE_KEY_MAX);
     key->size = from->size;
@@ -76,9 +76,9 @@ void handshake_key_erase(handshake_key *key)
 
 /* ---- Bytes ----------------------------------------------------------------------------------- */
 
-_Static_assert(HANDSHAKE_SIZE <= (int)OS_LINK_WRITE_MAX, "a message fits a write");
+_Static_assert(HANDSHAKE_SIZE <= (int)OS_CHANNEL_WRITE_MAX, "a message fits a write");
 
-/* The offset of the token is the one where os_link_write puts it. */
+/* The offset of the token is the one where os_channel_write puts it. */
 static void encode_message(uint8_t bytes[HANDSHAKE_SIZE], const handshake_message *message)
 {
     frame_fields fields = {.size = 0};
@@ -210,7 +210,7 @@ int handshake_send(handshake_session *session, handshake_message *message, intpt
         return rc;
     encode_message(bytes, message);
     keep_for_proofs(session, message->kind, bytes);
-    rc = os_link_write(session->channel, bytes, sizeof bytes, handle);
+    rc = os_channel_write(session->channel, bytes, sizeof bytes, handle, 0);
     return rc == XF_EAGAIN ? error_detail(XF_EPROTO, "the other side of %s does not read", session->name) : rc;
 }
 
@@ -249,7 +249,7 @@ int handshake_receive(handshake_session *session, handshake_kind expected, hands
     int rc;
 
     while (session->have < HANDSHAKE_SIZE) {
-        rc = os_link_read(session->channel, session->in + session->have, HANDSHAKE_SIZE - session->have, &count);
+        rc = os_channel_read(session->channel, session->in + session->have, HANDSHAKE_SIZE - session->have, &count, 0);
         if (rc < 0)
             return rc == XF_EEND ? error_detail(rc, "the other side of %s has closed the connection", session->name)
                                  : rc;

@@ -37,7 +37,7 @@ typedef struct handshake_message {
     int code;          /* REFUSE: an XF_E* code */
     uint32_t flags;    /* ASK, CHALLENGE, REFUSE: HANDSHAKE_KEYED; GRANT: of the segment */
     uint32_t argument; /* ASK: the xf_object_kind of the object; GRANT: the reserved member of the reference */
-    uint64_t token;    /* GRANT: see os_link_take */
+    uint64_t token;    /* GRANT: see os_channel_take */
     uint64_t size;     /* ASK: the most memory of a pipe; GRANT: of the segment */
     uint64_t process;  /* ASK, CHALLENGE: os_self_process of the sender */
     uint8_t bytes[HANDSHAKE_NONCE]; /* ASK, CHALLENGE: the nonce; PROOF, GRANT: the proof */
@@ -60,7 +60,7 @@ typedef struct handshake_key {
 } handshake_key;
 
 /* Copies or reads a key, and checks that this build can use keys.
- * XF_EINVAL when it is too short or too long; XF_ENOTSUP; as os_secret_read. */
+ * XF_EINVAL when it is too short or too long; XF_ENOTSUP; as os_file_read_private. */
 int handshake_key_load(handshake_key *key, const xf_key *from);
 
 /* Overwrites the key in memory. */
@@ -70,7 +70,7 @@ void handshake_key_erase(handshake_key *key);
 
 /* One side of a handshake. */
 typedef struct handshake_session {
-    os_link *channel;
+    os_channel *channel;
     const handshake_key *key;
     const char *name;
     uint8_t ask[HANDSHAKE_SIZE]; /* as it was sent, for proofs */

@@ -1,4 +1,4 @@
-/* Arrays: shared memory that begins with what it is, and a lock. */
+/* Arrays: shared memory that begins with a head and a lock. */
 #include "crossfork/array.h"
 
 #include "base/error.h"
@@ -14,7 +14,7 @@ typedef struct array_head {
     uint64_t size; /* of an element */
 } array_head;
 
-#define MAGIC UINT64_C(0x7866617272617931)
+#define ARRAY_MAGIC UINT64_C(0x7866617272617931)
 
 enum { LOCK_AT = XF_SYNC_ALIGN, ELEMENTS_AT = LOCK_AT + XF_LOCK_BYTES };
 
@@ -23,15 +23,15 @@ struct xf_array {
     xf_lock *lock;
 };
 
-static array_head *head_of(const xf_array *array)
+static array_head *array_head_of(const xf_array *array)
 {
     return xf_shm_data(array->shm);
 }
 
-static int allocate(xf_array **out)
+static int array_allocate(xf_array **out)
 {
     *out = calloc(1, sizeof **out);
-    return *out ? 0 : error_detail(XF_ENOMEM, "a hold of an array");
+    return *out ? 0 : error_detail(XF_ENOMEM, "a handle to an array");
 }
 
 int xf_array_create(xf_array **out, size_t count, size_t size)
@@ -44,7 +44,7 @@ int xf_array_create(xf_array **out, size_t count, size_t size)
         return error_detail(XF_EINVAL, "an array of %zu elements of %zu bytes", count, size);
     if (count > (SIZE_MAX / 2 - ELEMENTS_AT) / size)
         return error_detail(XF_ENOMEM, "an array of %zu elements of %zu bytes", count, size);
-    rc = allocate(&array);
+    rc = array_allocate(&array);
     if (rc < 0)
         return rc;
     rc = xf_shm_create(&array->shm, ELEMENTS_AT + count * size, NULL);
@@ -55,27 +55,27 @@ int xf_array_create(xf_array **out, size_t count, size_t size)
         xf_array_free(array);
         return rc;
     }
-    *head_of(array) = (array_head){MAGIC, count, size};
+    *array_head_of(array) = (array_head){ARRAY_MAGIC, count, size};
     *out = array;
     return 0;
 }
 
-/* Whoever made the array may be broken. */
-static int check(const xf_array *array, size_t size)
+/* The process that made the array may be broken. */
+static int array_check(const xf_array *array, size_t size)
 {
-    const array_head *head = head_of(array);
+    const array_head *head = array_head_of(array);
     size_t whole = xf_shm_size(array->shm);
 
-    if (whole < ELEMENTS_AT || head->magic != MAGIC || head->size == 0 ||
+    if (whole < ELEMENTS_AT || head->magic != ARRAY_MAGIC || head->size == 0 ||
         head->count > (whole - ELEMENTS_AT) / head->size)
-        return error_detail(XF_EPROTO, "the shared memory is no array");
+        return error_detail(XF_EPROTO, "the shared memory is not an array");
     if (head->size != size)
         return error_detail(XF_ESIZE, "elements of %llu bytes, not of %zu", (unsigned long long)head->size, size);
     return 0;
 }
 
 /* The lock lies in the memory that the reference names. */
-static int open_lock(xf_array *array, const xf_ref *ref)
+static int array_open_lock(xf_array *array, const xf_ref *ref)
 {
     xf_ref lock = *ref;
 
@@ -88,15 +88,15 @@ static int open_lock(xf_array *array, const xf_ref *ref)
 int xf_array_open(xf_array **out, const xf_ref *ref, size_t size)
 {
     xf_array *array;
-    int rc = allocate(&array);
+    int rc = array_allocate(&array);
 
     if (rc < 0)
         return rc;
     rc = xf_shm_open(&array->shm, ref, XF_SHM_WRITE);
     if (rc == 0)
-        rc = check(array, size);
+        rc = array_check(array, size);
     if (rc == 0)
-        rc = open_lock(array, ref);
+        rc = array_open_lock(array, ref);
     if (rc < 0)
         xf_array_free(array);
     else
@@ -116,7 +116,7 @@ void *xf_array_data(const xf_array *array)
 
 size_t xf_array_count(const xf_array *array)
 {
-    return (size_t)head_of(array)->count;
+    return (size_t)array_head_of(array)->count;
 }
 
 xf_lock *xf_array_lock(const xf_array *array)

@@ -1,19 +1,19 @@
-/* Barriers: a generation, and for each party who it is and the generation it has come to the end of. */
+/* Barriers: a generation, and for each party its thread and the generation whose end it has reached. */
 #include "base/error.h"
 #include "shmem/sync.h"
 
 typedef struct party {
-    _Atomic uint64_t thread; /* 0: nobody */
+    _Atomic uint64_t thread; /* 0: none */
     _Atomic uint32_t arrived;
 } party;
 
-/* In the generation's word. */
-enum { DEATH = 1, GIVEN_UP = 2, BROKEN = DEATH | GIVEN_UP, STEP = 4 };
+/* In the generation's word: why it is broken; the rest counts generations. */
+enum { DEATH = 1, ABANDONED = 2, BROKEN = DEATH | ABANDONED, STEP = 4 };
 
 typedef struct barrier_state {
-    sync_head head; /* parameter: how many parties */
+    sync_head head; /* parameter: the number of parties */
     _Atomic uint32_t generation;
-    sync_eventcount bell;
+    sync_eventcount changes;
     _Alignas(64) party parties[];
 } barrier_state;
 
@@ -21,43 +21,43 @@ _Static_assert(sizeof(barrier_state) <= XF_BARRIER_BYTES(0), "a barrier fits its
 _Static_assert(sizeof(party) == 16, "so do its parties");
 
 struct xf_barrier {
-    sync_handle hold;
+    sync_handle handle;
 };
 
 int xf_barrier_create(xf_barrier **out, unsigned parties, const xf_barrier_options *options)
 {
     static const xf_barrier_options defaults;
-    sync_handle *hold;
+    sync_handle *handle;
     int rc;
 
     if (parties < 1 || parties > XF_BARRIER_PARTIES_MAX)
         return error_detail(XF_EINVAL, "a barrier of %u parties", parties);
-    rc = sync_create(&hold, XF_KIND_BARRIER, XF_BARRIER_BYTES((size_t)parties), parties,
+    rc = sync_create(&handle, XF_KIND_BARRIER, XF_BARRIER_BYTES((size_t)parties), parties,
                      options ? &options->place : &defaults.place);
     if (rc == 0)
-        *out = (xf_barrier *)hold;
+        *out = (xf_barrier *)handle;
     return rc;
 }
 
 SYNC_LIFE(xf_barrier, XF_KIND_BARRIER)
 
-static barrier_state *state_of(const xf_barrier *barrier)
+static barrier_state *barrier_of(const xf_barrier *barrier)
 {
-    return barrier->hold.state;
+    return barrier->handle.state;
 }
 
-/* Changes the generation, unless another has, and tells all. */
-static bool move(xf_barrier *barrier, uint32_t from, uint32_t to)
+/* Changes the generation and wakes all parties; false when another thread has changed it. */
+static bool barrier_advance(xf_barrier *barrier, uint32_t from, uint32_t to)
 {
-    barrier_state *state = state_of(barrier);
+    barrier_state *state = barrier_of(barrier);
     bool moved = atomic_compare_exchange_strong(&state->generation, &from, to);
 
     if (moved)
-        sync_wake(&barrier->hold, &state->bell, OS_ALL);
+        sync_wake(&barrier->handle, &state->changes, OS_ALL);
     return moved;
 }
 
-/* This thread's party; NULL: there are others enough. */
+/* The party of this thread; NULL: it has none. */
 static party *find_party(barrier_state *state, uint64_t own)
 {
     for (uint32_t i = 0; i < state->head.parameter; i++)
@@ -69,17 +69,17 @@ static party *find_party(barrier_state *state, uint64_t own)
 static party *take_party(barrier_state *state, uint64_t own)
 {
     party *party = find_party(state, own);
-    uint64_t nobody;
+    uint64_t none;
 
     for (uint32_t i = 0; i < state->head.parameter && !party; i++) {
-        nobody = 0;
-        if (atomic_compare_exchange_strong(&state->parties[i].thread, &nobody, own))
+        none = 0;
+        if (atomic_compare_exchange_strong(&state->parties[i].thread, &none, own))
             party = &state->parties[i];
     }
     return party;
 }
 
-static bool all_arrived(barrier_state *state, uint32_t generation)
+static bool all_parties_arrived(barrier_state *state, uint32_t generation)
 {
     for (uint32_t i = 0; i < state->head.parameter; i++)
         if (atomic_load(&state->parties[i].arrived) != generation + STEP)
@@ -87,7 +87,7 @@ static bool all_arrived(barrier_state *state, uint32_t generation)
     return true;
 }
 
-static bool has_dead(barrier_state *state)
+static bool has_dead_party(barrier_state *state)
 {
     for (uint32_t i = 0; i < state->head.parameter; i++)
         if (sync_is_dead(atomic_load(&state->parties[i].thread)))
@@ -95,74 +95,74 @@ static bool has_dead(barrier_state *state)
     return false;
 }
 
-static int why_broken(uint32_t generation)
+static int barrier_error(uint32_t generation)
 {
-    return generation & DEATH ? error_detail(XF_EOWNERDEAD, "a party of the barrier ended")
+    return generation & DEATH ? error_detail(XF_EOWNERDEAD, "a party of the barrier exited")
                               : error_detail(XF_ESTATE, "a party of the barrier gave up, or it was reset");
 }
 
 int xf_barrier_register(xf_barrier *barrier)
 {
-    barrier_state *state = state_of(barrier);
+    barrier_state *state = barrier_of(barrier);
 
     return take_party(state, os_self_thread())
                ? 0
                : error_detail(XF_ELIMIT, "the barrier has its %u parties already", (unsigned)state->head.parameter);
 }
 
-/* Waits until the generation is over.  Whoever sees that all have arrived ends it, for the last may have been killed
- * before it could. */
-static int await_all(xf_barrier *barrier, uint32_t generation, int timeout_ms)
+/* Waits until the generation is over.  Any party that sees that all have arrived ends it: the last one to arrive may
+ * have been killed before it could. */
+static int barrier_wait_for_all(xf_barrier *barrier, uint32_t generation, int timeout_ms)
 {
-    barrier_state *state = state_of(barrier);
+    barrier_state *state = barrier_of(barrier);
     sync_wait wait = sync_wait_begin(timeout_ms);
 
     for (;;) {
-        uint32_t seen = atomic_load(&state->bell.count), now = atomic_load(&state->generation);
+        uint32_t seen = atomic_load(&state->changes.count), now = atomic_load(&state->generation);
         if (now != generation)
-            return now & BROKEN ? why_broken(now) : now == generation + STEP ? 0 : why_broken(GIVEN_UP);
-        if (all_arrived(state, generation)) {
-            if (move(barrier, generation, generation + STEP))
+            return now & BROKEN ? barrier_error(now) : now == generation + STEP ? 0 : barrier_error(ABANDONED);
+        if (all_parties_arrived(state, generation)) {
+            if (barrier_advance(barrier, generation, generation + STEP))
                 return 1;
-        } else if (sync_is_time_to_check(&wait) && has_dead(state)) {
-            (void)move(barrier, generation, generation | DEATH);
+        } else if (sync_is_time_to_check(&wait) && has_dead_party(state)) {
+            (void)barrier_advance(barrier, generation, generation | DEATH);
         } else if (sync_has_expired(&wait)) {
-            if (move(barrier, generation, generation | GIVEN_UP))
+            if (barrier_advance(barrier, generation, generation | ABANDONED))
                 return XF_ETIMEDOUT;
         } else {
-            sync_sleep(&barrier->hold, &state->bell, seen, &wait);
+            sync_sleep(&barrier->handle, &state->changes, seen, &wait);
         }
     }
 }
 
 int xf_barrier_wait(xf_barrier *barrier, int timeout_ms)
 {
-    barrier_state *state = state_of(barrier);
+    barrier_state *state = barrier_of(barrier);
     uint32_t generation = atomic_load(&state->generation);
     party *party;
     int rc;
 
     if (generation & BROKEN)
-        return why_broken(generation);
+        return barrier_error(generation);
     rc = xf_barrier_register(barrier);
     if (rc < 0)
         return rc;
     party = find_party(state, os_self_thread());
     if (party)
         atomic_store(&party->arrived, generation + STEP);
-    return await_all(barrier, generation, timeout_ms);
+    return barrier_wait_for_all(barrier, generation, timeout_ms);
 }
 
-/* The parties leave first, so that none of them arrives in the new generation by what it said in an old one. */
+/* The parties are removed first, so that none counts as arrived in the new generation by its word of an old one. */
 void xf_barrier_reset(xf_barrier *barrier)
 {
-    barrier_state *state = state_of(barrier);
+    barrier_state *state = barrier_of(barrier);
     uint32_t generation = atomic_load(&state->generation);
 
     for (uint32_t i = 0; i < state->head.parameter; i++) {
         atomic_store(&state->parties[i].arrived, 0);
         atomic_store(&state->parties[i].thread, 0);
     }
-    while (!move(barrier, generation, (generation | BROKEN) + 1 + STEP))
+    while (!barrier_advance(barrier, generation, (generation | BROKEN) + 1 + STEP))
         generation = atomic_load(&state->generation);
 }

@@ -1,11 +1,13 @@
-/* Heaps: allocations in an arena.
+/* Heaps: allocations in a page arena.
  *
  * An allocation of more than half a page is a run of pages.  A smaller one is a slot of a page that is divided into
- * slots of one class; each has a word in a list beside the pages, so that nothing of it lies in the user's reach.  The
- * word of a run or a slot says whose it is.  It is taken by one compare-and-swap, so whoever dies has it or has not.
+ * slots of one class.  Each slot has a word, in a list beside the pages, where the user's writes do not reach it.  The
+ * word of a run or a slot names its owner.  A process takes it by one compare-and-swap: if the process dies, it owns
+ * the memory or it does not.
  *
- * A page of slots is given back when its last slot is freed.  Who does that marks the page and then looks at its slots;
- * who takes a slot takes it and then looks at the page.  So one of them sees the other, and lets go. */
+ * A page of slots is given back when its last slot is freed.  The process that does so marks the page and then checks
+ * its slots; a process that takes a slot takes it and then checks the page.  So at least one of the two sees the other,
+ * and undoes its step. */
 #include "shmem/heap.h"
 
 #include "base/error.h"
@@ -14,13 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Words: the process that it belongs to (os_self_process), and besides: */
-#define KEPT (UINT64_C(1) << 62)   /* nobody; and no process is named */
+/* Words: the process that owns it (os_self_process), and besides: */
+#define KEPT (UINT64_C(1) << 62)   /* no process owns it, and none is named */
 #define FREED (UINT64_C(1) << 61)  /* that process is freeing it */
-#define SLOTS (UINT64_C(1) << 60)  /* of a page: it has slots; and no process is named, */
-#define CLOSED (UINT64_C(1) << 59) /* but the one that is giving it back */
+#define SLOTS (UINT64_C(1) << 60)  /* of a page: it has slots, and no process is named, */
+#define CLOSED (UINT64_C(1) << 59) /* except the one that is giving the page back */
 #define CLASS_SHIFT OS_PROCESS_BITS
-#define CLASS_MASK (UINT64_C(7) << CLASS_SHIFT) /* of a page that has slots: of which class */
+#define CLASS_MASK (UINT64_C(7) << CLASS_SHIFT) /* of a page that has slots: their class */
 #define OWNER ((UINT64_C(1) << OS_PROCESS_BITS) - 1)
 
 enum {
@@ -29,7 +31,7 @@ enum {
     CLASSES = 6,
     SLOTS_MAX = OS_PAGE / SLOT, /* words for each page */
     SLOTS_STEP = 256,           /* pages whose slots get words at a time */
-    LOOK_PAGES = 16             /* pages that are looked at before a new one is divided */
+    PROBED_PAGES = 16           /* pages that are tried before a new one is divided */
 };
 
 _Static_assert(SLOT << CLASSES == OS_PAGE, "two of the largest slots are a page");
@@ -38,21 +40,21 @@ _Static_assert(SLOT << CLASSES == OS_PAGE, "two of the largest slots are a page"
 typedef struct heap_head {
     uint64_t limit;
     page_arena_head arena;
-    _Atomic uint64_t slotted;       /* pages for whose slots there are words */
+    _Atomic uint64_t slotted;       /* pages whose slots have words */
     _Atomic uint64_t reclaimed;     /* allocations */
     _Atomic uint64_t next[CLASSES]; /* a page that may have a free slot */
 } heap_head;
 
 _Static_assert(OBJECT_HEAD + sizeof(heap_head) <= OS_PAGE, "the heads fit the first page");
 
-/* An allocation, as it was found. */
-typedef struct place {
+/* An allocation that was found, and its word as it was read. */
+typedef struct allocation {
     _Atomic uint64_t *word;
     uint64_t seen;
     uint64_t page;
-    int size_class; /* -1: it is a run of pages */
+    int size_class; /* -1: a run of pages */
     size_t size;
-} place;
+} allocation;
 
 static uint64_t slots_size(uint64_t limit)
 {
@@ -61,8 +63,8 @@ static uint64_t slots_size(uint64_t limit)
 
 /* ---- Making and opening ---------------------------------------------------------------------- */
 
-/* Where everything is; the segment begins with the page of the heads. */
-static void attach(xf_heap *heap, object *object)
+/* Finds where everything lies.  The segment begins with the page of the heads. */
+static void heap_attach(xf_heap *heap, object *object)
 {
     uint64_t limit = ((heap_head *)object->body)->limit;
     uint64_t words_at = OS_PAGE, slots_at = words_at + page_arena_words_size(limit);
@@ -75,15 +77,15 @@ static void attach(xf_heap *heap, object *object)
                       &(page_arena_layout){words_at, slots_at + slots_size(limit), limit});
 }
 
-static uint64_t whole_size(uint64_t limit)
+static uint64_t heap_segment_size(uint64_t limit)
 {
     return OS_PAGE + page_arena_words_size(limit) + slots_size(limit) + page_arena_pages_size(limit);
 }
 
-static int allocate(xf_heap **out)
+static int heap_allocate_handle(xf_heap **out)
 {
     *out = malloc(sizeof **out);
-    return *out ? 0 : error_detail(XF_ENOMEM, "a hold of a heap");
+    return *out ? 0 : error_detail(XF_ENOMEM, "a handle to a heap");
 }
 
 int xf_heap_create(xf_heap **out, size_t limit)
@@ -96,16 +98,17 @@ int xf_heap_create(xf_heap **out, size_t limit)
         return error_detail(XF_EINVAL, "a heap of 0 bytes");
     if (limit > SIZE_MAX / 4)
         return error_detail(XF_ENOMEM, "a heap of %zu bytes", limit);
-    rc = allocate(&heap);
+    rc = heap_allocate_handle(&heap);
     if (rc < 0)
         return rc;
-    rc = object_create(&object, XF_KIND_HEAP, HEAP_VERSION, (size_t)whole_size(limit) - OBJECT_HEAD, OS_SHM_RESERVED);
+    rc = object_create(&object, XF_KIND_HEAP, HEAP_VERSION, (size_t)heap_segment_size(limit) - OBJECT_HEAD,
+                       OS_SHM_RESERVED);
     if (rc < 0) {
         free(heap);
         return rc;
     }
     ((heap_head *)object->body)->limit = limit;
-    attach(heap, object);
+    heap_attach(heap, object);
     *out = heap;
     return 0;
 }
@@ -115,7 +118,7 @@ int xf_heap_open(xf_heap **out, const xf_ref *ref)
     object *object;
     xf_heap *heap;
     uint64_t limit;
-    int rc = allocate(&heap);
+    int rc = heap_allocate_handle(&heap);
 
     if (rc < 0)
         return rc;
@@ -123,11 +126,11 @@ int xf_heap_open(xf_heap **out, const xf_ref *ref)
     if (rc < 0)
         goto free_heap;
     limit = object->size < sizeof(heap_head) ? 0 : ((heap_head *)object->body)->limit;
-    if (limit == 0 || limit > object->size || whole_size(limit) - OBJECT_HEAD > object->size) {
+    if (limit == 0 || limit > object->size || heap_segment_size(limit) - OBJECT_HEAD > object->size) {
         rc = error_detail(XF_EPROTO, "a heap of impossible size");
         goto close_object;
     }
-    attach(heap, object);
+    heap_attach(heap, object);
     *out = heap;
     return 0;
 
@@ -153,7 +156,7 @@ void xf_heap_free(xf_heap *heap)
 
 /* ---- Slots ----------------------------------------------------------------------------------- */
 
-static uint64_t page_of_class(int size_class)
+static uint64_t page_word_of_class(int size_class)
 {
     return SLOTS | (uint64_t)size_class << CLASS_SHIFT;
 }
@@ -176,19 +179,20 @@ static _Atomic uint64_t *slots_at(const xf_heap *heap, uint64_t page)
     return (_Atomic uint64_t *)((char *)heap->object->shm.address + heap->slots_at) + page * SLOTS_MAX;
 }
 
-/* Pages whose slots have words: never more than there are, whatever a peer has written. */
-static uint64_t slotted(const xf_heap *heap)
+/* How many pages have words for their slots: never more than there are, whatever a peer has written. */
+static uint64_t heap_slotted(const xf_heap *heap)
 {
     uint64_t count = atomic_load(&heap->head->slotted);
 
     return count < heap->arena.count ? count : heap->arena.count;
 }
 
-/* Gives memory to the words of the slots of all pages to that one. */
-static int open_slots(xf_heap *heap, uint64_t page)
+/* Gives memory to the words of the slots of all pages up to that one. */
+static int heap_commit_slots(xf_heap *heap, uint64_t page)
 {
     const uint64_t each = SLOTS_MAX * sizeof(uint64_t);
-    uint64_t have = slotted(heap), want = page + SLOTS_STEP < heap->arena.count ? page + SLOTS_STEP : heap->arena.count;
+    uint64_t have = heap_slotted(heap), count = heap->arena.count;
+    uint64_t want = page + SLOTS_STEP < count ? page + SLOTS_STEP : count;
     uint64_t from = (heap->slots_at + have * each) / OS_PAGE * OS_PAGE;
     uint64_t to = heap->slots_at + page_arena_pages_size(want * each);
     int rc;
@@ -211,11 +215,11 @@ static bool has_taken_slots(const xf_heap *heap, uint64_t page, int size_class)
     return false;
 }
 
-/* Gives a page back if nothing is in it.  One that is taken from while it is closed is opened again, and then looked at
- * again: who freed the last slot meanwhile left it to this process. */
-static void give_back(xf_heap *heap, uint64_t page, int size_class)
+/* Gives a page back if no slot of it is taken.  If a slot is taken while the page is closed, the page is opened
+ * again and checked again: a process that freed its last slot meanwhile left the page to this one. */
+static void give_page_back(xf_heap *heap, uint64_t page, int size_class)
 {
-    uint64_t open = page_of_class(size_class), closed = open | CLOSED | heap->me;
+    uint64_t open = page_word_of_class(size_class), closed = open | CLOSED | heap->me;
 
     while (!has_taken_slots(heap, page, size_class)) {
         uint64_t seen = open;
@@ -229,7 +233,7 @@ static void give_back(xf_heap *heap, uint64_t page, int size_class)
     }
 }
 
-/* Lets go of a slot, and of its page, whatever that is now, if it was the last. */
+/* Gives a slot back, and its page if this was the last slot; the page may have another class by now. */
 static void leave_slot(xf_heap *heap, uint64_t page, _Atomic uint64_t *slot)
 {
     int size_class;
@@ -237,17 +241,17 @@ static void leave_slot(xf_heap *heap, uint64_t page, _Atomic uint64_t *slot)
     atomic_store(slot, 0);
     size_class = class_of(atomic_load(&heap->arena.words[page]));
     if (size_class >= 0)
-        give_back(heap, page, size_class);
+        give_page_back(heap, page, size_class);
 }
 
-/* Takes a free slot of a page: NULL when there is none, or the page is not of that class any more.  Processes begin at
- * different slots, out of each other's way. */
+/* Takes a free slot of a page; NULL when there is none, or when the page is not of that class any more.  Processes
+ * begin at different slots, out of each other's way. */
 static void *take_slot(xf_heap *heap, uint64_t page, int size_class)
 {
     _Atomic uint64_t *word = &heap->arena.words[page], *slots = slots_at(heap, page);
-    uint64_t open = page_of_class(size_class), own = heap->me;
+    uint64_t open = page_word_of_class(size_class), own = heap->me;
 
-    if (page >= slotted(heap))
+    if (page >= heap_slotted(heap))
         return NULL;
     for (unsigned i = 0; i < slots_of(size_class); i++) {
         unsigned slot = (unsigned)(own + i) % slots_of(size_class);
@@ -263,14 +267,15 @@ static void *take_slot(xf_heap *heap, uint64_t page, int size_class)
     return NULL;
 }
 
-/* A slot among pages from begin to end, of which so many of that class are looked at. */
-static void *find_slot(xf_heap *heap, int size_class, uint64_t begin, uint64_t end, unsigned looks)
+/* Takes a slot of the pages from begin to end.
+ *   probes  How many pages of that class to try. */
+static void *find_slot(xf_heap *heap, int size_class, uint64_t begin, uint64_t end, unsigned probes)
 {
-    for (uint64_t page = begin; page < end && looks > 0; page++) {
+    for (uint64_t page = begin; page < end && probes > 0; page++) {
         void *memory;
         if (class_of(atomic_load_explicit(&heap->arena.words[page], memory_order_relaxed)) != size_class)
             continue;
-        looks--;
+        probes--;
         memory = take_slot(heap, page, size_class);
         if (memory) {
             atomic_store_explicit(&heap->head->next[size_class], page, memory_order_relaxed);
@@ -280,8 +285,8 @@ static void *find_slot(xf_heap *heap, int size_class, uint64_t begin, uint64_t e
     return NULL;
 }
 
-/* Divides a new page.
- *   memory  Set to a slot of it; NULL when others have taken them all. */
+/* Divides a new page into slots.
+ *   memory  Set to one of them; NULL when other processes have taken them all. */
 static int divide_page(xf_heap *heap, int size_class, void **memory)
 {
     uint64_t page;
@@ -289,12 +294,12 @@ static int divide_page(xf_heap *heap, int size_class, void **memory)
 
     if (rc < 0)
         return rc;
-    rc = open_slots(heap, page);
+    rc = heap_commit_slots(heap, page);
     if (rc < 0) {
         page_arena_free(&heap->arena, page, 1);
         return rc;
     }
-    atomic_store(&heap->arena.words[page], page_of_class(size_class));
+    atomic_store(&heap->arena.words[page], page_word_of_class(size_class));
     *memory = find_slot(heap, size_class, page, page + 1, 1);
     return 0;
 }
@@ -304,17 +309,17 @@ static int alloc_slot(xf_heap *heap, int size_class, void **memory)
     uint64_t searched = page_arena_searched(&heap->arena), next = atomic_load(&heap->head->next[size_class]);
     int rc = 0;
 
-    *memory = find_slot(heap, size_class, next, searched, LOOK_PAGES);
+    *memory = find_slot(heap, size_class, next, searched, PROBED_PAGES);
     while (!*memory && rc == 0)
         rc = divide_page(heap, size_class, memory);
-    if (rc == XF_EAGAIN) /* there are no more pages: a slot of any */
+    if (rc == XF_EAGAIN) /* there are no more pages: try all that have slots */
         *memory = find_slot(heap, size_class, 0, page_arena_searched(&heap->arena), UINT32_MAX);
     return *memory ? 0 : rc;
 }
 
 /* ---- Allocations ----------------------------------------------------------------------------- */
 
-/* The class of slots that so many bytes fit; CLASSES for a run of pages. */
+/* The class of slots that fit that many bytes; CLASSES for a run of pages. */
 static int class_for(size_t size)
 {
     int size_class = 0;
@@ -360,100 +365,100 @@ int xf_heap_alloc(xf_heap *heap, size_t size, void **out)
     return rc;
 }
 
-static bool find_slot_at(const xf_heap *heap, uint64_t offset, int size_class, place *place)
+static bool find_slot_allocation(const xf_heap *heap, uint64_t offset, int size_class, allocation *allocation)
 {
     uint64_t within = offset % OS_PAGE;
 
-    if (within % ((uint64_t)SLOT << size_class) != 0 || place->page >= slotted(heap))
+    if (within % ((uint64_t)SLOT << size_class) != 0 || allocation->page >= heap_slotted(heap))
         return false;
-    place->word = &slots_at(heap, place->page)[within / ((uint64_t)SLOT << size_class)];
-    place->seen = atomic_load(place->word);
-    place->size_class = size_class;
-    place->size = (size_t)SLOT << size_class;
-    return place->seen != 0;
+    allocation->word = &slots_at(heap, allocation->page)[within / ((uint64_t)SLOT << size_class)];
+    allocation->seen = atomic_load(allocation->word);
+    allocation->size_class = size_class;
+    allocation->size = (size_t)SLOT << size_class;
+    return allocation->seen != 0;
 }
 
 /* Whether an allocation begins there. */
-static bool find_place(const xf_heap *heap, const void *memory, place *place)
+static bool find_allocation(const xf_heap *heap, const void *memory, allocation *allocation)
 {
     uint64_t offset = xf_heap_offset(heap, memory);
     int size_class;
 
     if (offset == 0)
         return false;
-    place->page = page_arena_page(&heap->arena, offset);
-    place->word = &heap->arena.words[place->page];
-    place->seen = atomic_load(place->word);
-    size_class = class_of(place->seen);
+    allocation->page = page_arena_page(&heap->arena, offset);
+    allocation->word = &heap->arena.words[allocation->page];
+    allocation->seen = atomic_load(allocation->word);
+    size_class = class_of(allocation->seen);
     if (size_class >= 0)
-        return find_slot_at(heap, offset, size_class, place);
-    if (place->seen == 0 || place->seen & (PAGE_ARENA_FOLLOWS | SLOTS | FREED) || offset % OS_PAGE != 0)
+        return find_slot_allocation(heap, offset, size_class, allocation);
+    if (allocation->seen == 0 || allocation->seen & (PAGE_ARENA_FOLLOWS | SLOTS | FREED) || offset % OS_PAGE != 0)
         return false;
-    place->size_class = -1;
-    place->size = (size_t)page_arena_run(&heap->arena, place->page) * OS_PAGE;
+    allocation->size_class = -1;
+    allocation->size = (size_t)page_arena_run(&heap->arena, allocation->page) * OS_PAGE;
     return true;
 }
 
-static int no_place(const xf_heap *heap, const void *memory)
+static int no_allocation(const xf_heap *heap, const void *memory)
 {
     return error_detail(XF_EINVAL, "no allocation of the heap begins at offset %llu",
                         (unsigned long long)xf_heap_offset(heap, memory));
 }
 
-/* Frees what is seen there; false when it has changed. */
-static bool release(xf_heap *heap, place *place)
+/* Frees an allocation; false when its word has changed since it was read. */
+static bool heap_release(xf_heap *heap, allocation *allocation)
 {
     _Atomic uint64_t *next;
 
-    if (place->size_class < 0) {
-        if (!atomic_compare_exchange_strong(place->word, &place->seen, FREED | heap->me))
+    if (allocation->size_class < 0) {
+        if (!atomic_compare_exchange_strong(allocation->word, &allocation->seen, FREED | heap->me))
             return false;
-        page_arena_free(&heap->arena, place->page, page_arena_run(&heap->arena, place->page));
+        page_arena_free(&heap->arena, allocation->page, page_arena_run(&heap->arena, allocation->page));
         return true;
     }
-    next = &heap->head->next[place->size_class];
-    if (!atomic_compare_exchange_strong(place->word, &place->seen, 0))
+    next = &heap->head->next[allocation->size_class];
+    if (!atomic_compare_exchange_strong(allocation->word, &allocation->seen, 0))
         return false;
-    if (atomic_load_explicit(next, memory_order_relaxed) != place->page)
-        atomic_store_explicit(next, place->page, memory_order_relaxed);
-    give_back(heap, place->page, place->size_class);
+    if (atomic_load_explicit(next, memory_order_relaxed) != allocation->page)
+        atomic_store_explicit(next, allocation->page, memory_order_relaxed);
+    give_page_back(heap, allocation->page, allocation->size_class);
     return true;
 }
 
 int xf_heap_dealloc(xf_heap *heap, void *memory)
 {
-    place place;
+    allocation allocation;
 
-    if (!memory || (find_place(heap, memory, &place) && release(heap, &place)))
+    if (!memory || (find_allocation(heap, memory, &allocation) && heap_release(heap, &allocation)))
         return 0;
-    return no_place(heap, memory);
+    return no_allocation(heap, memory);
 }
 
-static int give_to(xf_heap *heap, void *memory, uint64_t who)
+static int heap_give_to(xf_heap *heap, void *memory, uint64_t owner)
 {
-    place place;
+    allocation allocation;
 
-    while (find_place(heap, memory, &place))
-        if (atomic_compare_exchange_strong(place.word, &place.seen, who))
+    while (find_allocation(heap, memory, &allocation))
+        if (atomic_compare_exchange_strong(allocation.word, &allocation.seen, owner))
             return 0;
-    return no_place(heap, memory);
+    return no_allocation(heap, memory);
 }
 
 int xf_heap_keep(xf_heap *heap, void *memory)
 {
-    return give_to(heap, memory, KEPT);
+    return heap_give_to(heap, memory, KEPT);
 }
 
 int xf_heap_own(xf_heap *heap, void *memory)
 {
-    return give_to(heap, memory, heap->me);
+    return heap_give_to(heap, memory, heap->me);
 }
 
 size_t xf_heap_size(const xf_heap *heap, const void *memory)
 {
-    place place;
+    allocation allocation;
 
-    return find_place(heap, memory, &place) ? place.size : 0;
+    return find_allocation(heap, memory, &allocation) ? allocation.size : 0;
 }
 
 uint64_t xf_heap_offset(const xf_heap *heap, const void *address)
@@ -471,9 +476,9 @@ void *xf_heap_at(const xf_heap *heap, uint64_t offset)
     return offset >= begin && offset - begin < size ? (char *)heap->object->shm.address + offset : NULL;
 }
 
-/* ---- The dead, and what there is ------------------------------------------------------------- */
+/* ---- Dead owners, and statistics ------------------------------------------------------------- */
 
-/* Whether a word is that of a process that is dead. */
+/* Whether a word names a dead process. */
 static bool is_left_over(uint64_t word, liveness *cache)
 {
     return !(word & KEPT) && liveness_is_dead(cache, word & OWNER);
@@ -485,23 +490,23 @@ static size_t reclaim_slots(xf_heap *heap, uint64_t page, uint64_t word, livenes
     int size_class = class_of(word);
     size_t count = 0;
 
-    if (page >= slotted(heap))
+    if (page >= heap_slotted(heap))
         return 0;
     if (word & CLOSED && is_left_over(word, cache))
-        atomic_compare_exchange_strong(&heap->arena.words[page], &word, page_of_class(size_class));
+        atomic_compare_exchange_strong(&heap->arena.words[page], &word, page_word_of_class(size_class));
     for (unsigned i = 0; i < slots_of(size_class); i++) {
         uint64_t slot = atomic_load(&slots[i]);
         count += is_left_over(slot, cache) && atomic_compare_exchange_strong(&slots[i], &slot, 0);
     }
-    give_back(heap, page, size_class);
+    give_page_back(heap, page, size_class);
     return count;
 }
 
 static size_t reclaim_run(xf_heap *heap, uint64_t page, uint64_t word, liveness *cache)
 {
-    place place = {&heap->arena.words[page], word, page, -1, 0};
+    allocation allocation = {&heap->arena.words[page], word, page, -1, 0};
 
-    return is_left_over(word, cache) && release(heap, &place) && !(word & FREED);
+    return is_left_over(word, cache) && heap_release(heap, &allocation) && !(word & FREED);
 }
 
 size_t xf_heap_reclaim(xf_heap *heap)
@@ -520,7 +525,7 @@ size_t xf_heap_reclaim(xf_heap *heap)
     return count;
 }
 
-static void count_one(xf_heap_stats *stats, uint64_t word, uint64_t bytes)
+static void count_allocation(xf_heap_stats *stats, uint64_t word, uint64_t bytes)
 {
     if (word == 0 || word & FREED)
         return;
@@ -531,8 +536,8 @@ static void count_one(xf_heap_stats *stats, uint64_t word, uint64_t bytes)
 
 static void count_slots(const xf_heap *heap, uint64_t page, int size_class, xf_heap_stats *stats)
 {
-    for (unsigned i = 0; page < slotted(heap) && i < slots_of(size_class); i++)
-        count_one(stats, atomic_load(&slots_at(heap, page)[i]), (uint64_t)SLOT << size_class);
+    for (unsigned i = 0; page < heap_slotted(heap) && i < slots_of(size_class); i++)
+        count_allocation(stats, atomic_load(&slots_at(heap, page)[i]), (uint64_t)SLOT << size_class);
 }
 
 void xf_heap_stats_get(const xf_heap *heap, xf_heap_stats *stats)
@@ -550,6 +555,6 @@ void xf_heap_stats_get(const xf_heap *heap, xf_heap_stats *stats)
         if (class_of(word) >= 0)
             count_slots(heap, page, class_of(word), stats);
         else if (!(word & PAGE_ARENA_FOLLOWS))
-            count_one(stats, word, page_arena_run(&heap->arena, page) * OS_PAGE);
+            count_allocation(stats, word, page_arena_run(&heap->arena, page) * OS_PAGE);
     }
 }

@@ -1,4 +1,4 @@
-/* A process's hold of a heap. */
+/* A process's handle to a heap. */
 #ifndef HEAP_H
 #define HEAP_H
 
@@ -10,7 +10,7 @@ struct xf_heap {
     object *object;
     struct heap_head *head;
     page_arena arena;
-    uint64_t slots_at; /* offset of the slots' words in the segment */
+    uint64_t slots_at; /* where the words of the slots are in the segment */
     uint64_t me;       /* os_self_process */
 };
 

@@ -7,21 +7,21 @@ _Static_assert(sizeof(lock_state) <= XF_LOCK_BYTES, "a lock fits its place");
 int xf_lock_create(xf_lock **out, const xf_lock_options *options)
 {
     static const xf_lock_options defaults;
-    sync_handle *hold;
+    sync_handle *handle;
     int rc;
 
     if (!options)
         options = &defaults;
-    rc = sync_create(&hold, XF_KIND_LOCK, XF_LOCK_BYTES, options->recursive, &options->place);
+    rc = sync_create(&handle, XF_KIND_LOCK, XF_LOCK_BYTES, options->recursive, &options->place);
     if (rc == 0)
-        *out = (xf_lock *)hold;
+        *out = (xf_lock *)handle;
     return rc;
 }
 
 SYNC_LIFE(xf_lock, XF_KIND_LOCK)
 
-/* Changes the owner by one step, and makes the lock the new one's alone. */
-static bool take(lock_state *state, uint64_t from, uint64_t own)
+/* Makes this thread the owner if the owner still is from. */
+static bool lock_take(lock_state *state, uint64_t from, uint64_t own)
 {
     if (!atomic_compare_exchange_strong(&state->owner, &from, own))
         return false;
@@ -29,23 +29,23 @@ static bool take(lock_state *state, uint64_t from, uint64_t own)
     return true;
 }
 
-static int acquire_slowly(xf_lock *lock, uint64_t own, int timeout_ms)
+static int lock_acquire_slowly(xf_lock *lock, uint64_t own, int timeout_ms)
 {
     lock_state *state = lock_of(lock);
     sync_wait wait = sync_wait_begin(timeout_ms);
 
     for (;;) {
-        uint32_t seen = atomic_load(&state->bell.count);
+        uint32_t seen = atomic_load(&state->changes.count);
         uint64_t owner = atomic_load(&state->owner);
-        if (owner == 0 && take(state, 0, own))
+        if (owner == 0 && lock_take(state, 0, own))
             return 0;
         if (owner == 0)
             continue;
-        if (sync_is_time_to_check(&wait) && sync_is_dead(owner) && take(state, owner, own))
-            return error_detail(XF_EOWNERDEAD, "who had the lock ended");
+        if (sync_is_time_to_check(&wait) && sync_is_dead(owner) && lock_take(state, owner, own))
+            return error_detail(XF_EOWNERDEAD, "the previous owner exited while holding the lock");
         if (sync_has_expired(&wait))
             return XF_ETIMEDOUT;
-        sync_sleep_while(&lock->hold, &state->bell, seen, &wait, &state->owner);
+        sync_sleep_while(&lock->handle, &state->changes, seen, &wait, &state->owner);
     }
 }
 
@@ -54,29 +54,29 @@ int xf_lock_acquire(xf_lock *lock, int timeout_ms)
     lock_state *state = lock_of(lock);
     uint64_t own = os_self_thread();
 
-    if (take(state, 0, own))
+    if (lock_take(state, 0, own))
         return 0;
     if (atomic_load(&state->owner) != own)
-        return acquire_slowly(lock, own, timeout_ms);
+        return lock_acquire_slowly(lock, own, timeout_ms);
     if (!state->head.parameter)
-        return error_detail(XF_EDEADLK, "this thread has the lock already");
+        return error_detail(XF_EDEADLK, "this thread holds the lock already");
     state->depth++;
     return 0;
 }
 
-/* Only those who sleep have to be told: who comes later sees that it is free. */
-static void release(xf_lock *lock)
+/* Only sleepers have to be woken: a thread that comes later sees that the lock is free. */
+static void lock_clear_owner(xf_lock *lock)
 {
     lock_state *state = lock_of(lock);
 
     atomic_store(&state->owner, 0);
-    if (atomic_load(&state->bell.sleepers) > 0)
-        sync_wake(&lock->hold, &state->bell, 1);
+    if (atomic_load(&state->changes.sleepers) > 0)
+        sync_wake(&lock->handle, &state->changes, 1);
 }
 
-static int not_ours(void)
+static int lock_not_owned(void)
 {
-    return error_detail(XF_ESTATE, "this thread does not have the lock");
+    return error_detail(XF_ESTATE, "this thread does not hold the lock");
 }
 
 int xf_lock_release(xf_lock *lock)
@@ -84,11 +84,11 @@ int xf_lock_release(xf_lock *lock)
     lock_state *state = lock_of(lock);
 
     if (atomic_load(&state->owner) != os_self_thread())
-        return not_ours();
+        return lock_not_owned();
     if (state->depth > 0)
         state->depth--;
     else
-        release(lock);
+        lock_clear_owner(lock);
     return 0;
 }
 
@@ -97,9 +97,9 @@ int lock_release_all(xf_lock *lock, uint32_t *depth)
     lock_state *state = lock_of(lock);
 
     if (atomic_load(&state->owner) != os_self_thread())
-        return not_ours();
+        return lock_not_owned();
     *depth = state->depth;
-    release(lock);
+    lock_clear_owner(lock);
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* Once: who is at it, or that it has been done. */
+/* Once: the thread that runs the initialization, or DONE. */
 #include "base/error.h"
 #include "shmem/sync.h"
 
@@ -6,68 +6,68 @@
 
 typedef struct once_state {
     sync_head head;
-    _Atomic uint64_t at_it;
-    sync_eventcount bell;
+    _Atomic uint64_t runner;
+    sync_eventcount changes;
 } once_state;
 
-_Static_assert(sizeof(once_state) <= XF_ONCE_BYTES, "it fits its place");
+_Static_assert(sizeof(once_state) <= XF_ONCE_BYTES, "a once fits its place");
 
 struct xf_once {
-    sync_handle hold;
+    sync_handle handle;
 };
 
 int xf_once_create(xf_once **out, const xf_once_options *options)
 {
     static const xf_once_options defaults;
-    sync_handle *hold;
-    int rc = sync_create(&hold, XF_KIND_ONCE, XF_ONCE_BYTES, 0, options ? &options->place : &defaults.place);
+    sync_handle *handle;
+    int rc = sync_create(&handle, XF_KIND_ONCE, XF_ONCE_BYTES, 0, options ? &options->place : &defaults.place);
 
     if (rc == 0)
-        *out = (xf_once *)hold;
+        *out = (xf_once *)handle;
     return rc;
 }
 
 SYNC_LIFE(xf_once, XF_KIND_ONCE)
 
-static once_state *state_of(const xf_once *once)
+static once_state *once_of(const xf_once *once)
 {
-    return once->hold.state;
+    return once->handle.state;
 }
 
 int xf_once_begin(xf_once *once, int timeout_ms)
 {
-    once_state *state = state_of(once);
+    once_state *state = once_of(once);
     uint64_t own = os_self_thread();
     sync_wait wait = sync_wait_begin(timeout_ms);
 
     for (;;) {
-        uint32_t seen = atomic_load(&state->bell.count);
-        uint64_t at_it = atomic_load(&state->at_it);
-        if (at_it == DONE)
+        uint32_t seen = atomic_load(&state->changes.count);
+        uint64_t runner = atomic_load(&state->runner);
+        if (runner == DONE)
             return 0;
-        if (at_it == own)
-            return error_detail(XF_EDEADLK, "this thread is at it");
-        if (at_it == 0) {
-            if (atomic_compare_exchange_strong(&state->at_it, &at_it, own))
+        if (runner == own)
+            return error_detail(XF_EDEADLK, "this thread runs the initialization already");
+        if (runner == 0) {
+            if (atomic_compare_exchange_strong(&state->runner, &runner, own))
                 return 1;
             continue;
         }
-        if (sync_is_time_to_check(&wait) && sync_is_dead(at_it) &&
-            atomic_compare_exchange_strong(&state->at_it, &at_it, own))
-            return error_detail(XF_EOWNERDEAD, "who was at it ended");
+        if (sync_is_time_to_check(&wait) && sync_is_dead(runner) &&
+            atomic_compare_exchange_strong(&state->runner, &runner, own))
+            return error_detail(XF_EOWNERDEAD, "the thread that ran it exited before xf_once_end");
         if (sync_has_expired(&wait))
             return XF_ETIMEDOUT;
-        sync_sleep(&once->hold, &state->bell, seen, &wait);
+        sync_sleep(&once->handle, &state->changes, seen, &wait);
     }
 }
 
 int xf_once_end(xf_once *once)
 {
-    once_state *state = state_of(once);
+    once_state *state = once_of(once);
 
-    if (atomic_load(&state->at_it) != os_self_thread())
-        return error_detail(XF_ESTATE, "this thread is not at it");
-    atomic_store(&state->at_it, DONE);
-    sync_wake(&once->hold, &state->bell, OS_ALL);
+    if (atomic_load(&state->runner) != os_self_thread())
+        return error_detail(XF_ESTATE, "this thread does not run the initialization");
+    atomic_store(&state->runner, DONE);
+    sync_wake(&once->handle, &state->changes, OS_ALL);
     return 0;
 }

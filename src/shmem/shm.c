@@ -7,15 +7,15 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { DATA_AT = OS_PAGE - OBJECT_HEAD }; /* in the body, so that data begins with the second page */
+enum { DATA_AT = OS_PAGE - OBJECT_HEAD }; /* in the body: the data begins with the second page */
 
 /* The start of the body. */
 typedef struct shape {
-    _Atomic uint64_t size; /* of the data; it only grows */
+    _Atomic uint64_t size; /* of the data; only grows */
     uint64_t limit;
 } shape;
 
-static shape *shape_of(const xf_shm *shm)
+static shape *shm_shape(const xf_shm *shm)
 {
     return shm->object->body;
 }
@@ -27,42 +27,42 @@ uint64_t shm_end(const object *object)
     return size < object->size && DATA_AT + size < object->size ? DATA_AT + size : object->size;
 }
 
-static uint64_t limit_of(const xf_shm *shm)
+static uint64_t shm_limit(const xf_shm *shm)
 {
-    uint64_t limit = shape_of(shm)->limit, room = shm->object->size - DATA_AT;
+    uint64_t limit = shm_shape(shm)->limit, room = shm->object->size - DATA_AT;
 
     return limit < room ? limit : room;
 }
 
-static size_t to_pages(size_t size)
+static size_t shm_to_pages(size_t size)
 {
     return (size + OS_PAGE - 1) / OS_PAGE * OS_PAGE;
 }
 
-/* A hold of an object, which is closed on failure. */
-static int make_hold(xf_shm **out, object *object)
+/* Makes a handle to an object, or closes the object. */
+static int shm_make_handle(xf_shm **out, object *object)
 {
     xf_shm *shm = malloc(sizeof *shm);
 
     if (!shm) {
         object_close(object);
-        return error_detail(XF_ENOMEM, "a hold of shared memory");
+        return error_detail(XF_ENOMEM, "a handle to shared memory");
     }
     *shm = (xf_shm){object, OS_SHM_NONE, (char *)object->body + DATA_AT, NULL};
     *out = shm;
     return 0;
 }
 
-/* Makes memory for the data up to that size, and says so unless another has made more meanwhile. */
-static int extend(xf_shm *shm, size_t size)
+/* Gives memory to the data up to that size, and raises the size unless another process has raised it further. */
+static int shm_extend(xf_shm *shm, size_t size)
 {
-    uint64_t now = atomic_load(&shape_of(shm)->size);
-    size_t from = to_pages((size_t)now), to = to_pages(size);
+    uint64_t now = atomic_load(&shm_shape(shm)->size);
+    size_t from = shm_to_pages((size_t)now), to = shm_to_pages(size);
     int rc = to > from ? os_shm_commit(&shm->object->shm, OS_PAGE + from, to - from) : 0;
 
     if (rc < 0)
         return rc;
-    while (now < size && !atomic_compare_exchange_weak(&shape_of(shm)->size, &now, size))
+    while (now < size && !atomic_compare_exchange_weak(&shm_shape(shm)->size, &now, size))
         continue;
     return 0;
 }
@@ -82,14 +82,14 @@ int xf_shm_create(xf_shm **out, size_t size, const xf_shm_options *options)
         return error_detail(XF_EINVAL, "shared memory of %zu bytes that may grow to %zu", size, limit);
     if (limit > SIZE_MAX / 2)
         return error_detail(XF_ENOMEM, "shared memory of %zu bytes", limit);
-    rc = object_create(&object, XF_KIND_SHM, SHM_VERSION, DATA_AT + to_pages(limit),
+    rc = object_create(&object, XF_KIND_SHM, SHM_VERSION, DATA_AT + shm_to_pages(limit),
                        OS_SHM_RESERVED | (options->huge_pages ? OS_SHM_HUGE : 0));
     if (rc == 0)
-        rc = make_hold(&shm, object);
+        rc = shm_make_handle(&shm, object);
     if (rc < 0)
         return rc;
-    shape_of(shm)->limit = limit;
-    rc = extend(shm, size);
+    shm_shape(shm)->limit = limit;
+    rc = shm_extend(shm, size);
     if (rc < 0)
         xf_shm_free(shm);
     else
@@ -97,8 +97,8 @@ int xf_shm_create(xf_shm **out, size_t size, const xf_shm_options *options)
     return rc;
 }
 
-/* Maps it once more, so that it cannot be written to. */
-static int protect(xf_shm *shm)
+/* Maps the segment once more, for reading only. */
+static int shm_map_read_only(xf_shm *shm)
 {
     const os_shm *whole = &shm->object->shm;
     intptr_t copy;
@@ -111,14 +111,14 @@ static int protect(xf_shm *shm)
     return rc;
 }
 
-static int check_access(xf_shm_access access)
+static int shm_check_access(xf_shm_access access)
 {
     return access == XF_SHM_WRITE || access == XF_SHM_READ
                ? 0
                : error_detail(XF_EINVAL, "access %d to shared memory", (int)access);
 }
 
-static int open_hold(xf_shm **out, const xf_ref *ref)
+static int shm_open_handle(xf_shm **out, const xf_ref *ref)
 {
     object *object;
     int rc = object_open(&object, ref, XF_KIND_SHM, SHM_VERSION);
@@ -126,22 +126,22 @@ static int open_hold(xf_shm **out, const xf_ref *ref)
     if (rc < 0)
         return rc;
     if (object->size > DATA_AT)
-        return make_hold(out, object);
+        return shm_make_handle(out, object);
     object_close(object);
-    return error_detail(XF_EPROTO, "shared memory that has no room for data");
+    return error_detail(XF_EPROTO, "shared memory without room for data");
 }
 
 int xf_shm_open(xf_shm **out, const xf_ref *ref, xf_shm_access access)
 {
     xf_shm *shm = NULL;
-    int rc = check_access(access);
+    int rc = shm_check_access(access);
 
     if (rc == 0)
-        rc = open_hold(&shm, ref);
+        rc = shm_open_handle(&shm, ref);
     if (rc < 0)
         return rc;
     if (access == XF_SHM_READ)
-        rc = protect(shm);
+        rc = shm_map_read_only(shm);
     if (rc < 0)
         xf_shm_free(shm);
     else
@@ -167,11 +167,11 @@ size_t xf_shm_size(const xf_shm *shm)
 int xf_shm_grow(xf_shm *shm, size_t size)
 {
     if (shm->view.address)
-        return error_detail(XF_ESTATE, "this hold of shared memory is for reading");
-    if (size > limit_of(shm))
+        return error_detail(XF_ESTATE, "this handle to shared memory is for reading only");
+    if (size > shm_limit(shm))
         return error_detail(XF_ELIMIT, "shared memory of %zu bytes, which may grow to %llu", size,
-                            (unsigned long long)limit_of(shm));
-    return extend(shm, size);
+                            (unsigned long long)shm_limit(shm));
+    return shm_extend(shm, size);
 }
 
 void xf_shm_free(xf_shm *shm)
@@ -191,7 +191,7 @@ static const xf_key no_key;
 int xf_shm_publish(xf_shm *shm, const char *name, const xf_key *key)
 {
     if (shm->publication)
-        return error_detail(XF_ESTATE, "this hold of shared memory has a name already");
+        return error_detail(XF_ESTATE, "this handle to shared memory has a name already");
     return publication_open(&shm->publication, shm->object, name, key ? key : &no_key);
 }
 
@@ -205,7 +205,7 @@ int xf_shm_find(xf_shm **out, const char *name, const xf_shm_find_options *optio
 
     if (!options)
         options = &defaults;
-    rc = check_access(options->access);
+    rc = shm_check_access(options->access);
     if (rc == 0)
         rc = connector_open(&connector, name, options->key ? options->key : &no_key, XF_KIND_SHM, 0, deadline);
     if (rc < 0)

@@ -1,4 +1,4 @@
-/* Shared memory of the user's, inside. */
+/* The user's shared memory, inside. */
 #ifndef SHM_H
 #define SHM_H
 
@@ -8,12 +8,12 @@
 
 enum { SHM_VERSION = 1 };
 
-/* Where the data end now, as an offset in the object's body; inside it, whatever others have written there. */
+/* Where the data ends now, as an offset in the object's body.  Never behind the body, whatever a peer has written. */
 uint64_t shm_end(const object *object);
 
 struct xf_shm {
     object *object;
-    os_shm view; /* for reading only; no address: the object's own mapping is used */
+    os_shm view; /* a mapping for reading only; no address: data is in the mapping of the object */
     char *data;
     publication *publication; /* its name for unrelated processes; NULL: it has none */
 };

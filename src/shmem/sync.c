@@ -8,17 +8,17 @@
 #include <string.h>
 #include <uv.h>
 
-enum { MAGIC = 0x7866736c };
+enum { SYNC_MAGIC = 0x7866736c };
 
 /* ---- Where a state lies ---------------------------------------------------------------------- */
 
-/* Offsets into shared memory of the user's count from its object's body, in steps of XF_SYNC_ALIGN. */
-static int check_place(const xf_sync_place *place, size_t bytes)
+/* A place in the user's shared memory is counted from the body of its object, in steps of XF_SYNC_ALIGN. */
+static int sync_check_place(const xf_sync_place *place, size_t bytes)
 {
     size_t size = xf_shm_size(place->shm);
 
     if (place->shm->view.address)
-        return error_detail(XF_EINVAL, "a place in shared memory that is open for reading");
+        return error_detail(XF_EINVAL, "a place in shared memory that is open for reading only");
     if (place->at % XF_SYNC_ALIGN != 0 || place->at > size || bytes > size - place->at)
         return error_detail(XF_EINVAL, "a place of %zu bytes at %zu of %zu", bytes, place->at, size);
     if (place->at / XF_SYNC_ALIGN >= UINT32_MAX / 2)
@@ -26,29 +26,29 @@ static int check_place(const xf_sync_place *place, size_t bytes)
     return 0;
 }
 
-static int make_hold(sync_handle **out, object *object, uint32_t place)
+static int sync_make_handle(sync_handle **out, object *object, uint32_t place)
 {
-    sync_handle *hold = malloc(sizeof *hold);
+    sync_handle *handle = malloc(sizeof *handle);
 
-    if (!hold) {
+    if (!handle) {
         object_close(object);
-        return error_detail(XF_ENOMEM, "a hold of an object");
+        return error_detail(XF_ENOMEM, "a handle to an object");
     }
-    *hold = (struct sync_handle){object, object_at(object, (uint64_t)place * XF_SYNC_ALIGN), place};
-    *out = hold;
+    *handle = (struct sync_handle){object, object_at(object, (uint64_t)place * XF_SYNC_ALIGN), place};
+    *out = handle;
     return 0;
 }
 
-static int create_in(sync_handle **out, size_t bytes, const xf_sync_place *place)
+static int sync_create_in(sync_handle **out, size_t bytes, const xf_sync_place *place)
 {
     const object *shared = place->shm->object;
     object *object;
     uint32_t where = (uint32_t)(object_offset(shared, (char *)place->shm->data + place->at) / XF_SYNC_ALIGN);
-    int rc = check_place(place, bytes);
+    int rc = sync_check_place(place, bytes);
 
     if (rc == 0)
         rc = object_open(&object, &shared->ref, XF_KIND_SHM, SHM_VERSION);
-    return rc < 0 ? rc : make_hold(out, object, where);
+    return rc < 0 ? rc : sync_make_handle(out, object, where);
 }
 
 int sync_create(sync_handle **out, xf_object_kind kind, size_t bytes, uint32_t parameter, const xf_sync_place *place)
@@ -58,29 +58,29 @@ int sync_create(sync_handle **out, xf_object_kind kind, size_t bytes, uint32_t p
     int rc;
 
     if (place->shm) {
-        rc = create_in(out, bytes, place);
+        rc = sync_create_in(out, bytes, place);
     } else {
         rc = object_create(&object, kind, SYNC_VERSION, bytes, 0);
         if (rc == 0)
-            rc = make_hold(out, object, 0);
+            rc = sync_make_handle(out, object, 0);
     }
     if (rc < 0)
         return rc;
     head = (*out)->state;
     memset(head, 0, bytes);
-    *head = (sync_head){MAGIC, kind, (uint32_t)bytes, parameter};
+    *head = (sync_head){SYNC_MAGIC, kind, (uint32_t)bytes, parameter};
     return 0;
 }
 
-/* Whether what lies there is what the reference says. */
-static bool is_state(const sync_handle *hold, uint32_t kind)
+/* Whether the state that lies there is of the kind that the reference says. */
+static bool sync_is_state(const sync_handle *handle, uint32_t kind)
 {
-    const sync_head *head = hold->state;
-    uint64_t at = (uint64_t)hold->place * XF_SYNC_ALIGN, size = hold->object->size;
+    const sync_head *head = handle->state;
+    uint64_t at = (uint64_t)handle->place * XF_SYNC_ALIGN, size = handle->object->size;
 
-    if (hold->place > 0)
-        size = shm_end(hold->object);
-    return at + sizeof *head <= size && head->magic == MAGIC && head->kind == kind && head->bytes <= size - at;
+    if (handle->place > 0)
+        size = shm_end(handle->object);
+    return at + sizeof *head <= size && head->magic == SYNC_MAGIC && head->kind == kind && head->bytes <= size - at;
 }
 
 int sync_open(sync_handle **out, const xf_ref *ref, xf_object_kind kind)
@@ -96,30 +96,30 @@ int sync_open(sync_handle **out, const xf_ref *ref, xf_object_kind kind)
     whole.kind = ref->reserved ? XF_KIND_SHM : kind;
     rc = object_open(&object, &whole, (xf_object_kind)whole.kind, ref->reserved ? SHM_VERSION : SYNC_VERSION);
     if (rc == 0)
-        rc = make_hold(out, object, ref->reserved);
-    if (rc == 0 && !is_state(*out, kind)) {
+        rc = sync_make_handle(out, object, ref->reserved);
+    if (rc == 0 && !sync_is_state(*out, kind)) {
         sync_close(*out);
-        rc = error_detail(XF_EPROTO, "what lies there is not what the reference says");
+        rc = error_detail(XF_EPROTO, "the object is not of the kind that its reference says");
     }
     return rc;
 }
 
-int sync_ref(sync_handle *hold, xf_object_kind kind, xf_ref *ref)
+int sync_ref(sync_handle *handle, xf_object_kind kind, xf_ref *ref)
 {
-    int rc = object_ref(hold->object, ref);
+    int rc = object_ref(handle->object, ref);
 
     if (rc < 0)
         return rc;
     ref->kind = kind;
-    ref->reserved = hold->place;
+    ref->reserved = handle->place;
     return 0;
 }
 
-void sync_close(sync_handle *hold)
+void sync_close(sync_handle *handle)
 {
-    if (hold)
-        object_close(hold->object);
-    free(hold);
+    if (handle)
+        object_close(handle->object);
+    free(handle);
 }
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
@@ -132,9 +132,9 @@ sync_wait sync_wait_begin(int timeout_ms)
 bool sync_is_time_to_check(sync_wait *wait)
 {
     wait->now = uv_hrtime();
-    if (wait->now < wait->look && wait->now < wait->deadline)
+    if (wait->now < wait->next_check && wait->now < wait->deadline)
         return false;
-    wait->look = wait->now + (uint64_t)SYNC_RECHECK_MS * CLOCK_NS_PER_MS;
+    wait->next_check = wait->now + (uint64_t)SYNC_RECHECK_MS * CLOCK_NS_PER_MS;
     return true;
 }
 
@@ -143,31 +143,31 @@ bool sync_has_expired(const sync_wait *wait)
     return wait->now >= wait->deadline;
 }
 
-static int nap_ms(const sync_wait *wait)
+static int sync_nap_ms(const sync_wait *wait)
 {
-    return clock_left_ms(wait->deadline < wait->look ? wait->deadline : wait->look);
+    return clock_left_ms(wait->deadline < wait->next_check ? wait->deadline : wait->next_check);
 }
 
-void sync_sleep(const sync_handle *hold, sync_eventcount *bell, uint32_t seen, const sync_wait *wait)
+void sync_sleep(const sync_handle *handle, sync_eventcount *changes, uint32_t seen, const sync_wait *wait)
 {
-    atomic_fetch_add(&bell->sleepers, 1);
-    os_shm_wait(&hold->object->shm, &bell->count, seen, nap_ms(wait));
-    atomic_fetch_sub(&bell->sleepers, 1);
+    atomic_fetch_add(&changes->sleepers, 1);
+    os_shm_wait(&handle->object->shm, &changes->count, seen, sync_nap_ms(wait));
+    atomic_fetch_sub(&changes->sleepers, 1);
 }
 
-/* The holder sees the sleeper, or the sleeper sees that the holder has gone. */
-void sync_sleep_while(const sync_handle *hold, sync_eventcount *bell, uint32_t seen, const sync_wait *wait,
+/* Either the holder sees the sleeper, or the sleeper sees that there is no holder any more. */
+void sync_sleep_while(const sync_handle *handle, sync_eventcount *changes, uint32_t seen, const sync_wait *wait,
                       const _Atomic uint64_t *holder)
 {
-    atomic_fetch_add(&bell->sleepers, 1);
+    atomic_fetch_add(&changes->sleepers, 1);
     if (atomic_load(holder) != 0)
-        os_shm_wait(&hold->object->shm, &bell->count, seen, nap_ms(wait));
-    atomic_fetch_sub(&bell->sleepers, 1);
+        os_shm_wait(&handle->object->shm, &changes->count, seen, sync_nap_ms(wait));
+    atomic_fetch_sub(&changes->sleepers, 1);
 }
 
-void sync_wake(const sync_handle *hold, sync_eventcount *bell, int count)
+void sync_wake(const sync_handle *handle, sync_eventcount *changes, int count)
 {
-    atomic_fetch_add(&bell->count, 1);
-    if (atomic_load(&bell->sleepers) > 0)
-        os_shm_ring(&hold->object->shm, &bell->count, count);
+    atomic_fetch_add(&changes->count, 1);
+    if (atomic_load(&changes->sleepers) > 0)
+        os_shm_wake(&handle->object->shm, &changes->count, count);
 }

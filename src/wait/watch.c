@@ -51,7 +51,7 @@ static void on_watch_async(uv_async_t *async)
         return;
     watch->callback(watch, watch->waiter.items, watch->waiter.count, watch->arg);
     if (change_turn(watch, CALLING_BACK, WATCHING)) /* fails when the callback stopped the watch */
-        os_shm_ring(&watch->shm, watch->turn, OS_ALL);
+        os_shm_wake(&watch->shm, watch->turn, OS_ALL);
 }
 
 static void free_watch(uv_handle_t *handle)
@@ -75,7 +75,7 @@ static int create_watch(xf_watch **out, const xf_wait_item *items, int count)
     watch->waiter =
         (waiter){.items = malloc(size), .count = count, .words = malloc(((size_t)count + 1) * sizeof(os_word))};
     if (watch->waiter.items && watch->waiter.words)
-        rc = os_shm_create(&watch->shm, OS_PAGE, OS_SHM_BELL | OS_SHM_PRIVATE);
+        rc = os_shm_create(&watch->shm, OS_PAGE, OS_SHM_WAITABLE | OS_SHM_PRIVATE);
     else
         error_detail(rc, "a watch of %d items", count);
     if (rc < 0)
@@ -128,7 +128,7 @@ void xf_watch_stop(xf_watch *watch)
     if (!watch)
         return;
     atomic_store(watch->turn, STOPPED);
-    os_shm_ring(&watch->shm, watch->turn, OS_ALL);
+    os_shm_wake(&watch->shm, watch->turn, OS_ALL);
     uv_thread_join(&watch->thread);
     uv_close((uv_handle_t *)&watch->async, free_watch);
 }

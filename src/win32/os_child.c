@@ -1,83 +1,12 @@
-/* Children: reading from them, waiting for them, their end. */
-#include "base/error.h"
+/* Children: waiting for them, and their end. */
+#include "base/clock.h"
 #include "os_private.h"
 
-#include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
-/* ---- Talking to it --------------------------------------------------------------------------- */
-
-int os_child_read(os_child *child, int stream, void *data, size_t size, size_t *count)
+os_channel *os_child_channel(os_child *child, int stream)
 {
-    return stream_read(&child->stream[stream], child->ended, data, size, count);
-}
-
-/* Whether the bytes written last are in the pipe, or never will be. */
-static bool outbox_is_free(os_child *child)
-{
-    DWORD count;
-
-    if (child->outbox.pending &&
-        (GetOverlappedResult(child->stream[OS_CHANNEL].pipe, &child->outbox.io, &count, FALSE) ||
-         GetLastError() != ERROR_IO_INCOMPLETE))
-        child->outbox.pending = false;
-    return !child->outbox.pending;
-}
-
-/* A full pipe takes the bytes later, from the outbox. */
-int os_child_write(os_child *child, const void *data, size_t size)
-{
-    DWORD system;
-
-    assert(size <= OUTBOX_SIZE);
-    if (!outbox_is_free(child))
-        return XF_EAGAIN;
-    memcpy(child->outbox.data, data, size);
-    child->outbox.io = overlapped(child->outbox.event);
-    if (WriteFile(child->stream[OS_CHANNEL].pipe, child->outbox.data, (DWORD)size, NULL, &child->outbox.io))
-        return 0;
-    system = GetLastError();
-    if (system != ERROR_IO_PENDING)
-        return os_error(system, "WriteFile");
-    child->outbox.pending = true;
-    return 0;
-}
-
-static void put_token(uint8_t *at, uint64_t token)
-{
-    for (int i = 0; i < OS_TOKEN_SIZE; i++)
-        at[i] = (uint8_t)(token >> (8 * i));
-}
-
-int os_child_give(os_child *child, uint8_t *data, size_t size, intptr_t handle)
-{
-    HANDLE given;
-    int rc;
-
-    if (!DuplicateHandle(GetCurrentProcess(), (HANDLE)handle, child->process, &given, 0, FALSE, DUPLICATE_SAME_ACCESS))
-        return WaitForSingleObject(child->process, 0) == WAIT_OBJECT_0 ? XF_EEND
-                                                                       : os_error(GetLastError(), "DuplicateHandle");
-    put_token(data + OS_TOKEN_AT, (uintptr_t)given);
-    rc = os_child_write(child, data, size);
-    if (rc < 0)
-        DuplicateHandle(child->process, given, NULL, NULL, 0, FALSE, DUPLICATE_CLOSE_SOURCE);
-    return rc;
-}
-
-/* The child left its handle open for us to take; handles have 32 significant bits, and those that are negative stand
- * for the caller's own process and thread. */
-int os_child_take(os_child *child, uint64_t token, intptr_t *handle)
-{
-    HANDLE taken;
-
-    if (token == 0 || token > INT32_MAX ||
-        !DuplicateHandle(child->process, (HANDLE)(uintptr_t)token, GetCurrentProcess(), &taken, 0, FALSE,
-                         DUPLICATE_SAME_ACCESS | DUPLICATE_CLOSE_SOURCE))
-        return GetLastError() == ERROR_NO_SYSTEM_RESOURCES ? os_error(GetLastError(), "DuplicateHandle")
-                                                           : error_detail(XF_EPROTO, "no segment came with the frame");
-    *handle = (intptr_t)taken;
-    return 0;
+    return &child->stream[stream];
 }
 
 /* What is waited for: the streams, unless one is ready already, and the process. */
@@ -89,7 +18,7 @@ static DWORD list_handles(os_child *child, HANDLE *handles, bool *ready)
     for (int i = 0; i < OS_STREAMS; i++) {
         if (stream_ready(&child->stream[i]))
             *ready = true;
-        else if (child->stream[i].pipe && !child->stream[i].told)
+        else if (child->stream[i].pipe && !child->stream[i].ended)
             handles[count++] = child->stream[i].event;
     }
     if (!child->ended)
@@ -102,24 +31,20 @@ static DWORD list_handles(os_child *child, HANDLE *handles, bool *ready)
 /* A stream's event is set a little early now and then; only what the stream says counts. */
 int os_child_wait(os_child *child, int timeout_ms)
 {
-    uint64_t deadline = GetTickCount64() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
+    uint64_t deadline = clock_deadline(timeout_ms);
     HANDLE handles[OS_STREAMS + 2];
-    DWORD count, left, signalled;
+    DWORD count;
     bool ready;
+    int signalled;
 
     for (;;) {
-        uint64_t now = GetTickCount64();
         count = list_handles(child, handles, &ready);
         if (ready || count == 0)
             return 0;
-        left = timeout_ms < 0 ? INFINITE : now < deadline ? (DWORD)(deadline - now) : 0;
-        signalled = WaitForMultipleObjects(count, handles, FALSE, left);
-        if (signalled == WAIT_TIMEOUT)
-            return XF_ETIMEDOUT;
-        if (signalled == WAIT_FAILED)
-            return os_error(GetLastError(), "WaitForMultipleObjects");
-        if (handles[signalled - WAIT_OBJECT_0] == child->process ||
-            handles[signalled - WAIT_OBJECT_0] == child->dump_asked)
+        signalled = handles_wait(handles, count, deadline);
+        if (signalled < 0)
+            return signalled;
+        if (handles[signalled] == child->process || handles[signalled] == child->dump_asked)
             return 0;
     }
 }
@@ -173,16 +98,16 @@ static os_end end_of(os_end_kind kind, int code, DWORD system)
     return (os_end){.kind = kind, .code = code, .system = system};
 }
 
-/* Exit codes are no proof: TerminateProcess gives any, closing a job 0.  Of an end before the note was armed there is
- * nothing else. */
+/* Exit codes are no proof: TerminateProcess gives any, closing a job 0.  When the status block was not yet armed, there
+ * is nothing else. */
 static os_end judge_code(const os_child *child, DWORD code)
 {
-    int noted = atomic_load(&child->note->crash) - 1;
+    int noted = atomic_load(&child->status->crash) - 1;
     int crash = noted >= 0 && noted <= XF_CRASH_TRAP ? noted : crash_of_code(code);
 
     if (crash >= 0)
         return end_of(OS_CRASHED, crash, code);
-    if (atomic_load(&child->note->leaving) || (!atomic_load(&child->note->armed) && code != KILL_CODE))
+    if (atomic_load(&child->status->leaving) || (!atomic_load(&child->status->armed) && code != KILL_CODE))
         return end_of(OS_EXITED, (int)code, code);
     return end_of(OS_KILLED, 0, code);
 }
@@ -206,6 +131,8 @@ int os_child_end(os_child *child, os_end *end)
         TerminateJobObject(child->job, KILL_CODE);
         child->end = judge(child, code);
         child->ended = true;
+        for (int i = 0; i < OS_STREAMS; i++)
+            child->stream[i].writer_has_ended = true;
     }
     *end = child->end;
     return 0;
@@ -228,15 +155,8 @@ intptr_t os_child_sentinel(const os_child *child)
 
 void child_free(os_child *child)
 {
-    DWORD count;
-
-    if (child->outbox.pending) {
-        CancelIoEx(child->stream[OS_CHANNEL].pipe, &child->outbox.io);
-        GetOverlappedResult(child->stream[OS_CHANNEL].pipe, &child->outbox.io, &count, TRUE);
-    }
     for (int i = 0; i < OS_STREAMS; i++)
-        stream_close(&child->stream[i]);
-    handle_close(&child->outbox.event);
+        stream_release(&child->stream[i]);
     handle_close(&child->process);
     handle_close(&child->job);
     handle_close(&child->dump_asked);

@@ -12,12 +12,11 @@
 enum { STACK_GUARANTEE = 16384, FATAL_APP_EXIT = 0x40000015 };
 
 static struct {
-    os_note *note;     /* NULL: this process is nobody's child */
+    os_status *status; /* NULL: this process is nobody's child */
     os_record *record; /* NULL: nothing is recorded */
     LPTOP_LEVEL_EXCEPTION_FILTER previous;
     HANDLE main_thread;
-    DWORD exit_slot;
-} guard = {.exit_slot = FLS_OUT_OF_INDEXES};
+} guard;
 
 /* ---- The record ------------------------------------------------------------------------------ */
 
@@ -89,6 +88,11 @@ static void record_exception(const EXCEPTION_POINTERS *exception)
         record(what->ExceptionCode, has_address ? what->ExceptionInformation[1] : 0, exception->ContextRecord);
 }
 
+void crash_record_exit(void)
+{
+    record_here(0);
+}
+
 /* The main thread may hold any lock, so nothing is called meanwhile that takes one of the process's. */
 DWORD WINAPI crash_record_main(void *unused)
 {
@@ -106,11 +110,20 @@ DWORD WINAPI crash_record_main(void *unused)
     return done;
 }
 
+void crash_take_status(os_status *status, size_t size)
+{
+    guard.status = status;
+    if (status->record_at > 0 && size >= sizeof(os_record) && status->record_at <= size - sizeof(os_record))
+        guard.record = (os_record *)((char *)status + status->record_at);
+    if (guard.record)
+        guard.main_thread = OpenThread(THREAD_SUSPEND_RESUME | THREAD_GET_CONTEXT, FALSE, GetCurrentThreadId());
+}
+
 /* ---- Crashes --------------------------------------------------------------------------------- */
 
 static _Noreturn void end_by_crash(xf_crash crash, DWORD code)
 {
-    atomic_store(&guard.note->crash, (int32_t)crash + 1);
+    atomic_store(&guard.status->crash, (int32_t)crash + 1);
     TerminateProcess(GetCurrentProcess(), code);
     abort();
 }
@@ -120,11 +133,11 @@ static void await_dump(const EXCEPTION_POINTERS *exception)
 {
     enum { PATIENCE_MS = 10000 };
 
-    if (!guard.record || !guard.note->dump_event)
+    if (!guard.record || !guard.status->dump_event)
         return;
-    guard.note->exception = (uintptr_t)exception;
-    SetEvent((HANDLE)(uintptr_t)guard.note->dump_event);
-    for (int i = 0; i < PATIENCE_MS && !atomic_load(&guard.note->dumped); i++)
+    guard.status->exception = (uintptr_t)exception;
+    SetEvent((HANDLE)(uintptr_t)guard.status->dump_event);
+    for (int i = 0; i < PATIENCE_MS && !atomic_load(&guard.status->dumped); i++)
         Sleep(1);
 }
 
@@ -183,7 +196,7 @@ static void on_abort(int number)
     end_by_crash(XF_CRASH_ABORT, FATAL_APP_EXIT);
 }
 
-static void guarantee_stack(void)
+void crash_guarantee_stack(void)
 {
     ULONG size = STACK_GUARANTEE;
 
@@ -196,7 +209,7 @@ void child_catch_faults(void)
 
     AddVectoredExceptionHandler(0, on_exception);
     guard.previous = SetUnhandledExceptionFilter(on_unhandled);
-    guarantee_stack();
+    crash_guarantee_stack();
     _set_error_mode(_OUT_TO_STDERR);
 #if defined(_UCRT) || defined(_MSC_VER)
     _set_abort_behavior(0, _WRITE_ABORT_MSG | _CALL_REPORTFAULT);
@@ -204,81 +217,4 @@ void child_catch_faults(void)
     before = signal(SIGABRT, on_abort);
     if (before != SIG_DFL && before != SIG_ERR)
         signal(SIGABRT, before); /* what the program did about abort() before it came here stays */
-}
-
-/* ---- Exits ----------------------------------------------------------------------------------- */
-
-void child_note_leaving(void)
-{
-    if (guard.note)
-        atomic_store(&guard.note->leaving, 1);
-}
-
-static bool is_ending(void)
-{
-    typedef BOOLEAN(WINAPI * question)(void);
-    question shutting_down =
-        (question)(void (*)(void))GetProcAddress(GetModuleHandleW(L"ntdll.dll"), "RtlDllShutdownInProgress");
-
-    return shutting_down && shutting_down();
-}
-
-static void on_exit_in_task(void)
-{
-    if (atomic_load(&guard.note->leaving))
-        return;
-    record_here(0);
-    child_note_leaving();
-}
-
-static void CALLBACK on_thread_storage_end(void *value)
-{
-    (void)value;
-    if (is_ending())
-        on_exit_in_task();
-}
-
-/* The system calls this when a thread begins, and when the process ends by ExitProcess, which exit() comes to; not for
- * TerminateProcess and not for a fault.  Wine leaves out the latter for programs, but ends the storage of the thread
- * that calls ExitProcess, so each thread has some. */
-static void WINAPI on_thread_or_exit(void *module, DWORD reason, void *reserved)
-{
-    (void)module, (void)reserved;
-    if (!guard.note)
-        return;
-    if (reason == DLL_PROCESS_DETACH)
-        on_exit_in_task();
-    if (reason == DLL_THREAD_ATTACH) {
-        guarantee_stack();
-        FlsSetValue(guard.exit_slot, guard.note);
-    }
-}
-
-#ifdef _MSC_VER
-#pragma comment(linker, "/INCLUDE:_tls_used")
-#pragma comment(linker, "/INCLUDE:on_thread_or_exit_hook")
-#pragma const_seg(".CRT$XLD")
-extern const PIMAGE_TLS_CALLBACK on_thread_or_exit_hook;
-const PIMAGE_TLS_CALLBACK on_thread_or_exit_hook = on_thread_or_exit;
-#pragma const_seg()
-#else
-static const PIMAGE_TLS_CALLBACK on_thread_or_exit_hook __attribute__((section(".CRT$XLD"), used)) = on_thread_or_exit;
-#endif
-
-os_note *child_note(void)
-{
-    return guard.note;
-}
-
-void child_take_note(os_note *note, size_t size)
-{
-    guard.note = note;
-    if (note->record_at > 0 && size >= sizeof(os_record) && note->record_at <= size - sizeof(os_record))
-        guard.record = (os_record *)((char *)note + note->record_at);
-    if (guard.record)
-        guard.main_thread = OpenThread(THREAD_SUSPEND_RESUME | THREAD_GET_CONTEXT, FALSE, GetCurrentThreadId());
-    note->image = (uintptr_t)&__ImageBase;
-    guard.exit_slot = FlsAlloc(on_thread_storage_end);
-    FlsSetValue(guard.exit_slot, note);
-    atomic_store(&note->armed, 1);
 }

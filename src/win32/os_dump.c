@@ -21,14 +21,14 @@ static write_dump load_writer(void)
 
 static int write_file(const os_child *child, HANDLE file)
 {
-    const os_record_head *head = (const os_record_head *)((char *)child->note + child->note->record_at);
+    const os_record_head *head = (const os_record_head *)((char *)child->status + child->status->record_at);
     MINIDUMP_EXCEPTION_INFORMATION exception = {(DWORD)head->thread,
-                                                (EXCEPTION_POINTERS *)(uintptr_t)child->note->exception, TRUE};
+                                                (EXCEPTION_POINTERS *)(uintptr_t)child->status->exception, TRUE};
     write_dump write = load_writer();
 
     if (!write)
         return os_error(GetLastError(), "MiniDumpWriteDump");
-    return write(child->process, (DWORD)child->pid, file, MiniDumpNormal, child->note->exception ? &exception : NULL,
+    return write(child->process, (DWORD)child->pid, file, MiniDumpNormal, child->status->exception ? &exception : NULL,
                  NULL, NULL)
                ? 0
                : os_error(GetLastError(), "MiniDumpWriteDump");
@@ -64,6 +64,6 @@ int os_child_dump(os_child *child, const char *name, char *path, size_t size)
         free(wide);
     }
     handle_close(&child->dump_asked);
-    atomic_store(&child->note->dumped, 1);
+    atomic_store(&child->status->dumped, 1);
     return rc;
 }

@@ -119,7 +119,7 @@ static int describe(os_machine *machine)
     else
         rc = os_error(GetLastError(), "GetLogicalProcessorInformationEx");
     free(facts);
-    group_describe(machine);
+    quota_describe(machine);
     return rc;
 }
 
@@ -177,4 +177,12 @@ int os_self_bind(const os_cpu_set *set)
         return SetProcessAffinityMask(GetCurrentProcess(), wanted.Mask & system) ? 0
                                                                                  : bind_error("SetProcessAffinityMask");
     return SetThreadGroupAffinity(GetCurrentThread(), &wanted, NULL) ? 0 : bind_error("SetThreadGroupAffinity");
+}
+
+bool os_terminal_colours(int descriptor)
+{
+    HANDLE console = GetStdHandle(descriptor == 1 ? STD_OUTPUT_HANDLE : STD_ERROR_HANDLE);
+    DWORD mode;
+
+    return GetConsoleMode(console, &mode) && SetConsoleMode(console, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING);
 }

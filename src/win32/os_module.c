@@ -121,7 +121,7 @@ static bool narrow_path(const wchar_t *wide, char *path, size_t size)
            WideCharToMultiByte(CP_ACP, WC_NO_BEST_FIT_CHARS, brief, -1, path, (int)size, NULL, &lost) > 0 && !lost;
 }
 
-static bool look_into(const wchar_t *path, uint64_t offset, os_place *place)
+static bool look_into(const wchar_t *path, uint64_t offset, os_location *place)
 {
     const IMAGE_OPTIONAL_HEADER *optional;
     module_file file;
@@ -141,7 +141,7 @@ static bool look_into(const wchar_t *path, uint64_t offset, os_place *place)
     return inside;
 }
 
-bool os_module_place(const char *module, uint64_t offset, os_place *place)
+bool os_module_locate(const char *module, uint64_t offset, os_location *place)
 {
     wchar_t *wide;
     bool found;

@@ -9,43 +9,20 @@
 #define WIN32_LEAN_AND_MEAN
 #endif
 
-#include "os/crash.h"
+#include "os/os.h"
 
 #include <windows.h>
 
 /* Translates GetLastError of a failed call, keeps "call: text" as the error detail, and returns the XF_E* code. */
 int os_error(DWORD system, const char *call);
 
+/* ---- os_handle.c ----------------------------------------------------------------------------- */
+
 /* Closes *handle, if there is one, and sets it to NULL. */
 void handle_close(HANDLE *handle);
 
-/* ---- os_shm.c -------------------------------------------------------------------------------- */
-
-/* Maps a section, which is the segment's on success. */
-int shm_map(os_shm *shm, HANDLE section, size_t size, int flags);
-
-/* ---- os_text.c ------------------------------------------------------------------------------- */
-
-/* Text as the system wants it; freed by the caller.  XF_EINVAL when it is not UTF-8. */
-int wide_text(const char *text, wchar_t **wide);
-
-/* Where the program or DLL begins that this code is in; the linker defines it. */
-extern IMAGE_DOS_HEADER __ImageBase;
-
-/* Where the image of this process is, however long that is, in a form CreateProcessW takes; freed by the caller. */
-int running_image(wchar_t **path);
-
-/* The path of a directory that is there; freed by the caller.  XF_ENOENT, XF_ENOTDIR, XF_EACCESS. */
-int wide_directory(const char *directory, wchar_t **path);
-
-/* The path of a file, however long; freed by the caller. */
-int wide_path(const char *text, wchar_t **path);
-
-/* This process's environment with the additions, as CreateProcessW takes it; freed by the caller.
- * XF_EINVAL for an addition that is not UTF-8, or has no name. */
-int merge_environment(const char *const *additions, wchar_t **block);
-
-/* ---- os_stream.c ----------------------------------------------------------------------------- */
+/* Waits until one of these is signalled, and returns which; XF_ETIMEDOUT after the deadline, or another error. */
+int handles_wait(const HANDLE *handles, DWORD count, uint64_t deadline);
 
 /* Opens a pipe to a child.
  *   duplex  Both ways, and the child reads with timeouts; else the child writes only, as to a plain pipe.
@@ -53,43 +30,80 @@ int merge_environment(const char *const *additions, wchar_t **block);
  *   theirs  Inheritable, for a handle list. */
 int pipe_open(bool duplex, HANDLE *ours, HANDLE *theirs);
 
-/* Our end of a pipe, read one buffer ahead: its event is set while there is something to read or to say. */
-typedef struct child_stream {
-    HANDLE pipe; /* NULL: none */
+/* ---- os_shm.c -------------------------------------------------------------------------------- */
+
+/* Maps a section, which is the segment's on success. */
+int shm_map(os_shm *shm, HANDLE section, size_t size, int flags);
+
+/* ---- os_file.c ------------------------------------------------------------------------------- */
+
+/* Text as the system wants it; freed by the caller.  XF_EINVAL when it is not UTF-8. */
+int wide_text(const char *text, wchar_t **wide);
+
+/* The path of a file, however long; freed by the caller. */
+int wide_path(const char *text, wchar_t **path);
+
+/* Puts the prefix for long paths before one that is absolute, and has room for 7 characters more. */
+void path_add_prefix(wchar_t *path);
+
+/* ---- os_environment.c ------------------------------------------------------------------------ */
+
+/* This process's environment with the additions, as CreateProcessW takes it; freed by the caller.
+ * XF_EINVAL for an addition that is not UTF-8, or has no name. */
+int merge_environment(const char *const *additions, wchar_t **block);
+
+/* ---- os_channel.c ---------------------------------------------------------------------------- */
+
+typedef enum stream_kind {
+    STREAM_OUTPUT,   /* what a child prints */
+    STREAM_TO_CHILD, /* of the channel's process */
+    STREAM_TO_PARENT,
+    STREAM_ACCEPTED, /* to an unrelated process, which has connected to an endpoint */
+    STREAM_CONNECTED /* to an unrelated process, which has the endpoint */
+} stream_kind;
+
+/* Our end of a pipe, read one buffer ahead: its event is set while there is something to read or an end to return. */
+struct os_channel {
+    stream_kind kind;
+    HANDLE pipe; /* NULL: there is no such stream */
     HANDLE port; /* keeps reads and writes going when the thread that began them ends */
     HANDLE event;
     OVERLAPPED io;
     enum { STREAM_IDLE, STREAM_READING, STREAM_FILLED, STREAM_FAILED, STREAM_ENDED } state;
-    bool told;    /* the end was */
-    DWORD system; /* STREAM_FAILED: the error */
-    DWORD from;   /* what is left in data */
+    bool ended;            /* the end was returned */
+    bool writer_has_ended; /* what is not there now is not under way either */
+    DWORD system;          /* STREAM_FAILED: the error */
+    DWORD from;            /* what is left in data */
     DWORD to;
     uint8_t *data;
-} child_stream;
+    struct {
+        HANDLE event;
+        OVERLAPPED io;
+        bool pending;
+        uint8_t data[OS_CHANNEL_WRITE_MAX];
+    } outbox;       /* the write that is under way */
+    HANDLE process; /* STREAM_TO_CHILD: the child's, which the channel does not own */
+    HANDLE *sent;   /* copies that an unrelated process may still take */
+    size_t sent_count;
+};
 
-/* Makes a stream of a pipe, which is the stream's from then on, also on failure. */
-int stream_open(child_stream *stream, HANDLE pipe);
+/* Opens a channel, which is all zero, on a pipe, which belongs to it from then on, also on failure. */
+int stream_open(os_channel *channel, HANDLE pipe, stream_kind kind);
 
-/* Ends what is under way and closes everything; harmless on one that is all zero. */
-void stream_close(child_stream *stream);
+/* Ends what is under way and closes everything; harmless on a channel that is all zero. */
+void stream_release(os_channel *channel);
 
-/* As os_child_read.
- *   writer_has_ended  What is not there now is not under way either. */
-int stream_read(child_stream *stream, bool writer_has_ended, void *data, size_t size, size_t *count);
-
-/* Whether stream_read has something new to say.  If not, the event will be set when it has, or a little before. */
-bool stream_ready(child_stream *stream);
+/* Whether os_channel_read has something new to return.  If not, the event will be set when it has, or just
+ * before. */
+bool stream_ready(os_channel *channel);
 
 /* Prepares overlapped input or output with that event, of which no completion port is told. */
 OVERLAPPED overlapped(HANDLE event);
 
-/* Whether a failed read or write means that the other end has gone. */
-bool pipe_has_ended(DWORD system);
-
-/* ---- os_machine.c, os_group.c ---------------------------------------------------------------- */
+/* ---- os_quota.c ------------------------------------------------------------------------------ */
 
 /* Fills in quota and group. */
-void group_describe(os_machine *machine);
+void quota_describe(os_machine *machine);
 
 /* ---- os_child.c ------------------------------------------------------------------------------ */
 
@@ -101,17 +115,9 @@ typedef struct child_watch {
     struct child_watch *previous, *next; /* among those whose key is to be told; NULL: not among them */
 } child_watch;
 
-enum { OUTBOX_SIZE = 4096 };
-
 /* A child, in its parent. */
 struct os_child {
-    child_stream stream[OS_STREAMS];
-    struct {
-        HANDLE event;
-        OVERLAPPED io;
-        bool pending;
-        uint8_t data[OUTBOX_SIZE];
-    } outbox; /* the write to the channel that is under way */
+    os_channel stream[OS_STREAMS];
     HANDLE process;
     HANDLE job;
     HANDLE dump_asked; /* an event; NULL: no dump is wanted, or it was written */
@@ -119,13 +125,33 @@ struct os_child {
     child_watch watch;
     bool ended;
     os_end end;
-    os_note *note;
+    os_status *status;
     xf_limits limits;
     HANDLE news; /* the job's completion port, where it says that it refused memory; NULL: none */
 };
 
 /* Frees a child that was not started, or has ended. */
 void child_free(os_child *child);
+
+/* ---- os_exec.c ------------------------------------------------------------------------------- */
+
+/* What a child is made with: handles that are inheritable, each made for this child alone and closed once it runs.
+ * Only children whose creator names no handles in a list could inherit one meanwhile; ours all have such a list. */
+enum {
+    INHERITED_STDIN,
+    INHERITED_STDOUT,
+    INHERITED_STDERR,
+    INHERITED_CHANNEL,
+    INHERITED_BOX,
+    INHERITED_INPUT,
+    INHERITED_DUMP,
+    INHERITED
+};
+
+/* Executes the running image anew as that child. */
+int exec_again(os_child *child, const os_start *start, HANDLE inherited[INHERITED]);
+
+#define CHILD_ARGUMENT "--crossfork-child="
 
 /* ---- os_limit.c ------------------------------------------------------------------------------ */
 
@@ -136,32 +162,37 @@ int limit_job(HANDLE job, const xf_limits *limits, HANDLE *news);
 /* Sees whether a child that ended like that came to one of its limits, and adds what it used up. */
 void limit_judge(const os_child *child, os_end *end);
 
-/* ---- os_self.c ------------------------------------------------------------------------------- */
+/* ---- os_newborn.c ---------------------------------------------------------------------------- */
 
-/* The channel to the parent, in a child. */
-struct os_parent {
-    HANDLE channel;
-    HANDLE readable; /* events, one for each direction */
-    HANDLE writable;
-    os_given given;
-};
+/* Where the program or DLL begins that this code is in; the linker defines it. */
+extern IMAGE_DOS_HEADER __ImageBase;
+
+/* In a child, before main: what it shares with its parent. */
+void child_take_status(os_status *status, size_t size);
+os_status *child_status(void); /* NULL: this process is nobody's child */
+
+/* This process ends by its own will. */
+void child_mark_leaving(void);
+
+/* In a child that came to xf_main: no dialogs, no ends by Ctrl-C, and an end that can be read from the status block. */
+void child_get_ready(void);
 
 /* ---- os_crash.c ------------------------------------------------------------------------------ */
 
-/* In a child, before main: what it shares with its parent. */
-void child_take_note(os_note *note, size_t size);
-os_note *child_note(void); /* NULL: this process is nobody's child */
+/* In a child, before main: where to record what happens. */
+void crash_take_status(os_status *status, size_t size);
 
-/* In a child that came to xf_main: our own handlers for what the note has to tell. */
+/* In a child that came to xf_main: our own handlers for what the status block has to tell. */
 void child_catch_faults(void);
+
+/* Leaves a thread enough of its stack for a handler when it has run over the end. */
+void crash_guarantee_stack(void);
+
+/* Records where this process is, which is about to end by exit(). */
+void crash_record_exit(void);
 
 /* The start of a thread that the parent makes in this process: records where the main one is; 0 when it could not. */
 DWORD WINAPI crash_record_main(void *unused);
-
-/* This process ends by its own will. */
-void child_note_leaving(void);
-
-#define CHILD_ARGUMENT "--crossfork-child="
 
 /* ---- os_module.c ----------------------------------------------------------------------------- */
 

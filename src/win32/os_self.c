@@ -83,27 +83,14 @@ XF_BEFORE_MAIN(find_note)
 {
     char argument[ARGUMENT_MAX];
     child_token token;
-    os_note *note;
+    os_status *status;
 
     if (!second_word(GetCommandLineW(), argument, sizeof argument) || !parse_argument(argument, &token) ||
-        token.box_size < sizeof *note || map_inherited(&self_box, token.box, token.box_size, token.box_flags) < 0)
+        token.box_size < sizeof *status || map_inherited(&self_box, token.box, token.box_size, token.box_flags) < 0)
         return;
-    note = self_box.address;
-    if (note->nonce == token.nonce)
-        child_take_note(note, (size_t)token.box_size);
-}
-
-static BOOL WINAPI ignore_interrupts(DWORD event)
-{
-    return event == CTRL_C_EVENT || event == CTRL_BREAK_EVENT;
-}
-
-/* No dialogs, no ends by Ctrl-C, and an end that can be read from the note. */
-static void get_ready(void)
-{
-    SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX);
-    SetConsoleCtrlHandler(ignore_interrupts, TRUE);
-    child_catch_faults();
+    status = self_box.address;
+    if (status->nonce == token.nonce)
+        child_take_status(status, (size_t)token.box_size);
 }
 
 static int not_for_people(void)
@@ -111,38 +98,30 @@ static int not_for_people(void)
     return error_detail(XF_EPROTO, "%s is crossfork's own and needs a parent", CHILD_ARGUMENT);
 }
 
-static int open_events(os_parent *parent)
+static int become_child(const child_token *token, const os_inherited **out)
 {
-    parent->readable = CreateEventW(NULL, TRUE, FALSE, NULL);
-    parent->writable = parent->readable ? CreateEventW(NULL, TRUE, FALSE, NULL) : NULL;
-    if (parent->writable)
-        return 0;
-    handle_close(&parent->readable);
-    return os_error(GetLastError(), "CreateEventW");
-}
-
-static int become_child(const child_token *token, os_parent **out)
-{
-    static os_parent parent;
+    static struct {
+        os_channel channel;
+        os_inherited inherited;
+    } self;
+    HANDLE pipe = (HANDLE)(uintptr_t)token->channel;
     os_shm input = OS_SHM_NONE;
     int rc;
 
-    if (!child_note() || child_note()->nonce != token->nonce ||
-        GetFileType((HANDLE)(uintptr_t)token->channel) != FILE_TYPE_PIPE)
+    if (!child_status() || child_status()->nonce != token->nonce || GetFileType(pipe) != FILE_TYPE_PIPE)
         return not_for_people();
     if (token->input) {
         rc = map_inherited(&input, token->input, token->input_size, token->input_flags);
         if (rc < 0)
             return rc;
     }
-    rc = open_events(&parent);
+    SetHandleInformation(pipe, HANDLE_FLAG_INHERIT, 0); /* the task's own children do not get it */
+    rc = stream_open(&self.channel, pipe, STREAM_TO_PARENT);
     if (rc < 0)
         goto unmap_input;
-    parent.channel = (HANDLE)(uintptr_t)token->channel;
-    parent.given = (os_given){self_box, input};
-    SetHandleInformation(parent.channel, HANDLE_FLAG_INHERIT, 0); /* for the task's own children */
-    get_ready();
-    *out = &parent;
+    self.inherited = (os_inherited){&self.channel, self_box, input};
+    child_get_ready();
+    *out = &self.inherited;
     return 0;
 
 unmap_input:
@@ -150,7 +129,7 @@ unmap_input:
     return rc;
 }
 
-int os_self_child(int argc, char **argv, os_entry entry, os_parent **parent)
+int os_self_child(int argc, char **argv, os_entry entry, const os_inherited **inherited)
 {
     char asked[ARGUMENT_MAX] = "";
     const char *argument = asked;
@@ -161,237 +140,15 @@ int os_self_child(int argc, char **argv, os_entry entry, os_parent **parent)
         argument = argv[1];
     else if (argc == 0 && !second_word(GetCommandLineW(), asked, sizeof asked))
         *asked = 0;
-    *parent = NULL;
+    *inherited = NULL;
     if (strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
         return 0;
-    return parse_argument(argument, &token) ? become_child(&token, parent) : not_for_people();
-}
-
-/* ---- The channel ----------------------------------------------------------------------------- */
-
-/* Waits for what was begun; after timeout_ms it is cancelled, unless it ends just then. */
-static int finish(os_parent *parent, OVERLAPPED *io, HANDLE event, int timeout_ms, DWORD *count)
-{
-    DWORD system;
-
-    if (WaitForSingleObject(event, timeout_ms < 0 ? INFINITE : (DWORD)timeout_ms) == WAIT_TIMEOUT)
-        CancelIoEx(parent->channel, io);
-    if (GetOverlappedResult(parent->channel, io, count, TRUE))
-        return 0;
-    system = GetLastError();
-    if (system == ERROR_OPERATION_ABORTED)
-        return XF_ETIMEDOUT;
-    return pipe_has_ended(system) ? XF_EEND : os_error(system, "the channel");
-}
-
-int os_parent_read(os_parent *parent, void *data, size_t size, int timeout_ms, size_t *count)
-{
-    DWORD got, system, part = size < INT32_MAX ? (DWORD)size : INT32_MAX;
-    OVERLAPPED io;
-    int rc;
-
-    do {
-        io = (OVERLAPPED){.hEvent = parent->readable};
-        if (!ReadFile(parent->channel, data, part, NULL, &io)) {
-            system = GetLastError();
-            if (system != ERROR_IO_PENDING)
-                return pipe_has_ended(system) ? XF_EEND : os_error(system, "ReadFile");
-        }
-        rc = finish(parent, &io, parent->readable, timeout_ms, &got);
-    } while (rc == 0 && got == 0); /* nobody writes nothing, but it can be done */
-    if (rc == 0)
-        *count = got;
-    return rc;
-}
-
-static int write_part(os_parent *parent, const char *data, size_t size, DWORD *count)
-{
-    enum { PART = 65536 }; /* the system copies what does not fit into the pipe */
-    OVERLAPPED io = {.hEvent = parent->writable};
-    DWORD system;
-
-    if (!WriteFile(parent->channel, data, size < PART ? (DWORD)size : PART, NULL, &io)) {
-        system = GetLastError();
-        if (system != ERROR_IO_PENDING)
-            return pipe_has_ended(system) ? XF_EEND : os_error(system, "WriteFile");
-    }
-    return finish(parent, &io, parent->writable, -1, count);
-}
-
-/* An attached handle stays open for the parent, which takes it and closes it. */
-int os_parent_write(os_parent *parent, const void *data, size_t size, intptr_t attached)
-{
-    const char *left = data;
-    DWORD count;
-
-    (void)attached;
-    while (size > 0) {
-        int rc = write_part(parent, left, size, &count);
-        if (rc < 0)
-            return rc;
-        left += count;
-        size -= count;
-    }
-    return 0;
-}
-
-/* The parent has put it among our handles. */
-int os_parent_take(os_parent *parent, uint64_t token, intptr_t *handle)
-{
-    (void)parent;
-    if (token == 0 || token > INT32_MAX)
-        return error_detail(XF_EPROTO, "no segment came with the frame");
-    *handle = (intptr_t)token;
-    return 0;
-}
-
-const os_given *os_parent_given(const os_parent *parent)
-{
-    return &parent->given;
+    return parse_argument(argument, &token) ? become_child(&token, inherited) : not_for_people();
 }
 
 _Noreturn void os_self_exit(int code)
 {
-    child_note_leaving();
+    child_mark_leaving();
     TerminateProcess(GetCurrentProcess(), (UINT)code);
     abort();
-}
-
-/* ---- Facts ----------------------------------------------------------------------------------- */
-
-/* A build id of the linker, as debuggers know it: "RSDS", 16 bytes, and a number. */
-static const uint8_t *find_build_id(const uint8_t *image, const IMAGE_NT_HEADERS *headers)
-{
-    const IMAGE_DATA_DIRECTORY *directory = &headers->OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_DEBUG];
-    const IMAGE_DEBUG_DIRECTORY *entries = (const void *)(image + directory->VirtualAddress);
-
-    for (size_t i = 0; i < directory->Size / sizeof *entries; i++) {
-        const uint8_t *data = image + entries[i].AddressOfRawData;
-        if (entries[i].Type == IMAGE_DEBUG_TYPE_CODEVIEW && entries[i].SizeOfData >= 4 + OS_BUILD_ID_SIZE &&
-            memcmp(data, "RSDS", 4) == 0)
-            return data + 4;
-    }
-    return NULL;
-}
-
-static void add_build(uint8_t build[OS_BUILD_ID_SIZE], const void *module)
-{
-    const uint8_t *image = module;
-    const IMAGE_NT_HEADERS *headers = (const void *)(image + ((const IMAGE_DOS_HEADER *)image)->e_lfanew);
-    const DWORD facts[OS_BUILD_ID_SIZE / sizeof(DWORD)] = {
-        headers->FileHeader.TimeDateStamp, headers->OptionalHeader.CheckSum, headers->OptionalHeader.SizeOfImage,
-        headers->OptionalHeader.AddressOfEntryPoint, headers->OptionalHeader.SizeOfInitializedData};
-    const uint8_t *linked = find_build_id(image, headers);
-    const uint8_t *id = linked ? linked : (const void *)facts;
-
-    for (size_t i = 0; i < OS_BUILD_ID_SIZE; i++)
-        build[i] ^= id[i];
-}
-
-void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
-{
-    const void *program = GetModuleHandleW(NULL);
-
-    memset(build, 0, OS_BUILD_ID_SIZE);
-    add_build(build, program);
-    if (program != &__ImageBase)
-        add_build(build, &__ImageBase);
-}
-
-bool os_self_colours(int descriptor)
-{
-    HANDLE console = GetStdHandle(descriptor == 1 ? STD_OUTPUT_HANDLE : STD_ERROR_HANDLE);
-    DWORD mode;
-
-    return GetConsoleMode(console, &mode) && SetConsoleMode(console, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING);
-}
-
-int os_self_threads(void)
-{
-    return 0;
-}
-
-/* ---- Threads --------------------------------------------------------------------------------- */
-
-enum { THREAD_STAMP_BITS = OS_THREAD_BITS - 32, ID_BITS = 24, STAMP_BITS = OS_PROCESS_BITS - ID_BITS };
-
-/* Some bits of a time; the lowest 16 would only tell what is less than 7 ms apart. */
-static uint64_t stamp_from(const FILETIME *time, int bits)
-{
-    uint64_t start = (uint64_t)time->dwHighDateTime << 32 | time->dwLowDateTime;
-
-    return start >> 16 & ((UINT64_C(1) << bits) - 1);
-}
-
-static uint64_t stamp_of(HANDLE thread)
-{
-    FILETIME created, unused;
-
-    return GetThreadTimes(thread, &created, &unused, &unused, &unused) ? stamp_from(&created, THREAD_STAMP_BITS) : 0;
-}
-
-static _Thread_local uint64_t own_thread;
-
-uint64_t os_self_thread(void)
-{
-    if (!own_thread)
-        own_thread = stamp_of(GetCurrentThread()) << 32 | GetCurrentThreadId();
-    return own_thread;
-}
-
-/* What cannot be found out reads as life. */
-bool os_thread_lives(uint64_t thread)
-{
-    HANDLE handle = OpenThread(SYNCHRONIZE | THREAD_QUERY_LIMITED_INFORMATION, FALSE, (DWORD)thread);
-    bool lives;
-
-    if (!handle)
-        return GetLastError() != ERROR_INVALID_PARAMETER;
-    lives = WaitForSingleObject(handle, 0) == WAIT_TIMEOUT && stamp_of(handle) == thread >> 32;
-    CloseHandle(handle);
-    return lives;
-}
-
-static uint64_t stamp_of_process(HANDLE process)
-{
-    FILETIME created, unused;
-
-    return GetProcessTimes(process, &created, &unused, &unused, &unused) ? stamp_from(&created, STAMP_BITS) : 0;
-}
-
-uint64_t os_self_process(void)
-{
-    return stamp_of_process(GetCurrentProcess()) << ID_BITS | GetCurrentProcessId() / 4;
-}
-
-bool os_process_lives(uint64_t process)
-{
-    DWORD id = 4 * (DWORD)(process & ((1U << ID_BITS) - 1));
-    HANDLE handle = OpenProcess(SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION, FALSE, id);
-    bool lives;
-
-    if (!handle)
-        return GetLastError() != ERROR_INVALID_PARAMETER;
-    lives = WaitForSingleObject(handle, 0) == WAIT_TIMEOUT && stamp_of_process(handle) == process >> ID_BITS;
-    CloseHandle(handle);
-    return lives;
-}
-
-/* ---- Handles --------------------------------------------------------------------------------- */
-
-int os_handle_copy(intptr_t handle, intptr_t *copy)
-{
-    HANDLE self = GetCurrentProcess(), made;
-
-    if (handle <= 0) /* negative ones stand for the caller's own process and thread */
-        return error_detail(XF_EINVAL, "no handle");
-    if (!DuplicateHandle(self, (HANDLE)handle, self, &made, 0, FALSE, DUPLICATE_SAME_ACCESS))
-        return os_error(GetLastError(), "DuplicateHandle");
-    *copy = (intptr_t)made;
-    return 0;
-}
-
-void os_handle_close(intptr_t handle)
-{
-    CloseHandle((HANDLE)handle);
 }

@@ -37,7 +37,7 @@ static size_t list_offset(size_t size)
 
 static size_t whole_size(size_t size, int flags)
 {
-    return flags & OS_SHM_BELL ? list_offset(size) + OS_PAGE : size;
+    return flags & OS_SHM_WAITABLE ? list_offset(size) + OS_PAGE : size;
 }
 
 static sleepers *list_of(const os_shm *shm)
@@ -72,7 +72,7 @@ int os_shm_create(os_shm *shm, size_t size, int flags)
     rc = shm_map(shm, section, size, flags);
     if (rc < 0)
         goto close_section;
-    if (flags & OS_SHM_BELL && !VirtualAlloc(list_of(shm), OS_PAGE, MEM_COMMIT, PAGE_READWRITE)) {
+    if (flags & OS_SHM_WAITABLE && !VirtualAlloc(list_of(shm), OS_PAGE, MEM_COMMIT, PAGE_READWRITE)) {
         rc = os_error(GetLastError(), "VirtualAlloc");
         goto unmap;
     }
@@ -110,10 +110,10 @@ static bool is_segment(const os_shm *shm)
 {
     DWORD protection = shm->flags & OS_SHM_READONLY ? PAGE_READONLY : PAGE_READWRITE;
 
-    if (shm->flags & OS_SHM_BELL && shm->flags & OS_SHM_RESERVED)
+    if (shm->flags & OS_SHM_WAITABLE && shm->flags & OS_SHM_RESERVED)
         VirtualAlloc(list_of(shm), OS_PAGE, MEM_COMMIT, protection);
     return is_plain_memory(shm->address, shm->size, shm->flags & OS_SHM_RESERVED) &&
-           (!(shm->flags & OS_SHM_BELL) || is_plain_memory((char *)list_of(shm), OS_PAGE, false));
+           (!(shm->flags & OS_SHM_WAITABLE) || is_plain_memory((char *)list_of(shm), OS_PAGE, false));
 }
 
 int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags)
@@ -237,8 +237,8 @@ static uint64_t place_of(const os_shm *shm, const _Atomic uint32_t *word)
 static sleeper *entry_before(const os_word *words, size_t number)
 {
     for (size_t i = number; i-- > 0;)
-        if (words[i].own && words[i].shm == words[number].shm)
-            return words[i].own;
+        if (words[i].reserved && words[i].shm == words[number].shm)
+            return words[i].reserved;
     return NULL;
 }
 
@@ -250,12 +250,12 @@ static bool list_all(os_word *words, size_t count, HANDLE event)
 
     for (size_t i = 0; i < count; i++) {
         sleeper *entry = entry_before(words, i);
-        words[i].own = NULL;
+        words[i].reserved = NULL;
         if (entry) {
             atomic_store(&entry->word, ANY_WORD);
             continue;
         }
-        entry = words[i].own = enter(list_of(words[i].shm));
+        entry = words[i].reserved = enter(list_of(words[i].shm));
         all &= entry != NULL;
         if (!entry)
             continue;
@@ -271,8 +271,8 @@ static bool list_all(os_word *words, size_t count, HANDLE event)
 static void leave_all(os_word *words, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (words[i].own)
-            leave(list_of(words[i].shm), words[i].own);
+        if (words[i].reserved)
+            leave(list_of(words[i].shm), words[i].reserved);
 }
 
 void os_shm_wait(const os_shm *shm, _Atomic uint32_t *word, uint32_t seen, int timeout_ms)
@@ -331,7 +331,7 @@ static bool claim(sleeper *entry, uint64_t place, uint64_t own)
     return atomic_compare_exchange_strong(&entry->state, &state, RINGING | own);
 }
 
-void os_shm_ring(const os_shm *shm, _Atomic uint32_t *word, int count)
+void os_shm_wake(const os_shm *shm, _Atomic uint32_t *word, int count)
 {
     sleepers *list = list_of(shm);
     uint64_t place = place_of(shm, word), own;

@@ -145,15 +145,15 @@ static int watch_handle(child_watch *entry, int slot, HANDLE handle)
                : os_error(GetLastError(), "RegisterWaitForSingleObject");
 }
 
-/* stream_ready sees to it that the event will tell. */
+/* stream_ready makes sure that the event will be set. */
 static int watch_stream(os_child *child, int number)
 {
-    child_stream *stream = &child->stream[number];
+    os_channel *channel = &child->stream[number];
 
-    if (!stream->pipe || stream->told)
+    if (!channel->pipe || channel->ended)
         return 0;
-    (void)stream_ready(stream);
-    return watch_handle(&child->watch, number, stream->event);
+    (void)stream_ready(channel);
+    return watch_handle(&child->watch, number, channel->event);
 }
 
 int os_child_watch(os_child *child, os_watcher *watcher, uint64_t key)

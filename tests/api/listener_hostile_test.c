@@ -11,7 +11,7 @@ static const handshake_key right_key = {.size = sizeof secret, .bytes = "0123456
 static void arrive(handshake_session *session, const char *name, const handshake_key *key)
 {
     *session = (handshake_session){.key = key, .name = name};
-    assert_int_equal(os_link_open(&session->channel, name, PATIENCE_MS), 0);
+    assert_int_equal(os_endpoint_connect(&session->channel, name, PATIENCE_MS), 0);
 }
 
 static void say(handshake_session *session, handshake_kind kind)
@@ -27,7 +27,7 @@ static int hear(handshake_session *session, handshake_kind kind, handshake_messa
     int rc;
 
     while ((rc = handshake_receive(session, kind, message)) == XF_EAGAIN)
-        assert_int_equal(os_door_wait(NULL, &session->channel, 1, PATIENCE_MS), 0);
+        assert_int_equal(os_endpoint_wait(NULL, &session->channel, 1, PATIENCE_MS), 0);
     return rc;
 }
 
@@ -63,7 +63,7 @@ static void shake_hands_up_to(xf_listener *listener, handshake_session *session,
     }
     if (steps >= 3) {
         assert_int_equal(hear_from(listener, session, HANDSHAKE_GRANT, &heard), 0);
-        assert_int_equal(os_link_take(session->channel, heard.token, &handle), 0);
+        assert_int_equal(os_channel_take(session->channel, heard.token, &handle), 0);
         os_handle_close(handle);
     }
 }
@@ -87,7 +87,7 @@ static void one_who_stops_keeps_nobody(void **state)
         arrive(&session, name, &right_key);
         shake_hands_up_to(listener, &session, steps);
         expect_service(listener, name, &with_key);
-        os_link_close(session.channel);
+        os_channel_close(session.channel);
         while (support_handles() != handles || support_mappings() != mappings)
             let_look(listener);
         expect_service(listener, name, &with_key);
@@ -106,7 +106,7 @@ static void one_who_says_nothing_is_turned_away(void **state)
     arrive(&session, name, &no_key);
     assert_int_equal(hear_from(listener, &session, HANDSHAKE_CHALLENGE, &heard), XF_ETIMEDOUT);
     assert_int_equal(hear_from(listener, &session, HANDSHAKE_CHALLENGE, &heard), XF_EEND);
-    os_link_close(session.channel);
+    os_channel_close(session.channel);
     xf_listener_free(listener);
 }
 
@@ -115,20 +115,20 @@ static void there_is_room_for_some_who_say_nothing(void **state)
 {
     const char *name = fresh_name();
     xf_listener *listener = listen_as(name, NULL);
-    os_link *links[OS_LINKS_MAX];
+    os_channel *links[OS_CHANNELS_MAX];
     connector connector;
     xf_pipe *mine;
 
     (void)state;
-    for (int i = 0; i < OS_LINKS_MAX; i++) {
-        assert_int_equal(os_link_open(&links[i], name, PATIENCE_MS), 0);
+    for (int i = 0; i < OS_CHANNELS_MAX; i++) {
+        assert_int_equal(os_endpoint_connect(&links[i], name, PATIENCE_MS), 0);
         let_look(listener);
     }
     begin_connecting(&connector, name, NULL);
     for (int i = 0; i < 20; i++)
         let_look(listener);
-    for (int i = 0; i < OS_LINKS_MAX; i++)
-        os_link_close(links[i]);
+    for (int i = 0; i < OS_CHANNELS_MAX; i++)
+        os_channel_close(links[i]);
     mine = accept_one(listener);
     xf_pipe_free(end_connecting(&connector));
     expect_gone(mine);
@@ -164,22 +164,22 @@ static void a_peer_that_is_killed_is_told(void **state)
     xf_listener_free(listener);
 }
 
-static void write_bytes(os_link *link, const void *data, size_t size)
+static void write_bytes(os_channel *link, const void *data, size_t size)
 {
-    uint8_t bytes[OS_LINK_WRITE_MAX];
+    uint8_t bytes[OS_CHANNEL_WRITE_MAX];
 
     memcpy(bytes, data, size);
-    assert_int_equal(os_link_write(link, bytes, size, -1), 0);
+    assert_int_equal(os_channel_write(link, bytes, size, -1, 0), 0);
 }
 
 static void garbage_is_let_go(void **state)
 {
     const char *name = fresh_name();
     xf_listener *listener = listen_as(name, NULL);
-    uint8_t noise[OS_LINK_WRITE_MAX];
+    uint8_t noise[OS_CHANNEL_WRITE_MAX];
     uint64_t number = 88172645463325252;
     size_t count;
-    os_link *link;
+    os_channel *link;
 
     (void)state;
     for (int round = 0; round < 20; round++) {
@@ -189,12 +189,12 @@ static void garbage_is_let_go(void **state)
         }
         if (round % 2)
             memcpy(noise, "xfh\1\1\0\0\0", 8); /* looks like a message at first */
-        assert_int_equal(os_link_open(&link, name, PATIENCE_MS), 0);
+        assert_int_equal(os_endpoint_connect(&link, name, PATIENCE_MS), 0);
         write_bytes(link, noise, round < 10 ? sizeof noise : HANDSHAKE_SIZE);
         expect_service(listener, name, NULL);
-        while (os_link_read(link, noise, sizeof noise, &count) != XF_EEND)
+        while (os_channel_read(link, noise, sizeof noise, &count, 0) != XF_EEND)
             let_look(listener);
-        os_link_close(link);
+        os_channel_close(link);
     }
     xf_listener_free(listener);
 }
@@ -226,7 +226,7 @@ static void a_proof_is_good_once(void **state)
     memcpy(ask, session.ask, sizeof ask);
     assert_int_equal(hear_from(listener, &session, HANDSHAKE_CHALLENGE, &heard), 0);
     assert_int_equal(handshake_send(&session, &proof, -1), 0);
-    os_link_close(session.channel);
+    os_channel_close(session.channel);
     arrive(&session, name, &right_key);
     write_bytes(session.channel, ask, sizeof ask);
     memcpy(session.ask, ask, sizeof ask);
@@ -234,7 +234,7 @@ static void a_proof_is_good_once(void **state)
     write_proof(&session, &proof);
     assert_int_equal(xf_listener_accept(listener, &pipe, PATIENCE_MS), XF_EACCESS);
     assert_int_equal(hear(&session, HANDSHAKE_GRANT, &heard), XF_EACCESS);
-    os_link_close(session.channel);
+    os_channel_close(session.channel);
     xf_listener_free(listener);
 }
 
@@ -243,7 +243,7 @@ static void a_proof_is_good_once(void **state)
 /* An endpoint, and a thread that connects to it. */
 typedef struct trap {
     char name[OS_NAME_MAX + 1];
-    os_door *door;
+    os_endpoint *door;
     connector connector;
     handshake_session session;
     uint8_t said[HANDSHAKE_SIZE];
@@ -255,9 +255,9 @@ static void read_whole(handshake_session *session, uint8_t said[HANDSHAKE_SIZE])
     int rc;
 
     while (have < HANDSHAKE_SIZE) {
-        rc = os_link_read(session->channel, said + have, HANDSHAKE_SIZE - have, &count);
+        rc = os_channel_read(session->channel, said + have, HANDSHAKE_SIZE - have, &count, 0);
         if (rc == XF_EAGAIN)
-            assert_int_equal(os_door_wait(NULL, &session->channel, 1, PATIENCE_MS), 0);
+            assert_int_equal(os_endpoint_wait(NULL, &session->channel, 1, PATIENCE_MS), 0);
         else
             assert_int_equal(rc, 0);
         have += rc == 0 ? count : 0;
@@ -270,11 +270,11 @@ static void set_trap(trap *trap, const xf_connect_options *options)
     int rc;
 
     strcpy(trap->name, fresh_name());
-    assert_int_equal(os_door_open(&trap->door, trap->name), 0);
+    assert_int_equal(os_endpoint_open(&trap->door, trap->name), 0);
     begin_connecting(&trap->connector, trap->name, options);
     trap->session = (handshake_session){.key = &no_key, .name = trap->name};
-    while ((rc = os_door_admit(trap->door, &trap->session.channel)) == XF_EAGAIN)
-        assert_int_equal(os_door_wait(trap->door, NULL, 0, PATIENCE_MS), 0);
+    while ((rc = os_endpoint_accept(trap->door, &trap->session.channel)) == XF_EAGAIN)
+        assert_int_equal(os_endpoint_wait(trap->door, NULL, 0, PATIENCE_MS), 0);
     assert_int_equal(rc, 0);
     read_whole(&trap->session, trap->said);
 }
@@ -282,8 +282,8 @@ static void set_trap(trap *trap, const xf_connect_options *options)
 static void spring_trap(trap *trap, int code, const char *why)
 {
     expect_refusal(&trap->connector, code, why);
-    os_link_close(trap->session.channel);
-    os_door_close(trap->door);
+    os_channel_close(trap->session.channel);
+    os_endpoint_close(trap->door);
 }
 
 /* The same, and continues to the message that grants an object. */
@@ -322,9 +322,9 @@ static void a_host_that_goes_is_seen(void **state)
 
     (void)state;
     set_trap(&trap, NULL);
-    os_link_close(trap.session.channel);
+    os_channel_close(trap.session.channel);
     expect_refusal(&trap.connector, XF_EEND, "closed the connection");
-    os_door_close(trap.door);
+    os_endpoint_close(trap.door);
 }
 
 /* The listener does not have the key, and sends back what it receives. */

@@ -202,7 +202,8 @@ static inline int role_ask(const char *name)
     handshake_session session = {.key = &none, .name = name};
     handshake_message ask = {.kind = HANDSHAKE_ASK, .argument = XF_KIND_PIPE, .size = MIB};
 
-    printf("%d\n", os_link_open(&session.channel, name, PATIENCE_MS) < 0 || handshake_send(&session, &ask, -1) < 0);
+    printf("%d\n",
+           os_endpoint_connect(&session.channel, name, PATIENCE_MS) < 0 || handshake_send(&session, &ask, -1) < 0);
     fflush(stdout);
     hang();
     return 3;

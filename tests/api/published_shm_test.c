@@ -203,7 +203,7 @@ static int role_ask(const char *name)
     handshake_session session = {.key = &none, .name = name};
     handshake_message ask = {.kind = HANDSHAKE_ASK, .argument = XF_KIND_SHM};
 
-    check_role("arrive", os_link_open(&session.channel, name, PATIENCE_MS));
+    check_role("arrive", os_endpoint_connect(&session.channel, name, PATIENCE_MS));
     check_role("ask", handshake_send(&session, &ask, -1));
     printf("0\n");
     fflush(stdout);
@@ -581,17 +581,17 @@ static void those_who_say_nothing_keep_nobody(void **state)
     const char *name = fresh_name();
     size_t handles = handles_at_rest();
     xf_shm *shm = make_shm();
-    os_link *links[SILENT];
+    os_channel *links[SILENT];
 
     (void)state;
     expect_published(shm, name, NULL);
     for (int i = 0; i < SILENT; i++)
-        assert_int_equal(os_link_open(&links[i], name, PATIENCE_MS), 0);
+        assert_int_equal(os_endpoint_connect(&links[i], name, PATIENCE_MS), 0);
     xf_shm_free(expect_found(name, NULL, XF_SHM_WRITE));
     xf_shm_free(shm); /* while the visitors are connected */
     expect_not_found(name, NULL, XF_ENOENT, name);
     for (int i = 0; i < SILENT; i++)
-        os_link_close(links[i]);
+        os_channel_close(links[i]);
     assert_int_equal(support_handles(), handles);
 }
 

@@ -64,7 +64,7 @@ static notes *notes_of(const object *object)
 static void set_told(object *object, uint32_t value)
 {
     atomic_store(&notes_of(object)->told, value);
-    os_shm_ring(&object->shm, &notes_of(object)->told, OS_ALL);
+    os_shm_wake(&object->shm, &notes_of(object)->told, OS_ALL);
 }
 
 static void await_told(object *object, uint32_t value)

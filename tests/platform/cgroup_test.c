@@ -62,7 +62,7 @@ static void expect_limits(double quota, uint64_t memory)
     os_machine machine = describe(1);
 
     assert_true(machine.quota > quota - 1e-9 && machine.quota < quota + 1e-9);
-    assert_int_equal(machine.group, memory);
+    assert_int_equal(machine.memory_limit, memory);
 }
 
 static void without_files_there_are_no_limits(void **state)

@@ -15,11 +15,11 @@ XF_ENTRY(any_task)
 
 /* ---- In the child ---------------------------------------------------------------------------- */
 
-static os_parent *parent;
+static const os_inherited *inherited;
 
 static void say(const void *bytes, size_t size)
 {
-    if (os_parent_write(parent, bytes, size, -1) < 0)
+    if (os_channel_write(inherited->channel, bytes, size, -1, -1) < 0)
         os_self_exit(9);
 }
 
@@ -32,7 +32,7 @@ static void say_frame(frame_type type, const frame_fields *fields, uint64_t atta
     frame_put_header(bytes, &(frame){.type = type, .size = size, .attached = attached, .token = token});
     if (size > 0)
         memcpy(bytes + FRAME_HEADER, fields->bytes, size);
-    if (os_parent_write(parent, bytes, FRAME_HEADER + size, segment ? segment->handle : -1) < 0)
+    if (os_channel_write(inherited->channel, bytes, FRAME_HEADER + size, segment ? segment->handle : -1, -1) < 0)
         os_self_exit(9);
 }
 
@@ -139,14 +139,14 @@ static void run_hostile_child(int argc, char **argv, const char *how)
     char byte;
     size_t count;
 
-    if (os_self_child(argc, argv, NULL, &parent) < 0 || !parent)
+    if (os_self_child(argc, argv, NULL, &inherited) < 0 || !inherited)
         return;
-    atomic_store(&((black_box *)os_parent_given(parent)->box.address)->phase,
+    atomic_store(&((black_box *)inherited->box.address)->phase,
                  strcmp(how, "phase") == 0 ? 0xFFFFFFFFU : XF_PHASE_RUNNING);
     misbehave(how);
     if (strcmp(how, "cut") == 0 || strcmp(how, "phase") == 0)
         os_self_exit(0);
-    while (os_parent_read(parent, &byte, 1, -1, &count) == 0)
+    while (os_channel_read(inherited->channel, &byte, 1, &count, -1) == 0)
         continue;
     os_self_exit(0);
 }
@@ -210,7 +210,7 @@ static void another_build(void **state)
 static void a_segment_that_did_not_come(void **state)
 {
     (void)state;
-    check("no segment", XF_END_PROTOCOL_ERROR, XF_EPROTO, "segment");
+    check("no segment", XF_END_PROTOCOL_ERROR, XF_EPROTO, "no handle");
 }
 
 static void a_segment_that_is_too_small(void **state)

@@ -239,7 +239,7 @@ static void who_sleeps_gets_the_lock_after_any_instruction(void **state)
             run_holder(lock);
         assert_true(await_stop(pid));
         uv_thread_create(&waiter.thread, wait_in_thread, &waiter);
-        while (atomic_load(&lock_of(lock)->bell.sleepers) == 0)
+        while (atomic_load(&lock_of(lock)->changes.sleepers) == 0)
             uv_sleep(0);
         killed = step_and_kill(pid, steps++);
         uv_thread_join(&waiter.thread);

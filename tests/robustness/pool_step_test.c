@@ -18,7 +18,7 @@
  * work and sleep; those of xf_fail; three of four while pages are taken; and in sections of more than STEPS_MAX steps
  * all but evenly spread ones (about every second one while a failure is stored, fewer without optimisation or with
  * sanitizers). */
-#include "pool/pool.h"
+#include "pool/pool_state.h"
 #include "tasks.h"
 
 #include <limits.h>
@@ -246,12 +246,12 @@ static bool let_survivor_go(stage *stage)
 
 static bool is_idle(const stage *stage, uint32_t slot)
 {
-    return atomic_load(&stage->pool->plane.head->idle[0]) >> slot & 1;
+    return atomic_load(&stage->pool->segment.header->idle[0]) >> slot & 1;
 }
 
 static void note_rest(stage *stage, long steps)
 {
-    if (atomic_load(&stage->pool->plane.slots[0].busy)) {
+    if (atomic_load(&stage->pool->segment.slots[0].busy)) {
         stage->was_busy = true;
     } else if (stage->was_busy && !stage->at_rest) {
         stage->at_rest = true;
@@ -789,9 +789,9 @@ static void fill_memory(stage *stage)
 
 static bool takes_pages(stage *stage)
 {
-    const plane *plane = &stage->pool->plane;
+    const pool_segment *segment = &stage->pool->segment;
 
-    return atomic_load(&plane->units[atomic_load(&plane->head->committed)]) != 0;
+    return atomic_load(&segment->units[atomic_load(&segment->header->committed)]) != 0;
 }
 
 /* Pages without memory that a dead worker took are free again. */

@@ -170,7 +170,7 @@ static void run(uint64_t seed, long steps, fate fate, uint64_t *settled)
     ring ring;
 
     assert_int_equal(ring_size(&lanes, &size), 0);
-    assert_int_equal(os_shm_create(&shm, (size_t)size, OS_SHM_RESERVED | OS_SHM_BELL), 0);
+    assert_int_equal(os_shm_create(&shm, (size_t)size, OS_SHM_RESERVED | OS_SHM_WAITABLE), 0);
     assert_int_equal(ring_create(&ring, &shm, 0, &lanes), 0);
     history_run(&(plan){enter, put_or_get, &ring, seed, steps, fate});
     drain(&ring);

@@ -236,7 +236,7 @@ static long kill_after(const scene *scene, long steps, uint64_t *lost, uint64_t 
     bool complete;
 
     assert_int_equal(ring_size(&scene->plan, &size), 0);
-    assert_int_equal(os_shm_create(&shm, (size_t)size, OS_SHM_RESERVED | OS_SHM_BELL), 0);
+    assert_int_equal(os_shm_create(&shm, (size_t)size, OS_SHM_RESERVED | OS_SHM_WAITABLE), 0);
     assert_int_equal(ring_create(&ring, &shm, 0, &scene->plan), 0);
     for (uint64_t i = 0; i < scene->before; i++) {
         put(&ring, i, scene->size);

@@ -138,7 +138,7 @@ static void no_thread_to_help(void **state)
 
     (void)state;
     for (int i = 0; i < 4; i++)
-        assert_int_equal(os_shm_create(&sleeper.shm[i], OS_PAGE, OS_SHM_BELL), 0);
+        assert_int_equal(os_shm_create(&sleeper.shm[i], OS_PAGE, OS_SHM_WAITABLE), 0);
     for (int i = 0; i < WORDS; i++)
         sleeper.words[i] = (os_word){&sleeper.shm[i % 4], (_Atomic uint32_t *)sleeper.shm[i % 4].address + i, 0, NULL};
     for (int n = 1; n <= 2; n++) {
@@ -146,7 +146,7 @@ static void no_thread_to_help(void **state)
         faults_arm(n);
         uv_sleep(10);
         atomic_store(sleeper.words[WORDS - 1].word, 1);
-        os_shm_ring(sleeper.words[WORDS - 1].shm, sleeper.words[WORDS - 1].word, OS_ALL);
+        os_shm_wake(sleeper.words[WORDS - 1].shm, sleeper.words[WORDS - 1].word, OS_ALL);
         uv_thread_join(&thread);
         (void)faults_disarm();
         atomic_store(sleeper.words[WORDS - 1].word, 0);

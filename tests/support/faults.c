@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "os/os.h"
+#include "protocol/channel.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -130,15 +131,11 @@ XF_BEFORE_MAIN(leave_libuv_out)
       XF_ENOMEM)                                                                                                       \
     X(os_child_start, int, (os_child **child, const os_start *start), (child, start), REFUSE(XF_EPROCESSES),           \
       XF_EPROCESSES)                                                                                                   \
-    X(os_child_take, int, (os_child *child, uint64_t token, intptr_t *handle), (child, token, handle),                 \
-      REFUSE(XF_EHANDLES), XF_EHANDLES)                                                                                \
-    X(os_parent_take, int, (os_parent *parent, uint64_t token, intptr_t *handle), (parent, token, handle),             \
+    X(os_channel_take, int, (os_channel *channel, uint64_t token, intptr_t *handle), (channel, token, handle),         \
       REFUSE(XF_EHANDLES), XF_EHANDLES)                                                                                \
     X(os_shm_open, int, (os_shm *shm, intptr_t handle, size_t size, int flags), (shm, handle, size, flags),            \
       (os_handle_close(handle), REFUSE(XF_ENOMEM)), XF_ENOMEM)                                                         \
     X(os_handle_copy, int, (intptr_t handle, intptr_t *copy), (handle, copy), REFUSE(XF_EHANDLES), XF_EHANDLES)        \
-    X(os_child_give, int, (os_child *child, uint8_t *data, size_t size, intptr_t handle),                              \
-      (child, data, size, handle), REFUSE(XF_EHANDLES), XF_EHANDLES)                                                   \
     X(os_child_watch, int, (os_child *child, os_watcher *watcher, uint64_t key), (child, watcher, key),                \
       REFUSE(XF_EHANDLES), XF_EHANDLES)                                                                                \
     X(os_watcher_open, int, (os_watcher **watcher, uv_loop_t *loop, os_ready ready, void *arg),                        \
@@ -155,6 +152,17 @@ XF_BEFORE_MAIN(leave_libuv_out)
 /* clang-format on */
 
 SEAM_AND_LIBUV(FAULTS_WRAPPER)
+
+int REAL(os_channel_write)(os_channel *channel, const void *data, size_t size, intptr_t handle, int timeout_ms);
+int WRAP(os_channel_write)(os_channel *channel, const void *data, size_t size, intptr_t handle, int timeout_ms);
+
+/* Bytes alone need nothing of the system. */
+int WRAP(os_channel_write)(os_channel *channel, const void *data, size_t size, intptr_t handle, int timeout_ms)
+{
+    if (handle != -1 && faults_due("os_channel_write", XF_EHANDLES))
+        return REFUSE(XF_EHANDLES);
+    return REAL(os_channel_write)(channel, data, size, handle, timeout_ms);
+}
 
 int __real_uv_mutex_init(uv_mutex_t *mutex);
 int __wrap_uv_mutex_init(uv_mutex_t *mutex);
@@ -174,12 +182,12 @@ int __wrap_uv_cond_init(uv_cond_t *condition)
 
 /* ---- A child's own faults -------------------------------------------------------------------- */
 
-/* Every child calls this function first, however it was started. */
-const os_given *REAL(os_parent_given)(const os_parent *parent);
-const os_given *WRAP(os_parent_given)(const os_parent *parent);
+/* Every child opens its channel before it does anything that can fail. */
+void REAL(channel_open)(channel *channel, const os_inherited *inherited);
+void WRAP(channel_open)(channel *channel, const os_inherited *inherited);
 
-const os_given *WRAP(os_parent_given)(const os_parent *parent)
+void WRAP(channel_open)(channel *channel, const os_inherited *inherited)
 {
     faults_obey(FAULTS_IN_CHILD);
-    return REAL(os_parent_given)(parent);
+    REAL(channel_open)(channel, inherited);
 }

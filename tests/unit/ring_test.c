@@ -18,7 +18,7 @@ static void open_lane(ring *ring, const ring_plan *plan)
     uint64_t size;
 
     assert_int_equal(ring_size(plan, &size), 0);
-    assert_int_equal(os_shm_create(&segment, (size_t)size, OS_SHM_RESERVED | OS_SHM_BELL), 0);
+    assert_int_equal(os_shm_create(&segment, (size_t)size, OS_SHM_RESERVED | OS_SHM_WAITABLE), 0);
     assert_int_equal(ring_create(ring, &segment, 0, plan), 0);
 }
 

@@ -1,5 +1,6 @@
 /* Goal: recorded stacks become frames, and frames become functions and lines, of programs and libraries in all the ways
  * that they are built; a wrong record or file does no harm beyond frames or names that are missing. */
+#include "os/identity.h"
 #include "process/symbol.h"
 #include "record.h"
 #include "stack_fixture.h"

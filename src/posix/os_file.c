@@ -1,4 +1,4 @@
-/* Secrets: files that no other user can read. */
+/* Private files: files that no other user can read. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -44,7 +44,7 @@ static int read_whole(int fd, const char *path, char *room, size_t size, size_t 
 }
 
 /* Opening does not wait for a writer where the path is a fifo. */
-int os_secret_read(const char *path, void *room, size_t size, size_t *count)
+int os_file_read_private(const char *path, void *room, size_t size, size_t *count)
 {
     int rc, fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 

@@ -129,15 +129,15 @@ static int run_in_thread(stop *self)
     return self->rc < 0 ? error_detail(self->rc, "process %d cannot be stopped to see where it is", (int)self->pid) : 0;
 }
 
-int os_child_stack(os_child *child)
+int os_child_snapshot(os_child *child)
 {
-    os_note *note = (os_note *)(uintptr_t)child->note;
-    os_record *record = (os_record *)((char *)note + note->record_at);
+    os_status *status = (os_status *)(uintptr_t)child->status;
+    os_record *record = (os_record *)((char *)status + status->record_at);
     stop stop = {.record = record, .pid = (pid_t)os_child_pid(child)};
     uint32_t none = OS_RECORD_NONE, stale = OS_RECORD_STALE;
     int rc;
 
-    if (!note->record_at)
+    if (!status->record_at)
         return error_detail(XF_ESTATE, "where this child is, is not recorded");
     if (child->ended || stop.pid == 0)
         return error_detail(XF_EEND, "the child does not run");

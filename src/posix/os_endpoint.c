@@ -18,15 +18,9 @@
 
 enum { BACKLOG = 64 };
 
-struct os_door {
+struct os_endpoint {
     int socket;
     _Atomic bool shut;
-};
-
-struct os_link {
-    int socket;
-    attachment attached;
-    bool ended;
 };
 
 /* The first byte of the path is 0, and what follows counts up to the length. */
@@ -53,58 +47,58 @@ static bool is_of_this_user(int socket)
 
 /* ---- Doors ----------------------------------------------------------------------------------- */
 
-int os_door_open(os_door **out, const char *name)
+int os_endpoint_open(os_endpoint **out, const char *name)
 {
     struct sockaddr_un address;
     socklen_t size = address_of(name, &address);
-    os_door *door = calloc(1, sizeof *door);
+    os_endpoint *endpoint = calloc(1, sizeof *endpoint);
     int rc;
 
-    if (!door)
+    if (!endpoint)
         return os_error(ENOMEM, "malloc");
-    rc = make_socket(SOCK_NONBLOCK, &door->socket);
+    rc = make_socket(SOCK_NONBLOCK, &endpoint->socket);
     if (rc < 0)
-        goto free_door;
-    if (bind(door->socket, (struct sockaddr *)&address, size) < 0) {
+        goto free_endpoint;
+    if (bind(endpoint->socket, (struct sockaddr *)&address, size) < 0) {
         rc = errno == EADDRINUSE ? error_detail(XF_EEXIST, "a process listens as %s", name) : os_error(errno, "bind");
         goto close_socket;
     }
-    if (listen(door->socket, BACKLOG) < 0) {
+    if (listen(endpoint->socket, BACKLOG) < 0) {
         rc = os_error(errno, "listen");
         goto close_socket;
     }
-    *out = door;
+    *out = endpoint;
     return 0;
 
 close_socket:
-    close(door->socket);
-free_door:
-    free(door);
+    close(endpoint->socket);
+free_endpoint:
+    free(endpoint);
     return rc;
 }
 
 /* A link of a socket, which is the link's from then on, also on failure. */
-static int make_link(os_link **out, int socket)
+static int make_channel(os_channel **out, int socket)
 {
-    os_link *link = malloc(sizeof *link);
+    os_channel *channel = malloc(sizeof *channel);
 
-    if (!link) {
+    if (!channel) {
         close(socket);
         return os_error(ENOMEM, "malloc");
     }
-    *link = (os_link){.socket = socket, .attached = {-1, false}};
-    *out = link;
+    *channel = CHANNEL_OF(socket);
+    *out = channel;
     return 0;
 }
 
-int os_door_admit(os_door *door, os_link **link)
+int os_endpoint_accept(os_endpoint *endpoint, os_channel **channel)
 {
     int socket;
 
     for (;;) {
-        if (atomic_load(&door->shut))
+        if (atomic_load(&endpoint->shut))
             return error_detail(XF_EEND, "the door is shut");
-        socket = accept4(door->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        socket = accept4(endpoint->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (socket < 0 && (errno == EINTR || errno == ECONNABORTED))
             continue;
         if (socket < 0)
@@ -113,39 +107,32 @@ int os_door_admit(os_door *door, os_link **link)
         if (socket < 0)
             return os_error(errno, "fcntl F_DUPFD_CLOEXEC");
         if (is_of_this_user(socket))
-            return make_link(link, socket);
+            return make_channel(channel, socket);
         close(socket);
     }
 }
 
 /* Which poll sees at once. */
-void os_door_shut(os_door *door)
+void os_endpoint_shutdown(os_endpoint *endpoint)
 {
-    atomic_store(&door->shut, true);
-    shutdown(door->socket, SHUT_RDWR);
+    atomic_store(&endpoint->shut, true);
+    shutdown(endpoint->socket, SHUT_RDWR);
 }
 
-void os_door_close(os_door *door)
+void os_endpoint_close(os_endpoint *endpoint)
 {
-    close(door->socket);
-    free(door);
+    close(endpoint->socket);
+    free(endpoint);
 }
 
-int os_door_wait(os_door *door, os_link *const *links, size_t count, int timeout_ms)
+int os_endpoint_wait(os_endpoint *endpoint, os_channel *const *channels, size_t count, int timeout_ms)
 {
-    uint64_t deadline = timeout_ms > 0 ? uv_hrtime() + (uint64_t)timeout_ms * 1000000 : 0;
-    struct pollfd fds[OS_LINKS_MAX + 1];
-    int ready;
+    struct pollfd fds[OS_CHANNELS_MAX + 1];
 
-    fds[0] = (struct pollfd){.fd = door ? door->socket : -1, .events = POLLIN}; /* which is passed over */
+    fds[0] = (struct pollfd){.fd = endpoint ? endpoint->socket : -1, .events = POLLIN}; /* poll passes over -1 */
     for (size_t i = 0; i < count; i++)
-        fds[i + 1] = (struct pollfd){.fd = links[i]->socket, .events = POLLIN};
-    while ((ready = poll(fds, (nfds_t)count + 1, timeout_ms)) < 0 && errno == EINTR) {
-        uint64_t now = uv_hrtime();
-        if (timeout_ms > 0)
-            timeout_ms = now < deadline ? (int)((deadline - now) / 1000000) : 0;
-    }
-    return ready > 0 ? 0 : ready < 0 ? os_error(errno, "poll") : XF_ETIMEDOUT;
+        fds[i + 1] = (struct pollfd){.fd = channels[i]->ended ? -1 : channels[i]->fd, .events = POLLIN};
+    return fd_poll(fds, (nfds_t)count + 1, timeout_ms);
 }
 
 /* ---- Links ----------------------------------------------------------------------------------- */
@@ -173,7 +160,7 @@ static int connect_within(int socket, const struct sockaddr_un *address, socklen
                                  : os_error(errno, "connect");
 }
 
-int os_link_open(os_link **link, const char *name, int timeout_ms)
+int os_endpoint_connect(os_channel **channel, const char *name, int timeout_ms)
 {
     struct sockaddr_un address;
     socklen_t size = address_of(name, &address);
@@ -185,56 +172,7 @@ int os_link_open(os_link **link, const char *name, int timeout_ms)
     if (rc == 0 && !is_of_this_user(socket))
         rc = error_detail(XF_EACCESS, "another user listens as %s", name);
     if (rc == 0)
-        return make_link(link, socket);
+        return make_channel(channel, socket);
     close(socket);
     return rc;
-}
-
-int os_link_read(os_link *link, void *data, size_t size, size_t *count)
-{
-    ssize_t got;
-
-    if (link->ended)
-        return XF_EEND;
-    do
-        got = receive_attached(link->socket, data, size, MSG_DONTWAIT, &link->attached);
-    while (got < 0 && errno == EINTR);
-    if (got > 0) {
-        *count = (size_t)got;
-        return 0;
-    }
-    if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-        return XF_EAGAIN;
-    if (got < 0 && errno != ECONNRESET) /* which is an end too, with bytes of ours unread */
-        return os_error(errno, "recvmsg");
-    link->ended = true;
-    return XF_EEND;
-}
-
-int os_link_write(os_link *link, void *data, size_t size, intptr_t handle)
-{
-    ssize_t sent;
-
-    if (handle == -1) {
-        sent = send(link->socket, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } else {
-        memset((char *)data + OS_TOKEN_AT, 0, OS_TOKEN_SIZE);
-        sent = send_attached(link->socket, data, size, (int)handle, MSG_DONTWAIT);
-    }
-    if (sent == (ssize_t)size)
-        return 0;
-    return sent >= 0 || errno == EAGAIN || errno == EWOULDBLOCK ? XF_EAGAIN : os_error(errno, "sendmsg");
-}
-
-int os_link_take(os_link *link, uint64_t token, intptr_t *handle)
-{
-    (void)token;
-    return take_attached(&link->attached, handle);
-}
-
-void os_link_close(os_link *link)
-{
-    close(link->socket);
-    fd_close(&link->attached.fd);
-    free(link);
 }

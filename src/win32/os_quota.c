@@ -24,8 +24,8 @@ static uint64_t read_memory(void)
 }
 
 /* Of the innermost job only: Windows does not tell of those around it. */
-void group_describe(os_machine *machine)
+void quota_describe(os_machine *machine)
 {
     machine->quota = read_quota();
-    machine->group = read_memory();
+    machine->memory_limit = read_memory();
 }

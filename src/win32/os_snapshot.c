@@ -7,7 +7,7 @@ static LPTHREAD_START_ROUTINE in_child(const os_child *child, LPTHREAD_START_ROU
 {
     uintptr_t offset = (uintptr_t)function - (uintptr_t)&__ImageBase;
 
-    return (LPTHREAD_START_ROUTINE)((uintptr_t)child->note->image + offset);
+    return (LPTHREAD_START_ROUTINE)((uintptr_t)child->status->image + offset);
 }
 
 /* A thread of our own in the child stops the main one: what walks a stack there is what does it after a crash. */
@@ -30,11 +30,11 @@ static int run_in_child(const os_child *child, os_record_head *head)
                : error_detail(XF_ESTATE, "the child is just crashing, or does not record where it is");
 }
 
-int os_child_stack(os_child *child)
+int os_child_snapshot(os_child *child)
 {
-    if (!child->note->record_at || !child->note->image)
+    if (!child->status->record_at || !child->status->image)
         return error_detail(XF_ESTATE, "where this child is, is not recorded");
     if (child->ended || WaitForSingleObject(child->process, 0) == WAIT_OBJECT_0)
         return error_detail(XF_EEND, "the child does not run");
-    return run_in_child(child, (os_record_head *)((char *)child->note + child->note->record_at));
+    return run_in_child(child, (os_record_head *)((char *)child->status + child->status->record_at));
 }

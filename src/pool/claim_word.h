@@ -1,21 +1,22 @@
-/* The claim word: who has a chunk of work, and how much of it is settled.  docs/claim.md has the state machine.
+/* The claim word of a chunk: which worker has the chunk, and how many of its items are finished.  docs/claim.md has
+ * the state machine.
  *
- *     state 4 bits | owner's slot 12 | owner's epoch 16 | skip 32: leading items of the chunk that are settled
+ *     state 4 bits | owner's slot 12 | owner's epoch 16 | skip 32: leading items of the chunk that are finished
  *
- * Every change is one compare-and-swap, or a store by the parent for an owner that is dead. */
-#ifndef CLAIM_H
-#define CLAIM_H
+ * Every change is one compare-and-swap, or a store by the parent when the owner is dead. */
+#ifndef CLAIM_WORD_H
+#define CLAIM_WORD_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 typedef enum claim_state {
-    CLAIM_QUEUED = 0, /* all zero is a chunk that nobody has touched */
+    CLAIM_QUEUED = 0, /* no worker has the chunk; a word of zeros is a chunk that was never claimed */
     CLAIM_CLAIMED,    /* its owner runs it */
-    CLAIM_DOOMED,     /* its owner will be killed for it, and must not settle it any more */
-    CLAIM_DONE,       /* settled by its owner; items behind skip are cancelled */
-    CLAIM_UNUSED      /* there is no such work */
+    CLAIM_DOOMED,     /* the parent is about to kill the owner, which must not commit the chunk any more */
+    CLAIM_DONE,       /* committed by its owner, or ended by the parent; items from skip on never ran */
+    CLAIM_UNUSED      /* the job slot has no job */
 } claim_state;
 
 typedef _Atomic uint64_t claim_word;
@@ -40,7 +41,13 @@ static inline uint32_t claim_word_skip(uint64_t claim)
     return (uint32_t)claim;
 }
 
-/* Whether that owner, and no earlier worker in its slot, holds the chunk. */
+/* The same claim, doomed. */
+static inline uint64_t claim_word_doom(uint64_t claim)
+{
+    return (claim & ~(UINT64_C(15) << 60)) | (uint64_t)CLAIM_DOOMED << 60;
+}
+
+/* Whether the worker of that slot and epoch holds the chunk, and not an earlier worker of the slot. */
 static inline bool claim_word_is_held_by(uint64_t claim, uint32_t owner, uint32_t epoch)
 {
     claim_state state = claim_word_state(claim);
@@ -49,7 +56,7 @@ static inline bool claim_word_is_held_by(uint64_t claim, uint32_t owner, uint32_
            ((uint32_t)(claim >> 32) & 0xFFFF) == (epoch & 0xFFFF);
 }
 
-/* One step of a chunk; false when it was not in that state any more. */
+/* Changes the word in one step; false when it was not `from` any more. */
 static inline bool claim_word_change(claim_word *word, uint64_t from, uint64_t to)
 {
     return atomic_compare_exchange_strong(word, &from, to);

@@ -174,8 +174,9 @@ static double lesser(double a, double b)
 }
 
 /* On some systems one controller is in the hierarchy of version 2 and another in one of version 1. */
-void group_describe(os_machine *machine, const char *root)
+void quota_describe(os_machine *machine, const char *root)
 {
     machine->quota = lesser(least_limit(root, "", read_quota_2), least_limit(root, "cpu", read_quota_1));
-    machine->group = (uint64_t)lesser(least_limit(root, "", read_memory_2), least_limit(root, "memory", read_memory_1));
+    machine->memory_limit =
+        (uint64_t)lesser(least_limit(root, "", read_memory_2), least_limit(root, "memory", read_memory_1));
 }

@@ -1,0 +1,50 @@
+/* THE SEAM: processors, limits of the machine, and the terminal.  A new system may leave it out; rules: traits.h. */
+#ifndef OS_MACHINE_H
+#define OS_MACHINE_H
+
+#include "os/traits.h"
+
+enum { OS_CPUS_MAX = 1024 }; /* processors beyond that are not used */
+
+/* A processor, as the system schedules on it: a core's second thread is one, too. */
+typedef struct os_cpu {
+    uint32_t number; /* the system's.  Windows: 64 times its group, and its place there */
+    uint32_t core;   /* the same for all processors of a core, */
+    uint32_t cache;  /* for all that share the last cache, and 0 where that is not known, */
+    uint32_t node;   /* and for all that the same memory is near to; 0 where that is not known */
+} os_cpu;
+
+typedef struct os_machine {
+    os_cpu cpus[OS_CPUS_MAX]; /* that the calling thread may run on, by number */
+    uint32_t count;           /* at least 1 */
+    uint64_t cache;           /* bytes of one last cache; 0: not known */
+    uint64_t core_cache;      /* of the cache before it; 0: not known, or there is none */
+    double quota;             /* how many processors this process's group may keep busy in the long run; 0: all */
+    uint64_t memory_limit;    /* bytes of memory that the group may have; 0: all */
+} os_machine;
+
+/* Reads what this process may use of the machine.  A fact that cannot be read counts as not known, or as no limit.
+ * Windows: GetLogicalProcessorInformationEx, the affinity of the process, and its job.
+ * Linux: sched_getaffinity, /sys/devices/system, and the cgroups that the process is in, of version 2 or 1.
+ * Left out: uv_available_parallelism processors, each a core of its own, and nothing else known.
+ * XF_ENOMEM, XF_ESYSTEM. */
+int os_machine_read(os_machine *machine);
+
+/* Processors: that of number n is bit n % 64 of word n / 64. */
+typedef struct os_cpu_set {
+    uint64_t words[OS_CPUS_MAX / 64];
+} os_cpu_set;
+
+/* Lets this process, which has no other threads yet, run on those processors only, and the threads that it starts
+ * later, too.
+ * XF_EINVAL when it may run on none of them; XF_EACCESS, XF_ESYSTEM.
+ * Windows: SetProcessAffinityMask; in another group of processors than its own SetThreadGroupAffinity, and threads that
+ * it makes may run in all of the group then.  Linux: sched_setaffinity.  Left out: XF_ENOTSUP. */
+int os_self_bind(const os_cpu_set *set);
+
+/* Whether text for descriptor 1 or 2 may contain the escapes of ECMA-48 for colours.
+ * Windows: a console that understands them, which it is asked to.  POSIX: a terminal that is not TERM=dumb.
+ * Left out: false. */
+bool os_terminal_colours(int descriptor);
+
+#endif

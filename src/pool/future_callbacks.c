@@ -1,0 +1,127 @@
+#include "pool/future_callbacks.h"
+
+#include "base/error.h"
+#include "pool/item_results.h"
+#include "pool/pool_futures.h"
+#include "pool/pool_jobs.h"
+
+#include <stdlib.h>
+
+/* ---- Calling --------------------------------------------------------------------------------- */
+
+/* Whether handle_future has something to do for the future. */
+static bool needs_handling(const xf_future *future)
+{
+    if (!future_is_complete(future))
+        return future->options.stop_at_failure && atomic_load(&future->job->closing) &&
+               future->unclaimed_status.kind == XF_END_NONE;
+    return future->callbacks == CALLBACKS_PENDING || (future->detached && future->callbacks != CALLBACKS_RUNNING);
+}
+
+static void call_callbacks(xf_pool *pool, xf_future *future)
+{
+    xf_map options = future->options;
+    bool succeeded;
+
+    item_results_collect(future);
+    succeeded = future->failure_count == 0 && !future->short_of_memory;
+    future->callbacks = CALLBACKS_RUNNING;
+    uv_mutex_unlock(&pool->lock);
+    if (succeeded && options.on_success)
+        options.on_success(future, options.arg);
+    if (!succeeded && options.on_failure)
+        options.on_failure(future, options.arg);
+    if (options.on_done)
+        options.on_done(future, options.arg);
+    uv_mutex_lock(&pool->lock);
+    future->callbacks = CALLBACKS_DONE; /* a callback may have detached it: then it is handled once more, and freed */
+}
+
+static void handle_future(xf_pool *pool, xf_future *future)
+{
+    if (!future_is_complete(future))
+        pool_jobs_cancel_unclaimed(pool, future, XF_END_CANCELLED);
+    else if (future->callbacks == CALLBACKS_PENDING)
+        call_callbacks(pool, future);
+    else
+        pool_futures_free(future);
+}
+
+void future_callbacks_run(xf_pool *pool)
+{
+    xf_future *future = pool->first;
+
+    while (future)
+        if (needs_handling(future)) {
+            handle_future(pool, future);
+            future = pool->first; /* the list may have changed while the lock was released */
+        } else {
+            future = future->next;
+        }
+}
+
+void future_callbacks_dispatch(xf_pool *pool)
+{
+    if (pool->user_async)
+        uv_async_send(pool->user_async);
+    else
+        future_callbacks_run(pool);
+}
+
+/* An inline pool has no supervisor: there the thread that runs tasks calls callbacks too.  Otherwise the supervisor's
+ * thread is woken by a deadline that has passed. */
+void future_callbacks_schedule(xf_future *future)
+{
+    xf_pool *pool = future->pool;
+
+    if (!needs_handling(future))
+        return;
+    if (pool->user_async) {
+        uv_async_send(pool->user_async);
+    } else if (!pool->inline_worker) {
+        pool->callbacks_due = true;
+        supervisor_set_deadline(&pool->supervised, 0);
+    }
+}
+
+/* ---- On the user's loop ---------------------------------------------------------------------- */
+
+static void on_user_async(uv_async_t *user_async)
+{
+    xf_pool *pool = user_async->data;
+
+    uv_mutex_lock(&pool->lock);
+    future_callbacks_run(pool);
+    uv_mutex_unlock(&pool->lock);
+}
+
+int future_callbacks_open(xf_pool *pool)
+{
+    int rc;
+
+    if (!pool->options.loop)
+        return 0;
+    pool->user_async = malloc(sizeof *pool->user_async);
+    if (!pool->user_async)
+        return error_detail(XF_ENOMEM, "a handle on the loop");
+    rc = uv_async_init(pool->options.loop, pool->user_async, on_user_async);
+    if (rc == 0) {
+        pool->user_async->data = pool;
+        uv_unref((uv_handle_t *)pool->user_async); /* the loop may end while the pool is open */
+        return 0;
+    }
+    free(pool->user_async);
+    pool->user_async = NULL;
+    return error_from_uv(rc, "uv_async_init");
+}
+
+static void free_user_async(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void future_callbacks_close(xf_pool *pool)
+{
+    if (pool->user_async)
+        uv_close((uv_handle_t *)pool->user_async, free_user_async);
+}

@@ -1,0 +1,23 @@
+/* How the items of a future ended.  All functions but item_results_blank_report are called with the pool's lock
+ * held. */
+#ifndef ITEM_RESULTS_H
+#define ITEM_RESULTS_H
+
+#include "pool/pool_state.h"
+
+/* A report of an item that ended in no particular process; its texts are those of its arguments and of the future. */
+xf_report item_results_blank_report(const xf_future *future, uint64_t item, xf_status status, const char *message);
+
+/* Notes an item that is not done.  The future owns the report, which may be NULL. */
+void item_results_add(xf_future *future, uint64_t item, xf_report *report, xf_status status);
+
+/* Notes that an item has ended as the report says, and saves the item if that is wanted.  The report is copied. */
+void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace);
+
+/* Collects the results of a complete future: its failures in the order of items, and its outputs.  Does so once. */
+void item_results_collect(xf_future *future);
+
+/* The failure of an item of a future whose results are collected; NULL: the item is done. */
+item_failure *item_results_find(const xf_future *future, uint64_t item);
+
+#endif

@@ -1,0 +1,111 @@
+#include "pool/pool_deadlines.h"
+
+#include "base/clock.h"
+
+/* The claim word of a worker's intent, if the worker holds that chunk; otherwise NULL.
+ *   claim   Set to the word's value.
+ *   future  Set to the future of the job. */
+static claim_word *held_claim(const worker_handle *worker, uint64_t intent, uint64_t *claim, xf_future **future)
+{
+    xf_pool *pool = worker->pool;
+    uint64_t number = job_of_intent(intent), chunk = job_chunk_of_intent(intent);
+    uint32_t epoch = atomic_load(&pool_state_slot(worker)->epoch);
+    claim_word *word;
+
+    if (!intent || number >= pool->job_count || !pool->futures[number])
+        return NULL;
+    *future = pool->futures[number];
+    if (chunk >= (*future)->job->chunk_count)
+        return NULL;
+    word = pool_segment_claim(&pool->segment, (*future)->job, chunk);
+    *claim = atomic_load(word);
+    return claim_word_is_held_by(*claim, worker->number, epoch) ? word : NULL;
+}
+
+/* Asks the task of the intent to stop, and sets the time at which its worker is killed if it does not. */
+static void ask_item_to_stop(worker_handle *worker, xf_future *future, uint64_t intent, xf_end why)
+{
+    xf_pool *pool = worker->pool;
+    uint64_t chunk = job_chunk_of_intent(intent);
+    uint32_t at = pool_state_slot(worker)->progress, last = job_items_in(future->job, chunk) - 1;
+    uint64_t item = job_first_item(future->job, chunk) + (at < last ? at : last);
+
+    if (worker->stop_intent == intent)
+        return;
+    worker->stop_intent = intent;
+    worker->stop_reason = why;
+    worker->kill_time = clock_deadline(pool->grace_ms);
+    if (pool_state_grow(&future->stopped, future->stopped_count, &future->stopped_room, sizeof(item_failure)) == 0)
+        future->stopped[future->stopped_count++] = (item_failure){item, {why, 0, 0}, NULL};
+    atomic_store(&pool_state_slot(worker)->stop_intent, intent);
+    process_wake(worker->process);
+}
+
+void pool_deadlines_stop(xf_pool *pool, const xf_future *future, xf_end why)
+{
+    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++) {
+        worker_handle *worker = &pool->workers[i];
+        uint64_t intent = atomic_load(&pool_state_slot(worker)->intent), claim;
+        xf_future *held;
+        if (worker->process && held_claim(worker, intent, &claim, &held) && held == future)
+            ask_item_to_stop(worker, held, intent, why);
+    }
+    pool_deadlines_check(pool);
+}
+
+/* Kills a worker that still runs what it was asked to stop.  The claim is doomed first: that fails if the worker has
+ * committed the chunk in time, and then the worker is not killed. */
+static void kill_overdue(worker_handle *worker)
+{
+    xf_future *future;
+    uint64_t claim;
+    claim_word *word = held_claim(worker, worker->stop_intent, &claim, &future);
+
+    if (word && claim_word_state(claim) == CLAIM_CLAIMED && claim_word_change(word, claim, claim_word_doom(claim)))
+        process_kill_late(worker->process);
+    else
+        worker->stop_intent = 0;
+    worker->kill_time = CLOCK_NEVER;
+}
+
+/* Acts on the timeout of the item that a worker runs.  Returns when to check the worker again. */
+static uint64_t check_timeout(worker_handle *worker, uint64_t now)
+{
+    worker_slot *slot = pool_state_slot(worker);
+    uint64_t intent = atomic_load(&slot->intent), claimed = atomic_load(&slot->claim_time), claim, due;
+    xf_future *future;
+
+    if (!held_claim(worker, intent, &claim, &future) || !future->options.timeout_ms || worker->stop_intent == intent)
+        return CLOCK_NEVER;
+    due = claimed + (uint64_t)future->options.timeout_ms * CLOCK_NS_PER_MS;
+    if (due > now)
+        return due;
+    ask_item_to_stop(worker, future, intent, XF_END_TIMED_OUT);
+    return CLOCK_NEVER;
+}
+
+static uint64_t sooner_of(uint64_t one, uint64_t other)
+{
+    return one < other ? one : other;
+}
+
+void pool_deadlines_check(xf_pool *pool)
+{
+    uint64_t now = uv_hrtime(), next = pool->callbacks_due ? now : CLOCK_NEVER;
+
+    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++) {
+        worker_handle *worker = &pool->workers[i];
+        if (!worker->process)
+            continue;
+        if (worker->stop_intent && worker->kill_time <= now)
+            kill_overdue(worker);
+        next = sooner_of(next, check_timeout(worker, now));
+        if (worker->stop_intent)
+            next = sooner_of(next, worker->kill_time);
+    }
+    for (const xf_future *future = pool->first; future;
+         future = future->next) /* its items may be claimed at any time */
+        if (future->options.timeout_ms && !future_is_complete(future))
+            next = sooner_of(next, now + (uint64_t)future->options.timeout_ms * CLOCK_NS_PER_MS);
+    supervisor_set_deadline(&pool->supervised, next);
+}

@@ -1,0 +1,94 @@
+#include "pool/pool_inline.h"
+
+#include "base/error.h"
+#include "pool/chunk_claim.h"
+#include "pool/future_callbacks.h"
+#include "pool/worker.h"
+#include "process/child.h"
+
+#include <stdlib.h>
+
+typedef struct inline_context {
+    worker worker; /* first: pool->inline_worker points to it */
+    xf_pool *pool;
+    xf_call call;
+    os_shm box; /* in a segment of its own, because a black box has to begin at a page */
+} inline_context;
+
+static int inline_log(xf_call *call, xf_log_line *line, size_t size)
+{
+    const inline_context *context = call->backend_arg;
+    const xf_process_options *options = &context->pool->process;
+
+    (void)size;
+    line->item = worker_item(call);
+    if (options->on_log)
+        options->on_log(NULL, line, options->on_log_arg);
+    return 0;
+}
+
+/* Does not wait: the only thread that could ask the task to stop runs it. */
+static bool inline_stop_requested(xf_call *call, int timeout_ms)
+{
+    (void)timeout_ms;
+    return worker_asked_to_stop(call);
+}
+
+static const call_backend inline_backend = {.output = worker_output,
+                                            .begin_failure = worker_begin_failure,
+                                            .log = inline_log,
+                                            .send = worker_send,
+                                            .stop_requested = inline_stop_requested};
+
+int pool_inline_open(xf_pool *pool)
+{
+    inline_context *context = calloc(1, sizeof *context);
+    int rc;
+
+    if (!context)
+        return error_detail(XF_ENOMEM, "an inline pool");
+    rc = os_shm_create(&context->box, sizeof(black_box), 0);
+    if (rc < 0) {
+        free(context);
+        return rc;
+    }
+    context->call.box = context->box.address;
+    context->call.depth = child_depth();
+    context->call.backend = &inline_backend;
+    context->call.backend_arg = &context->worker;
+    context->call.output = OS_SHM_NONE;
+    context->worker.segment = pool->segment;
+    context->worker.slot = pool->segment.slots;
+    context->worker.call = &context->call;
+    context->worker.is_inline = true;
+    context->pool = pool;
+    atomic_store(&pool->segment.header->slots_used, 1);
+    pool->inline_worker = &context->worker;
+    return 0;
+}
+
+void pool_inline_close(xf_pool *pool)
+{
+    inline_context *context = (inline_context *)pool->inline_worker;
+
+    if (!context)
+        return;
+    os_shm_close(&context->box);
+    free(context);
+}
+
+/* A task may submit more work, and so may another thread.  The call that runs already runs that work too, when it is
+ * its turn. */
+void pool_inline_run(xf_pool *pool)
+{
+    if (pool->inline_running)
+        return;
+    pool->inline_running = true;
+    do {
+        uv_mutex_unlock(&pool->lock);
+        worker_run_inline(pool->inline_worker);
+        uv_mutex_lock(&pool->lock);
+    } while (chunk_claim_has_work(&pool->segment));
+    pool->inline_running = false;
+    future_callbacks_run(pool);
+}

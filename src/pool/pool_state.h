@@ -1,0 +1,151 @@
+/* The state of a pool and of its futures, in the parent.  Every file of the parent's side includes this; each has a
+ * header of its own for its functions. */
+#ifndef POOL_STATE_H
+#define POOL_STATE_H
+
+#include "crossfork/pool.h"
+#include "pool/pool_segment.h"
+#include "process/process.h"
+#include "process/process_start.h"
+#include "process/report.h"
+#include "process/supervisor.h"
+
+#include <uv.h>
+
+/* What the parent knows of one worker slot. */
+typedef struct worker_handle {
+    xf_pool *pool;
+    uint32_t number;     /* of the slot */
+    xf_process *process; /* NULL: no worker is in the slot */
+    bool retiring;
+    uint64_t stop_intent; /* the intent that was asked to stop; 0: none */
+    xf_end stop_reason;
+    uint64_t kill_time; /* of uv_hrtime: when the worker is killed if it has not stopped */
+} worker_handle;
+
+/* An item that is not done. */
+typedef struct item_failure {
+    uint64_t item;
+    xf_status status;
+    xf_report *report; /* NULL: none, or no memory for it */
+} item_failure;
+
+/* How often an item was tried that may be tried again. */
+typedef struct item_attempts {
+    uint64_t item;
+    int count;
+} item_attempts;
+
+typedef enum callbacks_state {
+    CALLBACKS_NONE,    /* the future has no callbacks */
+    CALLBACKS_PENDING, /* they have not been called yet */
+    CALLBACKS_RUNNING, /* they are being called, without the lock */
+    CALLBACKS_DONE
+} callbacks_state;
+
+struct xf_future {
+    xf_pool *pool; /* NULL: it was freed */
+    struct xf_future *next, *previous;
+    job *job;
+    xf_task *task;
+    xf_map options;
+    int priority;
+    void *out;              /* the caller's buffer, to be filled in; NULL: none */
+    uint64_t pages;         /* run of pages of the job; 0: none */
+    item_failure *failures; /* in the order of items once collected is set */
+    size_t failure_count, failure_room;
+    item_failure *stopped; /* items that were asked to stop, and why */
+    size_t stopped_count, stopped_room;
+    item_attempts *attempts;
+    size_t attempt_count, attempt_room;
+    xf_status unclaimed_status; /* how items ended that no worker had claimed when the job was cancelled */
+    xf_report *unclaimed_report;
+    atomic_bool collected; /* failures are complete, and out is filled in */
+    callbacks_state callbacks;
+    bool detached;        /* the caller has freed it: the pool frees it once it is complete */
+    bool short_of_memory; /* failures lacks some items */
+};
+
+/* The job of a future that was freed, while a worker may still read the job's memory. */
+typedef struct retired_job {
+    uint32_t number;
+    bool has_memory; /* pages beyond the job slot */
+    uint64_t pages;  /* as in the future */
+} retired_job;
+
+enum {
+    POOL_MEMORY_MS = 1000, /* how long a submission waits for the memory of a job that a worker is about to leave */
+    POOL_INITIALIZER_INPUT_MAX = 16384
+};
+
+struct xf_pool {
+    supervised supervised;
+    uv_mutex_t lock;   /* of everything below except the segment; never held while a callback runs */
+    uv_cond_t changed; /* a worker has ended, or has been started */
+    pool_segment segment;
+    xf_pool_options options;
+    xf_process_options process;
+    os_method method;
+    int grace_ms;
+    int worker_limit;  /* workers that may run at a time; xf_pool_resize changes it */
+    int initial_limit; /* worker_limit when the pool was opened */
+    int cpu_count;     /* workers that the machine can run at a time, when the pool was opened */
+    int target;        /* workers that the work so far has called for */
+    int running;       /* workers that have been started and have not ended */
+    int ending;        /* workers whose end the supervisor's thread is dealing with */
+    worker_handle *workers;
+    os_cpu_set *cpu_sets; /* workers are bound to them in turn; NULL: they run anywhere */
+    uint32_t cpu_set_count;
+    bool closed, terminating;
+    int failed_starts; /* in a row */
+    xf_report *broken; /* why no worker can be started; NULL: workers can be started */
+    xf_status broken_status;
+    uv_async_t *user_async; /* on the user's loop; NULL: callbacks are called on the supervisor's thread */
+    bool callbacks_due;     /* a future has completed without a worker that notifies the supervisor */
+    uint32_t job_count;     /* job slots that were ever used */
+    uint32_t jobs_committed;
+    uint64_t last_serial; /* of a job */
+    uint32_t *free_jobs;
+    size_t free_count, free_room;
+    xf_future **futures; /* by the numbers of their jobs */
+    size_t future_room;
+    xf_future *first; /* of all open futures */
+    size_t open_count;
+    size_t detached_count, reap_threshold; /* detached futures; how many there are before pool_futures_reap searches */
+    retired_job *retired;                  /* has room for every job */
+    size_t retired_count, retired_room;
+    size_t retired_with_memory; /* retired jobs that have memory */
+    uint64_t
+        ring_heads[SEGMENT_PRIORITIES]; /* lower bounds of the rings' heads, which are in lines that workers write */
+    xf_task *tasks[SEGMENT_TASKS];
+    uint32_t task_count;
+    uint64_t to_replace;          /* workers that ended and were not replaced yet */
+    uint64_t lost, replaced;      /* items; workers */
+    uint64_t items_before;        /* items done by workers that have ended */
+    struct worker *inline_worker; /* of an inline pool; NULL: the pool has worker processes */
+    bool inline_running;          /* a thread runs tasks in the inline pool */
+};
+
+/* Returns 0 if the pool takes work, or XF_ESTATE, or the code of what broke the pool.  The lock is held. */
+int pool_state_check(const xf_pool *pool);
+
+/* Makes room for one more element of that size in a growing array.  XF_ENOMEM. */
+int pool_state_grow(void *array, size_t count, size_t *room, size_t size);
+
+static inline worker_slot *pool_state_slot(const worker_handle *worker)
+{
+    return &worker->pool->segment.slots[worker->number];
+}
+
+/* Whether every item of the future has ended. */
+static inline bool future_is_complete(const xf_future *future)
+{
+    job *job = future->job;
+
+    if (future->collected)
+        return true;
+    return job->flags & JOB_ONE_CHUNK ? claim_word_state(atomic_load(&job->claim)) == CLAIM_DONE
+                                      : atomic_load(&job->complete) != 0;
+}
+
+#endif

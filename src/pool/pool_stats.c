@@ -1,0 +1,67 @@
+/* What a pool and its workers do now. */
+#include "pool/pool_jobs.h"
+#include "pool/pool_state.h"
+
+#include <string.h>
+
+static uint64_t count_queued_items(const xf_pool *pool)
+{
+    uint64_t queued = 0;
+
+    for (const xf_future *future = pool->first; future; future = future->next) {
+        if (future_is_complete(future))
+            continue;
+        for (uint64_t i = 0; i < future->job->chunk_count; i++) {
+            uint64_t claim = atomic_load(pool_segment_claim(&pool->segment, future->job, i));
+            if (claim_word_state(claim) == CLAIM_QUEUED)
+                queued += job_items_in(future->job, i) - claim_word_skip(claim);
+        }
+    }
+    return queued;
+}
+
+static void describe_worker(xf_pool *pool, const worker_handle *worker, xf_worker_stats *stats)
+{
+    const worker_slot *slot = &pool->segment.slots[worker->number];
+    uint64_t intent = atomic_load(&slot->intent), number = job_of_intent(intent);
+    const xf_future *future = intent && number < pool->job_count ? pool->futures[number] : NULL;
+
+    memset(stats, 0, sizeof *stats);
+    stats->ready = atomic_load(&slot->ready) != 0;
+    stats->pid = process_known_pid(worker->process); /* read after ready: a worker that is ready has one */
+    stats->busy = stats->ready && atomic_load(&slot->busy) != 0;
+    stats->done = atomic_load(&slot->items_done);
+    if (stats->busy && future) {
+        strncpy(stats->task, future->task->name, sizeof stats->task - 1);
+        stats->item = job_first_item(future->job, job_chunk_of_intent(intent)) + slot->progress;
+    }
+}
+
+int xf_pool_stats_get(xf_pool *pool, xf_pool_stats *stats, xf_worker_stats *workers, int room)
+{
+    int count = 0;
+
+    uv_mutex_lock(&pool->lock);
+    pool_jobs_reclaim(pool);
+    *stats = (xf_pool_stats){.workers = pool->inline_worker ? 0 : pool->worker_limit,
+                             .started = pool->running,
+                             .queued = count_queued_items(pool),
+                             .done = pool->items_before,
+                             .lost = pool->lost,
+                             .replaced = pool->replaced,
+                             .futures = pool->open_count,
+                             .memory = (size_t)pool_segment_used(&pool->segment),
+                             .memory_peak = (size_t)atomic_load(&pool->segment.header->committed) * OS_PAGE};
+    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++) {
+        const worker_slot *slot = &pool->segment.slots[i];
+        stats->done += atomic_load(&slot->items_done);
+        if (!pool->workers[i].process)
+            continue;
+        stats->busy += atomic_load(&slot->busy) && atomic_load(&slot->ready);
+        if (count < room)
+            describe_worker(pool, &pool->workers[i], &workers[count]);
+        count++;
+    }
+    uv_mutex_unlock(&pool->lock);
+    return count;
+}

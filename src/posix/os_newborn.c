@@ -1,0 +1,128 @@
+/* What a new child does to itself, before it runs anything of the program's. */
+#include "os_private.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* ---- Its life, streams and descriptors ------------------------------------------------------- */
+
+/* Linux sends the signal of F_SETSIG to the whole group when the pipe hangs up, also to processes that block every
+ * signal or never make a system call: fcntl(2), F_SETOWN and F_SETSIG. */
+void child_arm_lifeline(int lifeline, pid_t leader)
+{
+    struct pollfd hangup = {.fd = lifeline};
+
+    fcntl(lifeline, F_SETSIG, SIGKILL);
+    fcntl(lifeline, F_SETOWN, -leader);
+    fcntl(lifeline, F_SETFL, O_ASYNC);
+    if (leader == getpid() && poll(&hangup, 1, 0) > 0)
+        kill(leader, SIGKILL);
+}
+
+void child_settle(const child_fds *fds)
+{
+    setpgid(0, 0);
+    child_arm_lifeline(fds->lifeline, getpid());
+    for (int i = 0; i < 3; i++)
+        if (fds->stdio[i] != i)
+            dup2(fds->stdio[i], i);
+    if (fds->directory >= 0 && fchdir(fds->directory) < 0)
+        _exit(1);
+}
+
+void child_close_range(unsigned first, unsigned last)
+{
+    if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
+        return;
+    for (unsigned fd = first; fd <= last && fd < (unsigned)sysconf(_SC_OPEN_MAX); fd++) /* Linux before 5.9 */
+        close((int)fd);
+}
+
+void child_close_others(const child_fds *fds)
+{
+    const int kept[] = {fds->stdio[0], fds->stdio[1], fds->stdio[2], fds->directory,
+                        fds->channel,  fds->lifeline, fds->box,      fds->input};
+    int next = 3;
+
+    for (;;) {
+        int lowest = -1;
+        for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+            if (kept[i] >= next && (lowest < 0 || kept[i] < lowest))
+                lowest = kept[i];
+        if (lowest < 0)
+            break;
+        child_close_range((unsigned)next, (unsigned)lowest - 1);
+        next = lowest + 1;
+    }
+    child_close_range((unsigned)next, ~0U);
+}
+
+/* ---- Signals --------------------------------------------------------------------------------- */
+
+/* The system call itself takes half as long, and there are many signals.  All zero is SIG_DFL without flags, whatever
+ * the order of the kernel's members. */
+void child_reset_signal(int number)
+{
+    static const char standard[64];
+
+    syscall(SYS_rt_sigaction, number, standard, NULL, _NSIG / 8);
+}
+
+void child_reset_signals(void)
+{
+    for (int number = 1; number < NSIG; number++)
+        if (!crash_is_fault(number))
+            child_reset_signal(number);
+    crash_reset_faults();
+}
+
+/* ---- Leaving a task by exit ------------------------------------------------------------------ */
+
+static _Noreturn void leave(int code)
+{
+    crash_record_exit();
+    fflush(stdout);
+    fflush(stderr);
+    _exit(code);
+}
+
+/* What is registered here runs before what was registered earlier, and does not return. */
+#ifdef XF_ON_EXIT
+static void leave_by_exit(int code, void *arg)
+{
+    (void)arg;
+    leave(code);
+}
+
+void child_catch_exit(void)
+{
+    on_exit(leave_by_exit, NULL);
+}
+#else
+/* Handlers of atexit are not told the code.  The linker leads calls of exit here (its option --wrap), except those from
+ * shared libraries, and from the C library itself where the last thread ends: the code is 0 then. */
+static _Atomic int exit_code;
+
+_Noreturn void __real_exit(int code);
+XF_API _Noreturn void __wrap_exit(int code);
+
+_Noreturn void __wrap_exit(int code)
+{
+    exit_code = code;
+    __real_exit(code);
+}
+
+static void leave_by_exit(void)
+{
+    leave(exit_code);
+}
+
+void child_catch_exit(void)
+{
+    atexit(leave_by_exit);
+}
+#endif

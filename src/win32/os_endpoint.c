@@ -1,0 +1,344 @@
+/* Doors and links: named pipes that admit this user only.  A door always has one instance more than it has taken in,
+ * where the next one arrives; the name is gone with the last instance.
+ *
+ * FILE_FLAG_FIRST_PIPE_INSTANCE sees to it that a door has its pipe alone.  Wine passes over it, so there is another
+ * pipe that can have one instance only, and to which nobody connects. */
+#include "base/clock.h"
+#include "base/error.h"
+#include "os_private.h"
+
+#include <aclapi.h>
+#include <stdlib.h>
+#include <wchar.h>
+
+#include <sddl.h>
+
+enum { LINK_BUFFER = 4096, NAME_SIZE = 256 };
+
+struct os_endpoint {
+    wchar_t name[NAME_SIZE];
+    SECURITY_ATTRIBUTES security;
+    HANDLE claim; /* to the name */
+    HANDLE pipe;  /* where the next one arrives */
+    HANDLE event;
+    OVERLAPPED io;
+    enum { DOOR_WAITING, DOOR_REACHED, DOOR_MISSED } state;
+    _Atomic bool shut;
+};
+
+/* ---- This user ------------------------------------------------------------------------------- */
+
+/* Freed by the caller with free. */
+static int find_user(TOKEN_USER **out)
+{
+    TOKEN_USER *user = NULL;
+    DWORD size = 0;
+    HANDLE token;
+    int rc = 0;
+
+    if (!OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token))
+        return os_error(GetLastError(), "OpenProcessToken");
+    GetTokenInformation(token, TokenUser, NULL, 0, &size);
+    user = malloc(size);
+    if (!user)
+        rc = os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
+    else if (!GetTokenInformation(token, TokenUser, user, size, &size))
+        rc = os_error(GetLastError(), "GetTokenInformation");
+    CloseHandle(token);
+    if (rc < 0)
+        free(user);
+    else
+        *out = user;
+    return rc;
+}
+
+/* The name of a pipe, and a description of who may use it, if that is wanted: the user, who also owns it, so that those
+ * who arrive can see whose it is. */
+static int name_pipe(const char *name, wchar_t full[NAME_SIZE], PSECURITY_DESCRIPTOR *access)
+{
+    wchar_t rule[2 * NAME_SIZE], *sid;
+    TOKEN_USER *user;
+    int rc = find_user(&user);
+
+    if (rc < 0)
+        return rc;
+    if (!ConvertSidToStringSidW(user->User.Sid, &sid)) {
+        rc = os_error(GetLastError(), "ConvertSidToStringSidW");
+        goto free_user;
+    }
+    swprintf(full, NAME_SIZE, L"\\\\.\\pipe\\crossfork-%ls-%hs", sid, name);
+    swprintf(rule, sizeof rule / sizeof *rule, L"O:%lsD:P(A;;GA;;;%ls)", sid, sid);
+    if (access && !ConvertStringSecurityDescriptorToSecurityDescriptorW(rule, SDDL_REVISION_1, access, NULL))
+        rc = os_error(GetLastError(), "ConvertStringSecurityDescriptorToSecurityDescriptorW");
+    LocalFree(sid);
+free_user:
+    free(user);
+    return rc;
+}
+
+/* XF_EACCESS when the pipe is another user's. */
+static int check_owner(HANDLE pipe, const char *name)
+{
+    PSECURITY_DESCRIPTOR access = NULL;
+    TOKEN_USER *user;
+    PSID owner;
+    DWORD system;
+    int rc = find_user(&user);
+
+    if (rc < 0)
+        return rc;
+    system = GetSecurityInfo(pipe, SE_KERNEL_OBJECT, OWNER_SECURITY_INFORMATION, &owner, NULL, NULL, NULL, &access);
+    if (system != ERROR_SUCCESS)
+        rc = os_error(system, "GetSecurityInfo");
+    else if (!EqualSid(owner, user->User.Sid))
+        rc = error_detail(XF_EACCESS, "another user listens as %s", name);
+    LocalFree(access);
+    free(user);
+    return rc;
+}
+
+/* ---- Doors ----------------------------------------------------------------------------------- */
+
+/* Waits for somebody to arrive at the instance; the event is set when somebody has, or the wait has failed. */
+static void await_arrival(os_endpoint *endpoint)
+{
+    DWORD system;
+
+    endpoint->io = overlapped(endpoint->event);
+    system = ConnectNamedPipe(endpoint->pipe, &endpoint->io) ? ERROR_PIPE_CONNECTED : GetLastError();
+    endpoint->state = system == ERROR_IO_PENDING       ? DOOR_WAITING
+                      : system == ERROR_PIPE_CONNECTED ? DOOR_REACHED
+                                                       : DOOR_MISSED;
+    if (endpoint->state != DOOR_WAITING)
+        SetEvent(endpoint->event);
+}
+
+static int create_pipe(const os_endpoint *endpoint, const wchar_t *name, DWORD flags, DWORD instances, HANDLE *pipe)
+{
+    *pipe = CreateNamedPipeW(name, PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | flags,
+                             PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS, instances,
+                             LINK_BUFFER, LINK_BUFFER, 0, (SECURITY_ATTRIBUTES *)&endpoint->security);
+    return *pipe == INVALID_HANDLE_VALUE ? os_error(GetLastError(), "CreateNamedPipeW") : 0;
+}
+
+static int make_instance(os_endpoint *endpoint, DWORD flags)
+{
+    HANDLE pipe;
+    int rc = create_pipe(endpoint, endpoint->name, flags, PIPE_UNLIMITED_INSTANCES, &pipe);
+
+    if (rc < 0)
+        return rc;
+    endpoint->pipe = pipe;
+    await_arrival(endpoint);
+    return 0;
+}
+
+/* Takes the name, and makes the first instance.  Where the name is taken, the flag gives ERROR_ACCESS_DENIED, and the
+ * number of instances ERROR_PIPE_BUSY. */
+static int claim_name(os_endpoint *endpoint, const char *name)
+{
+    wchar_t claim[NAME_SIZE + 1];
+    int rc;
+
+    swprintf(claim, NAME_SIZE + 1, L"%ls!", endpoint->name); /* which no name has in it */
+    rc = create_pipe(endpoint, claim, FILE_FLAG_FIRST_PIPE_INSTANCE, 1, &endpoint->claim);
+    if (rc == 0) {
+        rc = make_instance(endpoint, FILE_FLAG_FIRST_PIPE_INSTANCE);
+        if (rc < 0)
+            CloseHandle(endpoint->claim);
+    }
+    return rc == XF_EACCESS || rc == XF_EBUSY ? error_detail(XF_EEXIST, "a process listens as %s", name) : rc;
+}
+
+int os_endpoint_open(os_endpoint **out, const char *name)
+{
+    os_endpoint *endpoint = calloc(1, sizeof *endpoint);
+    int rc;
+
+    if (!endpoint)
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
+    endpoint->security.nLength = sizeof endpoint->security;
+    rc = name_pipe(name, endpoint->name, &endpoint->security.lpSecurityDescriptor);
+    if (rc < 0)
+        goto free_endpoint;
+    endpoint->event = CreateEventW(NULL, TRUE, FALSE, NULL);
+    if (!endpoint->event) {
+        rc = os_error(GetLastError(), "CreateEventW");
+        goto free_security;
+    }
+    rc = claim_name(endpoint, name);
+    if (rc < 0)
+        goto close_event;
+    *out = endpoint;
+    return 0;
+
+close_event:
+    CloseHandle(endpoint->event);
+free_security:
+    LocalFree(endpoint->security.lpSecurityDescriptor);
+free_endpoint:
+    free(endpoint);
+    return rc;
+}
+
+/* Makes a channel of a pipe, which belongs to it from then on, also on failure. */
+static int make_channel(os_channel **out, HANDLE pipe, stream_kind kind)
+{
+    os_channel *channel = calloc(1, sizeof *channel);
+    int rc;
+
+    if (!channel) {
+        CloseHandle(pipe);
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "calloc");
+    }
+    rc = stream_open(channel, pipe, kind);
+    if (rc < 0)
+        free(channel);
+    else
+        *out = channel;
+    return rc;
+}
+
+static void look_at_arrival(os_endpoint *endpoint)
+{
+    DWORD unused;
+
+    if (endpoint->state != DOOR_WAITING)
+        return;
+    if (GetOverlappedResult(endpoint->pipe, &endpoint->io, &unused, FALSE))
+        endpoint->state = DOOR_REACHED;
+    else if (GetLastError() != ERROR_IO_INCOMPLETE)
+        endpoint->state = DOOR_MISSED;
+}
+
+/* A wait is over without anybody when the thread that began it has ended, or who came has left already. */
+int os_endpoint_accept(os_endpoint *endpoint, os_channel **channel)
+{
+    HANDLE reached = endpoint->pipe;
+    int rc;
+
+    if (atomic_load(&endpoint->shut))
+        return error_detail(XF_EEND, "the door is shut");
+    look_at_arrival(endpoint);
+    if (endpoint->state == DOOR_MISSED) {
+        DisconnectNamedPipe(reached);
+        await_arrival(endpoint);
+        return XF_EAGAIN;
+    }
+    if (endpoint->state == DOOR_WAITING)
+        return XF_EAGAIN;
+    rc = make_instance(endpoint, 0);
+    return rc < 0 ? rc : make_channel(channel, reached, STREAM_ACCEPTED);
+}
+
+void os_endpoint_shutdown(os_endpoint *endpoint)
+{
+    atomic_store(&endpoint->shut, true);
+    SetEvent(endpoint->event);
+}
+
+void os_endpoint_close(os_endpoint *endpoint)
+{
+    DWORD unused;
+
+    if (endpoint->state == DOOR_WAITING && CancelIoEx(endpoint->pipe, &endpoint->io))
+        GetOverlappedResult(endpoint->pipe, &endpoint->io, &unused, TRUE);
+    CloseHandle(endpoint->pipe);
+    CloseHandle(endpoint->claim);
+    CloseHandle(endpoint->event);
+    LocalFree(endpoint->security.lpSecurityDescriptor);
+    free(endpoint);
+}
+
+/* What is waited for: the endpoint and the channels, unless one of these is ready already. */
+static DWORD list_events(os_endpoint *endpoint, os_channel *const *channels, size_t count, HANDLE *events, bool *ready)
+{
+    DWORD listed = 0;
+
+    *ready = false;
+    if (endpoint)
+        events[listed++] = endpoint->event;
+    for (size_t i = 0; i < count; i++) {
+        if (stream_ready(channels[i]))
+            *ready = true;
+        events[listed++] = channels[i]->event;
+    }
+    return listed;
+}
+
+int os_endpoint_wait(os_endpoint *endpoint, os_channel *const *channels, size_t count, int timeout_ms)
+{
+    uint64_t deadline = clock_deadline(timeout_ms);
+    HANDLE events[OS_CHANNELS_MAX + 1];
+    DWORD listed;
+    bool ready;
+    int signalled;
+
+    for (;;) {
+        listed = list_events(endpoint, channels, count, events, &ready);
+        if (ready)
+            return 0;
+        signalled = handles_wait(events, listed, deadline);
+        if (signalled < 0 || (endpoint && signalled == 0))
+            return signalled;
+    }
+}
+
+/* ---- Links ----------------------------------------------------------------------------------- */
+
+/* Whoever made the pipe gets to know who we are, and no more than that. */
+static HANDLE open_pipe_of(const wchar_t *name)
+{
+    return CreateFileW(name, GENERIC_READ | GENERIC_WRITE, 0, NULL, OPEN_EXISTING,
+                       FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION, NULL);
+}
+
+/* Whether there is no such pipe, or none any more: what Wine says of one that goes while it is waited for. */
+static bool has_gone(DWORD system)
+{
+    enum { HANDLES_CLOSED = 676 }; /* which MinGW's headers do not have */
+
+    return system == ERROR_FILE_NOT_FOUND || system == HANDLES_CLOSED;
+}
+
+/* Where all instances are taken, one comes free when the door has admitted somebody. */
+static int arrive(const char *name, const wchar_t *full, int timeout_ms, HANDLE *pipe)
+{
+    uint64_t now, deadline = GetTickCount64() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
+    DWORD system;
+
+    for (;;) {
+        *pipe = open_pipe_of(full);
+        if (*pipe != INVALID_HANDLE_VALUE)
+            return 0;
+        system = GetLastError();
+        if (system == ERROR_PIPE_BUSY) {
+            now = GetTickCount64();
+            if (timeout_ms >= 0 && now >= deadline)
+                return error_detail(XF_ETIMEDOUT, "nobody takes in who arrives at %s", name);
+            if (WaitNamedPipeW(full, timeout_ms < 0 ? NMPWAIT_WAIT_FOREVER : (DWORD)(deadline - now)) ||
+                GetLastError() == ERROR_SEM_TIMEOUT)
+                continue;
+            system = GetLastError();
+        }
+        return has_gone(system) ? error_detail(XF_ENOENT, "nobody listens as %s", name)
+                                : os_error(system, "CreateFileW of a pipe");
+    }
+}
+
+int os_endpoint_connect(os_channel **channel, const char *name, int timeout_ms)
+{
+    wchar_t full[NAME_SIZE];
+    HANDLE pipe;
+    int rc = name_pipe(name, full, NULL);
+
+    if (rc == 0)
+        rc = arrive(name, full, timeout_ms, &pipe);
+    if (rc < 0)
+        return rc;
+    rc = check_owner(pipe, name);
+    if (rc == 0)
+        return make_channel(channel, pipe, STREAM_CONNECTED);
+    CloseHandle(pipe);
+    return rc;
+}

@@ -1,0 +1,209 @@
+/* Executing the running image anew: CreateProcessW. */
+#include "base/error.h"
+#include "os_private.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <wchar.h>
+
+#ifndef PROC_THREAD_ATTRIBUTE_JOB_LIST
+#define PROC_THREAD_ATTRIBUTE_JOB_LIST 0x0002000D
+#endif
+
+/* ---- Paths ----------------------------------------------------------------------------------- */
+
+/* Whether the path, or what its short names stand for, has MAX_PATH characters and more. */
+static bool is_long(const wchar_t *path)
+{
+    return wcslen(path) >= MAX_PATH || (wcschr(path, L'~') && GetLongPathNameW(path, NULL, 0) > MAX_PATH);
+}
+
+/* Wine's CreateProcessW takes such a path by its short names only, and behind the prefix only. */
+static void fit(wchar_t *path)
+{
+    wchar_t brief[MAX_PATH];
+    DWORD length;
+
+    if (!is_long(path))
+        return;
+    length = GetShortPathNameW(path, brief, MAX_PATH);
+    if (length > 0 && length < MAX_PATH)
+        wcscpy(path, brief);
+    path_add_prefix(path);
+}
+
+/* Where the image of this process is, however long that is, in a form CreateProcessW takes; freed by the caller. */
+static int running_image(wchar_t **path)
+{
+    enum { LONGEST = 32768, PREFIX = 7 };
+    wchar_t *image = malloc((LONGEST + PREFIX) * sizeof *image);
+    DWORD length;
+    int rc;
+
+    if (!image)
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
+    length = GetModuleFileNameW(NULL, image, LONGEST);
+    if (length == 0 || length == LONGEST) {
+        rc = os_error(GetLastError(), "GetModuleFileNameW");
+        goto free_image;
+    }
+    fit(image);
+    *path = image;
+    return 0;
+
+free_image:
+    free(image);
+    return rc;
+}
+
+/* Checks a directory, and makes its path; freed by the caller.  CreateProcessW has one error for everything that can be
+ * wrong with it.  XF_ENOENT, XF_ENOTDIR, XF_EACCESS. */
+static int wide_directory(const char *directory, wchar_t **path)
+{
+    wchar_t *wide;
+    DWORD attributes;
+    int rc = wide_text(directory, &wide);
+
+    if (rc < 0)
+        return rc;
+    attributes = GetFileAttributesW(wide);
+    if (attributes == INVALID_FILE_ATTRIBUTES)
+        rc = os_error(GetLastError(), directory);
+    else if (!(attributes & FILE_ATTRIBUTE_DIRECTORY))
+        rc = os_error(ERROR_DIRECTORY, directory);
+    if (rc < 0)
+        free(wide);
+    else
+        *path = wide;
+    return rc;
+}
+
+/* ---- The process ----------------------------------------------------------------------------- */
+
+/* What CreateProcessW wants in writing. */
+typedef struct launch_text {
+    wchar_t *image;
+    wchar_t *command;
+    wchar_t *environment;
+    wchar_t *directory; /* NULL: this process's own */
+} launch_text;
+
+static int write_command(launch_text *launch, const os_child *child, const os_start *start,
+                         const HANDLE inherited[INHERITED])
+{
+    size_t size = wcslen(launch->image) + 200;
+
+    launch->command = malloc(size * sizeof *launch->command);
+    if (!launch->command)
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
+    swprintf(launch->command, size, L"\"%ls\" %hs%llx,%llx,%llx,%llx,%x,%llx,%llx,%x", launch->image, CHILD_ARGUMENT,
+             (unsigned long long)child->status->nonce, (unsigned long long)(uintptr_t)inherited[INHERITED_CHANNEL],
+             (unsigned long long)(uintptr_t)inherited[INHERITED_BOX], (unsigned long long)start->box->size,
+             start->box->flags, (unsigned long long)(uintptr_t)inherited[INHERITED_INPUT],
+             (unsigned long long)(start->input ? start->input->size : 0), start->input ? start->input->flags : 0);
+    return 0;
+}
+
+static int write_launch(launch_text *launch, const os_child *child, const os_start *start,
+                        const HANDLE inherited[INHERITED])
+{
+    int rc = running_image(&launch->image);
+
+    if (rc == 0)
+        rc = write_command(launch, child, start, inherited);
+    if (rc == 0)
+        rc = merge_environment(start->environment, &launch->environment);
+    if (rc == 0 && start->directory)
+        rc = wide_directory(start->directory, &launch->directory);
+    return rc;
+}
+
+static void free_launch(launch_text *launch)
+{
+    free(launch->image);
+    free(launch->command);
+    free(launch->environment);
+    free(launch->directory);
+}
+
+/* The list of what the child inherits, in memory of the caller's, and the job that it is in from its first instruction
+ * on. */
+static int open_attributes(LPPROC_THREAD_ATTRIBUTE_LIST *out, HANDLE *job, const HANDLE inherited[INHERITED],
+                           HANDLE list_of[INHERITED])
+{
+    size_t size = 0, count = 0;
+    LPPROC_THREAD_ATTRIBUTE_LIST list;
+    int rc;
+
+    for (int i = 0; i < INHERITED; i++)
+        if (inherited[i])
+            list_of[count++] = inherited[i];
+    InitializeProcThreadAttributeList(NULL, 2, 0, &size);
+    list = malloc(size);
+    if (!list)
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
+    if (!InitializeProcThreadAttributeList(list, 2, 0, &size)) {
+        rc = os_error(GetLastError(), "InitializeProcThreadAttributeList");
+        goto free_list;
+    }
+    if (!UpdateProcThreadAttribute(list, 0, PROC_THREAD_ATTRIBUTE_HANDLE_LIST, list_of, count * sizeof *list_of, NULL,
+                                   NULL) ||
+        !UpdateProcThreadAttribute(list, 0, PROC_THREAD_ATTRIBUTE_JOB_LIST, job, sizeof *job, NULL, NULL)) {
+        rc = os_error(GetLastError(), "UpdateProcThreadAttribute");
+        goto delete_list;
+    }
+    *out = list;
+    return 0;
+
+delete_list:
+    DeleteProcThreadAttributeList(list);
+free_list:
+    free(list);
+    return rc;
+}
+
+/* A child of a program without a console would get a console of its own, with a window. */
+static DWORD console_flag(void)
+{
+    return GetConsoleCP() == 0 ? DETACHED_PROCESS : 0;
+}
+
+static int create_process(os_child *child, const launch_text *launch, HANDLE inherited[INHERITED])
+{
+    STARTUPINFOEXW startup = {.StartupInfo = {.cb = sizeof startup,
+                                              .dwFlags = STARTF_USESTDHANDLES,
+                                              .hStdInput = inherited[INHERITED_STDIN],
+                                              .hStdOutput = inherited[INHERITED_STDOUT],
+                                              .hStdError = inherited[INHERITED_STDERR]}};
+    HANDLE list_of[INHERITED]; /* the attributes refer to it */
+    PROCESS_INFORMATION made;
+    int rc = open_attributes(&startup.lpAttributeList, &child->job, inherited, list_of);
+
+    if (rc < 0)
+        return rc;
+    if (CreateProcessW(launch->image, launch->command, NULL, NULL, TRUE,
+                       EXTENDED_STARTUPINFO_PRESENT | CREATE_UNICODE_ENVIRONMENT | CREATE_NEW_PROCESS_GROUP |
+                           console_flag(),
+                       launch->environment, launch->directory, &startup.StartupInfo, &made)) {
+        CloseHandle(made.hThread);
+        child->process = child->stream[OS_CHANNEL].process = made.hProcess;
+        child->pid = made.dwProcessId;
+    } else {
+        rc = os_error(GetLastError(), "CreateProcessW");
+    }
+    DeleteProcThreadAttributeList(startup.lpAttributeList);
+    free(startup.lpAttributeList);
+    return rc;
+}
+
+int exec_again(os_child *child, const os_start *start, HANDLE inherited[INHERITED])
+{
+    launch_text launch = {0};
+    int rc = write_launch(&launch, child, start, inherited);
+
+    if (rc == 0)
+        rc = create_process(child, &launch, inherited);
+    free_launch(&launch);
+    return rc;
+}
