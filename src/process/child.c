@@ -258,8 +258,7 @@ _Noreturn void child_run(const os_inherited *inherited)
     frame frame;
     int code;
 
-    memset(call, 0,
-           offsetof(xf_call, channel)); /* if a task has forked this child, the memory holds that task's call */
+    memset(call, 0, offsetof(xf_call, channel)); /* if a task has forked this child, this is that task's call */
     call->backend = &child_backend;
     call->box = inherited->box.address;
     call->output.handle = -1;
