@@ -11,7 +11,7 @@ typedef struct os_channel os_channel;
 
 enum {
     OS_CHANNEL_WRITE_MAX = 4096, /* bytes that os_channel_write takes without waiting */
-    OS_TOKEN_AT = 16,            /* where a message says which handle is attached to it; */
+    OS_TOKEN_AT = 16,            /* where a message has the number of the handle beside it; */
     OS_TOKEN_SIZE = 8            /* little-endian */
 };
 

@@ -14,7 +14,7 @@
 #include <uv.h>
 
 /* Pages come as they are used, and a futex needs nothing. */
-static int map(os_shm *shm, int fd, size_t size, int flags)
+static int shm_map(os_shm *shm, int fd, size_t size, int flags)
 {
     int protection = flags & OS_SHM_READONLY ? PROT_READ : PROT_READ | PROT_WRITE;
     void *address = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
@@ -46,7 +46,7 @@ int os_shm_create(os_shm *shm, size_t size, int flags)
         rc = os_error(errno, "fcntl F_ADD_SEALS");
         goto close_fd;
     }
-    rc = map(shm, fd, size, flags);
+    rc = shm_map(shm, fd, size, flags);
     if (rc == 0)
         return 0;
 
@@ -64,7 +64,7 @@ int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags)
         !(seals & F_SEAL_SHRINK))
         rc = error_detail(XF_EPROTO, "the segment is not one of %zu bytes", size);
     else
-        rc = map(shm, fd, size, flags);
+        rc = shm_map(shm, fd, size, flags);
     if (rc < 0)
         close(fd);
     return rc;
