@@ -1,4 +1,4 @@
-"""What xf_bench fault measures, by Python's faulthandler: from the fault to the traceback in the parent's hands."""
+"""The same as xf_bench fault with Python's faulthandler: the time from the fault until the parent has the traceback."""
 import ctypes
 import faulthandler
 import os

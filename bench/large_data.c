@@ -88,8 +88,12 @@ static void run_maps(int blocks, int window)
             xf_future_free(*future);
         }
         if (i < maps)
-            bench_check("xf_pool_map_async", xf_pool_map_async(future, pool, &flip_block, in + at, out + at,
-                                                               (size_t)blocks, &(xf_map_options){.chunk = 1}));
+            bench_check(
+                "xf_pool_map_async",
+                xf_pool_map_async(
+                    future, pool,
+                    &(xf_map){
+                        .task = &flip_block, .in = in + at, .out = out + at, .count = (size_t)blocks, .chunk = 1}));
     }
 }
 

@@ -75,12 +75,13 @@ static void open_shared(void)
 
 static void map(void)
 {
-    bench_check("xf_pool_map", xf_pool_map(pool, &square, in, out, count, NULL));
+    bench_check("xf_pool_map", xf_pool_map(pool, &(xf_map){.task = &square, .in = in, .out = out, .count = count}));
 }
 
 static void map_singly(void)
 {
-    bench_check("xf_pool_map", xf_pool_map(pool, &square, in, out, count, &(xf_map_options){.chunk = 1}));
+    bench_check("xf_pool_map",
+                xf_pool_map(pool, &(xf_map){.task = &square, .in = in, .out = out, .count = count, .chunk = 1}));
 }
 
 static void close_pool(void)

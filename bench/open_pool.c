@@ -33,7 +33,7 @@ static void open_and_close(xf_start_method method, bool eager)
     xf_pool *pool = bench_open_pool(&options);
     double in = 3, out = 0;
 
-    bench_check("xf_pool_map", xf_pool_map(pool, &cube, &in, &out, 1, NULL));
+    bench_check("xf_pool_map", xf_pool_map(pool, &(xf_map){.task = &cube, .in = &in, .out = &out, .count = 1}));
     if (out != 27)
         bench_fail("w8", "a cube is wrong");
     xf_pool_close(pool);

@@ -43,7 +43,8 @@ static void submit(void)
     const uint64_t *answer;
 
     question++;
-    bench_check("xf_pool_submit", xf_pool_submit(&future, pool, &triple, &question, sizeof question, NULL));
+    bench_check("xf_pool_submit",
+                xf_pool_submit(&future, pool, &(xf_map){.task = &triple, .in = &question, .size = sizeof question}));
     bench_check("xf_future_wait", xf_future_wait(future, XF_FOREVER));
     answer = xf_future_result(future, 0, NULL);
     if (!answer || *answer != 3 * question)

@@ -92,7 +92,8 @@ static void map(size_t chunk)
 {
     uint64_t begin = bench_now_ns();
 
-    bench_check("xf_pool_map", xf_pool_map(pool, &toil_at, in, out, TASKS, &(xf_map_options){.chunk = chunk}));
+    bench_check("xf_pool_map",
+                xf_pool_map(pool, &(xf_map){.task = &toil_at, .in = in, .out = out, .count = TASKS, .chunk = chunk}));
     parallel_ns[calls++] = bench_now_ns() - begin;
 }
 
@@ -102,7 +103,8 @@ static void open_pool(void)
     prepare();
     out = bench_allocate(sizeof expected);
     pool = bench_open_pool(&(xf_pool_options){.workers = 2});
-    bench_check("xf_pool_map", xf_pool_map(pool, &toil_at, in, out, TASKS / 10, NULL));
+    bench_check("xf_pool_map",
+                xf_pool_map(pool, &(xf_map){.task = &toil_at, .in = in, .out = out, .count = TASKS / 10}));
 }
 
 static void map_default(void)

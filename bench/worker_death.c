@@ -62,7 +62,7 @@ static void open_pool(void)
 
     prctl(PR_SET_TIMERSLACK, 1L);
     pool = bench_open_pool(&(xf_pool_options){.workers = 2, .eager = true});
-    bench_check("xf_pool_map", xf_pool_map(pool, &work_or_die, in, out, 10, NULL));
+    bench_check("xf_pool_map", xf_pool_map(pool, &(xf_map){.task = &work_or_die, .in = in, .out = out, .count = 10}));
     do
         sleep_us(1000);
     while (xf_pool_stats_get(pool, &stats, workers, 2) != 2 || workers[0].busy || workers[1].busy);
@@ -96,7 +96,8 @@ static xf_future *run(const int *in, int *out)
     int rc;
 
     bench_check("xf_pool_map_async",
-                xf_pool_map_async(&future, pool, &work_or_die, in, out, ITEMS, &(xf_map_options){.chunk = 1}));
+                xf_pool_map_async(&future, pool,
+                                  &(xf_map){.task = &work_or_die, .in = in, .out = out, .count = ITEMS, .chunk = 1}));
     while ((rc = xf_future_wait(future, 0)) == XF_ETIMEDOUT && bench_now_ns() < deadline)
         look();
     if (rc == XF_ETIMEDOUT)

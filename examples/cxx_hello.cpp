@@ -43,11 +43,15 @@ int main(int argc, char **argv)
     in.push_back({3, -1});
     std::vector<long long> out(in.size());
     xf_future *future = nullptr;
-    xf_map_options options = {};
-    options.results = &future;
+    xf_map map = {};
+    map.task = &power;
+    map.in = in.data();
+    map.out = out.data();
+    map.count = in.size();
+    map.results = &future;
     if (!pool)
         return 1;
-    int rc = xf_pool_map(pool.get(), &power, in.data(), out.data(), in.size(), &options);
+    int rc = xf_pool_map(pool.get(), &map);
     for (std::size_t i = 0; future && i < in.size(); i++) {
         if (const xf_report *report = xf_future_report(future, i))
             std::printf("%d ^ %d: %s\n", in[i].base, in[i].exponent, report->message);

@@ -24,7 +24,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "hello: %s\n", xf_error_detail());
         return 1;
     }
-    rc = xf_pool_map(pool, &square, in, out, 10, NULL);
+    rc = xf_pool_map(pool, &(xf_map){.task = &square, .in = in, .out = out, .count = 10});
     for (int i = 0; i < 10 && rc == 0; i++)
         printf("%g squared is %g\n", in[i], out[i]);
     if (rc < 0)

@@ -132,9 +132,9 @@ static void print_end(int number, const char *name, const xf_report *report)
 /* Runs all of them, as many at a time as there are cores.  Returns how many have failed, or an error. */
 static int run_tests(xf_pool *pool, const test_name *names, int count)
 {
-    const xf_map_options options = {.timeout_ms = TIME_LIMIT_MS};
+    const xf_map map = {.task = &run_test, .in = names, .count = (size_t)count, .timeout_ms = TIME_LIMIT_MS};
     xf_future *future;
-    int failures, rc = xf_pool_map_async(&future, pool, &run_test, names, NULL, (size_t)count, &options);
+    int failures, rc = xf_pool_map_async(&future, pool, &map);
 
     if (rc < 0)
         return rc;

@@ -67,7 +67,7 @@ static int draw(xf_pool *pool, const char *path)
         return XF_ENOMEM;
     for (int i = 0; i < HEIGHT; i++)
         numbers[i] = i;
-    rc = xf_pool_map(pool, &draw_row, numbers, rows, HEIGHT, &(xf_map_options){.chunk = 4});
+    rc = xf_pool_map(pool, &(xf_map){.task = &draw_row, .in = numbers, .out = rows, .count = HEIGHT, .chunk = 4});
     if (rc == 0)
         rc = write_png(path, rows) < 0 ? XF_EIO : 0;
     if (rc == 0)

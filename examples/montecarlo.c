@@ -47,7 +47,7 @@ int main(int argc, char **argv)
         in[i] = (throws){.seed = (uint64_t)i, .count = POINTS};
     rc = xf_pool_create(&pool, &(xf_pool_options){.workers = argc > 1 ? atoi(argv[1]) : 0});
     if (rc == 0)
-        rc = xf_pool_map(pool, &count_hits, in, out, ITEMS, NULL);
+        rc = xf_pool_map(pool, &(xf_map){.task = &count_hits, .in = in, .out = out, .count = ITEMS});
     if (rc < 0)
         fprintf(stderr, "montecarlo: %s (%s)\n", xf_strerror(rc), xf_error_detail());
     for (int i = 0; i < ITEMS && rc == 0; i++)

@@ -152,7 +152,7 @@ static int run(xf_pool *pool, const files *files)
         return XF_ENOMEM;
     for (size_t i = 0; i < files->count; i++)
         in[i] = (xf_bytes){files->paths[i], strlen(files->paths[i]) + 1};
-    rc = xf_pool_map_bytes(&future, pool, &count_words, in, files->count, NULL);
+    rc = xf_pool_map_async(&future, pool, &(xf_map){.task = &count_words, .bytes = in, .count = files->count});
     free(in);
     if (rc < 0)
         return rc;

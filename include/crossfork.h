@@ -31,15 +31,18 @@
  *               xf_stack_free want a struct, which may be all zero.
  *   Units       Times are milliseconds, sizes are bytes, text is UTF-8 on every system.
  *   Options     Structs in which all zero is the default; NULL stands for all zero.
- *   Threads     Any thread may make any call, and several at the same time, unless a comment says otherwise.  What
- *               frees or detaches an object, or lets go of it in this process, is the last call on it: no other may be
- *               under way.
+ *   Life        xf_X_create and xf_X_start make an object, xf_X_open attaches to one that exists.  xf_X_close refuses
+ *               further work or messages.  xf_X_free ends the object in this process; where processes share it, the
+ *               last one ends it altogether.
+ *   Threads     Any thread may make any call, and several at the same time, unless a comment says otherwise.  A call
+ *               that frees or detaches an object is the last call on it: no other may be under way.
  *   Mistakes    Of the caller return XF_EINVAL; nothing is written to stdout or stderr unless asked. */
 #ifndef CROSSFORK_H
 #define CROSSFORK_H
 
 #include "crossfork/advise.h"
 #include "crossfork/array.h"
+#include "crossfork/codec.h"
 #include "crossfork/error.h"
 #include "crossfork/export.h"
 #include "crossfork/heap.h"
@@ -55,6 +58,7 @@
 #include "crossfork/shm.h"
 #include "crossfork/sync.h"
 #include "crossfork/task.h"
+#include "crossfork/types.h"
 #include "crossfork/wait.h"
 
 #define XF_VERSION_MAJOR 0

@@ -1,16 +1,16 @@
-/* Goal: whatever is killed and whenever, every item of a job is settled exactly once, and the job ends.
+/* Goal: any process may be killed at any step; every item of a job still ends exactly once, and the job ends.
  *
- * The claim protocol of docs/claim.md for one job: CHUNKS chunks of ITEMS items, WORKERS workers, and the parent, whose
- * steps are serialised by its lock and therefore one process here.  Every access to shared memory is a step of its own, and
- * a worker may be killed between any two.  How sleepers are woken is in sleep.pml; here who waits sees the sum at once.
+ * The claim protocol of docs/design/claim.md for one job: CHUNKS chunks of ITEMS items, WORKERS workers, and the parent, whose
+ * steps are serialised by its lock, so it is one process here.  Every access to shared memory is a step of its own, and a
+ * worker may be killed between any two.  sleep.pml models how sleepers are woken; here a waiter sees the sum at once.
  *
  *   KILLS       workers killed from outside, at any step
  *   DOOMS       timeouts: the parent dooms whatever item runs
  *   CANCELS     1: the parent cancels the job at some time
  *   ATTEMPTS    how often an item whose worker died is started
- *   ROUNDS      2: when the job has ended another one takes its place
- *   COUNT_APART the items that are settled are counted in a word of the slot, by a store, not in the claim word, by CAS
- *   NO_EPOCH    the claim word does not say which incarnation of the slot owns the chunk
+ *   ROUNDS      2: when the job has ended, another job takes its place
+ *   COUNT_APART workers count ended items in a word of the slot, by a store, not in the claim word, by CAS
+ *   NO_EPOCH    the claim word does not say which worker of the slot, the first, second ..., owns the chunk
  *   LENIENT     accepts what COUNT_APART cannot keep: a doomed worker starts no further item; a timeout hits its item
  *   BUG_...     seeded faults: each has to be found */
 
@@ -39,7 +39,7 @@
 #define ROUNDS 1
 #endif
 
-/* The claim word: state, owner, incarnation of the owner, leading items that are settled. */
+/* The claim word: state, owner, epoch of the owner, leading items that have ended. */
 #define QUEUED 0
 #define CLAIMED 1
 #define DOOMED 2
@@ -50,23 +50,23 @@
 #else
 #define EPOCHS 3
 #endif
-#define WORD(state, owner, epoch, settled) ((state) + ((owner) << 2) + (((epoch) & EPOCHS) << 4) + ((settled) << 6))
+#define WORD(state, owner, epoch, ended) ((state) + ((owner) << 2) + (((epoch) & EPOCHS) << 4) + ((ended) << 6))
 #define STATE(word) ((word) & 3)
 #define OWNER(word) (((word) >> 2) & 3)
 #define EPOCH(word) (((word) >> 4) & 3)
-#define SETTLED(word) ((word) >> 6)
+#define ENDED(word) ((word) >> 6)
 
-/* What became of an item. */
+/* How an item ended. */
 #define OPEN 0
 #define COMPLETE 1
 #define LOST 2
 #define TIMED_OUT 3
 #define CANCELLED 4
 
-/* A worker's process. */
+/* The process of a worker. */
 #define ALIVE 0
 #define KILLED 1 /* it takes no more steps */
-#define DEAD 2   /* the parent may learn of it */
+#define DEAD 2   /* the parent may notice it */
 
 /* Shared memory. */
 byte word[CHUNKS];
@@ -74,16 +74,16 @@ byte intent[WORKERS];
 byte progress[WORKERS];
 byte finished[WORKERS + 1];
 
-/* The parent's own, but for process, which stands for the system. */
+/* The parent's own words; process belongs to the system. */
 byte epoch[WORKERS];
 byte process[WORKERS];
-byte blamed[WORKERS]; /* the item for which the worker was doomed; ITEMS: for none */
+byte blamed[WORKERS]; /* the item for which the worker was doomed; ITEMS: none */
 byte attempts[CHUNKS * ITEMS];
 bool cancelled;
 byte outcome[CHUNKS * ITEMS];
 
 /* For assertions, and to bound the search. */
-byte doomed_at[WORKERS]; /* the item at which the worker was when it was doomed: no later one may start */
+byte doomed_at[WORKERS]; /* the item that the worker ran when it was doomed: no later one may start */
 bool running[CHUNKS * ITEMS];
 byte completions[CHUNKS * ITEMS];
 byte generation;
@@ -101,13 +101,13 @@ byte cancels = CANCELS;
 #define SUM (finished[0] + finished[1] + finished[2] + finished[3])
 #endif
 
-inline settle(i, what)
+inline finish_item(i, what)
 {
     assert(outcome[i] == OPEN);
     outcome[i] = what;
 }
 
-inline assert_all_settled()
+inline assert_all_ended()
 {
     i = 0;
     do
@@ -120,7 +120,7 @@ inline assert_all_settled()
     i = 0
 }
 
-/* done = 1 when word[chunk] was seen and is now next. */
+/* A compare-and-swap of word[chunk] from seen to next; done = 1 when it succeeds. */
 inline compare_and_swap(chunk, seen, next, done)
 {
     atomic {
@@ -159,18 +159,18 @@ inline count_item()
     atomic {
 #ifdef COUNT_APART
         progress[me] = k + 1;
-        settle(ITEM(c, k), COMPLETE);
+        finish_item(ITEM(c, k), COMPLETE);
         ok = 1;
 #else
 #ifdef BUG_COUNT_BY_STORE
         word[c] = WORD(CLAIMED, me, e, k + 1);
-        settle(ITEM(c, k), COMPLETE);
+        finish_item(ITEM(c, k), COMPLETE);
         ok = 1;
 #else
         if
         :: word[c] == WORD(CLAIMED, me, e, k) ->
             word[c] = WORD(CLAIMED, me, e, k + 1);
-            settle(ITEM(c, k), COMPLETE);
+            finish_item(ITEM(c, k), COMPLETE);
             ok = 1
         :: else -> ok = 0
         fi;
@@ -231,7 +231,7 @@ inline claim()
     k = s
 }
 
-/* Counters are read one by one; a sum that comes to CHUNKS is never wrong, unless the job was replaced meanwhile. */
+/* Counters are read one by one.  A sum of CHUNKS is never wrong, unless the job was replaced meanwhile. */
 inline look_for_the_end()
 {
     atomic { i = 0; s = 0; gen = (reuse -> ROUNDS : generation) };
@@ -244,7 +244,7 @@ inline look_for_the_end()
         if
         :: s == CHUNKS && gen == generation ->
             assert(SUM == CHUNKS);
-            assert_all_settled()
+            assert_all_ended()
         :: else
         fi;
         s = 0;
@@ -265,15 +265,15 @@ born:
         e = epoch[me];
         do
         :: true ->
-            /* Any chunk that reads QUEUED at some time may be picked, so the order of the scan does not matter. */
+            /* The worker may pick any chunk that reads QUEUED at some time, so the order of the scan does not matter. */
 end_idle:
             if
-            :: atomic { STATE(word[0]) == QUEUED -> c = 0; s = SETTLED(word[0]); job = generation }
+            :: atomic { STATE(word[0]) == QUEUED -> c = 0; s = ENDED(word[0]); job = generation }
 #if CHUNKS > 1
-            :: atomic { STATE(word[1]) == QUEUED -> c = 1; s = SETTLED(word[1]); job = generation }
+            :: atomic { STATE(word[1]) == QUEUED -> c = 1; s = ENDED(word[1]); job = generation }
 #endif
 #if CHUNKS > 2
-            :: atomic { STATE(word[2]) == QUEUED -> c = 2; s = SETTLED(word[2]); job = generation }
+            :: atomic { STATE(word[2]) == QUEUED -> c = 2; s = ENDED(word[2]); job = generation }
 #endif
             fi;
             claim();
@@ -288,7 +288,7 @@ end_idle:
                 :: else
                 fi;
                 if
-                :: !ok -> false /* doomed: to be killed */
+                :: !ok -> false /* doomed: it waits to be killed */
                 :: else
                 fi;
                 f = finished[me];
@@ -319,12 +319,12 @@ inline finish_for_parent()
 inline cancel_items()
 {
     do
-    :: k < ITEMS -> atomic { settle(ITEM(c, k), CANCELLED); k++ }
+    :: k < ITEMS -> atomic { finish_item(ITEM(c, k), CANCELLED); k++ }
     :: else -> break
     od
 }
 
-inline settle_item_of_the_dead()
+inline recover_item()
 {
     atomic {
         i = ITEM(c, k);
@@ -335,13 +335,13 @@ inline settle_item_of_the_dead()
 #ifndef LENIENT
             assert(blamed[w] == k);
 #endif
-            settle(i, TIMED_OUT);
+            finish_item(i, TIMED_OUT);
             k++
-        :: STATE(v) == DOOMED && blamed[w] == ITEMS -> settle(i, CANCELLED); k++
+        :: STATE(v) == DOOMED && blamed[w] == ITEMS -> finish_item(i, CANCELLED); k++
 #ifdef BUG_SKIP_NOT_ADVANCED
-        :: STATE(v) == CLAIMED -> settle(i, LOST)
+        :: STATE(v) == CLAIMED -> finish_item(i, LOST)
 #else
-        :: STATE(v) == CLAIMED && (cancelled || attempts[i] >= ATTEMPTS) -> settle(i, LOST); k++
+        :: STATE(v) == CLAIMED && (cancelled || attempts[i] >= ATTEMPTS) -> finish_item(i, LOST); k++
         :: STATE(v) == CLAIMED && !cancelled && attempts[i] < ATTEMPTS
 #endif
         fi;
@@ -349,15 +349,15 @@ inline settle_item_of_the_dead()
     }
 }
 
-inline settle_chunk_of_the_dead()
+inline recover_chunk()
 {
 #ifdef COUNT_APART
     k = progress[w];
 #else
-    k = SETTLED(v);
+    k = ENDED(v);
 #endif
     if
-    :: k < ITEMS -> settle_item_of_the_dead()
+    :: k < ITEMS -> recover_item()
     :: else
     fi;
     if
@@ -398,7 +398,7 @@ inline attend_death()
     v = word[c];
     if
     :: (STATE(v) == CLAIMED || STATE(v) == DOOMED) && OWNER(v) == w && EPOCH(v) == (epoch[w] & EPOCHS) ->
-        settle_chunk_of_the_dead()
+        recover_chunk()
     :: else
     fi;
 #ifndef BUG_NO_RECOUNT
@@ -410,25 +410,25 @@ inline attend_death()
 #ifdef COUNT_APART
 #define REACHED progress[w]
 #else
-#define REACHED SETTLED(word[c])
+#define REACHED ENDED(word[c])
 #endif
 
-/* From here to the kill the worker can run on to the end of the item at which it is, which it may even have yet to start. */
+/* Until it is killed, the worker can still run the current item to its end; it may even have to start it first. */
 inline doom_chunk()
 {
     atomic {
         if
-        :: word[c] == v -> word[c] = WORD(DOOMED, w, epoch[w], SETTLED(v)); doomed_at[w] = REACHED; ok = 1
+        :: word[c] == v -> word[c] = WORD(DOOMED, w, epoch[w], ENDED(v)); doomed_at[w] = REACHED; ok = 1
         :: else -> ok = 0
         fi
     }
 }
 
-/* It is killed only with its chunk doomed: never for having finished in time. */
+/* The parent kills a worker only while its chunk is doomed, so it never kills one that has finished in time. */
 inline kill_doomed()
 {
     atomic {
-        assert(word[c] == WORD(DOOMED, w, epoch[w], SETTLED(v)));
+        assert(word[c] == WORD(DOOMED, w, epoch[w], ENDED(v)));
         if
         :: process[w] == ALIVE -> process[w] = KILLED
         :: else
@@ -445,7 +445,7 @@ inline doom()
 #ifdef COUNT_APART
         k = progress[w];
 #else
-        k = SETTLED(v);
+        k = ENDED(v);
 #endif
         if
         :: k < ITEMS ->
@@ -480,7 +480,7 @@ inline cancel()
             compare_and_swap(c, v, WORD(DONE, PARENT, 0, ITEMS), ok);
 #endif
             if
-            :: ok -> k = SETTLED(v); cancel_items(); finish_for_parent(); c++
+            :: ok -> k = ENDED(v); cancel_items(); finish_for_parent(); c++
             :: else
             fi
         :: STATE(v) == CLAIMED ->
@@ -515,7 +515,7 @@ inline queue_chunks()
     c = 0
 }
 
-/* Another job in the same place.  A worker that lags behind may claim a chunk as soon as its word reads QUEUED. */
+/* Another job in the same place.  A worker that is late may claim a chunk as soon as its word reads QUEUED. */
 inline replace_job()
 {
     d_step {
@@ -564,7 +564,7 @@ end_watch:
     od
 }
 
-/* ---- who kills, and who waits ---------------------------------------------------------------------------------------- */
+/* ---- the killer, and the waiter -------------------------------------------------------------------------------------- */
 
 proctype killer()
 {
@@ -580,14 +580,14 @@ end_enough:
     od
 }
 
-/* No end label before the sum has come to CHUNKS: a job that never ends is an invalid end state. */
+/* There is no end label before the sum is CHUNKS: a job that never ends is an invalid end state. */
 proctype waiter()
 {
     byte i, round;
 
     do
     :: round < ROUNDS ->
-        atomic { !reuse && SUM == CHUNKS -> assert_all_settled(); round++ };
+        atomic { !reuse && SUM == CHUNKS -> assert_all_ended(); round++ };
         if
         :: round < ROUNDS -> reuse = 1
         :: else

@@ -1,9 +1,10 @@
-/* Goal: one at a time has the lock; whoever gets it after a death is told, once; nobody sleeps for ever.
+/* Goal: one process at a time has the lock; after the death of an owner the next process gets it, and one learns of the death; no
+ * process sleeps for ever.
  *
- * The lock of src/lock.c: USERS processes acquire and release it ROUNDS times each.  Every access to shared memory is a step, a
- * futex call is two, and a process may be killed between any two.  While nobody has been killed a sleeper sleeps until it is
- * woken: that no wake-up is lost rests on nothing but the order of the steps.  Once somebody has been killed, sleepers may wake by
- * themselves, as those of the library do now and then, and look whether the owner lives.
+ * The lock of src/shmem/lock.c: USERS processes acquire and release it ROUNDS times each.  Every access to shared memory is a
+ * step, a futex call is two, and a process may be killed between any two.  While no process has been killed, a sleeper sleeps
+ * until it is woken: that no wake-up is lost depends only on the order of the steps.  After a kill, sleepers may wake up by
+ * themselves, as those of the library do now and then, and check whether the owner lives.
  *
  *   KILLS    processes killed, at any step
  *   GIVE_UPS waits that time out
@@ -26,24 +27,24 @@
 
 /* Shared memory. */
 byte owner = NOBODY;
-byte count;    /* of rings: what is slept on */
-byte sleepers; /* those who are killed count for ever */
+byte count;    /* of wake-ups: processes sleep on it */
+byte sleepers; /* a killed sleeper counts for ever */
 
-/* The system: who lives, and who sleeps in the kernel. */
+/* The system: which processes live, and which sleep in the kernel. */
 bool dead[USERS];
 bool asleep[USERS];
 byte killed;
 
 byte give_ups = GIVE_UPS;
 
-/* What is to be shown. */
+/* For assertions. */
 bool inside[USERS]; /* between acquiring and releasing */
-bool untold;        /* an owner has died, and nobody has been told */
+bool unreported;        /* an owner has died, and no process has learned of it */
 
-inline enter(told)
+inline enter(reported)
 {
-    assert(told == untold);
-    untold = 0;
+    assert(reported == unreported);
+    unreported = 0;
     assert(!inside[0] && !inside[1]);
 #if USERS > 2
     assert(!inside[2]);
@@ -141,7 +142,7 @@ look:
             };
             if
             :: asleep[me] == 0
-            :: atomic { killed > 0 -> asleep[me] = 0 } /* it looks for the dead */
+            :: atomic { killed > 0 -> asleep[me] = 0 } /* it checks whether the owner lives */
 #if GIVE_UPS > 0
             :: atomic { give_ups > 0 -> give_ups--; asleep[me] = 0; expired = 1 }
 #endif
@@ -190,7 +191,7 @@ next:
 }
 
 #if KILLS > 0
-/* A kill is seen by all at once: that the system does not say that somebody lives who is dead is os.h's contract. */
+/* All processes see a kill at once: by the contract of os_thread_lives the system never calls a dead thread living. */
 active proctype killer()
 {
     byte victim;
@@ -208,7 +209,7 @@ active proctype killer()
             dead[victim] = 1;
             killed++;
             if
-            :: inside[victim] -> inside[victim] = 0; untold = 1
+            :: inside[victim] -> inside[victim] = 0; unreported = 1
             :: else
             fi;
             victim = 0

@@ -1,15 +1,15 @@
-/* Goal: whoever is killed and whenever, no message is delivered twice, none is lost but what a dead consumer had claimed,
- * messages come in order, and nobody is blocked.
+/* Goal: any process may be killed at any step; still no message is delivered twice, only a message that a dead consumer had
+ * claimed is lost, messages come in order, and no process is blocked.
  *
- * The protocol of docs/queue.md: a ring of CELLS cells, and when it GROWS a second one behind it.  Every access to shared
- * memory is a step of its own, and a process may be killed between any two.  Who settles the claims of the dead is a
- * process of its own here, which stands for whoever is in their way, and may be killed too.
+ * The protocol of docs/design/ring.md: a buffer of CELLS cells, and when it GROWS a second one after it.  Every access to
+ * shared memory is a step of its own, and a process may be killed between any two.  A process of its own recovers the claims of
+ * dead processes here; it stands for any process that finds such a claim in its way, and may be killed too.
  *
  *   PRODUCERS, CONSUMERS
  *   MESSAGES    of each producer; the last one to have put all of its own ends the queue
  *   TAKES       how often each consumer gets; it ends early when the queue has ended
- *   KILLS       processes killed from outside, at any step, the settler included
- *   GROWS       1: a full ring is followed by another, once
+ *   KILLS       processes killed from outside, at any step, the recovering one included
+ *   GROWS       1: a full buffer is followed by another, once
  *   BUG_...     seeded faults: each has to be found */
 
 #ifndef PRODUCERS
@@ -35,26 +35,26 @@
 #endif
 
 #define PROCESSES (PRODUCERS + CONSUMERS)
-#define SETTLER PROCESSES
+#define RECOVERER PROCESSES
 #define RINGS (1 + GROWS)
 #define ALL (PRODUCERS * MESSAGES)
 
-/* A claim: of which lap, counted from 1, and by whom. */
+/* A claim: its lap, counted from 1, and its process. */
 #define NOBODY 0
-#define NEXT 7 /* the ring ends here, and another one follows */
+#define NEXT 7 /* the buffer ends here, and another one follows */
 #define END 6  /* the queue ends here */
 #define CLAIM(lap, who) (((lap) + 1) * 8 + (who))
 #define LAP(claim) ((claim) / 8)
 #define WHO(claim) ((claim) % 8)
 #define ME (me + 1)
 
-/* Places: rings of CELLS cells, one after the other. */
+/* Positions: buffers of CELLS cells, one after the other. */
 #define CELL(ring, at) ((ring) * CELLS + (at) % CELLS)
 #define EMPTY(at) (2 * ((at) / CELLS))
 #define FULL(at) (EMPTY(at) + 1)
 #define PASSED(at) (EMPTY(at) + 2)
 
-/* What an unclaimed place is: free, or full still of the lap before, or being filled still in the lap before. */
+/* An unclaimed position is free, or still full in the lap before, or still being filled in the lap before. */
 #define FREE 1
 #define FULL_BEFORE 3
 #define BUSY_BEFORE 0
@@ -66,7 +66,7 @@
 #define UNCLAIMED (t == EMPTY(p) -> FREE : (t + 1 >= EMPTY(p) -> FULL_BEFORE : BUSY_BEFORE))
 #endif
 
-/* A cell that is full was claimed, whatever the claim says: it may be one that closes the ring in the next lap. */
+/* A full cell was claimed, whatever the claim says: the claim may be one that closes the buffer in the next lap. */
 #ifdef BUG_CLOSED_IS_UNCLAIMED
 #define IS_CLAIMED 0
 #else
@@ -79,18 +79,18 @@ byte putter[RINGS * CELLS];
 byte getter[RINGS * CELLS];
 byte cell[RINGS * CELLS]; /* the message + 1 */
 byte put_ring, put_at, get_ring, get_at;
-byte pending_cell; /* the settler's: + 1; what it is about to count as lost */
+byte pending_cell; /* of the recovering process: + 1; the loss that it is about to count */
 byte pending_turn;
 byte pending_losses;
 byte losses;
-bool hungry, stuck; /* somebody sleeps until there is more; until there is room */
+bool hungry, stuck; /* a process sleeps until there is a message; until there is room */
 
-/* The system's. */
+/* The system. */
 bool killed[PROCESSES + 1];
 bool dead[PROCESSES + 1];
 bool asleep[PROCESSES];
-bool settled[PROCESSES];
-byte events; /* deaths, and that they are settled */
+bool recovered[PROCESSES];
+byte events; /* deaths, and their recoveries */
 byte kills = KILLS;
 
 /* For assertions. */
@@ -98,12 +98,12 @@ byte fate[ALL]; /* of each message */
 #define UNPUT 0
 #define PUT 1    /* committed */
 #define TAKEN 2  /* claimed by a consumer */
-#define LOST 3   /* it died before it let go of the cell */
+#define LOST 3   /* the consumer died before it freed the cell */
 byte before[ALL]; /* messages whose put had ended when this one's began, a bit each */
 byte ended_puts;  /* a bit each */
-byte put_count; /* messages that will not be put any more: done, or their producer is dead */
+byte put_count; /* messages that are put, or will not be put because their producer is dead */
 
-/* done = 1 when word was seen and is now next. */
+/* A compare-and-swap of word from seen to next; done = 1 when it succeeds. */
 inline compare_and_swap(word, seen, next, done)
 {
     atomic {
@@ -131,8 +131,8 @@ inline wake(flag, first, last)
     fi
 }
 
-/* Who sleeps looks now and then whether somebody died, so it looks after the last death, and after what that left was
- * settled. */
+/* A sleeper checks now and then whether a process died.  So it checks after the last death, and after the claims of that
+ * process were recovered. */
 inline sleep(flag)
 {
     atomic { asleep[me] = flag };
@@ -142,7 +142,7 @@ end_asleep:
 
 /* ---- producers ------------------------------------------------------------------------------------------------------- */
 
-/* Finds the place behind the last one that is claimed: found = FREE, FULL_BEFORE, BUSY_BEFORE, or 2 when the queue has
+/* Finds the position after the last claimed one: found = FREE, FULL_BEFORE, BUSY_BEFORE, or 2 when the queue has
  * ended. */
 inline find_place()
 {
@@ -165,7 +165,7 @@ inline find_place()
                 :: LAP(by) == p / CELLS + 1 && WHO(by) == END -> found = 2
                 :: LAP(by) == p / CELLS + 1 && WHO(by) < END -> p++
                 :: LAP(by) != p / CELLS + 1 && turn[CELL(r, p)] == t -> found = UNCLAIMED
-                :: LAP(by) != p / CELLS + 1 && turn[CELL(r, p)] != t /* it is read again, and so is the place */
+                :: LAP(by) != p / CELLS + 1 && turn[CELL(r, p)] != t /* the claim is read again, and so is the position */
                 fi;
                 t = 0
             :: else
@@ -184,7 +184,7 @@ inline claim_place(who)
     fi
 }
 
-/* Sleeps until there may be room, unless there is after it said so. */
+/* Announces its sleep, checks for room once more, and sleeps until there may be room. */
 inline await_room()
 {
     seen = events;
@@ -209,7 +209,7 @@ inline put_message()
             :: else
             fi
         :: found == FULL_BEFORE && r < RINGS - 1 -> claim_place(NEXT)
-        :: found == BUSY_BEFORE && r < RINGS - 1 /* is over soon */
+        :: found == BUSY_BEFORE && r < RINGS - 1 /* that put ends soon */
         :: found != FREE && r == RINGS - 1 -> await_room()
         fi
     od;
@@ -224,14 +224,14 @@ inline put_message()
     atomic { ended_puts = ended_puts | (1 << m); n++; m = 0; r = 0; p = 0; found = 0; ok = 0 }
 }
 
-/* Whoever is the last to put ends the queue. */
+/* The process that puts last ends the queue. */
 inline end_queue()
 {
     do
     :: find_place();
         if
         :: found == 2 -> break
-        :: found == BUSY_BEFORE /* is over soon */
+        :: found == BUSY_BEFORE /* that put ends soon */
         :: found == FREE || found == FULL_BEFORE ->
             claim_place(END);
             if
@@ -262,7 +262,7 @@ proctype producer(byte me)
         :: else
         fi;
 end_live:
-        false /* it lives on, and may be killed */
+        false /* it lives, and may be killed */
     } unless {
         atomic {
             killed[me] -> dead[me] = 1;
@@ -275,7 +275,7 @@ end_live:
 
 /* ---- consumers ------------------------------------------------------------------------------------------------------- */
 
-/* Finds the first full cell that nobody has claimed: found = 1; 0: there is none; 2: nor will there be. */
+/* Finds the first full cell that is not claimed: found = 1; 0: there is none; 2: there will be none. */
 inline scan()
 {
     atomic { r = get_ring; p = get_at; found = 9; skipped = 0 };
@@ -324,7 +324,7 @@ inline scan()
     od
 }
 
-/* One of those that were skipped may have become full before this one was. */
+/* A cell that was skipped may have become full before this one. */
 inline scan_again()
 {
 #ifndef BUG_NO_SECOND_SCAN
@@ -341,7 +341,7 @@ inline scan_again()
             if
             :: t == 9
             :: t == FULL(first) && t != 9 && LAP(getter[CELL(first_ring, first)]) != first / CELLS + 1 ->
-                r = first_ring; /* which is the first one now */
+                r = first_ring; /* the first one now */
                 p = first;
                 by = getter[CELL(r, p)]
             :: t == FULL(first) && t != 9 && LAP(getter[CELL(first_ring, first)]) == first / CELLS + 1 -> first++
@@ -359,7 +359,7 @@ inline scan_again()
     atomic { first = 0; first_ring = 0 }
 }
 
-/* What came before must have come out before. */
+/* A message that was put before must have been got before. */
 inline assert_order()
 {
     atomic {
@@ -374,7 +374,7 @@ inline assert_order()
     }
 }
 
-/* With the message, if there is one to be had. */
+/* Gets a message if there is one. */
 inline claim_message()
 {
     atomic {
@@ -463,9 +463,9 @@ end_live:
     }
 }
 
-/* ---- whoever settles ------------------------------------------------------------------------------------------------- */
+/* ---- the recovering process ------------------------------------------------------------------------------------------ */
 
-/* From here on the message is lost, whoever is killed. */
+/* From here on the message is lost, whichever process is killed. */
 inline count_loss()
 {
 #ifdef BUG_COUNT_APART
@@ -502,7 +502,7 @@ inline mark_lost()
     }
 }
 
-inline settle()
+inline recover()
 {
     c = 0;
     do
@@ -529,16 +529,16 @@ inline settle()
     atomic { c = 0; t = 0; by = 0; m = 0 }
 }
 
-inline settle_all()
+inline recover_all()
 {
     resume();
-    settle();
-    atomic { settled[w] = 1; events++; w = 0 }
+    recover();
+    atomic { recovered[w] = 1; events++; w = 0 }
 }
 
-#define UNSETTLED(w) (dead[w] && !settled[w])
+#define UNRECOVERED(w) (dead[w] && !recovered[w])
 
-proctype settler()
+proctype recoverer()
 {
     byte c, t, by, m, w;
     bool ok;
@@ -546,24 +546,24 @@ proctype settler()
 born:
     {
         ok = 0;
-end_settled:
+end_recovered:
         do
-        :: atomic { UNSETTLED(0) -> w = 0 }; settle_all()
-        :: atomic { UNSETTLED(1) -> w = 1 }; settle_all()
+        :: atomic { UNRECOVERED(0) -> w = 0 }; recover_all()
+        :: atomic { UNRECOVERED(1) -> w = 1 }; recover_all()
 #if PROCESSES > 2
-        :: atomic { UNSETTLED(2) -> w = 2 }; settle_all()
+        :: atomic { UNRECOVERED(2) -> w = 2 }; recover_all()
 #endif
 #if PROCESSES > 3
-        :: atomic { UNSETTLED(3) -> w = 3 }; settle_all()
+        :: atomic { UNRECOVERED(3) -> w = 3 }; recover_all()
 #endif
         od
     } unless {
-        atomic { killed[SETTLER] -> killed[SETTLER] = 0; c = 0; t = 0; by = 0; m = 0; w = 0; ok = 0 }
+        atomic { killed[RECOVERER] -> killed[RECOVERER] = 0; c = 0; t = 0; by = 0; m = 0; w = 0; ok = 0 }
     };
     goto born
 }
 
-/* ---- who kills, and who judges --------------------------------------------------------------------------------------- */
+/* ---- the killer, and the judge --------------------------------------------------------------------------------------- */
 
 proctype killer()
 {
@@ -592,7 +592,7 @@ inline count(what, number)
     j = 0
 }
 
-/* When nobody can go on. */
+/* When no process can take a step. */
 proctype judge()
 {
     byte w, j, put, lost;
@@ -625,7 +625,7 @@ init
         :: i < PROCESSES -> run consumer(i); i++
         :: else -> break
         od;
-        run settler();
+        run recoverer();
         run killer();
         run judge();
         i = 0

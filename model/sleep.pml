@@ -1,14 +1,14 @@
-/* Goal: nobody sleeps for ever: not who waits for a job, nor a worker while something is queued.
+/* Goal: no process sleeps for ever: neither one that waits for a job, nor a worker while a chunk is queued.
  *
- * The ring, the idle workers and the done words of docs/claim.md: JOBS jobs of CHUNKS chunks of one item, WORKERS workers,
- * the parent (its steps are serialised by its lock), and threads of the parent that wait for the jobs.  Claims are as in
- * claim.pml, without what happens inside of a chunk.  Every access to shared memory is a step, a futex call is two, and a
+ * The ring, the idle workers and the done words of docs/design/claim.md: JOBS jobs of CHUNKS chunks of one item, WORKERS
+ * workers, the parent (its steps are serialised by its lock), and threads of the parent that wait for the jobs.  Claims are as
+ * in claim.pml, without the steps inside of a chunk.  Every access to shared memory is a step, a futex call is two, and a
  * worker may be killed between any two.
  *
  *   KILLS    workers killed, at any step
- *   CANCELS  jobs of which the parent cancels what is queued
- *   WAITERS  who wait for each job; with 0 the judge looks at the end whether all is done
- *   HANGS    items that never end: all that is asked then is that no worker sleeps beside a queued chunk
+ *   CANCELS  jobs of which the parent cancels the queued chunks
+ *   WAITERS  that wait for each job; with 0 the judge checks at the end whether all is done
+ *   HANGS    items that never end: the only claim then is that no worker sleeps beside a queued chunk
  *   NOT_REFILLED  no new worker takes the place of a dead one
  *   RESTLESS idle workers do not sleep but see at once that something was pushed
  *   BUG_...  seeded faults: each has to be found */
@@ -35,7 +35,7 @@
 #define HANGS 0
 #endif
 
-/* The claim word: the incarnation of an owner and the settled items are in claim.pml. */
+/* The claim word; claim.pml has the epoch of an owner and the ended items. */
 #define QUEUED 0
 #define CLAIMED(slot) (1 + (slot))
 #define DONE(slot) (8 + (slot))
@@ -58,10 +58,10 @@ byte ring[RING];      /* never full here: each job is pushed once, and once more
 byte head;
 byte tail;
 byte idle;          /* a bit for each worker that is about to sleep */
-byte bell[WORKERS]; /* what an idle worker sleeps on */
-byte done[JOBS];    /* what waiters sleep on: bit 0: somebody does; above: generation */
+byte wake_word[WORKERS]; /* an idle worker sleeps on it */
+byte done[JOBS];    /* waiters sleep on it.  Bit 0: one sleeps; above: generation */
 
-/* The system: who is alive, and who sleeps in the kernel. */
+/* The system: which processes live, and which sleep in the kernel. */
 byte process[WORKERS];
 bool worker_asleep[WORKERS];
 bool waiter_asleep[JOBS * WAITERS + 1];
@@ -107,8 +107,8 @@ inline sum(j)
     atomic { total = total + finished[COUNTER(j, PARENT)]; assert(total <= CHUNKS) }
 }
 
-/* Whoever finishes the last chunk wakes those who wait; where nobody waits, no call.  If another has cleared the bit
- * meanwhile, that one wakes, or dies and then the parent does. */
+/* The process that finishes the last chunk wakes the waiters; without waiters it makes no call.  If another process has cleared
+ * the bit meanwhile, that process wakes them, or it dies and the parent wakes them. */
 inline end_job(j)
 {
     seen = done[j];
@@ -142,7 +142,7 @@ inline scan(j)
 
 #define RESET atomic { h = 0; j = 0; c = 0; i = 0; seen = 0; total = 0; ok = 0 }
 
-/* Locals are set back as soon as they are of no use, in the same step, to have fewer states. */
+/* Locals are reset as soon as they are not needed any more, in the same step, to have fewer states. */
 proctype worker(byte me)
 {
     byte h, j, c, i, seen, total;
@@ -215,8 +215,8 @@ end_asleep:
         head != tail;
         goto look
 #else
-#ifndef BUG_BELL_READ_LATE
-        seen = bell[me];
+#ifndef BUG_WAKE_WORD_READ_LATE
+        seen = wake_word[me];
 #endif
 #ifndef BUG_IDLE_AFTER_CHECK
         idle = idle | (1 << me);
@@ -233,10 +233,10 @@ end_asleep:
 #ifdef BUG_IDLE_AFTER_CHECK
         idle = idle | (1 << me);
 #endif
-#ifdef BUG_BELL_READ_LATE
-        seen = bell[me];
+#ifdef BUG_WAKE_WORD_READ_LATE
+        seen = wake_word[me];
 #endif
-        atomic { fall_asleep(worker_asleep[me], bell[me], seen); seen = 0 };
+        atomic { fall_asleep(worker_asleep[me], wake_word[me], seen); seen = 0 };
 end_asleep:
         worker_asleep[me] == 0;
 rested:
@@ -260,9 +260,9 @@ end_gone:
 
 /* ---- parent ---------------------------------------------------------------------------------------------------------- */
 
-inline ring_bell(w)
+inline wake_worker(w)
 {
-    bell[w]++;
+    wake_word[w]++;
     worker_asleep[w] = 0 /* the futex call */
 }
 
@@ -282,7 +282,7 @@ inline wake_some(n)
 #endif
         :: atomic { idle == 0 -> break }
         fi;
-        ring_bell(w);
+        wake_worker(w);
         n--
     :: else -> break
     od;
@@ -297,7 +297,7 @@ inline wake_all()
 #else
     idle = 0;
     do
-    :: w < WORKERS -> ring_bell(w); w++
+    :: w < WORKERS -> wake_worker(w); w++
     :: else -> break
     od;
     w = 0
@@ -313,7 +313,7 @@ inline push(j)
 inline submit()
 {
     j = submitted;
-    submitted++; /* from here on it can be waited for */
+    submitted++; /* from here on a thread can wait for it */
 #ifdef BUG_WAKE_BEFORE_PUSH
     n = CHUNKS;
     wake_some(n);
@@ -330,7 +330,7 @@ inline submit()
     j = 0
 }
 
-/* After a death nobody knows how far the dead had come with waking, so whoever sleeps is woken. */
+/* After a death no process knows which sleepers the dead one had woken, so the parent wakes all. */
 inline wake_for_death(j)
 {
 #if WAITERS == 0
@@ -358,8 +358,8 @@ inline recount(slot)
     atomic { finished[COUNTER(j, slot)] = n; n = 0; c = 0 }
 }
 
-/* The item of the dead is tried again, or lost. */
-inline settle_the_dead(slot)
+/* The item of the dead worker is tried again, or lost. */
+inline recover_chunk(slot)
 {
     if
     :: word[CELL(j, c)] == CLAIMED(slot) ->
@@ -380,7 +380,7 @@ inline attend_death(slot)
     :: else
     fi;
 #endif
-    settle_the_dead(slot);
+    recover_chunk(slot);
     recount(slot);
     if
 #ifdef BUG_NO_PUSH_WHEN_LISTED
@@ -455,7 +455,7 @@ end_watch:
     od
 }
 
-/* ---- who kills, and who waits ---------------------------------------------------------------------------------------- */
+/* ---- the killer, and the waiter -------------------------------------------------------------------------------------- */
 
 #if KILLS > 0
 proctype killer()
@@ -473,7 +473,7 @@ end_enough:
 }
 #endif
 
-/* But for items that hang there is no end label: a waiter that never returns is an invalid end state. */
+/* There is no end label, except for items that hang: a waiter that never returns is an invalid end state. */
 proctype waiter(byte j; byte me)
 {
     byte i, seen, total;
@@ -510,7 +510,7 @@ over:
 #else
 #define SLEEPER (worker_asleep[0] || worker_asleep[1] || worker_asleep[2])
 #endif
-/* Nothing can move any more. */
+/* No process can take a step any more. */
 proctype judge()
 {
     byte i;

@@ -1,30 +1,30 @@
-# Goal: what runs when a child has crashed calls nothing that may wait or allocate.
+# Goal: the code that runs after a crash of a child calls no function that may wait or allocate.
 #
 # Usage: cmake -D NM=... -D SYSTEM=posix|win32 -D OBJECTS=... -P crash_symbols.cmake
 # Reads the undefined symbols of the object files of os_crash.c and os_record.c, and fails on one that is not in the list.
 
 cmake_minimum_required(VERSION 3.25)
 
-# POSIX: the async-signal-safe functions of POSIX.1-2017, 2.4.3, that are used.
+# POSIX: used functions that are async-signal-safe by POSIX.1-2017, 2.4.3.
 set(posix
   record_maps record_pc record_registers record_stack # of the other file
   chdir close getpid memchr memcpy memset mkdir open poll raise read rmdir sigaction sigemptyset
-  __errno_location          # what errno is
+  __errno_location          # errno
   gettid process_vm_readv   # plain system calls of Linux
   __stack_chk_fail _GLOBAL_OFFSET_TABLE_
   limit_mark_refused                # of os_limit.c: mmap and munmap, plain system calls everywhere
   # Called where handlers are installed, or by exit(), and not in a handler.
   getrlimit pthread_sigmask setrlimit sigaltstack)
 
-# Windows: calls into the kernel, and what walks a stack by the tables of the images alone.
+# Windows: calls into the kernel, and functions that walk a stack by the tables of the images alone.
 set(win32
   record_registers record_stack # of the other file
   GetCurrentProcess GetCurrentThreadId GetLastError SetEvent Sleep TerminateProcess VirtualQuery NtQueryVirtualMemory
   RtlCaptureContext RtlRestoreContext RtlLookupFunctionEntry RtlVirtualUnwind
   GetThreadContext ResumeThread SuspendThread
-  __ImageBase               # where the program or DLL begins, an address
+  __ImageBase               # the address where the program or DLL begins
   memcpy memset _errno __chkstk_ms ___chkstk_ms
-  abort                     # never comes to be called: TerminateProcess does not return
+  abort                     # never called, because TerminateProcess does not return
   # Called where handlers are installed, or by exit(), and not in a filter.
   AddVectoredExceptionHandler FlsAlloc FlsSetValue GetModuleHandleW GetProcAddress OpenThread SetThreadStackGuarantee
   SetUnhandledExceptionFilter _set_error_mode signal)

@@ -1,4 +1,4 @@
-"""bench/compare: see there."""
+"""The program of bench/compare, which says how to use it."""
 import argparse
 import json
 import time
@@ -28,7 +28,7 @@ def read_options():
 
 
 def run(options, path):
-    """Measures; leaves the lines in path, and what describes the run behind them."""
+    """Measures, and writes to path the lines and then the description of the run."""
     print("== peers", flush=True)
     peers, missing = install.prepare(not options.no_install and not options.smoke)
     for name, reason in missing.items():

@@ -1,4 +1,4 @@
-"""Gets the peers: packages from Debian and npm, and what has to be compiled.  Only Debian's packages are global."""
+"""Installs the peers: packages from Debian and npm, and compiled programs.  Only Debian's packages are global."""
 import os
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ PLACES = {"peers": ROOT / "bench" / "peers", "build": BUILD, "node": BUILD / "no
 
 
 def quietly(command, **options):
-    """Returns None, or the end of what the command said when it failed."""
+    """Returns None, or the end of the command's output when it failed."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, errors="replace", check=False, **options)
@@ -44,7 +44,7 @@ def update_lists():
 
 
 def place_node_peers():
-    """Those on Node run from a folder of their own, where their packages are."""
+    """The peers on Node run in a folder of their own, which has their packages."""
     PLACES["node"].mkdir(parents=True, exist_ok=True)
     for source in [*PLACES["peers"].glob("*.mjs"), PLACES["peers"] / "package.json"]:
         shutil.copy(source, PLACES["node"])
@@ -76,7 +76,7 @@ def build(peer):
 
 
 def prepare(may_install):
-    """Returns the peers that can run, and a dict of why the others cannot."""
+    """Returns the peers that can run, and a dict with the reasons why the others cannot."""
     place_node_peers()
     npm_error = install_npm() if may_install else None
     if may_install and not all(version(package) for peer in PEERS for package in peer.packages):

@@ -1,4 +1,4 @@
-"""What a run is described by."""
+"""The description of a run: the machine and the versions."""
 import json
 import os
 import platform

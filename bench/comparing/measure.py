@@ -18,7 +18,7 @@ ENVIRONMENT = {
 
 
 def run(command):
-    """Returns the lines, and None or what went wrong.  A program that is late is ended with all it has started."""
+    """Returns the lines, and None or the error.  Ends a late program with all that it has started."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                text=True, errors="replace", env=ENVIRONMENT, start_new_session=True)
     try:
@@ -40,7 +40,7 @@ def available_bytes():
 
 
 class Comparison:
-    """xf_bench and the peers that can run; what they have printed is in lines."""
+    """xf_bench and the peers that can run; lines has what they have printed."""
 
     def __init__(self, xf_bench, peers, smoke, file):
         self.xf_bench = xf_bench
@@ -91,7 +91,7 @@ class Comparison:
         return small if self.smoke else numbers
 
     def run_round(self, workload, number):
-        """The programs take turns, and another begins each round."""
+        """The programs take turns, and another one begins each round."""
         names = ["xf_bench"] + [peer.name for peer in self.peers.values() if workload in peer.sizes]
         first = number * 2 % len(names)
         for name in names[first:] + names[:first]:
@@ -130,7 +130,7 @@ class Comparison:
 
 
 class Budget:
-    """Says whether there is time for something once more, by how long it took at most."""
+    """Returns whether there is time for another run, by the longest time that a run took."""
 
     def __init__(self, minutes):
         self.until = time.monotonic() + 60 * minutes

@@ -11,7 +11,7 @@ UNITS = [(1e9, "s"), (1e6, "ms"), (1e3, "us"), (1, "ns")]
 
 
 def digits(value):
-    """Three digits that mean something."""
+    """Three significant digits."""
     if value == 0:
         return "0"
     if abs(value) >= 100:
@@ -31,7 +31,7 @@ def in_unit(ns):
 
 
 def between(low, high, member):
-    """In one unit, that of the higher."""
+    """Both in the unit of the higher one."""
     factor, unit = unit_of(high) if member.endswith("_ns") else (1, "")
     return f"{digits(low / factor)} to {digits(high / factor)} {unit}".rstrip()
 
@@ -91,7 +91,7 @@ def workload_table(results, workload):
 # ---- Targets, losses, peers, the machine ----
 
 def verdict(results, target):
-    """The value's words and whether it is as it should be; None where it was not measured."""
+    """Returns the value as text, and whether it meets the target; None if it was not measured."""
     if target.of:
         value = results.ratio(target.value, target.of)
         words = digits(value) if value is not None else ""
@@ -119,7 +119,7 @@ def targets_table(results):
 
 
 def losses_table(results):
-    """Where anybody but a bare process does better than crossfork at the same."""
+    """Lists where a peer other than a bare process does better than crossfork at the same work."""
     rows = []
     for workload in WORKLOADS:
         for peer in results.peers(workload.name):
@@ -170,7 +170,7 @@ SHORT = [("a process started and joined", "w1"), ("a map of 1,000,000 squares, a
 
 
 def best(results, workload, kinds):
-    """The best of the peers of those kinds that do the same as crossfork's main variant: its value and name."""
+    """Returns value and name of the best peer of those kinds that does the same work as crossfork's main variant."""
     found = [(results.median(workload.name, peer, workload.member), peer) for peer in results.peers(workload.name)
              if peer.split(":")[0] in kinds and ours_for(workload, peer) == workload.ours]
     found = [pair for pair in found if pair[0] is not None]
@@ -205,7 +205,7 @@ def blocks(results, machine, curves):
 
 
 def replace_blocks(text, made, page):
-    """Every mark has to be known, and every block that begins has to end."""
+    """Replaces the blocks.  Every mark has to be known, and every block has to end."""
     def block(match):
         if match[1] not in made:
             raise SystemExit(f"compare: {page}: there is no block {match[1]}")

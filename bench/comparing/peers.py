@@ -75,7 +75,7 @@ PEERS = [
     node("workerpool"),
 ]
 
-# What a line calls itself, where the name does not say it.
+# The labels of lines whose names do not say it.
 TITLES = {
     "openmp": "OpenMP, threads", "openmpi": "Open MPI", "boost": "Boost message_queue", "zeromq": "ZeroMQ",
     "nng": "nng", "perl:MCE": "Perl MCE", "node:tinypool": "Node tinypool", "node:workerpool": "Node workerpool",

@@ -1,4 +1,4 @@
-"""The growth curves, and all workloads at a glance, as SVG that is the same whenever its numbers are."""
+"""The growth curves, and all workloads at a glance, as SVG; the same numbers give the same SVG."""
 from peers import title
 from workloads import CURVES, WORKLOADS
 
@@ -51,7 +51,7 @@ def plot_curve(results, curve, path):
 
 
 def factor(results, workload, peer):
-    """How many times worse than crossfork at the same."""
+    """Returns how many times worse than crossfork it is at the same work."""
     ours = workload.pairs.get(peer, workload.ours)
     pair = (workload.name, peer, workload.member), (workload.name, ours, workload.member)
     return results.ratio(*(reversed(pair) if workload.member == "efficiency" else pair))
@@ -78,7 +78,7 @@ def plot_all(results, path):
 
 
 def plot(results, folder):
-    """Returns the names of the curves' plots, and what they show."""
+    """Returns the names of the curves' plots, and their captions."""
     folder.mkdir(parents=True, exist_ok=True)
     if not matplotlib:
         print("compare: no plots: there is no python3-matplotlib")

@@ -35,7 +35,7 @@ class Results:
         return quartiles(self.values(workload, peer, member))
 
     def ratio(self, over, under):
-        """Of two (workload, peer, member); None where no round has both."""
+        """Returns the ratio of two (workload, peer, member); None if no round has both."""
         one, other = self.rounds.get(over[:2], {}), self.rounds.get(under[:2], {})
         ratios = [one[at][over[2]] / other[at][under[2]] for at in one
                   if at in other and one[at].get(over[2]) is not None and other[at].get(under[2])]

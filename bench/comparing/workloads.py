@@ -1,4 +1,4 @@
-"""What is measured: the workloads, and what crossfork is held to."""
+"""The workloads that are measured, and crossfork's targets."""
 from typing import NamedTuple
 
 
@@ -43,7 +43,7 @@ BY_NAME = {workload.name: workload for workload in WORKLOADS}
 
 
 class Target(NamedTuple):
-    """value / of, or value alone, where both are (workload, peer, member)."""
+    """The ratio value / of, or the value alone; both are (workload, peer, member)."""
     title: str
     value: tuple
     of: tuple

@@ -62,7 +62,7 @@ sub map_squares {
     emit(scalar @in, '', @ns);
 }
 
-# The workers stay, as long as the code they run is the same.
+# The workers stay as long as they run the same code.
 sub open_pool {
     my ($workers, $gather, $work) = @_;
     my $pool = MCE->new(max_workers => $workers, chunk_size => 1, gather => $gather, user_func => $work);

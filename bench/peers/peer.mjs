@@ -24,7 +24,7 @@ async function measure(once, calls, warmUps = 1) {
   return times.sort((a, b) => a - b);
 }
 
-// Node does not tell what its children have used of the processor.
+// Node does not report the CPU time of its children.
 function emit(peer, items, times, more = {}) {
   const own = process.resourceUsage();
   const median = times[times.length >> 1];

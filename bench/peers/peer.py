@@ -17,7 +17,7 @@ NUMBERS = {name: int(number) for name, number in (word.split("=") for word in sy
 
 
 def number(name, usual):
-    """That of the command line, or the usual one."""
+    """Returns the number of the command line, or else the usual one."""
     return NUMBERS.get(name, usual)
 
 
@@ -59,7 +59,7 @@ def cpu_s():
 
 
 def measure(once, calls, warm_ups=1):
-    """Times calls of once; returns nanoseconds of each."""
+    """Times calls of once, and returns the nanoseconds of each."""
     for _ in range(warm_ups):
         once()
     times = []
@@ -215,7 +215,7 @@ def ask(peer, channel, calls):
 
 
 def run_channel(peer, context, ours, theirs):
-    """Two ends with send and receive, one of which a child has."""
+    """Two ends with send and receive; a child has one of them."""
     if WORKLOAD == "w7":
         calls = number("calls", 5000)
         child = context.Process(target=answer, args=(theirs, calls))

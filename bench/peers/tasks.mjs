@@ -1,4 +1,4 @@
-// What the workers of the peers on Node run.
+// The tasks of the workers of the peers on Node.
 const MASK = 0x5a5a5a5a;
 
 function weight(k) {

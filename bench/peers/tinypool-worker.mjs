@@ -1,4 +1,4 @@
-// A task's name and argument come; its result goes.
+// Gets a task's name and argument, and returns its result.
 import * as tasks from './tasks.mjs';
 
 export default ([task, argument]) => tasks[task](argument);

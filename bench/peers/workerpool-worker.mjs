@@ -1,4 +1,4 @@
-// Tells workerpool which tasks there are.
+// Registers the tasks with workerpool.
 import workerpool from 'workerpool';
 import { flip, square, toil } from './tasks.mjs';
 

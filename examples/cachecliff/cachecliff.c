@@ -83,7 +83,14 @@ static int explain(xf_future *future, int rc)
 static int run(xf_pool *pool, walk *walks, walked *results, int workers)
 {
     xf_future *future = NULL;
-    xf_map_options options = {.chunk = 1, .results = &future};
+    xf_map map = {
+        .task = &walk_through,
+        .in = walks,
+        .out = results,
+        .count = (size_t)workers,
+        .chunk = 1,
+        .results = &future,
+    };
     xf_barrier *barrier;
     int rc = xf_barrier_create(&barrier, (unsigned)workers, NULL);
 
@@ -93,7 +100,7 @@ static int run(xf_pool *pool, walk *walks, walked *results, int workers)
     for (int i = 1; i < workers; i++)
         walks[i].start = walks[0].start;
     if (rc == 0)
-        rc = xf_pool_map(pool, &walk_through, walks, results, (size_t)workers, &options);
+        rc = xf_pool_map(pool, &map);
     rc = explain(future, rc);
     xf_barrier_free(barrier);
     return rc;

@@ -84,13 +84,13 @@ static int open_pool(xf_pool **pool, const farm_options *options)
 /* A child takes large files one at a time, and of the others as many as make it worth its while. */
 static int hand_in(work *work, xf_pool *pool)
 {
-    const xf_map_options one_by_one = {.chunk = 1};
-    int rc = xf_pool_map_bytes(&work->futures[0], pool, &hash_file, work->paths, work->large, &one_by_one);
+    const xf_map one_by_one = {.task = &hash_file, .bytes = work->paths, .count = work->large, .chunk = 1};
+    const xf_map others = {.task = &hash_file, .bytes = work->paths + work->large, .count = work->count - work->large};
+    int rc = xf_pool_map_async(&work->futures[0], pool, &one_by_one);
 
     if (rc < 0)
         return rc;
-    return xf_pool_map_bytes(&work->futures[1], pool, &hash_file, work->paths + work->large, work->count - work->large,
-                             NULL);
+    return xf_pool_map_async(&work->futures[1], pool, &others);
 }
 
 static void show_progress(const work *work, xf_pool *pool)

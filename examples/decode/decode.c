@@ -138,9 +138,9 @@ static int print_all(xf_imap *imap, const files *files)
 
 static int run(xf_pool *pool, source *source)
 {
-    const xf_imap_options options = {.map.timeout_ms = TIME_LIMIT_MS};
+    const xf_imap_options options = {.task = &decode, .next = next_file, .arg = source, .timeout_ms = TIME_LIMIT_MS};
     xf_imap *imap;
-    int rc = xf_imap_create(&imap, pool, &decode, next_file, source, &options);
+    int rc = xf_imap_create(&imap, pool, &options);
 
     if (rc < 0)
         return rc;

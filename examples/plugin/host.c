@@ -36,7 +36,7 @@ static int run(xf_pool *pool, const char *name, const double *in)
         printf("%s: no plug-in has it\n", name);
         return 0;
     }
-    rc = xf_pool_map(pool, task, in, &out, 1, NULL);
+    rc = xf_pool_map(pool, &(xf_map){.task = task, .in = in, .out = &out, .count = 1});
     if (rc == 0)
         printf("%s of %g and %g: %g\n", name, in[0], in[1], out);
     return rc;

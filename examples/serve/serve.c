@@ -137,7 +137,7 @@ static void on_counted(xf_future *future, void *arg)
 static void count_up_to(client *client, uint32_t limit)
 {
     request *request = calloc(1, sizeof *request);
-    xf_map_options options = {.on_done = on_counted, .arg = request};
+    xf_map map = {.task = &count_primes, .count = ITEMS, .on_done = on_counted, .arg = request};
     xf_future *future;
     int rc = XF_ENOMEM;
 
@@ -147,8 +147,9 @@ static void count_up_to(client *client, uint32_t limit)
         for (uint32_t i = 0; i < ITEMS; i++)
             request->in[i] =
                 (range){(uint32_t)((uint64_t)limit * i / ITEMS) + 1, (uint32_t)((uint64_t)limit * (i + 1) / ITEMS)};
-        rc =
-            xf_pool_map_async(&future, client->server->pool, &count_primes, request->in, request->out, ITEMS, &options);
+        map.in = request->in;
+        map.out = request->out;
+        rc = xf_pool_map_async(&future, client->server->pool, &map);
     }
     if (rc < 0) {
         answer(client, xf_strerror(rc));

@@ -24,14 +24,14 @@ extern "C" {
 
 typedef struct xf_array xf_array;
 
-/* Makes an array whose elements are zero, and opens it.  Its lock is recursive.
+/* Creates an array whose elements are zero, and opens it.  Its lock is recursive.
  *   count, size  How many elements of how many bytes; neither is 0.
  * Returns 0; XF_EINVAL; XF_ENOMEM; XF_EHANDLES. */
 XF_API int xf_array_create(xf_array **array, size_t count, size_t size);
 
-/* Opens what a reference names.
- *   size  Of an element, as a check: XF_ESIZE.
- * Returns 0; XF_EINVAL when the reference is of something else, XF_EPROTO when it is of shared memory that is no array;
+/* Opens the array that a reference names.
+ *   size  Bytes of an element, as a check: XF_ESIZE when it has another.
+ * Returns 0; XF_EINVAL when the reference names something else, XF_EPROTO when it names shared memory that is no array;
  * otherwise as xf_shm_open. */
 XF_API int xf_array_open(xf_array **array, const xf_ref *ref, size_t size);
 
@@ -42,14 +42,14 @@ XF_API int xf_array_ref(xf_array *array, xf_ref *ref);
 XF_API void *xf_array_data(const xf_array *array);
 XF_API size_t xf_array_count(const xf_array *array);
 
-/* The array's own lock, which is closed with it.  The array does not use it. */
+/* The array's own lock, which is freed with it.  The array does not use it. */
 XF_API xf_lock *xf_array_lock(const xf_array *array);
 
-/* Ends this process's hold; NULL is harmless. */
+/* Ends the array in this process; NULL is harmless. */
 XF_API void xf_array_free(xf_array *array);
 
-/* Element number i of that type, which has the size that the array was made for; and the same for the functions of
- * stdatomic.h, for a type of which an atomic one has the same size. */
+/* Element number i, of a type of the size that the array was created for; and the same for the functions of
+ * stdatomic.h, for a type whose atomic variant has the same size. */
 #define XF_ARRAY_AT(array, type, i) (((type *)xf_array_data(array))[i])
 #ifndef __cplusplus
 #define XF_ARRAY_ATOMIC_AT(array, type, i) (((_Atomic(type) *)xf_array_data(array))[i])

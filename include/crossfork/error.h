@@ -52,15 +52,15 @@ typedef enum xf_error {
 #undef XF_ERROR_MEMBER
 } xf_error;
 
-/* The text of a code, in English, without a full stop; "unknown error" for a number that is none.  Never NULL. */
+/* The text of a code, in English, without a full stop; "unknown error" for a number that is no code.  Never NULL. */
 XF_API const char *xf_strerror(int code);
 
-/* The name of a code, "XF_EINVAL"; "XF_E?" for a number that is none.  Never NULL. */
+/* The name of a code, "XF_EINVAL"; "XF_E?" for a number that is no code.  Never NULL. */
 XF_API const char *xf_err_name(int code);
 
-/* What the last failing crossfork call of this thread failed on, and where: the task, the path, the option, and the
- * system's own error where there is one.  Valid until the thread's next crossfork call; "" before the first failure.
- * Not every XF_ETIMEDOUT sets it: after one it may be an older text. */
+/* Details of the last crossfork call of this thread that failed: the task, the path, the option, and the system's own
+ * error where there is one.  Valid until the thread's next crossfork call; "" before the first failure.
+ * Not every XF_ETIMEDOUT sets it: after XF_ETIMEDOUT it may be an older text. */
 XF_API const char *xf_error_detail(void);
 
 #ifdef __cplusplus

@@ -1,4 +1,4 @@
-/* Keys, by which programs that are not of one family prove to each other that they belong together: see listener.h and
+/* Keys, by which unrelated programs prove to each other that they belong together: see listener.h and
  * xf_shm_publish. */
 #ifndef CROSSFORK_KEY_H
 #define CROSSFORK_KEY_H
@@ -10,8 +10,8 @@
 typedef struct xf_key {
     const void *bytes; /* size bytes, copied */
     size_t size;
-    const char *file; /* instead: the path of a file whose content it is, all bytes of it.  On POSIX the file must be
-                         this user's own and have no rights for others (mode 600); Windows: that is not looked at */
+    const char *file; /* in place of bytes: the path of a file whose whole content is the key.  On POSIX this user must
+                         own it, and others must have no rights to it (mode 600); Windows does not check that */
 } xf_key;
 
 #endif

@@ -1,4 +1,4 @@
-/* Pipes between programs that know nothing of each other but a name, on one machine and of one user.
+/* Pipes between unrelated programs that know one name, on one machine and of one user.
  *
  *     // In one program:
  *     xf_listener_options options = {.key.file = "/home/me/.build-cache.key"};
@@ -7,7 +7,7 @@
  *     xf_pipe *pipe;
  *     while ((rc = xf_listener_accept(listener, &pipe, XF_FOREVER)) == 0 || rc == XF_EACCESS)
  *         if (rc == 0)
- *             serve(pipe); // else one was refused who does not have the key
+ *             serve(pipe); // XF_EACCESS: a program without the key was refused
  *
  *     // In another:
  *     xf_connect_options to = {.key.file = "/home/me/.build-cache.key"};
@@ -15,14 +15,14 @@
  *     xf_connect(&there, "build-cache", &to, 5000);
  *     xf_pipe_send(there, "hello", 5, XF_FOREVER);
  *
- * What each of them gets is one end of a pipe (pipe.h), which can be handed to children like any other.  Its end is
- * told like any other's: XF_EEND within a moment after the other program has ended in whatever way.
+ * Each program gets one end of a pipe (pipe.h), which can be handed to children like any other.  When the other program
+ * ends in whatever way, XF_EEND comes within a moment, as for any other pipe.
  *
- * A name belongs to the user: programs of other users neither see it nor can take it for theirs.  It is free again as
- * soon as its listener has ended, however that was, and there is nothing in the file system that could stay behind.
+ * A name belongs to the user: programs of other users neither see it nor can use it.  It is free again as soon as its
+ * listener has ended, in whatever way, and nothing in the file system can stay behind.
  *
- * With a key each side proves to the other that it has the same one, without saying it; without one it is enough to be
- * of the same user.  Messages are not encrypted: they are in memory that nobody else can get at. */
+ * With a key each side proves to the other that it has the same one, without sending it; without one, every program of
+ * the same user may connect.  Messages are not encrypted: they are in memory that no other program can access. */
 #ifndef CROSSFORK_LISTENER_H
 #define CROSSFORK_LISTENER_H
 
@@ -36,12 +36,12 @@
 extern "C" {
 #endif
 
-/* How a listener is made.  {0} is the default in every member. */
+/* How a listener works.  {0} is the default in every member. */
 typedef struct xf_listener_options {
-    xf_key key;           /* what those who connect have to have */
-    int handshake_ms;     /* how long one who connects may take for each step of that; default 5,000 */
-    xf_pipe_options pipe; /* of all pipes it makes, whose first end is the listener's; memory_limit: default 1 GiB, and
-                             not more than the other side wants */
+    xf_key key;           /* the key that programs need to connect */
+    int handshake_ms;     /* how long a connecting program may take for each step of the handshake; default 5,000 */
+    xf_pipe_options pipe; /* of all pipes that it creates, whose first end is the listener's; memory_limit: default
+                             1 GiB, and not more than the other side wants */
 } xf_listener_options;
 
 typedef struct xf_connect_options {
@@ -50,41 +50,41 @@ typedef struct xf_connect_options {
                             smaller one of both sides counts; default 1 GiB */
 } xf_connect_options;
 
-/* A name that others connect to. */
+/* A name that other programs connect to. */
 typedef struct xf_listener xf_listener;
 
 /* Takes a name.
  *   name     1 to 63 letters, digits, '-', '_', '.'; large and small letters are the same.
  *   options  Borrowed for the call; NULL for the default.
- * Returns 0; XF_EEXIST when the name is taken; XF_EINVAL for a name, key or option that cannot be; XF_ENOENT,
+ * Returns 0; XF_EEXIST when the name is taken; XF_EINVAL for an invalid name, key or option; XF_ENOENT,
  * XF_EACCESS, XF_EIO, XF_ELIMIT (larger than a key can be) for the key's file; XF_ENOTSUP for a key where crossfork was
  * built without nettle; XF_EHANDLES, XF_ENOMEM, XF_ESYSTEM. */
 XF_API int xf_listener_create(xf_listener **listener, const char *name, const xf_listener_options *options);
 
-/* Waits for the next program that connects and has the key.  Those that say nothing, or nothing sensible, or end in
- * the middle of it are let go and keep nobody waiting: 32 can be about to connect at the same time.
- *   pipe        Set to this side's end of a pipe, freed by the caller with xf_pipe_free.
- *   timeout_ms  0 takes who is there and does not wait.
- * Returns 0; XF_ETIMEDOUT; XF_EACCESS when one was refused who does not have the key, XF_EHANDLES, XF_ENOMEM, XF_EPROTO
- * or XF_ESYSTEM when one was refused because something is short here: after each of these it can be called again, and
- * as long as it is short may fail at once; XF_EEND when the listener was stopped.
- * Threads: several may wait; one of them gets it. */
+/* Waits for the next program that connects and has the key.  A program that sends nothing, or sends invalid data, or
+ * ends during the handshake is dropped and delays no other: 32 handshakes can be in progress at the same time.
+ *   pipe        Set to this side's end of a pipe, which the caller frees with xf_pipe_free.
+ *   timeout_ms  0 accepts a program that has connected already, and does not wait.
+ * Returns 0; XF_ETIMEDOUT; XF_EACCESS when a program without the key was refused; XF_EHANDLES, XF_ENOMEM, XF_EPROTO or
+ * XF_ESYSTEM when a program was refused because this side lacks something: after each of these it can be called again,
+ * and may fail at once as long as that lacks; XF_EEND when the listener was stopped.
+ * Threads: several may wait; one of them gets the pipe. */
 XF_API int xf_listener_accept(xf_listener *listener, xf_pipe **pipe, int timeout_ms);
 
-/* Ends waits in xf_listener_accept, now and from now on, with XF_EEND; the name stays taken. */
+/* Ends all waits in xf_listener_accept, and later ones, with XF_EEND; the name stays taken. */
 XF_API void xf_listener_stop(xf_listener *listener);
 
-/* Gives the name up.  Pipes that were accepted stay as they are.  NULL is harmless.
+/* Ends the listener, and frees its name.  Pipes that were accepted stay as they are.  NULL is harmless.
  * Threads: no other call on the listener may be under way or follow. */
 XF_API void xf_listener_free(xf_listener *listener);
 
 /* Connects to the listener of that name.
- *   pipe        Set to this side's end of a pipe, freed by the caller with xf_pipe_free.
+ *   pipe        Set to this side's end of a pipe, which the caller frees with xf_pipe_free.
  *   options     Borrowed for the call; NULL for the default.
  *   timeout_ms  How long the other side may take to accept.
- * Returns 0; XF_ENOENT when nobody listens there; XF_ETIMEDOUT; XF_EACCESS when the keys differ, or one side has none,
- * or another user has taken the name; XF_EEND when the listener has ended meanwhile; XF_EPROTO when it is no crossfork,
- * or of another version; XF_ENOTSUP when the processes cannot see each other, as in different containers; as
+ * Returns 0; XF_ENOENT when no listener has the name; XF_ETIMEDOUT; XF_EACCESS when the keys differ, or one side has
+ * none, or another user has taken the name; XF_EEND when the listener ended meanwhile; XF_EPROTO when it is not
+ * crossfork, or of another version; XF_ENOTSUP when the processes cannot see each other, as in different containers; as
  * xf_listener_create for the name, the options and the key. */
 XF_API int xf_connect(xf_pipe **pipe, const char *name, const xf_connect_options *options, int timeout_ms);
 

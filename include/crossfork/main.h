@@ -16,20 +16,19 @@ extern "C" {
 
 /* Tells whether this process was started by crossfork, and if so serves it and never returns.
  *
- * A child re-executes the program, so call this at the top of main, before anything that should happen only once
+ * A child executes the program again, so call this at the top of main, before everything that should happen only once
  * (reading options, opening files, starting threads).  In the program itself it returns at once.
  *   argc, argv  As main got them; 0 and NULL where main gets none (the system is asked then).
- * A program that never calls it gets XF_EMAIN from its first xf_process_start: no child can be lost in a main that
- * does not know it is one.
+ * A program that never calls it gets XF_EMAIN from its first xf_process_start, and so no child can run such a main.
  * With XF_REPLAY=file in the environment it runs the task that was saved in that file (save_failures), in this process,
  * and ends it: see docs/replay.md.
  * Threads: call once, from the main thread.
- * Differences: none.  A forked child never comes through main, but the call is required all the same, so that what
+ * Differences: none.  A forked child never runs main, but the call is required all the same, so that a program that
  * runs on one system runs on the other. */
 XF_API void xf_main(int argc, char **argv);
 
-/* Gives back now what crossfork keeps for a second after its last process has ended: the supervisor thread and, on
- * POSIX, the helper process of XF_START_FORKSERVER.  Not needed before the program ends.
+/* Ends now the supervisor thread and, on POSIX, the helper process of XF_START_FORKSERVER, which crossfork keeps for a
+ * second after its last process has ended.  Not needed before the program ends.
  * Returns 0, or XF_EBUSY while a process has not been freed (or, detached, has not ended). */
 XF_API int xf_cleanup(void);
 

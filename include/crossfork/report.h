@@ -1,4 +1,4 @@
-/* Reports: how a child ended, and what is known about it.
+/* Reports: how a child ended, and all that is known about it.
  *
  *     const xf_report *report = xf_process_report(process);
  *     if (report && report->status.kind != XF_END_DONE)
@@ -8,6 +8,7 @@
 
 #include "export.h"
 #include "task.h"
+#include "types.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,39 +21,28 @@ extern "C" {
 
 /* The ways a child ends; the same end has the same kind and code on every system. */
 typedef enum xf_end {
-    XF_END_NONE,           /* it has not */
+    XF_END_NONE,           /* it still runs */
     XF_END_DONE,           /* the task returned 0; code 0 */
     XF_END_FAILED,         /* the task returned another value or called xf_fail; code is that value */
     XF_END_EXITED,         /* the process exited inside the task, whatever the exit code; code is the exit code */
     XF_END_CRASHED,        /* a fault or abort; code is an xf_crash */
-    XF_END_KILLED,         /* killed by somebody else; code 0 */
+    XF_END_KILLED,         /* killed from outside: by another program, or a user; code 0 */
     XF_END_TERMINATED,     /* by xf_process_terminate, _kill or _free; code 0 */
-    XF_END_PROTOCOL_ERROR, /* what it sent could not be understood or kept, and it was ended; code is an XF_E* code */
+    XF_END_PROTOCOL_ERROR, /* the parent could not read or keep what it sent, and ended it; code is an XF_E* code */
     XF_END_START_FAILED,   /* the task never began; code is an XF_E* code: XF_EMAIN, XF_EBUILD, XF_ENOTASK ... */
-    XF_END_UNKNOWN,      /* somebody else took the exit status (waitpid(-1), SIGCHLD ignored), and the task had not told
-                            its end before; code 0 */
-    XF_END_TIMED_OUT,    /* it ran longer than a pool's timeout_ms, or than limits.wall_ms; code 0 */
-    XF_END_CANCELLED,    /* a pool's item was cancelled; code 0 */
-    XF_END_MEMORY_LIMIT, /* it died of limits.memory; code 0 */
-    XF_END_CPU_LIMIT,    /* it used up limits.cpu_ms; code 0 */
-    XF_END_OUT_OF_MEMORY /* the system killed it because memory was short; code 0 */
+    XF_END_UNKNOWN,        /* the program took the exit status itself (waitpid(-1), SIGCHLD ignored), and the task had
+                              not reported its end before; code 0 */
+    XF_END_TIMED_OUT,      /* it ran longer than a pool's timeout_ms, or than limits.wall_ms; code 0 */
+    XF_END_CANCELLED,      /* a pool's item was cancelled; code 0 */
+    XF_END_MEMORY_LIMIT,   /* it died of limits.memory; code 0 */
+    XF_END_CPU_LIMIT,      /* it used up limits.cpu_ms; code 0 */
+    XF_END_OUT_OF_MEMORY   /* the system killed it because memory was short; code 0 */
 } xf_end;
-
-/* The faults that end a process. */
-typedef enum xf_crash {
-    XF_CRASH_OTHER,
-    XF_CRASH_ABORT,  /* abort() */
-    XF_CRASH_ACCESS, /* access violation: SIGSEGV, SIGBUS */
-    XF_CRASH_DIVIDE, /* division by zero and other arithmetic faults */
-    XF_CRASH_STACK_OVERFLOW,
-    XF_CRASH_ILLEGAL, /* illegal instruction */
-    XF_CRASH_TRAP     /* a breakpoint outside a debugger */
-} xf_crash;
 
 /* How a child ended, in short. */
 typedef struct xf_status {
     xf_end kind;
-    int code;       /* what it means depends on kind, not on the system */
+    int code;       /* its meaning depends on kind, not on the system */
     int64_t system; /* the system's own value: exit code, signal number (POSIX), exception code (Windows) */
 } xf_status;
 
@@ -62,7 +52,7 @@ typedef enum xf_phase {
     XF_PHASE_LOADING,  /* finding the task, decoding its input */
     XF_PHASE_RUNNING,  /* inside the task */
     XF_PHASE_SENDING,  /* encoding and sending the result */
-    XF_PHASE_ENDED     /* it had said goodbye */
+    XF_PHASE_ENDED     /* it had sent its last frame */
 } xf_phase;
 
 /* A line that the child logged, or printed (XF_STDIO_LOG). */
@@ -72,7 +62,7 @@ typedef struct xf_log_line {
     const char *text;
     xf_log_source source;
     int64_t pid;
-    const char *task; /* that logged it */
+    const char *task; /* the task that logged it */
     uint64_t item;    /* of a pool's future; 0 for a process */
 } xf_log_line;
 
@@ -99,7 +89,7 @@ typedef struct xf_report {
     xf_status status;
     const char *kind_name; /* "crashed" */
     const char *code_name; /* "access violation", "XF_EMAIN", or "" when code is a plain number */
-    const char *message;   /* what xf_fail said, or what went wrong, in a sentence; "" when there is nothing to add */
+    const char *message;   /* the text of xf_fail, or a sentence on what went wrong; "" when there is nothing to add */
     const char *name;      /* of the process */
     const char *task;      /* name of the task */
     int64_t pid;
@@ -114,33 +104,33 @@ typedef struct xf_report {
     uint64_t item;           /* of a pool's future; 0 for a process */
     int attempt;             /* of the item, counted from 1; 0 for a process */
     const xf_frame *stack;   /* where it was when it crashed or was stopped for its time, innermost first */
-    size_t stack_count;      /* 0: not known, as for a kill by somebody else */
-    uint64_t fault_address;  /* that an access violation was about; 0 otherwise */
+    size_t stack_count;      /* 0: not known, as for a kill from outside */
+    uint64_t fault_address;  /* of an access violation; 0 otherwise */
     const xf_register *registers;
     size_t register_count;
     double heard;         /* seconds since 1970 when the task last called crossfork; 0: never */
     uint64_t done, total; /* of xf_progress */
-    uint64_t memory_peak; /* bytes that it held in memory at most; 0 when the system does not tell */
+    uint64_t memory_peak; /* bytes that it held in memory at most; 0 when the system does not count them */
     double cpu_time;      /* seconds that it computed, system time included */
     const char *dump;     /* path of a core file or minidump; "" when there is none */
-    const char *saved;    /* path of the file that XF_REPLAY takes (see save_failures); "" when there is none */
+    const char *saved;    /* path of the file for XF_REPLAY (see save_failures); "" when there is none */
 } xf_report;
 
-#define XF_REPORT_LOG_LINES 32      /* at most so many lines are kept */
-#define XF_REPORT_LOG_BYTES 1024    /* and so much of each */
-#define XF_REPORT_STDERR_BYTES 4096 /* and so much of the standard error */
+#define XF_REPORT_LOG_LINES 32      /* lines of the log that a report keeps */
+#define XF_REPORT_LOG_BYTES 1024    /* bytes of each line */
+#define XF_REPORT_STDERR_BYTES 4096 /* bytes of the standard error */
 
 /* Writes a report for a person: at most a screen of text, in colour on a terminal (unless NO_COLOR is set in the
  * environment).  Control characters from the child are shown as escapes.
- * Returns 0, or XF_EIO when the stream does not take it. */
+ * Returns 0, or XF_EIO when writing to the stream fails. */
 XF_API int xf_report_print(const xf_report *report, FILE *stream);
 
-/* Writes a report for a tool: one line, a JSON object in UTF-8; docs/report.md describes its members.  What is not
- * UTF-8 in the child's texts becomes U+FFFD.
- * Returns 0, or XF_EIO when the stream does not take it. */
+/* Writes a report for a tool: one line, a JSON object in UTF-8; docs/report.md describes its members.  Bytes of
+ * the child's texts that are not UTF-8 become U+FFFD.
+ * Returns 0, or XF_EIO when writing to the stream fails. */
 XF_API int xf_report_json(const xf_report *report, FILE *stream);
 
-/* Names for messages: "crashed", "access violation", "running".  Never NULL. */
+/* Names for messages: "crashed", "access violation", "running"; docs/report.md lists them.  Never NULL. */
 XF_API const char *xf_end_name(xf_end kind);
 XF_API const char *xf_crash_name(xf_crash crash);
 XF_API const char *xf_phase_name(xf_phase phase);

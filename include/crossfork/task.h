@@ -18,13 +18,15 @@
  *         return 0;
  *     }
  *
- * A task is self-contained: it sees its input and what it makes itself.  It must not rely on global variables that the
- * program changed after start-up, on open files, or on other threads: under some start methods a child happens to see
- * them, under others it cannot.  Inside a task the variable `call` is at hand for the xf_call functions below.
- * A task that returns 0 is done, any other value makes it failed with that value as its code. */
+ * A task is self-contained: it sees its input and the objects that it makes itself.  It must not rely on global
+ * variables that the program changed after start-up, on open files, or on other threads: under some start methods a
+ * child happens to see them, under others it cannot.  Inside a task the variable `call` is the argument of the xf_call
+ * functions below.
+ * A task that returns 0 is done; with any other value it failed, with that value as its code. */
 #ifndef CROSSFORK_TASK_H
 #define CROSSFORK_TASK_H
 
+#include "codec.h"
 #include "export.h"
 
 #include <stdbool.h>
@@ -39,31 +41,17 @@ extern "C" {
 /* One run of a task, inside the child.  Lives from the entry's call to its return. */
 typedef struct xf_call xf_call;
 
-/* What a task runs. */
+/* The function of a task. */
 typedef int (*xf_entry)(xf_call *call);
 
-/* What a pool runs on many items of fixed size, one after the other, until one returns something else than 0, which is
- * returned then.  *settled is increased after each item that returned 0.  XF_TASK defines one. */
+/* The function of a task for many items of fixed size: it runs them one after the other until one does not return 0,
+ * and returns that value.  It increases *settled after each item that returned 0.  XF_TASK defines one. */
 typedef int (*xf_batch)(xf_call *call, const void *in, void *out, size_t count, volatile unsigned *settled);
-
-/* Where an encoder writes; xf_writer_put appends to it. */
-typedef struct xf_writer xf_writer;
-
-/* Appends size bytes to what is being encoded.  Returns 0 or XF_ENOMEM. */
-XF_API int xf_writer_put(xf_writer *writer, const void *data, size_t size);
-
-/* Turns an object into bytes and back, for tasks whose input or output holds pointers.  The functions return 0 or a
- * negative number, which the caller sees as XF_ECODEC with that number in the detail. */
-typedef struct xf_codec {
-    int (*encode)(xf_writer *writer, const void *object);        /* writes the object as bytes */
-    int (*decode)(const void *data, size_t size, void **object); /* makes an object from bytes */
-    void (*destroy)(void *object);                               /* ends what decode made */
-} xf_codec;
 
 #define XF_ANY_SIZE ((size_t)-1)
 
-/* A registered task.  XF_TASK and XF_ENTRY define one; one that is registered by hand is filled in by hand, down to
- * output_codec, and must live as long as the program. */
+/* A registered task.  XF_TASK and XF_ENTRY define one.  A program that registers one by hand fills it in, down to
+ * output_codec; it must live as long as the program. */
 typedef struct xf_task {
     const char *name; /* how a child finds it: unique in the program, at most XF_TASK_NAME_MAX bytes */
     xf_entry entry;
@@ -82,8 +70,8 @@ typedef struct xf_task {
 
 /* Registers a task, before xf_main, in the program and so in its children too.
  *   task  Borrowed for the life of the program.
- * Returns 0; XF_EINVAL for a missing entry, a missing or overlong name; XF_EDUPTASK when the name is taken by another
- * task: then no task of that name can be started; XF_ESTATE after xf_main, when children would not know the task.
+ * Returns 0; XF_EINVAL for a missing entry, a missing or overlong name; XF_EDUPTASK when another task has the
+ * name: then no task of that name can be started; XF_ESTATE after xf_main, when children would not know the task.
  * Registering the same struct again does nothing.
  * Threads: not while another thread registers or starts a task. */
 XF_API int xf_task_register(xf_task *task);
@@ -134,7 +122,7 @@ XF_API xf_task *xf_task_find(const char *name);
 /* XF_ENTRY(name) { ... }  defines and registers the task `name` whose input and output are bytes of any length. */
 #define XF_ENTRY(task) XF_ENTRY_CODEC(task, NULL, NULL)
 
-/* XF_ENTRY_CODEC(name, &input_codec, &output_codec) { ... }  the same for objects: xf_call_object gives the decoded
+/* XF_ENTRY_CODEC(name, &input_codec, &output_codec) { ... }  defines one for objects: xf_call_object gives the decoded
  * input, xf_call_return takes the output.  Either codec may be NULL. */
 #define XF_ENTRY_CODEC(task, in_codec, out_codec)                                                                      \
     static int task##_entry(XF_MAYBE_UNUSED xf_call *call);                                                            \
@@ -154,9 +142,9 @@ XF_API const void *xf_call_input(const xf_call *call, size_t *size);
 XF_API void *xf_call_object(const xf_call *call);
 
 /* Gives memory of size bytes, aligned for any type, that becomes the task's output when the entry returns 0.  It is
- * zero-filled up to a size of XF_ZEROED_MAX; larger memory of a pool may hold what another task has left there.  Large
- * output is written straight into memory that the parent sees, and is never copied.  A further call replaces the output
- * of the one before.
+ * zero-filled up to a size of XF_ZEROED_MAX; larger memory of a pool may hold bytes of another task.  Large output is
+ * written straight into memory that the parent sees, and is never copied.  A further call replaces the output of the
+ * call before.
  * Returns NULL when there is no memory, or when size is not what the task declares; returning XF_TASK_NO_MEMORY then
  * says so to the parent.
  * Threads: only the entry's own thread. */
@@ -171,40 +159,41 @@ XF_API void *xf_call_output(xf_call *call, size_t size);
  * Threads: only the entry's own thread. */
 XF_API int xf_call_return(xf_call *call, const void *object);
 
-/* Says why the task fails, and returns code, so that a task ends with  return xf_fail(call, 7, "...").
- *   code    What the parent sees in status.code; 0 reads as XF_EFAILED.
+/* Records why the task fails, and returns code, so that a task ends with  return xf_fail(call, 7, "...").
+ *   code    The parent sees it in status.code; 0 reads as XF_EFAILED.
  *   format  As printf's; the text may be of any length.
- * Of several calls the last one counts.
+ * The last call counts.
  * Threads: only the entry's own thread. */
 XF_API int xf_fail(xf_call *call, int code, const char *format, ...) XF_PRINTF(3, 4);
 
-/* Weight of a log line. */
+/* The severity of a log line. */
 typedef enum xf_log_level { XF_LOG_DEBUG = 10, XF_LOG_INFO = 20, XF_LOG_WARNING = 30, XF_LOG_ERROR = 40 } xf_log_level;
 
-/* Where a line comes from: xf_log, or what a child printed on its standard output or error. */
+/* Where a line comes from: xf_log, or the child's standard output or error. */
 typedef enum xf_log_source { XF_SOURCE_LOG, XF_SOURCE_STDOUT, XF_SOURCE_STDERR } xf_log_source;
 
-/* Logs one line.  It is in memory that the parent shares when the call returns, so it is in the report however the
- * child ends; where the parent has an on_log, it goes there too, and this may wait until there is room.
+/* Logs one line.  When the call returns, the line is in memory that the parent shares, so it is in the report however
+ * the child ends; where the parent has an on_log, it goes there too, and this may wait until there is room.
  *   format  As printf's; a line of more than XF_LOG_LINE_MAX bytes is cut there.
- * Returns 0, XF_EINVAL for a format that cannot be printed, or XF_EEND when the parent has gone.
+ * Returns 0, XF_EINVAL for a format that cannot be printed, or XF_EEND when the parent has ended.
  * Threads: any thread of the child; each line arrives whole. */
 XF_API int xf_log(xf_call *call, xf_log_level level, const char *format, ...) XF_PRINTF(3, 4);
 
 #define XF_LOG_LINE_MAX 16384
 
-/* Says how far the task has come, in units of its own: see xf_process_progress.  Costs no system call.
+/* Gives the progress of the task, in units of its own: see xf_process_progress.  Costs no system call.
  * Threads: any thread of the child. */
 XF_API void xf_progress(xf_call *call, uint64_t done, uint64_t total);
 
-/* Sends one message to the parent, who gets it whole and in order from xf_process_receive.
+/* Sends one message to the parent, which gets it whole and in order from xf_process_receive.
  *   data  Copied; NULL when size is 0.
- * Returns 0; XF_ESTATE in a pool, where nobody receives; XF_ENOMEM, XF_EHANDLES; XF_EEND when the parent has gone.
+ * Returns 0; XF_ESTATE in a pool's task: use a queue there; XF_ENOMEM, XF_EHANDLES; XF_EEND when the parent has ended.
  * Threads: any thread of the child. */
 XF_API int xf_send(xf_call *call, const void *data, size_t size);
 
-/* Whether the parent asked the task to stop (xf_process_terminate).  A long task looks now and then, and returns.
- *   timeout_ms  How long to wait for that; 0 only looks, and costs a load; XF_FOREVER waits.
+/* Whether the parent asked the task to stop (xf_process_terminate, a timeout, a cancelled item).  A long task asks now
+ * and then, and returns.
+ *   timeout_ms  How long to wait for the request; 0 does not wait, and costs a load; XF_FOREVER waits.
  * Threads: any thread of the child with timeout 0; only the entry's own thread with another. */
 XF_API bool xf_stop_requested(xf_call *call, int timeout_ms);
 

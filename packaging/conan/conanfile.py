@@ -58,6 +58,6 @@ class CrossforkRecipe(ConanFile):
             self.cpp_info.defines.append("__USE_MINGW_ANSI_STDIO=1")
             self.cpp_info.system_libs = ["bcrypt", "ntdll"]
         else:
-            options = ["-Wl,-z,now", "-Wl,--build-id"] # with musl, what docs/porting.md says of exit besides
+            options = ["-Wl,-z,now", "-Wl,--build-id"] # with musl, what docs/platforms/porting.md says of exit besides
             self.cpp_info.exelinkflags = options
             self.cpp_info.sharedlinkflags = options

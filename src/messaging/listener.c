@@ -22,7 +22,7 @@ struct xf_listener {
 
 /* ---- Listening ------------------------------------------------------------------------------- */
 
-/* Makes a pipe, and a reference to its second end for the other process. */
+/* Makes a pipe.  A reference to its second end is handed to the process that connects. */
 static int grant_pipe(acceptor *acceptor, const acceptor_pending *pending, xf_ref *ref, void **granted)
 {
     xf_pipe_options options = ((xf_listener *)acceptor)->pipe;
@@ -48,7 +48,7 @@ static void free_pipe(void *granted)
     xf_pipe_free(granted);
 }
 
-/* Makes a pipe and frees it: invalid options are reported when the listener is created, not when somebody connects. */
+/* Makes a pipe and frees it: invalid options are reported when the listener is created, not when a process connects. */
 static int check_pipe(const xf_pipe_options *options)
 {
     xf_pipe *one, *other;

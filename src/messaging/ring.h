@@ -2,9 +2,9 @@
  *
  * A ring has one circular buffer of cells, or several, each twice as large as the one before it.  A cell has three
  * words: its turn, the last claim to put, and the last claim to get.  A process claims a position by one
- * compare-and-swap that names the process; docs/queue.md has the state machine, model/queue.pml the proof.  A message
- * that is longer than a cell has room for lies in a block.  Nothing is locked, and nothing that other processes write
- * is trusted more than it has to be: a corrupt ring gives XF_EPROTO.
+ * compare-and-swap that names the process; docs/design/ring.md has the state machine, model/queue.pml the proof.  A
+ * message that is longer than a cell has room for lies in a block.  Nothing is locked, and nothing that other processes
+ * write is trusted more than it has to be: a corrupt ring gives XF_EPROTO.
  *
  * This header is for queues and pipes; ring_internal.h is for the files of the ring. */
 #ifndef RING_H

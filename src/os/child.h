@@ -2,7 +2,7 @@
 #ifndef OS_CHILD_H
 #define OS_CHILD_H
 
-#include "crossfork/process.h"
+#include "crossfork/types.h"
 #include "os/channel.h"
 #include "os/memory.h"
 

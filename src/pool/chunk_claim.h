@@ -1,5 +1,5 @@
 /* Claiming chunks, and committing them.  No function here takes a lock, and a process that calls one may be killed at
- * any instruction.  docs/claim.md describes the protocol, which order matters, and why. */
+ * any instruction.  docs/design/claim.md describes the protocol, which order matters, and why. */
 #ifndef CHUNK_CLAIM_H
 #define CHUNK_CLAIM_H
 

@@ -1,5 +1,5 @@
-/* The claim word of a chunk: which worker has the chunk, and how many of its items are finished.  docs/claim.md has
- * the state machine.
+/* The claim word of a chunk: which worker has the chunk, and how many of its items are finished.  docs/design/claim.md
+ * has the state machine.
  *
  *     state 4 bits | owner's slot 12 | owner's epoch 16 | skip 32: leading items of the chunk that are finished
  *

@@ -20,7 +20,7 @@ static bool needs_handling(const xf_future *future)
 
 static void call_callbacks(xf_pool *pool, xf_future *future)
 {
-    xf_map_options options = future->options;
+    xf_map options = future->options;
     bool succeeded;
 
     item_results_collect(future);

@@ -13,10 +13,9 @@ typedef struct imap_item {
 
 struct xf_imap {
     xf_pool *pool;
-    xf_task *task;
     xf_generator next;
     void *arg;
-    xf_map_options options;
+    xf_map map; /* of the next input */
     bool unordered;
     size_t window;
     size_t index;        /* of the next input */
@@ -26,6 +25,13 @@ struct xf_imap {
     xf_future **futures; /* room for xf_future_wait_any */
 };
 
+static int submit_input(xf_imap *imap, const xf_bytes *input, xf_future **future)
+{
+    imap->map.in = input->data;
+    imap->map.size = input->size;
+    return xf_pool_submit(future, imap->pool, &imap->map);
+}
+
 /* Submits inputs until the window is full. */
 static void fill_window(xf_imap *imap)
 {
@@ -34,7 +40,7 @@ static void fill_window(xf_imap *imap)
         xf_future *future;
         int rc = imap->next(imap->arg, &input);
         if (rc > 0)
-            rc = xf_pool_map_bytes(&future, imap->pool, imap->task, &input, 1, &imap->options);
+            rc = submit_input(imap, &input, &future);
         else
             imap->state = rc;
         if (rc < 0)
@@ -44,20 +50,18 @@ static void fill_window(xf_imap *imap)
     }
 }
 
-int xf_imap_create(xf_imap **out, xf_pool *pool, xf_task *task, xf_generator next, void *arg,
-                   const xf_imap_options *options)
+int xf_imap_create(xf_imap **out, xf_pool *pool, const xf_imap_options *options)
 {
-    static const xf_imap_options defaults;
-    xf_imap *imap = calloc(1, sizeof *imap);
+    xf_imap *imap;
 
-    if (!options)
-        options = &defaults;
+    if (!options->task || !options->next)
+        return error_detail(XF_EINVAL, "an imap without a %s", options->task ? "generator" : "task");
+    imap = calloc(1, sizeof *imap);
     if (!imap)
         return error_detail(XF_ENOMEM, "an imap");
-    *imap =
-        (xf_imap){.pool = pool, .task = task, .next = next, .arg = arg, .state = 1, .unordered = options->unordered};
-    imap->options.timeout_ms = options->map.timeout_ms;
-    imap->options.priority = options->map.priority;
+    *imap = (xf_imap){
+        .pool = pool, .next = options->next, .arg = options->arg, .state = 1, .unordered = options->unordered};
+    imap->map = (xf_map){.task = options->task, .timeout_ms = options->timeout_ms, .priority = options->priority};
     imap->window = options->window ? options->window : 4 * (size_t)pool->worker_limit;
     if (imap->window > XF_FUTURES_MAX)
         imap->window = XF_FUTURES_MAX;

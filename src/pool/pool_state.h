@@ -48,7 +48,7 @@ struct xf_future {
     struct xf_future *next, *previous;
     job *job;
     xf_task *task;
-    xf_map_options options;
+    xf_map options;
     int priority;
     void *out;              /* the caller's buffer, to be filled in; NULL: none */
     uint64_t pages;         /* run of pages of the job; 0: none */

@@ -42,11 +42,11 @@ static bool fits_job(const submission *work)
     return work->count == 1 && work->in_size <= JOB_BUFFER_SIZE && !work->in_segment;
 }
 
-static uint64_t choose_chunk_size(const xf_pool *pool, const xf_map_options *options, size_t count)
+static uint64_t choose_chunk_size(const xf_pool *pool, const xf_map *map, size_t count)
 {
-    uint64_t chunk = options->chunk, most = UINT32_MAX;
+    uint64_t chunk = map->chunk, most = UINT32_MAX;
 
-    if (options->timeout_ms)
+    if (map->timeout_ms)
         return 1;
     if (!chunk)
         chunk = count / ((uint64_t)pool->worker_limit * 1024);
@@ -55,9 +55,9 @@ static uint64_t choose_chunk_size(const xf_pool *pool, const xf_map_options *opt
     return chunk < 1 ? 1 : chunk > most ? most : chunk;
 }
 
-static uint16_t choose_flags(const job *job, const submission *work, const xf_map_options *options)
+static uint16_t choose_flags(const job *job, const submission *work, const xf_map *map)
 {
-    bool notify = options->on_success || options->on_failure || options->on_done || options->stop_at_failure;
+    bool notify = map->on_success || map->on_failure || map->on_done || map->stop_at_failure;
     bool out_sized = job->out_size != XF_ANY_SIZE;
     bool batch = out_sized && !work->inputs && work->task->batch && !work->task->input_codec &&
                  work->task->input_size != XF_ANY_SIZE;
@@ -65,16 +65,15 @@ static uint16_t choose_flags(const job *job, const submission *work, const xf_ma
                     job_aligned(work->in_size) <= JOB_EMBEDDED_SIZE - job->out_size;
 
     return (uint16_t)((work->inputs ? JOB_IN_SPANS : 0) | (out_sized ? 0 : JOB_OUT_SPANS) |
-                      (options->timeout_ms ? JOB_TIMED : 0) | (notify ? JOB_NOTIFY : 0) |
-                      (options->stop_at_failure ? JOB_STOP_AT_FAILURE : 0) |
-                      (job->chunk_count == 1 ? JOB_ONE_CHUNK : 0) | (work->count == 1 ? JOB_ONE_ITEM : 0) |
-                      (embedded ? JOB_EMBEDDED : 0) | (batch ? JOB_BATCH : 0));
+                      (map->timeout_ms ? JOB_TIMED : 0) | (notify ? JOB_NOTIFY : 0) |
+                      (map->stop_at_failure ? JOB_STOP_AT_FAILURE : 0) | (job->chunk_count == 1 ? JOB_ONE_CHUNK : 0) |
+                      (work->count == 1 ? JOB_ONE_ITEM : 0) | (embedded ? JOB_EMBEDDED : 0) | (batch ? JOB_BATCH : 0));
 }
 
 /* The claim word is set to unused first: 0, which all other fields begin with, would read as a queued chunk. */
-static void init_job(xf_pool *pool, job *job, const submission *work, const xf_map_options *options)
+static void init_job(xf_pool *pool, job *job, const submission *work, const xf_map *map)
 {
-    uint64_t chunk = choose_chunk_size(pool, options, work->count), limit = (uint64_t)pool->worker_limit;
+    uint64_t chunk = choose_chunk_size(pool, map, work->count), limit = (uint64_t)pool->worker_limit;
 
     atomic_store_explicit(&job->claim, claim_word_make(CLAIM_UNUSED, 0, 0, 0), memory_order_relaxed);
     memset(&job->in_size, 0, offsetof(struct job, in_buffer) - offsetof(struct job, in_size));
@@ -85,7 +84,7 @@ static void init_job(xf_pool *pool, job *job, const submission *work, const xf_m
     job->shards = (uint32_t)(job->chunk_count < limit ? job->chunk_count : limit);
     job->in_size = work->in_size;
     job->out_size = work->task->output_size;
-    job->flags = choose_flags(job, work, options);
+    job->flags = choose_flags(job, work, map);
 }
 
 /* Takes a job slot, with everything that the job needs but memory. */
@@ -292,33 +291,29 @@ static int submit_locked(xf_pool *pool, xf_future *future, const submission *wor
     return rc;
 }
 
-static int create_future(xf_future **out, xf_pool *pool, xf_task *task, const xf_map_options *options)
+static int create_future(xf_future **out, xf_pool *pool, const xf_map *map)
 {
-    static const xf_map_options defaults;
     xf_future *future;
 
-    if (!options)
-        options = &defaults;
-    if (options->timeout_ms < 0 || options->priority < XF_PRIORITY_NORMAL || options->priority > XF_PRIORITY_LOW)
-        return error_detail(XF_EINVAL, "option timeout_ms is %d, priority %d", options->timeout_ms,
-                            (int)options->priority);
+    if (map->timeout_ms < 0 || map->priority < XF_PRIORITY_NORMAL || map->priority > XF_PRIORITY_LOW)
+        return error_detail(XF_EINVAL, "option timeout_ms is %d, priority %d", map->timeout_ms, (int)map->priority);
     future = calloc(1, sizeof *future);
     if (!future)
         return error_detail(XF_ENOMEM, "a future");
     future->pool = pool;
-    future->task = task;
-    future->options = *options;
-    future->priority = (int)options->priority;
-    if (options->on_success || options->on_failure || options->on_done)
+    future->task = map->task;
+    future->options = *map;
+    future->priority = (int)map->priority;
+    if (map->on_success || map->on_failure || map->on_done)
         future->callbacks = CALLBACKS_PENDING;
     *out = future;
     return 0;
 }
 
-static int submit(xf_future **out, xf_pool *pool, const submission *work, const xf_map_options *options)
+static int submit(xf_future **out, xf_pool *pool, const submission *work, const xf_map *map)
 {
     xf_future *future = NULL;
-    int rc = create_future(&future, pool, work->task, options);
+    int rc = create_future(&future, pool, map);
 
     if (rc < 0)
         return rc;
@@ -344,34 +339,19 @@ static int check_pool_task(const xf_task *task, bool sized)
     return rc;
 }
 
-int xf_pool_map_async(xf_future **future, xf_pool *pool, xf_task *task, const void *in, void *out, size_t count,
-                      const xf_map_options *options)
+static int map_sized(xf_future **future, xf_pool *pool, const xf_map *map)
 {
-    submission work = {.task = task, .in = in, .in_size = task->input_size, .out = out, .count = count};
+    xf_task *task = map->task;
+    submission work = {.task = task, .in = map->in, .in_size = task->input_size, .out = map->out, .count = map->count};
     size_t larger = task->input_size > task->output_size ? task->input_size : task->output_size;
     int rc = check_pool_task(task, true);
 
-    if (rc == 0 && larger > 0 && count > SIZE_MAX / 4 / larger)
-        rc = error_detail(XF_ENOMEM, "%zu items of %zu bytes", count, larger);
+    if (rc == 0 && larger > 0 && map->count > SIZE_MAX / 4 / larger)
+        rc = error_detail(XF_ENOMEM, "%zu items of %zu bytes", map->count, larger);
     if (rc < 0)
         return rc;
-    work.in_segment = is_in_segment(pool, in, count * work.in_size);
-    return submit(future, pool, &work, options);
-}
-
-int xf_pool_map(xf_pool *pool, xf_task *task, const void *in, void *out, size_t count, const xf_map_options *options)
-{
-    xf_future *future;
-    int rc = xf_pool_map_async(&future, pool, task, in, out, count, options);
-
-    if (rc < 0)
-        return rc;
-    rc = xf_future_wait(future, XF_FOREVER);
-    if (options && options->results)
-        *options->results = future;
-    else
-        xf_future_free(future);
-    return rc;
+    work.in_segment = is_in_segment(pool, map->in, map->count * work.in_size);
+    return submit(future, pool, &work, map);
 }
 
 /* ---- Inputs of any size ---------------------------------------------------------------------- */
@@ -410,44 +390,76 @@ static int encode_objects(const xf_task *task, const xf_bytes *in, size_t count,
     return 0;
 }
 
-static int map_objects(xf_future **future, xf_pool *pool, xf_task *task, const xf_bytes *in, size_t count,
-                       const xf_map_options *options)
+static int map_objects(xf_future **future, xf_pool *pool, const xf_map *map, const xf_bytes *in, size_t count)
 {
     xf_writer encoded = {0};
     xf_bytes *bytes = calloc(count ? count : 1, sizeof *bytes);
-    int rc = bytes ? encode_objects(task, in, count, bytes, &encoded) : error_detail(XF_ENOMEM, "%zu inputs", count);
+    int rc =
+        bytes ? encode_objects(map->task, in, count, bytes, &encoded) : error_detail(XF_ENOMEM, "%zu inputs", count);
 
     if (rc == 0) {
-        submission work = submission_of_bytes(pool, task, bytes, count);
-        rc = submit(future, pool, &work, options);
+        submission work = submission_of_bytes(pool, map->task, bytes, count);
+        rc = submit(future, pool, &work, map);
     }
     writer_free(&encoded);
     free(bytes);
     return rc;
 }
 
-int xf_pool_map_bytes(xf_future **future, xf_pool *pool, xf_task *task, const xf_bytes *in, size_t count,
-                      const xf_map_options *options)
+static int check_sizes(const xf_task *task, const xf_bytes *in, size_t count)
 {
-    submission work;
-    int rc = check_pool_task(task, false);
-
-    if (rc < 0)
-        return rc;
-    if (task->input_codec)
-        return map_objects(future, pool, task, in, count, options);
     for (size_t i = 0; task->input_size != XF_ANY_SIZE && i < count; i++)
         if (in[i].size != task->input_size)
             return error_detail(XF_ESIZE, "task %s takes %zu bytes, but input %zu has %zu", task->name,
                                 task->input_size, i, in[i].size);
-    work = submission_of_bytes(pool, task, in, count);
-    return submit(future, pool, &work, options);
+    return 0;
 }
 
-int xf_pool_submit(xf_future **future, xf_pool *pool, xf_task *task, const void *input, size_t size,
-                   const xf_map_options *options)
+static int map_bytes(xf_future **future, xf_pool *pool, const xf_map *map, const xf_bytes *in, size_t count)
 {
-    xf_bytes bytes = {input, size};
+    submission work;
+    int rc = check_pool_task(map->task, false);
 
-    return xf_pool_map_bytes(future, pool, task, &bytes, 1, options);
+    if (rc < 0)
+        return rc;
+    if (map->task->input_codec)
+        return map_objects(future, pool, map, in, count);
+    rc = check_sizes(map->task, in, count);
+    if (rc < 0)
+        return rc;
+    work = submission_of_bytes(pool, map->task, in, count);
+    return submit(future, pool, &work, map);
+}
+
+/* ---- The public calls ------------------------------------------------------------------------ */
+
+int xf_pool_map_async(xf_future **future, xf_pool *pool, const xf_map *map)
+{
+    if (!map->task)
+        return error_detail(XF_EINVAL, "a map without a task");
+    if (map->bytes && (map->in || map->out))
+        return error_detail(XF_EINVAL, "a map with bytes and with %s", map->in ? "in" : "out");
+    return map->bytes ? map_bytes(future, pool, map, map->bytes, map->count) : map_sized(future, pool, map);
+}
+
+int xf_pool_map(xf_pool *pool, const xf_map *map)
+{
+    xf_future *future;
+    int rc = xf_pool_map_async(&future, pool, map);
+
+    if (rc < 0)
+        return rc;
+    rc = xf_future_wait(future, XF_FOREVER);
+    if (map->results)
+        *map->results = future;
+    else
+        xf_future_free(future);
+    return rc;
+}
+
+int xf_pool_submit(xf_future **future, xf_pool *pool, const xf_map *map)
+{
+    xf_bytes bytes = {map->in, map->size};
+
+    return map->task ? map_bytes(future, pool, map, &bytes, 1) : error_detail(XF_EINVAL, "work without a task");
 }

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "crossfork/process.h"
 #include "objects/object_client.h"
 #include "process/call.h"
 #include "process/task_boundary.h"
@@ -257,8 +258,7 @@ _Noreturn void child_run(const os_inherited *inherited)
     frame frame;
     int code;
 
-    memset(call, 0,
-           offsetof(xf_call, channel)); /* if a task has forked this child, the memory holds that task's call */
+    memset(call, 0, offsetof(xf_call, channel)); /* if a task has forked this child, this is that task's call */
     call->backend = &child_backend;
     call->box = inherited->box.address;
     call->output.handle = -1;

@@ -44,8 +44,8 @@ void process_lead_ask_to_stop(xf_process *process)
     if (atomic_exchange(&box->stop, 1))
         return;
     frame_put_header(stop, &(frame){.type = FRAME_STOP});
-    os_channel_write(os_child_channel(process->child, OS_CHANNEL), stop, sizeof stop, -1,
-                     0); /* only wakes the task: the word in the box counts */
+    /* only wakes the task: the word in the box counts */
+    os_channel_write(os_child_channel(process->child, OS_CHANNEL), stop, sizeof stop, -1, 0);
     process_lead_wake(process);
     process->grace_deadline = clock_deadline(process->grace_ms);
     supervisor_set_deadline(&process->supervised, next_process_deadline(process));

@@ -195,18 +195,22 @@ int xf_shm_publish(xf_shm *shm, const char *name, const xf_key *key)
     return publication_open(&shm->publication, shm->object, name, key ? key : &no_key);
 }
 
-int xf_shm_find(xf_shm **out, const char *name, const xf_key *key, xf_shm_access access, int timeout_ms)
+int xf_shm_find(xf_shm **out, const char *name, const xf_shm_find_options *options, int timeout_ms)
 {
+    static const xf_shm_find_options defaults;
     uint64_t deadline = clock_deadline(timeout_ms);
     xf_shm *shm = NULL;
     connector connector;
-    int rc = shm_check_access(access);
+    int rc;
 
+    if (!options)
+        options = &defaults;
+    rc = shm_check_access(options->access);
     if (rc == 0)
-        rc = connector_open(&connector, name, key ? key : &no_key, XF_KIND_SHM, 0, deadline);
+        rc = connector_open(&connector, name, options->key ? options->key : &no_key, XF_KIND_SHM, 0, deadline);
     if (rc < 0)
         return rc;
-    rc = xf_shm_open(&shm, &connector.ref, access);
+    rc = xf_shm_open(&shm, &connector.ref, options->access);
     if (rc < 0)
         return connector_close(&connector, rc);
     rc = connector_close(&connector, 0);

@@ -94,17 +94,18 @@ free_all:
     return rc;
 }
 
-int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_wait_item *items, int count, xf_watch_callback callback,
-                   void *arg)
+int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_watch_options *options)
 {
     xf_watch *watch = NULL;
-    int rc = count < 1 ? error_detail(XF_EINVAL, "a watch of %d items", count) : create_watch(&watch, items, count);
+    int rc = options->count < 1 || !options->callback ? error_detail(XF_EINVAL, "a watch of %d items, and %s callback",
+                                                                     options->count, options->callback ? "a" : "no")
+                                                      : create_watch(&watch, options->items, options->count);
 
     if (rc < 0)
         return rc;
-    watch->callback = callback;
-    watch->arg = arg;
-    rc = wait_prepare(watch->waiter.items, count, true);
+    watch->callback = options->callback;
+    watch->arg = options->arg;
+    rc = wait_prepare(watch->waiter.items, options->count, true);
     if (rc == 0) {
         rc = uv_async_init(loop, &watch->async, on_watch_async);
         rc = rc < 0 ? error_from_uv(rc, "uv_async_init") : 0;

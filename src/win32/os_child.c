@@ -98,7 +98,7 @@ static os_end end_of(os_end_kind kind, int code, DWORD system)
     return (os_end){.kind = kind, .code = code, .system = system};
 }
 
-/* Exit codes are no proof: TerminateProcess gives any, closing a job 0.  When the status block was not yet armed, there
+/* Exit codes are no proof: TerminateProcess gives any, closing a job 0.  When the status block was not armed yet, there
  * is nothing else. */
 static os_end judge_code(const os_child *child, DWORD code)
 {

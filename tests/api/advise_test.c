@@ -343,14 +343,14 @@ XF_TASK(look, const xf_ref *in, seen *out)
 /* Lets all workers return where they may run. */
 static void look_from(xf_pool *pool, int workers, seen *seen)
 {
-    xf_map_options options = {.chunk = 1};
     xf_ref refs[8];
+    xf_map map = {.task = &look, .in = refs, .out = seen, .count = (size_t)workers, .chunk = 1};
     xf_barrier *barrier;
 
     assert_int_equal(xf_barrier_create(&barrier, (unsigned)workers, NULL), 0);
     for (int i = 0; i < workers; i++)
         assert_int_equal(xf_barrier_ref(barrier, &refs[i]), 0);
-    assert_int_equal(xf_pool_map(pool, &look, refs, seen, (size_t)workers, &options), 0);
+    assert_int_equal(xf_pool_map(pool, &map), 0);
     xf_barrier_free(barrier);
 }
 
@@ -451,22 +451,22 @@ static void a_place_that_cannot_be_had_is_named(void **state)
 {
     xf_pool_options options = {.workers = 1, .placement = XF_PLACEMENT_CORES};
     xf_future *future = NULL;
-    xf_map_options map = {.results = &future};
     xf_ref in = {0};
     xf_pool *pool;
     seen out;
+    xf_map map = {.task = &look, .in = &in, .out = &out, .count = 1, .results = &future};
     int rc;
 
     (void)state;
     make_up(1, 1, 1, 1);
     made_up.cpus[0].number = OS_CPUS_MAX - 1;
     assert_int_equal(xf_pool_create(&pool, &options), 0);
-    rc = xf_pool_map(pool, &look, &in, &out, 1, &map);
+    rc = xf_pool_map(pool, &map);
     assert_int_equal(rc, XF_EFAILED);
     assert_non_null(strstr(xf_future_report(future, 0)->message, "option placement"));
     assert_non_null(strstr(xf_future_report(future, 0)->message, "processor"));
     xf_future_free(future);
-    assert_int_equal(xf_pool_map(pool, &look, &in, &out, 1, NULL), XF_EFAILED);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &look, .in = &in, .out = &out, .count = 1}), XF_EFAILED);
     assert_non_null(strstr(xf_error_detail(), "option placement"));
     xf_pool_free(pool);
 }

@@ -238,7 +238,9 @@ static void items_that_end_badly_tell_where_they_were(void **state)
     (void)state;
     assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = 2, .process = &process}), 0);
     assert_int_equal(
-        xf_pool_map(pool, &misbehave, in, out, 3, &(xf_map_options){.timeout_ms = 300, .results = &future}),
+        xf_pool_map(
+            pool,
+            &(xf_map){.task = &misbehave, .in = in, .out = out, .count = 3, .timeout_ms = 300, .results = &future}),
         XF_EFAILED);
     for (size_t i = 0; i < 3; i++) {
         const xf_report *report = xf_future_report(future, i);
@@ -300,7 +302,7 @@ static void a_pools_printed_stack_has_all_functions_of_the_program(void **state)
     assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = 1}), 0);
     for (int i = 0; i < 2; i++) {
         xf_future *future;
-        assert_int_equal(xf_pool_submit(&future, pool, tasks[i], &in, sizeof in, NULL), 0);
+        assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = tasks[i], .in = &in, .size = sizeof in}), 0);
         assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
         check_printed(xf_future_report(future, 0), entries[i]);
         xf_future_free(future);

@@ -93,8 +93,14 @@ static void a_pool_runs_a_task_in_cxx(void **)
     std::vector<double> areas(shapes.size());
     xf_pool *pool;
 
+    xf_map map = {};
+
+    map.task = &area;
+    map.in = shapes.data();
+    map.out = areas.data();
+    map.count = shapes.size();
     assert_int_equal(xf_pool_create(&pool, nullptr), 0);
-    assert_int_equal(xf_pool_map(pool, &area, shapes.data(), areas.data(), shapes.size(), nullptr), 0);
+    assert_int_equal(xf_pool_map(pool, &map), 0);
     xf_pool_free(pool);
     for (double found : areas)
         assert_true(found == 6);

@@ -170,7 +170,8 @@ static void a_code_has_one_name_in_processes_and_pools(void **state)
         in[i] = (xf_bytes){&codes[i].code, sizeof codes[i].code};
     for (int workers = XF_POOL_INLINE; workers <= 1; workers += 1 - XF_POOL_INLINE) {
         assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = workers}), 0);
-        assert_int_equal(xf_pool_map_bytes(&future, pool, &do_return, in, COUNT, NULL), 0);
+        assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &do_return, .bytes = in, .count = COUNT}),
+                         0);
         assert_int_equal(xf_future_wait(future, XF_FOREVER), XF_EFAILED);
         for (size_t i = 0; i < COUNT; i++)
             assert_string_equal(xf_future_report(future, i)->code_name, codes[i].name);

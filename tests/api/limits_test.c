@@ -199,11 +199,11 @@ static void a_pool_reports_it_for_the_item(void **state)
     if (!support_limits_memory())
         skip();
     assert_int_equal(xf_pool_create(&pool, &options), 0);
-    assert_int_equal(xf_pool_submit(&future, pool, &run_short, &what, sizeof what, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &run_short, .in = &what, .size = sizeof what}), 0);
     assert_int_equal(xf_future_wait(future, XF_FOREVER), XF_EFAILED);
     assert_int_equal(xf_future_status(future, 0).kind, XF_END_MEMORY_LIMIT);
     xf_future_free(future);
-    assert_int_equal(xf_pool_submit(&future, pool, &take, &most, sizeof most, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &take, .in = &most, .size = sizeof most}), 0);
     assert_int_equal(xf_future_wait(future, XF_FOREVER), 0);
     xf_future_free(future);
     xf_pool_free(pool);

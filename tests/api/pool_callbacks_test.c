@@ -29,7 +29,7 @@ static void callbacks_are_called_once(void **state)
     const int whats[] = {FINE, FAIL, DIE};
     xf_pool *pool = open_workers(1);
     told told = {.success = 0};
-    xf_map_options options = {.on_success = on_success, .on_failure = on_failure, .on_done = on_done, .arg = &told};
+    xf_map options = {.on_success = on_success, .on_failure = on_failure, .on_done = on_done, .arg = &told};
 
     (void)state;
     assert_int_equal(uv_sem_init(&told.done, 0), 0);
@@ -55,7 +55,7 @@ static void callbacks_of_what_is_freed_are_called(void **state)
     enum { MAPS = 300 };
     xf_pool *pool = open_workers(1);
     told told = {.success = 0};
-    xf_map_options options = {.on_success = on_success, .on_done = on_map, .arg = &told};
+    xf_map options = {.on_success = on_success, .on_done = on_map, .arg = &told};
 
     (void)state;
     assert_int_equal(uv_sem_init(&told.done, 0), 0);
@@ -75,11 +75,13 @@ static void callbacks_are_called_for_what_never_ran(void **state)
     xf_pool *pool = open_workers(1);
     xf_future *blocker = order_one(pool, PATIENT, NULL), *future;
     told told = {.success = 0};
-    xf_map_options options = {.on_success = on_success, .on_failure = on_failure, .on_done = on_done, .arg = &told};
+    xf_map options = {.on_success = on_success, .on_failure = on_failure, .on_done = on_done, .arg = &told};
+    xf_map nothing = options;
 
     (void)state;
     assert_int_equal(uv_sem_init(&told.done, 0), 0);
-    assert_int_equal(xf_pool_map_async(&future, pool, &square, NULL, NULL, 0, &options), 0);
+    nothing.task = &square;
+    assert_int_equal(xf_pool_map_async(&future, pool, &nothing), 0);
     uv_sem_wait(&told.done);
     assert_int_equal(told.success, 1);
     xf_future_cancel(order_one(pool, FINE, &options));
@@ -121,7 +123,7 @@ static void callbacks_come_on_the_loop_that_was_given(void **state)
 {
     on_loop here = {.thread = uv_thread_self()};
     xf_pool_options options = {.workers = 2, .loop = &here.loop};
-    xf_map_options map = {.on_done = on_done_here, .arg = &here};
+    xf_map map = {.on_done = on_done_here, .arg = &here};
     uv_timer_t keep;
     xf_pool *pool;
 

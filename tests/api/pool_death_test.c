@@ -120,7 +120,9 @@ static void expect_one_lost(int what, xf_end kind, int code)
 
     for (int i = 0; i < 200; i++)
         orders[i] = (order){i == 100 ? what : FINE, i};
-    assert_int_equal(xf_pool_map_async(&future, pool, &obey, orders, out, 200, &(xf_map_options){.chunk = 16}), 0);
+    assert_int_equal(
+        xf_pool_map_async(&future, pool, &(xf_map){.task = &obey, .in = orders, .out = out, .count = 200, .chunk = 16}),
+        0);
     assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
     assert_int_equal(xf_future_failures(future), 1);
     assert_int_equal(xf_future_failure(future, 0), 100);
@@ -150,14 +152,13 @@ static void workers_killed_in_a_large_map_cost_one_item_each(void **state)
     order *orders = calloc(COUNT, sizeof *orders);
     int *out = calloc(COUNT, sizeof *out);
     xf_pool *pool = open_workers(2);
-    xf_map_options options = {0};
     xf_future *future;
+    xf_map map = {.task = &obey, .in = orders, .out = out, .count = COUNT, .results = &future};
 
     (void)state;
     for (int i = 0; i < COUNT; i++)
         orders[i] = (order){i % APART == 0 ? DIE : FINE, i};
-    options.results = &future;
-    assert_int_equal(xf_pool_map(pool, &obey, orders, out, COUNT, &options), XF_EFAILED);
+    assert_int_equal(xf_pool_map(pool, &map), XF_EFAILED);
     assert_int_equal(xf_future_failures(future), LOST);
     for (int i = 0; i < COUNT; i++) {
         xf_end kind = xf_future_status(future, (size_t)i).kind;
@@ -240,7 +241,7 @@ static void workers_that_all_die_lose_each_its_item(void **state)
         xf_future *future;
         for (int i = 0; i < 60; i++)
             orders[i] = (order){i % 3 == 1 ? DIE : FINE, i};
-        future = order_many(pool, orders, 60, &(xf_map_options){.chunk = 4});
+        future = order_many(pool, orders, 60, &(xf_map){.chunk = 4});
         assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
         assert_int_equal(xf_future_failures(future), 20);
         for (int i = 0; i < 60; i++)
@@ -256,7 +257,7 @@ static void a_crash_while_giving_a_large_result_is_one_lost_item(void **state)
     xf_future *future;
 
     (void)state;
-    assert_int_equal(xf_pool_submit(&future, pool, &die_giving, NULL, 0, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &die_giving}), 0);
     expect_kind(future, XF_END_KILLED, 0);
     await_memory(pool, 0);
     expect_squares(pool, 100, NULL);
@@ -269,7 +270,7 @@ static void a_large_reason_arrives_whole(void **state)
     xf_future *future;
 
     (void)state;
-    assert_int_equal(xf_pool_submit(&future, pool, &long_reason, NULL, 0, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &long_reason}), 0);
     expect_squares(pool, 100, NULL);
     assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
     assert_int_equal(strlen(xf_future_report(future, 0)->message), (1 << 20) - 1);
@@ -305,7 +306,7 @@ static void each_stage_has_its_own_end(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT; i++)
         in[i] = (xf_bytes){cases[i].text, 0};
-    assert_int_equal(xf_pool_map_bytes(&future, pool, &pass_on, in, COUNT, NULL), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &pass_on, .bytes = in, .count = COUNT}), 0);
     assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
     for (size_t i = 0; i < COUNT; i++) {
         const xf_report *report = xf_future_report(future, i);
@@ -334,7 +335,7 @@ static void the_first_failure_ends_the_rest_when_asked(void **state)
     orders[3].what = FAIL;
     for (int i = COUNT / 2; i < COUNT; i++)
         orders[i].what = PATIENT;
-    future = order_many(pool, orders, COUNT, &(xf_map_options){.chunk = 1, .stop_at_failure = true});
+    future = order_many(pool, orders, COUNT, &(xf_map){.chunk = 1, .stop_at_failure = true});
     xf_pool_cancel(pool); /* stops the patient items that were claimed */
     assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
     for (size_t i = 0; i < COUNT; i++)

@@ -44,13 +44,14 @@ static void a_generator_is_pulled_through_a_window(void **state)
     (void)state;
     for (int unordered = 0; unordered < 2; unordered++) {
         source source = {.end = 300, .error = -77, .window = 5};
+        xf_imap_options options;
         xf_imap *imap;
         xf_future *future;
         size_t index, sum = 0;
         int rc;
-        assert_int_equal(xf_imap_create(&imap, pool, &give, next_number, &source,
-                                        &(xf_imap_options){.window = 5, .unordered = unordered}),
-                         0);
+        options =
+            (xf_imap_options){.task = &give, .next = next_number, .arg = &source, .window = 5, .unordered = unordered};
+        assert_int_equal(xf_imap_create(&imap, pool, &options), 0);
         while ((rc = xf_imap_next(imap, &future, &index, 60000)) == 1) {
             size_t size = 0;
             assert_non_null(xf_future_result(future, 0, &size));
@@ -74,10 +75,11 @@ static void an_abandoned_generator_leaves_nothing(void **state)
 {
     xf_pool *pool = open_workers(2);
     source source = {.end = 1000, .window = 8};
+    xf_imap_options options = {.task = &give, .next = next_number, .arg = &source};
     xf_imap *imap;
 
     (void)state;
-    assert_int_equal(xf_imap_create(&imap, pool, &give, next_number, &source, NULL), 0);
+    assert_int_equal(xf_imap_create(&imap, pool, &options), 0);
     xf_imap_free(imap);
     xf_pool_close(pool);
     assert_int_equal(xf_pool_join(pool, 60000), 0);

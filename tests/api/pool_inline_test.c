@@ -11,7 +11,7 @@ static void an_inline_pool_does_the_same_here(void **state)
 
     (void)state;
     expect_squares(pool, 1000, NULL);
-    assert_int_equal(xf_pool_map(pool, &own_pid, in, &pid, 1, NULL), 0);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &own_pid, .in = in, .out = &pid, .count = 1}), 0);
     assert_int_equal(pid, uv_os_getpid());
     future = order_one(pool, FAIL, NULL);
     assert_int_equal(xf_future_wait(future, 0), XF_EFAILED);

@@ -44,8 +44,8 @@ static void every_chunk_size_gives_every_output(void **state)
 
     (void)state;
     for (size_t chunk = 1; chunk < 40; chunk += 3)
-        expect_squares(pool, 1000, &(xf_map_options){.chunk = chunk});
-    expect_squares(pool, 1000, &(xf_map_options){.chunk = 1000000});
+        expect_squares(pool, 1000, &(xf_map){.chunk = chunk});
+    expect_squares(pool, 1000, &(xf_map){.chunk = 1000000});
     xf_pool_free(pool);
 }
 
@@ -57,7 +57,7 @@ static void large_inputs_give_every_output(void **state)
     for (int workers = 1; workers <= 3; workers++) {
         xf_pool *pool = open_workers(workers);
         for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++)
-            expect_squares(pool, 1000003, &(xf_map_options){.chunk = chunks[i]});
+            expect_squares(pool, 1000003, &(xf_map){.chunk = chunks[i]});
         await_memory(pool, 0);
         xf_pool_free(pool);
     }
@@ -75,7 +75,7 @@ static void inputs_of_any_length_come_back(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof text; i++)
         text[i] = (char)i;
-    assert_int_equal(xf_pool_map_bytes(&future, pool, &reverse, in, 4, NULL), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &reverse, .bytes = in, .count = 4}), 0);
     assert_int_equal(xf_future_wait(future, 60000), 0);
     for (size_t i = 0; i < 4; i++) {
         out = xf_future_result(future, i, &size);
@@ -98,7 +98,8 @@ static void single_tasks_give_small_and_large_outputs(void **state)
         xf_future *future;
         const unsigned char *out;
         size_t size;
-        assert_int_equal(xf_pool_submit(&future, pool, &give, &sizes[i], sizeof *sizes, NULL), 0);
+        assert_int_equal(
+            xf_pool_submit(&future, pool, &(xf_map){.task = &give, .in = &sizes[i], .size = sizeof *sizes}), 0);
         assert_int_equal(xf_future_wait(future, 60000), 0);
         out = xf_future_result(future, 0, &size);
         assert_int_equal(size, sizes[i]);
@@ -121,7 +122,7 @@ static void single_tasks_take_small_and_large_inputs(void **state)
         xf_future *future;
         const unsigned char *out;
         size_t size;
-        assert_int_equal(xf_pool_submit(&future, pool, &reverse, in, length, NULL), 0);
+        assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &reverse, .in = in, .size = length}), 0);
         assert_int_equal(xf_future_wait(future, 60000), 0);
         out = xf_future_result(future, 0, &size);
         assert_int_equal(size, length);
@@ -147,7 +148,9 @@ static void single_tasks_of_every_declared_size_give_their_output(void **state)
         in[i] = (unsigned char)(i * 7);
     for (size_t i = 0; i < TASKS * EACH; i++) {
         xf_task *task = tasks[i % TASKS];
-        assert_int_equal(xf_pool_submit(&futures[i], pool, task, in + i / TASKS, task->input_size, NULL), 0);
+        assert_int_equal(
+            xf_pool_submit(&futures[i], pool, &(xf_map){.task = task, .in = in + i / TASKS, .size = task->input_size}),
+            0);
     }
     assert_int_equal(xf_future_wait_all(futures, TASKS * EACH, 60000), 0);
     for (size_t i = 0; i < TASKS * EACH; i++) {
@@ -168,7 +171,7 @@ static void two_hundred_workers_sum_rightly(void **state)
     xf_pool *pool = open_workers(200);
 
     (void)state;
-    expect_squares(pool, 20000, &(xf_map_options){.chunk = 1});
+    expect_squares(pool, 20000, &(xf_map){.chunk = 1});
     assert_int_equal(stats_of(pool).started, 200);
     xf_pool_free(pool);
 }
@@ -223,10 +226,11 @@ static void wrong_use_is_told(void **state)
     assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.initializer = &unknown}), XF_ENOTASK);
     assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.initializer = &build}), XF_ESIZE);
     pool = open_workers(1);
-    assert_int_equal(xf_pool_map(pool, &reverse, NULL, NULL, 0, NULL), XF_ESIZE);
-    assert_int_equal(xf_pool_map(pool, &unknown, NULL, NULL, 0, NULL), XF_ENOTASK);
-    assert_int_equal(xf_pool_submit(&future, pool, &square, "abc", 3, NULL), XF_ESIZE);
-    assert_int_equal(xf_pool_submit(&future, pool, &reverse, "a", 1, &(xf_map_options){.timeout_ms = -1}), XF_EINVAL);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &reverse}), XF_ESIZE);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &unknown}), XF_ENOTASK);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &square, .in = "abc", .size = 3}), XF_ESIZE);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &reverse, .in = "a", .size = 1, .timeout_ms = -1}),
+                     XF_EINVAL);
     xf_pool_free(pool);
     xf_pool_free(NULL);
     xf_future_free(NULL);

@@ -26,13 +26,14 @@ static void pool_memory_is_used_in_place(void **state)
     (void)state;
     for (int i = 0; i < COUNT; i++)
         in[i] = i;
-    assert_int_equal(xf_pool_map_async(&future, pool, &square, in, out, COUNT, NULL), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &square, .in = in, .out = out, .count = COUNT}),
+                     0);
     assert_true(stats_of(pool).memory - before < COUNT * sizeof *in + 100000);
     assert_int_equal(xf_future_wait(future, 60000), 0);
     assert_ptr_equal(xf_future_result(future, 7, NULL), out + 7);
     assert_true(out[7] == 49);
     xf_future_free(future);
-    assert_int_equal(xf_pool_submit(&future, pool, &overwrite, in + 7, sizeof *in, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &overwrite, .in = in + 7, .size = sizeof *in}), 0);
     assert_int_equal(xf_future_wait(future, 60000), 0);
     assert_true(in[7] == -7);
     xf_future_free(future);
@@ -51,7 +52,8 @@ static void a_huge_map_needs_eight_bytes_an_item_beside_its_data(void **state)
     xf_future *future;
 
     (void)state;
-    assert_int_equal(xf_pool_map_async(&future, pool, &square, in, NULL, COUNT, &(xf_map_options){.chunk = 1}), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &square, .in = in, .count = COUNT, .chunk = 1}),
+                     0);
     assert_true(stats_of(pool).memory < (size_t)COUNT * (2 * sizeof *in + 8) + 200000);
     assert_int_equal(xf_future_wait(future, 120000), 0);
     xf_future_free(future);
@@ -73,7 +75,7 @@ static void memory_beyond_the_limit_is_refused_and_comes_back(void **state)
     assert_non_null(most);
     assert_null(xf_pool_buffer_alloc(pool, 1));
     xf_pool_buffer_free(pool, most);
-    assert_int_equal(xf_pool_submit(&future, pool, &give, &huge, sizeof huge, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &give, .in = &huge, .size = sizeof huge}), 0);
     expect_kind(future, XF_END_FAILED, XF_TASK_NO_MEMORY);
     expect_squares(pool, 1000, NULL);
     xf_pool_free(pool);
@@ -89,7 +91,7 @@ static void memory_that_was_just_freed_can_be_had(void **state)
 
     (void)state;
     for (int round = 0; round < ROUNDS; round++) {
-        assert_int_equal(xf_pool_map_async(&future, pool, &fill_chunk, in, NULL, COUNT, NULL), 0);
+        assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &fill_chunk, .in = in, .count = COUNT}), 0);
         assert_int_equal(xf_future_wait(future, 60000), 0);
         xf_future_free(future);
         if (round % 2 == 0)
@@ -106,7 +108,7 @@ static void use_a_pool(void)
 
     expect_squares(pool, 1000, NULL);
     expect_kind(order_one(pool, DIE, NULL), XF_END_KILLED, 0);
-    assert_int_equal(xf_pool_submit(&future, pool, &reverse, "abc", 3, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &reverse, .in = "abc", .size = 3}), 0);
     assert_int_equal(xf_future_wait(future, 60000), 0);
     xf_future_free(future);
     xf_pool_free(pool);

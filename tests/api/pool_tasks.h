@@ -110,13 +110,18 @@ static inline xf_pool *open_workers(int workers)
     return open_pool(&options);
 }
 
-static inline void expect_squares(xf_pool *pool, size_t count, const xf_map_options *options)
+static inline void expect_squares(xf_pool *pool, size_t count, const xf_map *options)
 {
     double *in = calloc(count + 1, sizeof *in), *out = calloc(count + 1, sizeof *out);
+    xf_map map = options ? *options : (xf_map){0};
 
     for (size_t i = 0; i < count; i++)
         in[i] = (double)i;
-    assert_int_equal(xf_pool_map(pool, &square, in, out, count, options), 0);
+    map.task = &square;
+    map.in = in;
+    map.out = out;
+    map.count = count;
+    assert_int_equal(xf_pool_map(pool, &map), 0);
     for (size_t i = 0; i < count; i++)
         assert_true(out[i] == in[i] * in[i]);
     free(in);
@@ -139,15 +144,19 @@ static inline void await_memory(xf_pool *pool, size_t memory)
     assert_int_equal(stats_of(pool).memory, memory);
 }
 
-static inline xf_future *order_many(xf_pool *pool, const order *orders, size_t count, const xf_map_options *options)
+static inline xf_future *order_many(xf_pool *pool, const order *orders, size_t count, const xf_map *options)
 {
+    xf_map map = options ? *options : (xf_map){0};
     xf_future *future = NULL;
 
-    assert_int_equal(xf_pool_map_async(&future, pool, &obey, orders, NULL, count, options), 0);
+    map.task = &obey;
+    map.in = orders;
+    map.count = count;
+    assert_int_equal(xf_pool_map_async(&future, pool, &map), 0);
     return future;
 }
 
-static inline xf_future *order_one(xf_pool *pool, int what, const xf_map_options *options)
+static inline xf_future *order_one(xf_pool *pool, int what, const xf_map *options)
 {
     order order = {what, 1};
 
@@ -178,7 +187,7 @@ static inline void map_often(void *arg)
     mapper *mapper = arg;
 
     for (int i = 0; i < 50; i++)
-        expect_squares(mapper->pool, 500 + (size_t)i, &(xf_map_options){.chunk = 1 + (size_t)i % 5});
+        expect_squares(mapper->pool, 500 + (size_t)i, &(xf_map){.chunk = 1 + (size_t)i % 5});
 }
 
 #endif

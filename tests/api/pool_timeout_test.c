@@ -12,7 +12,7 @@ static void cancelling_with_much_in_flight_costs_nothing_else(void **state)
     (void)state;
     assert_non_null(text);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(xf_pool_submit(&futures[i], pool, &reverse, text, SIZE, NULL), 0);
+        assert_int_equal(xf_pool_submit(&futures[i], pool, &(xf_map){.task = &reverse, .in = text, .size = SIZE}), 0);
     xf_future_cancel(futures[0]);
     xf_future_cancel(futures[2]);
     assert_int_equal(xf_future_wait(futures[1], 60000), 0);
@@ -29,7 +29,7 @@ static void cancelling_with_much_in_flight_costs_nothing_else(void **state)
 static void an_item_that_takes_too_long_is_ended(void **state)
 {
     xf_pool *pool = open_workers(2);
-    xf_map_options options = {.timeout_ms = 50};
+    xf_map options = {.timeout_ms = 50};
     order orders[8] = {{FINE, 0}, {HANG, 1}, {FINE, 2}, {PATIENT, 3}, {FINE, 4}, {FINE, 5}, {HANG, 6}, {FINE, 7}};
     xf_future *future = order_many(pool, orders, 8, &options);
 

@@ -40,7 +40,7 @@ XF_TASK(nest, const int *in, int *out)
     if (rc < 0)
         return xf_fail(call, rc, "%s", xf_error_detail());
     if (less > 0)
-        rc = xf_pool_map(pool, &nest, &less, out, 1, NULL);
+        rc = xf_pool_map(pool, &(xf_map){.task = &nest, .in = &less, .out = out, .count = 1});
     xf_pool_free(pool);
     *out += 1;
     return rc < 0 ? xf_fail(call, rc, "below") : 0;
@@ -58,7 +58,7 @@ static void closing_completes_what_was_handed_in(void **state)
     (void)state;
     assert_int_equal(xf_pool_join(pool, 0), XF_ESTATE);
     xf_pool_close(pool);
-    assert_int_equal(xf_pool_submit(&late, pool, &reverse, "a", 1, NULL), XF_ESTATE);
+    assert_int_equal(xf_pool_submit(&late, pool, &(xf_map){.task = &reverse, .in = "a", .size = 1}), XF_ESTATE);
     assert_int_equal(xf_pool_join(pool, 60000), 0);
     assert_int_equal(xf_future_wait(future, 0), 0);
     assert_int_equal(stats_of(pool).started, 0);
@@ -74,7 +74,7 @@ static void recycled_workers_lose_nothing(void **state)
         xf_pool *pool = open_pool(&options);
         int64_t pids[12] = {0};
         int in[12] = {0};
-        assert_int_equal(xf_pool_map(pool, &own_pid, in, pids, 12, NULL), 0);
+        assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &own_pid, .in = in, .out = pids, .count = 12}), 0);
         for (int i = 0; i < 12; i++) {
             uint64_t same = 0;
             for (int k = 0; k < 12; k++)
@@ -97,7 +97,7 @@ static void closing_early_still_recycles(void **state)
     xf_future *future;
 
     (void)state;
-    assert_int_equal(xf_pool_map_async(&future, pool, &square, in, NULL, 40, NULL), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &square, .in = in, .count = 40}), 0);
     xf_pool_close(pool);
     assert_int_equal(xf_pool_join(pool, 60000), 0);
     assert_int_equal(xf_future_wait(future, 0), 0);
@@ -169,7 +169,7 @@ static void work_that_comes_when_a_worker_leaves_is_done(void **state)
     pool = open_pool(&options);
     expect_squares(pool, 1, NULL);
     assert_int_equal(xf_event_wait(leaving, 60000), 0);
-    assert_int_equal(xf_pool_submit(&future, pool, &square, &in, sizeof in, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &square, .in = &in, .size = sizeof in}), 0);
     xf_event_set(go);
     assert_int_equal(xf_future_wait(future, 60000), 0);
     assert_true(*(const double *)xf_future_result(future, 0, NULL) == 9);
@@ -205,7 +205,7 @@ static void a_finalizer_may_have_output(void **state)
     xf_pool *pool = open_pool(&options);
 
     (void)state;
-    assert_int_equal(xf_pool_map_bytes(&future, pool, &reverse, &in, 1, NULL), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &reverse, .bytes = &in, .count = 1}), 0);
     assert_int_equal(xf_future_wait(future, 60000), 0);
     assert_int_equal(xf_future_failures(future), 0);
     xf_future_free(future);
@@ -225,7 +225,7 @@ static void initializers_build_what_tasks_see(void **state)
     (void)state;
     for (int i = 0; i < 10; i++)
         in[i] = i;
-    assert_int_equal(xf_pool_map(pool, &what_was_built, in, out, 10, NULL), 0);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &what_was_built, .in = in, .out = out, .count = 10}), 0);
     for (int i = 0; i < 10; i++)
         assert_int_equal(out[i], 1000 + i);
     xf_pool_free(pool);
@@ -244,7 +244,7 @@ static void an_initializer_that_does_not_work_breaks_the_pool(void **state)
         assert_string_equal(xf_future_report(future, 0)->message,
                             value == -1 ? "will not build" : "another process killed it");
         xf_future_free(future);
-        assert_true(xf_pool_submit(&late, pool, &reverse, "a", 1, NULL) < 0);
+        assert_true(xf_pool_submit(&late, pool, &(xf_map){.task = &reverse, .in = "a", .size = 1}) < 0);
         xf_pool_free(pool);
     }
 }
@@ -255,10 +255,10 @@ static void pools_nest_to_the_limit(void **state)
     int depth = 3, out = 0;
 
     (void)state;
-    assert_int_equal(xf_pool_map(pool, &nest, &depth, &out, 1, NULL), 0);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &nest, .in = &depth, .out = &out, .count = 1}), 0);
     assert_int_equal(out, 3);
     depth = XF_DEPTH_MAX + 1;
-    assert_int_equal(xf_pool_map(pool, &nest, &depth, &out, 1, NULL), XF_EFAILED);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &nest, .in = &depth, .out = &out, .count = 1}), XF_EFAILED);
     xf_pool_free(pool);
 }
 
@@ -270,7 +270,8 @@ static void nesting_is_limited_as_asked(void **state)
         xf_pool *pool = open_pool(&options);
         for (int depth = 1; depth <= 3; depth++) {
             int out, allowed = nesting == 0 ? 3 : nesting < 0 ? 0 : nesting;
-            assert_int_equal(xf_pool_map(pool, &nest, &depth, &out, 1, NULL), depth <= allowed ? 0 : XF_EFAILED);
+            assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &nest, .in = &depth, .out = &out, .count = 1}),
+                             depth <= allowed ? 0 : XF_EFAILED);
         }
         xf_pool_free(pool);
     }
@@ -283,8 +284,8 @@ static void a_high_priority_goes_first(void **state)
     double in[100] = {0};
 
     (void)state;
-    assert_int_equal(xf_pool_map_async(&low, pool, &square, in, NULL, 100, &(xf_map_options){.chunk = 1}), 0);
-    high = order_one(pool, PATIENT, &(xf_map_options){.priority = XF_PRIORITY_HIGH});
+    assert_int_equal(xf_pool_map_async(&low, pool, &(xf_map){.task = &square, .in = in, .count = 100, .chunk = 1}), 0);
+    high = order_one(pool, PATIENT, &(xf_map){.priority = XF_PRIORITY_HIGH});
     while (stats_of(pool).queued != 101)
         continue;
     xf_future_cancel(blocker);

@@ -69,7 +69,7 @@ static void expect_published(xf_shm *shm, const char *name, const xf_key *with)
 static xf_shm *expect_found(const char *name, const xf_key *with, xf_shm_access access)
 {
     xf_shm *shm = NULL;
-    int rc = xf_shm_find(&shm, name, with, access, PATIENCE_MS);
+    int rc = xf_shm_find(&shm, name, &(xf_shm_find_options){.key = with, .access = access}, PATIENCE_MS);
 
     if (rc < 0)
         print_error("xf_shm_find: %s (%s)\n", xf_err_name(rc), xf_error_detail());
@@ -80,7 +80,7 @@ static xf_shm *expect_found(const char *name, const xf_key *with, xf_shm_access 
 static void expect_not_found(const char *name, const xf_key *with, int code, const char *why)
 {
     xf_shm *shm;
-    int rc = xf_shm_find(&shm, name, with, XF_SHM_WRITE, PATIENCE_MS);
+    int rc = xf_shm_find(&shm, name, &(xf_shm_find_options){.key = with}, PATIENCE_MS);
 
     if (rc != code || !strstr(xf_error_detail(), why))
         print_error("xf_shm_find: %s (%s)\n", xf_err_name(rc), xf_error_detail());
@@ -133,7 +133,7 @@ static table visit_as_role(const char *name)
 {
     table table;
 
-    check_role("find", xf_shm_find(&table.shm, name, &key, XF_SHM_WRITE, PATIENCE_MS));
+    check_role("find", xf_shm_find(&table.shm, name, &(xf_shm_find_options){.key = &key}, PATIENCE_MS));
     table.board = xf_shm_data(table.shm);
     check_role("came", xf_event_open(&table.came, &table.board->came));
     check_role("go", xf_event_open(&table.go, &table.board->go));
@@ -346,7 +346,7 @@ XF_TASK(write_to_what_is_for_reading, const errand *in, int *out)
 {
     xf_shm *shm;
 
-    *out = xf_shm_find(&shm, in->name, NULL, XF_SHM_READ, PATIENCE_MS);
+    *out = xf_shm_find(&shm, in->name, &(xf_shm_find_options){.access = XF_SHM_READ}, PATIENCE_MS);
     if (*out == 0 && xf_shm_grow(shm, GROWN) != XF_ESTATE)
         return xf_fail(call, 1, "it grew");
     if (*out == 0)
@@ -539,10 +539,10 @@ static void what_is_asked_for_is_checked(void **state)
 
     (void)state;
     assert_int_equal(xf_shm_publish(shm, "a/b", NULL), XF_EINVAL);
-    assert_int_equal(xf_shm_find(&found, "a/b", NULL, XF_SHM_WRITE, 0), XF_EINVAL);
+    assert_int_equal(xf_shm_find(&found, "a/b", NULL, 0), XF_EINVAL);
     assert_int_equal(xf_shm_publish(shm, "x", &bad), XF_EINVAL);
-    assert_int_equal(xf_shm_find(&found, "x", &bad, XF_SHM_WRITE, 0), XF_EINVAL);
-    assert_int_equal(xf_shm_find(&found, "x", NULL, (xf_shm_access)2, 0), XF_EINVAL);
+    assert_int_equal(xf_shm_find(&found, "x", &(xf_shm_find_options){.key = &bad}, 0), XF_EINVAL);
+    assert_int_equal(xf_shm_find(&found, "x", &(xf_shm_find_options){.access = (xf_shm_access)2}, 0), XF_EINVAL);
     expect_published(shm, fresh_name(), NULL); /* none of these was published */
     xf_shm_free(shm);
 }
@@ -635,7 +635,7 @@ static void run_seeker(void *arg)
 {
     while (!atomic_load(&over)) {
         xf_shm *shm;
-        int rc = xf_shm_find(&shm, arg, NULL, XF_SHM_READ, PATIENCE_MS);
+        int rc = xf_shm_find(&shm, arg, &(xf_shm_find_options){.access = XF_SHM_READ}, PATIENCE_MS);
         if (rc != 0 && rc != XF_ENOENT && rc != XF_EEND) {
             fprintf(stderr, "xf_shm_find: %s (%s)\n", xf_err_name(rc), xf_error_detail());
             abort();

@@ -344,7 +344,7 @@ static void a_pools_workers_open(void **state)
     for (int i = 0; i < ITEMS; i++)
         refs[i] = ref_of(object);
     assert_int_equal(xf_pool_create(&pool, &options), 0);
-    assert_int_equal(xf_pool_map(pool, &count_in, refs, results, ITEMS, NULL), 0);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &count_in, .in = refs, .out = results, .count = ITEMS}), 0);
     for (int i = 0; i < ITEMS; i++)
         assert_int_equal(results[i], 0);
     assert_int_equal(atomic_load(&notes_of(object)->count), ITEMS);

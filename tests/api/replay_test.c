@@ -317,7 +317,8 @@ static void a_pool_saves_its_items(void **state)
     in[11] = (order){EXIT, 11};
     in[17] = (order){FAULT, 0};
     assert_int_equal(xf_pool_create(&pool, &options), 0);
-    assert_int_equal(xf_pool_map_async(&future, pool, &obey, in, out, COUNT, NULL), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &obey, .in = in, .out = out, .count = COUNT}),
+                     0);
     expect_item_again(future, 3, -1);
     expect_item_again(future, 11, 11);
     expect_item_again(future, 17, -1);
@@ -325,10 +326,12 @@ static void a_pool_saves_its_items(void **state)
     xf_future_free(future);
     for (int i = 0; i < COUNT; i++)
         bytes[i] = (xf_bytes){&in[i], sizeof in[i]};
-    assert_int_equal(xf_pool_map_bytes(&future, pool, &obey_last, bytes, COUNT, NULL), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &obey_last, .bytes = bytes, .count = COUNT}),
+                     0);
     expect_item_again(future, 11, 11);
     xf_future_free(future);
-    assert_int_equal(xf_pool_map_bytes(&future, pool, &obey_object, bytes, COUNT, NULL), 0);
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &obey_object, .bytes = bytes, .count = COUNT}),
+                     0);
     expect_item_again(future, 11, 11);
     xf_future_free(future);
     xf_pool_free(pool);
@@ -350,7 +353,7 @@ static void the_initializer_runs_first(void **state)
 
     (void)state;
     assert_int_equal(xf_pool_create(&pool, &options), 0);
-    assert_int_equal(xf_pool_submit(&future, pool, &exit_with_what_was_learned, NULL, 0, NULL), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &exit_with_what_was_learned}), 0);
     expect_item_again(future, 0, 55);
     xf_future_free(future);
     xf_pool_free(pool);

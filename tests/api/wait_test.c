@@ -206,7 +206,9 @@ static void futures_are_told(void **state)
         assert_int_equal(xf_pool_create(&pools[i], &two), 0);
     for (int i = 0; i < COUNT; i++) {
         items[i] = (xf_wait_item){.kind = XF_WAIT_FUTURE};
-        assert_int_equal(xf_pool_submit(&items[i].future, pools[i % POOLS], &square, &i, sizeof i, NULL), 0);
+        assert_int_equal(
+            xf_pool_submit(&items[i].future, pools[i % POOLS], &(xf_map){.task = &square, .in = &i, .size = sizeof i}),
+            0);
     }
     while (left > 0) {
         int ready = xf_wait(items, COUNT, PATIENCE_MS);
@@ -514,7 +516,8 @@ static void workers_wait_too(void **state)
     assert_int_equal(xf_event_create(&items[0].event, NULL), 0);
     assert_int_equal(xf_event_ref(items[0].event, &ref), 0);
     assert_int_equal(xf_pool_create(&pool, &options), 0);
-    assert_int_equal(xf_pool_submit(&items[1].future, pool, &wait_in_worker, &ref, sizeof ref, NULL), 0);
+    assert_int_equal(
+        xf_pool_submit(&items[1].future, pool, &(xf_map){.task = &wait_in_worker, .in = &ref, .size = sizeof ref}), 0);
     expect_ready(items, 2, 0);
     items[0].kind = XF_WAIT_NOTHING;
     xf_future_cancel(items[1].future);

@@ -55,7 +55,10 @@ static void a_watch_tells_a_loop(void **state)
     seen.process = start_maker(&seen.things, &seen.order);
     list_things(&seen.things, items);
     items[THINGS] = (xf_wait_item){.kind = XF_WAIT_PROCESS, .process = seen.process};
-    assert_int_equal(xf_watch_start(&watch, &loop, items, THINGS + 1, on_ready, &seen), 0);
+    assert_int_equal(
+        xf_watch_start(&watch, &loop,
+                       &(xf_watch_options){.items = items, .count = THINGS + 1, .callback = on_ready, .arg = &seen}),
+        0);
     give_order(seen.order, 'g');
     uv_run(&loop, UV_RUN_DEFAULT); /* until the watch is stopped */
     assert_int_equal(uv_loop_close(&loop), 0);
@@ -92,7 +95,8 @@ static void a_watch_can_be_stopped_at_any_time(void **state)
     handles = support_handles();
     mappings = support_mappings();
     for (int round = 0; round < 6; round++) {
-        assert_int_equal(xf_watch_start(&watch, &loop, items, MANY, never, NULL), 0);
+        assert_int_equal(
+            xf_watch_start(&watch, &loop, &(xf_watch_options){.items = items, .count = MANY, .callback = never}), 0);
         if (round % 2)
             uv_sleep(5); /* so that the watch sleeps */
         uv_run(&loop, UV_RUN_NOWAIT);
@@ -100,7 +104,10 @@ static void a_watch_can_be_stopped_at_any_time(void **state)
         uv_run(&loop, UV_RUN_DEFAULT);
     }
     xf_event_set(items[MANY - 1].event);
-    assert_int_equal(xf_watch_start(&watch, &loop, items, MANY, count_it, &told), 0);
+    assert_int_equal(
+        xf_watch_start(&watch, &loop,
+                       &(xf_watch_options){.items = items, .count = MANY, .callback = count_it, .arg = &told}),
+        0);
     while (told < 5)
         uv_run(&loop, UV_RUN_ONCE);
     xf_watch_stop(watch);
@@ -108,7 +115,8 @@ static void a_watch_can_be_stopped_at_any_time(void **state)
     assert_int_equal(told, 5);
     assert_int_equal(support_handles(), handles);
     assert_int_equal(support_mappings(), mappings);
-    assert_int_equal(xf_watch_start(&watch, &loop, items, 0, never, NULL), XF_EINVAL);
+    assert_int_equal(xf_watch_start(&watch, &loop, &(xf_watch_options){.items = items, .count = 0, .callback = never}),
+                     XF_EINVAL);
     xf_watch_stop(NULL);
     assert_int_equal(uv_loop_close(&loop), 0);
     free_many(items);

@@ -1,9 +1,9 @@
-# Builds and runs hello.c as a user of the library does, by one of the ways below.
+# Builds and runs hello.c as a user of the library does, in one of the ways below.
 #
-# Usage: cmake -D WAY=... -D SOURCE=... -D BUILD=... -D OUT=... -D OPTIONS=... (see ../install/CMakeLists.txt) -P consumer.cmake
+# Usage: cmake -D WAY=... -D SOURCE=... -D BUILD=... -D OUT=... -D OPTIONS=... (see CMakeLists.txt) -P consumer.cmake
 cmake_minimum_required(VERSION 3.25)
 
-string(REPLACE "|" ";" options "${OPTIONS}") # what the consumer's project is configured with, as this one is
+string(REPLACE "|" ";" options "${OPTIONS}") # the options of this project, for the consumer's project
 set(installed ${OUT}/installed)
 set(libraries ${installed}/${LIBDIR})
 set(work ${OUT}/${WAY})
@@ -20,11 +20,11 @@ function(build_project)
   run(${CMAKE_CTEST_COMMAND} --test-dir ${work} --output-on-failure --no-tests=error)
 endfunction()
 
-# Programs that have no path to a shared library in them find it by these.
+# Programs without a path to a shared library find it by these.
 set(ENV{LD_LIBRARY_PATH} ${libraries})
 set(ENV{WINEPATH} ${installed}/bin)
 
-# What an installation into a fresh directory leaves; nothing of it may name the directory that it was built in.
+# Installs into a fresh directory.  No installed file may name the directory that it was built in.
 function(install_way)
   file(REMOVE_RECURSE ${installed})
   run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${installed})
@@ -50,7 +50,7 @@ function(find_package_way)
   build_project(-DCMAKE_PREFIX_PATH=${installed} -Dcrossfork_DIR=${libraries}/cmake/crossfork)
 endfunction()
 
-# A compiler, pkg-config, and nothing else.
+# Uses a compiler and pkg-config, and nothing else.
 function(pkg_config_way)
   file(MAKE_DIRECTORY ${work})
   if(PKG_CONFIG_LIBDIR)
@@ -85,7 +85,7 @@ function(expect_files what listing)
   endforeach()
 endfunction()
 
-# Everything that cpack makes holds what programs need, and Debian's package says what it depends on.
+# Each package that cpack makes has the files that programs need, and Debian's package names its dependencies.
 function(package_way)
   file(REMOVE_RECURSE ${work})
   include(${BUILD}/CPackConfig.cmake)

@@ -29,7 +29,7 @@ static int map_squares(void)
         in[i] = i;
     if (xf_pool_create(&pool, NULL) < 0)
         return fail("xf_pool_create");
-    if (xf_pool_map(pool, &square, in, out, COUNT, NULL) < 0)
+    if (xf_pool_map(pool, &(xf_map){.task = &square, .in = in, .out = out, .count = COUNT}) < 0)
         return fail("xf_pool_map");
     xf_pool_free(pool);
     for (int i = 0; i < COUNT; i++)

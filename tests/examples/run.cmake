@@ -1,9 +1,9 @@
-# Runs an example and compares what it prints with a file, which is a regular expression for all of it, but that % stands
-# for anything up to the end of the line.
+# Runs an example and compares its output with a file, which is a regular expression for all of it, in which % stands for
+# anything up to the end of the line.
 #   cmake -D EXPECTED=FILE [-D STATUS=N] [-D EMULATOR=LIST] [-D BEFORE=LIST] [-D FEEDS=LIST] [-D DIRECTORY=DIR] \
 #         -P run.cmake -- PROGRAM ARGUMENT...
-#   STATUS     the exit code that is right; 0 by default
-#   DIRECTORY  made anew, for what is written
+#   STATUS     the expected exit code; 0 by default
+#   DIRECTORY  made anew, for the files that the example writes
 #   BEFORE     a program with arguments that is run before
 #   FEEDS      a program with arguments whose output is the example's input
 # A LIST has | between its elements.

@@ -145,7 +145,7 @@ static void connecting(void **state)
 static int find_once(const xf_key *key, xf_shm_access access)
 {
     xf_shm *shm;
-    int rc = xf_shm_find(&shm, guest.name, key, access, XF_FOREVER);
+    int rc = xf_shm_find(&shm, guest.name, &(xf_shm_find_options){.key = key, .access = access}, XF_FOREVER);
 
     assert_true(rc == 0 || *xf_error_detail());
     if (rc < 0)

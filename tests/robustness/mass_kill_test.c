@@ -79,7 +79,7 @@ static int open_all(things *things, const refs *refs)
     if (rc == 0)
         rc = xf_semaphore_open(&things->semaphore, &refs->semaphore);
     if (rc == 0)
-        rc = xf_shm_find(&things->shm, refs->shm, NULL, XF_SHM_WRITE, XF_FOREVER);
+        rc = xf_shm_find(&things->shm, refs->shm, NULL, XF_FOREVER);
     if (rc == 0)
         rc = xf_array_open(&things->array, &refs->array, sizeof(int64_t));
     return rc;
@@ -188,7 +188,7 @@ static int role_head(void)
     for (int turn = 0;; turn++) {
         rc = use_all(&things, turn);
         assert_int_equal(rc, 0);
-        assert_int_equal(xf_pool_map(pool, &square, in, out, 64, NULL), 0);
+        assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &square, .in = in, .out = out, .count = 64}), 0);
         printf("%d\n", turn);
         fflush(stdout);
     }
@@ -233,7 +233,7 @@ static void expect_free(int64_t head)
     char name[64];
     xf_shm *shm;
 
-    assert_int_equal(xf_shm_find(&shm, name_of_memory(head, name), NULL, XF_SHM_WRITE, XF_FOREVER), XF_ENOENT);
+    assert_int_equal(xf_shm_find(&shm, name_of_memory(head, name), NULL, XF_FOREVER), XF_ENOENT);
     assert_int_equal(xf_shm_create(&shm, 1, NULL), 0);
     assert_int_equal(xf_shm_publish(shm, name, NULL), 0);
     xf_shm_free(shm);

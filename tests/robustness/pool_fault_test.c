@@ -75,7 +75,8 @@ static void use_map(outcome *outcome, xf_pool *pool)
 
     for (int i = 0; i < COUNT; i++)
         in[i] = i;
-    if (!is_good(outcome, xf_pool_map_async(&future, pool, &square, in, out, COUNT, NULL)))
+    if (!is_good(outcome,
+                 xf_pool_map_async(&future, pool, &(xf_map){.task = &square, .in = in, .out = out, .count = COUNT})))
         return;
     rc = xf_future_wait(future, WAIT_MS);
     if (rc == XF_ETIMEDOUT)
@@ -94,7 +95,7 @@ static void use_large(outcome *outcome, xf_pool *pool)
     const char *out;
     int rc;
 
-    if (!is_good(outcome, xf_pool_submit(&future, pool, &echo, text, sizeof text, NULL)))
+    if (!is_good(outcome, xf_pool_submit(&future, pool, &(xf_map){.task = &echo, .in = text, .size = sizeof text})))
         return;
     rc = xf_future_wait(future, WAIT_MS);
     if (rc == XF_ETIMEDOUT)

@@ -60,7 +60,7 @@ static uint32_t draw(uint32_t *state)
 }
 
 /* Returns whether an item of that order may end so. */
-static bool is_possible(const order *order, const xf_map_options *options, bool cancelled, xf_end kind)
+static bool is_possible(const order *order, const xf_map *options, bool cancelled, xf_end kind)
 {
     if (kind == XF_END_KILLED || (kind == XF_END_CANCELLED && cancelled) ||
         (kind == XF_END_TIMED_OUT && options->timeout_ms))
@@ -77,7 +77,7 @@ static bool is_possible(const order *order, const xf_map_options *options, bool 
     }
 }
 
-static void check_item(soak *soak, xf_future *future, size_t i, const order *order, const xf_map_options *options,
+static void check_item(soak *soak, xf_future *future, size_t i, const order *order, const xf_map *options,
                        bool cancelled)
 {
     xf_end kind = xf_future_status(future, i).kind;
@@ -100,18 +100,22 @@ static void do_one_job(soak *soak, uint32_t *random)
     order orders[MOST];
     size_t count = draw(random) % 4 == 0 ? 1 : 1 + draw(random) % MOST;
     bool hangs = draw(random) % 8 == 0, cancel = hangs || draw(random) % 8 == 0;
-    xf_map_options options = {.chunk = draw(random) % 20, .priority = (xf_priority)(draw(random) % 3)};
+    xf_map map = {.task = &obey,
+                  .in = orders,
+                  .count = count,
+                  .chunk = draw(random) % 20,
+                  .priority = (xf_priority)(draw(random) % 3)};
     xf_future *future;
 
     if (draw(random) % 8 == 0)
-        options.timeout_ms = 30;
+        map.timeout_ms = 30;
     for (size_t i = 0; i < count; i++) {
         uint32_t dice = draw(random) % 300;
         orders[i] = (order){dice < HANG ? (int)dice : FINE, (int)(draw(random) % 30000)};
         if (hangs && dice == HANG)
             orders[i].what = HANG;
     }
-    assert_int_equal(xf_pool_map_async(&future, soak->pool, &obey, orders, NULL, count, &options), 0);
+    assert_int_equal(xf_pool_map_async(&future, soak->pool, &map), 0);
     if (cancel) {
         xf_future_wait(future, (int)(draw(random) % 5));
         xf_future_cancel(future);
@@ -119,7 +123,7 @@ static void do_one_job(soak *soak, uint32_t *random)
     if (xf_future_wait(future, 60000) == XF_ETIMEDOUT)
         fail_msg("a job of %u items hangs", (unsigned)count);
     for (size_t i = 0; i < count; i++)
-        check_item(soak, future, i, &orders[i], &options, cancel);
+        check_item(soak, future, i, &orders[i], &map, cancel);
     soak->items += count;
     soak->jobs++;
     xf_future_free(future);
@@ -211,7 +215,7 @@ static int role_mapper(void)
 
     if (xf_pool_create(&pool, &options) < 0)
         return 1;
-    return xf_pool_map(pool, &spin_on, in, out, WORKERS, NULL);
+    return xf_pool_map(pool, &(xf_map){.task = &spin_on, .in = in, .out = out, .count = WORKERS});
 }
 
 static void a_killed_program_leaves_no_worker(void **state)

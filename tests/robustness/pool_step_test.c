@@ -474,19 +474,25 @@ static bool victim_is_at_gate(stage *stage)
 static xf_future *hand_in(stage *stage)
 {
     const work *work = stage->work;
-    xf_map_options options = {.chunk = work->chunk, .stop_at_failure = work->stops, .arg = stage};
+    xf_map map = {.task = work->task,
+                  .in = stage->items,
+                  .size = sizeof *stage->items,
+                  .count = work->count,
+                  .chunk = work->chunk,
+                  .stop_at_failure = work->stops,
+                  .arg = stage};
     xf_future *future = NULL;
     int rc;
 
     if (work->notifies)
-        options.on_done = on_done;
+        map.on_done = on_done;
     fill_items(stage->items, work->count, (uint64_t)stage->kills, work->failing);
     close_gate(stage, stage->gate);
     close_gate(stage, stage->gate + 1);
     if (work->count == 1)
-        rc = xf_pool_submit(&future, stage->pool, work->task, stage->items, sizeof *stage->items, &options);
+        rc = xf_pool_submit(&future, stage->pool, &map);
     else
-        rc = xf_pool_map_async(&future, stage->pool, work->task, stage->items, NULL, work->count, &options);
+        rc = xf_pool_map_async(&future, stage->pool, &map);
     assert_int_equal(rc, 0);
     return future;
 }
@@ -569,16 +575,17 @@ static void wait_for(stage *stage, xf_future *future)
 
 static xf_future *hand_followers_in(stage *stage)
 {
-    const xf_map_options options = {.chunk = 1};
     item *items = stage->followers;
+    const xf_map map = {
+        .task = &compute, .in = items, .size = sizeof *items, .count = stage->follower_count, .chunk = 1};
     xf_future *future = NULL;
     int rc;
 
     fill_items(items, stage->follower_count, 1000, FOLLOWERS);
     if (stage->follower_count == 1)
-        rc = xf_pool_submit(&future, stage->pool, &compute, items, sizeof *items, &options);
+        rc = xf_pool_submit(&future, stage->pool, &map);
     else
-        rc = xf_pool_map_async(&future, stage->pool, &compute, items, NULL, stage->follower_count, &options);
+        rc = xf_pool_map_async(&future, stage->pool, &map);
     assert_int_equal(rc, 0);
     return future;
 }

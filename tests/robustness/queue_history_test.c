@@ -162,21 +162,21 @@ static void count_block(void *arg, uint64_t block, uint64_t word)
 
 static void run(uint64_t seed, long steps, fate fate, uint64_t *settled)
 {
-    ring_plan lanes = {.capacity = 1 + seed % 3, .room = 64, .memory = 64 * OS_PAGE};
-    model bounded = {.apply = apply, .kinds = kinds, .bound = lanes.capacity};
+    ring_plan shape = {.capacity = 1 + seed % 3, .room = 64, .memory = 64 * OS_PAGE};
+    model bounded = {.apply = apply, .kinds = kinds, .bound = shape.capacity};
     int blocks = 0;
     uint64_t size;
     os_shm shm;
     ring ring;
 
-    assert_int_equal(ring_size(&lanes, &size), 0);
+    assert_int_equal(ring_size(&shape, &size), 0);
     assert_int_equal(os_shm_create(&shm, (size_t)size, OS_SHM_RESERVED | OS_SHM_WAITABLE), 0);
-    assert_int_equal(ring_create(&ring, &shm, 0, &lanes), 0);
+    assert_int_equal(ring_create(&ring, &shm, 0, &shape), 0);
     history_run(&(plan){enter, put_or_get, &ring, seed, steps, fate});
     drain(&ring);
     if (!history_is_in_order(&bounded, true))
         fail_msg("no order for this, with room for %llu, seed %llu, %ld steps, fate %d",
-                 (unsigned long long)lanes.capacity, (unsigned long long)seed, steps, (int)fate);
+                 (unsigned long long)shape.capacity, (unsigned long long)seed, steps, (int)fate);
     assert_in_range(atomic_load(&ring.head->lost), 0, fate == FATE_KILLED_BEFORE || fate == FATE_KILLED_AFTER);
     *settled += atomic_load(&ring.head->lost) + atomic_load(&ring.head->unput);
     ring_blocks_walk(&ring.blocks, count_block, &blocks);

@@ -1,9 +1,9 @@
 /* Goal: a process can be killed after any instruction of a put or a get: nobody is blocked, no message comes twice, at
  * most the message in flight is lost, which is reported, and no memory is lost (Linux).
  *
- * A forked process with the lane of a queue is stepped with ptrace for N instructions (a system call is one), and
- * killed; then this process goes on with the lane for more than a turn of the ring.  N is 1, 2, 3, ... to the end;
- * where that takes too long, only every few, but all with XF_STEP_ALL=1 in the environment. */
+ * The test steps a forked process with the ring of a queue by ptrace for N instructions (a system call is one), and
+ * kills it; then the test itself uses the ring for more than a lap.  N is 1, 2, 3, ... to the end; where that takes too
+ * long, only every few, but all with XF_STEP_ALL=1 in the environment. */
 #include "base/clock.h"
 #include "messaging/ring_internal.h"
 #include "tasks.h"

@@ -53,7 +53,10 @@ static int wait_and_watch(void)
     bool told = false;
     int rc = xf_wait(items, COUNT, 1);
 
-    rc = rc == XF_ETIMEDOUT ? xf_watch_start(&watch, &loop, items, COUNT, on_ready, &told) : rc;
+    rc = rc == XF_ETIMEDOUT
+             ? xf_watch_start(&watch, &loop,
+                              &(xf_watch_options){.items = items, .count = COUNT, .callback = on_ready, .arg = &told})
+             : rc;
     if (rc == 0)
         xf_event_set(items[0].event);
     uv_run(&loop, UV_RUN_DEFAULT);

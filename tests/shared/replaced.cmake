@@ -1,4 +1,4 @@
-# Runs replaced_test in a directory with a library of its own, which it may replace.
+# Runs replaced_test in a directory with a copy of the library, which the test replaces.
 #
 # Usage: cmake -D PROGRAM=... -D LIBRARY=... -D NEXT=... -D OUT=... [-D EMULATOR=...] -P replaced.cmake
 cmake_minimum_required(VERSION 3.25)

@@ -5,6 +5,8 @@
 #include <crossfork.h>
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #ifndef __STDC_NO_ATOMICS__
 #include <stdatomic.h>

@@ -4,15 +4,15 @@
 #define STACK_FIXTURE_H
 
 /* Calls middle, which calls inner, which calls end(arg) in innermost, which is inlined.  Returns the depth. */
-typedef int chain(void (*end)(void *arg), void *arg);
+typedef int stack_fixture(void (*end)(void *arg), void *arg);
 
-chain plain_outer, framed_outer, shared_outer, linked_outer, bare_outer;
+stack_fixture plain_outer, framed_outer, shared_outer, linked_outer, bare_outer;
 
 enum {
-    CHAIN_INNERMOST_LINE = 8,
-    CHAIN_INNER_LINE = 15,
-    CHAIN_MIDDLE_LINE = 20,
-    CHAIN_OUTER_LINE = 25
+    STACK_FIXTURE_INNERMOST_LINE = 8,
+    STACK_FIXTURE_INNER_LINE = 15,
+    STACK_FIXTURE_MIDDLE_LINE = 20,
+    STACK_FIXTURE_OUTER_LINE = 25
 }; /* of the calls in stack_fixture.c */
 
 #endif

@@ -93,15 +93,15 @@ static void assert_name(const name *name, const char *function, const char *file
 }
 
 /* Checks the names of the fixture's functions, and that of their caller. */
-static void assert_chain(const fixture *self, const char *prefix, const char *caller)
+static void assert_stack(const fixture *self, const char *prefix, const char *caller)
 {
     static const struct {
         const char *function;
         int line;
-    } links[] = {{"innermost", CHAIN_INNERMOST_LINE},
-                 {"inner", CHAIN_INNER_LINE},
-                 {"middle", CHAIN_MIDDLE_LINE},
-                 {"outer", CHAIN_OUTER_LINE}};
+    } links[] = {{"innermost", STACK_FIXTURE_INNERMOST_LINE},
+                 {"inner", STACK_FIXTURE_INNER_LINE},
+                 {"middle", STACK_FIXTURE_MIDDLE_LINE},
+                 {"outer", STACK_FIXTURE_OUTER_LINE}};
     const name *names = self->names.at;
     char function[100];
 
@@ -148,7 +148,7 @@ static void a_stack_has_functions_and_lines(void **state)
     skip_without(SYMBOLS && UNWINDER);
     assert_int_equal(plain_outer(record_take, self->record), 3);
     read_frames(self);
-    assert_chain(self, "plain", __func__);
+    assert_stack(self, "plain", __func__);
 }
 
 static void so_has_one_with_frame_pointers(void **state)
@@ -158,7 +158,7 @@ static void so_has_one_with_frame_pointers(void **state)
     skip_without(SYMBOLS);
     assert_int_equal(framed_outer(record_take, self->record), 3);
     read_frames(self);
-    assert_chain(self, "framed", __func__);
+    assert_stack(self, "framed", __func__);
 }
 
 static void so_has_one_through_a_shared_library(void **state)
@@ -168,7 +168,7 @@ static void so_has_one_through_a_shared_library(void **state)
     skip_without(SYMBOLS && UNWINDER);
     assert_int_equal(shared_outer(record_take, self->record), 3);
     read_frames(self);
-    assert_chain(self, "shared", __func__);
+    assert_stack(self, "shared", __func__);
     assert_string_not_equal(self->frames[1].module, self->frames[0].module);
 }
 
@@ -180,7 +180,7 @@ static void debug_data_may_be_in_a_file_beside(void **state)
     assert_int_equal(linked_outer(record_take, self->record), 3);
     read_frames(self);
     if (ELF)
-        assert_chain(self, "linked", __func__);
+        assert_stack(self, "linked", __func__);
     else /* libbacktrace does not read the file beside a library */
         assert_string_equal(self->names.at[1].function, __func__);
 }
@@ -256,7 +256,7 @@ static void a_smashed_stack_pointer_leaves_something(void **state)
     assert_in_range(self->count, 1, ROOM);
     skip_without(SYMBOLS);
     if (ELF)
-        assert_chain(self, "framed", __func__);
+        assert_stack(self, "framed", __func__);
     else
         assert_string_equal(self->names.at[0].function, "record_take");
 }
@@ -375,7 +375,8 @@ static void addresses_of_others_have_no_name(void **state)
 
 static void what_is_no_module_has_no_name(void **state)
 {
-    static const char *const paths[] = {"", ".", "/", "no such file", "/dev/null", "NUL", "\xFF\xFE", CHAIN_SOURCE};
+    static const char *const paths[] = {"",          ".",   "/",        "no such file",
+                                        "/dev/null", "NUL", "\xFF\xFE", STACK_FIXTURE_SOURCE};
     fixture *self = *state;
 
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
@@ -503,8 +504,8 @@ static void a_library_need_not_be_loaded(void **state)
     copy = copy_library(self, "cop\xC3\xAF"
                               "e.so");
     assert_int_equal(symbol_find(copy.path, copy.offset, add_name, &self->names), 2);
-    assert_name(&self->names.at[0], "shared_innermost", "stack_fixture.c", CHAIN_INNERMOST_LINE, true);
-    assert_name(&self->names.at[1], "shared_inner", "stack_fixture.c", CHAIN_INNER_LINE, false);
+    assert_name(&self->names.at[0], "shared_innermost", "stack_fixture.c", STACK_FIXTURE_INNERMOST_LINE, true);
+    assert_name(&self->names.at[1], "shared_inner", "stack_fixture.c", STACK_FIXTURE_INNER_LINE, false);
     end_copy(&copy);
 }
 
@@ -577,7 +578,7 @@ static void nothing_stays_open(void **state)
     for (int i = 0; i < 20; i++) {
         read_frames(self);
         symbol_find("no such file", 0, add_name, &self->names);
-        symbol_find(CHAIN_SOURCE, 0, add_name, &self->names);
+        symbol_find(STACK_FIXTURE_SOURCE, 0, add_name, &self->names);
     }
     assert_int_equal(support_handles(), handles);
 }
