@@ -23,7 +23,7 @@ int os_channel_read(os_channel *channel, void *data, size_t size, size_t *count,
 
 /* Writes all of data.
  *   size        At most OS_CHANNEL_WRITE_MAX, unless timeout_ms is -1.
- *   handle      A copy of it goes with the bytes; -1: none.  The token that the other side needs for os_channel_take
+ *   handle      -1: none.  A copy of the handle goes with the bytes.  The token that the other side needs for os_channel_take
  *               arrives in place of the OS_TOKEN_SIZE bytes of data at OS_TOKEN_AT.
  *   timeout_ms  0 does not wait: XF_EAGAIN when there is no room; XF_ETIMEDOUT after that time; -1: no limit.
  * Where it fails, nothing was written; except for XF_EEND, when the other side has closed the channel or ended.
