@@ -286,7 +286,7 @@ typedef struct xf_worker_stats {
     uint64_t done; /* items */
 } xf_worker_stats;
 
-/* Takes a snapshot of what the pool does.
+/* Takes a snapshot of the pool and its workers.
  *   workers  Filled in for the first room workers that are started; NULL when room is 0.
  * Returns the number of workers that are started. */
 XF_API int xf_pool_stats_get(xf_pool *pool, xf_pool_stats *stats, xf_worker_stats *workers, int room);
