@@ -1,6 +1,6 @@
 #include "lockfree/liveness.h"
 
-#include "os/os.h"
+#include "os/identity.h"
 
 /* Where the process is remembered. */
 static unsigned liveness_find(liveness *cache, uint64_t process)

@@ -6,7 +6,7 @@
 #ifndef PAGE_ARENA_H
 #define PAGE_ARENA_H
 
-#include "os/os.h"
+#include "os/memory.h"
 
 #define PAGE_ARENA_FOLLOWS (UINT64_C(1) << 63) /* in a word: the page is not the first one of its run */
 

@@ -6,7 +6,7 @@
 #ifndef WAIT_TARGET_H
 #define WAIT_TARGET_H
 
-#include "os/os.h"
+#include "os/memory.h"
 
 typedef struct wait_target {
     os_word word;   /* word.word is NULL: the thing will never be ready */

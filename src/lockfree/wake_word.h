@@ -10,7 +10,7 @@
 #ifndef WAKE_WORD_H
 #define WAKE_WORD_H
 
-#include "os/os.h"
+#include "os/memory.h"
 
 typedef _Atomic uint32_t wake_word;
 

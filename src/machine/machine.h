@@ -3,7 +3,7 @@
 #define MACHINE_H
 
 #include "crossfork/advise.h"
-#include "os/os.h"
+#include "os/machine.h"
 
 /* As os_machine_read; hwloc tells the caches where the system does not. */
 int machine_read(os_machine *machine);

@@ -2,7 +2,7 @@
 #ifndef TOPOLOGY_H
 #define TOPOLOGY_H
 
-#include "os/os.h"
+#include "os/machine.h"
 
 /* Fills in caches and nodes.  Changes nothing when they are not known, or when crossfork was built without hwloc.
  * Takes about 10 ms. */

@@ -6,6 +6,7 @@
 #define RING_BLOCKS_H
 
 #include "lockfree/page_arena.h"
+#include "os/identity.h"
 
 /* The head of a block, before its message. */
 typedef struct ring_block {

@@ -9,7 +9,7 @@
 #define OBJECT_H
 
 #include "crossfork/ref.h"
-#include "os/os.h"
+#include "os/memory.h"
 
 enum { OBJECT_HEAD = 128 }; /* bytes before the body, which is aligned to as many */
 

@@ -3,6 +3,7 @@
 #define OBJECT_SERVER_H
 
 #include "objects/object_table.h"
+#include "os/child.h"
 
 typedef struct frame frame;
 

@@ -9,7 +9,7 @@
 #include "crossfork/pool.h"
 #include "crossfork/task.h"
 #include "lockfree/wake_word.h"
-#include "os/os.h"
+#include "os/memory.h"
 #include "pool/job.h"
 
 enum {

@@ -4,6 +4,7 @@
 #define POOL_STATE_H
 
 #include "crossfork/pool.h"
+#include "os/machine.h"
 #include "pool/pool_segment.h"
 #include "process/process.h"
 #include "process/process_start.h"

@@ -2,6 +2,7 @@
 #ifndef WORKER_H
 #define WORKER_H
 
+#include "os/machine.h"
 #include "pool/chunk_claim.h"
 #include "process/call.h"
 

@@ -80,7 +80,7 @@ static os_end judge(const os_child *child, const siginfo_t *info, const struct r
     return end;
 }
 
-/* Linux 6.15 keeps the status for whoever holds a pidfd, also when somebody else has reaped the child:
+/* Linux 6.15 keeps the status for the holder of a pidfd, also when another part of the program has reaped the child:
  * linux/pidfd.h, PIDFD_GET_INFO. */
 struct kernel_pidfd_info {
     __u64 mask, cgroup;
@@ -104,7 +104,7 @@ static os_end judge_stolen(const os_child *child)
     return judge(child, &info, &nothing);
 }
 
-/* A program that traces its own child is told of stops too, whatever it asked for. */
+/* waitid reports stops to a program that traces its own child, too, whatever it asked for. */
 static bool is_end(const siginfo_t *info)
 {
     return info->si_pid != 0 &&
@@ -141,7 +141,7 @@ static int end_of_servers(os_child *child)
     fd_close(&child->lifeline);
     if (size != sizeof news) {
         child->pid = (pid_t)atomic_load(&child->status->pid);
-        child->end = child->pid ? end_of(OS_LOST, 0, 0) /* the server has gone, and its child is nobody's */
+        child->end = child->pid ? end_of(OS_LOST, 0, 0) /* the server has ended, and nobody waits for its child */
                                 : end_of(OS_UNSTARTED, XF_ESYSTEM, 0);
     } else if (news.error) {
         child->end = end_of(OS_UNSTARTED, os_error(news.error, "fork in the server"), 0);

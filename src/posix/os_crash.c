@@ -58,15 +58,13 @@ void crash_reset_faults(void)
 /* ---- The record ------------------------------------------------------------------------------ */
 
 /* Whether this thread is to write the record.  Another that crashes at the same time waits for it, a little, so that
- * it does not end the process in the middle; one that crashes again while it writes goes on to its end. */
+ * it does not end the process in the middle; a thread that crashes again while it writes is not held up. */
 static bool begin_record(os_record *record)
 {
     os_record_head *head = &record->head;
     enum { PATIENCE_MS = 500 };
-    uint32_t none = OS_RECORD_NONE, stale = OS_RECORD_STALE;
 
-    if (atomic_compare_exchange_strong(&head->state, &none, OS_RECORD_BEGUN) ||
-        atomic_compare_exchange_strong(&head->state, &stale, OS_RECORD_BEGUN)) {
+    if (twins_claim_record(head)) {
         head->thread = gettid();
         record->stack_size = record->maps_size = 0;
         return true;
@@ -140,7 +138,8 @@ static void pass_on(int number, siginfo_t *info, void *context)
     }
 }
 
-/* A program whose own handler mends the fault goes on; or it dies of it after all, when that handler only looked. */
+/* Called when a handler of the program's own has returned.  The program continues if that handler has mended the fault;
+ * else it crashes again, and the next record may replace this one. */
 static void grow_stale(void)
 {
     if (guard.record && guard.record->head.thread == gettid())

@@ -1,6 +1,6 @@
-/* Doors and links: AF_UNIX sockets with abstract names.  A name in the file system would stay behind when its process
- * is killed, and somebody would have to find out whether it can be taken over; an abstract one is gone with the last
- * descriptor.  It has no owner, though, so each side asks the kernel for the other's user. */
+/* Endpoints: AF_UNIX sockets with abstract names.  A name in the file system would stay behind when its process is
+ * killed, and the next process would have to find out whether it may take it over; the kernel drops an abstract name
+ * with its last descriptor.  Such a name has no owner, so each side asks the kernel for the other's user. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -24,20 +24,20 @@ struct os_endpoint {
 };
 
 /* The first byte of the path is 0, and what follows counts up to the length. */
-static socklen_t address_of(const char *name, struct sockaddr_un *address)
+static socklen_t endpoint_address(const char *name, struct sockaddr_un *address)
 {
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     snprintf(address->sun_path + 1, sizeof address->sun_path - 1, "crossfork-%lu-%s", (unsigned long)geteuid(), name);
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(address->sun_path + 1));
 }
 
-static int make_socket(int flags, int *made)
+static int endpoint_make_socket(int flags, int *made)
 {
     *made = fd_above_stdio(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0));
     return *made < 0 ? os_error(errno, "socket") : 0;
 }
 
-static bool is_of_this_user(int socket)
+static bool endpoint_is_of_this_user(int socket)
 {
     struct ucred other;
     socklen_t size = sizeof other;
@@ -45,18 +45,18 @@ static bool is_of_this_user(int socket)
     return getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &other, &size) == 0 && other.uid == geteuid();
 }
 
-/* ---- Doors ----------------------------------------------------------------------------------- */
+/* ---- Endpoints ------------------------------------------------------------------------------- */
 
 int os_endpoint_open(os_endpoint **out, const char *name)
 {
     struct sockaddr_un address;
-    socklen_t size = address_of(name, &address);
+    socklen_t size = endpoint_address(name, &address);
     os_endpoint *endpoint = calloc(1, sizeof *endpoint);
     int rc;
 
     if (!endpoint)
         return os_error(ENOMEM, "malloc");
-    rc = make_socket(SOCK_NONBLOCK, &endpoint->socket);
+    rc = endpoint_make_socket(SOCK_NONBLOCK, &endpoint->socket);
     if (rc < 0)
         goto free_endpoint;
     if (bind(endpoint->socket, (struct sockaddr *)&address, size) < 0) {
@@ -77,8 +77,8 @@ free_endpoint:
     return rc;
 }
 
-/* A link of a socket, which is the link's from then on, also on failure. */
-static int make_channel(os_channel **out, int socket)
+/* Makes a channel of a socket, which belongs to it from then on, also on failure. */
+static int endpoint_make_channel(os_channel **out, int socket)
 {
     os_channel *channel = malloc(sizeof *channel);
 
@@ -97,7 +97,7 @@ int os_endpoint_accept(os_endpoint *endpoint, os_channel **channel)
 
     for (;;) {
         if (atomic_load(&endpoint->shut))
-            return error_detail(XF_EEND, "the door is shut");
+            return error_detail(XF_EEND, "the endpoint was shut down");
         socket = accept4(endpoint->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (socket < 0 && (errno == EINTR || errno == ECONNABORTED))
             continue;
@@ -106,13 +106,13 @@ int os_endpoint_accept(os_endpoint *endpoint, os_channel **channel)
         socket = fd_above_stdio(socket);
         if (socket < 0)
             return os_error(errno, "fcntl F_DUPFD_CLOEXEC");
-        if (is_of_this_user(socket))
-            return make_channel(channel, socket);
+        if (endpoint_is_of_this_user(socket))
+            return endpoint_make_channel(channel, socket);
         close(socket);
     }
 }
 
-/* Which poll sees at once. */
+/* poll returns at once for a socket that was shut down. */
 void os_endpoint_shutdown(os_endpoint *endpoint)
 {
     atomic_store(&endpoint->shut, true);
@@ -135,16 +135,16 @@ int os_endpoint_wait(os_endpoint *endpoint, os_channel *const *channels, size_t 
     return fd_poll(fds, (nfds_t)count + 1, timeout_ms);
 }
 
-/* ---- Links ----------------------------------------------------------------------------------- */
+/* ---- Connecting ------------------------------------------------------------------------------ */
 
-/* Where the door has no place, connect waits, for as long as the socket may take to send. */
-static int connect_within(int socket, const struct sockaddr_un *address, socklen_t size, int timeout_ms)
+/* When the queue of the endpoint is full, connect waits, for as long as SO_SNDTIMEO allows. */
+static int endpoint_connect(int socket, const struct sockaddr_un *address, socklen_t size, int timeout_ms)
 {
     uint64_t now = uv_hrtime(), deadline = now + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0) * 1000000;
     struct timeval left = {0, 0};
 
     for (;;) {
-        uint64_t left_us = timeout_ms < 0 ? 0 : now < deadline ? (deadline - now) / 1000 + 1 : 1; /* 0: for ever */
+        uint64_t left_us = timeout_ms < 0 ? 0 : now < deadline ? (deadline - now) / 1000 + 1 : 1; /* 0: no limit */
         left = (struct timeval){(time_t)(left_us / 1000000), (suseconds_t)(left_us % 1000000)};
         if (setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof left) < 0)
             return os_error(errno, "setsockopt SO_SNDTIMEO");
@@ -155,7 +155,7 @@ static int connect_within(int socket, const struct sockaddr_un *address, socklen
         now = uv_hrtime();
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK)
-        return error_detail(XF_ETIMEDOUT, "nobody takes in who arrives at %s", address->sun_path + 1);
+        return error_detail(XF_ETIMEDOUT, "%s does not accept connections", address->sun_path + 1);
     return errno == ECONNREFUSED ? error_detail(XF_ENOENT, "nobody listens as %s", address->sun_path + 1)
                                  : os_error(errno, "connect");
 }
@@ -163,16 +163,16 @@ static int connect_within(int socket, const struct sockaddr_un *address, socklen
 int os_endpoint_connect(os_channel **channel, const char *name, int timeout_ms)
 {
     struct sockaddr_un address;
-    socklen_t size = address_of(name, &address);
-    int socket, rc = make_socket(0, &socket);
+    socklen_t size = endpoint_address(name, &address);
+    int socket, rc = endpoint_make_socket(0, &socket);
 
     if (rc < 0)
         return rc;
-    rc = connect_within(socket, &address, size, timeout_ms);
-    if (rc == 0 && !is_of_this_user(socket))
+    rc = endpoint_connect(socket, &address, size, timeout_ms);
+    if (rc == 0 && !endpoint_is_of_this_user(socket))
         rc = error_detail(XF_EACCESS, "another user listens as %s", name);
     if (rc == 0)
-        return make_channel(channel, socket);
+        return endpoint_make_channel(channel, socket);
     close(socket);
     return rc;
 }

@@ -4,7 +4,30 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
+
+bool file_read_line(char *line, size_t size, const char *format, ...)
+{
+    char path[8300];
+    va_list arguments;
+    bool is_there;
+    FILE *file;
+
+    va_start(arguments, format);
+    vsnprintf(path, sizeof path, format, arguments);
+    va_end(arguments);
+    file = fopen(path, "re");
+    if (!file)
+        return false;
+    is_there = fgets(line, (int)size, file) != NULL;
+    fclose(file);
+    if (is_there)
+        line[strcspn(line, "\n")] = 0;
+    return is_there;
+}
 
 static int check_private(int fd, const char *path)
 {

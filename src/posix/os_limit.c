@@ -1,4 +1,4 @@
-/* Limits of a child, and how an end by one of them is told from others. */
+/* Limits of a child, and how an end by one of them is recognized. */
 #include "os_private.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 
 /* ---- In the child ---------------------------------------------------------------------------- */
 
-/* What this process is not allowed already it is not given. */
+/* Never raises a limit that this process has already. */
 static void set_limit(int resource, rlim_t soft, rlim_t hard)
 {
     struct rlimit limit;
@@ -42,7 +42,7 @@ void limit_self(const os_status *status)
         set_limit(RLIMIT_NPROC, (rlim_t)limits->processes + 1, (rlim_t)limits->processes + 1);
 }
 
-/* Whether a sixteenth of the limit could still be had. */
+/* Whether a sixteenth of the limit can still be allocated. */
 static bool has_room(size_t limit)
 {
     size_t part = limit / 16 + 1;
@@ -112,13 +112,13 @@ static uint64_t count_kills(void)
     return count;
 }
 
-/* Counted before the first child, and whenever one was killed; not at each start, which would cost more than the rest
- * of it. */
+/* The kernel's count is read before the first child, and whenever a child was killed; not at each start, which would
+ * cost more than the rest of the start. */
 static struct {
     pthread_once_t once;
     uint64_t first;
     _Atomic uint64_t last;
-    _Atomic uint64_t told; /* kills since the first count that were put down to a child */
+    _Atomic uint64_t counted; /* kills since the first count that were attributed to a child */
 } kills = {.once = PTHREAD_ONCE_INIT};
 
 static void count_first(void)
@@ -137,13 +137,13 @@ uint64_t limit_kills(void)
  * count before the child's start, is in it as well. */
 static bool was_for_memory(const os_child *child)
 {
-    uint64_t count = count_kills(), told = atomic_load(&kills.told);
+    uint64_t count = count_kills(), counted = atomic_load(&kills.counted);
 
     atomic_store(&kills.last, count);
     if (count <= child->kills_before)
         return false;
-    while (told < count - kills.first)
-        if (atomic_compare_exchange_weak(&kills.told, &told, told + 1))
+    while (counted < count - kills.first)
+        if (atomic_compare_exchange_weak(&kills.counted, &counted, counted + 1))
             return true;
     return false;
 }
@@ -155,8 +155,8 @@ static double seconds(struct timeval time)
     return (double)time.tv_sec + (double)time.tv_usec / 1e6;
 }
 
-/* A task that ignores SIGXCPU goes on to the hard limit.  The kernel goes by whole ticks there, which on a busy virtual
- * machine are more than the time that it tells of. */
+/* A task that ignores SIGXCPU continues to the hard limit.  The kernel counts whole ticks for that, which on a busy
+ * virtual machine add up to more than the time that it reports. */
 static bool used_up_cpu(const os_child *child, const os_end *end)
 {
     if (!child->limits.cpu_ms)

@@ -4,33 +4,12 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 enum { LIST_SIZE = 4096, SYSTEM_CPUS = 65536, NODES_MAX = 1024 };
-
-bool read_line(char *line, size_t size, const char *format, ...)
-{
-    char path[8300];
-    va_list arguments;
-    bool is_there;
-    FILE *file;
-
-    va_start(arguments, format);
-    vsnprintf(path, sizeof path, format, arguments);
-    va_end(arguments);
-    file = fopen(path, "re");
-    if (!file)
-        return false;
-    is_there = fgets(line, (int)size, file) != NULL;
-    fclose(file);
-    if (is_there)
-        line[strcspn(line, "\n")] = 0;
-    return is_there;
-}
 
 /* ---- Lists of processors --------------------------------------------------------------------- */
 
@@ -76,8 +55,8 @@ static void find_core(os_cpu *cpu, const char *root)
     char list[LIST_SIZE];
 
     cpu->core = cpu->number;
-    if (read_line(list, sizeof list, "%s/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list", root,
-                  cpu->number))
+    if (file_read_line(list, sizeof list, "%s/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list", root,
+                       cpu->number))
         cpu->core = least_of(list, cpu->number);
 }
 
@@ -101,13 +80,13 @@ static bool read_cache(cpu_cache *cache, const char *root, uint32_t cpu, int ind
     char directory[4200], line[64];
 
     snprintf(directory, sizeof directory, "%s/sys/devices/system/cpu/cpu%u/cache/index%d", root, cpu, index);
-    if (!read_line(line, sizeof line, "%s/level", directory))
+    if (!file_read_line(line, sizeof line, "%s/level", directory))
         return false;
     cache->level = atoi(line);
-    if (read_line(line, sizeof line, "%s/type", directory) && strcmp(line, "Instruction") == 0)
+    if (file_read_line(line, sizeof line, "%s/type", directory) && strcmp(line, "Instruction") == 0)
         cache->level = 0;
-    cache->size = read_line(line, sizeof line, "%s/size", directory) ? parse_size(line) : 0;
-    if (!read_line(cache->shared, sizeof cache->shared, "%s/shared_cpu_list", directory))
+    cache->size = file_read_line(line, sizeof line, "%s/size", directory) ? parse_size(line) : 0;
+    if (!file_read_line(cache->shared, sizeof cache->shared, "%s/shared_cpu_list", directory))
         cache->level = 0;
     return true;
 }
@@ -161,11 +140,11 @@ static void find_nodes(os_machine *machine, const char *root)
     const char *nodes = online;
     unsigned long first, last;
 
-    if (!read_line(online, sizeof online, "%s/sys/devices/system/node/online", root))
+    if (!file_read_line(online, sizeof online, "%s/sys/devices/system/node/online", root))
         return;
     while (next_range(&nodes, &first, &last))
         for (unsigned long node = first; node <= last && node < NODES_MAX; node++) {
-            if (!read_line(list, sizeof list, "%s/sys/devices/system/node/node%lu/cpulist", root, node))
+            if (!file_read_line(list, sizeof list, "%s/sys/devices/system/node/node%lu/cpulist", root, node))
                 continue;
             for (uint32_t i = 0; i < machine->count; i++)
                 if (is_listed(list, machine->cpus[i].number))

@@ -82,7 +82,7 @@ void child_reset_signals(void)
 
 /* ---- Leaving a task by exit ------------------------------------------------------------------ */
 
-static _Noreturn void leave(int code)
+static _Noreturn void newborn_leave(int code)
 {
     crash_record_exit();
     fflush(stdout);
@@ -92,18 +92,18 @@ static _Noreturn void leave(int code)
 
 /* What is registered here runs before what was registered earlier, and does not return. */
 #ifdef XF_ON_EXIT
-static void leave_by_exit(int code, void *arg)
+static void newborn_leave_by_exit(int code, void *arg)
 {
     (void)arg;
-    leave(code);
+    newborn_leave(code);
 }
 
 void child_catch_exit(void)
 {
-    on_exit(leave_by_exit, NULL);
+    on_exit(newborn_leave_by_exit, NULL);
 }
 #else
-/* Handlers of atexit are not told the code.  The linker leads calls of exit here (its option --wrap), except those from
+/* Handlers of atexit do not get the code.  The linker leads calls of exit here (its option --wrap), except those from
  * shared libraries, and from the C library itself where the last thread ends: the code is 0 then. */
 static _Atomic int exit_code;
 
@@ -116,13 +116,13 @@ _Noreturn void __wrap_exit(int code)
     __real_exit(code);
 }
 
-static void leave_by_exit(void)
+static void newborn_leave_by_exit(void)
 {
-    leave(exit_code);
+    newborn_leave(exit_code);
 }
 
 void child_catch_exit(void)
 {
-    atexit(leave_by_exit);
+    atexit(newborn_leave_by_exit);
 }
 #endif

@@ -3,6 +3,7 @@
 #define OS_PRIVATE_H
 
 #include "os/os.h"
+#include "os/twins.h"
 
 #include <link.h>
 #include <poll.h>
@@ -61,6 +62,11 @@ struct os_channel {
 /* Closes what a channel holds. */
 void stream_release(os_channel *channel);
 
+/* ---- os_file.c -------------------------------------------------------------------------------- */
+
+/* Reads the first line of a file, without its end; false when there is none. */
+bool file_read_line(char *line, size_t size, const char *format, ...) XF_PRINTF(3, 4);
+
 /* ---- os_environment.c ------------------------------------------------------------------------ */
 
 /* This process's environment with the additions, as pointers to both; freed by the caller.  NULL: no memory. */
@@ -77,9 +83,6 @@ void machine_describe(os_machine *machine, const char *root);
 
 /* Fills in quota and group. */
 void quota_describe(os_machine *machine, const char *root);
-
-/* Reads the first line of a file, without its end; false when there is none. */
-bool read_line(char *line, size_t size, const char *format, ...) XF_PRINTF(3, 4);
 
 /* ---- os_child.c, os_start.c ------------------------------------------------------------------ */
 

@@ -104,7 +104,7 @@ static bool read_positive(const char *directory, const char *name, double *numbe
 {
     char line[64], *end;
 
-    return read_line(line, sizeof line, "%s/%s", directory, name) && parse_positive(line, &end, number);
+    return file_read_line(line, sizeof line, "%s/%s", directory, name) && parse_positive(line, &end, number);
 }
 
 /* "200000 100000": microseconds, in so many; "max 100000". */
@@ -113,8 +113,8 @@ static bool read_quota_2(const char *directory, double *limit)
     char line[64], *end;
     double quota, period;
 
-    if (!read_line(line, sizeof line, "%s/cpu.max", directory) || !parse_positive(line, &end, &quota) || *end != ' ' ||
-        !parse_positive(end + 1, &end, &period) || *end != 0)
+    if (!file_read_line(line, sizeof line, "%s/cpu.max", directory) || !parse_positive(line, &end, &quota) ||
+        *end != ' ' || !parse_positive(end + 1, &end, &period) || *end != 0)
         return false;
     *limit = quota / period;
     return true;
@@ -132,13 +132,13 @@ static bool read_quota_1(const char *directory, double *limit)
     return true;
 }
 
-static bool read_memory_2(const char *directory, double *limit)
+static bool quota_read_memory_2(const char *directory, double *limit)
 {
     return read_positive(directory, "memory.max", limit);
 }
 
 /* About 2^63 stands for none. */
-static bool read_memory_1(const char *directory, double *limit)
+static bool quota_read_memory_1(const char *directory, double *limit)
 {
     return read_positive(directory, "memory.limit_in_bytes", limit) && *limit < 0x1p62;
 }
@@ -178,5 +178,5 @@ void quota_describe(os_machine *machine, const char *root)
 {
     machine->quota = lesser(least_limit(root, "", read_quota_2), least_limit(root, "cpu", read_quota_1));
     machine->memory_limit =
-        (uint64_t)lesser(least_limit(root, "", read_memory_2), least_limit(root, "memory", read_memory_1));
+        (uint64_t)lesser(least_limit(root, "", quota_read_memory_2), least_limit(root, "memory", quota_read_memory_1));
 }

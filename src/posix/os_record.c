@@ -42,7 +42,7 @@ void record_stack(os_record *record, pid_t pid, uintptr_t stack_pointer)
     }
 }
 
-/* Whether a line is worth its place: a stack is told by code, and everything else is mapped by many. */
+/* Whether to keep a line: unwinding needs code, and mappings of data are many. */
 static bool is_code_of_file(const char *line, size_t size)
 {
     const char *rights = memchr(line, ' ', size); /* " r-xp" */

@@ -24,7 +24,7 @@ struct os_server {
 
 /* The descriptors of a request, in the order they are sent in. */
 enum {
-    IN_STATUS, /* first, so that what becomes of the others can be told */
+    IN_STATUS, /* first, so that a request whose other descriptors are missing can be answered */
     IN_STDIN,
     IN_STDOUT,
     IN_STDERR,
@@ -176,8 +176,8 @@ typedef struct server {
     char **pointers;
 } server;
 
-/* Tells the program how a child ended, or why there is none. */
-static void tell(int status, int error, const siginfo_t *info, const struct rusage *usage)
+/* Reports to the program how a child ended, or why there is none. */
+static void server_report(int status, int error, const siginfo_t *info, const struct rusage *usage)
 {
     server_news news;
 
@@ -196,7 +196,7 @@ static void on_child_end(int number)
     (void)number; /* it only interrupts ppoll */
 }
 
-static void reap(server *self)
+static void server_reap(server *self)
 {
     siginfo_t info = {0};
     struct rusage usage;
@@ -207,14 +207,14 @@ static void reap(server *self)
         wait_process(-1, pid, &info, WEXITED, &usage);
         for (size_t i = 0; i < self->count; i++)
             if (self->children[i].pid == pid) {
-                tell(self->children[i].status, 0, &info, &usage);
+                server_report(self->children[i].status, 0, &info, &usage);
                 self->children[i--] = self->children[--self->count];
             }
         info.si_pid = 0;
     }
 }
 
-static _Noreturn void end_all(server *self)
+static _Noreturn void server_end_all(server *self)
 {
     for (size_t i = 0; i < self->count; i++) {
         kill(-self->children[i].pid, SIGKILL);
@@ -223,7 +223,7 @@ static _Noreturn void end_all(server *self)
     _exit(0);
 }
 
-static os_shm map(int fd, size_t size)
+static os_shm server_map(int fd, size_t size)
 {
     void *address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
@@ -293,8 +293,8 @@ static _Noreturn void run_child(server *self, const request *head, const int *re
 
     child.channel = CHANNEL_OF(fds.channel);
     child.inherited.channel = &child.channel;
-    child.inherited.box = map(received[IN_BOX], head->box_size);
-    child.inherited.input = head->input_size ? map(received[IN_EXTRA], head->input_size) : OS_SHM_NONE;
+    child.inherited.box = server_map(received[IN_BOX], head->box_size);
+    child.inherited.input = head->input_size ? server_map(received[IN_EXTRA], head->input_size) : OS_SHM_NONE;
     child_close_others(&fds);
     child_settle(&fds);
     limit_self(child.inherited.box.address);
@@ -323,7 +323,7 @@ static bool make_room(server *self)
     return true;
 }
 
-static void serve(server *self, const request *head, const char *environment, const int *received)
+static void server_serve(server *self, const request *head, const char *environment, const int *received)
 {
     pid_t pid = -1;
 
@@ -333,7 +333,7 @@ static void serve(server *self, const request *head, const char *environment, co
     if (pid == 0)
         run_child(self, head, received);
     if (pid < 0) {
-        tell(received[IN_STATUS], errno, NULL, NULL);
+        server_report(received[IN_STATUS], errno, NULL, NULL);
         return;
     }
     setpgid(pid, pid);
@@ -345,7 +345,7 @@ typedef struct received_request {
     char environment[INLINE_ENVIRONMENT + 1];
 } received_request;
 
-/* Receives one request and its descriptors: its size, 0 when the program has gone, -1 when it is to be tried again. */
+/* Receives one request and its descriptors: its size, 0 when the program has ended, -1 when it is to be tried again. */
 static ssize_t receive_request(server *self, received_request *into, int *fds, size_t *count)
 {
     union {
@@ -371,7 +371,7 @@ static size_t descriptors_of(const request *head)
     return IN_EXTRA + (head->input_size > 0) + head->environment_apart;
 }
 
-/* Takes one request; false when the program has gone. */
+/* Takes one request; false when the program has ended. */
 static bool take_request(server *self)
 {
     static received_request received;
@@ -384,9 +384,9 @@ static bool take_request(server *self)
     if (size < 0)
         return errno != EBADF && errno != ENOTCONN;
     if (count == descriptors_of(&received.head))
-        serve(self, &received.head, received.environment, fds);
+        server_serve(self, &received.head, received.environment, fds);
     else if (count > IN_STATUS)
-        tell(fds[IN_STATUS], EMFILE, NULL, NULL); /* there was no number for some */
+        server_report(fds[IN_STATUS], EMFILE, NULL, NULL); /* there was no number for some */
     for (size_t i = IN_STATUS + 1; i < count; i++)
         close(fds[i]);
     return true;
@@ -410,8 +410,8 @@ _Noreturn void server_run(int requests, os_entry entry)
     sigaction(SIGCHLD, &action, NULL);
     for (;;) {
         int ready = ppoll(&waiting, 1, NULL, &open);
-        reap(&self);
+        server_reap(&self);
         if (ready > 0 && !take_request(&self))
-            end_all(&self);
+            server_end_all(&self);
     }
 }

@@ -13,8 +13,9 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* Pages come as they are used, and a futex needs nothing. */
-static int map(os_shm *shm, int fd, size_t size, int flags)
+/* Pages come as they are used, and a futex needs nothing.  A core file leaves reserved segments out: the kernel would
+ * bring in each of their pages to write it. */
+static int shm_map(os_shm *shm, int fd, size_t size, int flags)
 {
     int protection = flags & OS_SHM_READONLY ? PROT_READ : PROT_READ | PROT_WRITE;
     void *address = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
@@ -25,6 +26,8 @@ static int map(os_shm *shm, int fd, size_t size, int flags)
         madvise(address, size, MADV_DONTFORK);
     if (flags & OS_SHM_HUGE)
         madvise(address, size, MADV_HUGEPAGE);
+    if (flags & OS_SHM_RESERVED)
+        madvise(address, size, MADV_DONTDUMP);
     *shm = (os_shm){address, size, fd, flags};
     return 0;
 }
@@ -46,7 +49,7 @@ int os_shm_create(os_shm *shm, size_t size, int flags)
         rc = os_error(errno, "fcntl F_ADD_SEALS");
         goto close_fd;
     }
-    rc = map(shm, fd, size, flags);
+    rc = shm_map(shm, fd, size, flags);
     if (rc == 0)
         return 0;
 
@@ -64,7 +67,7 @@ int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags)
         !(seals & F_SEAL_SHRINK))
         rc = error_detail(XF_EPROTO, "the segment is not one of %zu bytes", size);
     else
-        rc = map(shm, fd, size, flags);
+        rc = shm_map(shm, fd, size, flags);
     if (rc < 0)
         close(fd);
     return rc;

@@ -12,7 +12,7 @@
 #include <sys/user.h>
 #include <sys/wait.h>
 
-/* What is asked of a thread of its own, and what came of it. */
+/* A request to the tracing thread, and its result. */
 typedef struct stop {
     os_record *record;
     pid_t pid;
@@ -114,8 +114,9 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* The end of the tracing thread lets go of the child in whatever state it is: a call could only if it is stopped, and
- * the end of a child that is still traced would not be told to the server that is its parent. */
+/* The kernel releases the child when the tracing thread ends, in whatever state the child is.  A call of ptrace could
+ * release it only while it is stopped; and the server, which may be its parent, would not learn of the end of a child
+ * that is still traced. */
 static int run_in_thread(stop *self)
 {
     pthread_t thread;
@@ -126,7 +127,7 @@ static int run_in_thread(stop *self)
     pthread_join(thread, NULL);
     if (self->error)
         return os_error(self->error, self->call);
-    return self->rc < 0 ? error_detail(self->rc, "process %d cannot be stopped to see where it is", (int)self->pid) : 0;
+    return self->rc < 0 ? error_detail(self->rc, "process %d cannot be stopped for a snapshot", (int)self->pid) : 0;
 }
 
 int os_child_snapshot(os_child *child)
@@ -134,15 +135,13 @@ int os_child_snapshot(os_child *child)
     os_status *status = (os_status *)(uintptr_t)child->status;
     os_record *record = (os_record *)((char *)status + status->record_at);
     stop stop = {.record = record, .pid = (pid_t)os_child_pid(child)};
-    uint32_t none = OS_RECORD_NONE, stale = OS_RECORD_STALE;
     int rc;
 
     if (!status->record_at)
-        return error_detail(XF_ESTATE, "where this child is, is not recorded");
+        return error_detail(XF_ESTATE, "this child has no room for a record");
     if (child->ended || stop.pid == 0)
         return error_detail(XF_EEND, "the child does not run");
-    if (!atomic_compare_exchange_strong(&record->head.state, &none, OS_RECORD_BEGUN) &&
-        !atomic_compare_exchange_strong(&record->head.state, &stale, OS_RECORD_BEGUN))
+    if (!twins_claim_record(&record->head))
         return error_detail(XF_ESTATE, "the child is just crashing");
     rc = run_in_thread(&stop);
     atomic_store(&record->head.state, rc == 0 ? OS_RECORD_WHOLE : OS_RECORD_NONE);

@@ -67,7 +67,7 @@ static int open_stdio(os_child *child, xf_stdio kind, int number, int *fd)
 /* Output and error may go to the same file. */
 static int open_file_once(const os_start *start, int number, int fds[3])
 {
-    if (number != 2 || start->stdio[1] != XF_STDIO_FILE || strcmp(start->stdio_path[1], start->stdio_path[2]) != 0)
+    if (number != 2 || !twins_share_output(start))
         return open_file(start->stdio_path[number], number, &fds[number]);
     fds[2] = fcntl(fds[1], F_DUPFD_CLOEXEC, 3);
     return fds[2] < 0 ? os_error(errno, "fcntl F_DUPFD_CLOEXEC") : 0;

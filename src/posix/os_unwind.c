@@ -171,7 +171,7 @@ static bool open_as_mapped(module_file *file, const char *path, const module *mo
 }
 
 /* The file at the path may have been replaced; that of the running program can be had all the same. */
-static void look_for_file(module *module)
+static void unwind_find_file(module *module)
 {
     static const char own[] = "/proc/self/exe", gone[] = " (deleted)"; /* the latter as the kernel says it */
     size_t length = strlen(module->path);
@@ -345,7 +345,7 @@ static bool report_modules(stack *self, Dwfl *dwfl)
         module *module = &self->modules[i];
         Dwfl_Module *reported;
         void **data;
-        look_for_file(module);
+        unwind_find_file(module);
         if (!module->there)
             continue;
         reported = dw.dwfl_report_module(dwfl, module->path, module->bias + module->linked_start,
@@ -414,14 +414,14 @@ static void unwind(stack *self)
 }
 
 /* Where the module's file cannot be had, its own offset is the best there is: most are linked so that both are one. */
-static void describe(stack *self, uint64_t pc, os_frame *frame)
+static void unwind_describe(stack *self, uint64_t pc, os_frame *frame)
 {
     module *module = find_module(self, pc);
 
     *frame = (os_frame){.address = pc, .offset = pc};
     if (!module)
         return;
-    look_for_file(module);
+    unwind_find_file(module);
     frame->offset = module->there ? pc - module->bias : pc - module->start + module->offset;
     strcpy(frame->module, module->path);
     strcpy(frame->build_id, module->build_id);
@@ -457,7 +457,7 @@ size_t os_record_frames(const os_record *record, os_frame *frames, size_t room)
         unwind(self);
     }
     for (; count < self->count; count++)
-        describe(self, self->pcs[count], &frames[count]);
+        unwind_describe(self, self->pcs[count], &frames[count]);
     free(self);
     return count;
 }

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "crossfork/process.h"
 #include "objects/object_client.h"
+#include "os/identity.h"
 #include "process/call.h"
 #include "process/task_boundary.h"
 #include "protocol/task_table.h"

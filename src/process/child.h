@@ -2,7 +2,7 @@
 #ifndef CHILD_H
 #define CHILD_H
 
-#include "os/os.h"
+#include "os/child.h"
 #include "process/call.h"
 
 /* A task's calls go to the parent. */

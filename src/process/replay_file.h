@@ -4,7 +4,7 @@
 
 #include "base/writer.h"
 #include "crossfork/report.h"
-#include "os/os.h"
+#include "os/identity.h"
 
 /* Everything that is needed to run a task again. */
 typedef struct replay_case {

@@ -1,7 +1,7 @@
 /* Prints a report for a person, on one screen. */
 #include "base/error.h"
 #include "crossfork/report.h"
-#include "os/os.h"
+#include "os/machine.h"
 #include "process/task_boundary.h"
 
 #include <stdlib.h>

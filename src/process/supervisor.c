@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/per_process.h"
 #include "lockfree/wake_word.h"
+#include "os/server.h"
 #include "protocol/black_box.h"
 
 #include <stdlib.h>

@@ -6,7 +6,8 @@
 #ifndef SUPERVISOR_H
 #define SUPERVISOR_H
 
-#include "os/os.h"
+#include "os/child.h"
+#include "os/memory.h"
 
 /* A member of everything that is supervised: a process, a pool. */
 typedef struct supervised {

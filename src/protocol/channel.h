@@ -2,7 +2,8 @@
 #ifndef CHANNEL_H
 #define CHANNEL_H
 
-#include "os/os.h"
+#include "os/child.h"
+#include "os/memory.h"
 #include "protocol/frame.h"
 
 #include <uv.h>

@@ -10,7 +10,7 @@
 #ifndef FRAME_H
 #define FRAME_H
 
-#include "os/os.h"
+#include "os/child.h"
 
 #include <stdbool.h>
 #include <stddef.h>

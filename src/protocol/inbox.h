@@ -6,6 +6,7 @@
 #define INBOX_H
 
 #include "crossfork/process.h"
+#include "os/identity.h"
 #include "protocol/frame.h"
 #include "protocol/message.h"
 

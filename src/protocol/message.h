@@ -2,7 +2,7 @@
 #ifndef MESSAGE_H
 #define MESSAGE_H
 
-#include "os/os.h"
+#include "os/memory.h"
 
 #include <stddef.h>
 

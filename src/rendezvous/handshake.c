@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/hmac.h"
+#include "os/identity.h"
 #include "protocol/frame.h"
 
 #include <string.h>

@@ -19,7 +19,7 @@
 #include "base/hmac.h"
 #include "crossfork/key.h"
 #include "crossfork/ref.h"
-#include "os/os.h"
+#include "os/endpoint.h"
 
 enum { HANDSHAKE_SIZE = 104, HANDSHAKE_NONCE = 32, HANDSHAKE_KEY_MIN = 16, HANDSHAKE_KEY_MAX = 1024 };
 

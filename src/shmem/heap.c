@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "lockfree/liveness.h"
+#include "os/identity.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 #include "shmem/lock.h"
 
 #include "base/error.h"
+#include "crossfork/types.h"
 
 _Static_assert(sizeof(lock_state) <= XF_LOCK_BYTES, "a lock fits its place");
 

@@ -9,6 +9,7 @@
 
 #include "crossfork/sync.h"
 #include "objects/object.h"
+#include "os/identity.h"
 
 #include <stdatomic.h>
 

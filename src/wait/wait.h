@@ -3,7 +3,7 @@
 #define WAIT_H
 
 #include "crossfork/wait.h"
-#include "os/os.h"
+#include "os/memory.h"
 
 typedef struct waiter {
     xf_wait_item *items;

@@ -25,7 +25,7 @@ static int stream_make_event(HANDLE *event)
 }
 
 /* The system cancels a read or write when the thread that began it ends, unless the pipe has a completion port.  Any
- * thread may wait for a child and end soon after, so there is a port, which is never told of anything. */
+ * thread may wait for a child and end soon after, so there is a port, which never gets a packet. */
 int stream_open(os_channel *channel, HANDLE pipe, stream_kind kind)
 {
     int rc;

@@ -21,15 +21,13 @@ static struct {
 /* ---- The record ------------------------------------------------------------------------------ */
 
 /* Whether this thread is to write the record.  Another that crashes at the same time waits for it, a little, so that
- * it does not end the process in the middle; one that crashes again while it writes goes on to its end. */
+ * it does not end the process in the middle; a thread that crashes again while it writes is not held up. */
 static bool begin_record(os_record *record)
 {
     os_record_head *head = &record->head;
     enum { PATIENCE_MS = 500 };
-    uint32_t none = OS_RECORD_NONE, stale = OS_RECORD_STALE;
 
-    if (atomic_compare_exchange_strong(&head->state, &none, OS_RECORD_BEGUN) ||
-        atomic_compare_exchange_strong(&head->state, &stale, OS_RECORD_BEGUN)) {
+    if (twins_claim_record(head)) {
         head->thread = GetCurrentThreadId();
         record->frame_count = 0;
         return true;
@@ -148,8 +146,7 @@ static _Noreturn void end_by_overflow(EXCEPTION_POINTERS *exception)
     end_by_crash(XF_CRASH_STACK_OVERFLOW, EXCEPTION_STACK_OVERFLOW);
 }
 
-/* Goes on with that on a stack of our own: Wine leaves a page of the thread's own one, whatever SetThreadStackGuarantee
- * was told. */
+/* Continues on a stack of our own: Wine leaves one page of the thread's, whatever SetThreadStackGuarantee asked for. */
 static void leave_stack(EXCEPTION_POINTERS *exception)
 {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -173,7 +170,7 @@ static LONG CALLBACK on_exception(EXCEPTION_POINTERS *exception)
     return EXCEPTION_CONTINUE_SEARCH;
 }
 
-/* Nobody has handled it; who asked to be told of that before is told still, and may yet handle it. */
+/* No handler has taken the exception.  The filter that the program had set before still runs, and may handle it. */
 static LONG WINAPI on_unhandled(EXCEPTION_POINTERS *exception)
 {
     LONG answer = EXCEPTION_CONTINUE_SEARCH;

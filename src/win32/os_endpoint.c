@@ -1,8 +1,8 @@
-/* Doors and links: named pipes that admit this user only.  A door always has one instance more than it has taken in,
- * where the next one arrives; the name is gone with the last instance.
+/* Endpoints: named pipes that admit this user only.  An endpoint always has one instance more than it has accepted
+ * processes: the next process connects to that one.  The system drops the name with the last instance.
  *
- * FILE_FLAG_FIRST_PIPE_INSTANCE sees to it that a door has its pipe alone.  Wine passes over it, so there is another
- * pipe that can have one instance only, and to which nobody connects. */
+ * FILE_FLAG_FIRST_PIPE_INSTANCE makes sure that no other process serves the same pipe.  Wine ignores it, so there is
+ * another pipe, which can have one instance only, and to which no process connects. */
 #include "base/clock.h"
 #include "base/error.h"
 #include "os_private.h"
@@ -13,23 +13,23 @@
 
 #include <sddl.h>
 
-enum { LINK_BUFFER = 4096, NAME_SIZE = 256 };
+enum { ENDPOINT_BUFFER = 4096, NAME_SIZE = 256 };
 
 struct os_endpoint {
     wchar_t name[NAME_SIZE];
     SECURITY_ATTRIBUTES security;
     HANDLE claim; /* to the name */
-    HANDLE pipe;  /* where the next one arrives */
+    HANDLE pipe;  /* the instance that the next process connects to */
     HANDLE event;
     OVERLAPPED io;
-    enum { DOOR_WAITING, DOOR_REACHED, DOOR_MISSED } state;
+    enum { ENDPOINT_WAITING, ENDPOINT_REACHED, ENDPOINT_MISSED } state;
     _Atomic bool shut;
 };
 
 /* ---- This user ------------------------------------------------------------------------------- */
 
 /* Freed by the caller with free. */
-static int find_user(TOKEN_USER **out)
+static int endpoint_find_user(TOKEN_USER **out)
 {
     TOKEN_USER *user = NULL;
     DWORD size = 0;
@@ -52,13 +52,13 @@ static int find_user(TOKEN_USER **out)
     return rc;
 }
 
-/* The name of a pipe, and a description of who may use it, if that is wanted: the user, who also owns it, so that those
- * who arrive can see whose it is. */
-static int name_pipe(const char *name, wchar_t full[NAME_SIZE], PSECURITY_DESCRIPTOR *access)
+/* The name of a pipe, and a description of who may use it, if that is wanted: this user, who also owns it, so that a
+ * process that connects can check whose it is. */
+static int endpoint_name_pipe(const char *name, wchar_t full[NAME_SIZE], PSECURITY_DESCRIPTOR *access)
 {
     wchar_t rule[2 * NAME_SIZE], *sid;
     TOKEN_USER *user;
-    int rc = find_user(&user);
+    int rc = endpoint_find_user(&user);
 
     if (rc < 0)
         return rc;
@@ -77,13 +77,13 @@ free_user:
 }
 
 /* XF_EACCESS when the pipe is another user's. */
-static int check_owner(HANDLE pipe, const char *name)
+static int endpoint_check_owner(HANDLE pipe, const char *name)
 {
     PSECURITY_DESCRIPTOR access = NULL;
     TOKEN_USER *user;
     PSID owner;
     DWORD system;
-    int rc = find_user(&user);
+    int rc = endpoint_find_user(&user);
 
     if (rc < 0)
         return rc;
@@ -97,53 +97,54 @@ static int check_owner(HANDLE pipe, const char *name)
     return rc;
 }
 
-/* ---- Doors ----------------------------------------------------------------------------------- */
+/* ---- Endpoints ------------------------------------------------------------------------------- */
 
-/* Waits for somebody to arrive at the instance; the event is set when somebody has, or the wait has failed. */
-static void await_arrival(os_endpoint *endpoint)
+/* Waits for a process to connect to the instance; the event is set when one has, or the wait has failed. */
+static void endpoint_await_client(os_endpoint *endpoint)
 {
     DWORD system;
 
     endpoint->io = overlapped(endpoint->event);
     system = ConnectNamedPipe(endpoint->pipe, &endpoint->io) ? ERROR_PIPE_CONNECTED : GetLastError();
-    endpoint->state = system == ERROR_IO_PENDING       ? DOOR_WAITING
-                      : system == ERROR_PIPE_CONNECTED ? DOOR_REACHED
-                                                       : DOOR_MISSED;
-    if (endpoint->state != DOOR_WAITING)
+    endpoint->state = system == ERROR_IO_PENDING       ? ENDPOINT_WAITING
+                      : system == ERROR_PIPE_CONNECTED ? ENDPOINT_REACHED
+                                                       : ENDPOINT_MISSED;
+    if (endpoint->state != ENDPOINT_WAITING)
         SetEvent(endpoint->event);
 }
 
-static int create_pipe(const os_endpoint *endpoint, const wchar_t *name, DWORD flags, DWORD instances, HANDLE *pipe)
+static int endpoint_create_pipe(const os_endpoint *endpoint, const wchar_t *name, DWORD flags, DWORD instances,
+                                HANDLE *pipe)
 {
     *pipe = CreateNamedPipeW(name, PIPE_ACCESS_DUPLEX | FILE_FLAG_OVERLAPPED | flags,
                              PIPE_TYPE_BYTE | PIPE_READMODE_BYTE | PIPE_WAIT | PIPE_REJECT_REMOTE_CLIENTS, instances,
-                             LINK_BUFFER, LINK_BUFFER, 0, (SECURITY_ATTRIBUTES *)&endpoint->security);
+                             ENDPOINT_BUFFER, ENDPOINT_BUFFER, 0, (SECURITY_ATTRIBUTES *)&endpoint->security);
     return *pipe == INVALID_HANDLE_VALUE ? os_error(GetLastError(), "CreateNamedPipeW") : 0;
 }
 
-static int make_instance(os_endpoint *endpoint, DWORD flags)
+static int endpoint_make_instance(os_endpoint *endpoint, DWORD flags)
 {
     HANDLE pipe;
-    int rc = create_pipe(endpoint, endpoint->name, flags, PIPE_UNLIMITED_INSTANCES, &pipe);
+    int rc = endpoint_create_pipe(endpoint, endpoint->name, flags, PIPE_UNLIMITED_INSTANCES, &pipe);
 
     if (rc < 0)
         return rc;
     endpoint->pipe = pipe;
-    await_arrival(endpoint);
+    endpoint_await_client(endpoint);
     return 0;
 }
 
 /* Takes the name, and makes the first instance.  Where the name is taken, the flag gives ERROR_ACCESS_DENIED, and the
  * number of instances ERROR_PIPE_BUSY. */
-static int claim_name(os_endpoint *endpoint, const char *name)
+static int endpoint_claim_name(os_endpoint *endpoint, const char *name)
 {
     wchar_t claim[NAME_SIZE + 1];
     int rc;
 
     swprintf(claim, NAME_SIZE + 1, L"%ls!", endpoint->name); /* which no name has in it */
-    rc = create_pipe(endpoint, claim, FILE_FLAG_FIRST_PIPE_INSTANCE, 1, &endpoint->claim);
+    rc = endpoint_create_pipe(endpoint, claim, FILE_FLAG_FIRST_PIPE_INSTANCE, 1, &endpoint->claim);
     if (rc == 0) {
-        rc = make_instance(endpoint, FILE_FLAG_FIRST_PIPE_INSTANCE);
+        rc = endpoint_make_instance(endpoint, FILE_FLAG_FIRST_PIPE_INSTANCE);
         if (rc < 0)
             CloseHandle(endpoint->claim);
     }
@@ -158,7 +159,7 @@ int os_endpoint_open(os_endpoint **out, const char *name)
     if (!endpoint)
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
     endpoint->security.nLength = sizeof endpoint->security;
-    rc = name_pipe(name, endpoint->name, &endpoint->security.lpSecurityDescriptor);
+    rc = endpoint_name_pipe(name, endpoint->name, &endpoint->security.lpSecurityDescriptor);
     if (rc < 0)
         goto free_endpoint;
     endpoint->event = CreateEventW(NULL, TRUE, FALSE, NULL);
@@ -166,7 +167,7 @@ int os_endpoint_open(os_endpoint **out, const char *name)
         rc = os_error(GetLastError(), "CreateEventW");
         goto free_security;
     }
-    rc = claim_name(endpoint, name);
+    rc = endpoint_claim_name(endpoint, name);
     if (rc < 0)
         goto close_event;
     *out = endpoint;
@@ -182,7 +183,7 @@ free_endpoint:
 }
 
 /* Makes a channel of a pipe, which belongs to it from then on, also on failure. */
-static int make_channel(os_channel **out, HANDLE pipe, stream_kind kind)
+static int endpoint_make_channel(os_channel **out, HANDLE pipe, stream_kind kind)
 {
     os_channel *channel = calloc(1, sizeof *channel);
     int rc;
@@ -199,36 +200,36 @@ static int make_channel(os_channel **out, HANDLE pipe, stream_kind kind)
     return rc;
 }
 
-static void look_at_arrival(os_endpoint *endpoint)
+static void endpoint_check_client(os_endpoint *endpoint)
 {
     DWORD unused;
 
-    if (endpoint->state != DOOR_WAITING)
+    if (endpoint->state != ENDPOINT_WAITING)
         return;
     if (GetOverlappedResult(endpoint->pipe, &endpoint->io, &unused, FALSE))
-        endpoint->state = DOOR_REACHED;
+        endpoint->state = ENDPOINT_REACHED;
     else if (GetLastError() != ERROR_IO_INCOMPLETE)
-        endpoint->state = DOOR_MISSED;
+        endpoint->state = ENDPOINT_MISSED;
 }
 
-/* A wait is over without anybody when the thread that began it has ended, or who came has left already. */
+/* A wait ends without a process when the thread that began it has ended, or the process has disconnected already. */
 int os_endpoint_accept(os_endpoint *endpoint, os_channel **channel)
 {
     HANDLE reached = endpoint->pipe;
     int rc;
 
     if (atomic_load(&endpoint->shut))
-        return error_detail(XF_EEND, "the door is shut");
-    look_at_arrival(endpoint);
-    if (endpoint->state == DOOR_MISSED) {
+        return error_detail(XF_EEND, "the endpoint was shut down");
+    endpoint_check_client(endpoint);
+    if (endpoint->state == ENDPOINT_MISSED) {
         DisconnectNamedPipe(reached);
-        await_arrival(endpoint);
+        endpoint_await_client(endpoint);
         return XF_EAGAIN;
     }
-    if (endpoint->state == DOOR_WAITING)
+    if (endpoint->state == ENDPOINT_WAITING)
         return XF_EAGAIN;
-    rc = make_instance(endpoint, 0);
-    return rc < 0 ? rc : make_channel(channel, reached, STREAM_ACCEPTED);
+    rc = endpoint_make_instance(endpoint, 0);
+    return rc < 0 ? rc : endpoint_make_channel(channel, reached, STREAM_ACCEPTED);
 }
 
 void os_endpoint_shutdown(os_endpoint *endpoint)
@@ -241,7 +242,7 @@ void os_endpoint_close(os_endpoint *endpoint)
 {
     DWORD unused;
 
-    if (endpoint->state == DOOR_WAITING && CancelIoEx(endpoint->pipe, &endpoint->io))
+    if (endpoint->state == ENDPOINT_WAITING && CancelIoEx(endpoint->pipe, &endpoint->io))
         GetOverlappedResult(endpoint->pipe, &endpoint->io, &unused, TRUE);
     CloseHandle(endpoint->pipe);
     CloseHandle(endpoint->claim);
@@ -251,7 +252,8 @@ void os_endpoint_close(os_endpoint *endpoint)
 }
 
 /* What is waited for: the endpoint and the channels, unless one of these is ready already. */
-static DWORD list_events(os_endpoint *endpoint, os_channel *const *channels, size_t count, HANDLE *events, bool *ready)
+static DWORD endpoint_list_events(os_endpoint *endpoint, os_channel *const *channels, size_t count, HANDLE *events,
+                                  bool *ready)
 {
     DWORD listed = 0;
 
@@ -275,7 +277,7 @@ int os_endpoint_wait(os_endpoint *endpoint, os_channel *const *channels, size_t 
     int signalled;
 
     for (;;) {
-        listed = list_events(endpoint, channels, count, events, &ready);
+        listed = endpoint_list_events(endpoint, channels, count, events, &ready);
         if (ready)
             return 0;
         signalled = handles_wait(events, listed, deadline);
@@ -284,45 +286,46 @@ int os_endpoint_wait(os_endpoint *endpoint, os_channel *const *channels, size_t 
     }
 }
 
-/* ---- Links ----------------------------------------------------------------------------------- */
+/* ---- Connecting ------------------------------------------------------------------------------ */
 
-/* Whoever made the pipe gets to know who we are, and no more than that. */
-static HANDLE open_pipe_of(const wchar_t *name)
+/* The process that has the endpoint can identify this user, but not act as this user. */
+static HANDLE endpoint_open_pipe(const wchar_t *name)
 {
     return CreateFileW(name, GENERIC_READ | GENERIC_WRITE, 0, NULL, OPEN_EXISTING,
                        FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION, NULL);
 }
 
-/* Whether there is no such pipe, or none any more: what Wine says of one that goes while it is waited for. */
-static bool has_gone(DWORD system)
+/* Whether there is no such pipe, or none any more: HANDLES_CLOSED is what Wine returns when it disappears during the
+ * wait. */
+static bool endpoint_is_missing(DWORD system)
 {
     enum { HANDLES_CLOSED = 676 }; /* which MinGW's headers do not have */
 
     return system == ERROR_FILE_NOT_FOUND || system == HANDLES_CLOSED;
 }
 
-/* Where all instances are taken, one comes free when the door has admitted somebody. */
-static int arrive(const char *name, const wchar_t *full, int timeout_ms, HANDLE *pipe)
+/* When all instances are taken, the endpoint makes another as soon as it accepts a process. */
+static int endpoint_connect(const char *name, const wchar_t *full, int timeout_ms, HANDLE *pipe)
 {
     uint64_t now, deadline = GetTickCount64() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
     DWORD system;
 
     for (;;) {
-        *pipe = open_pipe_of(full);
+        *pipe = endpoint_open_pipe(full);
         if (*pipe != INVALID_HANDLE_VALUE)
             return 0;
         system = GetLastError();
         if (system == ERROR_PIPE_BUSY) {
             now = GetTickCount64();
             if (timeout_ms >= 0 && now >= deadline)
-                return error_detail(XF_ETIMEDOUT, "nobody takes in who arrives at %s", name);
+                return error_detail(XF_ETIMEDOUT, "%s does not accept connections", name);
             if (WaitNamedPipeW(full, timeout_ms < 0 ? NMPWAIT_WAIT_FOREVER : (DWORD)(deadline - now)) ||
                 GetLastError() == ERROR_SEM_TIMEOUT)
                 continue;
             system = GetLastError();
         }
-        return has_gone(system) ? error_detail(XF_ENOENT, "nobody listens as %s", name)
-                                : os_error(system, "CreateFileW of a pipe");
+        return endpoint_is_missing(system) ? error_detail(XF_ENOENT, "nobody listens as %s", name)
+                                           : os_error(system, "CreateFileW of a pipe");
     }
 }
 
@@ -330,15 +333,15 @@ int os_endpoint_connect(os_channel **channel, const char *name, int timeout_ms)
 {
     wchar_t full[NAME_SIZE];
     HANDLE pipe;
-    int rc = name_pipe(name, full, NULL);
+    int rc = endpoint_name_pipe(name, full, NULL);
 
     if (rc == 0)
-        rc = arrive(name, full, timeout_ms, &pipe);
+        rc = endpoint_connect(name, full, timeout_ms, &pipe);
     if (rc < 0)
         return rc;
-    rc = check_owner(pipe, name);
+    rc = endpoint_check_owner(pipe, name);
     if (rc == 0)
-        return make_channel(channel, pipe, STREAM_CONNECTED);
+        return endpoint_make_channel(channel, pipe, STREAM_CONNECTED);
     CloseHandle(pipe);
     return rc;
 }

@@ -51,7 +51,7 @@ static const struct {
 };
 
 /* The system's text for an error, without the full stop and the line end; "" when it has none. */
-static void describe(DWORD system, char *text, int size)
+static void error_describe(DWORD system, char *text, int size)
 {
     wchar_t wide[200];
     DWORD length =
@@ -73,6 +73,6 @@ int os_error(DWORD system, const char *call)
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (table[i].system == system)
             code = table[i].code;
-    describe(system, text, sizeof text);
+    error_describe(system, text, sizeof text);
     return error_detail(code, "%s: error %lu%s%s", call, system, *text ? ": " : "", text);
 }

@@ -1,4 +1,4 @@
-/* Limits of a child, and how an end by one of them is told from others. */
+/* Limits of a child, and how an end by one of them is recognized. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -6,15 +6,15 @@
 
 /* ---- The job --------------------------------------------------------------------------------- */
 
-/* The job tells a port when it refuses memory; that and other messages wait there until somebody asks. */
+/* The job reports to a port when it refuses memory; that and other messages wait there until they are read. */
 static int listen_to(HANDLE job, HANDLE *news)
 {
-    JOBOBJECT_ASSOCIATE_COMPLETION_PORT told = {job, CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1)};
+    JOBOBJECT_ASSOCIATE_COMPLETION_PORT port = {job, CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1)};
 
-    if (!told.CompletionPort)
+    if (!port.CompletionPort)
         return os_error(GetLastError(), "CreateIoCompletionPort");
-    *news = told.CompletionPort;
-    return SetInformationJobObject(job, JobObjectAssociateCompletionPortInformation, &told, sizeof told)
+    *news = port.CompletionPort;
+    return SetInformationJobObject(job, JobObjectAssociateCompletionPortInformation, &port, sizeof port)
                ? 0
                : os_error(GetLastError(), "SetInformationJobObject with a completion port");
 }

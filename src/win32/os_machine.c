@@ -102,7 +102,7 @@ static void take_facts(os_machine *machine, const char *facts, DWORD size)
     machine->core_cache = view.last > 0 ? view.size[view.last - 1] : 0;
 }
 
-static int describe(os_machine *machine)
+static int machine_describe(os_machine *machine)
 {
     DWORD size = 0;
     char *facts;
@@ -149,7 +149,7 @@ int os_machine_read(os_machine *machine)
 
     memset(machine, 0, sizeof *machine);
     rc = find_cpus(machine);
-    return rc < 0 ? rc : describe(machine);
+    return rc < 0 ? rc : machine_describe(machine);
 }
 
 static int bind_error(const char *call)

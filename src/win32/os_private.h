@@ -10,6 +10,7 @@
 #endif
 
 #include "os/os.h"
+#include "os/twins.h"
 
 #include <windows.h>
 
@@ -97,7 +98,7 @@ void stream_release(os_channel *channel);
  * before. */
 bool stream_ready(os_channel *channel);
 
-/* Prepares overlapped input or output with that event, of which no completion port is told. */
+/* Prepares overlapped input or output with that event, for which no completion port gets a packet. */
 OVERLAPPED overlapped(HANDLE event);
 
 /* ---- os_quota.c ------------------------------------------------------------------------------ */
@@ -112,7 +113,7 @@ typedef struct child_watch {
     os_watcher *watcher; /* NULL: none */
     uint64_t key;
     HANDLE waits[OS_STREAMS + 2];        /* the streams, the process, dump_asked */
-    struct child_watch *previous, *next; /* among those whose key is to be told; NULL: not among them */
+    struct child_watch *previous, *next; /* among those whose key is to be reported; NULL: not among them */
 } child_watch;
 
 /* A child, in its parent. */

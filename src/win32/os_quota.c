@@ -13,7 +13,7 @@ static double read_quota(void)
     return (double)rate.CpuRate / 10000 * (double)GetActiveProcessorCount(ALL_PROCESSOR_GROUPS);
 }
 
-static uint64_t read_memory(void)
+static uint64_t quota_read_memory(void)
 {
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION limits = {0};
 
@@ -27,5 +27,5 @@ static uint64_t read_memory(void)
 void quota_describe(os_machine *machine)
 {
     machine->quota = read_quota();
-    machine->memory_limit = read_memory();
+    machine->memory_limit = quota_read_memory();
 }

@@ -4,18 +4,18 @@
 
 #include <psapi.h>
 
-/* Those that sleep on a word of a segment are listed in a page behind its end, each with an event of its own.  Nothing
- * in the list is behind a lock, and whoever is in it may be killed at any moment. */
+/* A sleeper on a word of a segment, in the list that is in a page behind the segment's end.  No lock protects the list,
+ * and a process in it may be killed at any moment. */
 typedef struct sleeper {
-    _Atomic uint64_t thread; /* whose entry it is; 0: nobody's */
-    _Atomic uint64_t state;  /* AWAKE, ASLEEP, or RINGING and the thread that is about to wake it */
+    _Atomic uint64_t thread; /* that has the entry; 0: it is free */
+    _Atomic uint64_t state;  /* AWAKE, ASLEEP, or WAKING and the thread that is about to wake it */
     _Atomic uint64_t word;   /* what it sleeps on: an offset + 1, or ANY_WORD */
     uint64_t event;          /* in its process */
     uint64_t process_start;
     uint32_t process;
 } sleeper;
 
-#define RINGING (UINT64_C(1) << 63)
+#define WAKING (UINT64_C(1) << 63)
 
 #define ANY_WORD UINT64_MAX /* of several, or another that it does not mind */
 
@@ -24,25 +24,25 @@ enum { AWAKE, ASLEEP };
 enum { SLEEPERS = (OS_PAGE - 8) / sizeof(sleeper), LOOK_MS = 4 };
 
 typedef struct sleepers {
-    _Atomic uint32_t count; /* entries that are somebody's; the killed included, for ever */
+    _Atomic uint32_t count; /* entries in use, those of killed threads included, for ever */
     sleeper at[SLEEPERS];
 } sleepers;
 
 /* ---- Segments -------------------------------------------------------------------------------- */
 
-static size_t list_offset(size_t size)
+static size_t sleepers_offset(size_t size)
 {
     return (size + OS_PAGE - 1) / OS_PAGE * OS_PAGE;
 }
 
 static size_t whole_size(size_t size, int flags)
 {
-    return flags & OS_SHM_WAITABLE ? list_offset(size) + OS_PAGE : size;
+    return flags & OS_SHM_WAITABLE ? sleepers_offset(size) + OS_PAGE : size;
 }
 
-static sleepers *list_of(const os_shm *shm)
+static sleepers *sleepers_of(const os_shm *shm)
 {
-    return (sleepers *)((char *)shm->address + list_offset(shm->size));
+    return (sleepers *)((char *)shm->address + sleepers_offset(shm->size));
 }
 
 int shm_map(os_shm *shm, HANDLE section, size_t size, int flags)
@@ -72,7 +72,7 @@ int os_shm_create(os_shm *shm, size_t size, int flags)
     rc = shm_map(shm, section, size, flags);
     if (rc < 0)
         goto close_section;
-    if (flags & OS_SHM_WAITABLE && !VirtualAlloc(list_of(shm), OS_PAGE, MEM_COMMIT, PAGE_READWRITE)) {
+    if (flags & OS_SHM_WAITABLE && !VirtualAlloc(sleepers_of(shm), OS_PAGE, MEM_COMMIT, PAGE_READWRITE)) {
         rc = os_error(GetLastError(), "VirtualAlloc");
         goto unmap;
     }
@@ -111,9 +111,9 @@ static bool is_segment(const os_shm *shm)
     DWORD protection = shm->flags & OS_SHM_READONLY ? PAGE_READONLY : PAGE_READWRITE;
 
     if (shm->flags & OS_SHM_WAITABLE && shm->flags & OS_SHM_RESERVED)
-        VirtualAlloc(list_of(shm), OS_PAGE, MEM_COMMIT, protection);
+        VirtualAlloc(sleepers_of(shm), OS_PAGE, MEM_COMMIT, protection);
     return is_plain_memory(shm->address, shm->size, shm->flags & OS_SHM_RESERVED) &&
-           (!(shm->flags & OS_SHM_WAITABLE) || is_plain_memory((char *)list_of(shm), OS_PAGE, false));
+           (!(shm->flags & OS_SHM_WAITABLE) || is_plain_memory((char *)sleepers_of(shm), OS_PAGE, false));
 }
 
 int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags)
@@ -170,21 +170,21 @@ static uint64_t process_start(HANDLE process)
     return (uint64_t)created.dwHighDateTime << 32 | created.dwLowDateTime;
 }
 
-/* Makes an entry nobody's concern, but not while somebody is about to set its event. */
-static void settle(sleeper *entry)
+/* Makes an entry awake, but not while another thread is about to set its event. */
+static void sleeper_reset(sleeper *entry)
 {
     uint64_t state = atomic_load(&entry->state);
 
-    for (int i = 0; state & RINGING && os_thread_lives(state & ~RINGING); i++) {
+    for (int i = 0; state & WAKING && os_thread_lives(state & ~WAKING); i++) {
         Sleep(i < 100 ? 0 : 1);
         state = atomic_load(&entry->state);
     }
     atomic_store(&entry->state, AWAKE);
 }
 
-/* An entry for this thread; NULL when all are in use.  Those of the killed are found one at a time, for to ask about
- * all would take too long. */
-static sleeper *enter(sleepers *list)
+/* An entry for this thread; NULL when all are in use.  Entries of killed threads are found one at a time, because
+ * asking about all of them would take too long. */
+static sleeper *sleepers_enter(sleepers *list)
 {
     static _Atomic uint32_t suspect;
     uint64_t own = os_self_thread(), seen;
@@ -203,22 +203,22 @@ static sleeper *enter(sleepers *list)
     seen = atomic_load(&entry->thread);
     if (seen == 0 || os_thread_lives(seen) || !atomic_compare_exchange_strong(&entry->thread, &seen, own))
         return NULL;
-    settle(entry);
+    sleeper_reset(entry);
     return entry;
 }
 
-static void leave(sleepers *list, sleeper *entry)
+static void sleepers_leave(sleepers *list, sleeper *entry)
 {
     uint64_t state = ASLEEP;
 
     if (!atomic_compare_exchange_strong(&entry->state, &state, AWAKE))
-        settle(entry);
+        sleeper_reset(entry);
     atomic_store(&entry->thread, 0);
     atomic_fetch_sub(&list->count, 1);
 }
 
-/* Whoever rings needs a handle of the event, and may not get one: then the sleeper has to look by itself. */
-enum { UNTOLD_MS = 1000 };
+/* The waking process needs a handle of the event, and may not get one: then the sleeper has to check by itself. */
+enum { UNWOKEN_MS = 1000 };
 
 static bool is_changed(const os_word *words, size_t count)
 {
@@ -228,13 +228,13 @@ static bool is_changed(const os_word *words, size_t count)
     return false;
 }
 
-static uint64_t place_of(const os_shm *shm, const _Atomic uint32_t *word)
+static uint64_t word_position(const os_shm *shm, const _Atomic uint32_t *word)
 {
     return (uint64_t)((const char *)word - (const char *)shm->address) + 1;
 }
 
 /* The entry that one of the words before has in the list of the same segment. */
-static sleeper *entry_before(const os_word *words, size_t number)
+static sleeper *sleeper_before(const os_word *words, size_t number)
 {
     for (size_t i = number; i-- > 0;)
         if (words[i].reserved && words[i].shm == words[number].shm)
@@ -243,36 +243,36 @@ static sleeper *entry_before(const os_word *words, size_t number)
 }
 
 /* Lists a sleeper in the segment of each word, with the same event; false when a list has no room. */
-static bool list_all(os_word *words, size_t count, HANDLE event)
+static bool sleepers_enter_all(os_word *words, size_t count, HANDLE event)
 {
     uint64_t start = process_start(GetCurrentProcess());
     bool all = true;
 
     for (size_t i = 0; i < count; i++) {
-        sleeper *entry = entry_before(words, i);
+        sleeper *entry = sleeper_before(words, i);
         words[i].reserved = NULL;
         if (entry) {
             atomic_store(&entry->word, ANY_WORD);
             continue;
         }
-        entry = words[i].reserved = enter(list_of(words[i].shm));
+        entry = words[i].reserved = sleepers_enter(sleepers_of(words[i].shm));
         all &= entry != NULL;
         if (!entry)
             continue;
         entry->event = (uintptr_t)event;
         entry->process = GetCurrentProcessId();
         entry->process_start = start;
-        atomic_store(&entry->word, place_of(words[i].shm, words[i].word));
+        atomic_store(&entry->word, word_position(words[i].shm, words[i].word));
         atomic_store(&entry->state, ASLEEP);
     }
     return all;
 }
 
-static void leave_all(os_word *words, size_t count)
+static void sleepers_leave_all(os_word *words, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (words[i].reserved)
-            leave(list_of(words[i].shm), words[i].reserved);
+            sleepers_leave(sleepers_of(words[i].shm), words[i].reserved);
 }
 
 void os_shm_wait(const os_shm *shm, _Atomic uint32_t *word, uint32_t seen, int timeout_ms)
@@ -294,15 +294,15 @@ void os_shm_wait_any(os_word *words, size_t count, int timeout_ms)
         Sleep(timeout_ms < 0 || timeout_ms > LOOK_MS ? LOOK_MS : (DWORD)timeout_ms);
         return;
     }
-    most = list_all(words, count, event) ? UNTOLD_MS : LOOK_MS;
+    most = sleepers_enter_all(words, count, event) ? UNWOKEN_MS : LOOK_MS;
     if (!is_changed(words, count))
         WaitForSingleObject(event, timeout_ms < 0 || (DWORD)timeout_ms > most ? most : (DWORD)timeout_ms);
-    leave_all(words, count);
+    sleepers_leave_all(words, count);
     handle_close(&event);
 }
 
-/* Sets an event of another process; false when that has gone. */
-static bool set_event_of(const sleeper *entry)
+/* Sets an event of another process; false when that process has ended. */
+static bool sleeper_set_event(const sleeper *entry)
 {
     HANDLE event, process = OpenProcess(PROCESS_DUP_HANDLE | PROCESS_QUERY_LIMITED_INFORMATION, FALSE, entry->process);
     bool set = false;
@@ -319,22 +319,22 @@ static bool set_event_of(const sleeper *entry)
     return set;
 }
 
-/* Whether it sleeps, and nobody else who lives is about to wake it; then this thread is. */
-static bool claim(sleeper *entry, uint64_t place, uint64_t own)
+/* Claims a sleeper for this thread to wake; false when it is awake, or another living thread has claimed it. */
+static bool sleeper_claim(sleeper *entry, uint64_t place, uint64_t own)
 {
     uint64_t state = atomic_load(&entry->state), word = atomic_load(&entry->word);
 
     if ((word != place && word != ANY_WORD) || state == AWAKE)
         return false;
-    if (state & RINGING && os_thread_lives(state & ~RINGING))
+    if (state & WAKING && os_thread_lives(state & ~WAKING))
         return false;
-    return atomic_compare_exchange_strong(&entry->state, &state, RINGING | own);
+    return atomic_compare_exchange_strong(&entry->state, &state, WAKING | own);
 }
 
 void os_shm_wake(const os_shm *shm, _Atomic uint32_t *word, int count)
 {
-    sleepers *list = list_of(shm);
-    uint64_t place = place_of(shm, word), own;
+    sleepers *list = sleepers_of(shm);
+    uint64_t place = word_position(shm, word), own;
 
     atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load(&list->count) == 0)
@@ -343,9 +343,10 @@ void os_shm_wake(const os_shm *shm, _Atomic uint32_t *word, int count)
     for (uint32_t i = 0; i < SLEEPERS && count > 0; i++) {
         sleeper *entry = &list->at[i];
         bool set;
-        if (!claim(entry, place, own))
+        if (!sleeper_claim(entry, place, own))
             continue;
-        set = entry->process == GetCurrentProcessId() ? SetEvent((HANDLE)(uintptr_t)entry->event) : set_event_of(entry);
+        set = entry->process == GetCurrentProcessId() ? SetEvent((HANDLE)(uintptr_t)entry->event)
+                                                      : sleeper_set_event(entry);
         count -= set && atomic_load(&entry->word) == place;
         atomic_store(&entry->state, AWAKE);
     }

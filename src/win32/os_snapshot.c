@@ -27,13 +27,13 @@ static int run_in_child(const os_child *child, os_record_head *head)
         return error_detail(XF_ETIMEDOUT, "the child's main thread does not stop");
     return code && atomic_load(&head->state) == OS_RECORD_WHOLE
                ? 0
-               : error_detail(XF_ESTATE, "the child is just crashing, or does not record where it is");
+               : error_detail(XF_ESTATE, "the child is crashing, or cannot record where it is");
 }
 
 int os_child_snapshot(os_child *child)
 {
     if (!child->status->record_at || !child->status->image)
-        return error_detail(XF_ESTATE, "where this child is, is not recorded");
+        return error_detail(XF_ESTATE, "this child has no room for a record");
     if (child->ended || WaitForSingleObject(child->process, 0) == WAIT_OBJECT_0)
         return error_detail(XF_EEND, "the child does not run");
     return run_in_child(child, (os_record_head *)((char *)child->status + child->status->record_at));

@@ -65,7 +65,7 @@ static int give_file(const char *path, int number, HANDLE *inherited)
 /* Output and error may go to the same file. */
 static int give_file_once(const os_start *start, int number, HANDLE inherited[3])
 {
-    if (number != 2 || start->stdio[1] != XF_STDIO_FILE || strcmp(start->stdio_path[1], start->stdio_path[2]) != 0)
+    if (number != 2 || !twins_share_output(start))
         return give_file(start->stdio_path[number], number, &inherited[number]);
     return give_copy(inherited[1], &inherited[2]);
 }

@@ -50,7 +50,7 @@ static bool is_same(const module_file *file, const record_module *module)
 }
 
 /* The file at the path may have been replaced. */
-static void look_for_file(stack *self, uint32_t number)
+static void unwind_find_file(stack *self, uint32_t number)
 {
     record_module *module = &self->record.modules[number];
     wchar_t path[RECORD_PATH + 8];
@@ -78,7 +78,7 @@ static void look_for_file(stack *self, uint32_t number)
 }
 
 /* The first is where the fault was, the others are where calls return to. */
-static void describe(stack *self, uint32_t number, os_frame *frame)
+static void unwind_describe(stack *self, uint32_t number, os_frame *frame)
 {
     uint32_t module = self->record.module_of[number];
     uint64_t pc = self->record.frames[number] - (number > 0);
@@ -90,7 +90,7 @@ static void describe(stack *self, uint32_t number, os_frame *frame)
     base = self->record.modules[module].base;
     if (pc < base || pc - base >= self->record.modules[module].size)
         return;
-    look_for_file(self, module);
+    unwind_find_file(self, module);
     frame->offset =
         pc - base +
         (self->files[module].there ? self->files[module].linked_base : self->record.modules[module].preferred_base);
@@ -109,7 +109,7 @@ size_t os_record_frames(const os_record *record, os_frame *frames, size_t room)
     if (self->record.module_count > RECORD_MODULES)
         self->record.module_count = RECORD_MODULES;
     while (count < self->record.frame_count && count < OS_FRAMES_MAX && count < room) {
-        describe(self, count, &frames[count]);
+        unwind_describe(self, count, &frames[count]);
         count++;
     }
     free(self);

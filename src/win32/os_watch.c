@@ -10,7 +10,7 @@
 struct os_watcher {
     uv_async_t async; /* first: the handle is the watcher */
     SRWLOCK lock;
-    child_watch signalled; /* head of the ring of those whose key is to be told */
+    child_watch signalled; /* head of the list of watches whose key is to be reported */
     size_t count;          /* how many those are */
     SRWLOCK ending;        /* held while a wait is unregistered; taken before lock */
     HANDLE over;           /* set when it is */
@@ -20,7 +20,7 @@ struct os_watcher {
 
 /* ---- The ring, under the lock ---------------------------------------------------------------- */
 
-static void enter(os_watcher *watcher, child_watch *entry)
+static void watcher_enter(os_watcher *watcher, child_watch *entry)
 {
     if (entry->next)
         return;
@@ -30,7 +30,7 @@ static void enter(os_watcher *watcher, child_watch *entry)
     watcher->count++;
 }
 
-static void leave(os_watcher *watcher, child_watch *entry)
+static void watcher_leave(os_watcher *watcher, child_watch *entry)
 {
     if (!entry->next)
         return;
@@ -50,7 +50,7 @@ static bool take_key(os_watcher *watcher, uint64_t *key)
     taken = watcher->count > 0;
     if (taken) {
         *key = watcher->signalled.next->key;
-        leave(watcher, watcher->signalled.next);
+        watcher_leave(watcher, watcher->signalled.next);
     }
     ReleaseSRWLockExclusive(&watcher->lock);
     return taken;
@@ -132,7 +132,7 @@ static void CALLBACK on_event(void *entry, BOOLEAN timed_out)
 
     (void)timed_out;
     AcquireSRWLockExclusive(&watcher->lock);
-    enter(watcher, signalled);
+    watcher_enter(watcher, signalled);
     ReleaseSRWLockExclusive(&watcher->lock);
     uv_async_send(&watcher->async);
 }
@@ -195,7 +195,7 @@ void os_child_unwatch(os_child *child)
             end_wait(watcher, entry->waits[i]);
     ReleaseSRWLockExclusive(&watcher->ending);
     AcquireSRWLockExclusive(&watcher->lock);
-    leave(watcher, entry);
+    watcher_leave(watcher, entry);
     ReleaseSRWLockExclusive(&watcher->lock);
     entry->watcher = NULL;
 }

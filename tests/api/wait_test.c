@@ -2,6 +2,8 @@
  * ready or died, and sleeps until then. */
 #include "wait_things.h"
 
+#include <stdatomic.h>
+
 /* ---- Things ---------------------------------------------------------------------------------- */
 
 static void expect_only(const xf_wait_item *items, int count, int which)

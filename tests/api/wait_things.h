@@ -2,7 +2,6 @@
 #ifndef WAIT_THINGS_H
 #define WAIT_THINGS_H
 
-#include "os/os.h"
 #include "tasks.h"
 
 enum { PATIENCE_MS = 60000, MIB = 1024 * 1024 };

@@ -1,6 +1,6 @@
 /* Goal: children start from a program at any path: very short, long, or full of odd characters, and after the file has
  * been replaced. */
-#include "os/os.h"
+#include "os/traits.h"
 #include "program.h"
 #include "tasks.h"
 

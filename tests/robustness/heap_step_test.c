@@ -3,6 +3,7 @@
  *
  * A forked process stops, runs for N instructions of this program, and is killed there; N is 1, 2, 3, ... until the
  * process ends by itself; after 200, only each seventh. */
+#include "os/identity.h"
 #include "shmem/heap.h"
 #include "single_step.h"
 #include "tasks.h"

@@ -1,6 +1,7 @@
 /* Goal: a child that is broken or hostile causes a clear error, costs bounded memory, and makes nobody hang.
  *
  * The child is this program again.  Instead of calling xf_main it sends what the test wants over its channel. */
+#include "os/identity.h"
 #include "protocol/black_box.h"
 #include "protocol/frame.h"
 #include "tasks.h"

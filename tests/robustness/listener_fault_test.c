@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "faults.h"
 #include "leak_check.h"
-#include "os/os.h"
+#include "os/identity.h"
 #include "tasks.h"
 
 #include <stdatomic.h>

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "faults.h"
 #include "leak_check.h"
-#include "os/os.h"
+#include "os/memory.h"
 #include "tasks.h"
 
 enum { MOST_ROUNDS = 300, HEAP_LIMIT = 64 << 20 };

@@ -4,7 +4,7 @@
  * A sweep: the first call fails, then the second, and so on until a round passes with no failure. */
 #include "faults.h"
 #include "leak_check.h"
-#include "os/os.h"
+#include "os/memory.h"
 #include "tasks.h"
 
 enum { MOST_ROUNDS = 100, COUNT = 40 };

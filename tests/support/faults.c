@@ -2,7 +2,7 @@
 #include "faults.h"
 
 #include "base/error.h"
-#include "os/os.h"
+#include "os/server.h"
 #include "protocol/channel.h"
 
 #include <stdatomic.h>

@@ -1,5 +1,6 @@
 /* Goal: the decoder returns the frames that were encoded, however the bytes are cut, and nothing else as a frame. */
 #include "faults.h"
+#include "os/identity.h"
 #include "protocol/frame.h"
 #include "tasks.h"
 

@@ -1,7 +1,6 @@
 /* Failures on demand: system calls. */
 #include "faults.h"
 
-#include "os/os.h"
 #include "posix/os_private.h"
 
 #include <errno.h>

@@ -2,8 +2,6 @@
  */
 #include "faults.h"
 
-#include "os/os.h"
-
 /* clang-format off: windows.h comes first */
 #include <windows.h>
 
