@@ -212,6 +212,8 @@ int handshake_send(handshake_session *session, handshake_message *message, intpt
     encode_message(bytes, message);
     keep_for_proofs(session, message->kind, bytes);
     rc = os_channel_write(session->channel, bytes, sizeof bytes, handle, 0);
+    if (rc == XF_EEND)
+        return error_detail(rc, "the other side of %s has closed the connection", session->name);
     return rc == XF_EAGAIN ? error_detail(XF_EPROTO, "the other side of %s does not read", session->name) : rc;
 }
 

@@ -2,6 +2,8 @@
  */
 #include "faults.h"
 
+#include "crossfork/error.h"
+
 /* clang-format off: windows.h comes first */
 #include <windows.h>
 
