@@ -23,8 +23,8 @@ int os_channel_read(os_channel *channel, void *data, size_t size, size_t *count,
 
 /* Writes all of data.
  *   size        At most OS_CHANNEL_WRITE_MAX, unless timeout_ms is -1.
- *   handle      -1: none.  A copy of the handle goes with the bytes.  The token that the other side needs for os_channel_take
- *               arrives in place of the OS_TOKEN_SIZE bytes of data at OS_TOKEN_AT.
+ *   handle      -1: none.  A copy of the handle goes with the bytes.  The token that the other side needs for
+ *               os_channel_take arrives in place of the OS_TOKEN_SIZE bytes of data at OS_TOKEN_AT.
  *   timeout_ms  0 does not wait: XF_EAGAIN when there is no room; XF_ETIMEDOUT after that time; -1: no limit.
  * Where it fails, nothing was written; except for XF_EEND, when the other side has closed the channel or ended.
  * XF_EHANDLES, XF_ENOMEM, XF_ESYSTEM.
@@ -34,8 +34,8 @@ int os_channel_write(os_channel *channel, const void *data, size_t size, intptr_
 
 /* Takes the handle that came with the bytes that were read last.
  *   token  From those bytes.  It is not trusted.  POSIX ignores it.
- * XF_EPROTO when no handle came with them, or it was lost (os.attach_needs_ack); XF_EHANDLES, XF_ENOMEM; XF_EACCESS when
- * this process has no right to it.
+ * XF_EPROTO when no handle came with them, or it was lost (os.attach_needs_ack); XF_EHANDLES, XF_ENOMEM; XF_EACCESS
+ * when this process has no right to it.
  * Windows: DuplicateHandle out of the other side's process, or, in a child, the token itself. */
 int os_channel_take(os_channel *channel, uint64_t token, intptr_t *handle);
 
