@@ -7,7 +7,7 @@
  *     xf_array_open(&counters, &ref, sizeof(int64_t));     // in another process
  *     atomic_fetch_add(&XF_ARRAY_ATOMIC_AT(counters, int64_t, 7), 1);
  *
- *     xf_lock_acquire(xf_array_lock(counters), XF_FOREVER);     // for what is more than one step
+ *     xf_lock_acquire(xf_array_lock(counters), XF_FOREVER);     // for a change in several steps
  *     XF_ARRAY_AT(counters, int64_t, 7) *= 2;
  *     xf_lock_release(xf_array_lock(counters)); */
 #ifndef CROSSFORK_ARRAY_H

@@ -1,4 +1,4 @@
-/* What differs between compilers and systems in the public headers: visibility, printf checks, start-up hooks. */
+/* The differences between compilers and systems in the public headers: visibility, printf checks, start-up hooks. */
 #ifndef CROSSFORK_EXPORT_H
 #define CROSSFORK_EXPORT_H
 
@@ -21,7 +21,7 @@
 #define XF_MAYBE_UNUSED
 #endif
 
-/* The format string is argument `text`, what it formats begins at argument `first`. */
+/* The format string is argument `text`; the arguments that it formats begin at `first`. */
 #if defined(__MINGW32__) && !defined(__clang__)
 #define XF_PRINTF(text, first) __attribute__((format(gnu_printf, text, first)))
 #elif defined(__GNUC__)

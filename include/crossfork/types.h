@@ -1,4 +1,4 @@
-/* Types that several headers share: bytes, messages, timeouts, and what describes a child to the system.
+/* Types that several headers share: bytes, messages, timeouts, and the description of a child for the system.
  *
  *     xf_message message;
  *     if (xf_queue_get(queue, &message, XF_FOREVER) == 0)
