@@ -153,8 +153,8 @@ XF_API int xf_pool_map(xf_pool *pool, const xf_map *map);
 
 /* Runs the task on each input, without waiting.
  *   future  Set to the new future, which the caller frees with xf_future_free.  The inputs may be changed once this
- *           returns.  The first call that waits for the future, or reads its results, fills map->out in; so map->out
- *           must stay until then.
+ *           returns.  The first call that waits for the future, or asks for its results once it is complete, fills
+ *           map->out in, which must stay until then.
  * Returns as xf_pool_map; xf_future_wait returns XF_EFAILED for items that are not done. */
 XF_API int xf_pool_map_async(xf_future **future, xf_pool *pool, const xf_map *map);
 

@@ -17,7 +17,7 @@ typedef struct os_shm {
 #define OS_SHM_NONE ((os_shm){NULL, 0, -1, 0})
 
 enum {
-    OS_SHM_RESERVED = 1, /* size is a limit: memory is there once os_shm_commit was called for it */
+    OS_SHM_RESERVED = 1, /* size is a limit: memory is there once os_shm_commit was called for it; dumps leave it out */
     OS_SHM_WAITABLE = 2, /* processes may sleep on words in it: os_shm_wait, os_shm_wake */
     OS_SHM_PRIVATE = 4,  /* a forked child does not have it mapped */
     OS_SHM_HUGE = 8,     /* large pages, where the system has some to give */

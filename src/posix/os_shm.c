@@ -13,7 +13,8 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* Pages come as they are used, and a futex needs nothing. */
+/* Pages come as they are used, and a futex needs nothing.  A core file leaves reserved segments out: the kernel would
+ * bring in each of their pages to write it. */
 static int shm_map(os_shm *shm, int fd, size_t size, int flags)
 {
     int protection = flags & OS_SHM_READONLY ? PROT_READ : PROT_READ | PROT_WRITE;
@@ -25,6 +26,8 @@ static int shm_map(os_shm *shm, int fd, size_t size, int flags)
         madvise(address, size, MADV_DONTFORK);
     if (flags & OS_SHM_HUGE)
         madvise(address, size, MADV_HUGEPAGE);
+    if (flags & OS_SHM_RESERVED)
+        madvise(address, size, MADV_DONTDUMP);
     *shm = (os_shm){address, size, fd, flags};
     return 0;
 }

@@ -378,15 +378,19 @@ static void install_handler(void)
 
 /* ---- Dumps ----------------------------------------------------------------------------------- */
 
+/* Goal: a dump is there, and does not hold what a pool may come to use. */
 static void a_crash_leaves_a_dump_or_says_why_not(void **state)
 {
+    enum { POOL_GIB = 4 };
     char directory[512], own[256];
     size_t size = sizeof own;
     uv_fs_t request;
     const xf_report *report;
     xf_process *process;
+    xf_pool *pool;
 
     (void)state;
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.memory_limit = (size_t)POOL_GIB << 30}), 0);
     assert_int_equal(uv_os_tmpdir(own, &size), 0);
     snprintf(directory, sizeof directory, "%s/child_stack_test.XXXXXX", own);
     assert_int_equal(uv_fs_mkdtemp(NULL, &request, directory, NULL), 0);
@@ -398,6 +402,7 @@ static void a_crash_leaves_a_dump_or_says_why_not(void **state)
     if (support_can_dump()) {
         assert_int_equal(uv_fs_stat(NULL, &request, report->dump, NULL), 0);
         assert_true(request.statbuf.st_size > 1000);
+        assert_true(request.statbuf.st_size < (uint64_t)POOL_GIB << 29);
         uv_fs_req_cleanup(&request);
         assert_int_equal(uv_fs_unlink(NULL, &request, report->dump, NULL), 0);
         uv_fs_req_cleanup(&request);
@@ -408,6 +413,7 @@ static void a_crash_leaves_a_dump_or_says_why_not(void **state)
     expect_end(process, XF_END_CRASHED, XF_CRASH_ACCESS);
     assert_int_equal(uv_fs_rmdir(NULL, &request, directory, NULL), 0); /* nothing else is left */
     uv_fs_req_cleanup(&request);
+    xf_pool_free(pool);
 }
 
 static void a_directory_for_dumps_has_to_be_there(void **state)
