@@ -34,7 +34,7 @@ int os_channel_write(os_channel *channel, const void *data, size_t size, intptr_
 
 /* Takes the handle that came with the bytes that were read last.
  *   token  From those bytes.  It is not trusted.  POSIX ignores it.
- * XF_EPROTO when no handle came with them; XF_EEND when the other side has ended; XF_EHANDLES, XF_ENOMEM; XF_EACCESS
+ * XF_EPROTO when no handle came with them, or it was lost (os.attach_needs_ack); XF_EHANDLES, XF_ENOMEM; XF_EACCESS
  * when this process has no right to it.
  * Windows: DuplicateHandle out of the other side's process, or, in a child, the token itself. */
 int os_channel_take(os_channel *channel, uint64_t token, intptr_t *handle);
