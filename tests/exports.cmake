@@ -15,7 +15,7 @@ endif()
 string(REGEX MATCHALL "( [A-Z] |\\[ *[0-9]+\\] )[^ \n]+\n" lines "${listing}\n")
 list(TRANSFORM lines STRIP)
 list(TRANSFORM lines REPLACE "^.* " "" OUTPUT_VARIABLE exported)
-list(FILTER exported EXCLUDE REGEX "^(xf__|[.]refptr[.](xf_|__))")
+list(FILTER exported EXCLUDE REGEX "^(xf__|[.]refptr[.](xf_|__)|_+(odr_)?asan_)") # the last are a sanitizer's
 list(REMOVE_DUPLICATES exported)
 list(SORT exported)
 
