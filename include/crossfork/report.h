@@ -57,7 +57,7 @@ typedef enum xf_phase {
 
 /* A line that the child logged, or printed (XF_STDIO_LOG). */
 typedef struct xf_log_line {
-    double time; /* seconds since 1970, by the child's clock */
+    double time; /* seconds since 1970, by the child's clock; a broken child may send any value, NAN too */
     xf_log_level level;
     const char *text;
     xf_log_source source;
@@ -121,12 +121,15 @@ typedef struct xf_report {
 #define XF_REPORT_STDERR_BYTES 4096 /* bytes of the standard error */
 
 /* Writes a report for a person: at most a screen of text, in colour on a terminal (unless NO_COLOR is set in the
- * environment).  Control characters from the child are shown as escapes.
+ * environment).  Escapes stand for what the child sent and a terminal would take for commands: control characters, also
+ * U+0080 to U+009F, line separators, characters that turn the direction of text (\u202e), and for bytes that are not
+ * UTF-8 (\x9b).  Numbers have a point in every locale.
  * Returns 0, or XF_EIO when writing to the stream fails. */
 XF_API int xf_report_print(const xf_report *report, FILE *stream);
 
 /* Writes a report for a tool: one line, a JSON object in UTF-8; docs/report.md describes its members.  Bytes of
- * the child's texts that are not UTF-8 become U+FFFD.
+ * the child's texts that are not UTF-8 become U+FFFD.  Numbers have a point in every locale; one that the child made
+ * infinite or no number at all is null.
  * Returns 0, or XF_EIO when writing to the stream fails. */
 XF_API int xf_report_json(const xf_report *report, FILE *stream);
 

@@ -1,6 +1,7 @@
 /* Advice: how many workers, where, and why. */
 #include "crossfork/advise.h"
 
+#include "base/number.h"
 #include "machine/machine.h"
 
 #include <stdarg.h>
@@ -97,6 +98,7 @@ typedef struct size_text {
 static size_text size_in_words(size_t size)
 {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    char text[NUMBER_SIZE];
     double number = (double)size;
     size_text words;
     int unit = 0;
@@ -105,13 +107,26 @@ static size_text size_in_words(size_t size)
         number /= 1024;
         unit++;
     }
-    snprintf(words.text, sizeof words.text, unit && number < 100 ? "%.1f %s" : "%.0f %s", number, units[unit]);
+    snprintf(words.text, sizeof words.text, "%.16s %s", number_write(text, number, unit && number < 100), units[unit]);
     return words;
 }
 
 static const char *plural(int count)
 {
     return count == 1 ? "" : "s";
+}
+
+static void explain_quota(const scale *scale)
+{
+    char quota[NUMBER_SIZE];
+
+    snprintf(quota, sizeof quota, "%.3g", scale->advice->quota);
+    number_put_point(quota);
+    if (scale->advice->quota == 0)
+        explain_with(scale->advice, "none: all of them may be busy\n");
+    else
+        explain_with(scale->advice, "%s processors may be busy in the long run: at most %d worker%s\n", quota,
+                     scale->by_quota, plural(scale->by_quota));
 }
 
 static void explain_processors(const scale *scale)
@@ -122,11 +137,7 @@ static void explain_processors(const scale *scale)
     if (advice->processors > advice->cores)
         explain_with(advice, "; they have %d threads, of which one for each core counts", advice->processors);
     explain_with(advice, "\nquota      ");
-    if (advice->quota == 0)
-        explain_with(advice, "none: all of them may be busy\n");
-    else
-        explain_with(advice, "%.3g processors may be busy in the long run: at most %d worker%s\n", advice->quota,
-                     scale->by_quota, plural(scale->by_quota));
+    explain_quota(scale);
 }
 
 static void explain_memory(const scale *scale)

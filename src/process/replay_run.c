@@ -1,6 +1,7 @@
 #include "process/replay_run.h"
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "process/call.h"
 #include "process/replay_file.h"
 #include "process/task_boundary.h"
@@ -30,10 +31,21 @@ static void replay_run_drop_output(xf_call *call)
     free(call->output.address);
 }
 
+/* Writes a line with a text that the task, or the file, has chosen. */
+static void tell_text(const char *before, const char *text, const char *after)
+{
+    fprintf(stderr, "crossfork: %s", before);
+    printable_write(stderr, text, strlen(text));
+    fprintf(stderr, "%s\n", after);
+}
+
 static int replay_run_log(xf_call *call, xf_log_line *line, size_t size)
 {
+    char before[XF_TASK_NAME_MAX + 3];
+
     (void)call, (void)size;
-    fprintf(stderr, "crossfork: %s: %s\n", line->task, line->text);
+    snprintf(before, sizeof before, "%s: ", line->task);
+    tell_text(before, line->text, "");
     return 0;
 }
 
@@ -66,7 +78,7 @@ static const call_backend replay_run_backend = {.output = replay_run_output,
 
 static _Noreturn void refuse_replay(void)
 {
-    fprintf(stderr, "crossfork: XF_REPLAY: %s\n", xf_error_detail());
+    tell_text("XF_REPLAY: ", xf_error_detail(), "");
     exit(EXIT_REFUSED);
 }
 
@@ -153,7 +165,7 @@ static void prepare_replay_run(const replay_file *file)
     for (const char *const *variable = file->what.environment; *variable; variable++)
         set_replay_variable(*variable);
     if (*file->what.directory && uv_chdir(file->what.directory) < 0)
-        fprintf(stderr, "crossfork: it ran in %s, which does not exist now\n", file->what.directory);
+        tell_text("it ran in ", file->what.directory, ", which does not exist now");
     replayed.call.box = &replayed.box;
     replayed.call.output = OS_SHM_NONE;
     replayed.call.backend = &replay_run_backend;
@@ -162,12 +174,14 @@ static void prepare_replay_run(const replay_file *file)
 static _Noreturn void print_end(const char *task, int code)
 {
     const char *text = replayed.call.fail_text ? replayed.call.fail_text : "";
+    char before[XF_TASK_NAME_MAX + 64];
 
     fflush(stdout);
     if (code == 0)
-        fprintf(stderr, "crossfork: %s is done\n", task);
+        snprintf(before, sizeof before, "%s is done", task);
     else
-        fprintf(stderr, "crossfork: %s failed with code %d%s%s\n", task, code, *text ? ": " : "", text);
+        snprintf(before, sizeof before, "%s failed with code %d%s", task, code, *text ? ": " : "");
+    tell_text(before, code == 0 ? "" : text, "");
     free(replayed.call.fail_text);
     exit(code == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 }

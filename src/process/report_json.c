@@ -1,50 +1,29 @@
 /* Writes a report as JSON.  docs/report.md describes each member. */
 #include "base/error.h"
+#include "base/number.h"
+#include "base/printable.h"
 #include "crossfork/report.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 enum { JSON_VERSION = 1 };
 
-/* The number of bytes of the UTF-8 character at text; 0 when there is none (Unicode 15, table 3-7). */
-static size_t utf8_length(const unsigned char *text, size_t left)
-{
-    unsigned char first = text[0], low = 0x80, high = 0xBF;
-    size_t length = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
-
-    if (first == 0xE0)
-        low = 0xA0;
-    if (first == 0xED)
-        high = 0x9F;
-    if (first == 0xF0)
-        low = 0x90;
-    if (first == 0xF4)
-        high = 0x8F;
-    if (length > left || (length > 1 && (text[1] < low || text[1] > high)))
-        return 0;
-    for (size_t i = 2; i < length; i++)
-        if ((text[i] & 0xC0) != 0x80)
-            return 0;
-    return length;
-}
-
-/* Writes a string.  Bytes that are not UTF-8 become U+FFFD; controls and characters with a meaning in HTML are
- * escaped. */
+/* Writes a string.  Bytes that are not UTF-8 become U+FFFD; controls, those of the direction of text too, and
+ * characters with a meaning in HTML are escaped. */
 static void put_json_text(FILE *stream, const char *text, size_t size)
 {
-    const unsigned char *at = (const unsigned char *)text, *end = at + size;
-
     fputc('"', stream);
-    while (at < end) {
-        size_t length = utf8_length(at, (size_t)(end - at));
-        if (length == 0)
+    for (size_t at = 0; at < size;) {
+        printable_char next = printable_read(text + at, size - at);
+        if (!next.is_text)
             fputs("\\ufffd", stream);
-        else if (*at < ' ' || *at == '"' || *at == '\\' || *at == '<' || *at == 0x7F)
-            fprintf(stream, "\\u%04x", *at);
+        else if (printable_is_control(next.code) || next.code == '"' || next.code == '\\' || next.code == '<')
+            fprintf(stream, "\\u%04x", (unsigned)next.code);
         else
-            fwrite(at, 1, length, stream);
-        at += length ? length : 1;
+            fwrite(text + at, 1, next.length, stream);
+        at += next.length;
     }
     fputc('"', stream);
 }
@@ -53,6 +32,14 @@ static void put_json_member(FILE *stream, const char *name, const char *text)
 {
     fprintf(stream, ", \"%s\": ", name);
     put_json_text(stream, text, strlen(text));
+}
+
+/* Numbers that JSON cannot write (RFC 8259, 6), as a broken child may send them, are null. */
+static void put_json_number(FILE *stream, const char *separator, const char *name, double value)
+{
+    char text[NUMBER_SIZE];
+
+    fprintf(stream, "%s\"%s\": %s", separator, name, isfinite(value) ? number_write(text, value, 6) : "null");
 }
 
 /* Addresses are strings of hexadecimal digits, because a double cannot hold all of them. */
@@ -68,8 +55,9 @@ static void put_json_log(FILE *stream, const xf_report *report)
     fprintf(stream, ", \"log_total\": %" PRIu64 ", \"log\": [", report->log_total);
     for (size_t i = 0; i < report->log_count; i++) {
         const xf_log_line *line = &report->log[i];
-        fprintf(stream, "%s{\"time\": %.6f, \"level\": %d, \"source\": \"%s\", \"item\": %" PRIu64, i ? ", " : "",
-                line->time, (int)line->level, sources[line->source], line->item);
+        put_json_number(stream, i ? ", {" : "{", "time", line->time);
+        fprintf(stream, ", \"level\": %d, \"source\": \"%s\", \"item\": %" PRIu64, (int)line->level,
+                sources[line->source], line->item);
         put_json_member(stream, "task", line->task);
         put_json_member(stream, "text", line->text);
         fputc('}', stream);
@@ -112,9 +100,11 @@ int xf_report_json(const xf_report *report, FILE *stream)
     fprintf(stream, ", \"item\": %" PRIu64 ", \"attempt\": %d, \"pid\": %" PRId64, report->item, report->attempt,
             report->pid);
     put_json_member(stream, "phase", xf_phase_name(report->phase));
-    fprintf(stream,
-            ", \"started\": %.6f, \"ended\": %.6f, \"heard\": %.6f, \"cpu_time\": %.6f, \"memory_peak\": %" PRIu64,
-            report->started, report->ended, report->heard, report->cpu_time, report->memory_peak);
+    put_json_number(stream, ", ", "started", report->started);
+    put_json_number(stream, ", ", "ended", report->ended);
+    put_json_number(stream, ", ", "heard", report->heard);
+    put_json_number(stream, ", ", "cpu_time", report->cpu_time);
+    fprintf(stream, ", \"memory_peak\": %" PRIu64, report->memory_peak);
     fprintf(stream, ", \"done\": %" PRIu64 ", \"total\": %" PRIu64, report->done, report->total);
     put_json_address(stream, "fault_address", report->fault_address);
     put_json_stack(stream, report);

@@ -1,5 +1,7 @@
 /* Prints a report for a person, on one screen. */
 #include "base/error.h"
+#include "base/number.h"
+#include "base/printable.h"
 #include "crossfork/report.h"
 #include "os/machine.h"
 #include "process/task_boundary.h"
@@ -17,32 +19,6 @@ enum {
     PRINTED_FRAMES = 16
 };
 
-/* Whether a terminal would take the bytes at text for a control: C0, DEL, or C1 in UTF-8 (U+0080 to U+009F).
- *   length  Set to how many bytes that is. */
-static bool is_control(const char *text, size_t size, size_t *length)
-{
-    unsigned char first = (unsigned char)text[0], second = size > 1 ? (unsigned char)text[1] : 0;
-
-    *length = first == 0xC2 && second >= 0x80 && second <= 0x9F ? 2 : 1;
-    return *length == 2 || (first < ' ' && first != '\t') || first == 0x7F;
-}
-
-static void print_escaped(FILE *stream, const char *text, size_t length)
-{
-    for (size_t i = 0; i < length; i++)
-        fprintf(stream, "\\x%02x", (unsigned char)text[i]);
-}
-
-/* Writes controls as escapes, so that a child cannot send commands to the reader's terminal. */
-static void print_part(FILE *stream, const char *text, size_t size)
-{
-    for (size_t at = 0, length; at < size; at += length)
-        if (is_control(text + at, size - at, &length))
-            print_escaped(stream, text + at, length);
-        else
-            fwrite(text + at, 1, length, stream);
-}
-
 /* Writes at most that many lines, all but the first indented, without the last line end.  An ellipsis stands for the
  * lines that were left out. */
 static void print_lines(FILE *stream, const char *text, size_t size, const char *indent, int most)
@@ -56,19 +32,31 @@ static void print_lines(FILE *stream, const char *text, size_t size, const char 
         if (lines > 0)
             fprintf(stream, "\n%s", indent);
         if (lines < most)
-            print_part(stream, text + at, length - carriage_return);
+            printable_write(stream, text + at, length - carriage_return);
         else
             fputs("...", stream);
         at += length + 1;
     }
 }
 
+/* Whether a text must not be cut before that byte. */
+static bool is_inside_character(char byte)
+{
+    return (byte & 0xC0) == 0x80;
+}
+
 static void print_facts(const xf_report *report, FILE *stream)
 {
-    fprintf(stream, "  task     %s, pid %lld, %.3f s, while %s", report->task, (long long)report->pid,
-            report->ended - report->started, xf_phase_name(report->phase));
+    char number[NUMBER_SIZE];
+
+    fputs("  task     ", stream);
+    printable_write(stream, report->task, strlen(report->task));
+    fprintf(stream, ", pid %lld, %s s, while %s", (long long)report->pid,
+            number_write(number, report->ended - report->started, 3), xf_phase_name(report->phase));
     if (report->memory_peak > 0)
-        fprintf(stream, ", peak %.1f MiB, cpu %.3f s", (double)report->memory_peak / (1 << 20), report->cpu_time);
+        fprintf(stream, ", peak %s MiB", number_write(number, (double)report->memory_peak / (1 << 20), 1));
+    if (report->memory_peak > 0)
+        fprintf(stream, ", cpu %s s", number_write(number, report->cpu_time, 3));
     fputc('\n', stream);
 }
 
@@ -81,19 +69,21 @@ static void print_item(const xf_report *report, FILE *stream)
 /* Progress matters for a task that did not come to its end. */
 static void print_progress(const xf_report *report, FILE *stream)
 {
+    char number[NUMBER_SIZE];
+
     if (report->status.kind == XF_END_DONE || report->status.kind == XF_END_FAILED)
         return;
     if (report->total > 0)
         fprintf(stream, "  progress %llu of %llu\n", (unsigned long long)report->done,
                 (unsigned long long)report->total);
     if (report->heard > 0 && report->ended - report->heard >= 1)
-        fprintf(stream, "  silent   for %.1f s before that\n", report->ended - report->heard);
+        fprintf(stream, "  silent   for %s s before that\n", number_write(number, report->ended - report->heard, 1));
 }
 
 static void print_headline(const xf_report *report, FILE *stream)
 {
     fprintf(stream, "crossfork: ");
-    print_part(stream, report->name, strlen(report->name));
+    printable_write(stream, report->name, strlen(report->name));
     fprintf(stream, " %s", report->kind_name);
     if (*report->code_name)
         fprintf(stream, ": %s", report->code_name);
@@ -114,6 +104,8 @@ static void print_message(const xf_report *report, FILE *stream)
     size_t size = strlen(report->message);
     size_t shown = size < PRINTED_MESSAGE ? size : PRINTED_MESSAGE;
 
+    while (shown < size && shown > 0 && is_inside_character(report->message[shown]))
+        shown--;
     if (size == 0)
         return;
     fputs("  message  ", stream);
@@ -165,10 +157,10 @@ static const char *base_name(const char *path)
 static void print_frame(const xf_frame *frame, FILE *stream)
 {
     if (*frame->function)
-        print_part(stream, frame->function, strlen(frame->function));
+        printable_write(stream, frame->function, strlen(frame->function));
     if (*frame->file) {
         fputs(" at ", stream);
-        print_part(stream, frame->file, strlen(frame->file));
+        printable_write(stream, frame->file, strlen(frame->file));
         fprintf(stream, ":%d", frame->line);
     }
     if (frame->inlined)
@@ -177,7 +169,7 @@ static void print_frame(const xf_frame *frame, FILE *stream)
         fprintf(stream, "0x%llx", (unsigned long long)frame->address);
     else if (!*frame->file) {
         fputs(*frame->function ? " in " : "", stream);
-        print_part(stream, base_name(frame->module), strlen(base_name(frame->module)));
+        printable_write(stream, base_name(frame->module), strlen(base_name(frame->module)));
         fprintf(stream, "+0x%llx", (unsigned long long)frame->offset);
     }
 }
@@ -201,7 +193,7 @@ static void print_path(const char *name, const char *path, FILE *stream)
     if (!*path)
         return;
     fprintf(stream, "  %-9s", name);
-    print_part(stream, path, strlen(path));
+    printable_write(stream, path, strlen(path));
     fputc('\n', stream);
 }
 

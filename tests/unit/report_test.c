@@ -1,7 +1,10 @@
 /* Goal: a report of each end has exactly the expected text, and nothing that a child sent can deceive the reader. */
+#include "base/number.h"
 #include "faults.h"
 #include "tasks.h"
 
+#include <locale.h>
+#include <math.h>
 #include <uv.h>
 
 /* ---- Help ------------------------------------------------------------------------------------ */
@@ -201,6 +204,98 @@ static void control_characters_of_two_bytes_are_escapes(void **state)
     assert_null(strstr(print(&report), "\xC2\x80"));
     assert_non_null(strstr(print(&report), "31m and "));
     assert_non_null(strstr(print(&report), ", but \xC2\xA0 is none\n"));
+}
+
+/* A report in the name of which each text that a child can send has these characters. */
+static xf_report make_hostile(const char *text)
+{
+    static xf_log_line line;
+    static xf_frame frame;
+    xf_report report = make(XF_END_CRASHED, XF_CRASH_ACCESS, 11);
+
+    line = (xf_log_line){.text = text, .task = text};
+    frame = (xf_frame){.function = text, .file = text, .module = text, .build_id = text};
+    report.message = report.name = report.task = report.dump = report.saved = report.stderr_tail = text;
+    report.stderr_tail_size = strlen(text);
+    report.log = &line;
+    report.stack = &frame;
+    report.log_count = report.stack_count = report.log_total = 1;
+    return report;
+}
+
+/* How often a part is in a text. */
+static int occurrences(const char *text, const char *part)
+{
+    int count = 0;
+
+    for (; (text = strstr(text, part)); text += strlen(part))
+        count++;
+    return count;
+}
+
+/* Those that turn the direction of text can make a reader see another file name, or another message, than there is. */
+static void characters_that_are_commands_are_escapes(void **state)
+{
+    static const struct {
+        const char *sent, *printed;
+        bool is_json; /* the same escape */
+    } texts[] = {
+        {"\xC2\x80", "\\u0080", true},
+        {"\xC2\x9B", "\\u009b", true},
+        {"\xC2\x9F", "\\u009f", true},
+        {"\xD8\x9C", "\\u061c", true},
+        {"\xE2\x80\x8E", "\\u200e", true},
+        {"\xE2\x80\x8F", "\\u200f", true},
+        {"\xE2\x80\xA8", "\\u2028", true},
+        {"\xE2\x80\xA9", "\\u2029", true},
+        {"\xE2\x80\xAA", "\\u202a", true},
+        {"\xE2\x80\xAE", "\\u202e", true},
+        {"\xE2\x81\xA6", "\\u2066", true},
+        {"\xE2\x81\xA9", "\\u2069", true},
+        {"\x80", "\\x80", false},
+        {"\x9B", "\\x9b", false},
+        {"\xC3", "\\xc3", false},
+        {"\xC0\x80", "\\xc0\\x80", false},
+        {"\xED\xA0\x80", "\\xed\\xa0\\x80", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        xf_report report = make_hostile(texts[i].sent);
+        const char *printed = print(&report);
+        assert_null(strstr(printed, texts[i].sent));
+        assert_int_equal(occurrences(printed, texts[i].printed), 9);
+        printed = form_of(&report, xf_report_json);
+        assert_null(strstr(printed, texts[i].sent));
+        assert_int_equal(occurrences(printed, texts[i].is_json ? texts[i].printed : "\\ufffd") > 0, true);
+    }
+}
+
+static void all_other_characters_stay(void **state)
+{
+    static const char *const texts[] = {"\xC2\xA0",     "\xC3\xA4",     "\xD7\xA9",         "\xE2\x80\x8D",
+                                        "\xE2\x82\xAC", "\xEF\xBF\xBD", "\xF0\x9F\x98\x80", "\t"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        xf_report report = make_hostile(texts[i]);
+        assert_int_equal(occurrences(print(&report), texts[i]), 9);
+    }
+}
+
+static void a_message_is_cut_between_characters(void **state)
+{
+    xf_report report = make(XF_END_FAILED, 7, 1);
+
+    (void)state;
+    for (int ahead = 0; ahead < 4; ahead++) {
+        char message[1200] = "";
+        memset(message, 'm', (size_t)ahead);
+        while (strlen(message) < 1100)
+            strcat(message, "\xF0\x9F\x98\x80");
+        report.message = message;
+        assert_null(strstr(print(&report), "\\x"));
+    }
 }
 
 static void a_long_message_is_cut(void **state)
@@ -456,6 +551,93 @@ static void json_is_utf_8_whatever_the_child_sent(void **state)
     }
 }
 
+/* Goal: the text is JSON (RFC 8259) whatever a child has put in the place of a time. */
+static void json_has_no_number_that_is_none(void **state)
+{
+    const struct {
+        double time;
+        const char *json;
+    } times[] = {{NAN, "null"},       {-NAN, "null"},       {INFINITY, "null"}, {-INFINITY, "null"},
+                 {-0.0, "-0.000000"}, {5e-324, "0.000000"}, {-1.5, "-1.500000"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        xf_report report = make(XF_END_DONE, 0, 0);
+        xf_log_line line = {.time = times[i].time, .text = "", .task = ""};
+        char expected[64];
+        report.log = &line;
+        report.log_count = 1;
+        report.heard = report.cpu_time = times[i].time;
+        snprintf(expected, sizeof expected, "\"time\": %s, ", times[i].json);
+        assert_non_null(strstr(form_of(&report, xf_report_json), expected));
+        snprintf(expected, sizeof expected, "\"heard\": %s, \"cpu_time\": %s, ", times[i].json, times[i].json);
+        assert_non_null(strstr(form_of(&report, xf_report_json), expected));
+    }
+}
+
+static void json_has_the_largest_number(void **state)
+{
+    xf_report report = make(XF_END_DONE, 0, 0);
+    xf_log_line line = {.time = -1.7976931348623157e308, .text = "", .task = ""};
+    const char *number;
+
+    (void)state;
+    report.log = &line;
+    report.log_count = 1;
+    number = strstr(form_of(&report, xf_report_json), "\"time\": -17976931348623157");
+    assert_non_null(number);
+    assert_int_equal(strspn(number + strlen("\"time\": -"), "0123456789"), 309);
+    assert_non_null(strstr(number, ".000000, \"level\": 0"));
+}
+
+static void a_point_is_put_whatever_the_locale_has(void **state)
+{
+    static const struct {
+        const char *printed, *plain;
+    } numbers[] = {{"1,5", "1.5"}, {"-0,250", "-0.250"}, {"1\xD9\xAB\x35", "1.5"}, {"12.5", "12.5"},
+                   {"7", "7"},     {"-7", "-7"},         {"1e+06", "1e+06"},       {"1,5e-07", "1.5e-07"}};
+    char text[NUMBER_SIZE];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        number_put_point(strcpy(text, numbers[i].printed));
+        assert_string_equal(text, numbers[i].plain);
+    }
+}
+
+/* Takes a locale in which numbers have a comma; false when there is none. */
+static bool take_comma(void)
+{
+    static const char *const names[] = {"de_DE.UTF-8", "de_DE.utf8", "fr_FR.UTF-8", "de-DE", "German"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (setlocale(LC_ALL, names[i]) && *localeconv()->decimal_point == ',')
+            return true;
+    setlocale(LC_ALL, "C");
+    return false;
+}
+
+static void a_locale_with_a_comma_changes_nothing(void **state)
+{
+    xf_report report = make(XF_END_KILLED, 0, 9);
+    char plain[20000], plain_json[20000];
+    xf_advice advice;
+
+    (void)state;
+    report.heard = 1001.5;
+    report.memory_peak = 3 << 19;
+    report.cpu_time = 0.125;
+    strcpy(plain, print(&report));
+    strcpy(plain_json, form_of(&report, xf_report_json));
+    if (!take_comma())
+        skip();
+    assert_string_equal(print(&report), plain);
+    assert_string_equal(form_of(&report, xf_report_json), plain_json);
+    assert_int_equal(xf_advise(&advice, &(xf_workload){.own = 1536}), 0);
+    assert_non_null(strstr(advice.why, "1.5 KiB"));
+    setlocale(LC_ALL, "C");
+}
+
 /* ---- Names ----------------------------------------------------------------------------------- */
 
 static void every_end_has_a_name(void **state)
@@ -517,6 +699,9 @@ int main(void)
         cmocka_unit_test(everything_has_its_place),
         cmocka_unit_test(control_characters_are_escapes),
         cmocka_unit_test(control_characters_of_two_bytes_are_escapes),
+        cmocka_unit_test(characters_that_are_commands_are_escapes),
+        cmocka_unit_test(all_other_characters_stay),
+        cmocka_unit_test(a_message_is_cut_between_characters),
         cmocka_unit_test(a_long_message_is_cut),
         cmocka_unit_test(the_last_twelve_lines_are_shown),
         cmocka_unit_test(the_end_of_a_long_error_stream_is_shown),
@@ -528,6 +713,10 @@ int main(void)
         cmocka_unit_test(progress_and_silence_are_told_of_those_that_did_not_finish),
         cmocka_unit_test(a_tool_gets_all_of_it_as_json),
         cmocka_unit_test(json_is_utf_8_whatever_the_child_sent),
+        cmocka_unit_test(json_has_no_number_that_is_none),
+        cmocka_unit_test(json_has_the_largest_number),
+        cmocka_unit_test(a_point_is_put_whatever_the_locale_has),
+        cmocka_unit_test(a_locale_with_a_comma_changes_nothing),
         cmocka_unit_test(every_end_has_a_name),
         cmocka_unit_test(every_crash_has_a_name),
         cmocka_unit_test(an_unknown_phase_has_a_name),
