@@ -2,6 +2,7 @@
 #include "crossfork.h"
 #include "process/child.h"
 #include "process/replay_run.h"
+#include "process/stack_helper.h"
 #include "process/supervisor.h"
 #include "protocol/task_table.h"
 
@@ -23,6 +24,7 @@ void xf_main(int argc, char **argv)
 
 int xf_cleanup(void)
 {
+    stack_helper_end();
     return supervisor_end();
 }
 

@@ -57,14 +57,19 @@ typedef struct os_frame {
 } os_frame;
 
 /* Writes the frames of a recorded stack, innermost first, and returns their number.  The record is not trusted.
+ *   by_files  Reads the files that the record names, for build ids, offsets, and call frame information.  That is for a
+ *             process that can be lost: what reads them was made for sound files.  Otherwise no file is opened.
  * Left out: 0. */
-size_t os_record_frames(const os_record *record, os_frame *frames, size_t room);
+size_t os_record_frames(const os_record *record, os_frame *frames, size_t room, bool by_files);
 
 /* ---- Programs and shared libraries ----------------------------------------------------------- */
 
+#define OS_MODULE_MAX (UINT64_C(4) << 30)
+
 /* Where libbacktrace finds an instruction of a module. */
 typedef struct os_location {
-    char file[1024];      /* the module's file as the C library's open takes it */
+    char file[1024];      /* the module's file as the C library's open takes it, while the handle is open */
+    intptr_t handle;      /* for os_handle_close: keeps the file the one that was checked */
     uint64_t identity[4]; /* differs from that of every other file, also of a file that has replaced it */
     uintptr_t address;    /* of the instruction, to a state of libbacktrace that is made for this file */
 } os_location;
@@ -72,6 +77,8 @@ typedef struct os_location {
 /* Finds an instruction in a program or shared library.
  *   module  The path of its file, UTF-8.
  *   offset  The address as it was linked; on Windows the preferred image base is part of it.
+ * A file is opened once, without waiting for anybody, and only a regular one of at most OS_MODULE_MAX bytes is looked
+ * into: no pipe, device or file of another machine.
  * Windows: libbacktrace is built not to ask where the running program is, so offset and address are the same.
  * POSIX: libbacktrace supposes a position-independent file where this process's own program is.
  * Returns false when it is no file of this machine's kind, or has no code there.  Left out: false. */

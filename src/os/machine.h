@@ -42,6 +42,10 @@ typedef struct os_cpu_set {
  * it makes may run in all of the group then.  Linux: sched_setaffinity.  Left out: XF_ENOTSUP. */
 int os_self_bind(const os_cpu_set *set);
 
+/* Bytes of memory with which a child of this process begins at most, as xf_limits.memory counts them.
+ * Windows: 0, as a child begins with nothing of its parent's.  Linux: those of this process.  Left out: 0. */
+size_t os_self_memory(void);
+
 /* Whether text for descriptor 1 or 2 may contain the escapes of ECMA-48 for colours.
  * Windows: a console that understands them, which it is asked to.  POSIX: a terminal that is not TERM=dumb.
  * Left out: false. */

@@ -11,6 +11,7 @@
 #include "pool/pool_jobs.h"
 #include "pool/pool_workers.h"
 #include "process/child.h"
+#include "process/start_method.h"
 #include "protocol/task_table.h"
 
 #include <stdlib.h>
@@ -95,7 +96,7 @@ static int set_pool_options(xf_pool *pool, const xf_pool_options *options)
     if (options->workers == XF_POOL_INLINE)
         pool->worker_limit = 1;
     pool->initial_limit = pool->worker_limit;
-    rc = process_start_choose_method(pool->process.start, &server, &pool->method);
+    rc = start_method_choose(pool->process.start, &server, &pool->method);
     if (rc < 0 || options->workers == XF_POOL_INLINE)
         return rc;
     return machine_places(options->placement, &pool->cpu_sets, &pool->cpu_set_count);

@@ -199,6 +199,17 @@ int os_self_bind(const os_cpu_set *set)
                         : os_error(rc, "sched_setaffinity");
 }
 
+/* The sixth number of statm counts what RLIMIT_DATA counts, in pages: proc(5). */
+size_t os_self_memory(void)
+{
+    unsigned long long pages;
+    char line[256];
+
+    if (!file_read_line(line, sizeof line, "/proc/self/statm") || sscanf(line, "%*u %*u %*u %*u %*u %llu", &pages) != 1)
+        return 0;
+    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
 bool os_terminal_colours(int descriptor)
 {
     const char *terminal = getenv("TERM");

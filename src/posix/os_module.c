@@ -41,7 +41,8 @@ bool module_open(module_file *file, const char *path)
     file->fd = fd_above_stdio(file->fd);
     if (file->fd < 0)
         return false;
-    if (fstat(file->fd, &file->facts) == 0 && S_ISREG(file->facts.st_mode) && read_parts(file))
+    if (fstat(file->fd, &file->facts) == 0 && S_ISREG(file->facts.st_mode) &&
+        (uint64_t)file->facts.st_size <= OS_MODULE_MAX && read_parts(file))
         return true;
     close(file->fd);
     return false;
@@ -191,9 +192,9 @@ bool os_module_locate(const char *module, uint64_t offset, os_location *place)
     module_file file;
     bool found;
 
-    if (strlen(module) >= sizeof place->file || !module_open(&file, module))
+    if (!module_open(&file, module))
         return false;
-    strcpy(place->file, module);
+    snprintf(place->file, sizeof place->file, "/proc/self/fd/%d", file.fd); /* the path may lead elsewhere by now */
     place->identity[0] = file.facts.st_dev;
     place->identity[1] = file.facts.st_ino;
     place->identity[2] = (uint64_t)file.facts.st_mtim.tv_sec * 1000000000 + (uint64_t)file.facts.st_mtim.tv_nsec;
@@ -201,6 +202,8 @@ bool os_module_locate(const char *module, uint64_t offset, os_location *place)
     search.moved = file.type == ET_DYN;
     found = has_code(&file, offset) && has_whole_sections(&file) && dl_iterate_phdr(look_at_module, &search) == 0;
     place->address = search.address;
-    close(file.fd);
+    place->handle = file.fd;
+    if (!found)
+        close(file.fd);
     return found;
 }

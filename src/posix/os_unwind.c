@@ -25,6 +25,7 @@ typedef struct module {
     char build_id[2 * 20 + 1];
     bool seen;                         /* the file has been looked for */
     bool there;                        /* and found, and it is the one that was mapped */
+    int fd;                            /* of the file; -1: none */
     uint64_t bias;                     /* from addresses as linked to those in the child */
     uint64_t linked_start, linked_end; /* of the whole file */
 } module;
@@ -32,6 +33,7 @@ typedef struct module {
 /* What is looked at is a copy, so that it stays as it was checked. */
 typedef struct stack {
     os_record record;
+    bool by_files; /* false: what the record says has to do */
     size_t module_count;
     module modules[MODULES_MAX];
     uint64_t pcs[OS_FRAMES_MAX]; /* of calls, not behind them */
@@ -112,6 +114,7 @@ static bool parse_mapping(const char *line, module *mapping)
     int path = 0;
 
     memset(mapping, 0, sizeof *mapping);
+    mapping->fd = -1;
     if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %x:%x %" SCNu64 " %n", &mapping->start, &mapping->end,
                rights, &mapping->offset, &mapping->major, &mapping->minor, &mapping->inode, &path) < 7)
         return false;
@@ -127,7 +130,7 @@ static void list_modules(stack *self)
 
     for (char *line = strsep(&next, "\n"); line && self->module_count < MODULES_MAX; line = strsep(&next, "\n"))
         if (parse_mapping(line, &self->modules[self->module_count]))
-            self->module_count++;
+            self->modules[self->module_count++].seen = !self->by_files;
 }
 
 /* NULL: there is no code. */
@@ -170,13 +173,14 @@ static bool open_as_mapped(module_file *file, const char *path, const module *mo
     return false;
 }
 
-/* The file at the path may have been replaced; that of the running program can be had all the same. */
+/* The file at the path may have been replaced; that of the running program can be had all the same.  It stays open, so
+ * that it is looked for once, and every reader has what was checked. */
 static void unwind_find_file(module *module)
 {
     static const char own[] = "/proc/self/exe", gone[] = " (deleted)"; /* the latter as the kernel says it */
     size_t length = strlen(module->path);
     module_file file;
-    uint64_t linked;
+    uint64_t linked = 0;
 
     if (module->seen)
         return;
@@ -196,7 +200,13 @@ static void unwind_find_file(module *module)
         module_linked(&file, module->offset, &linked) && module_span(&file, &module->linked_start, &module->linked_end);
     module->bias = module->start - linked;
     module_build_id(&file, module->build_id, sizeof module->build_id);
-    close(file.fd);
+    module->fd = file.fd;
+}
+
+static void close_modules(stack *self)
+{
+    for (size_t i = 0; i < self->module_count; i++)
+        fd_close(&self->modules[i].fd);
 }
 
 /* ---- By frame pointers ----------------------------------------------------------------------- */
@@ -277,7 +287,7 @@ static int open_elf(Dwfl_Module *dwfl_module, void **data, const char *name, Dwa
 
     (void)dwfl_module, (void)name, (void)start, (void)elf;
     *path = strdup(module->path);
-    return *path ? open(*path, O_RDONLY | O_CLOEXEC) : -1;
+    return *path ? fcntl(module->fd, F_DUPFD_CLOEXEC, 3) : -1;
 }
 
 /* What frames are made of is in the modules themselves; and nobody is to be asked for more over the network. */
@@ -408,7 +418,8 @@ static void unwind(stack *self)
     if (self->count < self->room && return_from_nowhere(self, &from))
         self->pcs[self->count++] = from.pc;
     first = self->count;
-    walk_call_frames(self, &from);
+    if (self->by_files)
+        walk_call_frames(self, &from);
     if (self->count == first)
         walk_frame_pointers(self, from.fp);
 }
@@ -428,7 +439,7 @@ static void unwind_describe(stack *self, uint64_t pc, os_frame *frame)
 }
 
 /* Takes a copy of the record, with sizes that hold. */
-static stack *copy_record(const os_record *record)
+static stack *copy_record(const os_record *record, bool by_files)
 {
     stack *self = malloc(sizeof *self);
 
@@ -441,12 +452,13 @@ static stack *copy_record(const os_record *record)
         self->record.maps_size = sizeof self->record.maps - 1;
     self->record.maps[self->record.maps_size] = 0;
     self->module_count = self->count = 0;
+    self->by_files = by_files;
     return self;
 }
 
-size_t os_record_frames(const os_record *record, os_frame *frames, size_t room)
+size_t os_record_frames(const os_record *record, os_frame *frames, size_t room, bool by_files)
 {
-    stack *self = room > 0 ? copy_record(record) : NULL;
+    stack *self = room > 0 ? copy_record(record, by_files) : NULL;
     size_t count = 0;
 
     if (!self)
@@ -458,6 +470,7 @@ size_t os_record_frames(const os_record *record, os_frame *frames, size_t room)
     }
     for (; count < self->count; count++)
         unwind_describe(self, self->pcs[count], &frames[count]);
+    close_modules(self);
     free(self);
     return count;
 }

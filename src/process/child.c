@@ -6,6 +6,7 @@
 #include "objects/object_client.h"
 #include "os/identity.h"
 #include "process/call.h"
+#include "process/stack_service.h"
 #include "process/task_boundary.h"
 #include "protocol/task_table.h"
 
@@ -268,6 +269,8 @@ _Noreturn void child_run(const os_inherited *inherited)
     object_client_open(&call->channel);
     send_hello(call);
     code = channel_receive(&call->channel, &frame);
+    if (code == 0 && frame.type == FRAME_NAMES)
+        stack_service_run(&call->channel, call->box, &frame);
     if (code == 0)
         code = load_only_task(call, &frame);
     if (code < 0)

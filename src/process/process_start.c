@@ -7,8 +7,8 @@
 #include "base/writer.h"
 #include "process/child.h"
 #include "process/process_lead.h"
+#include "process/start_method.h"
 #include "protocol/task_table.h"
-#include "rendezvous/publication.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,56 +70,6 @@ int process_start_check_options(const xf_process_options *options)
         if (!strchr(*addition + (**addition != 0), '='))
             return error_detail(XF_EINVAL, "option environment holds \"%s\", which is not NAME=value", *addition);
     return 0;
-}
-
-static int method_by_name(const char *name, os_method *method)
-{
-    static const struct {
-        const char *name;
-        os_method method;
-    } names[] = {{"fork", OS_FORK}, {"spawn", OS_SPAWN}, {"forkserver", OS_SERVER}, {"server", OS_SERVER}};
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(name, names[i].name) == 0) {
-            *method = names[i].method;
-            return 0;
-        }
-    return error_detail(XF_EINVAL, "XF_START=%s in the environment; it may be fork, spawn or forkserver", name);
-}
-
-/* All threads but crossfork's own.  A forked child has no other thread that would release a lock, and crossfork's own
- * threads hold none that it needs. */
-static int foreign_threads(void)
-{
-    return os_self_threads() - supervisor_runs() - publication_threads();
-}
-
-static int default_method(const os_method *otherwise, os_method *method)
-{
-    char name[16] = "";
-    size_t size = sizeof name;
-    int rc = uv_os_getenv("XF_START", name, &size);
-
-    if (rc == UV_ENOBUFS || (rc == 0 && *name))
-        return method_by_name(name, method);
-    if (otherwise)
-        *method = *otherwise;
-    else
-        *method = os.has_fork && foreign_threads() == 1 ? OS_FORK : OS_SPAWN;
-    return 0;
-}
-
-int process_start_choose_method(xf_start_method wanted, const os_method *otherwise, os_method *method)
-{
-    static const os_method methods[] = {OS_SPAWN, OS_FORK, OS_SPAWN, OS_SERVER};
-    int rc = 0;
-
-    *method = methods[wanted];
-    if (wanted == XF_START_DEFAULT)
-        rc = default_method(otherwise, method);
-    if (rc == 0 && *method == OS_FORK && !os.has_fork)
-        rc = error_detail(XF_ENOTSUP, "this system has no fork");
-    return rc;
 }
 
 int process_start_check_task(const xf_task *task, size_t size)
@@ -410,6 +360,6 @@ int xf_process_start(xf_process **out, xf_task *task, const void *input, size_t 
     if (rc == 0)
         rc = process_start_check_task(task, size);
     if (rc == 0)
-        rc = process_start_choose_method(options->start, NULL, &plan.method);
+        rc = start_method_choose(options->start, NULL, &plan.method);
     return rc < 0 ? rc : process_start(out, &plan, options);
 }

@@ -21,11 +21,6 @@ int process_start(xf_process **process, const process_plan *plan, const xf_proce
 int process_start_check_options(const xf_process_options *options);
 int process_start_check_task(const xf_task *task, size_t size);
 
-/* Chooses the start method that the options ask for.
- *   otherwise  The default; NULL: fork while the process has one thread, spawn after that.  XF_START in the environment
- *              takes precedence over it. */
-int process_start_choose_method(xf_start_method wanted, const os_method *otherwise, os_method *method);
-
 /* For how long a child that was asked to stop is waited for. */
 int process_start_grace_ms(const xf_process_options *options);
 

@@ -1,12 +1,12 @@
 #include "process/stack_trace.h"
 
-#include "process/symbol.h"
+#include "base/copy_once.h"
+#include "process/stack_answer.h"
+#include "process/stack_helper.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
-
-enum { FRAMES_MAX = 2 * OS_FRAMES_MAX }; /* inlined functions have frames of their own */
 
 struct stack_trace {
     _Atomic int owners;
@@ -15,7 +15,7 @@ struct stack_trace {
     size_t frame_count, register_count;
     uint64_t fault_address;
     xf_register registers[OS_REGISTERS_MAX];
-    xf_frame frames[FRAMES_MAX];
+    xf_frame frames[STACK_ANSWERS_MAX];
     union {
         os_record_head head;
         max_align_t bytes[OS_RECORD_SIZE / sizeof(max_align_t)];
@@ -46,7 +46,7 @@ stack_trace *stack_trace_take(const os_record_head *record)
         free(taken);
         return NULL;
     }
-    memcpy(taken->record, record, sizeof *taken->record);
+    copy_once(taken->record, record, sizeof *taken->record);
     atomic_store(&taken->owners, 1);
     copy_registers(taken);
     return taken;
@@ -66,16 +66,22 @@ static void free_text(const char *text)
         free((void *)(uintptr_t)text);
 }
 
-void stack_trace_free(stack_trace *trace)
+static void drop_frames(stack_trace *trace)
 {
-    if (!trace || atomic_fetch_sub(&trace->owners, 1) > 1)
-        return;
     for (size_t i = 0; i < trace->frame_count; i++) {
         free_text(trace->frames[i].module);
         free_text(trace->frames[i].build_id);
         free_text(trace->frames[i].function);
         free_text(trace->frames[i].file);
     }
+    trace->frame_count = 0;
+}
+
+void stack_trace_free(stack_trace *trace)
+{
+    if (!trace || atomic_fetch_sub(&trace->owners, 1) > 1)
+        return;
+    drop_frames(trace);
     uv_mutex_destroy(&trace->lock);
     free(trace->record);
     free(trace);
@@ -102,40 +108,43 @@ static const char *copy_text(const char *text)
     return copy ? strcpy(copy, text) : "";
 }
 
-/* The frame that symbol_find is asked about, and the trace that it belongs to. */
-typedef struct frame_search {
-    stack_trace *trace;
-    const os_frame *frame;
-} frame_search;
-
-static void add_frame(void *arg, const char *function, const char *file, int line, bool inlined)
+static void add_frame(void *arg, const xf_frame *frame)
 {
-    const frame_search *frame_search = arg;
-    stack_trace *trace = frame_search->trace;
+    stack_trace *trace = arg;
+    xf_frame *added = &trace->frames[trace->frame_count];
 
-    if (trace->frame_count == FRAMES_MAX)
+    if (trace->frame_count == STACK_ANSWERS_MAX)
         return;
-    trace->frames[trace->frame_count++] = (xf_frame){.address = frame_search->frame->address,
-                                                     .module = copy_text(frame_search->frame->module),
-                                                     .build_id = copy_text(frame_search->frame->build_id),
-                                                     .offset = frame_search->frame->offset,
-                                                     .function = copy_text(function),
-                                                     .file = copy_text(file),
-                                                     .line = line,
-                                                     .inlined = inlined};
+    *added = *frame;
+    added->module = copy_text(frame->module);
+    added->build_id = copy_text(frame->build_id);
+    added->function = copy_text(frame->function);
+    added->file = copy_text(frame->file);
+    trace->frame_count++;
+}
+
+/* By the record alone: no file is looked at. */
+static void find_plain_frames(stack_trace *trace)
+{
+    os_frame *frames = malloc(OS_FRAMES_MAX * sizeof *frames);
+    size_t count = frames ? os_record_frames((const os_record *)trace->record, frames, OS_FRAMES_MAX, false) : 0;
+
+    for (size_t i = 0; i < count; i++)
+        add_frame(trace, &(xf_frame){.address = frames[i].address,
+                                     .module = frames[i].module,
+                                     .build_id = "",
+                                     .offset = frames[i].offset,
+                                     .function = "",
+                                     .file = ""});
+    free(frames);
 }
 
 static void find_frames(stack_trace *trace)
 {
-    os_frame *frames = malloc(OS_FRAMES_MAX * sizeof *frames);
-    size_t count = frames ? os_record_frames((const os_record *)trace->record, frames, OS_FRAMES_MAX) : 0;
-
-    for (size_t i = 0; i < count; i++) {
-        frame_search frame_search = {trace, &frames[i]};
-        if (!*frames[i].module || symbol_find(frames[i].module, frames[i].offset, add_frame, &frame_search) == 0)
-            add_frame(&frame_search, "", "", 0, false);
+    if (!stack_helper_ask(trace->record, add_frame, trace)) {
+        drop_frames(trace);
+        find_plain_frames(trace);
     }
-    free(frames);
     free(trace->record);
     trace->record = NULL;
     trace->is_resolved = true;

@@ -18,7 +18,7 @@ enum { MODULES_MAX = 64, FUNCTIONS_MAX = 16 };
 
 typedef struct module {
     struct backtrace_state *state;
-    os_location place; /* the first that was looked up; state points to its file */
+    os_location place; /* the first that was looked up, with its file, to which state points */
 } module;
 
 static struct {
@@ -73,9 +73,7 @@ static module *add_module(const os_location *place)
 static module *find_symbol_module(const os_location *place)
 {
     for (size_t i = 0; i < self.count; i++) {
-        const os_location *known = &self.modules[i]->place;
-        if (strcmp(known->file, place->file) == 0 &&
-            memcmp(known->identity, place->identity, sizeof place->identity) == 0)
+        if (memcmp(self.modules[i]->place.identity, place->identity, sizeof place->identity) == 0)
             return self.modules[i];
     }
     return add_module(place);
@@ -133,6 +131,7 @@ int symbol_find(const char *path, uint64_t offset, symbol_found found, void *arg
     if (module)
         look_up_symbol(module, where.address, &place);
     uv_mutex_unlock(&self.lock);
+    os_handle_close(where.handle); /* libbacktrace opens a file once, when it first looks something up in it */
     for (size_t i = 0; i < place.count; i++)
         found(arg, place.at[i].function ? place.at[i].function : "", place.at[i].file ? place.at[i].file : "",
               place.at[i].line, i + 1 < place.count);

@@ -40,6 +40,7 @@ typedef enum frame_type {
     FRAME_OFFER,    /* from the child: number of the request, reference, flags; attached: an object that it shares */
     FRAME_DROP,   /* from the child: reference of an object that it has closed, how often it sent ASK or OFFER for it */
     FRAME_ANSWER, /* to the child: number of the request, code, flags; attached: the requested object */
+    FRAME_NAMES,  /* to the helper of stack_helper.h: build; the stack to name is in the box */
     FRAME_TYPES
 } frame_type;
 

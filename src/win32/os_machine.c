@@ -179,6 +179,11 @@ int os_self_bind(const os_cpu_set *set)
     return SetThreadGroupAffinity(GetCurrentThread(), &wanted, NULL) ? 0 : bind_error("SetThreadGroupAffinity");
 }
 
+size_t os_self_memory(void)
+{
+    return 0;
+}
+
 bool os_terminal_colours(int descriptor)
 {
     HANDLE console = GetStdHandle(descriptor == 1 ? STD_OUTPUT_HANDLE : STD_ERROR_HANDLE);

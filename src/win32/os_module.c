@@ -26,14 +26,28 @@ static bool read_headers(module_file *file)
            file->headers.OptionalHeader.Magic == IMAGE_NT_OPTIONAL_HDR_MAGIC;
 }
 
+/* Not a device, a pipe, or another machine, to which opening would send this user's credentials. */
+static bool is_on_drive(const wchar_t *path)
+{
+    return ((path[0] >= L'A' && path[0] <= L'Z') || (path[0] >= L'a' && path[0] <= L'z')) && path[1] == L':' &&
+           (path[2] == L'\\' || path[2] == L'/');
+}
+
+static bool is_plain_file(module_file *file)
+{
+    return GetFileType(file->handle) == FILE_TYPE_DISK && GetFileInformationByHandle(file->handle, &file->facts) &&
+           ((uint64_t)file->facts.nFileSizeHigh << 32 | file->facts.nFileSizeLow) <= OS_MODULE_MAX;
+}
+
+/* Nobody can write to it meanwhile. */
 bool module_open(module_file *file, const wchar_t *path)
 {
-    file->handle = CreateFileW(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
-                               OPEN_EXISTING, 0, NULL);
+    if (!is_on_drive(path))
+        return false;
+    file->handle = CreateFileW(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_DELETE, NULL, OPEN_EXISTING, 0, NULL);
     if (file->handle == INVALID_HANDLE_VALUE)
         return false;
-    if (GetFileType(file->handle) == FILE_TYPE_DISK && GetFileInformationByHandle(file->handle, &file->facts) &&
-        read_headers(file))
+    if (is_plain_file(file) && read_headers(file))
         return true;
     CloseHandle(file->handle);
     return false;
@@ -137,7 +151,9 @@ static bool look_into(const wchar_t *path, uint64_t offset, os_location *place)
         (uint64_t)file.facts.ftLastWriteTime.dwHighDateTime << 32 | file.facts.ftLastWriteTime.dwLowDateTime;
     place->identity[3] = (uint64_t)file.facts.nFileSizeHigh << 32 | file.facts.nFileSizeLow;
     place->address = (uintptr_t)offset;
-    CloseHandle(file.handle);
+    place->handle = (intptr_t)file.handle;
+    if (!inside)
+        CloseHandle(file.handle);
     return inside;
 }
 
@@ -148,7 +164,11 @@ bool os_module_locate(const char *module, uint64_t offset, os_location *place)
 
     if (wide_text(module, &wide) < 0)
         return false;
-    found = look_into(wide, offset, place) && narrow_path(wide, place->file, sizeof place->file);
+    found = look_into(wide, offset, place);
+    if (found && !narrow_path(wide, place->file, sizeof place->file)) {
+        os_handle_close(place->handle);
+        found = false;
+    }
     free(wide);
     return found;
 }

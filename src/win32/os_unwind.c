@@ -8,6 +8,7 @@
 /* What is looked at is a copy, so that it stays as it was checked. */
 typedef struct stack {
     os_record record;
+    bool by_files; /* false: what the record says has to do */
     struct {
         bool seen, there;
         uint64_t linked_base;
@@ -66,6 +67,8 @@ static void unwind_find_file(stack *self, uint32_t number)
         *self->files[number].path = 0;
         return;
     }
+    if (!self->by_files)
+        return;
     if (module_open(&file, path)) {
         self->files[number].there = is_same(&file, module);
         self->files[number].linked_base = file.headers.OptionalHeader.ImageBase;
@@ -98,7 +101,7 @@ static void unwind_describe(stack *self, uint32_t number, os_frame *frame)
     strcpy(frame->build_id, self->files[module].build_id);
 }
 
-size_t os_record_frames(const os_record *record, os_frame *frames, size_t room)
+size_t os_record_frames(const os_record *record, os_frame *frames, size_t room, bool by_files)
 {
     stack *self = room > 0 ? calloc(1, sizeof *self) : NULL;
     uint32_t count = 0;
@@ -106,6 +109,7 @@ size_t os_record_frames(const os_record *record, os_frame *frames, size_t room)
     if (!self)
         return 0;
     memcpy(&self->record, record, sizeof self->record);
+    self->by_files = by_files;
     if (self->record.module_count > RECORD_MODULES)
         self->record.module_count = RECORD_MODULES;
     while (count < self->record.frame_count && count < OS_FRAMES_MAX && count < room) {

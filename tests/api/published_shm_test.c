@@ -4,7 +4,7 @@
  *
  * The other program is this one again, started with "as ROLE NAME".  Programs wait for each other with events in the
  * shared memory, which they could not open otherwise. */
-#include "process/process_start.h"
+#include "process/start_method.h"
 #include "program.h"
 #include "rendezvous/connector.h"
 #include "rendezvous/handshake.h"
@@ -468,9 +468,9 @@ static void a_name_changes_no_start_method(void **state)
     (void)state;
     assert_int_equal(xf_cleanup(), 0);
     uv_os_unsetenv("XF_START");
-    assert_int_equal(process_start_choose_method(XF_START_DEFAULT, NULL, &before), 0);
+    assert_int_equal(start_method_choose(XF_START_DEFAULT, NULL, &before), 0);
     expect_published(shm, fresh_name(), NULL);
-    assert_int_equal(process_start_choose_method(XF_START_DEFAULT, NULL, &after), 0);
+    assert_int_equal(start_method_choose(XF_START_DEFAULT, NULL, &after), 0);
     assert_int_equal(after, before);
     assert_int_equal(publication_threads(), 1);
     xf_shm_free(shm);

@@ -106,7 +106,7 @@ static void expect_frames(const kid *kid)
     assert_int_equal(atomic_load(&record_of(kid)->state), OS_RECORD_WHOLE);
     assert_true(record_of(kid)->register_count > 0 && record_of(kid)->register_count <= OS_REGISTERS_MAX);
     assert_non_null(os.register_names[record_of(kid)->register_count - 1]);
-    assert_true(os_record_frames((const os_record *)(const void *)record_of(kid), frames, OS_FRAMES_MAX) > 1);
+    assert_true(os_record_frames((const os_record *)(const void *)record_of(kid), frames, OS_FRAMES_MAX, true) > 1);
     assert_true(*frames[0].module);
     free(frames);
 }

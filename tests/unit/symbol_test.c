@@ -73,7 +73,7 @@ static int tear_down(void **state)
 
 static void read_frames(fixture *self)
 {
-    self->count = os_record_frames(self->record, self->frames, ROOM);
+    self->count = os_record_frames(self->record, self->frames, ROOM, true);
     self->names.count = 0;
     for (size_t i = 0; i < self->count; i++)
         symbol_find(self->frames[i].module, self->frames[i].offset, add_name, &self->names);
@@ -135,7 +135,7 @@ static const char *own_path(void)
 static uint64_t own_offset(fixture *self)
 {
     record_take(self->record);
-    assert_in_range(os_record_frames(self->record, self->frames, ROOM), 1, ROOM);
+    assert_in_range(os_record_frames(self->record, self->frames, ROOM, true), 1, ROOM);
     return self->frames[0].offset;
 }
 
@@ -223,9 +223,9 @@ static void no_more_frames_than_room(void **state)
     os_frame two[3] = {{.address = 1}, {.address = 1}, {.address = 1}};
 
     framed_outer(record_take, self->record);
-    assert_int_equal(os_record_frames(self->record, two, 2), 2);
+    assert_int_equal(os_record_frames(self->record, two, 2, true), 2);
     assert_int_equal(two[2].address, 1);
-    assert_int_equal(os_record_frames(self->record, two, 0), 0);
+    assert_int_equal(os_record_frames(self->record, two, 0, true), 0);
 }
 
 /* ---- Damaged records ------------------------------------------------------------------------- */
@@ -366,7 +366,7 @@ static void addresses_of_others_have_no_name(void **state)
     uint64_t program, library;
 
     shared_outer(record_take, self->record);
-    assert_in_range(os_record_frames(self->record, self->frames, ROOM), 1, ROOM);
+    assert_in_range(os_record_frames(self->record, self->frames, ROOM, true), 1, ROOM);
     skip_without(self->frames[0].offset != self->frames[0].address);
     program = self->frames[0].address - self->frames[0].offset;
     library = self->frames[1].address;
@@ -481,7 +481,7 @@ static copied copy_library(fixture *self, const char *name)
     copied copy;
 
     shared_outer(record_take, self->record);
-    assert_in_range(os_record_frames(self->record, self->frames, ROOM), 2, ROOM);
+    assert_in_range(os_record_frames(self->record, self->frames, ROOM, true), 2, ROOM);
     copy.offset = self->frames[1].offset;
     copy.bytes = read_file(self->frames[1].module, &copy.size);
     snprintf(copy.path, sizeof copy.path, "%s/%s", scratch, name);
