@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/types.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -62,14 +63,14 @@ static os_end end_of(os_end_kind kind, int code, int64_t system)
 
 static os_end judge_signal(const os_child *child, const siginfo_t *info)
 {
-    int noted = atomic_load(&child->status->crash) - 1;
+    int noted = (int)((unsigned)atomic_load(&child->status->crash) - 1);
     int crash = crash_of_signal(info->si_status);
 
     if (info->si_code == CLD_EXITED)
         return end_of(OS_EXITED, info->si_status, info->si_status);
     if (crash < 0)
         return end_of(OS_KILLED, 0, info->si_status);
-    return end_of(OS_CRASHED, noted >= 0 ? noted : crash, info->si_status);
+    return end_of(OS_CRASHED, noted >= 0 && noted <= XF_CRASH_TRAP ? noted : crash, info->si_status);
 }
 
 static os_end judge(const os_child *child, const siginfo_t *info, const struct rusage *usage)
@@ -140,9 +141,10 @@ static int end_of_servers(os_child *child)
         return XF_EAGAIN;
     fd_close(&child->lifeline);
     if (size != sizeof news) {
-        child->pid = (pid_t)atomic_load(&child->status->pid);
-        child->end = child->pid ? end_of(OS_LOST, 0, 0) /* the server has ended, and nobody waits for its child */
-                                : end_of(OS_UNSTARTED, XF_ESYSTEM, 0);
+        child->pid = child->proven;
+        child->end = atomic_load(&child->status->pid)
+                         ? end_of(OS_LOST, 0, 0) /* the server has ended, and nobody waits for its child */
+                         : end_of(OS_UNSTARTED, XF_ESYSTEM, 0);
     } else if (news.error) {
         child->end = end_of(OS_UNSTARTED, os_error(news.error, "fork in the server"), 0);
     } else {
@@ -175,9 +177,38 @@ void os_child_kill(os_child *child)
     fd_close(&child->lifeline);
 }
 
+/* The parent of a process; 0 when that is not known, as of one that has ended. */
+static pid_t parent_of(pid_t pid)
+{
+    char line[256], *after_name;
+    int parent = 0;
+
+    if (!file_read_line(line, sizeof line, "/proc/%d/stat", (int)pid))
+        return 0;
+    after_name = strrchr(line, ')');
+    return after_name && sscanf(after_name, ") %*c %d", &parent) == 1 ? (pid_t)parent : 0;
+}
+
+/* A child of the server says itself which it is, so that nobody has to be woken to learn it.  One that names a process
+ * of somebody else's is ended: programs send signals to what they are given here. */
+static void prove_pid(os_child *child)
+{
+    int64_t told = atomic_load(&child->status->pid);
+    pid_t parent = told > 0 && told <= INT32_MAX ? parent_of((pid_t)told) : -1;
+
+    if (parent == child->server || parent == 0)
+        child->proven = (pid_t)told;
+    else if (told != 0)
+        fd_close(&child->lifeline);
+}
+
 int64_t os_child_pid(os_child *child)
 {
-    return child->pid || child->ended ? child->pid : atomic_load(&child->status->pid);
+    if (child->pid || child->ended)
+        return child->pid;
+    if (!child->proven)
+        prove_pid(child);
+    return child->proven;
 }
 
 intptr_t os_child_sentinel(const os_child *child)
@@ -191,6 +222,7 @@ void child_free(os_child *child)
         stream_release(&child->stream[i]);
     fd_close(&child->exit_fd);
     fd_close(&child->lifeline);
+    free(child->dumps);
     free(child);
 }
 

@@ -98,9 +98,13 @@ struct os_child {
     bool killed; /* by os_child_kill */
     bool ended;
     os_end end;
-    const os_status *status;
+    const os_status *status; /* which the child can change: what this process relies on is copied below */
+    uint64_t record_at;      /* 0: there is no room for a record */
+    char *dumps;             /* a directory; NULL: no dump is wanted */
     xf_limits limits;
     uint64_t kills_before; /* limit_kills when it was started */
+    pid_t server;          /* of which it is a child; 0: of this process itself */
+    pid_t proven;          /* what it said to be its pid, once that was proven; 0: not yet */
 };
 
 /* What a child is made with: the fds it keeps, none below 3 but inherited stdio, -1 where there is none. */
@@ -249,6 +253,8 @@ enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END };
 #define SERVER_ARGUMENT "--crossfork-server"
 
 /* ---- os_server.c ----------------------------------------------------------------------------- */
+
+pid_t server_pid(const os_server *server);
 
 /* Asks the server to fork a child; status receives server_news. */
 int server_start(os_server *server, const os_start *start, const child_fds *fds, int status);

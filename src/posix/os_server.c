@@ -103,6 +103,11 @@ void os_server_close(os_server *server)
     free(server);
 }
 
+pid_t server_pid(const os_server *server)
+{
+    return server->pid;
+}
+
 static int send_request(os_server *server, request *head, const char *environment, const int *fds, size_t count)
 {
     union {

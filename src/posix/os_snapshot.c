@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -130,20 +131,33 @@ static int run_in_thread(stop *self)
     return self->rc < 0 ? error_detail(self->rc, "process %d cannot be stopped for a snapshot", (int)self->pid) : 0;
 }
 
+/* The record is made in memory of this process's own: other threads of the child do not stop, and could change sizes
+ * in the box while they are reckoned with. */
+static int record_apart(pid_t pid, os_record *into)
+{
+    stop stop = {.record = calloc(1, sizeof *into), .pid = pid};
+    int rc = stop.record ? run_in_thread(&stop) : os_error(ENOMEM, "calloc");
+
+    if (rc == 0)
+        memcpy((char *)into + sizeof into->head.state, (char *)stop.record + sizeof into->head.state,
+               sizeof *into - sizeof into->head.state);
+    free(stop.record);
+    return rc;
+}
+
 int os_child_snapshot(os_child *child)
 {
-    os_status *status = (os_status *)(uintptr_t)child->status;
-    os_record *record = (os_record *)((char *)status + status->record_at);
-    stop stop = {.record = record, .pid = (pid_t)os_child_pid(child)};
+    os_record *record = (os_record *)((uintptr_t)child->status + child->record_at);
+    pid_t pid = (pid_t)os_child_pid(child);
     int rc;
 
-    if (!status->record_at)
+    if (!child->record_at)
         return error_detail(XF_ESTATE, "this child has no room for a record");
-    if (child->ended || stop.pid == 0)
+    if (child->ended || pid == 0)
         return error_detail(XF_EEND, "the child does not run");
     if (!twins_claim_record(&record->head))
         return error_detail(XF_ESTATE, "the child is just crashing");
-    rc = run_in_thread(&stop);
+    rc = record_apart(pid, record);
     atomic_store(&record->head.state, rc == 0 ? OS_RECORD_WHOLE : OS_RECORD_NONE);
     return rc;
 }

@@ -208,6 +208,7 @@ static int start_server(os_child *child, const os_start *start, child_fds *fds)
     if (rc < 0)
         return rc;
     child->by_server = true;
+    child->server = server_pid(start->server);
     child->exit_fd = news[0];
     rc = server_start(start->server, start, fds, news[1]);
     close(news[1]);
@@ -253,10 +254,23 @@ static uint64_t make_nonce(void)
     return uv_hrtime() * 0x9E3779B97F4A7C15U + ((uint64_t)getpid() << 32) + atomic_fetch_add(&counter, 1);
 }
 
+/* What the status block says to this process itself is taken before there is a child that could change it. */
+static int take_status(os_child *child, const os_start *start)
+{
+    os_status *status = start->box->address;
+
+    status->nonce = make_nonce();
+    child->status = status;
+    child->limits = status->limits = start->limits ? *start->limits : (xf_limits){0};
+    child->record_at = status->record_at;
+    if (status->dump_at)
+        child->dumps = strdup((const char *)status + status->dump_at);
+    return status->dump_at && !child->dumps ? os_error(ENOMEM, "strdup") : 0;
+}
+
 int os_child_start(os_child **out, const os_start *start)
 {
     child_fds fds;
-    os_status *status = start->box->address;
     os_child *child = calloc(1, sizeof *child);
     int rc;
 
@@ -265,14 +279,14 @@ int os_child_start(os_child **out, const os_start *start)
     for (int i = 0; i < OS_STREAMS; i++)
         child->stream[i] = CHANNEL_OF(-1);
     child->pidfd = child->exit_fd = child->lifeline = child->watched_by = -1;
-    status->nonce = make_nonce();
-    child->status = status;
-    child->limits = status->limits = start->limits ? *start->limits : (xf_limits){0};
     child->kills_before = limit_kills();
-    rc = open_child_fds(child, start, &fds);
-    if (rc == 0)
-        rc = start_by_method(child, start, &fds);
-    close_child_fds(&fds);
+    rc = take_status(child, start);
+    if (rc == 0) {
+        rc = open_child_fds(child, start, &fds);
+        if (rc == 0)
+            rc = start_by_method(child, start, &fds);
+        close_child_fds(&fds);
+    }
     if (rc < 0)
         child_free(child);
     else

@@ -61,6 +61,7 @@ struct xf_process {
     bool exited;    /* the child's process has exited; its channel may not be drained yet */
     bool kill_asked;
     bool start_timed_out;
+    bool stop_asked;
     bool timed_out; /* it was asked to stop for limits.wall_ms */
     xf_limits limits;
     int protocol_error; /* why its channel is not read any further; 0: it is */

@@ -1,6 +1,7 @@
 #include "process/process_end.h"
 
 #include "base/clock.h"
+#include "base/copy_once.h"
 #include "base/error.h"
 #include "process/report.h"
 #include "process/task_file_name.h"
@@ -61,6 +62,10 @@ static xf_status judge_goodbye(xf_process *process)
         [FRAME_OUTCOME_UNSTARTED] = XF_END_START_FAILED,
     };
 
+    if (process->inbox.outcome == FRAME_OUTCOME_STOPPED && !process->stop_asked) {
+        set_message(process, "the child says that it was asked to stop, and it was not");
+        return status_with(XF_END_PROTOCOL_ERROR, XF_EPROTO, process);
+    }
     if (process->inbox.outcome == FRAME_OUTCOME_STOPPED)
         return judge_stopped(process);
     return judge_memory(process, status_with(kinds[process->inbox.outcome], process->inbox.code, process));
@@ -136,17 +141,17 @@ static void copy_log_lines(xf_process *process)
     process->report.log_total = total;
     process->texts = count > 0 ? calloc(count, sizeof *process->texts) : NULL;
     for (size_t i = 0; process->texts && i < count; i++) {
-        const black_box_line *from = &box->lines[(total - count + i) % (XF_REPORT_LOG_LINES + 1)];
+        black_box_line line;
         line_text *to = &process->texts[i];
-        uint32_t size = from->size < sizeof from->text ? from->size : sizeof from->text;
-        memcpy(to->task, from->task, sizeof from->task); /* a 0 more is behind each */
-        memcpy(to->text, from->text, size);
-        process->lines[i] = (xf_log_line){.time = from->time,
-                                          .level = (xf_log_level)from->level,
+        copy_once(&line, &box->lines[(total - count + i) % (XF_REPORT_LOG_LINES + 1)], sizeof line);
+        memcpy(to->task, line.task, sizeof line.task); /* a 0 more is behind each */
+        memcpy(to->text, line.text, line.size < sizeof line.text ? line.size : sizeof line.text);
+        process->lines[i] = (xf_log_line){.time = line.time,
+                                          .level = (xf_log_level)(line.level & INT32_MAX),
                                           .text = to->text,
                                           .pid = process->pid,
                                           .task = to->task,
-                                          .item = from->item};
+                                          .item = line.item};
     }
     process->report.log = process->lines;
     process->report.log_count = process->texts ? count : 0;

@@ -41,8 +41,10 @@ void process_lead_ask_to_stop(xf_process *process)
     uint8_t stop[FRAME_HEADER];
     black_box *box = process->box.address;
 
-    if (atomic_exchange(&box->stop, 1))
+    if (process->stop_asked)
         return;
+    process->stop_asked = true; /* the child can write to the box, and could seem to have been asked */
+    atomic_store(&box->stop, 1);
     frame_put_header(stop, &(frame){.type = FRAME_STOP});
     /* only wakes the task: the word in the box counts */
     os_channel_write(os_child_channel(process->child, OS_CHANNEL), stop, sizeof stop, -1, 0);
@@ -65,7 +67,7 @@ static void check_process_deadlines(xf_process *process)
     }
     if (process->wall_deadline <= now && !process->exited) {
         process->wall_deadline = CLOCK_NEVER;
-        process->timed_out = !atomic_load(&box->stop);
+        process->timed_out = !process->stop_asked;
         process_lead_ask_to_stop(process);
     }
     if (process->grace_deadline <= now) {

@@ -102,7 +102,7 @@ static os_end end_of(os_end_kind kind, int code, DWORD system)
  * is nothing else. */
 static os_end judge_code(const os_child *child, DWORD code)
 {
-    int noted = atomic_load(&child->status->crash) - 1;
+    int noted = (int)((unsigned)atomic_load(&child->status->crash) - 1);
     int crash = noted >= 0 && noted <= XF_CRASH_TRAP ? noted : crash_of_code(code);
 
     if (crash >= 0)

@@ -174,6 +174,7 @@ int os_child_start(os_child **out, const os_start *start)
     if (start->limits)
         child->limits = *start->limits;
     child->status->limits = child->limits;
+    child->record_at = child->status->record_at;
     rc = make_nonce(&child->status->nonce);
     if (rc == 0)
         rc = open_job(child);
