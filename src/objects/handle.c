@@ -15,7 +15,8 @@ static void close_everywhere(object_entry *entry)
         object_table_remove_holder(entry->holders);
 }
 
-/* Takes the handle out of its entry, and gives up the entry.  Returns -1 when the table does not have the handle. */
+/* Takes the handle out of its entry, and gives up the entry.  Returns -1 when the table does not have the handle: what
+ * the reference calls one may be the segment of an object that others use. */
 static intptr_t take_from_table(const xf_ref *ref)
 {
     intptr_t handle = -1;
@@ -24,7 +25,7 @@ static intptr_t take_from_table(const xf_ref *ref)
 
     object_table_lock();
     entry = object_table_find(ref);
-    if (entry) {
+    if (entry && entry->object.ref.kind == XF_KIND_HANDLE) {
         handle = entry->object.shm.handle;
         entry->object.shm.handle = -1;
         close_everywhere(entry);
@@ -58,7 +59,7 @@ int xf_handle_ref(intptr_t handle, xf_ref *out)
     if (rc == 0)
         rc = os_handle_copy(handle, &shm.handle);
     if (rc == 0)
-        rc = object_entry_make(&entry, &ref, &shm);
+        rc = object_entry_make(&entry, &ref, &shm, NULL);
     if (rc < 0)
         return rc;
     entry->opens = 1;

@@ -42,7 +42,7 @@ int object_create(object **out, xf_object_kind kind, uint32_t version, size_t si
     if (rc == 0)
         rc = create_segment(&shm, &head, flags);
     if (rc == 0)
-        rc = object_entry_make(&entry, &head.ref, &shm);
+        rc = object_entry_make(&entry, &head.ref, &shm, &head);
     if (rc < 0)
         return rc;
     entry->opens = 1;

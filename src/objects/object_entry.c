@@ -1,5 +1,6 @@
 #include "objects/object_entry.h"
 
+#include "base/copy_once.h"
 #include "base/error.h"
 #include "objects/object_client.h"
 #include "objects/object_kind.h"
@@ -22,7 +23,7 @@ int object_entry_make_ref(xf_ref *ref, xf_object_kind kind)
 
 /* ---- Making ---------------------------------------------------------------------------------- */
 
-int object_entry_make(object_entry **out, const xf_ref *ref, os_shm *shm)
+int object_entry_make(object_entry **out, const xf_ref *ref, os_shm *shm, const object_head *head)
 {
     object_entry *entry = calloc(1, sizeof *entry);
 
@@ -31,8 +32,7 @@ int object_entry_make(object_entry **out, const xf_ref *ref, os_shm *shm)
         return error_detail(XF_ENOMEM, "a shared object");
     }
     entry->object = (object){.shm = *shm, .ref = *ref};
-    if (shm->address) {
-        const object_head *head = shm->address;
+    if (head) {
         entry->object.body = (char *)shm->address + OBJECT_HEAD;
         entry->object.size = (size_t)head->size;
         entry->version = head->version;
@@ -41,17 +41,17 @@ int object_entry_make(object_entry **out, const xf_ref *ref, os_shm *shm)
     return 0;
 }
 
-/* Whether a segment is the object of the reference. */
-static bool is_object(const os_shm *shm, const xf_ref *ref)
+/* Whether a segment is the object of the reference.  Other processes can change it at any time.
+ *   head  Set to a copy of its start, which counts from here on. */
+static bool is_object(const os_shm *shm, const xf_ref *ref, object_head *head)
 {
-    const object_head *head = shm->address;
-
+    copy_once(head, shm->address, sizeof *head);
     return head->magic == OBJECT_MAGIC && memcmp(&head->ref, ref, sizeof *ref) == 0 &&
            head->size <= shm->size - OBJECT_HEAD;
 }
 
 /* Opens a segment of another process, which may be broken or hostile. */
-static int open_segment(os_shm *shm, const xf_ref *ref, intptr_t handle, uint64_t size, int flags)
+static int open_segment(os_shm *shm, const xf_ref *ref, intptr_t handle, uint64_t size, int flags, object_head *head)
 {
     enum { ALLOWED = OS_SHM_RESERVED | OS_SHM_WAITABLE | OS_SHM_PRIVATE | OS_SHM_HUGE };
     int rc;
@@ -65,7 +65,7 @@ static int open_segment(os_shm *shm, const xf_ref *ref, intptr_t handle, uint64_
         return rc;
     if (flags & OS_SHM_RESERVED)
         rc = os_shm_commit(shm, 0, OS_PAGE);
-    if (rc == 0 && !is_object(shm, ref))
+    if (rc == 0 && !is_object(shm, ref, head))
         rc = error_detail(XF_EPROTO, "the segment is not the %s of the reference", object_kind_name(ref->kind));
     if (rc < 0)
         os_shm_close(shm);
@@ -75,9 +75,10 @@ static int open_segment(os_shm *shm, const xf_ref *ref, intptr_t handle, uint64_
 int object_entry_receive(object_entry **out, const xf_ref *ref, intptr_t handle, uint64_t size, int flags)
 {
     os_shm shm = {NULL, 0, handle, 0};
-    int rc = ref->kind == XF_KIND_HANDLE ? 0 : open_segment(&shm, ref, handle, size, flags);
+    object_head head;
+    int rc = ref->kind == XF_KIND_HANDLE ? 0 : open_segment(&shm, ref, handle, size, flags, &head);
 
-    return rc < 0 ? rc : object_entry_make(out, ref, &shm);
+    return rc < 0 ? rc : object_entry_make(out, ref, &shm, shm.address ? &head : NULL);
 }
 
 /* ---- Opening and closing --------------------------------------------------------------------- */

@@ -18,8 +18,10 @@ enum { OBJECT_MAGIC = 0x786f626a };
 /* Makes a reference with a new random id.  XF_ESYSTEM. */
 int object_entry_make_ref(xf_ref *ref, xf_object_kind kind);
 
-/* Makes an entry for a segment, which then belongs to the entry, also on failure.  XF_ENOMEM. */
-int object_entry_make(object_entry **out, const xf_ref *ref, os_shm *shm);
+/* Makes an entry for a segment, which then belongs to the entry, also on failure.
+ *   head  This process's own copy of the segment's start; NULL for a handle.
+ * XF_ENOMEM. */
+int object_entry_make(object_entry **out, const xf_ref *ref, os_shm *shm, const object_head *head);
 
 /* Makes an entry of the segment or handle that another process has sent, and that may not be what that process says.
  * The handle then belongs to the entry, also on failure.  XF_EPROTO, XF_ENOMEM, XF_EHANDLES. */

@@ -64,6 +64,10 @@ static int serve_ask(object_child *child, os_child *process, uint32_t number, co
     rc = object_entry_open(&entry, ref);
     if (rc < 0)
         return send_answer(process, number, rc);
+    if (entry->object.ref.kind != ref->kind) {
+        object_entry_close(entry);
+        return send_answer(process, number, XF_ENOENT);
+    }
     object_table_lock();
     rc = object_table_add_holder(entry, child, false);
     object_table_unlock();

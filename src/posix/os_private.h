@@ -259,6 +259,23 @@ pid_t server_pid(const os_server *server);
 /* Asks the server to fork a child; status receives server_news. */
 int server_start(os_server *server, const os_start *start, const child_fds *fds, int status);
 
+/* In the server: a datagram and the number of descriptors that came with it, as a request. */
+typedef struct server_request {
+    size_t box_size;
+    size_t input_size;       /* 0: none; otherwise the next descriptor is the input's */
+    size_t environment_size; /* bytes of NAME=value, each with its terminating 0 */
+    bool environment_apart;  /* in a segment: the last descriptor */
+} server_request;
+
+/* Whether a datagram is a whole request.
+ *   inside  The environment in it, where there is one. */
+bool server_is_whole(const server_request *head, size_t size, size_t descriptors, const char *inside);
+
+/* The strings of an environment as execve takes them, and the memory that they are in, both freed by the caller.
+ *   sent  Ends with a 0, or is empty.
+ * NULL: no memory. */
+char **server_unflatten(const char *sent, size_t size, char **flat);
+
 /* What the server tells of a child, once: how it ended, or why there is none. */
 typedef struct server_news {
     int error;      /* of fork; 0: there was a child */

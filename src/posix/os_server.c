@@ -38,13 +38,7 @@ enum {
 
 enum { INLINE_ENVIRONMENT = 65536 };
 
-/* A request; the environment follows, or is in a segment when it is large. */
-typedef struct request {
-    size_t box_size;
-    size_t input_size;       /* 0: none; otherwise the next descriptor is the input's */
-    size_t environment_size; /* bytes of NAME=value, each with its terminating 0 */
-    bool environment_apart;  /* in a segment: the last descriptor */
-} request;
+typedef server_request request; /* the environment follows, or is in a segment when it is large */
 
 /* ---- In the program -------------------------------------------------------------------------- */
 
@@ -238,28 +232,38 @@ static os_shm server_map(int fd, size_t size)
     return (os_shm){address, size, -1, 0};
 }
 
+char **server_unflatten(const char *sent, size_t size, char **flat)
+{
+    size_t count = 0;
+    char **pointers;
+
+    for (size_t at = 0; at < size; at += strlen(sent + at) + 1)
+        count++;
+    *flat = malloc(size + 1);
+    pointers = calloc(count + 1, sizeof *pointers);
+    if (!*flat || !pointers) {
+        free(*flat);
+        free(pointers);
+        return NULL;
+    }
+    memcpy(*flat, sent, size);
+    count = 0;
+    for (size_t at = 0; at < size; at += strlen(*flat + at) + 1)
+        pointers[count++] = *flat + at;
+    return pointers;
+}
+
 /* Makes that the environment of the server, and so of the children that it forks.  Mostly it is so already.
  * Returns 0, or -1 when there is no memory. */
 static int set_environment(server *self, const char *sent, size_t size)
 {
-    size_t count = 0;
     char **pointers, *flat;
 
     if (self->environment && size == self->environment_size && memcmp(sent, self->environment, size) == 0)
         return 0;
-    for (size_t at = 0; at < size; at += strlen(sent + at) + 1)
-        count++;
-    flat = malloc(size + 1);
-    pointers = calloc(count + 1, sizeof *pointers);
-    if (!flat || !pointers) {
-        free(flat);
-        free(pointers);
+    pointers = server_unflatten(sent, size, &flat);
+    if (!pointers)
         return -1;
-    }
-    memcpy(flat, sent, size);
-    count = 0;
-    for (size_t at = 0; at < size; at += strlen(flat + at) + 1)
-        pointers[count++] = flat + at;
     environ = pointers;
     free(self->environment);
     free(self->pointers);
@@ -277,9 +281,10 @@ static int take_environment(server *self, const request *head, const char *envir
     if (!head->environment_apart)
         return set_environment(self, environment, head->environment_size);
     fd = received[IN_EXTRA + (head->input_size > 0)];
-    apart = mmap(NULL, head->environment_size, PROT_READ, MAP_SHARED, fd, 0);
+    apart = mmap(NULL, head->environment_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
     if (apart == MAP_FAILED)
         return -1;
+    apart[head->environment_size - 1] = 0;
     rc = set_environment(self, apart, head->environment_size);
     munmap(apart, head->environment_size);
     return rc;
@@ -376,6 +381,17 @@ static size_t descriptors_of(const request *head)
     return IN_EXTRA + (head->input_size > 0) + head->environment_apart;
 }
 
+bool server_is_whole(const request *head, size_t size, size_t descriptors, const char *inside)
+{
+    size_t environment = size < sizeof *head ? 0 : size - sizeof *head;
+
+    if (size < sizeof *head || descriptors != descriptors_of(head) || head->box_size < sizeof(os_status))
+        return false;
+    if (head->environment_apart)
+        return environment == 0 && head->environment_size > 0;
+    return environment == head->environment_size && (environment == 0 || inside[environment - 1] == 0);
+}
+
 /* Takes one request; false when the program has ended. */
 static bool take_request(server *self)
 {
@@ -388,7 +404,7 @@ static bool take_request(server *self)
         return false;
     if (size < 0)
         return errno != EBADF && errno != ENOTCONN;
-    if (count == descriptors_of(&received.head))
+    if (server_is_whole(&received.head, (size_t)size, count, received.environment))
         server_serve(self, &received.head, received.environment, fds);
     else if (count > IN_STATUS)
         server_report(fds[IN_STATUS], EMFILE, NULL, NULL); /* there was no number for some */

@@ -4,6 +4,7 @@
 
 #include "crossfork/process.h"
 #include "objects/object_server.h"
+#include "process/box_lines.h"
 #include "process/replay_file.h"
 #include "process/stack_trace.h"
 #include "process/supervisor.h"
@@ -21,12 +22,6 @@ typedef struct process_owner {
     void (*ended)(void *arg);    /* the report is complete; may free the process */
     void *arg;
 } process_owner;
-
-/* The texts that a log line of a report points to. */
-typedef struct line_text {
-    char task[BLACK_BOX_TASK + 1];
-    char text[XF_REPORT_LOG_BYTES + 1];
-} line_text;
 
 /* One thread at a time leads: it alone reads the channel and waits for the child.  See process_lead.h. */
 struct xf_process {

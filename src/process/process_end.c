@@ -1,7 +1,6 @@
 #include "process/process_end.h"
 
 #include "base/clock.h"
-#include "base/copy_once.h"
 #include "base/error.h"
 #include "process/report.h"
 #include "process/task_file_name.h"
@@ -131,32 +130,6 @@ static xf_status judge_child(xf_process *process, xf_phase phase)
 
 /* ---- What else is known ---------------------------------------------------------------------- */
 
-/* Copies the last lines out of the box.  The child wrote them, so they are not trusted. */
-static void copy_log_lines(xf_process *process)
-{
-    const black_box *box = process->box.address;
-    uint64_t total = atomic_load_explicit(&box->line_count, memory_order_acquire);
-    size_t count = total < XF_REPORT_LOG_LINES ? (size_t)total : XF_REPORT_LOG_LINES;
-
-    process->report.log_total = total;
-    process->texts = count > 0 ? calloc(count, sizeof *process->texts) : NULL;
-    for (size_t i = 0; process->texts && i < count; i++) {
-        black_box_line line;
-        line_text *to = &process->texts[i];
-        copy_once(&line, &box->lines[(total - count + i) % (XF_REPORT_LOG_LINES + 1)], sizeof line);
-        memcpy(to->task, line.task, sizeof line.task); /* a 0 more is behind each */
-        memcpy(to->text, line.text, line.size < sizeof line.text ? line.size : sizeof line.text);
-        process->lines[i] = (xf_log_line){.time = line.time,
-                                          .level = (xf_log_level)(line.level & INT32_MAX),
-                                          .text = to->text,
-                                          .pid = process->pid,
-                                          .task = to->task,
-                                          .item = line.item};
-    }
-    process->report.log = process->lines;
-    process->report.log_count = process->texts ? count : 0;
-}
-
 static void copy_progress(xf_process *process, const black_box *box)
 {
     uint64_t heartbeat = atomic_load(&box->heartbeat), now = uv_hrtime();
@@ -221,7 +194,8 @@ void process_end_judge(xf_process *process)
     report->ended = clock_now();
     report->memory_peak = process->end.memory_peak;
     report->cpu_time = process->end.cpu_time;
-    copy_log_lines(process);
+    report->log = process->lines;
+    report->log_count = box_lines_copy(box, process->pid, process->lines, &process->texts, &report->log_total);
     find_where_it_was(process);
     copy_progress(process, box);
     report->dump = process->dump;

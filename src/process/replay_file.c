@@ -136,7 +136,7 @@ int replay_file_encode(xf_writer *file, const replay_case *what)
     return rc < 0 ? rc : put_replay_bytes(file, what->input, what->size);
 }
 
-static void finish_header(xf_writer *file, xf_status status)
+void replay_file_seal(xf_writer *file, xf_status status)
 {
     frame_fields head = {.size = 0}, facts = {.size = 0};
     uint8_t build[OS_BUILD_ID_SIZE];
@@ -256,7 +256,7 @@ int replay_file_save(xf_writer *file, const char *directory, const char *task, x
 
     if (atomic_fetch_add(&saved, 1) >= REPLAY_MOST)
         return error_detail(XF_ELIMIT, "%d files were saved already", REPLAY_MOST);
-    finish_header(file, status);
+    replay_file_seal(file, status);
     do
         *path = make_path(directory, task, atomic_fetch_add(&number, 1) + 1);
     while (*path && file_exists(*path));
@@ -368,7 +368,7 @@ static int decode_replay_file(replay_file *file, frame_reader *reader, const cha
     return rc;
 }
 
-static int check_replay_file(replay_file *file, size_t size, const char *path)
+int replay_file_check(replay_file *file, size_t size, const char *path)
 {
     frame_reader reader = {.at = file->bytes, .left = size};
     char begin[sizeof magic];
@@ -402,7 +402,7 @@ int replay_file_open(replay_file *file, const char *path)
     rc = read_replay_file(fd, path, &file->bytes, &size);
     close_replay_file(fd);
     if (rc == 0)
-        rc = check_replay_file(file, size, path);
+        rc = replay_file_check(file, size, path);
     if (rc < 0)
         replay_file_close(file);
     return rc;

@@ -43,6 +43,14 @@ typedef struct replay_file {
     xf_status status;
 } replay_file;
 
+/* Completes an encoded file: its header, with the status. */
+void replay_file_seal(xf_writer *file, xf_status status);
+
+/* Checks the size bytes of a file that were read into file->bytes, and fills in the rest.
+ *   path  For the error detail.
+ * XF_EPROTO, XF_ENOMEM. */
+int replay_file_check(replay_file *file, size_t size, const char *path);
+
 /* Reads and checks a file.  XF_EPROTO for a file of another kind or a damaged one; XF_ENOENT and so on; XF_ENOMEM. */
 int replay_file_open(replay_file *file, const char *path);
 void replay_file_close(replay_file *file);

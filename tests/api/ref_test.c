@@ -738,6 +738,36 @@ static void only_a_handle_can_be_handed_over(void **state)
     object_close(object);
 }
 
+/* Goal: a child cannot take the segment of an object from its parent by calling it a handle. */
+static void an_object_is_no_handle_whatever_the_child_calls_it(void **state)
+{
+    counts before = count_at_rest();
+    object *object = create();
+    xf_ref ref = ref_of(object), lie = ref;
+
+    (void)state;
+    lie.kind = XF_KIND_HANDLE;
+    assert_int_equal(result_of(&take_it, &lie), XF_ENOENT);
+    assert_int_equal(result_of(&count_in, &ref), 0);
+    assert_int_equal(atomic_load(&notes_of(object)->count), 1);
+    object_close(object);
+    expect_counts(before);
+}
+
+static void a_handle_is_no_object_whatever_the_child_calls_it(void **state)
+{
+    counts before = count_at_rest();
+    xf_ref ref = handle_ref(), lie = ref;
+    intptr_t handle;
+
+    (void)state;
+    lie.kind = XF_KIND_EVENT;
+    assert_int_equal(result_of(&count_in, &lie), XF_ENOENT);
+    assert_int_equal(xf_handle_take(&ref, &handle), 0);
+    assert_true(is_that_handle(handle));
+    expect_counts(before);
+}
+
 /* Lets libuv make what it makes once and keeps. */
 static int warm_up(void **state)
 {
@@ -771,6 +801,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_childs_handle_is_taken_by_its_parent_or_a_sibling),
         cmocka_unit_test(a_killed_process_takes_its_handles_along),
         cmocka_unit_test(only_a_handle_can_be_handed_over),
+        cmocka_unit_test(an_object_is_no_handle_whatever_the_child_calls_it),
+        cmocka_unit_test(a_handle_is_no_object_whatever_the_child_calls_it),
     };
 
     if (argc > 1 && strncmp(argv[1], "--", 2) != 0)
