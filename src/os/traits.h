@@ -27,7 +27,7 @@ typedef struct os_traits {
     bool has_fork;         /* OS_FORK works */
     bool has_server;       /* OS_SERVER differs from OS_SPAWN */
     bool attach_needs_ack; /* a handle in a channel is lost if its sender ends before the receiver has taken it */
-    const char *const *register_names; /* of an os_record_head (crash.h) */
+    const char *const *register_names; /* of an os_record_head (crash.h), and a NULL */
 } os_traits;
 
 extern const os_traits os;

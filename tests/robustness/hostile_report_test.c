@@ -40,6 +40,16 @@ static void log_nonsense(black_box *box)
     next_line(box, "")->size = UINT32_MAX;
 }
 
+/* A record of more registers than there are, whose sizes are not those of its parts. */
+static void record_nonsense(black_box *box)
+{
+    os_record_head *head = black_box_record(box);
+
+    memset(head, 0xFF, OS_RECORD_SIZE);
+    head->register_count = UINT32_MAX;
+    atomic_store(&head->state, OS_RECORD_WHOLE);
+}
+
 static int send_and_hang(xf_call *call)
 {
     xf_send(call, NULL, 0);
@@ -71,6 +81,8 @@ XF_TASK(lie, const plan *in, int *out)
         log_nonsense(box);
     if (strcmp(in->how, "lines") == 0)
         atomic_store(&box->line_count, UINT64_MAX);
+    if (strcmp(in->how, "registers") == 0)
+        record_nonsense(box);
     if (strcmp(in->how, "record") == 0)
         box->status.record_at = UINT64_MAX / 2;
     if (strcmp(in->how, "dumps") == 0)
@@ -168,7 +180,21 @@ static void more_lines_than_there_are(void **state)
     expect_end(process, XF_END_KILLED, 0);
 }
 
-/* Before the parent wrote the record to where the child said that it is. */
+static void a_record_without_sense(void **state)
+{
+    xf_process *process = start_liar("registers", NULL);
+
+    (void)state;
+    join(process);
+    text_of(process, xf_report_print);
+    text_of(process, xf_report_json);
+    assert_in_range(xf_process_report(process)->register_count, 1, OS_REGISTERS_MAX);
+    for (size_t i = 0; i < xf_process_report(process)->register_count; i++)
+        assert_in_range(strlen(xf_process_report(process)->registers[i].name), 1, 8);
+    expect_end(process, XF_END_KILLED, 0);
+}
+
+/* The parent keeps to where it had put the record. */
 static void a_record_that_is_elsewhere(void **state)
 {
     xf_process *process = start_liar("record", NULL);
@@ -250,13 +276,10 @@ static void a_crash_of_a_kind_that_is_none(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_log_cannot_deceive),
-        cmocka_unit_test(more_lines_than_there_are),
-        cmocka_unit_test(a_record_that_is_elsewhere),
-        cmocka_unit_test(dumps_that_are_elsewhere),
-        cmocka_unit_test(a_request_to_stop_that_never_was),
-        cmocka_unit_test(a_stop_that_nobody_asked_for),
-        cmocka_unit_test(a_pid_of_somebody_else),
+        cmocka_unit_test(a_log_cannot_deceive),           cmocka_unit_test(more_lines_than_there_are),
+        cmocka_unit_test(a_record_without_sense),         cmocka_unit_test(a_record_that_is_elsewhere),
+        cmocka_unit_test(dumps_that_are_elsewhere),       cmocka_unit_test(a_request_to_stop_that_never_was),
+        cmocka_unit_test(a_stop_that_nobody_asked_for),   cmocka_unit_test(a_pid_of_somebody_else),
         cmocka_unit_test(a_crash_of_a_kind_that_is_none),
     };
 
