@@ -83,13 +83,13 @@ void record_maps(os_record *record, const char *path)
 }
 
 #if defined(__x86_64__)
-const char *const record_register_names[] = {"r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15", "rdi",
-                                             "rsi", "rbp", "rbx", "rdx", "rax", "rcx", "rsp", "rip", "eflags", NULL};
+const char *const record_register_names[] = {"r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15",    "rdi", "rsi",
+                                             "rbp", "rbx", "rdx", "rax", "rcx", "rsp", "rip", "eflags", NULL};
 #elif defined(__aarch64__)
 const char *const record_register_names[] = {"x0",  "x1",  "x2",  "x3",  "x4",  "x5",  "x6",  "x7",  "x8",
                                              "x9",  "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17",
                                              "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
-                                             "x27", "x28", "x29", "x30", "sp",  "pc", NULL};
+                                             "x27", "x28", "x29", "x30", "sp",  "pc",  NULL};
 #else
 #if defined(__i386__)
 #define STACK_POINTER(machine) (uint32_t)(machine).gregs[REG_ESP]

@@ -1,5 +1,5 @@
-/* Goal: a helper that was taken over by the file that it reads can send any bytes: they become frames with sound texts, or
- * the parent does without it. */
+/* Goal: a helper that was taken over by the file that it reads can send any bytes: they become frames with sound
+ * texts, or the parent does without it. */
 #include "fuzz.h"
 #include "process/stack_answer.h"
 

@@ -1,5 +1,5 @@
-/* Goal: for any bytes of a program that connects, or is connected to, a handshake ends by an error, or by a message of the
- * kind that was expected, with the proof that the key asks for.
+/* Goal: for any bytes of a program that connects, or is connected to, a handshake ends by an error, or by a message
+ * of the kind that was expected, with the proof that the key asks for.
  *
  * The first byte has the expected kind and whether there is a key, the second how the bytes are cut. */
 #include "fuzz.h"

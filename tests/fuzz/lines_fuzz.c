@@ -1,8 +1,8 @@
-/* Goal: for any bytes that a child prints, however they are cut, each of them is delivered once and in order, in lines that are
- * no longer than they may be, and only the newest are kept.
+/* Goal: for any bytes that a child prints, however they are cut, each of them is delivered once and in order, in
+ * lines that are no longer than they may be, and only the newest are kept.
  *
- * The first two bytes are the limit of what is kept.  Then come pieces: length, and so many bytes; a length of 255 is a mark of
- * the frame whose number follows. */
+ * The first two bytes are the limit of what is kept. Then come pieces: length, and so many bytes; a length of 255 is
+ * a mark of the frame whose number follows. */
 #include "crossfork/task.h"
 #include "fuzz.h"
 #include "protocol/line_splitter.h"

@@ -1,5 +1,5 @@
-/* Goal: a file may have anything in the place of an ELF file's headers: what the library itself reads of it is inside of
- * the file, and text that it makes of it ends. */
+/* Goal: a file may have anything in the place of an ELF file's headers: what the library itself reads of it is inside
+ * of the file, and text that it makes of it ends. */
 #include "fuzz.h"
 #include "posix/os_private.h"
 

@@ -1,5 +1,5 @@
-/* Goal: a child that writes anything into what it shares with its parent, and then ends in some way, costs its task: the
- * parent neither crashes nor hangs, touches nothing that the child has named, and its report does not deceive. */
+/* Goal: a child that writes anything into what it shares with its parent, and then ends in some way, costs its task:
+ * the parent neither crashes nor hangs, touches nothing that the child has named, and its report does not deceive. */
 #include "process/call.h"
 #include "protocol/channel.h"
 #include "tasks.h"

@@ -1,5 +1,5 @@
-/* Goal: what names stacks may crash, hang, use up memory or not start at all: reports have modules and offsets then, and
- * the program goes on; and it costs no more than one process, for as long as it is used.
+/* Goal: what names stacks may crash, hang, use up memory or not start at all: reports have modules and offsets then,
+ * and the program goes on; and it costs no more than one process, for as long as it is used.
  *
  * The linker leads calls of libbacktrace here, which does in the helper what XF_TEST_HELPER says. */
 #include "base/clock.h"
