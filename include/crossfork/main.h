@@ -27,8 +27,8 @@ extern "C" {
  * runs on one system runs on the other. */
 XF_API void xf_main(int argc, char **argv);
 
-/* Ends now the supervisor thread and, on POSIX, the helper process of XF_START_FORKSERVER, which crossfork keeps for a
- * second after its last process has ended.  Not needed before the program ends.
+/* Ends now the supervisor thread, the helper process that names stacks and, on POSIX, that of XF_START_FORKSERVER, which
+ * crossfork keeps for a second after they were last needed.  Not needed before the program ends.
  * Returns 0, or XF_EBUSY while a process has not been freed (or, detached, has not ended). */
 XF_API int xf_cleanup(void);
 

@@ -162,7 +162,9 @@ XF_API bool xf_process_alive(xf_process *process);
  * -1. */
 XF_API intptr_t xf_process_sentinel(xf_process *process);
 
-/* How the child ended.  Returns memory of the process, valid until it is freed; NULL while the child runs. */
+/* How the child ended.  Returns memory of the process, valid until it is freed; NULL while the child runs.
+ * The first call for a child that left a stack finds its names, for which crossfork starts a helper process and keeps it
+ * for a second.  It takes 10 s at most, whatever files the child has named. */
 XF_API const xf_report *xf_process_report(xf_process *process);
 
 /* Where a child is. */

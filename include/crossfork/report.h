@@ -120,6 +120,8 @@ typedef struct xf_report {
 #define XF_REPORT_LOG_BYTES 1024    /* bytes of each line */
 #define XF_REPORT_STDERR_BYTES 4096 /* bytes of the standard error */
 
+#define XF_REPORT_MESSAGE_BYTES 1048576 /* bytes of the message */
+
 /* Writes a report for a person: at most a screen of text, in colour on a terminal (unless NO_COLOR is set in the
  * environment).  Escapes stand for what the child sent and a terminal would take for commands: control characters, also
  * U+0080 to U+009F, line separators, characters that turn the direction of text (\u202e), and for bytes that are not

@@ -161,7 +161,7 @@ XF_API int xf_call_return(xf_call *call, const void *object);
 
 /* Records why the task fails, and returns code, so that a task ends with  return xf_fail(call, 7, "...").
  *   code    The parent sees it in status.code; 0 reads as XF_EFAILED.
- *   format  As printf's; the text may be of any length.
+ *   format  As printf's; the text may be of any length, and the report keeps its first XF_REPORT_MESSAGE_BYTES.
  * The last call counts.
  * Threads: only the entry's own thread. */
 XF_API int xf_fail(xf_call *call, int code, const char *format, ...) XF_PRINTF(3, 4);

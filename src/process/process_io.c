@@ -204,10 +204,13 @@ static bool read_channel(xf_process *process)
 /* ---- All of it ------------------------------------------------------------------------------- */
 
 /* The rounds are limited so that one chatty child does not keep the supervisor from the others.  A child that has
- * exited can write no more, so everything is read then. */
+ * exited can write no more, so everything is read then: as many rounds as the system's buffers can hold.  A descendant
+ * that has left the child's group may write for ever. */
 void process_io_drain(xf_process *process)
 {
-    for (int round = 0; process->exited || round < 16; round++) {
+    enum { ROUNDS = 16, LAST_ROUNDS = 4096 };
+
+    for (int round = 0; round < (process->exited ? LAST_ROUNDS : ROUNDS); round++) {
         bool more = read_channel(process);
         more |= process->captured[0].limit && read_captured(process, OS_STDOUT);
         more |= process->captured[1].limit && read_captured(process, OS_STDERR);

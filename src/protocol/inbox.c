@@ -103,21 +103,24 @@ static int keep_result(inbox *inbox, const frame *frame, message_take take, void
                          : message_from_frame(&inbox->result, frame, take, arg);
 }
 
-/* The text is copied, because the child could change it in a segment. */
+/* The text is copied, because the child could change it in a segment; and cut, because the segment may be larger than
+ * this machine's memory as long as nobody reads it. */
 static int keep_failure(inbox *inbox, const frame *frame, message_take take, void *arg)
 {
     message *message = NULL;
+    size_t size;
     int rc = inbox->failure ? error_detail(XF_EPROTO, "a second FAIL frame")
                             : message_from_frame(&message, frame, take, arg);
 
     if (rc < 0)
         return rc;
-    inbox->failure = malloc(message->size + 1);
+    size = message->size < XF_REPORT_MESSAGE_BYTES ? message->size : XF_REPORT_MESSAGE_BYTES;
+    inbox->failure = malloc(size + 1);
     if (inbox->failure) {
-        memcpy(inbox->failure, message_data(message), message->size);
-        inbox->failure[message->size] = 0;
+        memcpy(inbox->failure, message_data(message), size);
+        inbox->failure[size] = 0;
     } else {
-        rc = error_detail(XF_ENOMEM, "a failure text of %zu bytes", message->size);
+        rc = error_detail(XF_ENOMEM, "a failure text of %zu bytes", size);
     }
     message_free(message);
     return rc;

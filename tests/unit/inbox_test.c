@@ -288,6 +288,15 @@ static void the_text_of_a_failure_has_an_end(void **state)
     assert_int_equal(strlen(self->inbox.failure), sizeof text);
 }
 
+/* A segment can be larger than all memory as long as nobody reads it. */
+static void the_text_of_a_failure_is_cut(void **state)
+{
+    fixture *self = *state;
+
+    assert_int_equal(put_attached(self, FRAME_FAIL, 3 * XF_REPORT_MESSAGE_BYTES, 'f'), 0);
+    assert_int_equal(strlen(self->inbox.failure), XF_REPORT_MESSAGE_BYTES);
+}
+
 static void the_text_of_a_failure_may_be_empty(void **state)
 {
     fixture *self = *state;
@@ -559,6 +568,7 @@ int main(void)
         GREETED(a_goodbye_of_another_size_is_refused),
         GREETED(a_second_result_or_failure_is_refused),
         GREETED(the_text_of_a_failure_has_an_end),
+        GREETED(the_text_of_a_failure_is_cut),
         GREETED(the_text_of_a_failure_may_be_empty),
         GREETED(a_result_may_be_empty),
         GREETED(a_log_line_is_told),
