@@ -1,4 +1,4 @@
-/* Executing the running image anew. */
+/* Executes the running image anew. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -31,7 +31,7 @@ static int add_file_actions(posix_spawn_file_actions_t *actions, const child_fds
     return error ? error : posix_spawn_file_actions_addclosefrom_np(actions, EXEC_END);
 }
 
-static int set_attributes(posix_spawnattr_t *attributes)
+static int set_spawn_attributes(posix_spawnattr_t *attributes)
 {
     sigset_t all, none;
 
@@ -43,7 +43,7 @@ static int set_attributes(posix_spawnattr_t *attributes)
     return posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 }
 
-static int execute(pid_t *pid, char *const *arguments, char *const *environment, const child_fds *fds)
+static int execute_image(pid_t *pid, char *const *arguments, char *const *environment, const child_fds *fds)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -53,7 +53,7 @@ static int execute(pid_t *pid, char *const *arguments, char *const *environment,
     posix_spawnattr_init(&attributes);
     error = add_file_actions(&actions, fds);
     if (!error)
-        error = set_attributes(&attributes);
+        error = set_spawn_attributes(&attributes);
     if (!error)
         error = posix_spawn(pid, IMAGE, &actions, &attributes, arguments, environment);
     posix_spawnattr_destroy(&attributes);
@@ -61,9 +61,9 @@ static int execute(pid_t *pid, char *const *arguments, char *const *environment,
     return error;
 }
 #else
-/* In the child of vfork, which has its parent's memory until it executes: all signals are blocked, and what it calls is
- * the system's.  Descriptors that are not for the image are closed here, and not marked as such in the parent, whose
- * other threads may start programs meanwhile. */
+/* Runs in the child of vfork, which shares its parent's memory until it executes: all signals are blocked, and the
+ * functions that it calls are the system's.  It closes the descriptors that are not for the image.  The parent cannot
+ * mark them close-on-exec for this, because other threads may start programs meanwhile that are to inherit them. */
 static int prepare_image(const child_fds *fds)
 {
     const int targets[][2] = {
@@ -98,8 +98,9 @@ static _Noreturn void become_image(char *const *arguments, char *const *environm
     _exit(127);
 }
 
-/* As posix_spawn does it, which cannot close what it does not know of everywhere. */
-static int execute(pid_t *pid, char *const *arguments, char *const *environment, const child_fds *fds)
+/* Does what posix_spawn does.  posix_spawn is not used here because it cannot close descriptors that it does not know
+ * of in every C library. */
+static int execute_image(pid_t *pid, char *const *arguments, char *const *environment, const child_fds *fds)
 {
     volatile int error = 0; /* the child sets it */
     int cancelling;
@@ -123,7 +124,8 @@ static int execute(pid_t *pid, char *const *arguments, char *const *environment,
 }
 #endif
 
-/* Copies of the descriptors that are out of the way of their targets; -1 stays. */
+/* Copies the descriptors to numbers above those that the image finds them at, so that setting up one does not overwrite
+ * another; -1 stays -1. */
 static int lift_for_exec(const child_fds *fds, child_fds *lifted)
 {
     const int *from[] = {&fds->channel, &fds->lifeline, &fds->box, &fds->input};
@@ -146,7 +148,7 @@ int exec_again(pid_t *pid, const char *argument, char *const *environment, const
 
     if (rc < 0)
         goto close_lifted;
-    error = execute(pid, arguments, environment, &lifted);
+    error = execute_image(pid, arguments, environment, &lifted);
     if (error)
         rc = os_error(error, "executing " IMAGE);
 

@@ -1,5 +1,5 @@
-/* The server: a small process that forks children on request, so that starting one costs the same however large the
- * program is.  Requests and news are datagrams of a SOCK_SEQPACKET pair. */
+/* The server: a small process that forks children on request, so that starting a child costs the same however large the
+ * program is.  Requests and reports are datagrams of a SOCK_SEQPACKET pair. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -22,7 +22,7 @@ struct os_server {
     int pidfd; /* -1: the system has none */
 };
 
-/* The descriptors of a request, in the order they are sent in. */
+/* The descriptors of a request, in the order in which they are sent. */
 enum {
     IN_STATUS, /* first, so that a request whose other descriptors are missing can be answered */
     IN_STDIN,
@@ -38,12 +38,12 @@ enum {
 
 enum { INLINE_ENVIRONMENT = 65536 };
 
-/* A request; the environment follows, or is in a segment when it is large. */
+/* The head of a request.  The environment follows, or is in a segment when it is large. */
 typedef struct request {
     size_t box_size;
     size_t input_size;       /* 0: none; otherwise the next descriptor is the input's */
-    size_t environment_size; /* bytes of NAME=value, each with its terminating 0 */
-    bool environment_apart;  /* in a segment: the last descriptor */
+    size_t environment_size; /* of "NAME=value" strings, each with its terminating 0 */
+    bool environment_apart;  /* it is in a segment: the last descriptor */
 } request;
 
 /* ---- In the program -------------------------------------------------------------------------- */
@@ -136,7 +136,7 @@ int server_start(os_server *server, const os_start *start, const child_fds *fds,
     char *environment = NULL, **merged = merge_environment(start->environment);
 
     if (merged)
-        environment = flatten(merged, &head.environment_size);
+        environment = flatten_strings(merged, &head.environment_size);
     free(merged);
     if (!environment)
         return os_error(ENOMEM, "malloc");
@@ -171,7 +171,7 @@ typedef struct server {
     served *children;
     size_t count;
     size_t room;
-    char *environment; /* that was sent last, and what environ points to */
+    char *environment; /* the one that was sent last; environ points into it */
     size_t environment_size;
     char **pointers;
 } server;
@@ -193,7 +193,7 @@ static void server_report(int status, int error, const siginfo_t *info, const st
 
 static void on_child_end(int number)
 {
-    (void)number; /* it only interrupts ppoll */
+    (void)number; /* the signal only interrupts ppoll */
 }
 
 static void server_reap(server *self)
@@ -233,9 +233,9 @@ static os_shm server_map(int fd, size_t size)
     return (os_shm){address, size, -1, 0};
 }
 
-/* Makes that the environment of the server, and so of the children that it forks.  Mostly it is so already.
+/* Makes the strings the environment of the server, and so of the children that it forks.  Mostly they are that already.
  * Returns 0, or -1 when there is no memory. */
-static int set_environment(server *self, const char *sent, size_t size)
+static int server_set_environment(server *self, const char *sent, size_t size)
 {
     size_t count = 0;
     char **pointers, *flat;
@@ -264,23 +264,23 @@ static int set_environment(server *self, const char *sent, size_t size)
     return 0;
 }
 
-static int take_environment(server *self, const request *head, const char *environment, const int *received)
+static int server_take_environment(server *self, const request *head, const char *environment, const int *received)
 {
     char *apart;
     int fd, rc;
 
     if (!head->environment_apart)
-        return set_environment(self, environment, head->environment_size);
+        return server_set_environment(self, environment, head->environment_size);
     fd = received[IN_EXTRA + (head->input_size > 0)];
     apart = mmap(NULL, head->environment_size, PROT_READ, MAP_SHARED, fd, 0);
     if (apart == MAP_FAILED)
         return -1;
-    rc = set_environment(self, apart, head->environment_size);
+    rc = server_set_environment(self, apart, head->environment_size);
     munmap(apart, head->environment_size);
     return rc;
 }
 
-static _Noreturn void run_child(server *self, const request *head, const int *received)
+static _Noreturn void server_run_child(server *self, const request *head, const int *received)
 {
     static newborn child;
     struct sigaction standard = {.sa_handler = SIG_DFL};
@@ -301,14 +301,14 @@ static _Noreturn void run_child(server *self, const request *head, const int *re
     for (int i = 0; i < 3; i++)
         fd_close(&fds.stdio[i]);
     fd_close(&fds.directory);
-    sigaction(SIGCHLD, &standard, NULL); /* the server's own handler; it has no other */
+    sigaction(SIGCHLD, &standard, NULL); /* undoes the only handler that the server has installed */
     child_catch_faults(child.inherited.box.address);
     atomic_store(&((os_status *)child.inherited.box.address)->pid, getpid());
     self->entry(&child.inherited);
     abort();
 }
 
-static bool make_room(server *self)
+static bool server_make_room(server *self)
 {
     size_t room = self->room ? 2 * self->room : 64;
     served *children;
@@ -328,10 +328,10 @@ static void server_serve(server *self, const request *head, const char *environm
     pid_t pid = -1;
 
     errno = ENOMEM;
-    if (make_room(self) && take_environment(self, head, environment, received) == 0)
+    if (server_make_room(self) && server_take_environment(self, head, environment, received) == 0)
         pid = fork();
     if (pid == 0)
-        run_child(self, head, received);
+        server_run_child(self, head, received);
     if (pid < 0) {
         server_report(received[IN_STATUS], errno, NULL, NULL);
         return;
@@ -345,7 +345,8 @@ typedef struct received_request {
     char environment[INLINE_ENVIRONMENT + 1];
 } received_request;
 
-/* Receives one request and its descriptors: its size, 0 when the program has ended, -1 when it is to be tried again. */
+/* Receives one request and its descriptors.  Returns the request's size, 0 when the program has ended, or -1 to try
+ * again. */
 static ssize_t receive_request(server *self, received_request *into, int *fds, size_t *count)
 {
     union {
@@ -365,14 +366,14 @@ static ssize_t receive_request(server *self, received_request *into, int *fds, s
     return size;
 }
 
-/* How many descriptors there have to be. */
+/* How many descriptors the request must come with. */
 static size_t descriptors_of(const request *head)
 {
     return IN_EXTRA + (head->input_size > 0) + head->environment_apart;
 }
 
-/* Takes one request; false when the program has ended. */
-static bool take_request(server *self)
+/* Receives one request and serves it; false when the program has ended. */
+static bool server_take_request(server *self)
 {
     static received_request received;
     int fds[IN_MAX];
@@ -386,7 +387,7 @@ static bool take_request(server *self)
     if (count == descriptors_of(&received.head))
         server_serve(self, &received.head, received.environment, fds);
     else if (count > IN_STATUS)
-        server_report(fds[IN_STATUS], EMFILE, NULL, NULL); /* there was no number for some */
+        server_report(fds[IN_STATUS], EMFILE, NULL, NULL); /* the process has no number left for some */
     for (size_t i = IN_STATUS + 1; i < count; i++)
         close(fds[i]);
     return true;
@@ -400,7 +401,7 @@ _Noreturn void server_run(int requests, os_entry entry)
     uint8_t build[OS_BUILD_ID_SIZE];
     sigset_t blocked, open;
 
-    child_reset_signals(); /* these three once, for all its children */
+    child_reset_signals(); /* these three are done once here, for all children */
     child_catch_exit();
     os_self_build(build);
     sigemptyset(&open);
@@ -411,7 +412,7 @@ _Noreturn void server_run(int requests, os_entry entry)
     for (;;) {
         int ready = ppoll(&waiting, 1, NULL, &open);
         server_reap(&self);
-        if (ready > 0 && !take_request(&self))
+        if (ready > 0 && !server_take_request(&self))
             server_end_all(&self);
     }
 }
