@@ -1,4 +1,4 @@
-/* This process as a child, and facts about it. */
+/* Turns this process into a child, if crossfork started it. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -16,7 +16,7 @@ enum { ARGUMENT_MAX = 200 };
 
 /* ---- The command line ------------------------------------------------------------------------ */
 
-/* What os_child_start wrote behind CHILD_ARGUMENT. */
+/* The values that os_child_start has written behind CHILD_ARGUMENT. */
 typedef struct child_token {
     uint64_t nonce;
     uint64_t channel;
@@ -46,8 +46,9 @@ static bool parse_argument(const char *text, child_token *token)
     return true;
 }
 
-/* Finds the first argument in a command line as os_child_start writes it: "program" argument. */
-static bool second_word(const wchar_t *line, char *word, size_t size)
+/* Copies the second string of a command line as os_child_start writes it, "program" argument; false when it does not
+ * fit. */
+static bool second_argument(const wchar_t *line, char *word, size_t size)
 {
     bool quoted = *line == L'"';
     size_t length = 0;
@@ -78,14 +79,14 @@ static int map_inherited(os_shm *shm, uint64_t handle, uint64_t size, uint64_t f
 
 static os_shm self_box;
 
-/* Runs before main, so that a main which ends before it comes to os_self_child reads as an exit as well. */
-XF_BEFORE_MAIN(find_note)
+/* Runs before main, so that a main which ends before it comes to os_self_child counts as an exit, too. */
+XF_BEFORE_MAIN(find_status)
 {
     char argument[ARGUMENT_MAX];
     child_token token;
     os_status *status;
 
-    if (!second_word(GetCommandLineW(), argument, sizeof argument) || !parse_argument(argument, &token) ||
+    if (!second_argument(GetCommandLineW(), argument, sizeof argument) || !parse_argument(argument, &token) ||
         token.box_size < sizeof *status || map_inherited(&self_box, token.box, token.box_size, token.box_flags) < 0)
         return;
     status = self_box.address;
@@ -93,7 +94,7 @@ XF_BEFORE_MAIN(find_note)
         child_take_status(status, (size_t)token.box_size);
 }
 
-static int not_for_people(void)
+static int refuse_argument(void)
 {
     return error_detail(XF_EPROTO, "%s is crossfork's own and needs a parent", CHILD_ARGUMENT);
 }
@@ -109,13 +110,13 @@ static int become_child(const child_token *token, const os_inherited **out)
     int rc;
 
     if (!child_status() || child_status()->nonce != token->nonce || GetFileType(pipe) != FILE_TYPE_PIPE)
-        return not_for_people();
+        return refuse_argument();
     if (token->input) {
         rc = map_inherited(&input, token->input, token->input_size, token->input_flags);
         if (rc < 0)
             return rc;
     }
-    SetHandleInformation(pipe, HANDLE_FLAG_INHERIT, 0); /* the task's own children do not get it */
+    SetHandleInformation(pipe, HANDLE_FLAG_INHERIT, 0); /* so that the task's own children do not inherit it */
     rc = stream_open(&self.channel, pipe, STREAM_TO_PARENT);
     if (rc < 0)
         goto unmap_input;
@@ -138,12 +139,12 @@ int os_self_child(int argc, char **argv, os_entry entry, const os_inherited **in
     (void)entry;
     if (argc > 1)
         argument = argv[1];
-    else if (argc == 0 && !second_word(GetCommandLineW(), asked, sizeof asked))
+    else if (argc == 0 && !second_argument(GetCommandLineW(), asked, sizeof asked))
         *asked = 0;
     *inherited = NULL;
     if (strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
         return 0;
-    return parse_argument(argument, &token) ? become_child(&token, inherited) : not_for_people();
+    return parse_argument(argument, &token) ? become_child(&token, inherited) : refuse_argument();
 }
 
 _Noreturn void os_self_exit(int code)
