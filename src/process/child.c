@@ -32,7 +32,7 @@ void child_limit_depth(int limit)
     depth_limit = limit;
 }
 
-/* ---- The back-end of its task's calls -------------------------------------------------------------- */
+/* ---- The back-end of its task's calls -------------------------------------------------------- */
 
 /* Large output is shared memory, which the parent takes over. */
 static int child_output(xf_call *call, size_t size)
@@ -89,7 +89,7 @@ const call_backend child_backend = {.output = child_output,
                                     .stop_requested = child_stop_requested,
                                     .stop_target = child_stop_target};
 
-/* ---- Its life ------------------------------------------------------------------------------------- */
+/* ---- Its life -------------------------------------------------------------------------------- */
 
 static void set_call_phase(xf_call *call, xf_phase phase)
 {
