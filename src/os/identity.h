@@ -7,15 +7,15 @@
 #define OS_BUILD_ID_SIZE 20
 
 /* Distinguishes this program's build from every other, without reading a file: the linker's build id, or a substitute
- * for it; and the same of the shared library or DLL, where crossfork is one, which may be replaced by itself. */
+ * for it.  Where crossfork is a shared library or DLL, which may be replaced on its own, its build id counts, too. */
 void os_self_build(uint8_t build[OS_BUILD_ID_SIZE]);
 
 /* How many threads this process has; 0 when that is not known. */
 int os_self_threads(void);
 
 /* A number of at most OS_THREAD_BITS bits, not 0, that stands for the calling thread and for no other on this machine,
- * also when the system gives its id to another later; costs nothing after the first time.
- * Windows and POSIX: the thread's id, and below it some bits of when it started. */
+ * even when the system later gives the thread's id to another; costs nothing after the first time.
+ * Windows and POSIX: the thread's id, and above it some bits of when it started. */
 uint64_t os_self_thread(void);
 
 /* Whether that thread, of whichever process, has not ended.

@@ -67,7 +67,7 @@ typedef struct os_word {
     void *reserved; /* for the system, while it sleeps */
 } os_word;
 
-/* Sleeps while all of count words are as they were seen, in whichever segments they are; else as os_shm_wait.
+/* Sleeps while all of count words are as they were seen, in whichever segments they are; otherwise as os_shm_wait.
  *   count  At least 1, without an upper limit.
  * Windows: one event, listed in each segment.  Linux: futex_waitv, with a helping thread for each further 127 words,
  * all of which have ended when this returns; where the kernel has no futex_waitv (before 5.16), or no thread can be
