@@ -1,4 +1,4 @@
-/* Pipes, inside. */
+/* Pipes, as other parts of the library see them. */
 #ifndef PIPE_H
 #define PIPE_H
 
