@@ -7,7 +7,7 @@ XF_TASK(await_event, const order *in, int *out)
     xf_event *event;
 
     REQUIRE(xf_event_open(&event, &in->ref) == 0);
-    atomic_fetch_add(&board->said[0], 1);
+    say_one_more(&board->said[0]);
     *out = xf_event_wait(event, XF_FOREVER);
     return 0;
 }

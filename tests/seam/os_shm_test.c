@@ -188,7 +188,7 @@ static void sleepers_on_a_word_are_woken(void **state)
     os_shm_close(&input);
 }
 
-/* The words are told apart, the dead do not count, and each of the living is woken. */
+/* A wake of one word does not reach sleepers on another, killed sleepers do not count, and each living one is woken. */
 static void a_wake_reaches_the_living_sleepers_of_its_word(void **state)
 {
     const char *roles[] = {"sleeping 1", "sleeping 2", "sleeping 1", "sleeping 1"};
@@ -273,7 +273,7 @@ static void wait_for_many(void *arg)
     atomic_store(&many->over, true);
 }
 
-/* And not by looking at them again and again: it would have returned for that. */
+/* A sleeper does not check the words again and again: if it did, it would return before one of them is woken. */
 static void each_of_many_words_wakes_a_sleeper(void **state)
 {
     const int woken[] = {0, 126, 127, 128, 253, 254, MANY - 1};
@@ -286,7 +286,7 @@ static void each_of_many_words_wakes_a_sleeper(void **state)
         _Atomic uint32_t *word = word_of(&many, woken[i]);
         atomic_store(&many.over, false);
         assert_int_equal(uv_thread_create(&sleeper, wait_for_many, &many), 0);
-        uv_sleep(20);
+        uv_sleep(20); /* it must not return in this time, in which no word changes */
         assert_false(atomic_load(&many.over));
         atomic_store(word, 1);
         os_shm_wake(many.words[woken[i]].shm, word, OS_ALL);
