@@ -91,7 +91,7 @@ static void what_is_freed_is_free(void **state)
     xf_heap_free(NULL);
 }
 
-static void mistakes_are_told(void **state)
+static void mistakes_are_reported(void **state)
 {
     xf_heap *heap = make(LIMIT);
     char *small = alloc(heap, 100), *large = alloc(heap, 3 * PAGE), own[100];
@@ -523,7 +523,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_are_rounded_up_and_aligned),
         cmocka_unit_test(what_is_freed_is_free),
-        cmocka_unit_test(mistakes_are_told),
+        cmocka_unit_test(mistakes_are_reported),
         cmocka_unit_test(offsets_stand_for_addresses),
         cmocka_unit_test(all_of_it_can_be_had_in_any_size),
         cmocka_unit_test(a_reference_is_of_a_heap),

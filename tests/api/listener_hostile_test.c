@@ -131,7 +131,7 @@ static void there_is_room_for_some_who_say_nothing(void **state)
         os_channel_close(links[i]);
     mine = accept_one(listener);
     xf_pipe_free(end_connecting(&connector));
-    expect_gone(mine);
+    expect_closed(mine);
     xf_listener_free(listener);
 }
 
@@ -149,7 +149,7 @@ static void one_who_is_killed_is_let_go(void **state)
     xf_listener_free(listener);
 }
 
-static void a_peer_that_is_killed_is_told(void **state)
+static void a_killed_peer_is_reported(void **state)
 {
     xf_listener_options options = {WITH_KEY};
     const char *name = fresh_name();
@@ -159,7 +159,7 @@ static void a_peer_that_is_killed_is_told(void **state)
 
     (void)state;
     expect_text(pipe, "I was here");
-    expect_gone(pipe);
+    expect_closed(pipe);
     program_end(program, NULL);
     xf_listener_free(listener);
 }
@@ -393,7 +393,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_who_says_nothing_is_turned_away),
         cmocka_unit_test(there_is_room_for_some_who_say_nothing),
         cmocka_unit_test(one_who_is_killed_is_let_go),
-        cmocka_unit_test(a_peer_that_is_killed_is_told),
+        cmocka_unit_test(a_killed_peer_is_reported),
         cmocka_unit_test(garbage_is_let_go),
         cmocka_unit_test(a_proof_is_good_once),
         cmocka_unit_test(a_host_of_another_kind_is_seen),

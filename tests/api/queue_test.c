@@ -520,7 +520,7 @@ static void each_producers_messages_stay_in_order(void **state)
 }
 
 /* Gets a reference of a queue through a queue, and answers there. */
-XF_TASK(answer_where_told, const order *in, uint64_t *out)
+XF_TASK(answer_into_that_queue, const order *in, uint64_t *out)
 {
     xf_queue *queue = open_queue(&in->queue), *answers;
     xf_ref ref;
@@ -542,7 +542,7 @@ static void a_queue_goes_through_a_queue(void **state)
 {
     xf_queue *queue = make(NULL), *answers = make(NULL);
     order order = {.queue = ref_of(queue)};
-    xf_process *process = start(&answer_where_told, &order, sizeof order, NULL);
+    xf_process *process = start(&answer_into_that_queue, &order, sizeof order, NULL);
     xf_ref ref = ref_of(answers);
 
     (void)state;

@@ -114,15 +114,15 @@ static pid_t start_victim(const kind *kind, void *object)
 /* ---- Nobody waits ---------------------------------------------------------------------------- */
 
 /* The next process acquires the object, with XF_EOWNERDEAD if it has to, and after that all is as before. */
-static void expect_whole(const kind *kind, void *object, int steps, uint64_t *told)
+static void expect_whole(const kind *kind, void *object, int steps, uint64_t *reported)
 {
     int rc = kind->begin(object, PROMPT_MS);
 
     if (rc != kind->fresh && !(kind->excludes && rc == XF_EOWNERDEAD))
         fail_msg("after %d steps: %s", steps, xf_err_name(rc));
     if (common->first != common->second && rc != XF_EOWNERDEAD)
-        fail_msg("after %d steps nobody is told", steps);
-    *told += rc == XF_EOWNERDEAD;
+        fail_msg("after %d steps the death is not reported", steps);
+    *reported += rc == XF_EOWNERDEAD;
     common->second = common->first;
     assert_int_equal(kind->end(object), 0);
     assert_int_equal(kind->begin(object, 0), kind->fresh);
@@ -131,17 +131,17 @@ static void expect_whole(const kind *kind, void *object, int steps, uint64_t *to
 
 static void kill_after_each_step(const kind *kind, void *object)
 {
-    uint64_t told = 0;
+    uint64_t reported = 0;
     int steps = 1;
 
     while (steps < STEPS_MAX && step_and_kill(start_victim(kind, object), steps)) {
-        expect_whole(kind, object, steps, &told);
+        expect_whole(kind, object, steps, &reported);
         steps += stride(steps);
     }
     assert_in_range(steps, 20, STEPS_MAX - 1);
     if (kind->excludes)
-        assert_in_range(told, 1, steps); /* some of the killed processes had it */
-    printf("           %d steps, %d times told\n", steps, (int)told);
+        assert_in_range(reported, 1, steps); /* some of the killed processes had it */
+    printf("           %d steps, %d deaths reported\n", steps, (int)reported);
 }
 
 static void a_lock_is_left_after_any_instruction(void **state)

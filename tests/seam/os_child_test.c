@@ -326,7 +326,7 @@ static void a_kill_takes_descendants(void **state)
     (void)state;
     assert_true(support_alive(below));
     kill_and_finish(&kid);
-    assert_true(support_gone(below, SOON));
+    assert_true(support_has_ended(below, SOON));
 }
 
 static void descendants_end_with_the_child(void **state)
@@ -337,7 +337,7 @@ static void descendants_end_with_the_child(void **state)
     (void)state;
     send_text(&kid, "!");
     finish_well(&kid);
-    assert_true(support_gone(below, SOON));
+    assert_true(support_has_ended(below, SOON));
 }
 
 static void children_end_when_their_parent_is_killed(void **state)
@@ -348,7 +348,7 @@ static void children_end_when_their_parent_is_killed(void **state)
     (void)state;
     support_kill(pid_of(&kid));
     assert_true(support_sentinel_ready(os_child_sentinel(kid.child), PATIENCE));
-    assert_true(support_gone(below, SOON)); /* before os_child_end takes it */
+    assert_true(support_has_ended(below, SOON)); /* before os_child_end takes it */
     finish(&kid);
 }
 

@@ -147,7 +147,7 @@ static void unwatching_is_harmless(void **state)
     close_crowd(crowd);
 }
 
-/* A watch that ends as soon as the first of several reasons for it is told, and begins again. */
+/* A watch that is ended as soon as the first of several reasons for it is reported, and is begun again. */
 typedef struct restless {
     uv_thread_t thread;
     uv_loop_t loop;

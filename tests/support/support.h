@@ -16,7 +16,7 @@ size_t support_mappings(void);
 bool support_alive(int64_t pid);
 
 /* Waits up to timeout_ms until no process of that id runs (a zombie does not); it need not be a child. */
-bool support_gone(int64_t pid, int timeout_ms);
+bool support_has_ended(int64_t pid, int timeout_ms);
 
 /* Finds the processes besides this one that run the same executable, whichever process started them.
  * Returns how many there are, and puts up to room of them into pids. */

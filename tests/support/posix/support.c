@@ -70,7 +70,7 @@ bool support_alive(int64_t pid)
     return state != 'Z' && state != 'X';
 }
 
-bool support_gone(int64_t pid, int timeout_ms)
+bool support_has_ended(int64_t pid, int timeout_ms)
 {
     struct pollfd waiting = {.fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0), .events = POLLIN};
     int ready;
