@@ -31,11 +31,13 @@ typedef struct os_status {
     _Atomic int32_t refused; /* memory beyond limits.memory was refused, and then it ended; not used on Windows */
 } os_status;
 
+enum { OS_INPUTS = 2 };
+
 /* What a child has inherited from its parent. */
 typedef struct os_inherited {
     os_channel *channel;
-    os_shm box;   /* mapped, without a handle */
-    os_shm input; /* the same; address NULL: there was none */
+    os_shm box;               /* mapped, without a handle */
+    os_shm inputs[OS_INPUTS]; /* the same; address NULL: there was none */
 } os_inherited;
 
 /* Runs a child; never returns. */
@@ -54,17 +56,17 @@ typedef struct os_start {
     const xf_limits *limits;        /* NULL: none */
     xf_stdio stdio[3];              /* no XF_STDIO_DEFAULT or _LOG; [0] is not captured */
     const char *stdio_path[3];      /* for XF_STDIO_FILE, relative to this process's directory */
-    const os_shm *box;   /* begins with an os_status; mapped in the child, and here until os_child_end is 0 */
-    const os_shm *input; /* mapped in the child; NULL: none */
-    const void *first;   /* the bytes that the child reads first */
-    size_t first_size;   /* at most OS_FIRST_MAX */
+    const os_shm *box; /* begins with an os_status; mapped in the child, and here until os_child_end is 0 */
+    const os_shm *inputs[OS_INPUTS]; /* mapped in the child; NULL: none */
+    const void *first;               /* the bytes that the child reads first */
+    size_t first_size;               /* at most OS_FIRST_MAX */
 } os_start;
 
 #define OS_FIRST_MAX 49152
 
 /* Starts a child.
  *
- * The child gets the three standard streams, its channel, the box and the input, and no other open file or handle of
+ * The child gets the three standard streams, its channel, the box and the inputs, and no other open file or handle of
  * this process.  It leads a process group of its own, so that a Ctrl-C meant for this process does not reach it, and it
  * starts with the system's default for every signal or console event that the program may have set up, except faults.
  * The child and its descendants end at once when this process ends, however it ends, whatever they are doing.

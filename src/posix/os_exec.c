@@ -12,22 +12,35 @@
 
 #define IMAGE "/proc/self/exe"
 
+/* Descriptors that the image finds at fixed numbers, from EXEC_CHANNEL on. */
+enum { PASSED = EXEC_END - EXEC_CHANNEL };
+
+static void list_passed(child_fds *fds, int *passed[PASSED])
+{
+    passed[0] = &fds->channel;
+    passed[1] = &fds->lifeline;
+    passed[2] = &fds->box;
+    for (int i = 0; i < OS_INPUTS; i++)
+        passed[3 + i] = &fds->inputs[i];
+}
+
 #ifdef XF_CLOSEFROM
 static int add_file_actions(posix_spawn_file_actions_t *actions, const child_fds *fds)
 {
-    const int targets[][2] = {
-        {fds->channel, EXEC_CHANNEL}, {fds->lifeline, EXEC_LIFELINE}, {fds->box, EXEC_BOX}, {fds->input, EXEC_INPUT}};
-    int error = 0;
+    child_fds own = *fds;
+    int *passed[PASSED], error = 0;
+
+    list_passed(&own, passed);
 
     for (int i = 0; i < 3 && !error; i++)
         error = posix_spawn_file_actions_adddup2(actions, fds->stdio[i], i);
     if (fds->directory >= 0 && !error)
         error = posix_spawn_file_actions_addfchdir_np(actions, fds->directory);
-    for (int i = 0; i < 4 && !error; i++)
-        if (targets[i][0] >= 0)
-            error = posix_spawn_file_actions_adddup2(actions, targets[i][0], targets[i][1]);
+    for (int i = 0; i < PASSED && !error; i++)
+        if (*passed[i] >= 0)
+            error = posix_spawn_file_actions_adddup2(actions, *passed[i], EXEC_CHANNEL + i);
         else
-            error = posix_spawn_file_actions_addclose(actions, targets[i][1]);
+            error = posix_spawn_file_actions_addclose(actions, EXEC_CHANNEL + i);
     return error ? error : posix_spawn_file_actions_addclosefrom_np(actions, EXEC_END);
 }
 
@@ -66,19 +79,20 @@ static int execute_image(pid_t *pid, char *const *arguments, char *const *enviro
  * mark them close-on-exec for this, because other threads may start programs meanwhile that are to inherit them. */
 static int prepare_image(const child_fds *fds)
 {
-    const int targets[][2] = {
-        {fds->channel, EXEC_CHANNEL}, {fds->lifeline, EXEC_LIFELINE}, {fds->box, EXEC_BOX}, {fds->input, EXEC_INPUT}};
+    child_fds own = *fds;
+    int *passed[PASSED];
 
+    list_passed(&own, passed);
     setpgid(0, 0);
     for (int i = 0; i < 3; i++)
         if (fds->stdio[i] == i ? fcntl(i, F_SETFD, 0) < 0 : dup2(fds->stdio[i], i) < 0)
             return -1;
     if (fds->directory >= 0 && fchdir(fds->directory) < 0)
         return -1;
-    for (int i = 0; i < 4; i++)
-        if (targets[i][0] < 0)
-            close(targets[i][1]);
-        else if (dup2(targets[i][0], targets[i][1]) < 0)
+    for (int i = 0; i < PASSED; i++)
+        if (*passed[i] < 0)
+            close(EXEC_CHANNEL + i);
+        else if (dup2(*passed[i], EXEC_CHANNEL + i) < 0)
             return -1;
     child_close_range(EXEC_END, ~0U);
     for (int number = 1; number < NSIG; number++)
@@ -128,13 +142,15 @@ static int execute_image(pid_t *pid, char *const *arguments, char *const *enviro
  * another; -1 stays -1. */
 static int lift_for_exec(const child_fds *fds, child_fds *lifted)
 {
-    const int *from[] = {&fds->channel, &fds->lifeline, &fds->box, &fds->input};
-    int *to[] = {&lifted->channel, &lifted->lifeline, &lifted->box, &lifted->input};
+    child_fds own = *fds;
+    int *from[PASSED], *to[PASSED];
 
     *lifted = *fds;
-    for (int i = 0; i < 4; i++)
+    list_passed(&own, from);
+    list_passed(lifted, to);
+    for (int i = 0; i < PASSED; i++)
         *to[i] = -1;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < PASSED; i++)
         if (*from[i] >= 0 && (*to[i] = fcntl(*from[i], F_DUPFD_CLOEXEC, EXEC_END)) < 0)
             return os_error(errno, "fcntl F_DUPFD_CLOEXEC");
     return 0;
@@ -144,7 +160,7 @@ int exec_again(pid_t *pid, const char *argument, char *const *environment, const
 {
     char *arguments[] = {program_invocation_name, (char *)argument, NULL};
     child_fds lifted;
-    int error, rc = lift_for_exec(fds, &lifted);
+    int *passed[PASSED], error, rc = lift_for_exec(fds, &lifted);
 
     if (rc < 0)
         goto close_lifted;
@@ -153,9 +169,8 @@ int exec_again(pid_t *pid, const char *argument, char *const *environment, const
         rc = os_error(error, "executing " IMAGE);
 
 close_lifted:
-    fd_close(&lifted.channel);
-    fd_close(&lifted.lifeline);
-    fd_close(&lifted.box);
-    fd_close(&lifted.input);
+    list_passed(&lifted, passed);
+    for (int i = 0; i < PASSED; i++)
+        fd_close(passed[i]);
     return rc;
 }

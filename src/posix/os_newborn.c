@@ -44,8 +44,8 @@ void child_close_range(unsigned first, unsigned last)
 
 void child_close_others(const child_fds *fds)
 {
-    const int kept[] = {fds->stdio[0], fds->stdio[1], fds->stdio[2], fds->directory,
-                        fds->channel,  fds->lifeline, fds->box,      fds->input};
+    const int kept[] = {fds->stdio[0], fds->stdio[1], fds->stdio[2],  fds->directory, fds->channel,
+                        fds->lifeline, fds->box,      fds->inputs[0], fds->inputs[1]};
     int next = 3;
 
     for (;;) {

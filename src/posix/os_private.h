@@ -42,6 +42,17 @@ int pidfd_of(pid_t pid);
  *   usage  Set to what the child has used; may be NULL. */
 int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusage *usage);
 
+/* ---- os_shm.c -------------------------------------------------------------------------------- */
+
+/* How a child maps an input. */
+typedef enum input_access { INPUT_NONE, INPUT_WRITABLE, INPUT_READONLY } input_access;
+
+input_access shm_access_of_child(const os_shm *input);
+
+/* Maps a segment of that size from the descriptor that a child has inherited, and closes the descriptor; an address of
+ * NULL and errno when that fails. */
+os_shm shm_map_inherited(int fd, size_t size, input_access access);
+
 /* ---- os_channel.c ---------------------------------------------------------------------------- */
 
 /* A descriptor that came over a channel with the bytes that were read last. */
@@ -110,7 +121,7 @@ typedef struct child_fds {
     int channel;
     int lifeline;
     int box;
-    int input;
+    int inputs[OS_INPUTS];
 } child_fds;
 
 /* Frees a child that was not started, or has ended. */
@@ -244,10 +255,10 @@ void limit_judge(const os_child *child, const struct rusage *usage, os_end *end)
 
 /* Executes the running image anew with one argument.
  *   environment  As for execve.
- *   fds          The new image finds channel, lifeline, box and input at EXEC_CHANNEL and the numbers after it. */
+ *   fds          The new image finds channel, lifeline, box and inputs at EXEC_CHANNEL and the numbers after it. */
 int exec_again(pid_t *pid, const char *argument, char *const *environment, const child_fds *fds);
 
-enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END };
+enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END = EXEC_INPUT + OS_INPUTS };
 
 #define CHILD_ARGUMENT "--crossfork-child="
 #define SERVER_ARGUMENT "--crossfork-server"

@@ -33,7 +33,7 @@ enum {
     IN_LIFELINE,
     IN_BOX,
     IN_EXTRA,
-    IN_MAX = 10
+    IN_MAX = IN_EXTRA + OS_INPUTS + 1
 };
 
 enum { INLINE_ENVIRONMENT = 65536 };
@@ -41,7 +41,8 @@ enum { INLINE_ENVIRONMENT = 65536 };
 /* The head of a request.  The environment follows, or is in a segment when it is large. */
 typedef struct request {
     size_t box_size;
-    size_t input_size;       /* 0: none; otherwise the next descriptor is the input's */
+    size_t input_sizes[OS_INPUTS]; /* 0: none; otherwise a descriptor of its own follows */
+    input_access access[OS_INPUTS];
     size_t environment_size; /* of "NAME=value" strings, each with its terminating 0 */
     bool environment_apart;  /* it is in a segment: the last descriptor */
 } request;
@@ -50,7 +51,7 @@ typedef struct request {
 
 int os_server_open(os_server **out)
 {
-    child_fds fds = {{-1, -1, -1}, -1, -1, -1, -1, -1};
+    child_fds fds = {{-1, -1, -1}, -1, -1, -1, -1, {-1, -1}};
     int pair[2] = {-1, -1}, rc, null = -1;
     pid_t pid;
     os_server *server = malloc(sizeof *server);
@@ -130,7 +131,7 @@ int server_start(os_server *server, const os_start *start, const child_fds *fds,
     int sent[IN_MAX] = {status,         fds->stdio[0], fds->stdio[1], fds->stdio[2],
                         fds->directory, fds->channel,  fds->lifeline, fds->box};
     size_t count = IN_EXTRA;
-    request head = {.box_size = start->box->size, .input_size = start->input ? start->input->size : 0};
+    request head = {.box_size = start->box->size};
     os_shm apart = OS_SHM_NONE;
     int rc = XF_ENOMEM;
     char *environment = NULL, **merged = merge_environment(start->environment);
@@ -140,8 +141,13 @@ int server_start(os_server *server, const os_start *start, const child_fds *fds,
     free(merged);
     if (!environment)
         return os_error(ENOMEM, "malloc");
-    if (start->input)
-        sent[count++] = fds->input;
+    for (int i = 0; i < OS_INPUTS; i++) {
+        head.access[i] = shm_access_of_child(start->inputs[i]);
+        if (head.access[i] == INPUT_NONE)
+            continue;
+        head.input_sizes[i] = start->inputs[i]->size;
+        sent[count++] = fds->inputs[i];
+    }
     head.environment_apart = head.environment_size > INLINE_ENVIRONMENT;
     if (head.environment_apart) {
         rc = os_shm_create(&apart, head.environment_size, 0);
@@ -223,14 +229,23 @@ static _Noreturn void server_end_all(server *self)
     _exit(0);
 }
 
-static os_shm server_map(int fd, size_t size)
+static os_shm server_map(int fd, size_t size, input_access access)
 {
-    void *address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    os_shm shm = shm_map_inherited(fd, size, access);
 
-    if (address == MAP_FAILED)
+    if (!shm.address)
         _exit(1);
-    close(fd);
-    return (os_shm){address, size, -1, 0};
+    return shm;
+}
+
+/* How many of the inputs before that one the request has. */
+static size_t count_inputs(const request *head, int before)
+{
+    size_t count = 0;
+
+    for (int i = 0; i < before; i++)
+        count += head->input_sizes[i] > 0;
+    return count;
 }
 
 /* Makes the strings the environment of the server, and so of the children that it forks.  Mostly they are that already.
@@ -271,7 +286,7 @@ static int server_take_environment(server *self, const request *head, const char
 
     if (!head->environment_apart)
         return server_set_environment(self, environment, head->environment_size);
-    fd = received[IN_EXTRA + (head->input_size > 0)];
+    fd = received[IN_EXTRA + count_inputs(head, OS_INPUTS)];
     apart = mmap(NULL, head->environment_size, PROT_READ, MAP_SHARED, fd, 0);
     if (apart == MAP_FAILED)
         return -1;
@@ -289,12 +304,15 @@ static _Noreturn void server_run_child(server *self, const request *head, const 
                      received[IN_CHANNEL],
                      received[IN_LIFELINE],
                      -1,
-                     -1};
+                     {-1, -1}};
 
     child.channel = CHANNEL_OF(fds.channel);
     child.inherited.channel = &child.channel;
-    child.inherited.box = server_map(received[IN_BOX], head->box_size);
-    child.inherited.input = head->input_size ? server_map(received[IN_EXTRA], head->input_size) : OS_SHM_NONE;
+    child.inherited.box = server_map(received[IN_BOX], head->box_size, INPUT_WRITABLE);
+    for (int i = 0; i < OS_INPUTS; i++)
+        child.inherited.inputs[i] = head->input_sizes[i] ? server_map(received[IN_EXTRA + count_inputs(head, i)],
+                                                                      head->input_sizes[i], head->access[i])
+                                                         : OS_SHM_NONE;
     child_close_others(&fds);
     child_settle(&fds);
     limit_self(child.inherited.box.address);
@@ -369,7 +387,7 @@ static ssize_t receive_request(server *self, received_request *into, int *fds, s
 /* How many descriptors the request must come with. */
 static size_t descriptors_of(const request *head)
 {
-    return IN_EXTRA + (head->input_size > 0) + head->environment_apart;
+    return IN_EXTRA + count_inputs(head, OS_INPUTS) + head->environment_apart;
 }
 
 /* Receives one request and serves it; false when the program has ended. */

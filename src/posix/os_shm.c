@@ -22,7 +22,7 @@ static int shm_map(os_shm *shm, int fd, size_t size, int flags)
 
     if (address == MAP_FAILED)
         return os_error(errno, "mmap");
-    if (flags & OS_SHM_PRIVATE)
+    if (flags & (OS_SHM_PRIVATE | OS_SHM_OWNED))
         madvise(address, size, MADV_DONTFORK);
     if (flags & OS_SHM_HUGE)
         madvise(address, size, MADV_HUGEPAGE);
@@ -30,6 +30,16 @@ static int shm_map(os_shm *shm, int fd, size_t size, int flags)
         madvise(address, size, MADV_DONTDUMP);
     *shm = (os_shm){address, size, fd, flags};
     return 0;
+}
+
+/* F_SEAL_FUTURE_WRITE leaves the mapping writable that is there already. */
+static int shm_seal(int fd, bool owned)
+{
+    int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+    if (owned && fcntl(fd, F_ADD_SEALS, seals | F_SEAL_FUTURE_WRITE) == 0)
+        return 0;
+    return fcntl(fd, F_ADD_SEALS, seals) < 0 ? os_error(errno, "fcntl F_ADD_SEALS") : 0;
 }
 
 int os_shm_create(os_shm *shm, size_t size, int flags)
@@ -45,17 +55,43 @@ int os_shm_create(os_shm *shm, size_t size, int flags)
         rc = os_error(errno == EFBIG || errno == EINVAL ? ENOMEM : errno, "ftruncate");
         goto close_fd;
     }
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-        rc = os_error(errno, "fcntl F_ADD_SEALS");
-        goto close_fd;
-    }
     rc = shm_map(shm, fd, size, flags);
+    if (rc < 0)
+        goto close_fd;
+    rc = shm_seal(fd, flags & OS_SHM_OWNED);
     if (rc == 0)
         return 0;
+    munmap(shm->address, size);
+    *shm = OS_SHM_NONE;
 
 close_fd:
     close(fd);
     return rc;
+}
+
+bool os_shm_is_sealed(const os_shm *shm)
+{
+    int seals = fcntl((int)shm->handle, F_GET_SEALS);
+
+    return seals >= 0 && seals & F_SEAL_FUTURE_WRITE;
+}
+
+input_access shm_access_of_child(const os_shm *input)
+{
+    if (!input)
+        return INPUT_NONE;
+    return input->flags & OS_SHM_OWNED ? INPUT_READONLY : INPUT_WRITABLE;
+}
+
+os_shm shm_map_inherited(int fd, size_t size, input_access access)
+{
+    int protection = access == INPUT_READONLY ? PROT_READ : PROT_READ | PROT_WRITE;
+    void *address = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
+    int error = errno;
+
+    close(fd);
+    errno = error;
+    return address == MAP_FAILED ? OS_SHM_NONE : (os_shm){address, size, -1, 0};
 }
 
 int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags)

@@ -88,8 +88,10 @@ static int open_child_fds(os_child *child, const os_start *start, child_fds *fds
 {
     int channel[2], lifeline[2], rc;
 
-    *fds =
-        (child_fds){{-1, -1, -1}, -1, -1, -1, (int)start->box->handle, start->input ? (int)start->input->handle : -1};
+    *fds = (child_fds){{-1, -1, -1}, -1, -1, -1, (int)start->box->handle, {-1, -1}};
+    for (int i = 0; i < OS_INPUTS; i++)
+        if (start->inputs[i])
+            fds->inputs[i] = (int)start->inputs[i]->handle;
     rc = open_directory(start, &fds->directory);
     for (int i = 0; i < 3 && rc == 0; i++)
         rc = start->stdio[i] == XF_STDIO_FILE ? open_file_once(start, i, fds->stdio)
@@ -142,8 +144,32 @@ static void flush_before_fork(FILE *stream)
     funlockfile(stream);
 }
 
-static _Noreturn void run_forked(const os_start *start, const os_inherited *inherited, child_fds *fds)
+/* A forked child has its inputs mapped already, but for those that it may only read. */
+static void inherit_inputs(const os_start *start, os_inherited *inherited, child_fds *kept)
 {
+    for (int i = 0; i < OS_INPUTS; i++) {
+        inherited->inputs[i] = OS_SHM_NONE;
+        if (shm_access_of_child(start->inputs[i]) != INPUT_WRITABLE)
+            continue;
+        inherited->inputs[i] = *start->inputs[i];
+        kept->inputs[i] = -1;
+    }
+}
+
+static void map_readonly_inputs(const os_start *start, os_inherited *inherited, child_fds *fds)
+{
+    for (int i = 0; i < OS_INPUTS; i++) {
+        if (fds->inputs[i] < 0)
+            continue;
+        inherited->inputs[i] = shm_map_inherited(fds->inputs[i], start->inputs[i]->size, INPUT_READONLY);
+        if (!inherited->inputs[i].address)
+            _exit(1);
+    }
+}
+
+static _Noreturn void run_forked(const os_start *start, os_inherited *inherited, child_fds *fds)
+{
+    map_readonly_inputs(start, inherited, fds);
     child_settle(fds);
     limit_self(start->box->address);
     child_reset_signals();
@@ -161,7 +187,7 @@ static _Noreturn void run_forked(const os_start *start, const os_inherited *inhe
 
 static int start_fork(os_child *child, const os_start *start, child_fds *fds)
 {
-    newborn self = {CHANNEL_OF(fds->channel), {&self.channel, *start->box, start->input ? *start->input : OS_SHM_NONE}};
+    newborn self = {.channel = CHANNEL_OF(fds->channel), .inherited = {.channel = &self.channel, .box = *start->box}};
     child_fds kept = *fds;
     sigset_t all, before;
     int error;
@@ -171,7 +197,8 @@ static int start_fork(os_child *child, const os_start *start, child_fds *fds)
     flush_before_fork(stderr);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* so that no handler of the program's runs in the child */
-    kept.box = kept.input = -1;                  /* the child has them mapped */
+    kept.box = -1;                               /* the child has it mapped */
+    inherit_inputs(start, &self.inherited, &kept);
     forking = &kept;
     pid = fork();
     error = errno;
@@ -194,8 +221,8 @@ static int start_spawn(os_child *child, const os_start *start, child_fds *fds)
 
     if (!environment)
         return os_error(ENOMEM, "malloc");
-    snprintf(argument, sizeof argument, CHILD_ARGUMENT "%016llx,%d", (unsigned long long)child->status->nonce,
-             start->input != NULL);
+    snprintf(argument, sizeof argument, CHILD_ARGUMENT "%016llx,%d,%d", (unsigned long long)child->status->nonce,
+             (int)shm_access_of_child(start->inputs[0]), (int)shm_access_of_child(start->inputs[1]));
     rc = exec_again(&child->pid, argument, environment, fds);
     free(environment);
     if (rc == 0)

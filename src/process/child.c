@@ -164,7 +164,7 @@ static int take_task_input(xf_call *call, frame_reader *reader)
     void *copy;
 
     if (call->input_size > FRAME_INLINE_MAX)
-        call->input = call->channel.inherited->input.address;
+        call->input = call->channel.inherited->inputs[0].address;
     else if (call->input_size == 0)
         call->input = "";
     if (call->input)

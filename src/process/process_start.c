@@ -336,7 +336,7 @@ static int start_process_child(xf_process *process, const process_plan *plan, co
                   plain_stdio(options->stderr_to, XF_STDIO_INHERIT)},
         .stdio_path = {options->stdin_path, options->stdout_path, options->stderr_path},
         .box = &process->box,
-        .input = process->input.address ? &process->input : plan->segment,
+        .inputs = {process->input.address ? &process->input : plan->segments[0], plan->segments[1]},
         .first = task_frame,
     };
 

@@ -10,7 +10,7 @@ typedef struct process_plan {
     const void *input;
     size_t size;
     os_method method;
-    const os_shm *segment; /* that the child maps; NULL: none.  Then size is at most FRAME_INLINE_MAX */
+    const os_shm *segments[OS_INPUTS]; /* that the child maps; NULL: none.  Then size is at most FRAME_INLINE_MAX */
     process_owner owner;
 } process_plan;
 

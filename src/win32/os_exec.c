@@ -90,19 +90,29 @@ typedef struct launch_text {
     wchar_t *directory; /* NULL: this process's own */
 } launch_text;
 
+enum { SECTION_TEXT = 48 }; /* characters at most */
+
+/* Appends handle, size and flags of a section, which may be NULL, as os_self.c reads them. */
+static wchar_t *write_section(wchar_t *end, HANDLE handle, const os_shm *shm)
+{
+    return end + swprintf(end, SECTION_TEXT, L",%llx,%llx,%x", (unsigned long long)(uintptr_t)handle,
+                          (unsigned long long)(shm ? shm->size : 0), shm ? shm->flags : 0);
+}
+
 static int write_command(launch_text *launch, const os_child *child, const os_start *start,
                          const HANDLE inherited[INHERITED])
 {
-    size_t size = wcslen(launch->image) + 200;
+    size_t size = wcslen(launch->image) + 300;
+    wchar_t *end;
 
     launch->command = malloc(size * sizeof *launch->command);
     if (!launch->command)
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
-    swprintf(launch->command, size, L"\"%ls\" %hs%llx,%llx,%llx,%llx,%x,%llx,%llx,%x", launch->image, CHILD_ARGUMENT,
-             (unsigned long long)child->status->nonce, (unsigned long long)(uintptr_t)inherited[INHERITED_CHANNEL],
-             (unsigned long long)(uintptr_t)inherited[INHERITED_BOX], (unsigned long long)start->box->size,
-             start->box->flags, (unsigned long long)(uintptr_t)inherited[INHERITED_INPUT],
-             (unsigned long long)(start->input ? start->input->size : 0), start->input ? start->input->flags : 0);
+    swprintf(launch->command, size, L"\"%ls\" %hs%llx,%llx", launch->image, CHILD_ARGUMENT,
+             (unsigned long long)child->status->nonce, (unsigned long long)(uintptr_t)inherited[INHERITED_CHANNEL]);
+    end = write_section(launch->command + wcslen(launch->command), inherited[INHERITED_BOX], start->box);
+    for (int i = 0; i < OS_INPUTS; i++)
+        end = write_section(end, inherited[INHERITED_INPUT + i], start->inputs[i]);
     return 0;
 }
 

@@ -86,6 +86,11 @@ close_section:
     return rc;
 }
 
+bool os_shm_is_sealed(const os_shm *shm)
+{
+    return shm->flags & OS_SHM_OWNED;
+}
+
 /* Whether a part of a mapping is memory that only a lack of memory can take away: it is not a file and not an image,
  * and is reserved only where it may be. */
 static bool is_plain_memory(const char *address, size_t size, bool reserved)

@@ -18,6 +18,18 @@ static int copy_inheritable(HANDLE own, HANDLE *inherited)
                : os_error(GetLastError(), "DuplicateHandle");
 }
 
+/* Copies a section's handle with the rights that a child may have. */
+static int copy_section(const os_shm *shm, HANDLE *inherited)
+{
+    HANDLE self = GetCurrentProcess();
+    bool owned = shm->flags & OS_SHM_OWNED;
+
+    return DuplicateHandle(self, (HANDLE)shm->handle, self, inherited, owned ? SECTION_MAP_READ : 0, TRUE,
+                           owned ? 0 : DUPLICATE_SAME_ACCESS)
+               ? 0
+               : os_error(GetLastError(), "DuplicateHandle");
+}
+
 static int open_null(int number, HANDLE *inherited)
 {
     SECURITY_ATTRIBUTES inheritable = {sizeof inheritable, NULL, TRUE};
@@ -126,9 +138,10 @@ static int open_inherited(os_child *child, const os_start *start, HANDLE inherit
         rc = start->stdio[i] == XF_STDIO_FILE ? open_file_once(start, i, &inherited[INHERITED_STDIN])
                                               : open_stdio(child, start->stdio[i], i, &inherited[INHERITED_STDIN + i]);
     if (rc == 0)
-        rc = copy_inheritable((HANDLE)start->box->handle, &inherited[INHERITED_BOX]);
-    if (rc == 0 && start->input)
-        rc = copy_inheritable((HANDLE)start->input->handle, &inherited[INHERITED_INPUT]);
+        rc = copy_section(start->box, &inherited[INHERITED_BOX]);
+    for (int i = 0; i < OS_INPUTS && rc == 0; i++)
+        if (start->inputs[i])
+            rc = copy_section(start->inputs[i], &inherited[INHERITED_INPUT + i]);
     if (rc == 0 && child->status->dump_at)
         rc = open_dump_event(child, &inherited[INHERITED_DUMP]);
     return rc;

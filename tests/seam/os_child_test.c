@@ -41,7 +41,7 @@ static void be_box(const char *argument)
 
 static void be_input(const char *argument)
 {
-    const uint8_t *input = above->input.address;
+    const uint8_t *input = above->inputs[0].address;
 
     if (!input)
         say("none\n");
@@ -98,7 +98,7 @@ static void a_child_maps_the_input(void **state)
     (void)state;
     assert_int_equal(os_shm_create(&input, 1000000, 0), 0);
     fill_pattern(input.address, input.size);
-    start.input = &input;
+    start.inputs[0] = &input;
     kid = start_as(&start);
     os_shm_close(&input);
     expect_line(&kid, "whole");

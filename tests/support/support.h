@@ -12,6 +12,9 @@ size_t support_handles(void);
 /* Returns how many shared segments (mappings) this process has. */
 size_t support_mappings(void);
 
+/* Tries to make pages writable that this process has mapped for reading; false if the system does not let it. */
+bool support_make_writable(void *address, size_t size);
+
 /* Returns whether a process of that id runs (a zombie does not). */
 bool support_alive(int64_t pid);
 

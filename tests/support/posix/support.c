@@ -55,6 +55,11 @@ size_t support_mappings(void)
     return count;
 }
 
+bool support_make_writable(void *address, size_t size)
+{
+    return mprotect(address, size, PROT_READ | PROT_WRITE) == 0;
+}
+
 bool support_alive(int64_t pid)
 {
     char path[64], state = 'X';

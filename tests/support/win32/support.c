@@ -79,6 +79,13 @@ size_t support_mappings(void)
     return count;
 }
 
+bool support_make_writable(void *address, size_t size)
+{
+    DWORD before;
+
+    return VirtualProtect(address, size, PAGE_READWRITE, &before);
+}
+
 bool support_alive(int64_t pid)
 {
     return !support_has_ended(pid, 0);
