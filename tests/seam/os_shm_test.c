@@ -42,7 +42,8 @@ static void be_committing(const char *argument)
     say(is_pattern(input->address, OS_PAGE) ? "whole\n" : "broken\n");
 }
 
-/* Reads what only the parent may write, tries to get around that, and says on the second input that it has come here. */
+/* Reads what only the parent may write, and tries to write it nevertheless.  Reports by the second input that it has
+ * come so far. */
 static void be_reading(const char *argument)
 {
     uint8_t *owned = above->inputs[0].address;
