@@ -34,7 +34,7 @@ void child_limit_depth(int limit)
 
 /* ---- The back-end of its task's calls -------------------------------------------------------- */
 
-/* Large output is shared memory, which the parent takes over. */
+/* Makes memory for the output.  A large output is shared memory, which the parent takes over. */
 static int child_output(xf_call *call, size_t size)
 {
     if (size > FRAME_INLINE_MAX)
@@ -150,7 +150,7 @@ static _Noreturn void send_bye_and_exit(xf_call *call, frame_outcome outcome, in
     os_self_exit(outcome == FRAME_OUTCOME_DONE ? 0 : 1);
 }
 
-/* Ends a task that never began.  The reason is the error detail. */
+/* Ends the process before its task begins.  The reason is the error detail. */
 static _Noreturn void refuse_task(xf_call *call, int code)
 {
     xf_fail(call, code, "%s", xf_error_detail());
