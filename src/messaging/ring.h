@@ -92,7 +92,7 @@ int ring_attach(ring *ring, const os_shm *shm, uint64_t at);
  * XF_ETIMEDOUT; XF_EEND when the ring was shut down; XF_ELIMIT (larger than memory); XF_ENOMEM, XF_EPROTO. */
 int ring_push(ring *ring, const void *data, uint64_t size, uint64_t deadline);
 
-/* The same in two steps: memory for a message, which the caller fills in and then commits or cancels. */
+/* Put a message in two steps: the first gives memory, which the caller fills in and then commits or cancels. */
 int ring_reserve(ring *ring, uint64_t size, uint64_t deadline, uint64_t *block, void **data);
 int ring_commit(ring *ring, uint64_t block, uint64_t size, uint64_t deadline);
 void ring_cancel(ring *ring, uint64_t block, uint64_t size);

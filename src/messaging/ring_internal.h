@@ -32,7 +32,7 @@ typedef struct ring_pending_loss {
 #define RING_LOST_CELL (UINT64_C(1) << 62)
 #define RING_LOST_BLOCK (UINT64_C(2) << 62)
 
-/* In shared memory. */
+/* The part of a ring that is in shared memory, before its cells. */
 typedef struct ring_head {
     ring_plan plan;
     _Alignas(2 * RING_CACHE_LINE) _Atomic uint64_t put_at; /* all positions before it are claimed, as far as known */

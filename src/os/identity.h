@@ -24,7 +24,7 @@ bool os_thread_lives(uint64_t thread);
 
 enum { OS_THREAD_BITS = 56 };
 
-/* The same of this process and of others, in OS_PROCESS_BITS; a process lives as long as a thread of it does.
+/* Do the same for this process and for others, in OS_PROCESS_BITS; a process lives as long as a thread of it does.
  * Windows: OpenProcess; the id, a multiple of 4 below 2^26 (a table of handles holds no more), is 24 of the bits.
  * Linux: /proc; the id is below 2^22 (PID_MAX_LIMIT). */
 uint64_t os_self_process(void);
