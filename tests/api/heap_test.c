@@ -263,7 +263,7 @@ static int64_t start_allocating(xf_heap *heap, xf_process **process)
     return receive_number(*process);
 }
 
-static void what_the_dead_have_not_kept_comes_back(void **state)
+static void memory_that_dead_processes_had_not_kept_is_freed(void **state)
 {
     xf_heap *heap = make(LIMIT);
     xf_process *process;
@@ -528,7 +528,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(all_of_it_can_be_had_in_any_size),
         cmocka_unit_test(a_reference_is_of_a_heap),
         cmocka_unit_test(another_process_reads_and_frees),
-        cmocka_unit_test(what_the_dead_have_not_kept_comes_back),
+        cmocka_unit_test(memory_that_dead_processes_had_not_kept_is_freed),
         cmocka_unit_test(what_a_process_has_made_its_own_ends_with_it),
         cmocka_unit_test(a_full_heap_looks_for_the_dead),
         cmocka_unit_test(what_is_killed_leaves_nothing),

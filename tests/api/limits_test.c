@@ -380,7 +380,7 @@ static void a_kill_for_lack_of_memory_is_recognized(void **state)
 
 /* ---- What was used --------------------------------------------------------------------------- */
 
-static void a_report_tells_what_was_used(void **state)
+static void a_report_has_what_was_used(void **state)
 {
     size_t most = 48 * MIB;
     int how = 2;
@@ -421,7 +421,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(processes_are_limited),
         cmocka_unit_test(negative_limits_are_refused),
         cmocka_unit_test(a_kill_for_lack_of_memory_is_recognized),
-        cmocka_unit_test(a_report_tells_what_was_used),
+        cmocka_unit_test(a_report_has_what_was_used),
     };
 
     xf_main(argc, argv);

@@ -547,7 +547,7 @@ static void what_is_asked_for_is_checked(void **state)
     xf_shm_free(shm);
 }
 
-static void who_has_another_key_is_refused(void **state)
+static void a_process_with_another_key_is_refused(void **state)
 {
     const char *name = fresh_name();
     xf_shm *shm = make_shm();
@@ -575,7 +575,7 @@ static size_t handles_at_rest(void)
     return support_handles();
 }
 
-static void those_who_say_nothing_keep_nobody(void **state)
+static void silent_processes_delay_nobody(void **state)
 {
     enum { SILENT = 20 };
     const char *name = fresh_name();
@@ -595,7 +595,7 @@ static void those_who_say_nothing_keep_nobody(void **state)
     assert_int_equal(support_handles(), handles);
 }
 
-static void one_who_is_killed_in_the_middle_is_let_go(void **state)
+static void a_process_that_is_killed_in_the_handshake_is_dropped(void **state)
 {
     const char *name = fresh_name();
     xf_shm *shm = make_shm();
@@ -699,9 +699,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_name_is_taken_once),
         cmocka_unit_test(a_listener_is_no_memory_and_memory_no_listener),
         cmocka_unit_test(what_is_asked_for_is_checked),
-        cmocka_unit_test(who_has_another_key_is_refused),
-        cmocka_unit_test(those_who_say_nothing_keep_nobody),
-        cmocka_unit_test(one_who_is_killed_in_the_middle_is_let_go),
+        cmocka_unit_test(a_process_with_another_key_is_refused),
+        cmocka_unit_test(silent_processes_delay_nobody),
+        cmocka_unit_test(a_process_that_is_killed_in_the_handshake_is_dropped),
         cmocka_unit_test(a_name_that_ends_during_the_handshake_is_reported),
         cmocka_unit_test(names_come_and_go_while_others_look),
         cmocka_unit_test(sizes_are_not_believed),

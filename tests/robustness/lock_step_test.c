@@ -223,7 +223,7 @@ static _Noreturn void run_holder(xf_lock *lock)
 }
 
 /* The waiter gets the lock even if the dead process did not wake it. */
-static void who_sleeps_gets_the_lock_after_any_instruction(void **state)
+static void a_sleeper_gets_the_lock_after_any_instruction(void **state)
 {
     bool killed = true;
     xf_lock *lock;
@@ -336,7 +336,7 @@ static pid_t start_poller(xf_semaphore *semaphore)
 }
 
 /* One of two permits is free at any time; which one changes while the poller searches. */
-static void who_polls_finds_the_permit_that_is_free(void **state)
+static void a_poll_finds_the_permit_that_is_free(void **state)
 {
     xf_semaphore_options options = {.limit = 2};
     xf_semaphore *semaphore;
@@ -375,8 +375,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_writer_is_killed_after_any_instruction),
         cmocka_unit_test(a_reader_is_killed_after_any_instruction),
         cmocka_unit_test(a_permit_is_left_after_any_instruction),
-        cmocka_unit_test(who_sleeps_gets_the_lock_after_any_instruction),
-        cmocka_unit_test(who_polls_finds_the_permit_that_is_free),
+        cmocka_unit_test(a_sleeper_gets_the_lock_after_any_instruction),
+        cmocka_unit_test(a_poll_finds_the_permit_that_is_free),
     };
 
     if (argc > 1)
