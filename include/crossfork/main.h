@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-/* Tells whether this process was started by crossfork, and if so serves it and never returns.
+/* Checks whether crossfork has started this process.  If so, it runs the child's task, and never returns.
  *
  * A child executes the program again, so call this at the top of main, before everything that should happen only once
  * (reading options, opening files, starting threads).  In the program itself it returns at once.
@@ -27,8 +27,8 @@ extern "C" {
  * runs on one system runs on the other. */
 XF_API void xf_main(int argc, char **argv);
 
-/* Ends now the supervisor thread, the helper process that names stacks and, on POSIX, that of XF_START_FORKSERVER, which
- * crossfork keeps for a second after they were last needed.  Not needed before the program ends.
+/* Ends now the supervisor thread, the helper process that names stacks and, on POSIX, that of XF_START_FORKSERVER,
+ * which crossfork keeps for a second after they were last needed.  Not needed before the program ends.
  * Returns 0, or XF_EBUSY while a process has not been freed (or, detached, has not ended). */
 XF_API int xf_cleanup(void);
 

@@ -32,7 +32,7 @@ extern "C" {
 /* A child and the task it runs. */
 typedef struct xf_process xf_process;
 
-/* How a child comes to be.  A task behaves the same under each of them. */
+/* How a child is made.  A task behaves the same under each method. */
 typedef enum xf_start_method {
     XF_START_DEFAULT,   /* the method that XF_START=fork|spawn|forkserver names in the environment; without it, fork on
                            POSIX while the program has one thread, and spawn otherwise */
@@ -163,8 +163,8 @@ XF_API bool xf_process_alive(xf_process *process);
 XF_API intptr_t xf_process_sentinel(xf_process *process);
 
 /* How the child ended.  Returns memory of the process, valid until it is freed; NULL while the child runs.
- * The first call for a child that left a stack finds its names, for which crossfork starts a helper process and keeps it
- * for a second.  It takes 10 s at most, whatever files the child has named. */
+ * The first call for a child that left a stack finds its names, for which crossfork starts a helper process and keeps
+ * it for a second.  It takes 10 s at most, whatever files the child has named. */
 XF_API const xf_report *xf_process_report(xf_process *process);
 
 /* Where a child is. */

@@ -224,7 +224,7 @@ static void one_that_was_killed_is_replaced(void **state)
     for (size_t i = 0; i < count && i < 4; i++)
         support_kill(pids[i]); /* the server of XF_START_FORKSERVER, too */
     for (size_t i = 0; i < count && i < 4; i++)
-        assert_true(support_gone(pids[i], LONGEST_MS));
+        assert_true(support_has_ended(pids[i], LONGEST_MS));
     assert_int_equal(crash_has_names(), XF_TEST_SYMBOLS);
     assert_int_equal(xf_cleanup(), 0);
     assert_int_equal(starts, closes);
