@@ -10,16 +10,19 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Finds the only file of a directory; false when it holds none. */
+/* Finds the only file of a directory; false when it holds none.  The child can have put anything else there, such as a
+ * link to a file that is not its own. */
 static bool find_core_file(const char *directory, char *path, size_t size)
 {
     struct dirent *entry;
+    struct stat facts;
     DIR *list = opendir(directory);
     bool found = false;
 
     while (list && !found && (entry = readdir(list)))
         if (entry->d_name[0] != '.')
-            found = (size_t)snprintf(path, size, "%s/%s", directory, entry->d_name) < size;
+            found = (size_t)snprintf(path, size, "%s/%s", directory, entry->d_name) < size &&
+                    lstat(path, &facts) == 0 && S_ISREG(facts.st_mode);
     if (list)
         closedir(list);
     return found;

@@ -57,6 +57,21 @@ static int send_and_hang(xf_call *call)
     return 0;
 }
 
+/* Puts a link to this program in the place of a core file. */
+static void link_a_core(const black_box *box)
+{
+    char path[1200], program[1024];
+    size_t size = sizeof program;
+    uv_fs_t done;
+
+    uv_exepath(program, &size);
+    uv_fs_mkdir(NULL, &done, box->dumps, 0700, NULL);
+    uv_fs_req_cleanup(&done);
+    snprintf(path, sizeof path, "%s/core", box->dumps);
+    uv_fs_symlink(NULL, &done, program, path, 0, NULL);
+    uv_fs_req_cleanup(&done);
+}
+
 static _Noreturn void say_stopped(xf_call *call)
 {
     frame_fields fields = {.size = 0};
@@ -87,6 +102,8 @@ XF_TASK(lie, const plan *in, int *out)
         box->status.record_at = UINT64_MAX / 2;
     if (strcmp(in->how, "dumps") == 0)
         box->status.dump_at = UINT64_MAX / 2;
+    if (strcmp(in->how, "dumps link") == 0)
+        link_a_core(box);
     if (strcmp(in->how, "dumps path") == 0)
         memset(box->dumps, 'x', sizeof box->dumps);
     if (strcmp(in->how, "stop") == 0)
@@ -123,6 +140,26 @@ static void await_message(xf_process *process)
 
     assert_int_equal(xf_process_receive(process, &message, LONGEST_MS), 0);
     xf_message_free(&message);
+}
+
+/* Removes a directory, what is in it, and what is in its directories. */
+static void empty_directory(const char *path)
+{
+    uv_fs_t list, done;
+    uv_dirent_t entry;
+    char inside[2100];
+
+    uv_fs_scandir(NULL, &list, path, 0, NULL);
+    while (uv_fs_scandir_next(&list, &entry) == 0) {
+        snprintf(inside, sizeof inside, "%s/%s", path, entry.name);
+        if (entry.type == UV_DIRENT_DIR)
+            empty_directory(inside);
+        else
+            uv_fs_unlink(NULL, &done, inside, NULL);
+    }
+    uv_fs_req_cleanup(&list);
+    uv_fs_rmdir(NULL, &done, path, NULL);
+    uv_fs_req_cleanup(&done);
 }
 
 /* Returns the report as text; valid until the next call. */
@@ -226,6 +263,30 @@ static void dumps_that_are_elsewhere(void **state)
     }
 }
 
+static void a_dump_that_is_a_link(void **state)
+{
+    char directory[1024];
+    size_t size = sizeof directory;
+    xf_process *process;
+    uv_fs_t facts;
+
+    (void)state;
+    assert_int_equal(uv_os_tmpdir(directory, &size), 0);
+    snprintf(directory + strlen(directory), sizeof directory - strlen(directory), "/crossfork-XXXXXX");
+    assert_int_equal(uv_fs_mkdtemp(NULL, &facts, directory, NULL), 0);
+    snprintf(directory, sizeof directory, "%s", facts.path);
+    uv_fs_req_cleanup(&facts);
+    process = start_liar("dumps link", &(xf_process_options){.dumps = directory});
+    join(process);
+    if (*xf_process_report(process)->dump) {
+        assert_int_equal(uv_fs_lstat(NULL, &facts, xf_process_report(process)->dump, NULL), 0);
+        assert_int_equal(facts.statbuf.st_mode & 0170000, 0100000);
+        uv_fs_req_cleanup(&facts);
+    }
+    expect_end(process, XF_END_CRASHED, XF_CRASH_ABORT);
+    empty_directory(directory);
+}
+
 /* Goal: a child that seems to have been asked to stop before is ended all the same. */
 static void a_request_to_stop_that_never_was(void **state)
 {
@@ -276,10 +337,15 @@ static void a_crash_of_a_kind_that_is_none(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_log_cannot_deceive),           cmocka_unit_test(more_lines_than_there_are),
-        cmocka_unit_test(a_record_without_sense),         cmocka_unit_test(a_record_that_is_elsewhere),
-        cmocka_unit_test(dumps_that_are_elsewhere),       cmocka_unit_test(a_request_to_stop_that_never_was),
-        cmocka_unit_test(a_stop_that_nobody_asked_for),   cmocka_unit_test(a_pid_of_somebody_else),
+        cmocka_unit_test(a_log_cannot_deceive),
+        cmocka_unit_test(more_lines_than_there_are),
+        cmocka_unit_test(a_record_without_sense),
+        cmocka_unit_test(a_record_that_is_elsewhere),
+        cmocka_unit_test(dumps_that_are_elsewhere),
+        cmocka_unit_test(a_dump_that_is_a_link),
+        cmocka_unit_test(a_request_to_stop_that_never_was),
+        cmocka_unit_test(a_stop_that_nobody_asked_for),
+        cmocka_unit_test(a_pid_of_somebody_else),
         cmocka_unit_test(a_crash_of_a_kind_that_is_none),
     };
 
