@@ -108,6 +108,10 @@ static void expect_frames(const kid *kid)
     assert_non_null(os.register_names[record_of(kid)->register_count - 1]);
     assert_true(os_record_frames((const os_record *)(const void *)record_of(kid), frames, OS_FRAMES_MAX, true) > 1);
     assert_true(*frames[0].module);
+    assert_true(*frames[0].build_id);
+    assert_true(os_record_frames((const os_record *)(const void *)record_of(kid), frames, OS_FRAMES_MAX, false) > 0);
+    assert_true(*frames[0].module);
+    assert_string_equal(frames[0].build_id, ""); /* that would have to be read from the file */
     free(frames);
 }
 

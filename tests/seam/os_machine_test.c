@@ -2,6 +2,7 @@
 #include "seam.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <uv.h>
 
 /* ---- Roles ----------------------------------------------------------------------------------- */
@@ -94,10 +95,26 @@ static void a_processor_that_is_not_there_is_refused(void **state)
 
 /* ---- The program ----------------------------------------------------------------------------- */
 
+/* What a child begins with: with a copy of this process's memory, or with nothing of it. */
+static void the_memory_of_this_process_is_counted(void **state)
+{
+    enum { SIZE = 64 << 20 };
+    size_t before = os_self_memory();
+    char *block = malloc(SIZE);
+
+    (void)state;
+    assert_non_null(block);
+    memset(block, 1, SIZE);
+    assert_int_equal(before > 0, os.has_fork);
+    assert_int_equal(os_self_memory() >= before + SIZE, os.has_fork);
+    free(block);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_processors_of_the_machine_are_read),
     cmocka_unit_test(a_child_can_be_bound_to_any_processor),
     cmocka_unit_test(a_processor_that_is_not_there_is_refused),
+    cmocka_unit_test(the_memory_of_this_process_is_counted),
 };
 
 int main(int argc, char **argv)
