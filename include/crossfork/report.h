@@ -123,9 +123,9 @@ typedef struct xf_report {
 #define XF_REPORT_MESSAGE_BYTES 1048576 /* bytes of the message */
 
 /* Writes a report for a person: at most a screen of text, in colour on a terminal (unless NO_COLOR is set in the
- * environment).  Escapes stand for what the child sent and a terminal would take for commands: control characters, also
- * U+0080 to U+009F, line separators, characters that turn the direction of text (\u202e), and for bytes that are not
- * UTF-8 (\x9b).  Numbers have a point in every locale.
+ * environment).  Escapes as C has them stand for what the child sent and a terminal would take for commands: control
+ * characters, U+0080 to U+009F among them, line separators, and characters that turn the direction of text; and for
+ * bytes that are not UTF-8.  Numbers have a point in every locale.
  * Returns 0, or XF_EIO when writing to the stream fails. */
 XF_API int xf_report_print(const xf_report *report, FILE *stream);
 
