@@ -118,7 +118,8 @@ XF_API const void *xf_process_result(xf_process *process, size_t *size);
  * XF_END_DONE; XF_ECODEC when the bytes do not decode. */
 XF_API int xf_process_result_object(xf_process *process, void **object);
 
-/* Receives the next message that the task sent, in the order in which it sent them; messages outlive the child.
+/* Receives the next message that the task sent, in the order in which it sent them; messages outlive the child.  One of
+ * more than 32 KiB is memory that the child shared, and that a hostile one can change meanwhile.
  *   message     Set on success; the caller frees it with xf_message_free, also after it freed the process.
  *   timeout_ms  As for join.
  * Returns 0; XF_ETIMEDOUT; XF_EEND when the child has ended and every message was received; XF_EDEADLK as join. */
