@@ -21,6 +21,7 @@ enum { KEPT_MS = 1000, END_MS = 1000, AGAIN_MS = 100, REQUEST_SIZE = FRAME_HEADE
 
 typedef struct stack_helper {
     supervised supervised; /* while there is a child */
+    bool usable;           /* there is a lock */
     uv_mutex_t lock;       /* of the rest */
     os_child *child;       /* NULL: there is none */
     bool ending;           /* it was killed, and the system has not ended it yet */
@@ -90,22 +91,23 @@ static void initialize_helper(void)
     memset(&helper, 0, sizeof helper);
     helper.supervised.on_due = helper_is_due;
     helper.box = OS_SHM_NONE;
-    (void)supervisor_runs(); /* so that the supervisor's own handler is registered first, and called last */
-    if (atexit(end_helper_at_exit) || uv_mutex_init(&helper.lock))
-        abort(); /* no system has a reason to let it fail */
+    helper.usable = uv_mutex_init(&helper.lock) == 0;
+    (void)supervisor_runs();          /* so that the supervisor's own handler is registered first, and called last */
+    (void)atexit(end_helper_at_exit); /* without it, the helper ends as any child of a process that has ended */
 }
 
-static void set_up_helper(void)
+/* Returns whether there can be a helper. */
+static bool set_up_helper(void)
 {
     static _Atomic int64_t ready_in;
 
     per_process_set_up(&ready_in, initialize_helper);
+    return helper.usable;
 }
 
 static void end_helper_at_exit(void)
 {
-    set_up_helper();
-    if (uv_mutex_trylock(&helper.lock) != 0)
+    if (!set_up_helper() || uv_mutex_trylock(&helper.lock) != 0)
         return;
     end_helper(END_MS);
     uv_mutex_unlock(&helper.lock);
@@ -113,7 +115,8 @@ static void end_helper_at_exit(void)
 
 void stack_helper_end(void)
 {
-    set_up_helper();
+    if (!set_up_helper())
+        return;
     uv_mutex_lock(&helper.lock);
     end_helper(END_MS);
     uv_mutex_unlock(&helper.lock);
@@ -226,7 +229,8 @@ bool stack_helper_ask(const void *record, stack_helper_found found, void *arg)
     uint64_t deadline = clock_deadline(STACK_HELPER_MS);
     bool answered;
 
-    set_up_helper();
+    if (!set_up_helper())
+        return false;
     uv_mutex_lock(&helper.lock);
     answered = put_question(record, deadline) && take_answers(found, arg, deadline);
     if (answered)

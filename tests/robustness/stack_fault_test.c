@@ -6,7 +6,7 @@
 #include "leak_check.h"
 #include "tasks.h"
 
-enum { MOST_ROUNDS = 500, ROUNDS_IN_HELPER = 20 };
+enum { MOST_ROUNDS = 500, ROUNDS_IN_HELPER = 20, ROUNDS_OF_FIRST = 6 };
 
 XF_ENTRY(crash)
 {
@@ -36,16 +36,46 @@ static bool is_named(const xf_report *report)
     return named;
 }
 
-/* Lets libraries make what they make once and keep. */
+/* Lets libraries make what they make once and keep, with a failure and without. */
 static int warm_up(void **state)
 {
-    xf_process *process = crashed();
-
     (void)state;
-    assert_int_equal(is_named(xf_process_report(process)), XF_TEST_SYMBOLS);
-    assert_int_equal(xf_process_free(process), 0);
-    assert_int_equal(xf_cleanup(), 0);
+    for (int n = 0; n <= 1; n++) {
+        xf_process *process = crashed();
+        faults_arm(n);
+        (void)xf_process_report(process);
+        assert_int_equal(!faults_disarm(), n == 0);
+        if (n == 0)
+            assert_int_equal(is_named(xf_process_report(process)), XF_TEST_SYMBOLS);
+        assert_int_equal(xf_process_free(process), 0);
+        assert_int_equal(xf_cleanup(), 0);
+    }
     return 0;
+}
+
+/* Goal: the first report of a program fails as others do: each failure is in a process that has made none before. */
+XF_TASK(report_first, const int *in, int *out)
+{
+    xf_process *process;
+
+    (void)call;
+    *out = 0;
+    if (xf_process_start(&process, &crash, NULL, 0, NULL) < 0)
+        return 1;
+    xf_process_join(process, NULL, XF_FOREVER);
+    faults_arm(*in);
+    (void)xf_process_report(process);
+    (void)faults_disarm();
+    xf_process_free(process);
+    return xf_cleanup();
+}
+
+static void a_call_of_the_first_report_fails(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= ROUNDS_OF_FIRST; n++)
+        expect_end(start(&report_first, &n, sizeof n, NULL), XF_END_DONE, 0);
+    assert_int_equal(xf_cleanup(), 0);
 }
 
 static void a_call_of_the_program_fails(void **state)
@@ -89,6 +119,7 @@ static void a_call_of_the_helper_fails(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_call_of_the_first_report_fails),
         cmocka_unit_test(a_call_of_the_program_fails),
         cmocka_unit_test(a_call_of_the_helper_fails),
     };
