@@ -50,7 +50,7 @@ typedef struct xf_pool_options {
                              group allows (xf_advise without a workload); XF_POOL_INLINE; XF_POOL_WORKERS_MAX at most */
     xf_task *initializer; /* each worker runs it before its first item; NULL: nothing */
     const void *initializer_input;
-    size_t initializer_size;   /* at most 16 KiB */
+    size_t initializer_size;   /* at most 16 KiB; 0 with initializer_input NULL */
     xf_task *finalizer;        /* each worker that ends in good order runs it, without input; NULL: nothing */
     uint64_t tasks_per_worker; /* the pool replaces a worker after this many items; 0: never */
     int max_attempts;          /* how often an item that kills its worker is tried; default 1 */
@@ -74,10 +74,10 @@ typedef struct xf_pool_options {
  *   pool     Set to the new pool, which the caller frees with xf_pool_free.
  *   options  NULL for the default.  Copied, except for the objects that its pointers refer to, which must stay until
  *            the pool is freed.
- * Returns 0; XF_EINVAL for an option out of range; XF_EMAIN when the program never called xf_main; XF_ENOTASK,
- * XF_EDUPTASK for the initializer or the finalizer, XF_ESIZE for the initializer; XF_EDEPTH beyond XF_DEPTH_MAX, or
- * beyond the nesting that the pool allows whose task makes this call; XF_ENOTSUP for fork on Windows; XF_ENOMEM,
- * XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
+ * Returns 0; XF_EINVAL for an option out of range, or an initializer_input that is NULL although it has a size;
+ * XF_EMAIN when the program never called xf_main; XF_ENOTASK, XF_EDUPTASK for the initializer or the finalizer,
+ * XF_ESIZE for the initializer; XF_EDEPTH beyond XF_DEPTH_MAX, or beyond the nesting that the pool allows whose task
+ * makes this call; XF_ENOTSUP for fork on Windows; XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
  * Differences: on Windows memory that was committed once stays the pool's until it is freed. */
 XF_API int xf_pool_create(xf_pool **pool, const xf_pool_options *options);
 
@@ -117,8 +117,9 @@ typedef void (*xf_future_callback)(xf_future *future, void *arg);
 typedef struct xf_map {
     xf_task *task;
     const void *in;        /* count inputs of the size that the task declares, one after the other; for xf_pool_submit
-                              one input of size bytes.  Memory of xf_pool_buffer_alloc is used in place; other memory is
-                              copied once, before the call returns */
+                              one input of size bytes; NULL only where that makes no byte.  Memory of
+                              xf_pool_buffer_alloc is used in place; other memory is copied once, before the call
+                              returns */
     size_t size;           /* bytes of the input of xf_pool_submit */
     const xf_bytes *bytes; /* in place of in and out: count inputs of any length.  Copied, unless they lie in memory of
                               xf_pool_buffer_alloc.  For a task with an input codec, data is the object to encode */
@@ -143,10 +144,11 @@ typedef struct xf_map {
 
 /* Runs the task on each input, and waits.  The callbacks may be called after this has returned.
  * Returns 0 when every item is done; XF_EFAILED when some are not: see map->results; XF_EINVAL for a member out of
- * range; XF_ESIZE when the task does not declare sizes, or one of bytes is not as long as it declares; XF_ECODEC;
- * XF_ENOTASK, XF_EDUPTASK; XF_ESTATE when the pool is closed; the reason why no worker can be started, when the pool
- * knows it already, which may be XF_EFAILED, too: then nothing was submitted; XF_ENOMEM beyond memory_limit; XF_ELIMIT
- * with more than XF_FUTURES_MAX futures or 1,024 different tasks; XF_EPROCESSES, XF_EHANDLES, XF_ESYSTEM. */
+ * range, and for inputs that are NULL although they have a size; XF_ESIZE when the task does not declare sizes, or one
+ * of bytes is not as long as it declares; XF_ECODEC; XF_ENOTASK, XF_EDUPTASK; XF_ESTATE when the pool is closed; the
+ * reason why no worker can be started, when the pool knows it already, which may be XF_EFAILED, too: then nothing was
+ * submitted; XF_ENOMEM beyond memory_limit; XF_ELIMIT with more than XF_FUTURES_MAX futures or 1,024 different tasks;
+ * XF_EPROCESSES, XF_EHANDLES, XF_ESYSTEM. */
 XF_API int xf_pool_map(xf_pool *pool, const xf_map *map);
 
 #define XF_FUTURES_MAX 1048575
@@ -164,8 +166,8 @@ XF_API int xf_pool_map_async(xf_future **future, xf_pool *pool, const xf_map *ma
 XF_API int xf_pool_submit(xf_future **future, xf_pool *pool, const xf_map *map);
 
 /* Allocates memory that the workers see too, for inputs and outputs without a copy.
- * Returns size bytes, aligned to a page and not zero-filled, which the caller frees with xf_pool_buffer_free before it
- * frees the pool; NULL when memory_limit leaves no room, and xf_error_detail says so. */
+ * Returns size bytes (0 is as 1), aligned to a page and not zero-filled, which the caller frees with
+ * xf_pool_buffer_free before it frees the pool; NULL when memory_limit leaves no room, and xf_error_detail says so. */
 XF_API void *xf_pool_buffer_alloc(xf_pool *pool, size_t size);
 
 /* Frees memory of xf_pool_buffer_alloc; no work on it may be under way.  NULL is harmless. */
@@ -179,10 +181,12 @@ XF_API void xf_pool_buffer_free(xf_pool *pool, void *buffer);
  * Threads: any; several may wait for one future. */
 XF_API int xf_future_wait(xf_future *future, int timeout_ms);
 
-/* Waits until one of count futures of one pool is complete: returns its index, or XF_ETIMEDOUT. */
+/* Waits until one of count futures of one pool is complete.
+ * Returns its index; XF_ETIMEDOUT; XF_EINVAL for a count below 1, or futures that are NULL. */
 XF_API int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms);
 
-/* Waits until all of count futures of one pool are complete.  Returns as xf_future_wait. */
+/* Waits until all of count futures of one pool are complete.  Returns as xf_future_wait; XF_EINVAL for a count below 0,
+ * or futures that are NULL. */
 XF_API int xf_future_wait_all(xf_future *const *futures, int count, int timeout_ms);
 
 /* How many items the future has, and how many of them did not end as XF_END_DONE (0 while it is not complete). */
@@ -288,7 +292,7 @@ typedef struct xf_worker_stats {
 
 /* Takes a snapshot of the pool and its workers.
  *   workers  Filled in for the first room workers that are started; NULL when room is 0.
- * Returns the number of workers that are started. */
+ * Returns the number of workers that are started; XF_EINVAL when workers is NULL and room is above 0. */
 XF_API int xf_pool_stats_get(xf_pool *pool, xf_pool_stats *stats, xf_worker_stats *workers, int room);
 
 #ifdef __cplusplus

@@ -91,7 +91,8 @@ typedef struct xf_process_options {
  * when size is not what the task declares, XF_ECODEC; XF_EDEPTH beyond XF_DEPTH_MAX processes inside each other, or
  * beyond the nesting that the pool allows whose task makes this call; XF_ENOENT, XF_ENOTDIR or XF_EACCESS for the
  * directory, a stream's file, or dumps; XF_ENOTSUP for fork or limits.files on Windows; XF_EINVAL for an option out of
- * range or an XF_START in the environment that names no method; XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
+ * range, an input that is NULL although it has a size, or an XF_START in the environment that names no method;
+ * XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
  * Differences: POSIX defines little for a fork in a program with several threads, so use fork only with one; the
  * supervisor thread of crossfork does not count. */
 XF_API int xf_process_start(xf_process **process, xf_task *task, const void *input, size_t size,

@@ -296,6 +296,8 @@ int xf_pipe_send(xf_pipe *pipe, const void *data, size_t size, int timeout_ms)
     uint64_t deadline = clock_deadline(timeout_ms);
     int rc = pipe_check(pipe, true);
 
+    if (rc == 0)
+        rc = error_check_data(data, size, "data");
     if (rc < 0)
         return rc;
     do
@@ -322,6 +324,8 @@ int xf_pipe_receive_into(xf_pipe *pipe, void *room, size_t size, size_t *got, in
     uint64_t deadline = clock_deadline(timeout_ms);
     int rc = pipe_check(pipe, false);
 
+    if (rc == 0)
+        rc = error_check_data(room, size, "room");
     if (rc < 0)
         return rc;
     do

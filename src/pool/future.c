@@ -109,8 +109,8 @@ int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms)
 {
     int rc;
 
-    if (count < 1)
-        return error_detail(XF_EINVAL, "%d futures", count);
+    if (count < 1 || !futures)
+        return error_detail(XF_EINVAL, "%d futures%s", count, futures ? "" : " at NULL");
     rc = await_futures(futures[0]->pool, is_any_complete, &(awaited_futures){futures, count}, timeout_ms);
     for (int i = 0; i < count && rc == 0; i++)
         if (future_is_complete(futures[i])) {
@@ -123,8 +123,12 @@ int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms)
 int xf_future_wait_all(xf_future *const *futures, int count, int timeout_ms)
 {
     awaited_futures awaited = {futures, count};
-    int rc = count > 0 ? await_futures(futures[0]->pool, are_all_complete, &awaited, timeout_ms) : 0, worst = 0;
+    int rc = 0, worst = 0;
 
+    if (count < 0 || (count > 0 && !futures))
+        return error_detail(XF_EINVAL, "%d futures%s", count, futures ? "" : " at NULL");
+    if (count > 0)
+        rc = await_futures(futures[0]->pool, are_all_complete, &awaited, timeout_ms);
     for (int i = 0; i < count && rc == 0; i++) {
         int one = wait_result(futures[i]);
         if (one < worst)

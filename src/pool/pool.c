@@ -37,6 +37,8 @@ static int check_initializer(const xf_pool_options *options)
 
 static int check_pool_options(const xf_pool_options *options)
 {
+    int rc;
+
     if (options->workers < XF_POOL_INLINE || options->workers > XF_POOL_WORKERS_MAX)
         return error_detail(XF_EINVAL, "option workers is %d", options->workers);
     if (options->initializer_size > POOL_INITIALIZER_INPUT_MAX)
@@ -46,6 +48,11 @@ static int check_pool_options(const xf_pool_options *options)
                             options->max_attempts, options->idle_ms, options->spin_us, options->nesting);
     if ((unsigned)options->placement > XF_PLACEMENT_NUMA)
         return error_detail(XF_EINVAL, "option placement is %d", (int)options->placement);
+    rc = error_check_data(options->initializer_input, options->initializer_size, "option initializer_input");
+    if (rc == 0 && options->process)
+        rc = process_start_check_options(options->process);
+    if (rc < 0)
+        return rc;
     if (child_depth() >= child_depth_limit())
         return error_detail(XF_EDEPTH, "workers of this pool would run at depth %d", child_depth() + 1);
     if (!task_table_is_closed())
@@ -117,9 +124,12 @@ static void on_pool_deadline(supervised *supervised)
 
 static int depth_limit_of(const xf_pool_options *options)
 {
-    int limit = child_depth() + 1 + (options->nesting > 0 ? options->nesting : 0);
+    int next = child_depth() + 1;
 
-    return options->nesting == 0 || limit > child_depth_limit() ? child_depth_limit() : limit;
+    if (options->nesting < 0)
+        return next;
+    return options->nesting == 0 || options->nesting > child_depth_limit() - next ? child_depth_limit()
+                                                                                  : next + options->nesting;
 }
 
 /* Each job has a line of memory for each of them, so a small pool cannot grow to XF_POOL_WORKERS_MAX. */
@@ -196,8 +206,6 @@ int xf_pool_create(xf_pool **out, const xf_pool_options *options)
         return error_detail(XF_ENOMEM, "a pool");
     pool->supervised.on_due = on_pool_deadline;
     rc = set_pool_options(pool, options ? options : &defaults);
-    if (rc == 0)
-        rc = process_start_check_options(&pool->process);
     if (rc < 0)
         goto free_pool;
     rc = monitor_open(&pool->lock, &pool->changed, "a pool");

@@ -1,4 +1,5 @@
 /* What a pool and its workers do now. */
+#include "base/error.h"
 #include "pool/pool_jobs.h"
 #include "pool/pool_state.h"
 
@@ -41,6 +42,8 @@ int xf_pool_stats_get(xf_pool *pool, xf_pool_stats *stats, xf_worker_stats *work
 {
     int count = 0;
 
+    if (!workers && room > 0)
+        return error_check_data(workers, (uint64_t)room, "workers");
     uv_mutex_lock(&pool->lock);
     pool_jobs_reclaim(pool);
     *stats = (xf_pool_stats){.workers = pool->inline_worker ? 0 : pool->worker_limit,

@@ -409,6 +409,8 @@ int xf_process_start(xf_process **out, xf_task *task, const void *input, size_t 
     rc = process_start_check_options(options);
     if (rc == 0)
         rc = process_start_check_task(task, size);
+    if (rc == 0 && !task->input_codec)
+        rc = error_check_data(input, size, "input");
     if (rc == 0)
         rc = process_start_choose_method(options->start, NULL, &plan.method);
     return rc < 0 ? rc : process_start(out, &plan, options);

@@ -172,7 +172,7 @@ static const void *object_of(const xf_wait_item *item)
 
 int wait_prepare(xf_wait_item *items, int count, bool sleeps)
 {
-    int used = 0, rc = 0;
+    int used = 0, rc = items || count < 1 ? 0 : error_check_data(items, (uint64_t)count, "items");
 
     for (int i = 0; i < count && rc == 0; i++) {
         xf_wait_item *item = &items[i];

@@ -94,13 +94,21 @@ free_all:
     return rc;
 }
 
+static int check_watch(const xf_watch_options *options)
+{
+    if (options->count < 1 || !options->callback)
+        return error_detail(XF_EINVAL, "a watch of %d items, and %s callback", options->count,
+                            options->callback ? "a" : "no");
+    return error_check_data(options->items, (uint64_t)options->count, "items");
+}
+
 int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_watch_options *options)
 {
     xf_watch *watch = NULL;
-    int rc = options->count < 1 || !options->callback ? error_detail(XF_EINVAL, "a watch of %d items, and %s callback",
-                                                                     options->count, options->callback ? "a" : "no")
-                                                      : create_watch(&watch, options->items, options->count);
+    int rc = check_watch(options);
 
+    if (rc == 0)
+        rc = create_watch(&watch, options->items, options->count);
     if (rc < 0)
         return rc;
     watch->callback = options->callback;
