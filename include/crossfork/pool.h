@@ -85,16 +85,21 @@ XF_API int xf_pool_create(xf_pool **pool, const xf_pool_options *options);
 XF_API void xf_pool_close(xf_pool *pool);
 
 /* Waits until a closed pool has completed everything and its workers have ended.
- * Returns 0; XF_ETIMEDOUT; XF_ESTATE when the pool was not closed. */
+ * Returns 0; XF_ETIMEDOUT; XF_ESTATE when the pool was not closed; XF_EDEADLK in a callback (xf_future_callback), or in
+ * a task of the pool, if it is inline. */
 XF_API int xf_pool_join(xf_pool *pool, int timeout_ms);
 
 /* Closes the pool, cancels all work that waits or runs, and ends the workers: they are asked to stop, and may take
  * grace_ms of options.process (and timeout_ms at most), then they are killed.
- * Returns 0 once all have ended; XF_ETIMEDOUT when the system has not ended them timeout_ms after that. */
+ * Returns 0 once all have ended; XF_ETIMEDOUT when the system has not ended them timeout_ms after that; XF_EDEADLK as
+ * xf_pool_join, and then nothing was done. */
 XF_API int xf_pool_terminate(xf_pool *pool, int timeout_ms);
 
 /* Ends the pool by killing its workers, and frees everything of it.  A future that was not freed stays valid for
- * xf_future_free, and for no other call.  NULL is harmless.
+ * xf_future_free, and every other call on it fails.  NULL is harmless.
+ * In a callback (xf_future_callback) or a log callback it kills the workers and returns; no further callback of the
+ * pool is called, and its memory is freed when the callback has returned and the workers have ended.  In a task or a
+ * callback of the same pool, if it is inline, it does nothing, and xf_error_detail says so.
  * Threads: no other call on this pool may be under way or follow. */
 XF_API void xf_pool_free(xf_pool *pool);
 
@@ -109,8 +114,11 @@ XF_API int xf_pool_resize(xf_pool *pool, int workers);
 typedef enum xf_priority { XF_PRIORITY_NORMAL, XF_PRIORITY_HIGH, XF_PRIORITY_LOW } xf_priority;
 
 /* Called once a future is complete: on the thread of options.loop, or else on crossfork's supervisor thread; in an
- * XF_POOL_INLINE pool in the call that runs the tasks.  It may make any call that does not wait and does not free the
- * pool.  It may free the future if no other thread frees it; the future stays until its last callback has returned. */
+ * XF_POOL_INLINE pool in the call that runs the tasks.  On the supervisor's thread no pool can be waited for, because
+ * that thread is needed for the end of the wait: xf_pool_map, xf_pool_join, xf_pool_terminate, xf_imap_next and the
+ * waits for futures return XF_EDEADLK at once, except with a timeout of 0, and for the future that is called back.
+ * xf_pool_free may be called.  It may free the future if no other thread frees it; the future stays until its last
+ * callback has returned.  On the thread of a loop of the program, all calls may be made. */
 typedef void (*xf_future_callback)(xf_future *future, void *arg);
 
 /* Work for a pool: a task, its inputs, and how to run it.  {0} is the default in every member but task. */
@@ -145,10 +153,10 @@ typedef struct xf_map {
 /* Runs the task on each input, and waits.  The callbacks may be called after this has returned.
  * Returns 0 when every item is done; XF_EFAILED when some are not: see map->results; XF_EINVAL for a member out of
  * range, and for inputs that are NULL although they have a size; XF_ESIZE when the task does not declare sizes, or one
- * of bytes is not as long as it declares; XF_ECODEC; XF_ENOTASK, XF_EDUPTASK; XF_ESTATE when the pool is closed; the
- * reason why no worker can be started, when the pool knows it already, which may be XF_EFAILED, too: then nothing was
- * submitted; XF_ENOMEM beyond memory_limit; XF_ELIMIT with more than XF_FUTURES_MAX futures or 1,024 different tasks;
- * XF_EPROCESSES, XF_EHANDLES, XF_ESYSTEM. */
+ * of bytes is not as long as it declares; XF_ECODEC; XF_ENOTASK, XF_EDUPTASK; XF_ESTATE when the pool is closed;
+ * XF_EDEADLK for xf_pool_map in a callback (xf_future_callback); the reason why no worker can be started, when the pool
+ * knows it already, which may be XF_EFAILED, too: then nothing was submitted; XF_ENOMEM beyond memory_limit; XF_ELIMIT
+ * with more than XF_FUTURES_MAX futures or 1,024 different tasks; XF_EPROCESSES, XF_EHANDLES, XF_ESYSTEM. */
 XF_API int xf_pool_map(xf_pool *pool, const xf_map *map);
 
 #define XF_FUTURES_MAX 1048575
@@ -176,13 +184,15 @@ XF_API void xf_pool_buffer_free(xf_pool *pool, void *buffer);
 /* ---- Futures --------------------------------------------------------------------------------- */
 
 /* Waits until every item has ended, one way or another.
- * Returns 0 when all are done, XF_EFAILED when some ended otherwise; XF_ETIMEDOUT while some have not ended; XF_ENOMEM
- * when memory was missing to keep how some items ended.
+ * Returns 0 when all are done, XF_EFAILED when some ended otherwise; XF_ETIMEDOUT while some have not ended; XF_EDEADLK
+ * in a callback (xf_future_callback); XF_ESTATE when the pool was freed; XF_ENOMEM when memory was missing to keep how
+ * some items ended.
  * Threads: any; several may wait for one future. */
 XF_API int xf_future_wait(xf_future *future, int timeout_ms);
 
 /* Waits until one of count futures of one pool is complete.
- * Returns its index; XF_ETIMEDOUT; XF_EINVAL for a count below 1, or futures that are NULL. */
+ * Returns its index; XF_ETIMEDOUT; XF_EDEADLK, XF_ESTATE as xf_future_wait; XF_EINVAL for a count below 1, or futures
+ * that are NULL. */
 XF_API int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms);
 
 /* Waits until all of count futures of one pool are complete.  Returns as xf_future_wait; XF_EINVAL for a count below 0,
@@ -259,7 +269,8 @@ XF_API int xf_imap_create(xf_imap **imap, xf_pool *pool, const xf_imap_options *
 /* Gives the next result.
  *   future  Set to a complete future of one item, which the caller frees.
  *   index   Set to the number of its input, from 0; may be NULL.
- * Returns 1; 0 after the last one; the generator's error, at its position; XF_ETIMEDOUT; an error of xf_pool_submit, at
+ * Returns 1; 0 after the last one; the generator's error, at its position; XF_ETIMEDOUT; XF_EDEADLK as xf_future_wait:
+ * then it can be called again; an error of xf_pool_submit, at
  * the position of the input that could not be submitted. */
 XF_API int xf_imap_next(xf_imap *imap, xf_future **future, size_t *index, int timeout_ms);
 

@@ -44,7 +44,8 @@ typedef enum xf_start_method {
 
 /* Called for each line that a child logs, in order and one at a time for each child, on the thread that reads the
  * channel: a thread that waits for this process, or the supervisor.  A call that waits for or frees the same process
- * fails there (XF_EDEADLK); all others may be made.  Lines that the child printed before it logged a line come before
+ * fails there (XF_EDEADLK), and so does a wait for a pool when the thread is the supervisor's, as it always is for a
+ * pool's workers; all others may be made.  Lines that the child printed before it logged a line come before
  * that line (XF_STDIO_LOG).
  *   process  NULL in an inline pool.
  *   line     Its text has no line end; valid during the call. */

@@ -66,7 +66,8 @@ typedef struct xf_wait_item {
  * Returns how many are ready; XF_ETIMEDOUT; XF_EINVAL when items is NULL, all items are skipped, or one has a NULL
  * object or no valid kind; XF_ESTATE for a pipe end that does not send or receive, or a future whose pool was freed;
  * XF_EDEADLK for a process, with a timeout, on the thread that reads its channel: in a callback for its log, or one on
- * crossfork's supervisor thread; XF_ENOMEM, XF_EHANDLES.  After an error other than XF_ETIMEDOUT no ready was set.
+ * crossfork's supervisor thread; and for a future in the latter; XF_ENOMEM, XF_EHANDLES.  After an error other than
+ * XF_ETIMEDOUT no ready was set.
  * Threads: any thread, in the program and in children; an item belongs to one call at a time.
  * Systems: it sleeps until it is woken, but checks now and then for processes that have died: five times a second for
  * queues and events, twenty times for pipes, and less often for more than 50 items, by a millisecond for each.  Linux:

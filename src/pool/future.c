@@ -55,6 +55,29 @@ int future_check(const xf_future *future)
     return future->pool ? 0 : error_detail(XF_ESTATE, "the future's pool was freed");
 }
 
+int future_check_wait(const xf_future *future, int timeout_ms)
+{
+    int rc = future_check(future);
+
+    if (rc < 0 || timeout_ms == 0)
+        return rc;
+    if (pool_state_is_here(future->pool, POOL_CALLS_BACK) && future->callbacks == CALLBACKS_RUNNING)
+        return 0; /* it is the callback's own, and complete */
+    return pool_state_check_wait(future->pool, timeout_ms);
+}
+
+/* The same for several of one pool. */
+static int check_wait_for_many(xf_future *const *futures, int count, int timeout_ms)
+{
+    int rc = 0;
+
+    if (count > 0 && !futures)
+        return error_check_data(futures, (uint64_t)count, "futures");
+    for (int i = 0; i < count && rc == 0; i++)
+        rc = future_check(futures[i]);
+    return rc < 0 || count < 1 ? rc : pool_state_check_wait(futures[0]->pool, timeout_ms);
+}
+
 bool future_is_ready(xf_future *future, wait_target *target)
 {
     pool_segment *segment = &future->pool->segment;
@@ -100,17 +123,19 @@ static int wait_result(xf_future *future)
 
 int xf_future_wait(xf_future *future, int timeout_ms)
 {
-    int rc = await_futures(future->pool, are_all_complete, &(awaited_futures){&future, 1}, timeout_ms);
+    int rc = future_check_wait(future, timeout_ms);
 
+    if (rc == 0)
+        rc = await_futures(future->pool, are_all_complete, &(awaited_futures){&future, 1}, timeout_ms);
     return rc < 0 ? rc : wait_result(future);
 }
 
 int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms)
 {
-    int rc;
+    int rc = count < 1 ? error_detail(XF_EINVAL, "%d futures", count) : check_wait_for_many(futures, count, timeout_ms);
 
-    if (count < 1 || !futures)
-        return error_detail(XF_EINVAL, "%d futures%s", count, futures ? "" : " at NULL");
+    if (rc < 0)
+        return rc;
     rc = await_futures(futures[0]->pool, is_any_complete, &(awaited_futures){futures, count}, timeout_ms);
     for (int i = 0; i < count && rc == 0; i++)
         if (future_is_complete(futures[i])) {
@@ -123,11 +148,10 @@ int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms)
 int xf_future_wait_all(xf_future *const *futures, int count, int timeout_ms)
 {
     awaited_futures awaited = {futures, count};
-    int rc = 0, worst = 0;
+    int rc = count < 0 ? error_detail(XF_EINVAL, "%d futures", count) : check_wait_for_many(futures, count, timeout_ms);
+    int worst = 0;
 
-    if (count < 0 || (count > 0 && !futures))
-        return error_detail(XF_EINVAL, "%d futures%s", count, futures ? "" : " at NULL");
-    if (count > 0)
+    if (rc == 0 && count > 0)
         rc = await_futures(futures[0]->pool, are_all_complete, &awaited, timeout_ms);
     for (int i = 0; i < count && rc == 0; i++) {
         int one = wait_result(futures[i]);

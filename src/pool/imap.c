@@ -84,7 +84,7 @@ static int await_next(xf_imap *imap, int timeout_ms)
 
     if (!imap->unordered) {
         rc = xf_future_wait(imap->items[0].future, timeout_ms);
-        return rc == XF_ETIMEDOUT ? rc : 0;
+        return rc == XF_EFAILED || rc == XF_ENOMEM ? 0 : rc;
     }
     for (size_t i = 0; i < imap->count; i++)
         imap->futures[i] = imap->items[i].future;

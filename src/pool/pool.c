@@ -110,16 +110,22 @@ static int set_pool_options(xf_pool *pool, const xf_pool_options *options)
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
+static void release_pool(xf_pool *pool);
+
 /* On the supervisor's thread: a deadline has passed. */
 static void on_pool_deadline(supervised *supervised)
 {
     xf_pool *pool = (xf_pool *)supervised;
+    bool over;
 
     uv_mutex_lock(&pool->lock);
     pool->callbacks_due = false;
     pool_deadlines_check(pool);
     future_callbacks_dispatch(pool);
+    over = pool->free_asked && !pool->user_async && pool->running == 0 && pool->ending == 0;
     uv_mutex_unlock(&pool->lock);
+    if (over)
+        pool->release(pool);
 }
 
 static int depth_limit_of(const xf_pool_options *options)
@@ -205,6 +211,7 @@ int xf_pool_create(xf_pool **out, const xf_pool_options *options)
     if (!pool)
         return error_detail(XF_ENOMEM, "a pool");
     pool->supervised.on_due = on_pool_deadline;
+    pool->release = release_pool;
     rc = set_pool_options(pool, options ? options : &defaults);
     if (rc < 0)
         goto free_pool;
@@ -261,8 +268,10 @@ static int await_workers(xf_pool *pool, uint64_t deadline)
 
 int xf_pool_join(xf_pool *pool, int timeout_ms)
 {
-    int rc;
+    int rc = pool_state_check_wait(pool, timeout_ms);
 
+    if (rc < 0)
+        return rc;
     uv_mutex_lock(&pool->lock);
     rc = pool->closed ? await_workers(pool, clock_deadline(timeout_ms))
                       : error_detail(XF_ESTATE, "call xf_pool_close before xf_pool_join");
@@ -298,8 +307,11 @@ static int terminate_workers(xf_pool *pool, int grace_ms, int timeout_ms)
 
 int xf_pool_terminate(xf_pool *pool, int timeout_ms)
 {
-    int rc = 0, grace_ms = timeout_ms >= 0 && timeout_ms < pool->grace_ms ? timeout_ms : pool->grace_ms;
+    int rc = pool_state_check_wait(pool, timeout_ms);
+    int grace_ms = timeout_ms >= 0 && timeout_ms < pool->grace_ms ? timeout_ms : pool->grace_ms;
 
+    if (rc < 0)
+        return rc;
     uv_mutex_lock(&pool->lock);
     if (pool->inline_worker)
         pool->closed = true;
@@ -309,10 +321,8 @@ int xf_pool_terminate(xf_pool *pool, int timeout_ms)
     return rc;
 }
 
-void xf_pool_free(xf_pool *pool)
+static void release_pool(xf_pool *pool)
 {
-    if (!pool)
-        return;
     uv_mutex_lock(&pool->lock);
     if (!pool->inline_worker)
         terminate_workers(pool, 0, XF_FOREVER);
@@ -329,6 +339,33 @@ void xf_pool_free(xf_pool *pool)
     close_pool_segment(pool);
     monitor_close(&pool->lock, &pool->changed);
     free(pool);
+}
+
+/* Kills the workers, and leaves the rest to a thread that is in no callback then: the supervisor's, when the last
+ * worker has ended, or the one of the user's loop. */
+static void ask_for_release(xf_pool *pool)
+{
+    uv_mutex_lock(&pool->lock);
+    pool->closed = pool->terminating = pool->free_asked = true;
+    cancel_all_unclaimed(pool);
+    pool_workers_shut_down(pool, true);
+    if (pool->user_async)
+        uv_async_send(pool->user_async);
+    else
+        supervisor_set_deadline(&pool->supervised, 0);
+    uv_mutex_unlock(&pool->lock);
+}
+
+void xf_pool_free(xf_pool *pool)
+{
+    if (!pool)
+        return;
+    if (pool->inline_worker && (pool_state_is_here(pool, POOL_RUNS_TASKS) || pool_state_is_here(pool, POOL_CALLS_BACK)))
+        error_detail(XF_EDEADLK, "an inline pool cannot be freed in its own task or callback");
+    else if (!pool->inline_worker && (supervisor_is_this_thread() || pool_state_is_here(pool, POOL_CALLS_BACK)))
+        ask_for_release(pool);
+    else
+        release_pool(pool);
 }
 
 int xf_pool_resize(xf_pool *pool, int workers)

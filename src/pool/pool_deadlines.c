@@ -91,7 +91,8 @@ static uint64_t sooner_of(uint64_t one, uint64_t other)
 
 void pool_deadlines_check(xf_pool *pool)
 {
-    uint64_t now = uv_hrtime(), next = pool->callbacks_due ? now : CLOCK_NEVER;
+    bool over = pool->free_asked && pool->running == 0;
+    uint64_t now = uv_hrtime(), next = pool->callbacks_due || over ? now : CLOCK_NEVER;
 
     for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++) {
         worker_handle *worker = &pool->workers[i];

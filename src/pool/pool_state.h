@@ -98,8 +98,10 @@ struct xf_pool {
     os_cpu_set *cpu_sets; /* workers are bound to them in turn; NULL: they run anywhere */
     uint32_t cpu_set_count;
     bool closed, terminating;
-    int failed_starts; /* in a row */
-    xf_report *broken; /* why no worker can be started; NULL: workers can be started */
+    bool free_asked; /* xf_pool_free was called where it must not wait: release is called as soon as it need not */
+    void (*release)(xf_pool *pool); /* ends what is left, and frees all; waits while workers run */
+    int failed_starts;              /* in a row */
+    xf_report *broken;              /* why no worker can be started; NULL: workers can be started */
     xf_status broken_status;
     uv_async_t *user_async; /* on the user's loop; NULL: callbacks are called on the supervisor's thread */
     bool callbacks_due;     /* a future has completed without a worker that notifies the supervisor */
@@ -129,6 +131,25 @@ struct xf_pool {
 
 /* Returns 0 if the pool takes work, or XF_ESTATE, or the code of what broke the pool.  The lock is held. */
 int pool_state_check(const xf_pool *pool);
+
+/* ---- What this thread is doing for a pool --------------------------------------------------- */
+
+typedef enum pool_duty { POOL_RUNS_TASKS, POOL_CALLS_BACK } pool_duty;
+
+/* A duty of this thread, on its stack.  They nest: a callback may use another pool. */
+typedef struct pool_frame {
+    const xf_pool *pool;
+    pool_duty duty;
+    struct pool_frame *outer;
+} pool_frame;
+
+void pool_state_enter(pool_frame *frame, const xf_pool *pool, pool_duty duty);
+void pool_state_leave(const pool_frame *frame);
+bool pool_state_is_here(const xf_pool *pool, pool_duty duty);
+
+/* XF_EDEADLK when a wait for the pool could not end, because the thread that would wait is needed for its end: the
+ * supervisor's, or the one that runs the tasks of an inline pool.  A poll is no wait. */
+int pool_state_check_wait(const xf_pool *pool, int timeout_ms);
 
 /* Makes room for one more element of that size in a growing array.  XF_ENOMEM. */
 int pool_state_grow(void *array, size_t count, size_t *room, size_t size);

@@ -471,8 +471,10 @@ int xf_pool_map_async(xf_future **future, xf_pool *pool, const xf_map *map)
 int xf_pool_map(xf_pool *pool, const xf_map *map)
 {
     xf_future *future;
-    int rc = xf_pool_map_async(&future, pool, map);
+    int rc = pool_state_check_wait(pool, XF_FOREVER);
 
+    if (rc == 0)
+        rc = xf_pool_map_async(&future, pool, map);
     if (rc < 0)
         return rc;
     rc = xf_future_wait(future, XF_FOREVER);

@@ -136,7 +136,7 @@ static int prepare_item(xf_wait_item *item, bool sleeps)
     case XF_WAIT_MESSAGE:
         return sleeps ? process_lead_prepare(item->process) : 0;
     case XF_WAIT_FUTURE:
-        return future_check(item->future);
+        return future_check_wait(item->future, sleeps ? XF_FOREVER : 0);
     case XF_WAIT_RECEIVE:
     case XF_WAIT_SEND:
         return pipe_check(item->pipe, item->kind == XF_WAIT_SEND);
