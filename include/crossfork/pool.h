@@ -11,7 +11,9 @@
  * Workers are child processes that take work from shared memory by themselves: one compare-and-swap claims a chunk of
  * items and records which worker has it.  A worker that dies, however it dies, costs the one item that it was running;
  * that item is reported, the worker is replaced, and everything else completes.
- * A pool starts workers when there is work for them. */
+ * A pool starts workers when there is work for them.
+ * A pool belongs to the process that created it.  In a process that the program forked by itself, xf_pool_free frees
+ * that process's copy alone, and other calls fail with XF_ESTATE: docs/semantics/copies.md. */
 #ifndef CROSSFORK_POOL_H
 #define CROSSFORK_POOL_H
 

@@ -237,13 +237,19 @@ int xf_pipe_open(xf_pipe **pipe, const xf_ref *ref)
     return rc;
 }
 
+static void leave_side(xf_pipe *pipe)
+{
+    atomic_store(pipe->member, 0);
+    if (!is_open(&pipe->head->sides[pipe->side]))
+        shut_down_rings(pipe);
+}
+
 void xf_pipe_free(xf_pipe *pipe)
 {
     if (!pipe)
         return;
-    atomic_store(pipe->member, 0);
-    if (!is_open(&pipe->head->sides[pipe->side]))
-        shut_down_rings(pipe);
+    if (object_is_own(pipe->object))
+        leave_side(pipe);
     object_close(pipe->object);
     free(pipe);
 }

@@ -52,7 +52,7 @@ static void sleep_until_done(xf_pool *pool, spin_condition holds, awaited_future
 
 int future_check(const xf_future *future)
 {
-    return future->pool ? 0 : error_detail(XF_ESTATE, "the future's pool was freed");
+    return future->pool ? pool_state_check_own(future->pool) : error_detail(XF_ESTATE, "the future's pool was freed");
 }
 
 int future_check_wait(const xf_future *future, int timeout_ms)
@@ -166,7 +166,7 @@ int xf_future_wait_all(xf_future *const *futures, int count, int timeout_ms)
 /* Collects the results if the future is complete.  Returns whether they are collected. */
 static bool collect_if_complete(xf_future *future)
 {
-    if (!future->pool || !future_is_complete(future))
+    if (future_check(future) < 0 || !future_is_complete(future))
         return false;
     if (future->collected)
         return true;
@@ -178,7 +178,7 @@ static bool collect_if_complete(xf_future *future)
 
 size_t xf_future_count(const xf_future *future)
 {
-    return future->pool ? (size_t)future->job->count : 0;
+    return future_check(future) < 0 ? 0 : (size_t)future->job->count;
 }
 
 size_t xf_future_failures(xf_future *future)
@@ -227,11 +227,14 @@ int xf_future_result_object(xf_future *future, size_t item, void **object)
     const xf_task *task = future->task;
     size_t size = 0;
     const void *result = xf_future_result(future, item, &size);
+    int rc = future_check(future);
 
+    if (rc < 0)
+        return rc;
     if (!task->output_codec)
         return error_detail(XF_ESTATE, "task %s has no output codec", task->name);
     if (!result)
-        return future->pool && future_is_complete(future)
+        return future_is_complete(future)
                    ? error_detail(XF_EFAILED, "item %zu of task %s has no result", item, task->name)
                    : error_detail(XF_ESTATE, "item %zu of task %s has not ended", item, task->name);
     return codec_decode_for(task, task->output_codec, result, size, object);
@@ -274,7 +277,7 @@ void xf_future_cancel(xf_future *future)
 {
     xf_pool *pool = future->pool;
 
-    if (!pool)
+    if (future_check(future) < 0)
         return;
     uv_mutex_lock(&pool->lock);
     cancel_future(pool, future);
@@ -283,6 +286,8 @@ void xf_future_cancel(xf_future *future)
 
 void xf_pool_cancel(xf_pool *pool)
 {
+    if (pool_state_check_own(pool) < 0)
+        return;
     uv_mutex_lock(&pool->lock);
     for (xf_future *future = pool->first; future; future = future->next)
         cancel_future(pool, future);
@@ -297,6 +302,10 @@ void xf_future_free(xf_future *future)
         return;
     if (!pool) {
         pool_futures_free(future);
+        return;
+    }
+    if (pool_state_check_own(pool) < 0) {
+        future->detached = true; /* xf_pool_free frees it in this copy, too */
         return;
     }
     uv_mutex_lock(&pool->lock);

@@ -11,6 +11,7 @@
 #include "pool/pool_jobs.h"
 #include "pool/pool_workers.h"
 #include "process/child.h"
+#include "process/process_lead.h"
 #include "protocol/task_table.h"
 
 #include <stdlib.h>
@@ -212,6 +213,7 @@ int xf_pool_create(xf_pool **out, const xf_pool_options *options)
         return error_detail(XF_ENOMEM, "a pool");
     pool->supervised.on_due = on_pool_deadline;
     pool->release = release_pool;
+    pool->generation = os_self_generation();
     rc = set_pool_options(pool, options ? options : &defaults);
     if (rc < 0)
         goto free_pool;
@@ -246,6 +248,8 @@ free_pool:
 
 void xf_pool_close(xf_pool *pool)
 {
+    if (pool_state_check_own(pool) < 0)
+        return;
     uv_mutex_lock(&pool->lock);
     pool->closed = true;
     if (!pool->inline_worker)
@@ -321,6 +325,16 @@ int xf_pool_terminate(xf_pool *pool, int timeout_ms)
     return rc;
 }
 
+static void free_pool_memory(xf_pool *pool)
+{
+    report_free(pool->broken);
+    free(pool->cpu_sets);
+    free(pool->free_jobs);
+    free(pool->retired);
+    free(pool->futures);
+    close_pool_segment(pool);
+}
+
 static void release_pool(xf_pool *pool)
 {
     uv_mutex_lock(&pool->lock);
@@ -331,13 +345,25 @@ static void release_pool(xf_pool *pool)
         supervisor_remove(&pool->supervised); /* afterwards no thread is in a callback of the pool */
     pool_futures_orphan(pool);
     future_callbacks_close(pool);
-    report_free(pool->broken);
-    free(pool->cpu_sets);
-    free(pool->free_jobs);
-    free(pool->retired);
-    free(pool->futures);
-    close_pool_segment(pool);
+    free_pool_memory(pool);
     monitor_close(&pool->lock, &pool->changed);
+    free(pool);
+}
+
+/* In a forked copy of the process that created the pool: frees the copy's memory, and touches nothing that is shared.
+ * If another thread was changing the pool at the moment of the fork, its memory cannot be relied on, and stays.  The
+ * monitor is not destroyed, because threads that only the parent has may sleep on it; and a handle on a loop cannot be
+ * closed here. */
+static void let_pool_go(xf_pool *pool)
+{
+    if (uv_mutex_trylock(&pool->lock) != 0)
+        return;
+    for (int i = 0; i < max_workers_of(pool); i++)
+        if (pool->workers[i].process)
+            process_lead_let_go(pool->workers[i].process);
+    pool_futures_let_go(pool);
+    os_shm_let_go(&pool->segment.shm);
+    free_pool_memory(pool);
     free(pool);
 }
 
@@ -360,7 +386,10 @@ void xf_pool_free(xf_pool *pool)
 {
     if (!pool)
         return;
-    if (pool->inline_worker && (pool_state_is_here(pool, POOL_RUNS_TASKS) || pool_state_is_here(pool, POOL_CALLS_BACK)))
+    if (pool_state_check_own(pool) < 0)
+        let_pool_go(pool);
+    else if (pool->inline_worker &&
+             (pool_state_is_here(pool, POOL_RUNS_TASKS) || pool_state_is_here(pool, POOL_CALLS_BACK)))
         error_detail(XF_EDEADLK, "an inline pool cannot be freed in its own task or callback");
     else if (!pool->inline_worker && (supervisor_is_this_thread() || pool_state_is_here(pool, POOL_CALLS_BACK)))
         ask_for_release(pool);
@@ -370,8 +399,10 @@ void xf_pool_free(xf_pool *pool)
 
 int xf_pool_resize(xf_pool *pool, int workers)
 {
-    int rc = 0;
+    int rc = pool_state_check_own(pool);
 
+    if (rc < 0)
+        return rc;
     if (workers < 1 || (workers > max_workers_of(pool) && !pool->inline_worker))
         return error_detail(XF_EINVAL, "%d workers; this pool can have %d", workers, max_workers_of(pool));
     uv_mutex_lock(&pool->lock);
@@ -393,8 +424,10 @@ int xf_pool_resize(xf_pool *pool, int workers)
 void *xf_pool_buffer_alloc(xf_pool *pool, size_t size)
 {
     uint64_t at, deadline = clock_deadline(POOL_MEMORY_MS);
-    int rc = pool_segment_take_pages(&pool->segment, size, PAGES_OF_PARENT, &at);
+    int rc = pool_state_check_own(pool);
 
+    if (rc == 0)
+        rc = pool_segment_take_pages(&pool->segment, size, PAGES_OF_PARENT, &at);
     if (rc == XF_ENOMEM) {
         uv_mutex_lock(&pool->lock);
         while (rc == XF_ENOMEM && pool_jobs_await_memory(pool, deadline))
@@ -406,6 +439,6 @@ void *xf_pool_buffer_alloc(xf_pool *pool, size_t size)
 
 void xf_pool_buffer_free(xf_pool *pool, void *memory)
 {
-    if (memory)
+    if (memory && pool_state_check_own(pool) == 0)
         pool_segment_free_pages(&pool->segment, pool_segment_offset(&pool->segment, memory));
 }

@@ -4,6 +4,7 @@
 #define POOL_STATE_H
 
 #include "crossfork/pool.h"
+#include "os/identity.h"
 #include "os/machine.h"
 #include "pool/pool_segment.h"
 #include "process/process.h"
@@ -81,8 +82,9 @@ enum {
 
 struct xf_pool {
     supervised supervised;
-    uv_mutex_t lock;   /* of everything below except the segment; never held while a callback runs */
-    uv_cond_t changed; /* a worker has ended, or has been started */
+    uint32_t generation; /* of the process that created it: os_self_generation */
+    uv_mutex_t lock;     /* of everything below except the segment; never held while a callback runs */
+    uv_cond_t changed;   /* a worker has ended, or has been started */
     pool_segment segment;
     xf_pool_options options;
     xf_process_options process;
@@ -129,6 +131,10 @@ struct xf_pool {
     bool inline_running;          /* a thread runs tasks in the inline pool */
 };
 
+/* Returns 0, or XF_ESTATE in a forked copy of the process that created the pool: the workers are not its own, and what
+ * it writes to the segment would reach them. */
+int pool_state_check_own(const xf_pool *pool);
+
 /* Returns 0 if the pool takes work, or XF_ESTATE, or the code of what broke the pool.  The lock is held. */
 int pool_state_check(const xf_pool *pool);
 
@@ -148,7 +154,7 @@ void pool_state_leave(const pool_frame *frame);
 bool pool_state_is_here(const xf_pool *pool, pool_duty duty);
 
 /* XF_EDEADLK when a wait for the pool could not end, because the thread that would wait is needed for its end: the
- * supervisor's, or the one that runs the tasks of an inline pool.  A poll is no wait. */
+ * supervisor's, or the one that runs the tasks of an inline pool.  A poll is no wait.  XF_ESTATE as above. */
 int pool_state_check_wait(const xf_pool *pool, int timeout_ms);
 
 /* Makes room for one more element of that size in a growing array.  XF_ENOMEM. */

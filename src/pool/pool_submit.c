@@ -461,6 +461,10 @@ static int map_bytes(xf_future **future, xf_pool *pool, const xf_map *map, const
 
 int xf_pool_map_async(xf_future **future, xf_pool *pool, const xf_map *map)
 {
+    int rc = pool_state_check_own(pool);
+
+    if (rc < 0)
+        return rc;
     if (!map->task)
         return error_detail(XF_EINVAL, "a map without a task");
     if (map->bytes && (map->in || map->out))
@@ -488,6 +492,9 @@ int xf_pool_map(xf_pool *pool, const xf_map *map)
 int xf_pool_submit(xf_future **future, xf_pool *pool, const xf_map *map)
 {
     xf_bytes bytes = {map->in, map->size};
+    int rc = pool_state_check_own(pool);
 
+    if (rc < 0)
+        return rc;
     return map->task ? map_bytes(future, pool, map, &bytes, 1) : error_detail(XF_EINVAL, "work without a task");
 }

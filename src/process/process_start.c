@@ -229,6 +229,7 @@ static int create_xf_process(xf_process **out, const xf_task *task, const xf_pro
     if (!process)
         return error_detail(XF_ENOMEM, "process %s", name);
     process->supervised.on_due = process_lead_on_due;
+    process->generation = os_self_generation();
     process->task = task;
     process->box.handle = process->input.handle = -1;
     process->name = strcpy((char *)(process + 1), name);

@@ -54,8 +54,7 @@ typedef struct supervisor {
 
 static supervisor self;
 
-/* In the supervisor's own thread: the generation of its process, + 1.  A child that this thread forks is no supervisor.
- * */
+/* In the supervisor's own thread: the generation of its process, + 1, as a child that it forks is no supervisor. */
 static _Thread_local uint32_t supervises;
 
 static supervisor parents; /* in a forked child: it cannot free this memory, and keeps it in sight of leak checkers */

@@ -134,7 +134,7 @@ static int prepare_item(xf_wait_item *item, bool sleeps)
     switch (item->kind) {
     case XF_WAIT_PROCESS:
     case XF_WAIT_MESSAGE:
-        return sleeps ? process_lead_prepare(item->process) : 0;
+        return sleeps ? process_lead_prepare(item->process) : process_lead_check_own(item->process);
     case XF_WAIT_FUTURE:
         return future_check_wait(item->future, sleeps ? XF_FOREVER : 0);
     case XF_WAIT_RECEIVE:
