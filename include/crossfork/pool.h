@@ -188,7 +188,7 @@ XF_API void xf_pool_buffer_free(xf_pool *pool, void *buffer);
 /* Waits until every item has ended, one way or another.
  * Returns 0 when all are done, XF_EFAILED when some ended otherwise; XF_ETIMEDOUT while some have not ended; XF_EDEADLK
  * in a callback (xf_future_callback); XF_ESTATE when the pool was freed; XF_ENOMEM when memory was missing to keep how
- * some items ended.
+ * some items ended: then the items of which it is not known are XF_END_UNKNOWN.
  * Threads: any; several may wait for one future. */
 XF_API int xf_future_wait(xf_future *future, int timeout_ms);
 
@@ -224,7 +224,7 @@ XF_API const void *xf_future_result(xf_future *future, size_t item, size_t *size
 XF_API int xf_future_result_object(xf_future *future, size_t item, void **object);
 
 /* The report of an item that is not done; valid until the future is freed.  NULL when the item is done, or the future
- * not complete. */
+ * not complete, and for XF_END_UNKNOWN. */
 XF_API const xf_report *xf_future_report(xf_future *future, size_t item);
 
 /* Cancels the items that have not ended: an item that no worker has claimed never starts, an item that runs is asked to

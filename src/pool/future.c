@@ -183,23 +183,21 @@ size_t xf_future_count(const xf_future *future)
 
 size_t xf_future_failures(xf_future *future)
 {
-    return collect_if_complete(future) ? future->failure_count : 0;
+    return collect_if_complete(future) ? item_results_failures(future) : 0;
 }
 
 size_t xf_future_failure(xf_future *future, size_t n)
 {
-    return collect_if_complete(future) && n < future->failure_count ? (size_t)future->failures[n].item
-                                                                    : xf_future_count(future);
+    if (!collect_if_complete(future) || n >= item_results_failures(future))
+        return xf_future_count(future);
+    return future->short_of_memory ? n : (size_t)future->failures[n].item;
 }
 
 xf_status xf_future_status(xf_future *future, size_t item)
 {
-    const item_failure *failure;
-
     if (!collect_if_complete(future) || item >= future->job->count)
         return (xf_status){XF_END_NONE, 0, 0};
-    failure = item_results_find(future, item);
-    return failure ? failure->status : (xf_status){XF_END_DONE, 0, 0};
+    return item_results_status(future, item);
 }
 
 const void *xf_future_result(xf_future *future, size_t item, size_t *size)
@@ -208,7 +206,8 @@ const void *xf_future_result(xf_future *future, size_t item, size_t *size)
     const job *job;
     span output;
 
-    if (!collect_if_complete(future) || item >= future->job->count || item_results_find(future, item))
+    if (!collect_if_complete(future) || item >= future->job->count ||
+        item_results_status(future, item).kind != XF_END_DONE)
         return NULL;
     segment = &future->pool->segment;
     job = future->job;

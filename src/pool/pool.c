@@ -121,6 +121,10 @@ static void on_pool_deadline(supervised *supervised)
 
     uv_mutex_lock(&pool->lock);
     pool->callbacks_due = false;
+    if (pool->awaits_start) {
+        pool_workers_replace(pool);
+        uv_cond_broadcast(&pool->changed);
+    }
     pool_deadlines_check(pool);
     future_callbacks_dispatch(pool);
     over = pool->free_asked && !pool->user_async && pool->running == 0 && pool->ending == 0;
@@ -257,15 +261,21 @@ void xf_pool_close(xf_pool *pool)
     uv_mutex_unlock(&pool->lock);
 }
 
+/* Whether a worker runs, or the pool is about to start one for work that it still has. */
+static bool has_workers(const xf_pool *pool)
+{
+    return pool->running > 0 || pool->ending > 0 || (pool->awaits_start && !pool->terminating);
+}
+
 /* Waits until every worker has ended.  The lock is held. */
 static int await_workers(xf_pool *pool, uint64_t deadline)
 {
-    while (pool->running > 0 || pool->ending > 0) {
+    while (has_workers(pool)) {
         uint64_t now = uv_hrtime();
         if (deadline == CLOCK_NEVER)
             uv_cond_wait(&pool->changed, &pool->lock);
         else if (now >= deadline || uv_cond_timedwait(&pool->changed, &pool->lock, deadline - now) < 0)
-            return pool->running > 0 || pool->ending > 0 ? XF_ETIMEDOUT : 0;
+            return has_workers(pool) ? XF_ETIMEDOUT : 0;
     }
     return 0;
 }

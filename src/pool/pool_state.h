@@ -102,7 +102,10 @@ struct xf_pool {
     bool closed, terminating;
     bool free_asked; /* xf_pool_free was called where it must not wait: release is called as soon as it need not */
     void (*release)(xf_pool *pool); /* ends what is left, and frees all; waits while workers run */
-    int failed_starts;              /* in a row */
+    int failed_starts;              /* in a row, by what the workers did themselves */
+    int start_delay_ms;             /* the next one, when workers end again before they are ready */
+    uint64_t next_start;            /* of uv_hrtime: no worker is started in place of another before */
+    bool awaits_start;              /* workers are missing until then */
     xf_report *broken;              /* why no worker can be started; NULL: workers can be started */
     xf_status broken_status;
     uv_async_t *user_async; /* on the user's loop; NULL: callbacks are called on the supervisor's thread */
