@@ -14,8 +14,8 @@ int error_detail(int code, const char *format, ...) XF_PRINTF(2, 3);
  *   parameter  What the caller passed it as, for the detail: "map->in". */
 int error_check_data(const void *data, uint64_t size, const char *parameter);
 
-/* As error_detail for a negative status of libuv: returns its XF_E* code, XF_ESYSTEM when none fits, and appends
- * libuv's text to the formatted one.
+/* Does the same for a negative status of libuv: returns its XF_E* code, XF_ESYSTEM when none fits, and appends libuv's
+ * text to the formatted one.
  *   format  The call that failed, or the file. */
 int error_from_uv(int status, const char *format, ...) XF_PRINTF(2, 3);
 

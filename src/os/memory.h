@@ -21,7 +21,9 @@ enum {
     OS_SHM_WAITABLE = 2, /* processes may sleep on words in it: os_shm_wait, os_shm_wake */
     OS_SHM_PRIVATE = 4,  /* a forked child does not have it mapped */
     OS_SHM_HUGE = 8,     /* large pages, where the system has some to give */
-    OS_SHM_READONLY = 16 /* for os_shm_open: writing to it is an access violation */
+    OS_SHM_READONLY = 16, /* for os_shm_open: writing to it is an access violation */
+    OS_SHM_OWNED = 32     /* only the process that creates it can write to it: its children map it read-only, a forked
+                             one too, and os_shm_is_sealed says whether they could get around that */
 };
 
 #define OS_PAGE 4096 /* bytes; a system's own pages may be larger */
@@ -31,6 +33,12 @@ enum {
  * Windows: a pagefile-backed section.  POSIX: a sealed memfd.
  * XF_ENOMEM, XF_EHANDLES. */
 int os_shm_create(os_shm *shm, size_t size, int flags);
+
+/* Whether no other process can get a writable view of an OS_SHM_OWNED segment, whatever it tries with what it has
+ * inherited.
+ * Windows: always; a child's handle has the right to read alone.  Linux: F_SEAL_FUTURE_WRITE, which kernels before 5.1
+ * do not have. */
+bool os_shm_is_sealed(const os_shm *shm);
 
 /* Maps a segment that another process has made with that size and those flags, neither of which is trusted.
  *   handle  From os_channel_take.  It belongs to the segment from then on, and is closed here on failure.
@@ -50,8 +58,8 @@ void os_shm_forget(os_shm *shm);
 /* Unmaps the segment and closes its handle.  Harmless on OS_SHM_NONE. */
 void os_shm_close(os_shm *shm);
 
-/* In a forked copy of the process that opened it: closes what the copy has of it.  A segment of OS_SHM_PRIVATE is not
- * unmapped, because it is not mapped there, and something else may be.
+/* In a forked copy of the process that opened it: closes what the copy has of it.  A segment of OS_SHM_PRIVATE or
+ * OS_SHM_OWNED is not unmapped, because it is not mapped there, and something else may be.
  * Windows: never called, as os_self_generation says. */
 void os_shm_let_go(os_shm *shm);
 
@@ -72,7 +80,7 @@ typedef struct os_word {
     void *reserved; /* for the system, while it sleeps */
 } os_word;
 
-/* Sleeps while all of count words are as they were seen, in whichever segments they are; else as os_shm_wait.
+/* Sleeps while all of count words are as they were seen, in whichever segments they are; otherwise as os_shm_wait.
  *   count  At least 1, without an upper limit.
  * Windows: one event, listed in each segment.  Linux: futex_waitv, with a helping thread for each further 127 words,
  * all of which have ended when this returns; where the kernel has no futex_waitv (before 5.16), or no thread can be
