@@ -64,7 +64,7 @@ int os_shm_create(os_shm *shm, size_t size, int flags)
     DWORD error;
     int rc;
 
-    if (whole < size)
+    if (whole < size || whole > SIZE_MAX / 2)
         return error_detail(XF_ENOMEM, "a segment of %llu bytes", (unsigned long long)size);
     section =
         CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, protection, (DWORD)((uint64_t)whole >> 32), (DWORD)whole, NULL);
