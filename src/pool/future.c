@@ -6,6 +6,7 @@
 #include "base/spin.h"
 #include "pool/future_callbacks.h"
 #include "pool/item_results.h"
+#include "pool/pool_audit.h"
 #include "pool/pool_deadlines.h"
 #include "pool/pool_futures.h"
 #include "pool/pool_jobs.h"
@@ -39,29 +40,56 @@ static bool are_all_complete(void *arg)
 }
 
 /* Sleeps until more is done, unless the condition holds.  Each wake-up clears the sleepers' bit, so it is set each
- * time. */
+ * time.  A wake-up may be missing where a worker has overwritten the word, so nobody sleeps for longer than until the
+ * jobs are to be looked through. */
 static void sleep_until_done(xf_pool *pool, spin_condition holds, awaited_futures *awaited, int timeout_ms)
 {
     pool_segment *segment = &pool->segment;
-    wake_word *done = &segment->header->done;
+    wake_word *done = &segment->shared->done;
     uint32_t seen = wake_word_arm(done);
 
     if (!holds(awaited))
-        os_shm_wait(&segment->shm, done, seen, timeout_ms);
+        os_shm_wait(&segment->work, done, seen,
+                    timeout_ms < 0 || timeout_ms > pool->audit_ms ? pool->audit_ms : timeout_ms);
 }
 
 int future_check(const xf_future *future)
 {
-    return future->pool ? 0 : error_detail(XF_ESTATE, "the future's pool was freed");
+    return future->pool ? pool_state_check_own(future->pool) : error_detail(XF_ESTATE, "the future's pool was freed");
+}
+
+int future_check_wait(const xf_future *future, int timeout_ms)
+{
+    int rc = future_check(future);
+
+    if (rc < 0 || timeout_ms == 0)
+        return rc;
+    if (pool_state_is_here(future->pool, POOL_CALLS_BACK) && future->callbacks == CALLBACKS_RUNNING)
+        return 0; /* it is the callback's own, and complete */
+    return pool_state_check_wait(future->pool, timeout_ms);
+}
+
+/* The same for several of one pool. */
+static int check_wait_for_many(xf_future *const *futures, int count, int timeout_ms)
+{
+    int rc = 0;
+
+    if (count > 0 && !futures)
+        return error_check_data(futures, (uint64_t)count, "futures");
+    for (int i = 0; i < count && rc == 0; i++)
+        rc = future_check(futures[i]);
+    return rc < 0 || count < 1 ? rc : pool_state_check_wait(futures[0]->pool, timeout_ms);
 }
 
 bool future_is_ready(xf_future *future, wait_target *target)
 {
     pool_segment *segment = &future->pool->segment;
-    wake_word *done = &segment->header->done;
+    wake_word *done = &segment->shared->done;
 
-    if (target)
-        *target = (wait_target){{&segment->shm, done, wake_word_arm(done), NULL}, -1};
+    if (target) {
+        pool_audit_if_due(future->pool);
+        *target = (wait_target){{&segment->work, done, wake_word_arm(done), NULL}, future->pool->audit_ms};
+    }
     return future_is_complete(future);
 }
 
@@ -69,15 +97,17 @@ bool future_is_ready(xf_future *future, wait_target *target)
 static int await_futures(xf_pool *pool, spin_condition holds, awaited_futures *awaited, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
-    uint32_t spin_us = timeout_ms ? atomic_load(&pool->segment.header->spin_us) : 0;
+    uint32_t spin_us = timeout_ms ? pool->spin_us : 0;
     bool complete = spin(holds, awaited, spin_us, deadline);
 
     if (complete)
         return 0;
     if (timeout_ms == 0)
         return XF_ETIMEDOUT;
-    while (!(complete = holds(awaited)) && clock_left_ms(deadline) != 0)
+    while (!(complete = holds(awaited)) && clock_left_ms(deadline) != 0) {
         sleep_until_done(pool, holds, awaited, clock_left_ms(deadline));
+        pool_audit_if_due(pool);
+    }
     return complete ? 0 : XF_ETIMEDOUT;
 }
 
@@ -93,24 +123,26 @@ static int wait_result(xf_future *future)
         rc = error_detail(XF_ENOMEM, "how items of task %s ended", future->task->name);
     else if (future->failure_count > 0)
         rc = error_detail(XF_EFAILED, "%zu of %llu items of task %s are not done", future->failure_count,
-                          (unsigned long long)future->job->count, future->task->name);
+                          (unsigned long long)future->plan.count, future->task->name);
     uv_mutex_unlock(&pool->lock);
     return rc;
 }
 
 int xf_future_wait(xf_future *future, int timeout_ms)
 {
-    int rc = await_futures(future->pool, are_all_complete, &(awaited_futures){&future, 1}, timeout_ms);
+    int rc = future_check_wait(future, timeout_ms);
 
+    if (rc == 0)
+        rc = await_futures(future->pool, are_all_complete, &(awaited_futures){&future, 1}, timeout_ms);
     return rc < 0 ? rc : wait_result(future);
 }
 
 int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms)
 {
-    int rc;
+    int rc = count < 1 ? error_detail(XF_EINVAL, "%d futures", count) : check_wait_for_many(futures, count, timeout_ms);
 
-    if (count < 1)
-        return error_detail(XF_EINVAL, "%d futures", count);
+    if (rc < 0)
+        return rc;
     rc = await_futures(futures[0]->pool, is_any_complete, &(awaited_futures){futures, count}, timeout_ms);
     for (int i = 0; i < count && rc == 0; i++)
         if (future_is_complete(futures[i])) {
@@ -123,8 +155,11 @@ int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms)
 int xf_future_wait_all(xf_future *const *futures, int count, int timeout_ms)
 {
     awaited_futures awaited = {futures, count};
-    int rc = count > 0 ? await_futures(futures[0]->pool, are_all_complete, &awaited, timeout_ms) : 0, worst = 0;
+    int rc = count < 0 ? error_detail(XF_EINVAL, "%d futures", count) : check_wait_for_many(futures, count, timeout_ms);
+    int worst = 0;
 
+    if (rc == 0 && count > 0)
+        rc = await_futures(futures[0]->pool, are_all_complete, &awaited, timeout_ms);
     for (int i = 0; i < count && rc == 0; i++) {
         int one = wait_result(futures[i]);
         if (one < worst)
@@ -138,7 +173,7 @@ int xf_future_wait_all(xf_future *const *futures, int count, int timeout_ms)
 /* Collects the results if the future is complete.  Returns whether they are collected. */
 static bool collect_if_complete(xf_future *future)
 {
-    if (!future->pool || !future_is_complete(future))
+    if (future_check(future) < 0 || !future_is_complete(future))
         return false;
     if (future->collected)
         return true;
@@ -150,48 +185,38 @@ static bool collect_if_complete(xf_future *future)
 
 size_t xf_future_count(const xf_future *future)
 {
-    return future->pool ? (size_t)future->job->count : 0;
+    return future_check(future) < 0 ? 0 : (size_t)future->plan.count;
 }
 
 size_t xf_future_failures(xf_future *future)
 {
-    return collect_if_complete(future) ? future->failure_count : 0;
+    return collect_if_complete(future) ? item_results_failures(future) : 0;
 }
 
 size_t xf_future_failure(xf_future *future, size_t n)
 {
-    return collect_if_complete(future) && n < future->failure_count ? (size_t)future->failures[n].item
-                                                                    : xf_future_count(future);
+    if (!collect_if_complete(future) || n >= item_results_failures(future))
+        return xf_future_count(future);
+    return future->short_of_memory ? n : (size_t)future->failures[n].item;
 }
 
 xf_status xf_future_status(xf_future *future, size_t item)
 {
-    const item_failure *failure;
-
-    if (!collect_if_complete(future) || item >= future->job->count)
+    if (!collect_if_complete(future) || item >= future->plan.count)
         return (xf_status){XF_END_NONE, 0, 0};
-    failure = item_results_find(future, item);
-    return failure ? failure->status : (xf_status){XF_END_DONE, 0, 0};
+    return item_results_status(future, item);
 }
 
 const void *xf_future_result(xf_future *future, size_t item, size_t *size)
 {
-    const pool_segment *segment;
-    const job *job;
-    span output;
+    xf_bytes output;
 
-    if (!collect_if_complete(future) || item >= future->job->count || item_results_find(future, item))
+    if (!collect_if_complete(future) || item >= future->plan.count ||
+        item_results_status(future, item).kind != XF_END_DONE || item_results_output(future, item, &output) < 0)
         return NULL;
-    segment = &future->pool->segment;
-    job = future->job;
-    output = (span){job->out + item * job->out_size, job->out_size};
-    if (job->flags & JOB_OUT_SPANS)
-        output = job->flags & JOB_ONE_ITEM ? job->out_span : ((const span *)pool_segment_at(segment, job->out))[item];
-    if (output.at > segment->shm.size || output.size > segment->shm.size - output.at)
-        return NULL; /* a worker has overwritten the span */
     if (size)
-        *size = (size_t)output.size;
-    return pool_segment_at(segment, output.at);
+        *size = output.size;
+    return output.data;
 }
 
 int xf_future_result_object(xf_future *future, size_t item, void **object)
@@ -199,11 +224,14 @@ int xf_future_result_object(xf_future *future, size_t item, void **object)
     const xf_task *task = future->task;
     size_t size = 0;
     const void *result = xf_future_result(future, item, &size);
+    int rc = future_check(future);
 
+    if (rc < 0)
+        return rc;
     if (!task->output_codec)
         return error_detail(XF_ESTATE, "task %s has no output codec", task->name);
     if (!result)
-        return future->pool && future_is_complete(future)
+        return future_is_complete(future)
                    ? error_detail(XF_EFAILED, "item %zu of task %s has no result", item, task->name)
                    : error_detail(XF_ESTATE, "item %zu of task %s has not ended", item, task->name);
     return codec_decode_for(task, task->output_codec, result, size, object);
@@ -246,7 +274,7 @@ void xf_future_cancel(xf_future *future)
 {
     xf_pool *pool = future->pool;
 
-    if (!pool)
+    if (future_check(future) < 0)
         return;
     uv_mutex_lock(&pool->lock);
     cancel_future(pool, future);
@@ -255,6 +283,8 @@ void xf_future_cancel(xf_future *future)
 
 void xf_pool_cancel(xf_pool *pool)
 {
+    if (pool_state_check_own(pool) < 0)
+        return;
     uv_mutex_lock(&pool->lock);
     for (xf_future *future = pool->first; future; future = future->next)
         cancel_future(pool, future);
@@ -269,6 +299,10 @@ void xf_future_free(xf_future *future)
         return;
     if (!pool) {
         pool_futures_free(future);
+        return;
+    }
+    if (pool_state_check_own(pool) < 0) {
+        future->detached = true; /* xf_pool_free frees it in this copy, too */
         return;
     }
     uv_mutex_lock(&pool->lock);

@@ -5,12 +5,14 @@
 #include "machine/machine.h"
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
+#include "pool/output_guard.h"
 #include "pool/pool_deadlines.h"
 #include "pool/pool_futures.h"
 #include "pool/pool_inline.h"
 #include "pool/pool_jobs.h"
 #include "pool/pool_workers.h"
 #include "process/child.h"
+#include "process/process_lead.h"
 #include "process/start_method.h"
 #include "protocol/task_table.h"
 
@@ -38,6 +40,8 @@ static int check_initializer(const xf_pool_options *options)
 
 static int check_pool_options(const xf_pool_options *options)
 {
+    int rc;
+
     if (options->workers < XF_POOL_INLINE || options->workers > XF_POOL_WORKERS_MAX)
         return error_detail(XF_EINVAL, "option workers is %d", options->workers);
     if (options->initializer_size > POOL_INITIALIZER_INPUT_MAX)
@@ -47,6 +51,11 @@ static int check_pool_options(const xf_pool_options *options)
                             options->max_attempts, options->idle_ms, options->spin_us, options->nesting);
     if ((unsigned)options->placement > XF_PLACEMENT_NUMA)
         return error_detail(XF_EINVAL, "option placement is %d", (int)options->placement);
+    rc = error_check_data(options->initializer_input, options->initializer_size, "option initializer_input");
+    if (rc == 0 && options->process)
+        rc = process_start_check_options(options->process);
+    if (rc < 0)
+        return rc;
     if (child_depth() >= child_depth_limit())
         return error_detail(XF_EDEPTH, "workers of this pool would run at depth %d", child_depth() + 1);
     if (!task_table_is_closed())
@@ -61,7 +70,8 @@ static void choose_spin_time(xf_pool *pool)
 
     if (spin == 0)
         spin = pool->worker_limit < pool->cpu_count ? SPIN_US : 0;
-    atomic_store(&pool->segment.header->spin_us, spin < 0 ? 0 : (uint32_t)spin);
+    pool->spin_us = spin < 0 ? 0 : (uint32_t)spin;
+    atomic_store(&pool->segment.head->spin_us, pool->spin_us);
 }
 
 static int read_machine(xf_pool *pool)
@@ -104,23 +114,36 @@ static int set_pool_options(xf_pool *pool, const xf_pool_options *options)
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
+static void release_pool(xf_pool *pool);
+
 /* On the supervisor's thread: a deadline has passed. */
 static void on_pool_deadline(supervised *supervised)
 {
     xf_pool *pool = (xf_pool *)supervised;
+    bool over;
 
     uv_mutex_lock(&pool->lock);
     pool->callbacks_due = false;
+    if (pool->awaits_start) {
+        pool_workers_replace(pool);
+        uv_cond_broadcast(&pool->changed);
+    }
     pool_deadlines_check(pool);
     future_callbacks_dispatch(pool);
+    over = pool->free_asked && !pool->user_async && pool->running == 0 && pool->ending == 0;
     uv_mutex_unlock(&pool->lock);
+    if (over)
+        pool->release(pool);
 }
 
 static int depth_limit_of(const xf_pool_options *options)
 {
-    int limit = child_depth() + 1 + (options->nesting > 0 ? options->nesting : 0);
+    int next = child_depth() + 1;
 
-    return options->nesting == 0 || limit > child_depth_limit() ? child_depth_limit() : limit;
+    if (options->nesting < 0)
+        return next;
+    return options->nesting == 0 || options->nesting > child_depth_limit() - next ? child_depth_limit()
+                                                                                  : next + options->nesting;
 }
 
 /* Each job has a line of memory for each of them, so a small pool cannot grow to XF_POOL_WORKERS_MAX. */
@@ -136,35 +159,45 @@ static int max_workers_of(const xf_pool *pool)
 static int open_pool_segment(xf_pool *pool)
 {
     uint32_t slots = (uint32_t)max_workers_of(pool);
-    segment_header *header;
+    books_head *head;
     int rc = pool_segment_create(&pool->segment, slots, pool->options.memory_limit);
 
     if (rc < 0)
         return rc;
+    rc = pool_pages_open(&pool->pages, &pool->segment);
+    if (rc < 0)
+        goto close_segment;
     pool->workers = calloc(slots, sizeof *pool->workers);
     if (!pool->workers) {
-        os_shm_close(&pool->segment.shm);
-        return error_detail(XF_ENOMEM, "handles of %u workers", slots);
+        rc = error_detail(XF_ENOMEM, "handles of %u workers", slots);
+        goto close_pages;
     }
     for (uint32_t i = 0; i < slots; i++)
         pool->workers[i] = (worker_handle){.pool = pool, .number = i, .kill_time = CLOCK_NEVER};
-    header = pool->segment.header;
-    header->idle_ms = pool->options.idle_ms;
-    header->depth_limit = depth_limit_of(&pool->options);
-    header->tasks_per_worker = pool->options.workers == XF_POOL_INLINE ? 0 : pool->options.tasks_per_worker;
-    if (pool->options.initializer && pool_jobs_number_task(pool, pool->options.initializer, &header->initializer) == 0)
-        header->initializer++;
-    if (pool->options.finalizer && pool_jobs_number_task(pool, pool->options.finalizer, &header->finalizer) == 0)
-        header->finalizer++;
+    head = pool->segment.head;
+    head->idle_ms = pool->options.idle_ms;
+    head->depth_limit = depth_limit_of(&pool->options);
+    head->tasks_per_worker = pool->options.workers == XF_POOL_INLINE ? 0 : pool->options.tasks_per_worker;
+    if (pool->options.initializer && pool_jobs_number_task(pool, pool->options.initializer, &head->initializer) == 0)
+        head->initializer++;
+    if (pool->options.finalizer && pool_jobs_number_task(pool, pool->options.finalizer, &head->finalizer) == 0)
+        head->finalizer++;
     choose_spin_time(pool);
     return 0;
+
+close_pages:
+    pool_pages_close(&pool->pages);
+close_segment:
+    pool_segment_close(&pool->segment);
+    return rc;
 }
 
 static void close_pool_segment(xf_pool *pool)
 {
     free(pool->workers);
     pool_inline_close(pool);
-    os_shm_close(&pool->segment.shm);
+    pool_pages_close(&pool->pages);
+    pool_segment_close(&pool->segment);
 }
 
 static int start_pool(xf_pool *pool)
@@ -196,9 +229,10 @@ int xf_pool_create(xf_pool **out, const xf_pool_options *options)
     if (!pool)
         return error_detail(XF_ENOMEM, "a pool");
     pool->supervised.on_due = on_pool_deadline;
+    pool->audit_ms = POOL_AUDIT_MS;
+    pool->release = release_pool;
+    pool->generation = os_self_generation();
     rc = set_pool_options(pool, options ? options : &defaults);
-    if (rc == 0)
-        rc = process_start_check_options(&pool->process);
     if (rc < 0)
         goto free_pool;
     rc = monitor_open(&pool->lock, &pool->changed, "a pool");
@@ -232,6 +266,8 @@ free_pool:
 
 void xf_pool_close(xf_pool *pool)
 {
+    if (pool_state_check_own(pool) < 0)
+        return;
     uv_mutex_lock(&pool->lock);
     pool->closed = true;
     if (!pool->inline_worker)
@@ -239,23 +275,31 @@ void xf_pool_close(xf_pool *pool)
     uv_mutex_unlock(&pool->lock);
 }
 
+/* Whether a worker runs, or the pool is about to start one for work that it still has. */
+static bool has_workers(const xf_pool *pool)
+{
+    return pool->running > 0 || pool->ending > 0 || (pool->awaits_start && !pool->terminating);
+}
+
 /* Waits until every worker has ended.  The lock is held. */
 static int await_workers(xf_pool *pool, uint64_t deadline)
 {
-    while (pool->running > 0 || pool->ending > 0) {
+    while (has_workers(pool)) {
         uint64_t now = uv_hrtime();
         if (deadline == CLOCK_NEVER)
             uv_cond_wait(&pool->changed, &pool->lock);
         else if (now >= deadline || uv_cond_timedwait(&pool->changed, &pool->lock, deadline - now) < 0)
-            return pool->running > 0 || pool->ending > 0 ? XF_ETIMEDOUT : 0;
+            return has_workers(pool) ? XF_ETIMEDOUT : 0;
     }
     return 0;
 }
 
 int xf_pool_join(xf_pool *pool, int timeout_ms)
 {
-    int rc;
+    int rc = pool_state_check_wait(pool, timeout_ms);
 
+    if (rc < 0)
+        return rc;
     uv_mutex_lock(&pool->lock);
     rc = pool->closed ? await_workers(pool, clock_deadline(timeout_ms))
                       : error_detail(XF_ESTATE, "call xf_pool_close before xf_pool_join");
@@ -291,8 +335,11 @@ static int terminate_workers(xf_pool *pool, int grace_ms, int timeout_ms)
 
 int xf_pool_terminate(xf_pool *pool, int timeout_ms)
 {
-    int rc = 0, grace_ms = timeout_ms >= 0 && timeout_ms < pool->grace_ms ? timeout_ms : pool->grace_ms;
+    int rc = pool_state_check_wait(pool, timeout_ms);
+    int grace_ms = timeout_ms >= 0 && timeout_ms < pool->grace_ms ? timeout_ms : pool->grace_ms;
 
+    if (rc < 0)
+        return rc;
     uv_mutex_lock(&pool->lock);
     if (pool->inline_worker)
         pool->closed = true;
@@ -302,10 +349,18 @@ int xf_pool_terminate(xf_pool *pool, int timeout_ms)
     return rc;
 }
 
-void xf_pool_free(xf_pool *pool)
+static void free_pool_memory(xf_pool *pool)
 {
-    if (!pool)
-        return;
+    report_free(pool->broken);
+    free(pool->cpu_sets);
+    free(pool->free_jobs);
+    free(pool->retired);
+    free(pool->futures);
+    close_pool_segment(pool);
+}
+
+static void release_pool(xf_pool *pool)
+{
     uv_mutex_lock(&pool->lock);
     if (!pool->inline_worker)
         terminate_workers(pool, 0, XF_FOREVER);
@@ -314,20 +369,66 @@ void xf_pool_free(xf_pool *pool)
         supervisor_remove(&pool->supervised); /* afterwards no thread is in a callback of the pool */
     pool_futures_orphan(pool);
     future_callbacks_close(pool);
-    report_free(pool->broken);
-    free(pool->cpu_sets);
-    free(pool->free_jobs);
-    free(pool->retired);
-    free(pool->futures);
-    close_pool_segment(pool);
+    free_pool_memory(pool);
     monitor_close(&pool->lock, &pool->changed);
     free(pool);
 }
 
+/* In a forked copy of the process that created the pool: frees the copy's memory, and touches nothing that is shared.
+ * If another thread was changing the pool at the moment of the fork, its memory cannot be relied on, and stays.  The
+ * monitor is not destroyed, because threads that only the parent has may sleep on it; and a handle on a loop cannot be
+ * closed here. */
+static void let_pool_go(xf_pool *pool)
+{
+    if (uv_mutex_trylock(&pool->lock) != 0)
+        return;
+    for (int i = 0; i < max_workers_of(pool); i++)
+        if (pool->workers[i].process)
+            process_lead_let_go(pool->workers[i].process);
+    pool_futures_let_go(pool);
+    os_shm_let_go(&pool->segment.books);
+    os_shm_let_go(&pool->segment.work);
+    os_shm_let_go(&pool->pages.words);
+    free_pool_memory(pool);
+    free(pool);
+}
+
+/* Kills the workers, and leaves the rest to a thread that is in no callback then: the supervisor's, when the last
+ * worker has ended, or the one of the user's loop. */
+static void ask_for_release(xf_pool *pool)
+{
+    uv_mutex_lock(&pool->lock);
+    pool->closed = pool->terminating = pool->free_asked = true;
+    cancel_all_unclaimed(pool);
+    pool_workers_shut_down(pool, true);
+    if (pool->user_async)
+        uv_async_send(pool->user_async);
+    else
+        supervisor_set_deadline(&pool->supervised, 0);
+    uv_mutex_unlock(&pool->lock);
+}
+
+void xf_pool_free(xf_pool *pool)
+{
+    if (!pool)
+        return;
+    if (pool_state_check_own(pool) < 0)
+        let_pool_go(pool);
+    else if (pool->inline_worker &&
+             (pool_state_is_here(pool, POOL_RUNS_TASKS) || pool_state_is_here(pool, POOL_CALLS_BACK)))
+        error_detail(XF_EDEADLK, "an inline pool cannot be freed in its own task or callback");
+    else if (!pool->inline_worker && (supervisor_is_this_thread() || pool_state_is_here(pool, POOL_CALLS_BACK)))
+        ask_for_release(pool);
+    else
+        release_pool(pool);
+}
+
 int xf_pool_resize(xf_pool *pool, int workers)
 {
-    int rc = 0;
+    int rc = pool_state_check_own(pool);
 
+    if (rc < 0)
+        return rc;
     if (workers < 1 || (workers > max_workers_of(pool) && !pool->inline_worker))
         return error_detail(XF_EINVAL, "%d workers; this pool can have %d", workers, max_workers_of(pool));
     uv_mutex_lock(&pool->lock);
@@ -346,22 +447,36 @@ int xf_pool_resize(xf_pool *pool, int workers)
 
 /* ---- Shared memory --------------------------------------------------------------------------- */
 
+/* Behind the memory there are guard bytes. */
+static int take_buffer(xf_pool *pool, size_t size, uint64_t *at)
+{
+    return size > SIZE_MAX - OUTPUT_GUARD ? error_detail(XF_ENOMEM, "a buffer of %zu bytes", size)
+                                          : pool_pages_take(&pool->pages, PAGES_BUFFERS, size + OUTPUT_GUARD, at);
+}
+
 void *xf_pool_buffer_alloc(xf_pool *pool, size_t size)
 {
     uint64_t at, deadline = clock_deadline(POOL_MEMORY_MS);
-    int rc = pool_segment_take_pages(&pool->segment, size, PAGES_OF_PARENT, &at);
+    int rc = pool_state_check_own(pool);
+    char *buffer;
 
+    if (rc == 0)
+        rc = take_buffer(pool, size, &at);
     if (rc == XF_ENOMEM) {
         uv_mutex_lock(&pool->lock);
         while (rc == XF_ENOMEM && pool_jobs_await_memory(pool, deadline))
-            rc = pool_segment_take_pages(&pool->segment, size, PAGES_OF_PARENT, &at);
+            rc = take_buffer(pool, size, &at);
         uv_mutex_unlock(&pool->lock);
     }
-    return rc < 0 ? NULL : pool_segment_at(&pool->segment, at);
+    if (rc < 0)
+        return NULL;
+    buffer = pool_segment_at(&pool->segment, at);
+    output_guard_set(buffer + size, OUTPUT_GUARD);
+    return buffer;
 }
 
 void xf_pool_buffer_free(xf_pool *pool, void *memory)
 {
-    if (memory)
-        pool_segment_free_pages(&pool->segment, pool_segment_offset(&pool->segment, memory));
+    if (memory && pool_state_check_own(pool) == 0)
+        pool_pages_free(&pool->pages, PAGES_BUFFERS, pool_segment_offset(&pool->segment, memory));
 }

@@ -155,6 +155,10 @@ void child_catch_exit(void);
  * Async-signal-safe. */
 void child_close_others(const child_fds *fds);
 
+/* In a forked copy of a process: whether it has the descriptors of that process.  A child of ours, and copies of it, do
+ * not: there their numbers may stand for others. */
+bool child_has_others(void);
+
 /* Makes the kernel kill this process's group when the lifeline hangs up; ends this process at once if it already
  * has. */
 void child_arm_lifeline(int lifeline, pid_t leader);

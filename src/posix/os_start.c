@@ -144,24 +144,30 @@ static void flush_before_fork(FILE *stream)
     funlockfile(stream);
 }
 
-/* A forked child has its inputs mapped already, but for those that it may only read. */
+/* A forked child has its inputs mapped already, but for those that are kept out of the program's own forks. */
+static bool is_mapped_by_fork(const os_shm *input)
+{
+    return !(input->flags & (OS_SHM_OWNED | OS_SHM_PRIVATE));
+}
+
 static void inherit_inputs(const os_start *start, os_inherited *inherited, child_fds *kept)
 {
     for (int i = 0; i < OS_INPUTS; i++) {
         inherited->inputs[i] = OS_SHM_NONE;
-        if (shm_access_of_child(start->inputs[i]) != INPUT_WRITABLE)
+        if (!start->inputs[i] || !is_mapped_by_fork(start->inputs[i]))
             continue;
         inherited->inputs[i] = *start->inputs[i];
         kept->inputs[i] = -1;
     }
 }
 
-static void map_readonly_inputs(const os_start *start, os_inherited *inherited, child_fds *fds)
+static void map_other_inputs(const os_start *start, os_inherited *inherited, child_fds *fds)
 {
     for (int i = 0; i < OS_INPUTS; i++) {
         if (fds->inputs[i] < 0)
             continue;
-        inherited->inputs[i] = shm_map_inherited(fds->inputs[i], start->inputs[i]->size, INPUT_READONLY);
+        inherited->inputs[i] =
+            shm_map_inherited(fds->inputs[i], start->inputs[i]->size, shm_access_of_child(start->inputs[i]));
         if (!inherited->inputs[i].address)
             _exit(1);
     }
@@ -169,7 +175,7 @@ static void map_readonly_inputs(const os_start *start, os_inherited *inherited, 
 
 static _Noreturn void run_forked(const os_start *start, os_inherited *inherited, child_fds *fds)
 {
-    map_readonly_inputs(start, inherited, fds);
+    map_other_inputs(start, inherited, fds);
     child_settle(fds);
     limit_self(start->box->address);
     child_reset_signals();

@@ -44,6 +44,11 @@ void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
         add_build(build, &__ImageBase);
 }
 
+uint32_t os_self_generation(void)
+{
+    return 0;
+}
+
 int os_self_threads(void)
 {
     return 0;

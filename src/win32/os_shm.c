@@ -61,14 +61,16 @@ int os_shm_create(os_shm *shm, size_t size, int flags)
     size_t whole = whole_size(size, flags);
     DWORD protection = PAGE_READWRITE | (flags & OS_SHM_RESERVED ? SEC_RESERVE : SEC_COMMIT);
     HANDLE section;
+    DWORD error;
     int rc;
 
-    if (whole < size)
+    if (whole < size || whole > SIZE_MAX / 2)
         return error_detail(XF_ENOMEM, "a segment of %llu bytes", (unsigned long long)size);
     section =
         CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, protection, (DWORD)((uint64_t)whole >> 32), (DWORD)whole, NULL);
-    if (!section)
-        return os_error(GetLastError(), "CreateFileMappingW");
+    error = GetLastError();
+    if (!section) /* the size is the only parameter that may be invalid: no section is as large */
+        return os_error(error == ERROR_INVALID_PARAMETER ? ERROR_NOT_ENOUGH_MEMORY : error, "CreateFileMappingW");
     rc = shm_map(shm, section, size, flags);
     if (rc < 0)
         goto close_section;
@@ -156,6 +158,11 @@ void os_shm_close(os_shm *shm)
     shm->size = 0;
 }
 
+void os_shm_let_go(os_shm *shm)
+{
+    os_shm_close(shm);
+}
+
 int os_shm_commit(const os_shm *shm, size_t offset, size_t size)
 {
     if (offset > shm->size || size > shm->size - offset)
@@ -165,7 +172,40 @@ int os_shm_commit(const os_shm *shm, size_t offset, size_t size)
                : os_error(GetLastError(), "VirtualAlloc");
 }
 
-/* ---- Sleeping -------------------------------------------------------------------------------- */
+int os_shm_make_readable(const os_shm *shm, size_t offset, size_t size)
+{
+    return size == 0 ? 0 : os_shm_commit(shm, offset, size);
+}
+
+/* ---- Guarded memory -------------------------------------------------------------------------- */
+
+int os_guarded_create(os_guarded *memory, size_t size)
+{
+    char *address;
+
+    if (size > SIZE_MAX / 2)
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "guarded memory");
+    size = (size + OS_PAGE - 1) / OS_PAGE * OS_PAGE;
+    address = VirtualAlloc(NULL, size + OS_PAGE, MEM_RESERVE, PAGE_NOACCESS);
+    if (!address) /* the system calls a size that can never be had an invalid parameter */
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "VirtualAlloc");
+    if (!VirtualAlloc(address, size, MEM_COMMIT, PAGE_READWRITE)) {
+        int rc = os_error(GetLastError(), "VirtualAlloc");
+        VirtualFree(address, 0, MEM_RELEASE);
+        return rc;
+    }
+    *memory = (os_guarded){address, size};
+    return 0;
+}
+
+void os_guarded_free(os_guarded *memory)
+{
+    if (memory->address)
+        VirtualFree(memory->address, 0, MEM_RELEASE);
+    *memory = (os_guarded){NULL, 0};
+}
+
+/* ---- Sleeping on words ----------------------------------------------------------------------- */
 
 static uint64_t process_start(HANDLE process)
 {

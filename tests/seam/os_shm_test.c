@@ -58,8 +58,19 @@ static void be_reading(const char *argument)
     say(is_pattern(owned, PAGE) && owned[PAGE] == 7 ? "whole\n" : "broken\n");
 }
 
+/* Writes one byte behind the end of guarded memory. */
+static void be_overrunning(const char *argument)
+{
+    os_guarded memory;
+
+    (void)argument;
+    require(os_guarded_create(&memory, PAGE) == 0);
+    ((volatile uint8_t *)memory.address)[memory.size] = 1;
+}
+
 static const seam_role roles[] = {
-    {"reading", be_reading}, {"answering", be_answering}, {"sleeping", be_sleeping}, {"committing", be_committing}, {0},
+    {"overrunning", be_overrunning}, {"reading", be_reading},       {"answering", be_answering},
+    {"sleeping", be_sleeping},       {"committing", be_committing}, {0},
 };
 
 /* ---- Shared memory --------------------------------------------------------------------------- */
@@ -206,6 +217,29 @@ static void a_child_that_writes_to_an_owned_segment_crashes(void **state)
     assert_true(is_pattern(owned.address, PAGE));
     os_shm_close(&owned);
     os_shm_close(&shared);
+}
+
+static void guarded_memory_is_zero_filled_and_can_be_written_to_its_end(void **state)
+{
+    os_guarded memory;
+
+    (void)state;
+    assert_int_equal(os_guarded_create(&memory, 1), 0);
+    assert_true(memory.size >= 1);
+    for (size_t at = 0; at < memory.size; at++)
+        assert_int_equal(((uint8_t *)memory.address)[at], 0);
+    fill_pattern(memory.address, memory.size);
+    os_guarded_free(&memory);
+    assert_null(memory.address);
+    os_guarded_free(&memory);
+    assert_int_equal(os_guarded_create(&memory, SIZE_MAX), XF_ENOMEM);
+    assert_int_equal(os_guarded_create(&memory, SIZE_MAX / 2), XF_ENOMEM);
+}
+
+static void a_write_behind_guarded_memory_crashes(void **state)
+{
+    (void)state;
+    expect_end("overrunning", OS_CRASHED, XF_CRASH_ACCESS);
 }
 
 static void a_wait_ends_when_the_word_is_another_or_time_has_passed(void **state)
@@ -428,6 +462,43 @@ static void nothing_is_left_behind(void **state)
     expect_nothing_left(use_everything);
 }
 
+/* Segments of the process that is copied: an open one, one that a copy does not have mapped, and one that only its
+ * process can write to. */
+enum { LET_GO = 3 };
+
+/* In place of a segment that is not mapped here there may be another by now. */
+static bool lets_go_of_segments(void *arg)
+{
+    os_shm *shm = arg, others[LET_GO];
+    size_t handles = support_handles();
+
+    for (int i = 0; i < LET_GO; i++)
+        if (os_shm_create(&others[i], PAGE, 0) < 0)
+            return false;
+    for (int i = 0; i < LET_GO; i++)
+        os_shm_let_go(&shm[i]);
+    for (int i = 0; i < LET_GO; i++)
+        memset(others[i].address, 1, PAGE);
+    return support_handles() == handles;
+}
+
+static void a_copy_lets_go_of_a_segment(void **state)
+{
+    static const int flags[LET_GO] = {OS_SHM_WAITABLE, OS_SHM_PRIVATE, OS_SHM_OWNED};
+    os_shm shm[LET_GO];
+
+    (void)state;
+    for (int i = 0; i < LET_GO; i++) {
+        assert_int_equal(os_shm_create(&shm[i], PAGE, flags[i]), 0);
+        fill_pattern(shm[i].address, PAGE);
+    }
+    assert_true(support_holds_in_copy(lets_go_of_segments, shm));
+    for (int i = 0; i < LET_GO; i++) {
+        assert_true(is_pattern(shm[i].address, PAGE));
+        os_shm_close(&shm[i]);
+    }
+}
+
 /* ---- The program ----------------------------------------------------------------------------- */
 
 static const struct CMUnitTest tests[] = {
@@ -439,6 +510,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(parent_and_child_commit_for_each_other),
     cmocka_unit_test(a_child_sees_what_its_parent_writes_to_an_owned_segment),
     cmocka_unit_test(a_child_that_writes_to_an_owned_segment_crashes),
+    cmocka_unit_test(guarded_memory_is_zero_filled_and_can_be_written_to_its_end),
+    cmocka_unit_test(a_write_behind_guarded_memory_crashes),
     cmocka_unit_test(a_wait_ends_when_the_word_is_another_or_time_has_passed),
     cmocka_unit_test(sleepers_on_a_word_are_woken),
     cmocka_unit_test(a_wait_for_any_word_ends_as_one_for_a_word_does),
@@ -447,6 +520,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_wake_reaches_the_living_sleepers_of_its_word),
     cmocka_unit_test(closing_nothing_is_harmless),
     cmocka_unit_test(a_segment_is_opened_as_what_it_is),
+    cmocka_unit_test(a_copy_lets_go_of_a_segment),
     cmocka_unit_test(nothing_is_left_behind),
 };
 
