@@ -8,6 +8,7 @@
 #include "objects/object_client.h"
 #include "objects/object_entry.h"
 #include "objects/object_server.h"
+#include "os/identity.h"
 #include "protocol/frame.h"
 
 enum { SEGMENT_MAX = 8192 };
@@ -83,6 +84,16 @@ void os_shm_close(os_shm *shm)
     free(shm->address);
     os_handle_close(shm->handle);
     *shm = OS_SHM_NONE;
+}
+
+void os_shm_let_go(os_shm *shm)
+{
+    os_shm_close(shm);
+}
+
+uint32_t os_self_generation(void)
+{
+    return 0;
 }
 
 int object_client_ask(const xf_ref *ref, object_answer *answer)
