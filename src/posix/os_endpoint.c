@@ -91,11 +91,12 @@ static int endpoint_make_channel(os_channel **out, int socket)
     return 0;
 }
 
+/* Rejects no more than the queue holds at a time: other users can refill it for as long as they want. */
 int os_endpoint_accept(os_endpoint *endpoint, os_channel **channel)
 {
     int socket;
 
-    for (;;) {
+    for (int rejected = 0; rejected < BACKLOG; rejected++) {
         if (atomic_load(&endpoint->shut))
             return error_detail(XF_EEND, "the endpoint was shut down");
         socket = accept4(endpoint->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -110,6 +111,7 @@ int os_endpoint_accept(os_endpoint *endpoint, os_channel **channel)
             return endpoint_make_channel(channel, socket);
         close(socket);
     }
+    return XF_EAGAIN;
 }
 
 /* poll returns at once for a socket that was shut down. */
