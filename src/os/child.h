@@ -168,7 +168,8 @@ void os_child_unwatch(os_child *child);
  *   argc, argv  As main got them.  argv[1] tells; the system is asked for the command line when argc is 0.
  *   entry       What a child of the fork server runs.
  *   inherited   Set to what the parent has left for this process; NULL when crossfork did not start it.
- * Does not return in the fork server.  XF_EPROTO when argv names a channel that does not exist. */
+ * Does not return in the fork server.  XF_EPROTO when argv names a channel that does not exist; XF_EACCESS when it names
+ * one and this process is privileged (os_self_is_privileged). */
 int os_self_child(int argc, char **argv, os_entry entry, const os_inherited **inherited);
 
 /* Ends this process at once with that exit code: no exit handlers, no flushing. */

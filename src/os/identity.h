@@ -10,6 +10,12 @@
  * for it; and the same of the shared library or DLL, where crossfork is one, which may be replaced by itself. */
 void os_self_build(uint8_t build[OS_BUILD_ID_SIZE]);
 
+/* Whether this process has rights that the process that started it has not, so that neither the environment nor the
+ * arguments are to be trusted: os_self_child then refuses to be a child, and os_child_start can only fork.
+ * POSIX: AT_SECURE, which the kernel sets for a program that is setuid or setgid or has capabilities by its file, and
+ * which stays when it gives them up.  Windows: never, as no program has rights by its file. */
+bool os_self_is_privileged(void);
+
 /* How many threads this process has; 0 when that is not known. */
 int os_self_threads(void);
 

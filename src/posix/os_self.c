@@ -90,6 +90,12 @@ static bool second_argument(char *argument, size_t size)
     return first < (size_t)count && (size_t)snprintf(argument, size, "%s", line + first) < size;
 }
 
+/* Who starts a privileged program makes the channel, too, and could have any task run with its rights. */
+static int not_for_strangers(void)
+{
+    return error_detail(XF_EACCESS, "a program with more rights than who starts it is no child of crossfork");
+}
+
 int os_self_child(int argc, char **argv, os_entry entry, const os_inherited **inherited)
 {
     char asked[128] = "";
@@ -101,12 +107,14 @@ int os_self_child(int argc, char **argv, os_entry entry, const os_inherited **in
         second_argument(asked, sizeof asked);
     *inherited = NULL;
     crash_remember_faults();
+    if (strcmp(argument, SERVER_ARGUMENT) != 0 && strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
+        return 0;
+    if (os_self_is_privileged())
+        return not_for_strangers();
     if (strcmp(argument, SERVER_ARGUMENT) == 0) {
         fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
         server_run(EXEC_CHANNEL, entry);
     }
-    if (strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
-        return 0;
     return become_child(argument + strlen(CHILD_ARGUMENT), inherited);
 }
 
