@@ -42,6 +42,11 @@ typedef struct os_cpu_set {
  * it makes may run in all of the group then.  Linux: sched_setaffinity.  Left out: XF_ENOTSUP. */
 int os_self_bind(const os_cpu_set *set);
 
+/* Whether this process may make a file, or on POSIX a shared segment, of that size: XF_ELIMIT when it may not.
+ * Windows: always.  POSIX: RLIMIT_FSIZE; without this question the kernel would answer the attempt with SIGXFSZ, which
+ * ends the program.  Left out: 0. */
+int os_self_check_file_size(uint64_t size);
+
 /* Whether text for descriptor 1 or 2 may contain the escapes of ECMA-48 for colours.
  * Windows: a console that understands them, which it is asked to.  POSIX: a terminal that is not TERM=dumb.
  * Left out: false. */

@@ -28,7 +28,7 @@ enum {
 
 /* Creates and maps an unnamed shared segment of size bytes (not 0), zero-filled, that cannot shrink.
  *   flags  Of OS_SHM_; 0: none.
- * Windows: a pagefile-backed section.  POSIX: a sealed memfd.
+ * Windows: a pagefile-backed section.  POSIX: a sealed memfd, which RLIMIT_FSIZE holds for: XF_ENOMEM beyond it.
  * XF_ENOMEM, XF_EHANDLES. */
 int os_shm_create(os_shm *shm, size_t size, int flags);
 

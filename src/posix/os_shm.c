@@ -34,8 +34,11 @@ static int shm_map(os_shm *shm, int fd, size_t size, int flags)
 
 int os_shm_create(os_shm *shm, size_t size, int flags)
 {
-    int rc, fd = memfd_create("crossfork", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int rc, fd;
 
+    if (os_self_check_file_size(size) < 0)
+        return XF_ENOMEM;
+    fd = memfd_create("crossfork", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return os_error(errno, "memfd_create");
     fd = fd_above_stdio(fd);

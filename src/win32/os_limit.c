@@ -4,6 +4,14 @@
 
 #include <psapi.h>
 
+/* ---- This process ---------------------------------------------------------------------------- */
+
+int os_self_check_file_size(uint64_t size)
+{
+    (void)size;
+    return 0;
+}
+
 /* ---- The job --------------------------------------------------------------------------------- */
 
 /* The job reports to a port when it refuses memory; that and other messages wait there until they are read. */
