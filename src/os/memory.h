@@ -19,9 +19,10 @@ typedef struct os_shm {
 enum {
     OS_SHM_RESERVED = 1, /* size is a limit: memory is there once os_shm_commit was called for it; dumps leave it out */
     OS_SHM_WAITABLE = 2, /* processes may sleep on words in it: os_shm_wait, os_shm_wake */
-    OS_SHM_PRIVATE = 4,  /* a forked child does not have it mapped */
+    OS_SHM_PRIVATE = 4,  /* a forked child does not have it mapped, unless it is its box or input */
     OS_SHM_HUGE = 8,     /* large pages, where the system has some to give */
-    OS_SHM_READONLY = 16 /* for os_shm_open: writing to it is an access violation */
+    OS_SHM_READONLY = 16, /* for os_shm_open: writing to it is an access violation */
+    OS_SHM_FORKED = 32    /* it has no handle, so that only forked children have it; not used on Windows */
 };
 
 #define OS_PAGE 4096 /* bytes; a system's own pages may be larger */

@@ -69,7 +69,7 @@ static os_end judge_signal(const os_child *child, const siginfo_t *info)
         return end_of(OS_EXITED, info->si_status, info->si_status);
     if (crash < 0)
         return end_of(OS_KILLED, 0, info->si_status);
-    return end_of(OS_CRASHED, noted >= 0 ? noted : crash, info->si_status);
+    return end_of(OS_CRASHED, noted >= 0 && noted <= XF_CRASH_TRAP ? noted : crash, info->si_status);
 }
 
 static os_end judge(const os_child *child, const siginfo_t *info, const struct rusage *usage)
@@ -191,6 +191,8 @@ void child_free(os_child *child)
         stream_release(&child->stream[i]);
     fd_close(&child->exit_fd);
     fd_close(&child->lifeline);
+    fd_close(&child->hold);
+    free(child->dumps);
     free(child);
 }
 

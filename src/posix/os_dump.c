@@ -40,18 +40,17 @@ static int explain(void)
 
 int os_child_dump(os_child *child, const char *name, char *path, size_t size)
 {
-    const char *directory = (const char *)child->status + child->status->dump_at;
     char core[1280];
     int rc = 0;
 
-    if (!child->ended || child->end.kind != OS_CRASHED)
+    if (!child->dumps || !child->ended || child->end.kind != OS_CRASHED)
         return XF_EAGAIN;
-    if (!find_file(directory, core, sizeof core))
+    if (!find_file(child->dumps, core, sizeof core))
         rc = explain();
     else if ((size_t)snprintf(path, size, "%s.core", name) >= size)
         rc = error_detail(XF_EINVAL, "a path of more than %zu bytes", size);
     else if (rename(core, path) < 0)
         rc = os_error(errno, "rename of a core file");
-    rmdir(directory);
+    rmdir(child->dumps);
     return rc;
 }

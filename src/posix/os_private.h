@@ -62,6 +62,15 @@ struct os_channel {
 /* Closes what a channel holds. */
 void stream_release(os_channel *channel);
 
+/* ---- os_shm.c -------------------------------------------------------------------------------- */
+
+/* No process forks, and no private segment is being mapped, between these two; a thread does not nest them. */
+void shm_lock_forks(void);
+void shm_unlock_forks(void);
+
+/* Whether children that are forked from now on have the segment; NULL is harmless. */
+void shm_let_fork(const os_shm *shm, bool has);
+
 /* ---- os_file.c -------------------------------------------------------------------------------- */
 
 /* Reads the first line of a file, without its end; false when there is none. */
@@ -92,13 +101,16 @@ struct os_child {
     int exit_fd;    /* ready at the end: the pidfd, or the socket on which the server tells, or a lifeline */
     int pidfd;      /* -1: the system has none, or the child is the server's; closed as exit_fd */
     int lifeline;   /* the writing end: closing it kills the group */
+    int hold;       /* the reading end, which the child does not have; -1: it has, and the parent has not */
     int watched_by; /* epoll set, or -1 */
     pid_t pid;      /* 0: of the server's, and running */
     bool by_server;
     bool killed; /* by os_child_kill */
     bool ended;
     os_end end;
-    const os_status *status;
+    const os_status *status; /* the child writes to it */
+    os_record *record;       /* in the box; NULL: none */
+    char *dumps;             /* where the child may leave a core file; NULL: nowhere */
     xf_limits limits;
     uint64_t kills_before; /* limit_kills when it was started */
 };
@@ -126,7 +138,7 @@ typedef struct newborn {
 
 /* In a new child: joins a group of its own, ties its life to the parent's, takes its standard streams and directory.
  * Async-signal-safe. */
-void child_settle(const child_fds *fds);
+void child_settle(child_fds *fds, const os_status *status);
 
 /* In a new child: the system's default for every signal, or for one.  Async-signal-safe. */
 void child_reset_signals(void);
@@ -139,8 +151,12 @@ void child_catch_exit(void);
 /* In a new child that did not come by exec: closes every fd above 2 that is not in fds.  Async-signal-safe. */
 void child_close_others(const child_fds *fds);
 
-/* Makes the kernel kill this process's group when the lifeline hangs up; ends at once when it already has. */
-void child_arm_lifeline(int lifeline, pid_t leader);
+/* Makes the kernel kill that group when the other end of the lifeline is closed.  Async-signal-safe. */
+void child_arm_lifeline(int end, pid_t leader);
+
+/* In a new child: arms its lifeline and, if the parent holds that end too, closes it; ends at once when the parent has
+ * ended already.  Async-signal-safe. */
+void child_tie_life(int lifeline, const os_status *status);
 
 /* In a new child: closes those descriptors, as far as there are any.  Async-signal-safe. */
 void child_close_range(unsigned first, unsigned last);

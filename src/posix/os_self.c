@@ -62,7 +62,7 @@ static int become_child(const char *token, const os_inherited **out)
     close(EXEC_BOX);
     if (has_input)
         close(EXEC_INPUT);
-    child_arm_lifeline(EXEC_LIFELINE, getpid());
+    child_tie_life(EXEC_LIFELINE, inherited->box.address);
     limit_self(inherited->box.address);
     child_reset_signals();
     child_catch_exit();

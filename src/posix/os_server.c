@@ -296,7 +296,7 @@ static _Noreturn void run_child(server *self, const request *head, const int *re
     child.inherited.box = server_map(received[IN_BOX], head->box_size);
     child.inherited.input = head->input_size ? server_map(received[IN_EXTRA], head->input_size) : OS_SHM_NONE;
     child_close_others(&fds);
-    child_settle(&fds);
+    child_settle(&fds, child.inherited.box.address);
     limit_self(child.inherited.box.address);
     for (int i = 0; i < 3; i++)
         fd_close(&fds.stdio[i]);

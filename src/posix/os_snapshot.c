@@ -132,12 +132,11 @@ static int run_in_thread(stop *self)
 
 int os_child_snapshot(os_child *child)
 {
-    os_status *status = (os_status *)(uintptr_t)child->status;
-    os_record *record = (os_record *)((char *)status + status->record_at);
+    os_record *record = child->record;
     stop stop = {.record = record, .pid = (pid_t)os_child_pid(child)};
     int rc;
 
-    if (!status->record_at)
+    if (!record)
         return error_detail(XF_ESTATE, "this child has no room for a record");
     if (child->ended || stop.pid == 0)
         return error_detail(XF_EEND, "the child does not run");

@@ -138,7 +138,8 @@ static void copy_log_lines(xf_process *process)
     for (size_t i = 0; process->texts && i < count; i++) {
         const black_box_line *from = &box->lines[(total - count + i) % (XF_REPORT_LOG_LINES + 1)];
         line_text *to = &process->texts[i];
-        uint32_t size = from->size < sizeof from->text ? from->size : sizeof from->text;
+        uint32_t size = *(const volatile uint32_t *)&from->size; /* once: a descendant may still change it */
+        size = size < sizeof from->text ? size : sizeof from->text;
         memcpy(to->task, from->task, sizeof from->task); /* a 0 more is behind each */
         memcpy(to->text, from->text, size);
         process->lines[i] = (xf_log_line){.time = from->time,
@@ -166,11 +167,12 @@ static void copy_progress(xf_process *process, const black_box *box)
 static void find_where_it_was(xf_process *process)
 {
     xf_report *report = &process->report;
-
     const os_record_head *record = black_box_record(process->box.address);
-    bool is_stale = atomic_load(&record->state) == OS_RECORD_STALE;
 
-    if (process->inbox.bye || (is_stale && (process->end.kind != OS_CRASHED || process->end.system != record->system)))
+    if (process->inbox.bye)
+        return;
+    if (atomic_load(&record->state) == OS_RECORD_STALE &&
+        (process->end.kind != OS_CRASHED || process->end.system != record->system))
         return;
     process->trace = stack_trace_take(record);
     if (!process->trace)

@@ -262,10 +262,18 @@ static int share_input(xf_process *process, const payload *payload)
 
     if (payload->size <= FRAME_INLINE_MAX)
         return 0;
-    rc = os_shm_create(&process->input, payload->size, 0);
+    rc = os_shm_create(&process->input, payload->size, OS_SHM_PRIVATE);
     if (rc == 0)
         memcpy(process->input.address, payload->data, payload->size);
     return rc;
+}
+
+/* Each child has a new one.  A process that has had a child's box may outlive the child and write to it again: a
+ * descendant in a session of its own, or any to which the child passed it. */
+static int create_box(os_shm *box, os_method method)
+{
+    return os_shm_create(box, sizeof(black_box),
+                         OS_SHM_WAITABLE | OS_SHM_PRIVATE | (method == OS_FORK ? OS_SHM_FORKED : 0));
 }
 
 /* Sets what the child has to know before its first instruction. */
@@ -365,7 +373,7 @@ static int start_created(xf_process *process, const process_plan *plan, const pa
         rc = supervisor_add(&process->supervised);
     if (rc < 0)
         return rc;
-    rc = supervisor_take_box(&process->box);
+    rc = create_box(&process->box, plan->method);
     if (rc == 0)
         rc = start_process_child(process, plan, payload, options);
     if (rc < 0) {

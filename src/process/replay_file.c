@@ -176,8 +176,8 @@ static int close_replay_file(int fd)
     return rc;
 }
 
-/* Makes a file whose name nobody can foresee: somebody who may write to the directory could have put a link there, which
- * leads to a file of this user's.
+/* Makes a file whose name nobody can foresee: somebody who may write to the directory could have put a link there,
+ * which leads to a file of this user's.
  *   temporary  Set to its path, freed by the caller also on failure. */
 static int open_temporary(const char *path, char **temporary)
 {
@@ -217,8 +217,8 @@ static int write_replay_bytes(int fd, char *data, size_t size)
     return 0;
 }
 
-/* Writes under another name first, so that a file of the final name is complete.  A link that has the final name by then
- * is replaced, and not followed. */
+/* Writes under another name first, so that a file of the final name is complete.  A link that has the final name by
+ * then is replaced, and not followed. */
 static int write_replay_file(const xf_writer *file, const char *path)
 {
     uv_fs_t request;

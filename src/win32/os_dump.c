@@ -21,15 +21,14 @@ static write_dump load_writer(void)
 
 static int write_file(const os_child *child, HANDLE file)
 {
-    const os_record_head *head = (const os_record_head *)((char *)child->status + child->status->record_at);
-    MINIDUMP_EXCEPTION_INFORMATION exception = {(DWORD)head->thread,
-                                                (EXCEPTION_POINTERS *)(uintptr_t)child->status->exception, TRUE};
+    uint64_t pointers = *(volatile uint64_t *)&child->status->exception; /* the child may change it meanwhile */
+    MINIDUMP_EXCEPTION_INFORMATION exception = {child->record ? (DWORD)child->record->thread : 0,
+                                                (EXCEPTION_POINTERS *)(uintptr_t)pointers, TRUE};
     write_dump write = load_writer();
 
     if (!write)
         return os_error(GetLastError(), "MiniDumpWriteDump");
-    return write(child->process, (DWORD)child->pid, file, MiniDumpNormal, child->status->exception ? &exception : NULL,
-                 NULL, NULL)
+    return write(child->process, (DWORD)child->pid, file, MiniDumpNormal, pointers ? &exception : NULL, NULL, NULL)
                ? 0
                : os_error(GetLastError(), "MiniDumpWriteDump");
 }

@@ -126,7 +126,8 @@ struct os_child {
     child_watch watch;
     bool ended;
     os_end end;
-    os_status *status;
+    os_status *status;      /* the child writes to it */
+    os_record_head *record; /* in the box; NULL: none */
     xf_limits limits;
     HANDLE news; /* the job's completion port, where it says that it refused memory; NULL: none */
 };

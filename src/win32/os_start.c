@@ -171,6 +171,8 @@ int os_child_start(os_child **out, const os_start *start)
     if (!child)
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "calloc");
     child->status = start->box->address;
+    if (child->status->record_at)
+        child->record = (os_record_head *)((char *)child->status + child->status->record_at);
     if (start->limits)
         child->limits = *start->limits;
     child->status->limits = child->limits;
