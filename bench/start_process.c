@@ -84,20 +84,20 @@ static void bare_spawn(void)
 /* A small process that is forked early.  When it receives a byte, it forks, waits, and sends the status back. */
 static struct {
     pid_t pid;
-    int asked[2];
-    int told[2];
+    int requests[2];
+    int replies[2];
 } zygote;
 
 static _Noreturn void serve(void)
 {
     char byte;
 
-    while (read(zygote.asked[0], &byte, 1) == 1) {
+    while (read(zygote.requests[0], &byte, 1) == 1) {
         int status;
         pid_t pid = fork();
         if (pid == 0)
             _exit(0);
-        if (waitpid(pid, &status, 0) != pid || write(zygote.told[1], &status, sizeof status) != sizeof status)
+        if (waitpid(pid, &status, 0) != pid || write(zygote.replies[1], &status, sizeof status) != sizeof status)
             _exit(1);
     }
     _exit(0);
@@ -105,24 +105,24 @@ static _Noreturn void serve(void)
 
 static void open_zygote(void)
 {
-    if (pipe2(zygote.asked, O_CLOEXEC) || pipe2(zygote.told, O_CLOEXEC))
+    if (pipe2(zygote.requests, O_CLOEXEC) || pipe2(zygote.replies, O_CLOEXEC))
         bench_fail("pipe2", NULL);
     zygote.pid = fork();
     if (zygote.pid < 0)
         bench_fail("fork", NULL);
     if (zygote.pid == 0) {
-        close(zygote.asked[1]);
+        close(zygote.requests[1]);
         serve();
     }
-    close(zygote.asked[0]);
-    close(zygote.told[1]);
+    close(zygote.requests[0]);
+    close(zygote.replies[1]);
 }
 
 static void bare_zygote(void)
 {
     int status;
 
-    if (write(zygote.asked[1], "x", 1) != 1 || read(zygote.told[0], &status, sizeof status) != sizeof status)
+    if (write(zygote.requests[1], "x", 1) != 1 || read(zygote.replies[0], &status, sizeof status) != sizeof status)
         bench_fail("zygote", NULL);
     if (status != 0)
         bench_fail("a bare child", "did not end with 0");
@@ -130,8 +130,8 @@ static void bare_zygote(void)
 
 static void close_zygote(void)
 {
-    close(zygote.asked[1]);
-    close(zygote.told[0]);
+    close(zygote.requests[1]);
+    close(zygote.replies[0]);
     bench_reap(zygote.pid);
 }
 

@@ -63,7 +63,7 @@ static int start_all(xf_process **producers, xf_process **consumers, const xf_re
     return rc;
 }
 
-/* Waits for a process and gives its result; NULL when it has none, which is told. */
+/* Waits for a process and gives its result; when it has none, prints why, and returns NULL. */
 static const void *result_of(xf_process *process)
 {
     const void *result;

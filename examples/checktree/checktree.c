@@ -67,7 +67,7 @@ static int complain(const char *what, int error)
     return NOT_DONE;
 }
 
-/* A reader that has gone is told by write, where the system would rather end the program. */
+/* When the reader has closed the pipe, write returns an error; by default the system would end the program. */
 static void ignore_closed_pipe(void)
 {
 #ifdef SIGPIPE

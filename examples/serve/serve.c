@@ -2,7 +2,7 @@
  * a client sends lines and gets a line for each, as soon as it is there:
  *     primes N    how many primes there are up to N, counted by the pool
  *     ping        pong, at once, whatever the pool has to do
- *     quit        ends the server, once its clients have gone
+ *     quit        ends the server, once its clients have disconnected
  * Everything here happens on the loop's thread, the ends of the pool's work too: options.loop sees to that. */
 #include <crossfork.h>
 
@@ -81,7 +81,7 @@ static void on_written(uv_write_t *request, int status)
     client *client = request->handle->data;
 
     free(request->data);
-    (void)status; /* a client that does not take its answer has gone, and reading from it tells so */
+    (void)status; /* a client that does not take its answer has disconnected, and reading from it fails */
     client->waits--;
     close_if_done(client);
 }

@@ -26,9 +26,9 @@ typedef enum xf_placement {
     XF_PLACEMENT_NONE,  /* wherever the system puts them */
     XF_PLACEMENT_CORES, /* each on a core of its own, with all of its threads, spread over the caches that cores share;
                            when there are more workers than cores, several have the same */
-    XF_PLACEMENT_NUMA   /* each on the cores of one memory node, in turn; the system takes the memory that a worker is
-                           the first to touch from there.  The same as all cores where there is one node, or none is
-                           known */
+    XF_PLACEMENT_NUMA   /* each on the cores of one memory node, in turn; the system places memory on the node of the
+                           worker that touches it first.  Where there is one node, or none is known, that is the same
+                           as all cores */
 } xf_placement;
 
 /* What the caller knows of the work.  0 in a member: not known. */

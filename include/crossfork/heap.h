@@ -17,7 +17,7 @@
  *
  * Death.  An allocation belongs to the process that made it: when that process ends, in whatever way, before it has
  * freed or kept it, the allocation is freed, by the next process that finds the heap full or calls xf_heap_reclaim.
- * A kept allocation belongs to no process, and exists until it is freed, or until xf_heap_own gives it to a process. 
+ * A kept allocation belongs to no process, and exists until it is freed, or until xf_heap_own gives it to a process.
  * So a process that hands memory over keeps it first, and the receiver makes it its own; memory that was kept and is
  * never received stays until the heap ends.  No lock is held at any time: a process may be killed at any instruction,
  * and blocks no other.

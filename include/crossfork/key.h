@@ -5,8 +5,8 @@
 
 #include <stddef.h>
 
-/* A secret that two programs share: 16 to 1,024 random bytes.  All zero: none.  It belongs neither on a command line
- * nor into the environment, where others can read it. */
+/* A secret that two programs share: 16 to 1,024 random bytes.  All zero: none.  Do not put it on a command line
+ * or into the environment, where others can read it. */
 typedef struct xf_key {
     const void *bytes; /* size bytes, copied */
     size_t size;

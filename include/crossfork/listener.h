@@ -71,7 +71,7 @@ XF_API int xf_listener_create(xf_listener **listener, const char *name, const xf
  *   timeout_ms  Holds whatever other programs do.  0 does not wait: the handshakes advance with each call.
  * Returns 0; XF_ETIMEDOUT; XF_EACCESS when a program without the key was refused; XF_EHANDLES, XF_ENOMEM, XF_EPROTO or
  * XF_ESYSTEM when a program was refused because this side lacks something: after each of these it can be called again,
- * and may fail at once as long as that lacks; XF_EEND when the listener was stopped.
+ * and may fail at once as long as that is missing; XF_EEND when the listener was stopped.
  * Threads: several may wait; one of them gets the pipe. */
 XF_API int xf_listener_accept(xf_listener *listener, xf_pipe **pipe, int timeout_ms);
 

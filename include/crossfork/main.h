@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-/* Tells whether this process was started by crossfork, and if so serves it and never returns.
+/* Checks whether crossfork has started this process.  If so, it runs the child's task, and never returns.
  *
  * A child executes the program again, so call this at the top of main, before everything that should happen only once
  * (reading options, opening files, starting threads).  In the program itself it returns at once.

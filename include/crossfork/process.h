@@ -33,7 +33,7 @@ extern "C" {
 /* A child and the task it runs. */
 typedef struct xf_process xf_process;
 
-/* How a child comes to be.  A task behaves the same under each of them. */
+/* How a child is made.  A task behaves the same under each method. */
 typedef enum xf_start_method {
     XF_START_DEFAULT,   /* the method that XF_START=fork|spawn|forkserver names in the environment; without it, fork on
                            POSIX while the program has one thread, and spawn otherwise */

@@ -194,7 +194,8 @@ typedef struct xf_barrier_options {
     xf_sync_place place;
 } xf_barrier_options;
 
-/*   parties  How many threads wait for each other, 1 to XF_BARRIER_PARTIES_MAX. */
+/* Creates a barrier.
+ *   parties  How many threads wait for each other, 1 to XF_BARRIER_PARTIES_MAX. */
 XF_API int xf_barrier_create(xf_barrier **barrier, unsigned parties, const xf_barrier_options *options);
 
 /* Makes this thread one of the parties; without it, a thread becomes one when it first waits.  From then on its death

@@ -66,11 +66,11 @@ typedef struct xf_wait_item {
  * Returns how many are ready; XF_ETIMEDOUT; XF_EINVAL when all items are skipped, or one has a NULL object or no valid
  * kind; XF_ESTATE for a pipe end that does not send or receive, or a future whose pool was freed; XF_EDEADLK for a
  * process, with a timeout, on the thread that reads its channel: in a callback for its log, or one on crossfork's
- * supervisor thread; XF_ENOMEM, XF_EHANDLES.  After an error other than XF_ETIMEDOUT no ready was set.
+ * supervisor thread; XF_ENOMEM, XF_EHANDLES.  After an error other than XF_ETIMEDOUT no ready is set.
  * Threads: any thread, in the program and in children; an item belongs to one call at a time.
  * Systems: it sleeps until it is woken, but checks now and then for processes that have died: five times a second for
- * queues and events, twenty times for pipes, and less often for more than 50 items, by a millisecond for each.  Linux:
- * beyond 127 different objects further threads exist while it sleeps; before 5.16, it checks every 4 ms.  Windows: the
+ * queues and events, twenty times for pipes, but with n items not more often than every n milliseconds.  Linux: beyond
+ * 127 different objects further threads exist while it sleeps; before 5.16, it checks every 4 ms.  Windows: the
  * same when more than 100 threads sleep on one object. */
 XF_API int xf_wait(xf_wait_item *items, int count, int timeout_ms);
 

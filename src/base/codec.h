@@ -10,7 +10,7 @@
 int codec_encode(const xf_codec *codec, const char *owner, const void *object, xf_writer *writer);
 int codec_decode(const xf_codec *codec, const char *owner, const void *data, size_t size, void **object);
 
-/* The same, where the detail names a task. */
+/* Do the same, with a detail that names a task. */
 int codec_encode_for(const xf_task *task, const xf_codec *codec, const void *object, xf_writer *writer);
 int codec_decode_for(const xf_task *task, const xf_codec *codec, const void *data, size_t size, void **object);
 

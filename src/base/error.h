@@ -8,8 +8,8 @@
  * return error_detail(XF_ENOTASK, "task %s", name). */
 int error_detail(int code, const char *format, ...) XF_PRINTF(2, 3);
 
-/* The same for a negative status of libuv: returns its XF_E* code, XF_ESYSTEM when none fits, and appends libuv's text
- * to the formatted one.
+/* Does the same for a negative status of libuv: returns its XF_E* code, XF_ESYSTEM when none fits, and appends libuv's
+ * text to the formatted one.
  *   format  The call that failed, or the file. */
 int error_from_uv(int status, const char *format, ...) XF_PRINTF(2, 3);
 

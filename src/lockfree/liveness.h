@@ -20,7 +20,8 @@ typedef struct liveness {
 /* Whether a process is dead; 0, which names no process, is not. */
 bool liveness_is_dead(liveness *cache, uint64_t process);
 
-/* The same, but true only once for each process that is remembered: for a caller that recovers what it had. */
+/* Does the same, but is true only once for each process that is remembered: for a caller that recovers what the process
+ * had. */
 bool liveness_take_dead(liveness *cache, uint64_t process);
 
 #endif

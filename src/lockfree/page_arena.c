@@ -89,7 +89,8 @@ static int commit_pages(page_arena *arena, uint64_t end)
 
 /* ---- Taking ---------------------------------------------------------------------------------- */
 
-/* A run that is wanted: count pages, and the word of the first; and where it was found. */
+/* A run that is searched for: the word of its first page, how many pages it has, and its first page once it is
+ * found. */
 typedef struct page_run {
     uint64_t what, count, first;
 } page_run;

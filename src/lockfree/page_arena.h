@@ -10,14 +10,14 @@
 
 #define PAGE_ARENA_FOLLOWS (UINT64_C(1) << 63) /* in a word: the page is not the first one of its run */
 
-/* In shared memory. */
+/* The part of an arena that is in shared memory. */
 typedef struct page_arena_head {
     _Atomic uint64_t first_free; /* no page before it is free, as far as known */
     _Atomic uint64_t committed;  /* pages that have memory */
     _Atomic uint64_t searched;   /* pages whose words have memory; not fewer than committed */
 } page_arena_head;
 
-/* A process's view of it. */
+/* A process's view of an arena. */
 typedef struct page_arena {
     const os_shm *shm;
     page_arena_head *head;

@@ -5,7 +5,7 @@
 #include "crossfork/advise.h"
 #include "os/machine.h"
 
-/* As os_machine_read; hwloc tells the caches where the system does not. */
+/* Does what os_machine_read does.  Where the system does not report caches, hwloc finds them. */
 int machine_read(os_machine *machine);
 
 /* The numbers of cores (without second hardware threads), of last-level caches, and of memory nodes. */

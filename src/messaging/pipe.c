@@ -17,7 +17,7 @@ typedef struct side {
     _Atomic uint64_t members[XF_PIPE_PROCESSES_MAX];
 } side;
 
-/* In a page of its own, before the rings. */
+/* The head has a page of its own, before the rings. */
 typedef struct pipe_head {
     uint64_t rings_at[2]; /* the ring that side 0 sends by, and that of side 1; 0: the side does not send */
     side sides[2];

@@ -1,4 +1,4 @@
-/* Pipes, inside. */
+/* Pipes, as other parts of the library see them. */
 #ifndef PIPE_H
 #define PIPE_H
 
@@ -12,7 +12,7 @@ uint64_t pipe_memory(const xf_pipe *pipe);
  *   target  See wait_target.h. */
 bool pipe_is_ready(xf_pipe *pipe, bool send, wait_target *target);
 
-/* XF_ESTATE when this end of the pipe does not send, or does not receive; else 0. */
+/* Checks that this end of the pipe sends, or receives.  XF_ESTATE when it does not. */
 int pipe_check(const xf_pipe *pipe, bool send);
 
 #endif

@@ -148,7 +148,7 @@ int xf_queue_put_object(xf_queue *queue, const xf_codec *codec, const void *obje
     return rc;
 }
 
-/* slot->reserved: the block, and the size of the message that it was taken for. */
+/* slot->reserved has the block, and the size of the message that it was taken for. */
 int xf_queue_reserve(xf_queue *queue, size_t size, xf_queue_slot *slot, int timeout_ms)
 {
     uint64_t block;
@@ -207,7 +207,7 @@ int xf_queue_get_many(xf_queue *queue, xf_message *messages, int count, int time
     return got > 0 ? got : rc;
 }
 
-/* view->reserved: the block, and 0; or 0, and the address of a copy. */
+/* view->reserved has the block and 0; or, for a message that was copied, 0 and the address of the copy. */
 int xf_queue_view(xf_queue *queue, xf_queue_message_view *view, int timeout_ms)
 {
     ring_message message;

@@ -17,11 +17,11 @@
 enum {
     RING_BUFFERS = 32,
     RING_CONSUMERS = 1024,
-    RING_LOSSES = 16,     /* that are remembered one by one */
+    RING_LOSSES = 16,     /* losses that are remembered one by one */
     RING_CELL_MAX = 65536 /* bytes that a cell can have room for */
 };
 
-/* What a ring is made for. */
+/* The parameters of a ring. */
 typedef struct ring_plan {
     uint64_t capacity;  /* messages; 0: as many as memory has room for */
     uint64_t room;      /* bytes of a message that a cell has room for; a multiple of 16 */
@@ -92,7 +92,7 @@ int ring_attach(ring *ring, const os_shm *shm, uint64_t at);
  * XF_ETIMEDOUT; XF_EEND when the ring was shut down; XF_ELIMIT (larger than memory); XF_ENOMEM, XF_EPROTO. */
 int ring_push(ring *ring, const void *data, uint64_t size, uint64_t deadline);
 
-/* The same in two steps: memory for a message, which the caller fills in and then commits or cancels. */
+/* Put a message in two steps: the first gives memory, which the caller fills in and then commits or cancels. */
 int ring_reserve(ring *ring, uint64_t size, uint64_t deadline, uint64_t *block, void **data);
 int ring_commit(ring *ring, uint64_t block, uint64_t size, uint64_t deadline);
 void ring_cancel(ring *ring, uint64_t block, uint64_t size);
@@ -100,7 +100,8 @@ void ring_cancel(ring *ring, uint64_t block, uint64_t size);
 /* Makes what was reserved smaller. */
 void ring_shrink(ring *ring, uint64_t block, uint64_t size, uint64_t smaller);
 
-/* Ends the ring: no message can be put any more.  0, also when it was shut down before.  XF_ENOMEM, XF_EPROTO. */
+/* Ends the ring: no message can be put any more.  Returns 0 also when it was shut down before.  XF_ENOMEM,
+ * XF_EPROTO. */
 int ring_shut_down(ring *ring);
 
 /* Whether ring_push of a message that a cell has room for would return at once.
@@ -114,16 +115,16 @@ bool ring_can_push(ring *ring, wait_target *target);
  * take messages; XF_ENOMEM; XF_EPROTO (the message is lost). */
 int ring_pop(ring *ring, xf_message *message, uint64_t deadline);
 
-/* The same into memory of the caller's.
+/* Does the same into memory of the caller.
  *   got  Set to the size of the message, also on XF_ESIZE: then the message is larger, and stays. */
 int ring_pop_into(ring *ring, void *room, size_t size, size_t *got, uint64_t deadline);
 
-/* The size of the first message, which stays. */
+/* Gets the size of the first message, which stays in the ring. */
 int ring_peek(ring *ring, size_t *size, uint64_t deadline);
 
 /* Claims the first message.  The caller then calls ring_copy_out, or ring_keep when the message is in a block.
  *   most  Bytes: a longer message stays, and message->size is its size (XF_ESIZE).
- * As ring_pop else. */
+ * Otherwise as ring_pop. */
 int ring_take(ring *ring, ring_message *message, uint64_t most, uint64_t deadline);
 
 /* Copies a claimed message, and frees its cell and its block. */

@@ -15,7 +15,8 @@ typedef struct ring_block {
     _Alignas(64) uint8_t bytes[];
 } ring_block;
 
-/* A process's view of them: an arena whose words name the owner of the page (os_self_process), and say besides: */
+/* A process's view of the blocks: an arena in which the word of a page names the owner of the page (os_self_process).
+ * The other bits of a word: */
 typedef page_arena ring_blocks;
 
 #define RING_BLOCK_VIEWED (UINT64_C(1) << 62) /* a message that has left its ring: on the first page only */

@@ -32,7 +32,7 @@ typedef struct ring_pending_loss {
 #define RING_LOST_CELL (UINT64_C(1) << 62)
 #define RING_LOST_BLOCK (UINT64_C(2) << 62)
 
-/* In shared memory. */
+/* The part of a ring that is in shared memory, before its cells. */
 typedef struct ring_head {
     ring_plan plan;
     _Alignas(2 * RING_CACHE_LINE) _Atomic uint64_t put_at; /* all positions before it are claimed, as far as known */
@@ -40,9 +40,9 @@ typedef struct ring_head {
     _Alignas(2 * RING_CACHE_LINE) wake_word filled;        /* consumers sleep on it until there is a message, */
     _Alignas(RING_CACHE_LINE) wake_word freed;             /* producers until there is room, */
     _Alignas(RING_CACHE_LINE) wake_word done;              /* and joiners until every message is acknowledged */
-    _Alignas(2 *
-             RING_CACHE_LINE) _Atomic uint64_t recovering; /* the process that recovers what the dead had; 0: none */
-    _Atomic uint64_t lost;                                 /* messages whose consumer died after it claimed them */
+    _Alignas(2 * RING_CACHE_LINE) _Atomic uint64_t
+        recovering;          /* the process that recovers what dead processes had; 0: none */
+    _Atomic uint64_t lost;   /* messages whose consumer died after it claimed them */
     _Atomic uint64_t unput;  /* positions whose producer died after it claimed them and before it put */
     _Atomic uint64_t undone; /* messages whose consumer died before it acknowledged them */
     ring_pending_loss pending;
@@ -88,7 +88,7 @@ static inline uint64_t ring_claim_owner(uint64_t claim)
     return claim & ((UINT64_C(1) << OS_PROCESS_BITS) - 1);
 }
 
-/* In place of an owner: the buffer ends here, and the next one follows; the ring ends here. */
+/* Stand in place of an owner: the buffer ends here, and the next one follows; or the ring ends here. */
 enum { RING_NEXT = 1, RING_END = 2 };
 
 /* ---- Cells: ring.c --------------------------------------------------------------------------- */
@@ -117,7 +117,7 @@ int ring_make_ready(ring *ring, uint32_t number, uint64_t at);
  * cell. */
 void ring_free_block(ring *ring, uint64_t block, uint64_t size);
 
-/* XF_EPROTO. */
+/* Reports that the shared memory is corrupt.  Returns XF_EPROTO. */
 int ring_broken(void);
 
 /* ---- Positions: ring_search.c ---------------------------------------------------------------- */
@@ -160,8 +160,8 @@ static inline bool ring_can_close(const ring_position *position)
 /* The process in the way of a producer that found no room; 0: none, the ring is only full. */
 uint64_t ring_search_blocker(const ring *ring, const ring_position *position);
 
-/* Whether the cell that the hint names is free, or full: for spinning.  They rather say no too often than read cells
- * that others are writing. */
+/* Whether the cell that the hint names is free, or full: for spinning.  They may say no although it is, because they do
+ * not read cells that other processes are writing. */
 bool ring_search_quick_room(void *ring);
 bool ring_search_quick_message(void *ring);
 
@@ -196,7 +196,7 @@ bool ring_inflight_is_done(ring *ring, void *arg, uint64_t *blocker);
 /* Recovers what that process has claimed if it is dead, unless another process is recovering. */
 void ring_recover(ring *ring, uint64_t process);
 
-/* The same for all processes that have claimed anything. */
+/* Does the same for all processes that have claimed anything. */
 void ring_recover_all(ring *ring);
 
 /* ---- Waiting: ring_wait.c -------------------------------------------------------------------- */

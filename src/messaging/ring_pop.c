@@ -165,7 +165,7 @@ void ring_release(ring *ring, uint64_t block, uint64_t size)
 
 /* ---- Whole messages -------------------------------------------------------------------------- */
 
-/* The memory is there before the message is claimed.  A message that does not fit is tried again with more. */
+/* Allocates the memory before it claims the message.  When the message does not fit, tries again with more. */
 int ring_pop(ring *ring, xf_message *out, uint64_t deadline)
 {
     ring_message message = {.size = ring->plan.room};

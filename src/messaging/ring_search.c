@@ -20,8 +20,8 @@ static bool go_to_next_buffer(ring *ring, ring_position *position)
     return true;
 }
 
-/* Keeps the ring to its capacity where the buffer is larger: whether the message that lies capacity positions before
- * was taken. */
+/* Whether a position is within the ring's capacity, which may be less than the size of the buffer: then the message
+ * that lies capacity positions before it must have been taken. */
 static bool keeps_capacity(const ring *ring, const ring_position *position)
 {
     uint64_t back, capacity = ring->plan.capacity;

@@ -4,7 +4,7 @@
 
 #include "crossfork/ref.h"
 
-/* As xf_handle_take, for a reference whose kind has been checked. */
+/* Does what xf_handle_take does, for a reference whose kind has been checked. */
 int handle_take(const xf_ref *ref, intptr_t *handle);
 
 #endif

@@ -21,7 +21,8 @@ static struct {
     uint32_t last_number;
 } client;
 
-/* In a forked child: its parent's parent is not its own, and its parent's requests are on stacks of other threads. */
+/* Called in a forked child: the channel leads to its parent's parent, which is not its own, and the requests are on
+ * stacks of its parent's threads. */
 static void forget_parents_channel(void)
 {
     client.parent = NULL;

@@ -19,7 +19,7 @@ typedef struct object_entry {
     struct object_holder *holders; /* the children that have it open */
 } object_entry;
 
-/* That a child has an object open. */
+/* Records that a child has an object open. */
 typedef struct object_holder {
     object_entry *entry;
     struct object_child *child;

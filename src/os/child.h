@@ -13,14 +13,15 @@ typedef struct os_server os_server; /* server.h */
 
 /* ---- What parent and child share ------------------------------------------------------------- */
 
-/* At the start of the box segment: what a child can still say when it can no longer send, written with plain stores. */
+/* The status block, at the start of the box segment: what a child can still say when it can no longer send.  It is
+ * written with plain stores. */
 typedef struct os_status {
     uint64_t nonce;          /* set by os_child_start; a child that was executed anew checks it against its argv */
     uint64_t record_at;      /* where in the segment there is an os_record for faults; 0: they are left to the system */
     _Atomic int32_t crash;   /* an xf_crash + 1, set by the child's own fault handlers; 0: none */
     _Atomic int32_t leaving; /* the process ends by its own exit() and was not killed */
     _Atomic int32_t armed;   /* the two above can be relied on: set in os_self_child, on Windows before main */
-    uint64_t dump_at;        /* where in the segment the path is of a directory for a core file; 0: no dump is wanted */
+    uint64_t dump_at;        /* where in the segment the path of a directory for a core file is; 0: no dump is wanted */
     uint64_t dump_event;     /* set by os_child_start: the child's handle for asking for a minidump; 0 on POSIX */
     uint64_t exception;      /* what the dump is about, in the child; 0 on POSIX */
     _Atomic uint32_t dumped; /* set by the parent: the child need not wait for the dump any longer */
@@ -31,11 +32,13 @@ typedef struct os_status {
     uint32_t held;           /* set by os_child_start: the parent holds the lifeline's end; not used on Windows */
 } os_status;
 
-/* What a child has got from its parent. */
+enum { OS_INPUTS = 2 };
+
+/* What a child has inherited from its parent. */
 typedef struct os_inherited {
     os_channel *channel;
-    os_shm box;   /* mapped, without a handle */
-    os_shm input; /* the same; address NULL: there was none */
+    os_shm box;               /* mapped, without a handle */
+    os_shm inputs[OS_INPUTS]; /* the same; address NULL: there was none */
 } os_inherited;
 
 /* Runs a child; never returns. */
@@ -54,17 +57,17 @@ typedef struct os_start {
     const xf_limits *limits;        /* NULL: none */
     xf_stdio stdio[3];              /* no XF_STDIO_DEFAULT or _LOG; [0] is not captured */
     const char *stdio_path[3];      /* for XF_STDIO_FILE, relative to this process's directory */
-    const os_shm *box;   /* begins with an os_status; mapped in the child, and here until os_child_end is 0 */
-    const os_shm *input; /* mapped in the child; NULL: none */
-    const void *first;   /* the bytes that the child reads first */
-    size_t first_size;   /* at most OS_FIRST_MAX */
+    const os_shm *box; /* begins with an os_status; mapped in the child, and here until os_child_end is 0 */
+    const os_shm *inputs[OS_INPUTS]; /* mapped in the child; NULL: none */
+    const void *first;               /* the bytes that the child reads first */
+    size_t first_size;               /* at most OS_FIRST_MAX */
 } os_start;
 
 #define OS_FIRST_MAX 49152
 
 /* Starts a child.
  *
- * The child gets the three standard streams, its channel, the box and the input, and no other open file or handle of
+ * The child gets the three standard streams, its channel, the box and the inputs, and no other open file or handle of
  * this process.  It leads a process group of its own, so that a Ctrl-C meant for this process does not reach it, and it
  * starts with the system's default for every signal or console event that the program may have set up, except faults.
  * The child and its descendants end at once when this process ends, however it ends, whatever they are doing.
@@ -82,9 +85,9 @@ int os_child_start(os_child **child, const os_start *start);
 /* A child's channel, and its output. */
 enum { OS_CHANNEL, OS_STDOUT, OS_STDERR, OS_STREAMS };
 
-/* One of these, until os_child_close.  OS_STDOUT and OS_STDERR can only be read, and where they are not captured,
- * os_channel_read returns XF_EEND.  After os_child_end has returned 0, everything that the child has written can be
- * read without waiting: XF_EAGAIN then means that only a descendant may still write. */
+/* Returns one of these, which is valid until os_child_close.  OS_STDOUT and OS_STDERR can only be read, and where they
+ * are not captured, os_channel_read returns XF_EEND.  After os_child_end has returned 0, everything that the child has
+ * written can be read without waiting: XF_EAGAIN then means that only a descendant may still write. */
 os_channel *os_child_channel(os_child *child, int stream);
 
 /* Waits until os_channel_read of one of the streams, or os_child_end, has something new to return, or timeout_ms (-1:
@@ -129,10 +132,11 @@ int os_child_end(os_child *child, os_end *end);
 /* Kills the child and its descendants at once.  Harmless when it has ended. */
 void os_child_kill(os_child *child);
 
-/* The child's process id, or 0 until a child of the server has stored it; nothing becomes ready when it does. */
+/* Returns the child's process id, or 0 until a child of the server has stored it; nothing becomes ready when it
+ * does. */
 int64_t os_child_pid(os_child *child);
 
-/* What becomes ready when the child ends: an fd that polls readable, or a HANDLE. */
+/* Returns what becomes ready when the child ends: an fd that polls readable, or a HANDLE. */
 intptr_t os_child_sentinel(const os_child *child);
 
 /* Releases everything; the child must have ended (os_child_end returned 0). */
@@ -156,7 +160,7 @@ int os_watcher_open(os_watcher **watcher, uv_loop_t *loop, os_ready ready, void 
 /* Closes the watcher, on the loop's thread; the loop frees it when it runs next.  No child is being watched. */
 void os_watcher_close(os_watcher *watcher);
 
-/* Watches a child, from any thread: ready(key) is called, once for each watch at least and a few times at most, when
+/* Watches a child, from any thread: ready(key) is called, at least once for each watch and at most a few times, when
  * there is something to do.  At most one watch for each child; child and key stay valid until os_child_unwatch.
  * XF_ENOMEM, XF_EHANDLES, XF_ESYSTEM. */
 int os_child_watch(os_child *child, os_watcher *watcher, uint64_t key);
@@ -167,7 +171,8 @@ void os_child_unwatch(os_child *child);
 /* ---- This process as a child ----------------------------------------------------------------- */
 
 /* Prepares this process to be a child, as os_child_start promises, if crossfork started it.
- *   argc, argv  As main got them.  argv[1] tells; the system is asked for the command line when argc is 0.
+ *   argc, argv  As main got them.  argv[1] says whether it did; when argc is 0, the system is asked for the command
+ *               line.
  *   entry       What a child of the fork server runs.
  *   inherited   Set to what the parent has left for this process; NULL when crossfork did not start it.
  * Does not return in the fork server.  XF_EPROTO when argv names a channel that does not exist; XF_EACCESS when it

@@ -20,8 +20,8 @@ typedef struct os_record_head {
     int32_t detail;          /* si_code; 0 on Windows */
     int32_t error;           /* errno of the thread */
     int64_t thread;          /* the system's id */
-    uint64_t fault_address;  /* that an access violation is about */
-    uint32_t register_count; /* of os_register_names */
+    uint64_t fault_address;  /* the address that an access violation is about */
+    uint32_t register_count; /* how many of registers are set; os.register_names names them */
     uint32_t unused;
     uint64_t registers[OS_REGISTERS_MAX];
 } os_record_head;
@@ -39,11 +39,11 @@ typedef enum os_record_state {
 int os_child_snapshot(os_child *child);
 
 /* Takes what a crash of the child has left for a debugger, where status.dump_at asks for that.
- *   name  Of the file, without its ending: an absolute path.
+ *   name  The absolute path of the file, without its ending.
  *   path  Set to the file's path, of size bytes at most.
  * XF_EAGAIN when there is nothing to take, or not yet; XF_ENOENT when the system left no core file where it can be
  * found; XF_EACCESS, XF_ENOSPACE.  Called again, it returns XF_EAGAIN.
- * Windows: writes a minidump; to be tried whenever os_child_wait returns, for the child waits for it, 10 s at most.
+ * Windows: writes a minidump; to be tried whenever os_child_wait returns, because the child waits for it (10 s).
  * POSIX: moves a core file, once os_child_end has returned 0.  Left out: XF_EAGAIN. */
 int os_child_dump(os_child *child, const char *name, char *path, size_t size);
 

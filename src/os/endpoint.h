@@ -41,8 +41,8 @@ int os_endpoint_connect(os_channel **channel, const char *name, int timeout_ms);
  *   size   Room; a larger file is XF_ELIMIT.
  *   count  Set to its size.
  * XF_ENOENT; XF_EACCESS when this process may not read it, or it is not this user's alone: POSIX: its owner is another,
- * or its mode has rights for group or others; Windows: not checked.  XF_EINVAL when it is no plain file; XF_EHANDLES,
- * XF_EIO.  Left out: XF_ENOTSUP. */
+ * or its mode has rights for group or others; Windows: not checked.  XF_EINVAL when it is not a plain file;
+ * XF_EHANDLES, XF_EIO.  Left out: XF_ENOTSUP. */
 int os_file_read_private(const char *path, void *room, size_t size, size_t *count);
 
 #endif

@@ -7,7 +7,7 @@
 #define OS_BUILD_ID_SIZE 20
 
 /* Distinguishes this program's build from every other, without reading a file: the linker's build id, or a substitute
- * for it; and the same of the shared library or DLL, where crossfork is one, which may be replaced by itself. */
+ * for it.  Where crossfork is a shared library or DLL, which may be replaced on its own, its build id counts, too. */
 void os_self_build(uint8_t build[OS_BUILD_ID_SIZE]);
 
 /* Whether this process has rights that the process that started it has not, so that neither the environment nor the
@@ -20,8 +20,8 @@ bool os_self_is_privileged(void);
 int os_self_threads(void);
 
 /* A number of at most OS_THREAD_BITS bits, not 0, that stands for the calling thread and for no other on this machine,
- * also when the system gives its id to another later; costs nothing after the first time.
- * Windows and POSIX: the thread's id, and below it some bits of when it started. */
+ * even when the system later gives the thread's id to another; costs nothing after the first time.
+ * Windows and POSIX: the thread's id, and above it some bits of when it started. */
 uint64_t os_self_thread(void);
 
 /* Whether that thread, of whichever process, has not ended.
@@ -30,7 +30,7 @@ bool os_thread_lives(uint64_t thread);
 
 enum { OS_THREAD_BITS = 56 };
 
-/* The same of this process and of others, in OS_PROCESS_BITS; a process lives as long as a thread of it does.
+/* Do the same for this process and for others, in OS_PROCESS_BITS; a process lives as long as a thread of it does.
  * Windows: OpenProcess; the id, a multiple of 4 below 2^26 (a table of handles holds no more), is 24 of the bits.
  * Linux: /proc; the id is below 2^22 (PID_MAX_LIMIT). */
 uint64_t os_self_process(void);

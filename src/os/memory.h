@@ -22,7 +22,9 @@ enum {
     OS_SHM_PRIVATE = 4,  /* a forked child does not have it mapped, unless it is its box or input */
     OS_SHM_HUGE = 8,     /* large pages, where the system has some to give */
     OS_SHM_READONLY = 16, /* for os_shm_open: writing to it is an access violation */
-    OS_SHM_FORKED = 32    /* it has no handle, so that only forked children have it; not used on Windows */
+    OS_SHM_OWNED = 32,    /* only the process that creates it can write to it: its children map it read-only, a forked
+                              one too, and os_shm_is_sealed says whether they could get around that */
+    OS_SHM_FORKED = 64    /* it has no handle, so that only forked children have it; not used on Windows */
 };
 
 #define OS_PAGE 4096 /* bytes; a system's own pages may be larger */
@@ -32,6 +34,12 @@ enum {
  * Windows: a pagefile-backed section.  POSIX: a sealed memfd, which RLIMIT_FSIZE holds for: XF_ENOMEM beyond it.
  * XF_ENOMEM, XF_EHANDLES. */
 int os_shm_create(os_shm *shm, size_t size, int flags);
+
+/* Whether no other process can get a writable view of an OS_SHM_OWNED segment, whatever it tries with what it has
+ * inherited.
+ * Windows: always; a child's handle has the right to read alone.  Linux: F_SEAL_FUTURE_WRITE, which kernels before 5.1
+ * do not have. */
+bool os_shm_is_sealed(const os_shm *shm);
 
 /* Maps a segment that another process has made with that size and those flags, neither of which is trusted.
  *   handle  From os_channel_take.  It belongs to the segment from then on, and is closed here on failure.
@@ -68,7 +76,7 @@ typedef struct os_word {
     void *reserved; /* for the system, while it sleeps */
 } os_word;
 
-/* Sleeps while all of count words are as they were seen, in whichever segments they are; else as os_shm_wait.
+/* Sleeps while all of count words are as they were seen, in whichever segments they are; otherwise as os_shm_wait.
  *   count  At least 1, without an upper limit.
  * Windows: one event, listed in each segment.  Linux: futex_waitv, with a helping thread for each further 127 words,
  * all of which have ended when this returns; where the kernel has no futex_waitv (before 5.16), or no thread can be

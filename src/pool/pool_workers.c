@@ -67,7 +67,7 @@ static int start_worker(xf_pool *pool, worker_handle *worker)
                          .input = &input,
                          .size = sizeof input.start + pool->options.initializer_size,
                          .method = pool->method,
-                         .segment = &pool->segment.shm,
+                         .segments = {&pool->segment.shm},
                          .owner = {on_worker_progress, on_worker_end, worker}};
     worker_slot *slot = pool_state_slot(worker);
     int rc;

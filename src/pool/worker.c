@@ -478,7 +478,7 @@ static int worker_entry(xf_call *call)
     call->input_size -= sizeof start;
     self.number = start.slot;
     self.call = call;
-    pool_segment_attach(&self.segment, &call->channel.inherited->input);
+    pool_segment_attach(&self.segment, &call->channel.inherited->inputs[0]);
     self.slot = &self.segment.slots[start.slot];
     call->backend_arg = &self;
     call->backend = &worker_backend;

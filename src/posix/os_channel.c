@@ -1,4 +1,5 @@
-/* Channels: sockets, with descriptors beside the bytes, and pipes, which only carry what a child prints. */
+/* Channels.  A channel is a socket, which carries descriptors beside the bytes, or a pipe, which only carries what a
+ * child prints. */
 #include "base/clock.h"
 #include "base/error.h"
 #include "os_private.h"
@@ -31,8 +32,8 @@ static int stream_wait(const os_channel *channel, short events, uint64_t deadlin
 
 /* ---- Reading --------------------------------------------------------------------------------- */
 
-/* Keeps a descriptor.  Our own processes send one at a time, and the next only after the first was taken; of any others
- * the last is kept. */
+/* Keeps a descriptor that came with the bytes.  Our own processes send one at a time, and the next only after the first
+ * was taken.  If another process sends several, the last is kept and the others are closed. */
 static void stream_keep(attachment *attached, struct msghdr *message)
 {
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header; header = CMSG_NXTHDR(message, header)) {
@@ -76,7 +77,7 @@ static ssize_t stream_receive(os_channel *channel, void *data, size_t size, int 
     return got;
 }
 
-/* A reset is an end, too: the other side has closed its end without reading all. */
+/* A reset counts as the end, too: the other side has closed its end without reading everything. */
 int os_channel_read(os_channel *channel, void *data, size_t size, size_t *count, int timeout_ms)
 {
     uint64_t deadline = timeout_ms ? clock_deadline(timeout_ms) : 0;
@@ -117,7 +118,8 @@ static ssize_t stream_send_attached(int fd, const void *data, size_t size, int a
     return sendmsg(fd, &message, flags);
 }
 
-/* Linux takes a few bytes as a whole or not at all.  The descriptor goes with the first of many. */
+/* Linux takes a few bytes as a whole or not at all.  If the bytes go in several parts, the descriptor goes with the
+ * first. */
 int os_channel_write(os_channel *channel, const void *data, size_t size, intptr_t handle, int timeout_ms)
 {
     const char *left = data;

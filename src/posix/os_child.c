@@ -1,4 +1,4 @@
-/* Children: waiting for them, and their end. */
+/* Children: waiting for them, and finding out how they ended. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -72,7 +72,7 @@ static os_end judge_signal(const os_child *child, const siginfo_t *info)
     return end_of(OS_CRASHED, noted >= 0 && noted <= XF_CRASH_TRAP ? noted : crash, info->si_status);
 }
 
-static os_end judge(const os_child *child, const siginfo_t *info, const struct rusage *usage)
+static os_end judge_exit(const os_child *child, const siginfo_t *info, const struct rusage *usage)
 {
     os_end end = judge_signal(child, info);
 
@@ -80,8 +80,8 @@ static os_end judge(const os_child *child, const siginfo_t *info, const struct r
     return end;
 }
 
-/* Linux 6.15 keeps the status for the holder of a pidfd, also when another part of the program has reaped the child:
- * linux/pidfd.h, PIDFD_GET_INFO. */
+/* Since version 6.15 Linux keeps the status for the holder of a pidfd, even when another part of the program has reaped
+ * the child: linux/pidfd.h, PIDFD_GET_INFO. */
 struct kernel_pidfd_info {
     __u64 mask, cgroup;
     __u32 ids[11];
@@ -95,40 +95,40 @@ static os_end judge_stolen(const os_child *child)
     siginfo_t info = {0};
     struct rusage nothing = {0};
 
-    /* The system call itself, as C libraries differ in the type of the request. */
+    /* This is the system call itself, because C libraries differ in the type of the request. */
     if (syscall(SYS_ioctl, child->pidfd, _IOWR(0xFF, 11, struct kernel_pidfd_info), &kernel) < 0 ||
         !(kernel.mask & INFO_EXIT))
         return end_of(OS_LOST, 0, 0);
     info.si_code = WIFEXITED(kernel.exit_code) ? CLD_EXITED : CLD_KILLED;
     info.si_status = WIFEXITED(kernel.exit_code) ? WEXITSTATUS(kernel.exit_code) : WTERMSIG(kernel.exit_code);
-    return judge(child, &info, &nothing);
+    return judge_exit(child, &info, &nothing);
 }
 
-/* waitid reports stops to a program that traces its own child, too, whatever it asked for. */
-static bool is_end(const siginfo_t *info)
+/* waitid reports stops to a program that traces its own child, whatever the program has asked for. */
+static bool is_end_of_child(const siginfo_t *info)
 {
     return info->si_pid != 0 &&
            (info->si_code == CLD_EXITED || info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED);
 }
 
-/* A zombie still holds its group's id, so the descendants are killed before it is reaped. */
-static int end_of_own(os_child *child)
+/* A zombie still holds its group's id, so this kills the descendants before it reaps the child. */
+static int collect_own(os_child *child)
 {
     siginfo_t info;
     struct rusage usage;
     int rc = wait_process(child->pidfd, child->pid, &info, WEXITED | WNOHANG | WNOWAIT, NULL);
 
-    if (rc == 0 && !is_end(&info))
+    if (rc == 0 && !is_end_of_child(&info))
         return XF_EAGAIN;
     if (rc == 0) {
         kill(-child->pid, SIGKILL);
         rc = wait_process(child->pidfd, child->pid, &info, WEXITED | WNOHANG, &usage);
     }
-    child->end = rc == 0 ? judge(child, &info, &usage) : judge_stolen(child);
+    child->end = rc == 0 ? judge_exit(child, &info, &usage) : judge_stolen(child);
     return 0;
 }
 
-static int end_of_servers(os_child *child)
+static int collect_from_server(os_child *child)
 {
     server_news news;
     ssize_t size;
@@ -147,14 +147,14 @@ static int end_of_servers(os_child *child)
         child->end = end_of(OS_UNSTARTED, os_error(news.error, "fork in the server"), 0);
     } else {
         child->pid = news.info.si_pid;
-        child->end = judge(child, &news.info, &news.usage);
+        child->end = judge_exit(child, &news.info, &news.usage);
     }
     return 0;
 }
 
 int os_child_end(os_child *child, os_end *end)
 {
-    int rc = child->ended ? 0 : child->by_server ? end_of_servers(child) : end_of_own(child);
+    int rc = child->ended ? 0 : child->by_server ? collect_from_server(child) : collect_own(child);
 
     if (rc < 0)
         return rc;
@@ -170,7 +170,7 @@ void os_child_kill(os_child *child)
     child->killed = true;
     if (!child->by_server) {
         kill(-child->pid, SIGKILL);
-        kill(child->pid, SIGKILL); /* it may not have made its group yet */
+        kill(child->pid, SIGKILL); /* the child may not have made its group yet */
     }
     fd_close(&child->lifeline);
 }

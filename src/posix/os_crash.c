@@ -1,8 +1,8 @@
-/* When a child leaves a record of where it is: handlers of faults, and the end by exit().
+/* A child leaves a record of where it is when a fault is signalled, and when the task calls exit().
  *
- * This and os_record.c run in a signal handler of a process whose heap and locks may be in any state, so they call
- * async-signal-safe functions only (tests/crash_symbols.cmake checks their undefined symbols), and all else is left to
- * the parent. */
+ * This file and os_record.c run in a signal handler of a process whose heap and locks may be in any state.  So they
+ * call async-signal-safe functions only (tests/crash_symbols.cmake checks their undefined symbols), and leave
+ * everything else to the parent. */
 #include "os_private.h"
 
 #include <errno.h>
@@ -16,19 +16,20 @@ static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, 
 
 enum { FAULTS = sizeof faults / sizeof *faults };
 
-/* In this order, as a forked child pays for each page that it writes to, and seldom writes to the stack. */
+/* The members are in this order because a forked child pays for each page that it writes to, and seldom writes to the
+ * stack, which is last. */
 static struct {
     os_status *status;
     os_record *record; /* NULL: nothing is recorded */
     const char *dumps; /* directory for a core file; NULL: wherever the system puts it, if anywhere */
     struct sigaction previous[FAULTS];
-    _Alignas(16) char stack[65536]; /* to run on when the child's own is at its end */
+    _Alignas(16) char stack[65536]; /* the handlers run on it, as the thread's own may be full */
 } guard;
 
 static struct sigaction at_main[FAULTS];
-static bool know_main; /* false: it never came to xf_main, and starts no children */
+static bool know_main; /* false: this process has not come to xf_main, and starts no children */
 
-static int index_of(int number)
+static int fault_index(int number)
 {
     int i = 0;
 
@@ -39,7 +40,7 @@ static int index_of(int number)
 
 bool crash_is_fault(int number)
 {
-    return index_of(number) < FAULTS;
+    return fault_index(number) < FAULTS;
 }
 
 void crash_remember_faults(void)
@@ -57,8 +58,9 @@ void crash_reset_faults(void)
 
 /* ---- The record ------------------------------------------------------------------------------ */
 
-/* Whether this thread is to write the record.  Another that crashes at the same time waits for it, a little, so that
- * it does not end the process in the middle; a thread that crashes again while it writes is not held up. */
+/* Whether this thread is to write the record.  A thread that crashes while another writes the record waits for that one
+ * a little, so that it does not end the process in the middle.  A thread that crashes again while it writes is not
+ * delayed. */
 static bool begin_record(os_record *record)
 {
     os_record_head *head = &record->head;
@@ -74,8 +76,8 @@ static bool begin_record(os_record *record)
     return false;
 }
 
-/* context: NULL: this place is meant. */
-static void record(int number, int detail, int error, uint64_t address, const ucontext_t *context)
+/* Records where the thread is: at the place in context, or, when context is NULL, at this call. */
+static void write_record(int number, int detail, int error, uint64_t address, const ucontext_t *context)
 {
     os_record_head *head = &guard.record->head;
     uintptr_t stack;
@@ -96,12 +98,13 @@ void crash_record_exit(void)
 {
     limit_mark_refused(guard.status, errno);
     if (guard.record)
-        record(0, 0, errno, 0, NULL);
+        write_record(0, 0, errno, 0, NULL);
 }
 
 /* ---- The handler ----------------------------------------------------------------------------- */
 
-/* A fault within 64 KiB of the stack pointer can only be the end of the stack: the stack itself is mapped. */
+/* Whether a fault is a stack overflow.  The stack itself is mapped, so a fault within 64 KiB of the stack pointer can
+ * only be beyond the stack's end. */
 static bool is_stack_overflow(int number, const siginfo_t *info, uintptr_t stack)
 {
     enum { NEAR = 65536 };
@@ -111,17 +114,18 @@ static bool is_stack_overflow(int number, const siginfo_t *info, uintptr_t stack
            fault - stack + NEAR < 2 * (uintptr_t)NEAR;
 }
 
-/* Whether the instruction that caused it is executed again when the handler returns; others are sent, or past it. */
-static bool comes_again(int number)
+/* Whether the instruction that caused the signal is executed again when the handler returns.  Other signals are sent by
+ * a process, or are delivered after the instruction. */
+static bool fault_repeats(int number)
 {
     return number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE;
 }
 
-/* Runs what stood there before, as if it had come first.  Without such a handler the system's default is put back, and
- * the fault happens again, so that exit status and core dump are the true ones. */
-static void pass_on(int number, siginfo_t *info, void *context)
+/* Runs the handler that was installed before ours, as if it had been called first.  If there was none, restores the
+ * system's default and lets the fault happen again, so that the exit status and the core dump are the true ones. */
+static void call_previous_handler(int number, siginfo_t *info, void *context)
 {
-    const struct sigaction *previous = &guard.previous[index_of(number)];
+    const struct sigaction *previous = &guard.previous[fault_index(number)];
 
     if (previous->sa_flags & SA_SIGINFO) {
         previous->sa_sigaction(number, info, context);
@@ -131,16 +135,16 @@ static void pass_on(int number, siginfo_t *info, void *context)
         if (guard.dumps && mkdir(guard.dumps, 0700) == 0 && chdir(guard.dumps) < 0)
             rmdir(guard.dumps);
         sigaction(number, previous, NULL);
-        if (info->si_code <= 0 || !comes_again(number))
+        if (info->si_code <= 0 || !fault_repeats(number))
             raise(number);
     } else {
         previous->sa_handler(number);
     }
 }
 
-/* Called when a handler of the program's own has returned.  The program continues if that handler has mended the fault;
- * else it crashes again, and the next record may replace this one. */
-static void grow_stale(void)
+/* Marks the record as stale after a handler of the program's own has returned.  If that handler has mended the fault,
+ * the program continues; if not, it crashes again, and the next record may replace this one. */
+static void mark_stale(void)
 {
     if (guard.record && guard.record->head.thread == gettid())
         atomic_store(&guard.record->head.state, OS_RECORD_STALE);
@@ -150,20 +154,20 @@ static void on_crash(int number, siginfo_t *info, void *context)
 {
     os_record_head unused;
     int error = errno;
-    bool is_handled = guard.previous[index_of(number)].sa_handler != SIG_DFL;
+    bool is_handled = guard.previous[fault_index(number)].sa_handler != SIG_DFL;
     bool is_overflow = is_stack_overflow(number, info, record_registers(&unused, context));
 
     atomic_store(&guard.status->crash, is_overflow ? XF_CRASH_STACK_OVERFLOW + 1 : 0);
     if (guard.record)
-        record(number, info->si_code, error, info->si_code > 0 ? (uintptr_t)info->si_addr : 0, context);
+        write_record(number, info->si_code, error, info->si_code > 0 ? (uintptr_t)info->si_addr : 0, context);
     limit_mark_refused(guard.status, error);
     errno = error;
-    pass_on(number, info, context);
+    call_previous_handler(number, info, context);
     if (is_handled)
-        grow_stale();
+        mark_stale();
 }
 
-/* As large a core file as somebody has not forbidden. */
+/* Raises the size of core files to what the hard limit allows. */
 static void allow_core(void)
 {
     struct rlimit limit;

@@ -1,5 +1,6 @@
-/* Core files.  A child that crashes goes to a directory of its own first (os_crash.c), where the system puts the core
- * unless /proc/sys/kernel/core_pattern is an absolute path or a program; what is found there is the core. */
+/* Core files.  A child that crashes changes to a directory of its own first (os_crash.c).  The system puts the core
+ * file there, unless /proc/sys/kernel/core_pattern is an absolute path or a program; so the file that is found there is
+ * the core. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -9,8 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The only file of a directory; false when it holds none. */
-static bool find_file(const char *directory, char *path, size_t size)
+/* Finds the only file of a directory; false when it holds none. */
+static bool find_core_file(const char *directory, char *path, size_t size)
 {
     struct dirent *entry;
     DIR *list = opendir(directory);
@@ -24,7 +25,7 @@ static bool find_file(const char *directory, char *path, size_t size)
     return found;
 }
 
-static int explain(void)
+static int explain_missing_core(void)
 {
     char pattern[128] = "";
     FILE *file = fopen("/proc/sys/kernel/core_pattern", "re");
@@ -45,10 +46,10 @@ int os_child_dump(os_child *child, const char *name, char *path, size_t size)
 
     if (!child->dumps || !child->ended || child->end.kind != OS_CRASHED)
         return XF_EAGAIN;
-    if (!find_file(child->dumps, core, sizeof core))
-        rc = explain();
+    if (!find_core_file(child->dumps, core, sizeof core))
+        rc = explain_missing_core();
     else if ((size_t)snprintf(path, size, "%s.core", name) >= size)
-        rc = error_detail(XF_EINVAL, "a path of more than %zu bytes", size);
+        rc = error_detail(XF_EINVAL, "the path of the dump has more than %zu bytes", size);
     else if (rename(core, path) < 0)
         rc = os_error(errno, "rename of a core file");
     rmdir(child->dumps);

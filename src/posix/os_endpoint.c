@@ -1,6 +1,7 @@
 /* Endpoints: AF_UNIX sockets with abstract names.  A name in the file system would stay behind when its process is
- * killed, and the next process would have to find out whether it may take it over; the kernel drops an abstract name
- * with its last descriptor.  Such a name has no owner, so each side asks the kernel for the other's user. */
+ * killed, and the next process would have to find out whether it may take the name over; the kernel drops an abstract
+ * name with its last descriptor.  An abstract name has no owner, so each side asks the kernel for the other side's
+ * user. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -23,7 +24,8 @@ struct os_endpoint {
     _Atomic bool shut;
 };
 
-/* The first byte of the path is 0, and what follows counts up to the length. */
+/* Makes an abstract address: the first byte of the path is 0, and the bytes after it count up to the address's
+ * length. */
 static socklen_t endpoint_address(const char *name, struct sockaddr_un *address)
 {
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
@@ -77,7 +79,7 @@ free_endpoint:
     return rc;
 }
 
-/* Makes a channel of a socket, which belongs to it from then on, also on failure. */
+/* Makes a channel of a socket.  The socket belongs to this function even when it fails, and is closed then. */
 static int endpoint_make_channel(os_channel **out, int socket)
 {
     os_channel *channel = malloc(sizeof *channel);
@@ -114,7 +116,7 @@ int os_endpoint_accept(os_endpoint *endpoint, os_channel **channel)
     return XF_EAGAIN;
 }
 
-/* poll returns at once for a socket that was shut down. */
+/* After shutdown, poll returns at once for the socket, so a thread in os_endpoint_wait returns. */
 void os_endpoint_shutdown(os_endpoint *endpoint)
 {
     atomic_store(&endpoint->shut, true);
@@ -139,7 +141,7 @@ int os_endpoint_wait(os_endpoint *endpoint, os_channel *const *channels, size_t 
 
 /* ---- Connecting ------------------------------------------------------------------------------ */
 
-/* When the queue of the endpoint is full, connect waits, for as long as SO_SNDTIMEO allows. */
+/* Connects.  When the endpoint's queue is full, connect() waits for as long as SO_SNDTIMEO allows. */
 static int endpoint_connect(int socket, const struct sockaddr_un *address, socklen_t size, int timeout_ms)
 {
     uint64_t now = uv_hrtime(), deadline = now + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0) * 1000000;
@@ -158,7 +160,7 @@ static int endpoint_connect(int socket, const struct sockaddr_un *address, sockl
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK)
         return error_detail(XF_ETIMEDOUT, "%s does not accept connections", address->sun_path + 1);
-    return errno == ECONNREFUSED ? error_detail(XF_ENOENT, "nobody listens as %s", address->sun_path + 1)
+    return errno == ECONNREFUSED ? error_detail(XF_ENOENT, "no process listens as %s", address->sun_path + 1)
                                  : os_error(errno, "connect");
 }
 

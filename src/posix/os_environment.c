@@ -1,4 +1,4 @@
-/* Text as the system wants it: the environment of a child. */
+/* The environment of a child, as the system takes it. */
 #include "os_private.h"
 
 #include <stdlib.h>
@@ -37,7 +37,7 @@ char **merge_environment(const char *const *additions)
     return merged;
 }
 
-char *flatten(char *const *strings, size_t *size)
+char *flatten_strings(char *const *strings, size_t *size)
 {
     size_t total = 0;
     char *flat, *at;

@@ -1,4 +1,4 @@
-/* Translation of errno. */
+/* Translates errno into the codes of crossfork. */
 #include "base/error.h"
 #include "os_private.h"
 

@@ -1,4 +1,4 @@
-/* Executing the running image anew. */
+/* Executes the running image anew. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -12,26 +12,39 @@
 
 #define IMAGE "/proc/self/exe"
 
+/* Descriptors that the image finds at fixed numbers, from EXEC_CHANNEL on. */
+enum { PASSED = EXEC_END - EXEC_CHANNEL };
+
+static void list_passed(child_fds *fds, int *passed[PASSED])
+{
+    passed[0] = &fds->channel;
+    passed[1] = &fds->lifeline;
+    passed[2] = &fds->box;
+    for (int i = 0; i < OS_INPUTS; i++)
+        passed[3 + i] = &fds->inputs[i];
+}
+
 #ifdef XF_CLOSEFROM
 static int add_file_actions(posix_spawn_file_actions_t *actions, const child_fds *fds)
 {
-    const int targets[][2] = {
-        {fds->channel, EXEC_CHANNEL}, {fds->lifeline, EXEC_LIFELINE}, {fds->box, EXEC_BOX}, {fds->input, EXEC_INPUT}};
-    int error = 0;
+    child_fds own = *fds;
+    int *passed[PASSED], error = 0;
+
+    list_passed(&own, passed);
 
     for (int i = 0; i < 3 && !error; i++)
         error = posix_spawn_file_actions_adddup2(actions, fds->stdio[i], i);
     if (fds->directory >= 0 && !error)
         error = posix_spawn_file_actions_addfchdir_np(actions, fds->directory);
-    for (int i = 0; i < 4 && !error; i++)
-        if (targets[i][0] >= 0)
-            error = posix_spawn_file_actions_adddup2(actions, targets[i][0], targets[i][1]);
+    for (int i = 0; i < PASSED && !error; i++)
+        if (*passed[i] >= 0)
+            error = posix_spawn_file_actions_adddup2(actions, *passed[i], EXEC_CHANNEL + i);
         else
-            error = posix_spawn_file_actions_addclose(actions, targets[i][1]);
+            error = posix_spawn_file_actions_addclose(actions, EXEC_CHANNEL + i);
     return error ? error : posix_spawn_file_actions_addclosefrom_np(actions, EXEC_END);
 }
 
-static int set_attributes(posix_spawnattr_t *attributes)
+static int set_spawn_attributes(posix_spawnattr_t *attributes)
 {
     sigset_t all, none;
 
@@ -43,7 +56,7 @@ static int set_attributes(posix_spawnattr_t *attributes)
     return posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 }
 
-static int execute(pid_t *pid, char *const *arguments, char *const *environment, const child_fds *fds)
+static int execute_image(pid_t *pid, char *const *arguments, char *const *environment, const child_fds *fds)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -53,7 +66,7 @@ static int execute(pid_t *pid, char *const *arguments, char *const *environment,
     posix_spawnattr_init(&attributes);
     error = add_file_actions(&actions, fds);
     if (!error)
-        error = set_attributes(&attributes);
+        error = set_spawn_attributes(&attributes);
     if (!error)
         error = posix_spawn(pid, IMAGE, &actions, &attributes, arguments, environment);
     posix_spawnattr_destroy(&attributes);
@@ -61,24 +74,25 @@ static int execute(pid_t *pid, char *const *arguments, char *const *environment,
     return error;
 }
 #else
-/* In the child of vfork, which has its parent's memory until it executes: all signals are blocked, and what it calls is
- * the system's.  Descriptors that are not for the image are closed here, and not marked as such in the parent, whose
- * other threads may start programs meanwhile. */
+/* Runs in the child of vfork, which shares its parent's memory until it executes: all signals are blocked, and the
+ * functions that it calls are the system's.  It closes the descriptors that are not for the image.  The parent cannot
+ * mark them close-on-exec for this, because other threads may start programs meanwhile that are to inherit them. */
 static int prepare_image(const child_fds *fds)
 {
-    const int targets[][2] = {
-        {fds->channel, EXEC_CHANNEL}, {fds->lifeline, EXEC_LIFELINE}, {fds->box, EXEC_BOX}, {fds->input, EXEC_INPUT}};
+    child_fds own = *fds;
+    int *passed[PASSED];
 
+    list_passed(&own, passed);
     setpgid(0, 0);
     for (int i = 0; i < 3; i++)
         if (fds->stdio[i] == i ? fcntl(i, F_SETFD, 0) < 0 : dup2(fds->stdio[i], i) < 0)
             return -1;
     if (fds->directory >= 0 && fchdir(fds->directory) < 0)
         return -1;
-    for (int i = 0; i < 4; i++)
-        if (targets[i][0] < 0)
-            close(targets[i][1]);
-        else if (dup2(targets[i][0], targets[i][1]) < 0)
+    for (int i = 0; i < PASSED; i++)
+        if (*passed[i] < 0)
+            close(EXEC_CHANNEL + i);
+        else if (dup2(*passed[i], EXEC_CHANNEL + i) < 0)
             return -1;
     child_close_range(EXEC_END, ~0U);
     for (int number = 1; number < NSIG; number++)
@@ -98,8 +112,9 @@ static _Noreturn void become_image(char *const *arguments, char *const *environm
     _exit(127);
 }
 
-/* As posix_spawn does it, which cannot close what it does not know of everywhere. */
-static int execute(pid_t *pid, char *const *arguments, char *const *environment, const child_fds *fds)
+/* Does what posix_spawn does.  posix_spawn is not used here because it cannot close descriptors that it does not know
+ * of in every C library. */
+static int execute_image(pid_t *pid, char *const *arguments, char *const *environment, const child_fds *fds)
 {
     volatile int error = 0; /* the child sets it */
     int cancelling;
@@ -123,16 +138,19 @@ static int execute(pid_t *pid, char *const *arguments, char *const *environment,
 }
 #endif
 
-/* Copies of the descriptors that are out of the way of their targets; -1 stays. */
+/* Copies the descriptors to numbers above those that the image finds them at, so that setting up one does not overwrite
+ * another; -1 stays -1. */
 static int lift_for_exec(const child_fds *fds, child_fds *lifted)
 {
-    const int *from[] = {&fds->channel, &fds->lifeline, &fds->box, &fds->input};
-    int *to[] = {&lifted->channel, &lifted->lifeline, &lifted->box, &lifted->input};
+    child_fds own = *fds;
+    int *from[PASSED], *to[PASSED];
 
     *lifted = *fds;
-    for (int i = 0; i < 4; i++)
+    list_passed(&own, from);
+    list_passed(lifted, to);
+    for (int i = 0; i < PASSED; i++)
         *to[i] = -1;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < PASSED; i++)
         if (*from[i] >= 0 && (*to[i] = fcntl(*from[i], F_DUPFD_CLOEXEC, EXEC_END)) < 0)
             return os_error(errno, "fcntl F_DUPFD_CLOEXEC");
     return 0;
@@ -142,18 +160,17 @@ int exec_again(pid_t *pid, const char *argument, char *const *environment, const
 {
     char *arguments[] = {program_invocation_name, (char *)argument, NULL};
     child_fds lifted;
-    int error, rc = lift_for_exec(fds, &lifted);
+    int *passed[PASSED], error, rc = lift_for_exec(fds, &lifted);
 
     if (rc < 0)
         goto close_lifted;
-    error = execute(pid, arguments, environment, &lifted);
+    error = execute_image(pid, arguments, environment, &lifted);
     if (error)
         rc = os_error(error, "executing " IMAGE);
 
 close_lifted:
-    fd_close(&lifted.channel);
-    fd_close(&lifted.lifeline);
-    fd_close(&lifted.box);
-    fd_close(&lifted.input);
+    list_passed(&lifted, passed);
+    for (int i = 0; i < PASSED; i++)
+        fd_close(passed[i]);
     return rc;
 }

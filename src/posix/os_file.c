@@ -1,4 +1,4 @@
-/* Private files: files that no other user can read. */
+/* Private files, which no other user can read. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -36,9 +36,9 @@ static int check_private(int fd, const char *path)
     if (fstat(fd, &facts) < 0)
         return os_error(errno, path);
     if (!S_ISREG(facts.st_mode))
-        return error_detail(XF_EINVAL, "%s is no plain file", path);
+        return error_detail(XF_EINVAL, "%s is not a plain file", path);
     if (facts.st_uid != geteuid())
-        return error_detail(XF_EACCESS, "%s is another user's", path);
+        return error_detail(XF_EACCESS, "%s belongs to another user", path);
     if (facts.st_mode & (S_IRWXG | S_IRWXO))
         return error_detail(XF_EACCESS, "%s is not private: its mode is %03o, and should be 600", path,
                             (unsigned)facts.st_mode & 0777);
@@ -66,7 +66,7 @@ static int read_whole(int fd, const char *path, char *room, size_t size, size_t 
     return 0;
 }
 
-/* Opening does not wait for a writer where the path is a fifo. */
+/* O_NONBLOCK keeps open() from waiting for a writer where the path is a fifo. */
 int os_file_read_private(const char *path, void *room, size_t size, size_t *count)
 {
     int rc, fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);

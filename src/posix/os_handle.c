@@ -31,8 +31,8 @@ int fd_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
     return ready > 0 ? 0 : ready < 0 ? os_error(errno, "poll") : XF_ETIMEDOUT;
 }
 
-/* A program that closed a standard stream gets its number for the next descriptor; setting up a child's standard
- * streams would overwrite that. */
+/* Moves a descriptor to a higher number.  If the program has closed a standard stream, the next descriptor gets that
+ * number, and setting up a child's standard streams would overwrite it. */
 static int fd_at_least(int fd, int lowest)
 {
     int moved, saved;
@@ -84,7 +84,7 @@ int pidfd_of(pid_t pid)
     return fd_above_stdio((int)syscall(SYS_pidfd_open, pid, 0));
 }
 
-/* The system call knows a parameter more than the function. */
+/* Calls the system directly, because the system call has one parameter more than the C library's function: usage. */
 int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusage *usage)
 {
     long rc;
@@ -96,7 +96,7 @@ int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusa
     return (int)rc;
 }
 
-/* ---- Of the seam ----------------------------------------------------------------------------- */
+/* ---- The seam -------------------------------------------------------------------------------- */
 
 int os_handle_copy(intptr_t handle, intptr_t *copy)
 {

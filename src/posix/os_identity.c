@@ -1,4 +1,4 @@
-/* Facts about this process, its threads, and others. */
+/* Facts about this process, its threads, and other processes. */
 #include "os_private.h"
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 
 /* ---- Facts ----------------------------------------------------------------------------------- */
 
-/* What is known of the program, and of the library where that is shared. */
+/* The build ids of the program and, where this library is shared, of the library, combined into one. */
 static uint8_t own_build[OS_BUILD_ID_SIZE];
 
 /* Adds the build id of an object; false when it has none. */
@@ -44,8 +44,8 @@ static bool has_this_code(const struct dl_phdr_info *object)
     return false;
 }
 
-/* The first object is the program itself. */
-static int look_at_builds(struct dl_phdr_info *object, size_t size, void *arg)
+/* Adds the build ids of the program, which dl_iterate_phdr reports first, and of the object that has this code. */
+static int visit_build(struct dl_phdr_info *object, size_t size, void *arg)
 {
     bool *is_program = arg;
     bool known = (!*is_program && !has_this_code(object)) || add_build(object);
@@ -55,8 +55,8 @@ static int look_at_builds(struct dl_phdr_info *object, size_t size, void *arg)
     return known ? 0 : -1;
 }
 
-/* Adds what the file is that is running. */
-static void add_file(void)
+/* Stands in for build ids: adds the identity of the file that is running. */
+static void add_file_identity(void)
 {
     struct stat facts = {0};
     int64_t identity[2];
@@ -67,19 +67,19 @@ static void add_file(void)
     memcpy(own_build, identity, sizeof identity);
 }
 
-static void find_build(void)
+static void find_own_build(void)
 {
     bool is_program = true;
 
-    if (dl_iterate_phdr(look_at_builds, &is_program) < 0) /* built without --build-id */
-        add_file();
+    if (dl_iterate_phdr(visit_build, &is_program) < 0) /* built without --build-id */
+        add_file_identity();
 }
 
 void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-    pthread_once(&once, find_build);
+    pthread_once(&once, find_own_build);
     memcpy(build, own_build, OS_BUILD_ID_SIZE);
 }
 
@@ -88,7 +88,8 @@ bool os_self_is_privileged(void)
     return getauxval(AT_SECURE) != 0;
 }
 
-/* proc(5): a directory has two links and one for each directory in it. */
+/* Counts the directories in /proc/self/task by its links.  proc(5): a directory has two links and one for each
+ * directory in it. */
 int os_self_threads(void)
 {
     struct stat facts;
@@ -98,9 +99,9 @@ int os_self_threads(void)
 
 /* ---- Threads --------------------------------------------------------------------------------- */
 
-/* When a thread started, in clock ticks since the system did: 0 when that cannot be read.
- *   state  Set to the letter for what it does: see proc(5).
- * The name of the program, in parentheses, may hold anything. */
+/* When a thread started, in clock ticks since the system's start; 0 when that cannot be read.
+ *   state  Set to the letter for what the thread does: see proc(5).
+ * The program's name, in parentheses, may hold any characters, so the fields are counted from its last parenthesis. */
 static uint64_t thread_start(pid_t id, char *state)
 {
     char path[40], text[1024], *fields;
@@ -124,15 +125,16 @@ static uint64_t thread_start(pid_t id, char *state)
 
 enum { THREAD_STAMP_BITS = OS_THREAD_BITS - 32, ID_BITS = 22, STAMP_BITS = OS_PROCESS_BITS - ID_BITS };
 
-/* Some bits of a start; 0 stands for one that is not known. */
-static uint64_t stamp_of(uint64_t start, int bits)
+/* Reduces a start time to some bits.  0 stands for a time that is not known, so a known time never gives 0. */
+static uint64_t stamp_from(uint64_t start, int bits)
 {
     uint64_t stamp = start & ((UINT64_C(1) << bits) - 1);
 
     return start && !stamp ? 1 : stamp;
 }
 
-/* A forked child's only thread has taken over its parent's memory, but not its name. */
+/* Cached by os_self_thread.  The only thread of a forked child has its parent's memory, but another name, so forking
+ * clears it. */
 static _Thread_local uint64_t own_thread;
 
 static void forget_thread(void)
@@ -153,10 +155,10 @@ uint64_t os_self_thread(void)
     if (own_thread)
         return own_thread;
     id = (pid_t)syscall(SYS_gettid);
-    return own_thread = stamp_of(thread_start(id, &state), THREAD_STAMP_BITS) << 32 | (uint32_t)id;
+    return own_thread = stamp_from(thread_start(id, &state), THREAD_STAMP_BITS) << 32 | (uint32_t)id;
 }
 
-/* What cannot be found out reads as life. */
+/* A thread about which nothing can be found out counts as living. */
 bool os_thread_lives(uint64_t thread)
 {
     pid_t id = (pid_t)(uint32_t)thread;
@@ -165,20 +167,21 @@ bool os_thread_lives(uint64_t thread)
 
     if (syscall(SYS_tkill, id, 0) < 0 && errno == ESRCH)
         return false;
-    now = stamp_of(thread_start(id, &state), THREAD_STAMP_BITS);
+    now = stamp_from(thread_start(id, &state), THREAD_STAMP_BITS);
     return now == 0 || (state != 'Z' && state != 'X' && (stamp == 0 || stamp == now));
 }
 
-/* A process has the name of its first thread. */
+/* A process is named after its first thread. */
 uint64_t os_self_process(void)
 {
     pid_t id = getpid();
     char state;
 
-    return stamp_of(thread_start(id, &state), STAMP_BITS) << ID_BITS | (uint32_t)id;
+    return stamp_from(thread_start(id, &state), STAMP_BITS) << ID_BITS | (uint32_t)id;
 }
 
-/* A first thread that has ended stays as a zombie for as long as others run. */
+/* Whether other threads of the process still run.  A first thread that has ended stays as a zombie for as long as they
+ * do. */
 static bool has_threads(pid_t id)
 {
     char path[32];
@@ -196,7 +199,7 @@ bool os_process_lives(uint64_t process)
 
     if (kill(id, 0) < 0 && errno == ESRCH)
         return false;
-    now = stamp_of(thread_start(id, &state), STAMP_BITS);
+    now = stamp_from(thread_start(id, &state), STAMP_BITS);
     if (now == 0 || (stamp != 0 && stamp != now))
         return now == 0;
     return state != 'X' && (state != 'Z' || has_threads(id));

@@ -1,4 +1,4 @@
-/* Limits of a child, and how an end by one of them is recognized. */
+/* Limits of a child, and how the parent recognizes that a child has ended by one of them. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -23,7 +23,7 @@ int os_self_check_file_size(uint64_t size)
 
 /* ---- In the child ---------------------------------------------------------------------------- */
 
-/* Never raises a limit that this process has already. */
+/* Lowers a limit of this process; it never raises one. */
 static void set_limit(int resource, rlim_t soft, rlim_t hard)
 {
     struct rlimit limit;
@@ -41,7 +41,8 @@ static rlim_t cpu_seconds(const xf_limits *limits)
     return ((rlim_t)limits->cpu_ms + 999) / 1000;
 }
 
-/* Not RLIMIT_AS, which counts shared memory too, and address space that is only reserved. */
+/* Memory is limited by RLIMIT_DATA and not by RLIMIT_AS, which would also count shared memory and address space that is
+ * only reserved. */
 void limit_self(const os_status *status)
 {
     const xf_limits *limits = &status->limits;
@@ -57,7 +58,7 @@ void limit_self(const os_status *status)
 }
 
 /* Whether a sixteenth of the limit can still be allocated. */
-static bool has_room(size_t limit)
+static bool has_memory_left(size_t limit)
 {
     size_t part = limit / 16 + 1;
     void *probe = mmap(NULL, part, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -70,7 +71,7 @@ static bool has_room(size_t limit)
 
 void limit_mark_refused(os_status *status, int error)
 {
-    if (status && status->limits.memory && (error == ENOMEM || !has_room(status->limits.memory)))
+    if (status && status->limits.memory && (error == ENOMEM || !has_memory_left(status->limits.memory)))
         atomic_store(&status->refused, 1);
 }
 
@@ -95,7 +96,8 @@ static bool read_number(const char *path, const char *key, uint64_t *number)
     return is_there;
 }
 
-/* The kernel's file that counts kills in a cgroup: cgroups(7), "number:controllers:path". */
+/* Reads how often the kernel has killed in a cgroup, by one line of /proc/self/cgroup: cgroups(7),
+ * "number:controllers:path". */
 static bool count_in_group(const char *line, uint64_t *count)
 {
     char path[4200], group[4000], controllers[64] = "";
@@ -109,7 +111,8 @@ static bool count_in_group(const char *line, uint64_t *count)
     return read_number(path, "oom_kill", count);
 }
 
-/* In this process's own cgroup, where its children are too and nobody else's kills count; or else everywhere. */
+/* Counts the kills in this process's own cgroup: its children are in it, and kills in other cgroups do not count.  If
+ * there is no such count, takes that of the whole system. */
 static uint64_t count_kills(void)
 {
     char line[4200];
@@ -126,8 +129,8 @@ static uint64_t count_kills(void)
     return count;
 }
 
-/* The kernel's count is read before the first child, and whenever a child was killed; not at each start, which would
- * cost more than the rest of the start. */
+/* The kernel's count is read before the first child starts, and whenever a child was killed.  Reading it at each start
+ * would cost more than the rest of the start. */
 static struct {
     pthread_once_t once;
     uint64_t first;
@@ -147,8 +150,9 @@ uint64_t limit_kills(void)
     return atomic_load(&kills.last);
 }
 
-/* The kernel counts before it kills, so a kill that ended the child is in the count.  One of another process, since the
- * count before the child's start, is in it as well. */
+/* Whether the kernel has killed a child for lack of memory.  The kernel counts before it kills, so a kill that ended
+ * the child is in the count.  A kill of another process since the count before the child's start is in the count as
+ * well. */
 static bool was_for_memory(const os_child *child)
 {
     uint64_t count = count_kills(), counted = atomic_load(&kills.counted);
@@ -164,13 +168,14 @@ static bool was_for_memory(const os_child *child)
 
 /* ---- The end --------------------------------------------------------------------------------- */
 
-static double seconds(struct timeval time)
+static double limit_seconds(struct timeval time)
 {
     return (double)time.tv_sec + (double)time.tv_usec / 1e6;
 }
 
-/* A task that ignores SIGXCPU continues to the hard limit.  The kernel counts whole ticks for that, which on a busy
- * virtual machine add up to more than the time that it reports. */
+/* Whether a child has used up its processor time.  A task that ignores SIGXCPU continues to the hard limit.  For that
+ * limit the kernel counts whole ticks, which on a busy virtual machine add up to more than the time that it reports; so
+ * half of the limit is enough here. */
 static bool used_up_cpu(const os_child *child, const os_end *end)
 {
     if (!child->limits.cpu_ms)
@@ -181,7 +186,7 @@ static bool used_up_cpu(const os_child *child, const os_end *end)
 
 void limit_judge(const os_child *child, const struct rusage *usage, os_end *end)
 {
-    end->cpu_time = seconds(usage->ru_utime) + seconds(usage->ru_stime);
+    end->cpu_time = limit_seconds(usage->ru_utime) + limit_seconds(usage->ru_stime);
     end->memory_peak = (uint64_t)usage->ru_maxrss * 1024;
     end->refused = child->limits.memory && atomic_load(&child->status->refused);
     if (end->kind == OS_EXITED)

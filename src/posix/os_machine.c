@@ -13,7 +13,8 @@ enum { LIST_SIZE = 4096, SYSTEM_CPUS = 65536, NODES_MAX = 1024 };
 
 /* ---- Lists of processors --------------------------------------------------------------------- */
 
-/* Takes the next range off a list as "0-3,8,10-11"; false at its end, and at what is no range. */
+/* Takes the next range off a list such as "0-3,8,10-11".  Returns false at the list's end, and at text that is not a
+ * range. */
 static bool next_range(const char **list, unsigned long *first, unsigned long *last)
 {
     char *end;
@@ -38,7 +39,7 @@ static bool is_listed(const char *list, uint32_t number)
     return false;
 }
 
-/* The least number of a list stands for what the listed share. */
+/* The least number of a list.  It stands for what the listed processors share. */
 static uint32_t least_of(const char *list, uint32_t otherwise)
 {
     unsigned long first, last, least = otherwise;
@@ -60,7 +61,7 @@ static void find_core(os_cpu *cpu, const char *root)
         cpu->core = least_of(list, cpu->number);
 }
 
-/* "512K", "32M", or bytes. */
+/* Parses "512K", "32M", or a number of bytes. */
 static uint64_t parse_size(const char *text)
 {
     char *end;
@@ -91,7 +92,7 @@ static bool read_cache(cpu_cache *cache, const char *root, uint32_t cpu, int ind
     return true;
 }
 
-/* The last cache of a processor, and the size of the one before; level 0: none is known. */
+/* Finds the last cache of a processor, and the size of the one before it; level 0: none is known. */
 static cpu_cache last_cache(const char *root, uint32_t cpu, uint64_t *before)
 {
     cpu_cache last = {.level = 0}, cache;
@@ -108,7 +109,7 @@ static cpu_cache last_cache(const char *root, uint32_t cpu, uint64_t *before)
     return last;
 }
 
-/* Those that share a cache are read once. */
+/* Finds the caches of all processors.  Processors that share a cache are read once. */
 static void find_caches(os_machine *machine, const char *root)
 {
     bool known[OS_CPUS_MAX] = {false};
@@ -163,7 +164,8 @@ void machine_describe(os_machine *machine, const char *root)
 
 /* ---- This process ---------------------------------------------------------------------------- */
 
-/* The kernel wants room for all processors that it was built for. */
+/* The set has room for as many processors as a kernel can be built for, because the system call demands room for as
+ * many as this one was built for. */
 int os_machine_read(os_machine *machine)
 {
     size_t size = CPU_ALLOC_SIZE(SYSTEM_CPUS);
@@ -177,12 +179,12 @@ int os_machine_read(os_machine *machine)
         if (CPU_ISSET_S(i, size, set))
             machine->cpus[machine->count++].number = i;
     if (machine->count == 0)
-        return error_detail(XF_ESYSTEM, "sched_getaffinity tells of no processor below %d", OS_CPUS_MAX);
+        return error_detail(XF_ESYSTEM, "sched_getaffinity reports no processor below %d", OS_CPUS_MAX);
     machine_describe(machine, "");
     return 0;
 }
 
-/* The kernel leaves out what the process may not use. */
+/* The kernel leaves out the processors that this process may not use. */
 int os_self_bind(const os_cpu_set *set)
 {
     cpu_set_t cpus[OS_CPUS_MAX / CPU_SETSIZE];
@@ -195,7 +197,7 @@ int os_self_bind(const os_cpu_set *set)
     if (sched_setaffinity(0, sizeof cpus, cpus) == 0)
         return 0;
     rc = errno;
-    return rc == EINVAL ? error_detail(XF_EINVAL, "sched_setaffinity: there is no processor that may be used")
+    return rc == EINVAL ? error_detail(XF_EINVAL, "sched_setaffinity: this process may use none of these processors")
                         : os_error(rc, "sched_setaffinity");
 }
 

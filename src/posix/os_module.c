@@ -13,7 +13,7 @@ static bool read_at(int fd, void *data, size_t size, uint64_t offset)
     return offset <= INT64_MAX && pread(fd, data, size, (off_t)offset) == (ssize_t)size;
 }
 
-/* This machine's own kind is that of the code which asks. */
+/* Whether a file has the layout, of 32 or 64 bits, that this code was compiled for. */
 static bool is_native(const ElfW(Ehdr) * header)
 {
     const unsigned char kind[] = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32};
@@ -116,15 +116,16 @@ void module_build_id(const module_file *file, char *text, size_t size)
         sprintf(text + 2 * i, "%02x", id[i]);
 }
 
-/* ---- Places ---------------------------------------------------------------------------------- */
+/* ---- Code and sections ----------------------------------------------------------------------- */
 
-static bool holds(const ElfW(Phdr) * part, uint64_t address)
+static bool part_holds(const ElfW(Phdr) * part, uint64_t address)
 {
     return part->p_type == PT_LOAD && address >= part->p_vaddr && address - part->p_vaddr < part->p_memsz;
 }
 
-/* Whether a section is all there, and its names end. */
-static bool is_whole(const module_file *file, const ElfW(Shdr) * section, size_t count)
+/* Whether all of a section is in the file; also whether a table of symbols refers to a table of names, and whether a
+ * table of names ends with a 0. */
+static bool section_is_whole(const module_file *file, const ElfW(Shdr) * section, size_t count)
 {
     uint64_t size = (uint64_t)file->facts.st_size;
     char last = 0;
@@ -140,7 +141,8 @@ static bool is_whole(const module_file *file, const ElfW(Shdr) * section, size_t
            (read_at(file->fd, &last, 1, section->sh_offset + section->sh_size - 1) && last == 0);
 }
 
-/* libbacktrace maps sections as their headers say, and a part that the file does not have would end this process. */
+/* libbacktrace maps the sections at which the headers point.  If the file did not have all of a section, reading the
+ * mapping would end this process. */
 static bool has_whole_sections(const module_file *file)
 {
     ElfW(Ehdr) header;
@@ -150,14 +152,15 @@ static bool has_whole_sections(const module_file *file)
 
     for (size_t i = 0; whole && i < header.e_shnum; i++)
         whole = read_at(file->fd, &section, sizeof section, header.e_shoff + i * sizeof section) &&
-                (i != header.e_shstrndx || section.sh_type == SHT_STRTAB) && is_whole(file, &section, header.e_shnum);
+                (i != header.e_shstrndx || section.sh_type == SHT_STRTAB) &&
+                section_is_whole(file, &section, header.e_shnum);
     return whole;
 }
 
-static bool has_code(const module_file *file, uint64_t address)
+static bool file_has_code(const module_file *file, uint64_t address)
 {
     for (size_t i = 0; i < file->count; i++)
-        if (file->parts[i].p_flags & PF_X && holds(&file->parts[i], address))
+        if (file->parts[i].p_flags & PF_X && part_holds(&file->parts[i], address))
             return true;
     return false;
 }
@@ -168,9 +171,11 @@ typedef struct search {
     size_t seen;
 } search;
 
-/* The program comes first, and a state has the file in its place.  Where another module is as well, libbacktrace might
- * take the place for one in that; and where the program has a name (musl), it takes the program for itself. */
-static int look_at_module(struct dl_phdr_info *object, size_t size, void *arg)
+/* Called for each module of this process, the program first.  A state of libbacktrace has the file in the program's
+ * place.  If another module covers the address as well, libbacktrace might take the address for one of that module; and
+ * if the program has a name (musl), libbacktrace looks the address up in the program itself.  Returns nonzero in these
+ * cases. */
+static int visit_module(struct dl_phdr_info *object, size_t size, void *arg)
 {
     search *search = arg;
 
@@ -180,7 +185,7 @@ static int look_at_module(struct dl_phdr_info *object, size_t size, void *arg)
         return object->dlpi_name && *object->dlpi_name;
     }
     for (int i = 0; i < object->dlpi_phnum; i++)
-        if (holds(&object->dlpi_phdr[i], search->address - object->dlpi_addr))
+        if (part_holds(&object->dlpi_phdr[i], search->address - object->dlpi_addr))
             return 1;
     return 0;
 }
@@ -199,7 +204,7 @@ bool os_module_locate(const char *module, uint64_t offset, os_location *place)
     place->identity[2] = (uint64_t)file.facts.st_mtim.tv_sec * 1000000000 + (uint64_t)file.facts.st_mtim.tv_nsec;
     place->identity[3] = (uint64_t)file.facts.st_size;
     search.moved = file.type == ET_DYN;
-    found = has_code(&file, offset) && has_whole_sections(&file) && dl_iterate_phdr(look_at_module, &search) == 0;
+    found = file_has_code(&file, offset) && has_whole_sections(&file) && dl_iterate_phdr(visit_module, &search) == 0;
     place->address = search.address;
     close(file.fd);
     return found;

@@ -1,4 +1,4 @@
-/* What a new child does to itself, before it runs anything of the program's. */
+/* What a new child does to itself before it runs anything of the program's. */
 #include "os_private.h"
 
 #include <fcntl.h>
@@ -8,9 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* ---- Its life, streams and descriptors ------------------------------------------------------- */
+/* ---- Its group, streams and descriptors ------------------------------------------------------ */
 
-/* Linux sends the signal of F_SETSIG to the whole group when the pipe hangs up, also to processes that block every
+/* When the pipe hangs up, Linux sends the signal of F_SETSIG to the whole group, also to processes that block every
  * signal or never make a system call: fcntl(2), F_SETOWN and F_SETSIG.  All that belongs to the open file, which lives
  * as long as any process has a descriptor of it: the parent's is enough. */
 void child_arm_lifeline(int end, pid_t leader)
@@ -54,8 +54,8 @@ void child_close_range(unsigned first, unsigned last)
 
 void child_close_others(const child_fds *fds)
 {
-    const int kept[] = {fds->stdio[0], fds->stdio[1], fds->stdio[2], fds->directory,
-                        fds->channel,  fds->lifeline, fds->box,      fds->input};
+    const int kept[] = {fds->stdio[0], fds->stdio[1], fds->stdio[2],  fds->directory, fds->channel,
+                        fds->lifeline, fds->box,      fds->inputs[0], fds->inputs[1]};
     int next = 3;
 
     for (;;) {
@@ -73,8 +73,8 @@ void child_close_others(const child_fds *fds)
 
 /* ---- Signals --------------------------------------------------------------------------------- */
 
-/* The system call itself takes half as long, and there are many signals.  All zero is SIG_DFL without flags, whatever
- * the order of the kernel's members. */
+/* Makes the system call itself, which takes half as long as the C library's function; there are many signals.  A struct
+ * of zeros means SIG_DFL without flags, whatever the order of the kernel's members. */
 void child_reset_signal(int number)
 {
     static const char standard[64];
@@ -100,7 +100,8 @@ static _Noreturn void newborn_leave(int code)
     _exit(code);
 }
 
-/* What is registered here runs before what was registered earlier, and does not return. */
+/* A handler that is registered here runs before those that were registered earlier, and does not return, so they do not
+ * run. */
 #ifdef XF_ON_EXIT
 static void newborn_leave_by_exit(int code, void *arg)
 {
@@ -113,8 +114,8 @@ void child_catch_exit(void)
     on_exit(newborn_leave_by_exit, NULL);
 }
 #else
-/* Handlers of atexit do not get the code.  The linker leads calls of exit here (its option --wrap), except those from
- * shared libraries, and from the C library itself where the last thread ends: the code is 0 then. */
+/* Handlers of atexit do not get the exit code.  So the linker leads calls of exit() here (its option --wrap).  It does
+ * not lead calls from shared libraries here, nor the C library's own where the last thread ends: the code is 0 then. */
 static _Atomic int exit_code;
 
 _Noreturn void __real_exit(int code);

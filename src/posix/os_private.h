@@ -23,43 +23,54 @@ int os_error(int system, const char *call);
 /* Closes *fd, if there is one, and sets it to -1. */
 void fd_close(int *fd);
 
-/* poll, which signals do not end: 0, XF_ETIMEDOUT, or an error. */
+/* Calls poll again when a signal interrupts it.  Returns 0, XF_ETIMEDOUT, or an error. */
 int fd_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 
-/* Moves a new fd out of the way of the standard streams; -1 and errno as from fcntl. */
+/* Moves a new descriptor above those of the standard streams; -1 and errno as from fcntl. */
 int fd_above_stdio(int fd);
 
-/* A pipe, a connected pair of AF_UNIX sockets, and /dev/null for reading and writing: close-on-exec, out of the way of
- * the standard streams. */
+/* Open a pipe, a connected pair of AF_UNIX sockets, and /dev/null for reading and writing.  The descriptors are
+ * close-on-exec and above those of the standard streams. */
 int fd_pipe(int ends[2]);
 int fd_socketpair(int ends[2], int type);
 int fd_null(int *fd);
 
-/* A pidfd, or -1 and errno: ENOSYS where the system has none. */
+/* Opens a pidfd; -1 and errno: ENOSYS where the system has none. */
 int pidfd_of(pid_t pid);
 
-/* waitid for a child that is known by a pidfd, or else by its pid.
- *   usage  What it used up; NULL: not asked for. */
+/* Calls waitid for a child that is known by a pidfd, or, if that is -1, by its pid.
+ *   usage  Set to what the child has used; may be NULL. */
 int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusage *usage);
+
+/* ---- os_shm.c -------------------------------------------------------------------------------- */
+
+/* How a child maps an input. */
+typedef enum input_access { INPUT_NONE, INPUT_WRITABLE, INPUT_READONLY } input_access;
+
+input_access shm_access_of_child(const os_shm *input);
+
+/* Maps a segment of that size from the descriptor that a child has inherited, and closes the descriptor; an address of
+ * NULL and errno when that fails. */
+os_shm shm_map_inherited(int fd, size_t size, input_access access);
 
 /* ---- os_channel.c ---------------------------------------------------------------------------- */
 
 /* A descriptor that came over a channel with the bytes that were read last. */
 typedef struct attachment {
     int fd;    /* -1: none */
-    bool lost; /* one came, and this process had no number left for it */
+    bool lost; /* a descriptor came, and this process had no number left for it */
 } attachment;
 
 struct os_channel {
     int fd; /* -1: there is no such stream */
     attachment attached;
-    bool is_pipe; /* what a child prints */
+    bool is_pipe; /* the stream is what a child prints */
     bool ended;   /* the end has been read */
 };
 
 #define CHANNEL_OF(fd) ((os_channel){(fd), {-1, false}, false, false})
 
-/* Closes what a channel holds. */
+/* Closes the descriptors of a channel. */
 void stream_release(os_channel *channel);
 
 /* ---- os_shm.c -------------------------------------------------------------------------------- */
@@ -68,42 +79,42 @@ void stream_release(os_channel *channel);
 void shm_lock_forks(void);
 void shm_unlock_forks(void);
 
-/* Whether children that are forked from now on have the segment; NULL is harmless. */
+/* Says whether children that are forked from now on have the segment. */
 void shm_let_fork(const os_shm *shm, bool has);
 
-/* ---- os_file.c -------------------------------------------------------------------------------- */
+/* ---- os_file.c ------------------------------------------------------------------------------- */
 
-/* Reads the first line of a file, without its end; false when there is none. */
+/* Reads the first line of a file, without its line end; false when there is none. */
 bool file_read_line(char *line, size_t size, const char *format, ...) XF_PRINTF(3, 4);
 
 /* ---- os_environment.c ------------------------------------------------------------------------ */
 
-/* This process's environment with the additions, as pointers to both; freed by the caller.  NULL: no memory. */
+/* Makes this process's environment with the additions, as pointers to both; the caller frees it.  NULL: no memory. */
 char **merge_environment(const char *const *additions);
 
-/* The strings one after the other, each with its terminating 0; freed by the caller.  NULL: no memory. */
-char *flatten(char *const *strings, size_t *size);
+/* Joins the strings, each with its terminating 0; the caller frees the result.  NULL: no memory. */
+char *flatten_strings(char *const *strings, size_t *size);
 
 /* ---- os_machine.c, os_quota.c ---------------------------------------------------------------- */
 
-/* Fills in what is beyond the numbers of the processors.
- *   root  Comes before /proc and /sys in paths; "". */
+/* Fills in everything about the processors but their numbers.
+ *   root  Comes before /proc and /sys in paths; "" except in tests. */
 void machine_describe(os_machine *machine, const char *root);
 
-/* Fills in quota and group. */
+/* Fills in the quota and the memory limit. */
 void quota_describe(os_machine *machine, const char *root);
 
 /* ---- os_child.c, os_start.c ------------------------------------------------------------------ */
 
-/* A child, in its parent. */
+/* A child, as its parent sees it. */
 struct os_child {
     os_channel stream[OS_STREAMS];
-    int exit_fd;    /* ready at the end: the pidfd, or the socket on which the server tells, or a lifeline */
-    int pidfd;      /* -1: the system has none, or the child is the server's; closed as exit_fd */
+    int exit_fd;    /* readable at the end: the pidfd, or the socket on which the server reports, or a lifeline */
+    int pidfd;      /* -1: the system has none, or the server started the child; closed as exit_fd */
     int lifeline;   /* the writing end: closing it kills the group */
     int hold;       /* the reading end, which the child does not have; -1: it has, and the parent has not */
     int watched_by; /* epoll set, or -1 */
-    pid_t pid;      /* 0: of the server's, and running */
+    pid_t pid;      /* 0: the server started it, and it runs */
     bool by_server;
     bool killed; /* by os_child_kill */
     bool ended;
@@ -112,53 +123,54 @@ struct os_child {
     os_record *record;       /* in the box; NULL: none */
     char *dumps;             /* where the child may leave a core file; NULL: nowhere */
     xf_limits limits;
-    uint64_t kills_before; /* limit_kills when it was started */
+    uint64_t kills_before; /* limit_kills when the child was started */
 };
 
-/* What a child is made with: the fds it keeps, none below 3 but inherited stdio, -1 where there is none. */
+/* The descriptors that a child keeps; -1 where there is none.  None is below 3, except inherited standard streams. */
 typedef struct child_fds {
     int stdio[3];
     int directory;
     int channel;
     int lifeline;
     int box;
-    int input;
+    int inputs[OS_INPUTS];
 } child_fds;
 
 /* Frees a child that was not started, or has ended. */
 void child_free(os_child *child);
 
-/* What a child has inherited, with its channel. */
+/* What a child has inherited, together with its channel. */
 typedef struct newborn {
     os_channel channel;
-    os_inherited inherited; /* whose channel that is */
+    os_inherited inherited; /* its channel points to the one above */
 } newborn;
 
 /* ---- os_newborn.c ---------------------------------------------------------------------------- */
 
-/* In a new child: joins a group of its own, ties its life to the parent's, takes its standard streams and directory.
- * Async-signal-safe. */
+/* In a new child: makes a group of its own, ties its life to the parent's, and sets up the standard streams and the
+ * directory.  Async-signal-safe. */
 void child_settle(child_fds *fds, const os_status *status);
 
-/* In a new child: the system's default for every signal, or for one.  Async-signal-safe. */
+/* In a new child: restore the system's default for every signal, or for one.  Async-signal-safe. */
 void child_reset_signals(void);
 void child_reset_signal(int number);
 
-/* In a new child, or in the server for all of its own: a task that calls exit does not run what the program registered
- * before. */
+/* In a new child, or in the server for all of its children: makes sure that a task that calls exit does not run the
+ * handlers that the program registered before. */
 void child_catch_exit(void);
 
-/* In a new child that did not come by exec: closes every fd above 2 that is not in fds.  Async-signal-safe. */
+/* In a new child that was forked and not executed: closes every descriptor above 2 that is not in fds.
+ * Async-signal-safe. */
 void child_close_others(const child_fds *fds);
 
 /* Makes the kernel kill that group when the other end of the lifeline is closed.  Async-signal-safe. */
 void child_arm_lifeline(int end, pid_t leader);
 
-/* In a new child: arms its lifeline and, if the parent holds that end too, closes it; ends at once when the parent has
- * ended already.  Async-signal-safe. */
+/* In a new child: arms its lifeline and, if the parent holds that end too, closes it; ends this process at once if the
+ * parent has ended already.  Async-signal-safe. */
 void child_tie_life(int lifeline, const os_status *status);
 
-/* In a new child: closes those descriptors, as far as there are any.  Async-signal-safe. */
+/* In a new child: closes the descriptors of a range, open or not.  Async-signal-safe. */
 void child_close_range(unsigned first, unsigned last);
 
 /* ---- os_crash.c ------------------------------------------------------------------------------ */
@@ -167,23 +179,23 @@ enum { RECORD_STACK = 65536, RECORD_MAPS = 28672 };
 
 struct os_record {
     os_record_head head;
-    uint64_t stack_at;      /* where in the child the copy of its stack begins */
-    uint32_t stack_size;    /* bytes of it */
-    uint32_t maps_size;     /* bytes of maps */
-    char maps[RECORD_MAPS]; /* lines of /proc/PID/maps that are about code of files */
+    uint64_t stack_at;      /* the address in the child from which its stack was copied */
+    uint32_t stack_size;    /* bytes in stack */
+    uint32_t maps_size;     /* bytes in maps */
+    char maps[RECORD_MAPS]; /* the lines of /proc/PID/maps about code of files */
     uint8_t stack[RECORD_STACK];
 };
 
 _Static_assert(sizeof(os_record) <= OS_RECORD_SIZE, "a record fits the box");
 
-/* What is set up for faults when a process comes to xf_main, as one that is executed anew finds it: nothing, or a
- * sanitizer's handlers.  A forked child gets it back. */
+/* Remember what is installed for faults when a process comes to xf_main, and give it back to a forked child.  It is
+ * what a process that is executed anew finds: nothing, or a sanitizer's handlers. */
 void crash_remember_faults(void);
 void crash_reset_faults(void);
 bool crash_is_fault(int number);
 
-/* In a new child, after that: our own handlers, before which what stood there is run in its turn, and no signal
- * blocked. */
+/* In a new child, after that: installs our own handlers, which run the remembered ones in their turn, and unblocks all
+ * signals. */
 void child_catch_faults(os_status *status);
 
 /* Records where this process is, which is about to end by exit(). */
@@ -191,21 +203,22 @@ void crash_record_exit(void);
 
 /* ---- os_record.c ----------------------------------------------------------------------------- */
 
-/* Fills in a record of the process of that id, which is this one or one that is stopped. */
+/* Fill in a record of the process with that id, which is this process or one that is stopped. */
 void record_stack(os_record *record, pid_t pid, uintptr_t stack_pointer);
 void record_maps(os_record *record, const char *path);
 
-/* Of os_record_head.registers. */
+/* The names of os_record_head.registers. */
 extern const char *const record_register_names[];
 
-/* The registers as a handler finds them.  Returns the stack pointer; 0 where it is not known. */
+/* Copies the registers as a signal handler finds them.  Returns the stack pointer; 0 where it is not known. */
 uintptr_t record_registers(os_record_head *head, const ucontext_t *context);
 
-/* Where it is called. */
+/* The address from which it is called. */
 uintptr_t record_pc(void);
 
-/* The registers where it is called, as far as calls keep them; inline, as that frame has to stay for as long as the
- * stack is looked at.  What getcontext would do, which is not in every C library.
+/* Copies the registers at the place where it is called, as far as calls preserve them.  It is inline because its
+ * caller's frame has to stay for as long as the stack is being copied.  It does what getcontext would do, which some C
+ * libraries lack.
  *   pc  record_pc(). */
 static inline __attribute__((always_inline)) uintptr_t record_registers_here(os_record_head *head, uintptr_t pc)
 {
@@ -240,38 +253,39 @@ static inline __attribute__((always_inline)) uintptr_t record_registers_here(os_
 
 /* ---- os_limit.c ------------------------------------------------------------------------------ */
 
-/* In a new child: puts the status block's limits on.  Async-signal-safe. */
+/* In a new child: sets the limits that are in the status block.  Async-signal-safe. */
 void limit_self(const os_status *status);
 
 /* In a child that crashes or exits with that errno: notes whether it was short of memory.  Async-signal-safe. */
 void limit_mark_refused(os_status *status, int error);
 
-/* In the parent: how often the kernel has killed for lack of memory, when that was looked at last. */
+/* In the parent: how often the kernel had killed for lack of memory when this was last counted. */
 uint64_t limit_kills(void);
 
-/* In the parent: sees whether a child that ended like that came to one of its limits, and adds what it used up. */
+/* In the parent: sees whether a child with that end has exceeded one of its limits, and adds what the child has
+ * used. */
 void limit_judge(const os_child *child, const struct rusage *usage, os_end *end);
 
 /* ---- os_exec.c ------------------------------------------------------------------------------- */
 
 /* Executes the running image anew with one argument.
  *   environment  As for execve.
- *   fds          The new image finds channel, lifeline, box, input at EXEC_CHANNEL and so on. */
+ *   fds          The new image finds channel, lifeline, box and inputs at EXEC_CHANNEL and the numbers after it. */
 int exec_again(pid_t *pid, const char *argument, char *const *environment, const child_fds *fds);
 
-enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END };
+enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END = EXEC_INPUT + OS_INPUTS };
 
 #define CHILD_ARGUMENT "--crossfork-child="
 #define SERVER_ARGUMENT "--crossfork-server"
 
 /* ---- os_server.c ----------------------------------------------------------------------------- */
 
-/* Asks the server to fork a child; status receives server_news. */
+/* Asks the server to fork a child.  The server sends server_news to status. */
 int server_start(os_server *server, const os_start *start, const child_fds *fds, int status);
 
-/* What the server tells of a child, once: how it ended, or why there is none. */
+/* What the server reports about a child, once: how it ended, or why there is none. */
 typedef struct server_news {
-    int error;      /* of fork; 0: there was a child */
+    int error;      /* errno of fork; 0: there was a child */
     siginfo_t info; /* as waitid gave it */
     struct rusage usage;
 } server_news;
@@ -283,7 +297,7 @@ _Noreturn void server_run(int requests, os_entry entry);
 
 enum { MODULE_PARTS_MAX = 64 };
 
-/* The file of a program or shared library.  What it says of itself is not trusted. */
+/* The file of a program or shared library.  Its contents are not trusted. */
 typedef struct module_file {
     int fd;
     struct stat facts;
@@ -292,19 +306,19 @@ typedef struct module_file {
     ElfW(Phdr) parts[MODULE_PARTS_MAX];
 } module_file;
 
-/* Opens a file of this machine's kind; waits for nobody, whatever the path stands for. */
+/* Opens a file that is of this machine's kind; does not wait, whatever kind of file the path names. */
 bool module_open(module_file *file, const char *path);
 
-/* The address, as it was linked, of what is at that offset in the file. */
+/* The address, as it was linked, of the byte at that offset in the file. */
 bool module_linked(const module_file *file, uint64_t offset, uint64_t *address);
 
-/* All the addresses of a file, as they were linked. */
+/* The range of a file's addresses, as they were linked. */
 bool module_span(const module_file *file, uint64_t *start, uint64_t *end);
 
-/* The build id of a file in hexadecimal, "" when it has none. */
+/* Writes the build id of a file in hexadecimal; "" when it has none. */
 void module_build_id(const module_file *file, char *text, size_t size);
 
-/* A build id among notes; they are aligned.  NULL: there is none. */
+/* Finds the build id among notes, which are aligned; NULL when there is none. */
 const uint8_t *find_build_id(const void *notes, size_t size, size_t *id_size);
 
 #endif

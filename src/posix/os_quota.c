@@ -1,18 +1,18 @@
-/* Limits of the group of processes that this one is in: its cgroups. */
+/* Limits of the group of processes that this process is in: its cgroups. */
 #include "os_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Where a hierarchy is mounted: mountinfo's fields (proc_pid_mountinfo(5)). */
+/* Where a hierarchy is mounted, by the fields of mountinfo: proc_pid_mountinfo(5). */
 typedef struct mount_place {
-    char root[2048]; /* the group that is seen there */
+    char root[2048]; /* the group that is the root of the mounted hierarchy */
     char path[2048];
 } mount_place;
 
-/* Whether a list that is separated by commas has that word; "" is in none. */
-static bool lists(const char *list, const char *word)
+/* Whether a list that is separated by commas has a word.  No list has the word "". */
+static bool list_has_word(const char *list, const char *word)
 {
     size_t length = strlen(word);
 
@@ -24,8 +24,8 @@ static bool lists(const char *list, const char *word)
     return false;
 }
 
-/* A line of /proc/self/mountinfo.
- *   controller  Of version 1; "": of version 2. */
+/* Parses a line of /proc/self/mountinfo; false when the line is about another hierarchy.
+ *   controller  The controller of a hierarchy of version 1; "" for the one of version 2. */
 static bool is_mount_of(const char *line, const char *controller, mount_place *place)
 {
     char type[32], options[512];
@@ -34,7 +34,8 @@ static bool is_mount_of(const char *line, const char *controller, mount_place *p
     if (!rest || sscanf(line, "%*s %*s %*s %2047s %2047s", place->root, place->path) != 2 ||
         sscanf(rest, " - %31s %*s %511s", type, options) != 2)
         return false;
-    return *controller ? strcmp(type, "cgroup") == 0 && lists(options, controller) : strcmp(type, "cgroup2") == 0;
+    return *controller ? strcmp(type, "cgroup") == 0 && list_has_word(options, controller)
+                       : strcmp(type, "cgroup2") == 0;
 }
 
 static bool find_mount(const char *root, const char *controller, mount_place *place)
@@ -52,7 +53,7 @@ static bool find_mount(const char *root, const char *controller, mount_place *pl
     return found;
 }
 
-/* The group's path in the hierarchy: cgroups(7), "number:controllers:path". */
+/* Finds the group's path in the hierarchy: cgroups(7), "number:controllers:path". */
 static bool find_group(const char *root, const char *controller, char *group, size_t size)
 {
     char path[4200], line[4200];
@@ -67,7 +68,7 @@ static bool find_group(const char *root, const char *controller, char *group, si
             continue;
         *at++ = 0;
         at[strcspn(at, "\n")] = 0;
-        found = (*controller ? lists(list + 1, controller) : strncmp(line, "0:", 3) == 0) &&
+        found = (*controller ? list_has_word(list + 1, controller) : strncmp(line, "0:", 3) == 0) &&
                 (size_t)snprintf(group, size, "%s", at) < size;
     }
     if (file)
@@ -75,9 +76,9 @@ static bool find_group(const char *root, const char *controller, char *group, si
     return found;
 }
 
-/* Takes what is seen of the hierarchy away; a group outside of that is not seen, but its root is, which stands for the
- * group then: as in a container that was given its own group only. */
-static const char *seen_from(const char *mounted, const char *group)
+/* The path of a group below the mounted root.  A group outside of that root cannot be seen, but the root can, and
+ * stands for the group: so it is in a container that was given only its own group. */
+static const char *path_below_mount(const char *mounted, const char *group)
 {
     size_t length = strcmp(mounted, "/") == 0 ? 0 : strlen(mounted);
 
@@ -88,10 +89,10 @@ static const char *seen_from(const char *mounted, const char *group)
 
 /* ---- What a group may use -------------------------------------------------------------------- */
 
-/* The limit of a group in that directory; false when it has none. */
+/* Reads the limit of the group in that directory; false when the group has none. */
 typedef bool (*limit_reader)(const char *directory, double *limit);
 
-/* A whole number above 0, as the kernel writes it, and nothing after it but a blank. */
+/* Parses a whole number above 0, as the kernel writes it, which ends at a blank or at the end of the text. */
 static bool parse_positive(const char *text, char **end, double *number)
 {
     if (*text < '0' || *text > '9')
@@ -107,7 +108,7 @@ static bool read_positive(const char *directory, const char *name, double *numbe
     return file_read_line(line, sizeof line, "%s/%s", directory, name) && parse_positive(line, &end, number);
 }
 
-/* "200000 100000": microseconds, in so many; "max 100000". */
+/* Reads cpu.max: "200000 100000" means 200000 microseconds in each 100000; "max 100000" means no limit. */
 static bool read_quota_2(const char *directory, double *limit)
 {
     char line[64], *end;
@@ -120,7 +121,7 @@ static bool read_quota_2(const char *directory, double *limit)
     return true;
 }
 
-/* -1 stands for none. */
+/* Reads the two files of version 1; a quota of -1 means no limit. */
 static bool read_quota_1(const char *directory, double *limit)
 {
     double quota, period;
@@ -137,13 +138,14 @@ static bool quota_read_memory_2(const char *directory, double *limit)
     return read_positive(directory, "memory.max", limit);
 }
 
-/* About 2^63 stands for none. */
+/* A limit of about 2^63 means that there is none. */
 static bool quota_read_memory_1(const char *directory, double *limit)
 {
     return read_positive(directory, "memory.limit_in_bytes", limit) && *limit < 0x1p62;
 }
 
-/* The least of the group's limit and those of the groups around it, as far as they are seen; 0 where there is none. */
+/* The least of the group's own limit and of the limits of those groups around it that can be seen; 0 where there is
+ * none. */
 static double least_limit(const char *root, const char *controller, limit_reader read)
 {
     char group[2048], directory[8192];
@@ -156,7 +158,7 @@ static double least_limit(const char *root, const char *controller, limit_reader
     top = (size_t)snprintf(directory, sizeof directory, "%s%s", root, place.path);
     if (top >= sizeof directory - sizeof group)
         return 0;
-    strcpy(directory + top, seen_from(place.root, group));
+    strcpy(directory + top, path_below_mount(place.root, group));
     for (;;) {
         char *last;
         if (read(directory, &limit) && (least == 0 || limit < least))
@@ -168,15 +170,16 @@ static double least_limit(const char *root, const char *controller, limit_reader
     }
 }
 
-static double lesser(double a, double b)
+static double lesser_limit(double a, double b)
 {
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-/* On some systems one controller is in the hierarchy of version 2 and another in one of version 1. */
+/* On some systems one controller is in the hierarchy of version 2 and another is in one of version 1, so both are
+ * asked. */
 void quota_describe(os_machine *machine, const char *root)
 {
-    machine->quota = lesser(least_limit(root, "", read_quota_2), least_limit(root, "cpu", read_quota_1));
-    machine->memory_limit =
-        (uint64_t)lesser(least_limit(root, "", quota_read_memory_2), least_limit(root, "memory", quota_read_memory_1));
+    machine->quota = lesser_limit(least_limit(root, "", read_quota_2), least_limit(root, "cpu", read_quota_1));
+    machine->memory_limit = (uint64_t)lesser_limit(least_limit(root, "", quota_read_memory_2),
+                                                   least_limit(root, "memory", quota_read_memory_1));
 }

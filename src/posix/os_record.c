@@ -1,6 +1,7 @@
-/* What a record holds: registers, the top of the stack, and where code was mapped.
+/* The parts of a record: registers, the top of the stack, and where code was mapped.
  *
- * This runs in a signal handler of a process that crashed (see os_crash.c), or in its parent while it is stopped. */
+ * This runs in a signal handler of a process that crashed (see os_crash.c), or in its parent while the process is
+ * stopped. */
 #include "os_private.h"
 
 #include <fcntl.h>
@@ -8,7 +9,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Copies what can be read from there on, page by page: how much.  The system call fails where a load would fault. */
+/* Copies memory from an address on, up to the first page that cannot be read, and returns how many bytes those are.
+ * The system call fails where a load would fault. */
 static size_t copy_memory(void *to, size_t room, pid_t pid, uintptr_t from)
 {
     enum { PARTS = RECORD_STACK / OS_PAGE + 1 };
@@ -26,9 +28,10 @@ static size_t copy_memory(void *to, size_t room, pid_t pid, uintptr_t from)
     return copied < 0 ? 0 : (size_t)copied;
 }
 
-/* A stack pointer that has run over the end of the stack points below what can be read.  Where a function ends, what
- * its call frame information still says to be on the stack is below the pointer already, where handlers of signals
- * leave it alone (the red zone: System V ABI, AMD64 supplement, 3.2.2). */
+/* Copies the top of the stack.  After an overflow the stack pointer is below what can be read, so the pages above it
+ * are tried.  The copy begins below the stack pointer: at the end of a function, its call frame information still
+ * refers to words that are already below the pointer, in the red zone, which handlers of signals leave alone (System V
+ * ABI, AMD64 supplement, 3.2.2). */
 void record_stack(os_record *record, pid_t pid, uintptr_t stack_pointer)
 {
     enum { PAGES_BELOW = 16, RED_ZONE = 128 };
@@ -42,7 +45,7 @@ void record_stack(os_record *record, pid_t pid, uintptr_t stack_pointer)
     }
 }
 
-/* Whether to keep a line: unwinding needs code, and mappings of data are many. */
+/* Whether to keep a line of maps: unwinding needs the mappings of code only, and there are many of data. */
 static bool is_code_of_file(const char *line, size_t size)
 {
     const char *rights = memchr(line, ' ', size); /* " r-xp" */
@@ -50,7 +53,7 @@ static bool is_code_of_file(const char *line, size_t size)
     return rights && size - (size_t)(rights - line) > 3 && rights[3] == 'x' && memchr(line, '/', size);
 }
 
-/* Appends a byte of the system's list; a line that is of no use, or does not fit whole, is taken back at its end.
+/* Appends a byte of maps.  At the end of a line, removes the line again if it is not needed or did not fit whole.
  *   begin  Where the line begins. */
 static void put_map_byte(os_record *record, uint32_t *begin, char byte)
 {
@@ -67,7 +70,7 @@ static void put_map_byte(os_record *record, uint32_t *begin, char byte)
 
 void record_maps(os_record *record, const char *path)
 {
-    char part[4096]; /* as much as the system gives at a time */
+    char part[4096]; /* as much as the kernel gives at a time */
     uint32_t begin = 0;
     ssize_t count;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -103,7 +106,7 @@ const char *const record_register_names[] = {"x0",  "x1",  "x2",  "x3",  "x4",  
 #elif defined(__s390x__)
 #define STACK_POINTER(machine) (machine).gregs[15]
 #define PROGRAM_COUNTER(machine) (machine).psw.addr
-#else /* a stack overflow then reads as an access violation */
+#else /* without a stack pointer, a stack overflow reads as an access violation */
 #define STACK_POINTER(machine) ((void)(machine), 0)
 #define PROGRAM_COUNTER(machine) ((void)(machine), 0)
 #endif
@@ -112,10 +115,11 @@ const char *const record_register_names[] = {"sp", "pc"};
 
 __attribute__((noinline)) uintptr_t record_pc(void)
 {
-    return (uintptr_t)__builtin_return_address(0) - 1; /* what follows the call may be of another line, or function */
+    return (uintptr_t)__builtin_return_address(0) -
+           1; /* the call itself; the address after it may be of another line or function */
 }
 
-/* Returns the stack pointer. */
+/* Copies the registers of the context, and returns the stack pointer. */
 uintptr_t record_registers(os_record_head *head, const ucontext_t *context)
 {
 #if defined(__x86_64__)

@@ -1,4 +1,4 @@
-/* This process as a child, and facts about it. */
+/* Turns this process into a child, if crossfork started it. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -19,59 +19,9 @@
 const os_traits os = {
     .has_fork = true, .has_server = true, .attach_needs_ack = false, .register_names = record_register_names};
 
-/* ---- Becoming a child ------------------------------------------------------------------------ */
+/* ---- The command line ------------------------------------------------------------------------ */
 
-static os_shm map_all(int fd)
-{
-    os_shm none = OS_SHM_NONE;
-    struct stat facts;
-    void *address;
-
-    if (fstat(fd, &facts) < 0 || facts.st_size <= 0)
-        return none;
-    address = mmap(NULL, (size_t)facts.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    return address == MAP_FAILED ? none : (os_shm){address, (size_t)facts.st_size, -1, 0};
-}
-
-static int not_for_people(void)
-{
-    return error_detail(XF_EPROTO, "%s is crossfork's own and needs a parent", CHILD_ARGUMENT);
-}
-
-static int become_child(const char *token, const os_inherited **out)
-{
-    static newborn self;
-    unsigned long long nonce;
-    int has_input;
-    os_inherited *inherited = &self.inherited;
-    struct stat facts;
-
-    if (sscanf(token, "%llx,%d", &nonce, &has_input) != 2 || fstat(EXEC_CHANNEL, &facts) < 0 ||
-        !S_ISSOCK(facts.st_mode) || fstat(EXEC_LIFELINE, &facts) < 0 || !S_ISFIFO(facts.st_mode))
-        return not_for_people();
-    inherited->box = map_all(EXEC_BOX);
-    if (inherited->box.size < sizeof(os_status) || ((os_status *)inherited->box.address)->nonce != nonce)
-        return not_for_people();
-    inherited->input = has_input ? map_all(EXEC_INPUT) : OS_SHM_NONE;
-    if (has_input && !inherited->input.address)
-        return os_error(ENOMEM, "mmap of the input");
-    self.channel = CHANNEL_OF(EXEC_CHANNEL);
-    inherited->channel = &self.channel;
-    fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
-    fcntl(EXEC_LIFELINE, F_SETFD, FD_CLOEXEC);
-    close(EXEC_BOX);
-    if (has_input)
-        close(EXEC_INPUT);
-    child_tie_life(EXEC_LIFELINE, inherited->box.address);
-    limit_self(inherited->box.address);
-    child_reset_signals();
-    child_catch_exit();
-    child_catch_faults(inherited->box.address);
-    *out = inherited;
-    return 0;
-}
-
-/* Copies the second string of this process's command line; false when there is none that fits. */
+/* Copies the second string of this process's command line; false when there is none, or it does not fit. */
 static bool second_argument(char *argument, size_t size)
 {
     char line[8192];
@@ -90,8 +40,57 @@ static bool second_argument(char *argument, size_t size)
     return first < (size_t)count && (size_t)snprintf(argument, size, "%s", line + first) < size;
 }
 
+/* ---- Becoming a child ------------------------------------------------------------------------ */
+
+static os_shm map_whole_file(int fd, input_access access)
+{
+    struct stat facts;
+
+    if (fstat(fd, &facts) < 0 || facts.st_size <= 0)
+        return OS_SHM_NONE;
+    return shm_map_inherited(fd, (size_t)facts.st_size, access);
+}
+
+static int refuse_argument(void)
+{
+    return error_detail(XF_EPROTO, "%s is crossfork's own and needs a parent", CHILD_ARGUMENT);
+}
+
+static int become_child(const char *token, const os_inherited **out)
+{
+    static newborn self;
+    unsigned long long nonce;
+    int access[OS_INPUTS];
+    os_inherited *inherited = &self.inherited;
+    struct stat facts;
+
+    if (sscanf(token, "%llx,%d,%d", &nonce, &access[0], &access[1]) != 1 + OS_INPUTS ||
+        fstat(EXEC_CHANNEL, &facts) < 0 || !S_ISSOCK(facts.st_mode) || fstat(EXEC_LIFELINE, &facts) < 0 ||
+        !S_ISFIFO(facts.st_mode))
+        return refuse_argument();
+    inherited->box = map_whole_file(EXEC_BOX, INPUT_WRITABLE);
+    if (inherited->box.size < sizeof(os_status) || ((os_status *)inherited->box.address)->nonce != nonce)
+        return refuse_argument();
+    for (int i = 0; i < OS_INPUTS; i++) {
+        inherited->inputs[i] = access[i] ? map_whole_file(EXEC_INPUT + i, (input_access)access[i]) : OS_SHM_NONE;
+        if (access[i] && !inherited->inputs[i].address)
+            return os_error(ENOMEM, "mmap of an input");
+    }
+    self.channel = CHANNEL_OF(EXEC_CHANNEL);
+    inherited->channel = &self.channel;
+    fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
+    fcntl(EXEC_LIFELINE, F_SETFD, FD_CLOEXEC);
+    child_tie_life(EXEC_LIFELINE, inherited->box.address);
+    limit_self(inherited->box.address);
+    child_reset_signals();
+    child_catch_exit();
+    child_catch_faults(inherited->box.address);
+    *out = inherited;
+    return 0;
+}
+
 /* Who starts a privileged program makes the channel, too, and could have any task run with its rights. */
-static int not_for_strangers(void)
+static int refuse_stranger(void)
 {
     return error_detail(XF_EACCESS, "a program with more rights than who starts it is no child of crossfork");
 }
@@ -110,7 +109,7 @@ int os_self_child(int argc, char **argv, os_entry entry, const os_inherited **in
     if (strcmp(argument, SERVER_ARGUMENT) != 0 && strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
         return 0;
     if (os_self_is_privileged())
-        return not_for_strangers();
+        return refuse_stranger();
     if (strcmp(argument, SERVER_ARGUMENT) == 0) {
         fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
         server_run(EXEC_CHANNEL, entry);

@@ -1,5 +1,5 @@
-/* The server: a small process that forks children on request, so that starting one costs the same however large the
- * program is.  Requests and news are datagrams of a SOCK_SEQPACKET pair. */
+/* The server: a small process that forks children on request, so that starting a child costs the same however large the
+ * program is.  Requests and reports are datagrams of a SOCK_SEQPACKET pair. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -22,7 +22,7 @@ struct os_server {
     int pidfd; /* -1: the system has none */
 };
 
-/* The descriptors of a request, in the order they are sent in. */
+/* The descriptors of a request, in the order in which they are sent. */
 enum {
     IN_STATUS, /* first, so that a request whose other descriptors are missing can be answered */
     IN_STDIN,
@@ -33,24 +33,25 @@ enum {
     IN_LIFELINE,
     IN_BOX,
     IN_EXTRA,
-    IN_MAX = 10
+    IN_MAX = IN_EXTRA + OS_INPUTS + 1
 };
 
 enum { INLINE_ENVIRONMENT = 65536 };
 
-/* A request; the environment follows, or is in a segment when it is large. */
+/* The head of a request.  The environment follows, or is in a segment when it is large. */
 typedef struct request {
     size_t box_size;
-    size_t input_size;       /* 0: none; otherwise the next descriptor is the input's */
-    size_t environment_size; /* bytes of NAME=value, each with its terminating 0 */
-    bool environment_apart;  /* in a segment: the last descriptor */
+    size_t input_sizes[OS_INPUTS]; /* 0: none; otherwise a descriptor of its own follows */
+    input_access access[OS_INPUTS];
+    size_t environment_size; /* of "NAME=value" strings, each with its terminating 0 */
+    bool environment_apart;  /* it is in a segment: the last descriptor */
 } request;
 
 /* ---- In the program -------------------------------------------------------------------------- */
 
 int os_server_open(os_server **out)
 {
-    child_fds fds = {{-1, -1, -1}, -1, -1, -1, -1, -1};
+    child_fds fds = {{-1, -1, -1}, -1, -1, -1, -1, {-1, -1}};
     int pair[2] = {-1, -1}, rc, null = -1;
     pid_t pid;
     os_server *server = malloc(sizeof *server);
@@ -130,18 +131,23 @@ int server_start(os_server *server, const os_start *start, const child_fds *fds,
     int sent[IN_MAX] = {status,         fds->stdio[0], fds->stdio[1], fds->stdio[2],
                         fds->directory, fds->channel,  fds->lifeline, fds->box};
     size_t count = IN_EXTRA;
-    request head = {.box_size = start->box->size, .input_size = start->input ? start->input->size : 0};
+    request head = {.box_size = start->box->size};
     os_shm apart = OS_SHM_NONE;
     int rc = XF_ENOMEM;
     char *environment = NULL, **merged = merge_environment(start->environment);
 
     if (merged)
-        environment = flatten(merged, &head.environment_size);
+        environment = flatten_strings(merged, &head.environment_size);
     free(merged);
     if (!environment)
         return os_error(ENOMEM, "malloc");
-    if (start->input)
-        sent[count++] = fds->input;
+    for (int i = 0; i < OS_INPUTS; i++) {
+        head.access[i] = shm_access_of_child(start->inputs[i]);
+        if (head.access[i] == INPUT_NONE)
+            continue;
+        head.input_sizes[i] = start->inputs[i]->size;
+        sent[count++] = fds->inputs[i];
+    }
     head.environment_apart = head.environment_size > INLINE_ENVIRONMENT;
     if (head.environment_apart) {
         rc = os_shm_create(&apart, head.environment_size, 0);
@@ -171,7 +177,7 @@ typedef struct server {
     served *children;
     size_t count;
     size_t room;
-    char *environment; /* that was sent last, and what environ points to */
+    char *environment; /* the one that was sent last; environ points into it */
     size_t environment_size;
     char **pointers;
 } server;
@@ -193,7 +199,7 @@ static void server_report(int status, int error, const siginfo_t *info, const st
 
 static void on_child_end(int number)
 {
-    (void)number; /* it only interrupts ppoll */
+    (void)number; /* the signal only interrupts ppoll */
 }
 
 static void server_reap(server *self)
@@ -223,19 +229,28 @@ static _Noreturn void server_end_all(server *self)
     _exit(0);
 }
 
-static os_shm server_map(int fd, size_t size)
+static os_shm server_map(int fd, size_t size, input_access access)
 {
-    void *address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    os_shm shm = shm_map_inherited(fd, size, access);
 
-    if (address == MAP_FAILED)
+    if (!shm.address)
         _exit(1);
-    close(fd);
-    return (os_shm){address, size, -1, 0};
+    return shm;
 }
 
-/* Makes that the environment of the server, and so of the children that it forks.  Mostly it is so already.
+/* How many of the inputs before that one the request has. */
+static size_t count_inputs(const request *head, int before)
+{
+    size_t count = 0;
+
+    for (int i = 0; i < before; i++)
+        count += head->input_sizes[i] > 0;
+    return count;
+}
+
+/* Makes the strings the environment of the server, and so of the children that it forks.  Mostly they are that already.
  * Returns 0, or -1 when there is no memory. */
-static int set_environment(server *self, const char *sent, size_t size)
+static int server_set_environment(server *self, const char *sent, size_t size)
 {
     size_t count = 0;
     char **pointers, *flat;
@@ -264,23 +279,23 @@ static int set_environment(server *self, const char *sent, size_t size)
     return 0;
 }
 
-static int take_environment(server *self, const request *head, const char *environment, const int *received)
+static int server_take_environment(server *self, const request *head, const char *environment, const int *received)
 {
     char *apart;
     int fd, rc;
 
     if (!head->environment_apart)
-        return set_environment(self, environment, head->environment_size);
-    fd = received[IN_EXTRA + (head->input_size > 0)];
+        return server_set_environment(self, environment, head->environment_size);
+    fd = received[IN_EXTRA + count_inputs(head, OS_INPUTS)];
     apart = mmap(NULL, head->environment_size, PROT_READ, MAP_SHARED, fd, 0);
     if (apart == MAP_FAILED)
         return -1;
-    rc = set_environment(self, apart, head->environment_size);
+    rc = server_set_environment(self, apart, head->environment_size);
     munmap(apart, head->environment_size);
     return rc;
 }
 
-static _Noreturn void run_child(server *self, const request *head, const int *received)
+static _Noreturn void server_run_child(server *self, const request *head, const int *received)
 {
     static newborn child;
     struct sigaction standard = {.sa_handler = SIG_DFL};
@@ -289,26 +304,29 @@ static _Noreturn void run_child(server *self, const request *head, const int *re
                      received[IN_CHANNEL],
                      received[IN_LIFELINE],
                      -1,
-                     -1};
+                     {-1, -1}};
 
     child.channel = CHANNEL_OF(fds.channel);
     child.inherited.channel = &child.channel;
-    child.inherited.box = server_map(received[IN_BOX], head->box_size);
-    child.inherited.input = head->input_size ? server_map(received[IN_EXTRA], head->input_size) : OS_SHM_NONE;
+    child.inherited.box = server_map(received[IN_BOX], head->box_size, INPUT_WRITABLE);
+    for (int i = 0; i < OS_INPUTS; i++)
+        child.inherited.inputs[i] = head->input_sizes[i] ? server_map(received[IN_EXTRA + count_inputs(head, i)],
+                                                                      head->input_sizes[i], head->access[i])
+                                                         : OS_SHM_NONE;
     child_close_others(&fds);
     child_settle(&fds, child.inherited.box.address);
     limit_self(child.inherited.box.address);
     for (int i = 0; i < 3; i++)
         fd_close(&fds.stdio[i]);
     fd_close(&fds.directory);
-    sigaction(SIGCHLD, &standard, NULL); /* the server's own handler; it has no other */
+    sigaction(SIGCHLD, &standard, NULL); /* undoes the only handler that the server has installed */
     child_catch_faults(child.inherited.box.address);
     atomic_store(&((os_status *)child.inherited.box.address)->pid, getpid());
     self->entry(&child.inherited);
     abort();
 }
 
-static bool make_room(server *self)
+static bool server_make_room(server *self)
 {
     size_t room = self->room ? 2 * self->room : 64;
     served *children;
@@ -328,10 +346,10 @@ static void server_serve(server *self, const request *head, const char *environm
     pid_t pid = -1;
 
     errno = ENOMEM;
-    if (make_room(self) && take_environment(self, head, environment, received) == 0)
+    if (server_make_room(self) && server_take_environment(self, head, environment, received) == 0)
         pid = fork();
     if (pid == 0)
-        run_child(self, head, received);
+        server_run_child(self, head, received);
     if (pid < 0) {
         server_report(received[IN_STATUS], errno, NULL, NULL);
         return;
@@ -345,7 +363,8 @@ typedef struct received_request {
     char environment[INLINE_ENVIRONMENT + 1];
 } received_request;
 
-/* Receives one request and its descriptors: its size, 0 when the program has ended, -1 when it is to be tried again. */
+/* Receives one request and its descriptors.  Returns the request's size, 0 when the program has ended, or -1 to try
+ * again. */
 static ssize_t receive_request(server *self, received_request *into, int *fds, size_t *count)
 {
     union {
@@ -365,14 +384,14 @@ static ssize_t receive_request(server *self, received_request *into, int *fds, s
     return size;
 }
 
-/* How many descriptors there have to be. */
+/* How many descriptors the request must come with. */
 static size_t descriptors_of(const request *head)
 {
-    return IN_EXTRA + (head->input_size > 0) + head->environment_apart;
+    return IN_EXTRA + count_inputs(head, OS_INPUTS) + head->environment_apart;
 }
 
-/* Takes one request; false when the program has ended. */
-static bool take_request(server *self)
+/* Receives one request and serves it; false when the program has ended. */
+static bool server_take_request(server *self)
 {
     static received_request received;
     int fds[IN_MAX];
@@ -386,7 +405,7 @@ static bool take_request(server *self)
     if (count == descriptors_of(&received.head))
         server_serve(self, &received.head, received.environment, fds);
     else if (count > IN_STATUS)
-        server_report(fds[IN_STATUS], EMFILE, NULL, NULL); /* there was no number for some */
+        server_report(fds[IN_STATUS], EMFILE, NULL, NULL); /* the process has no number left for some */
     for (size_t i = IN_STATUS + 1; i < count; i++)
         close(fds[i]);
     return true;
@@ -400,7 +419,7 @@ _Noreturn void server_run(int requests, os_entry entry)
     uint8_t build[OS_BUILD_ID_SIZE];
     sigset_t blocked, open;
 
-    child_reset_signals(); /* these three once, for all its children */
+    child_reset_signals(); /* these three are done once here, for all children */
     child_catch_exit();
     os_self_build(build);
     sigemptyset(&open);
@@ -411,7 +430,7 @@ _Noreturn void server_run(int requests, os_entry entry)
     for (;;) {
         int ready = ppoll(&waiting, 1, NULL, &open);
         server_reap(&self);
-        if (ready > 0 && !take_request(&self))
+        if (ready > 0 && !server_take_request(&self))
             server_end_all(&self);
     }
 }

@@ -28,14 +28,13 @@ void shm_unlock_forks(void)
 
 void shm_let_fork(const os_shm *shm, bool has)
 {
-    if (shm)
-        madvise(shm->address, shm->size, has ? MADV_DOFORK : MADV_DONTFORK);
+    madvise(shm->address, shm->size, has ? MADV_DOFORK : MADV_DONTFORK);
 }
 
 /* As mmap, in one step with MADV_DONTFORK where that is wanted. */
 static void *shm_map_for(size_t size, int protection, int kind, int fd, int flags)
 {
-    bool is_private = flags & OS_SHM_PRIVATE;
+    bool is_private = flags & (OS_SHM_PRIVATE | OS_SHM_OWNED);
     void *address;
 
     if (is_private)
@@ -48,8 +47,8 @@ static void *shm_map_for(size_t size, int protection, int kind, int fd, int flag
     return address;
 }
 
-/* Pages come as they are used, and a futex needs nothing.  A core file leaves reserved segments out: the kernel would
- * bring in each of their pages to write it. */
+/* Maps a segment.  The kernel provides pages as they are used, and a futex needs no preparation.  Reserved segments are
+ * left out of core files, because the kernel would bring in each of their pages to write it. */
 static int shm_map(os_shm *shm, int fd, size_t size, int flags)
 {
     int protection = flags & OS_SHM_READONLY ? PROT_READ : PROT_READ | PROT_WRITE;
@@ -63,6 +62,16 @@ static int shm_map(os_shm *shm, int fd, size_t size, int flags)
         madvise(address, size, MADV_DONTDUMP);
     *shm = (os_shm){address, size, fd, flags};
     return 0;
+}
+
+/* F_SEAL_FUTURE_WRITE leaves the mapping writable that is there already. */
+static int shm_seal(int fd, bool owned)
+{
+    int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+    if (owned && fcntl(fd, F_ADD_SEALS, seals | F_SEAL_FUTURE_WRITE) == 0)
+        return 0;
+    return fcntl(fd, F_ADD_SEALS, seals) < 0 ? os_error(errno, "fcntl F_ADD_SEALS") : 0;
 }
 
 /* Takes two thirds of the time of a memfd. */
@@ -94,17 +103,43 @@ int os_shm_create(os_shm *shm, size_t size, int flags)
         rc = os_error(errno == EFBIG || errno == EINVAL ? ENOMEM : errno, "ftruncate");
         goto close_fd;
     }
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-        rc = os_error(errno, "fcntl F_ADD_SEALS");
-        goto close_fd;
-    }
     rc = shm_map(shm, fd, size, flags);
+    if (rc < 0)
+        goto close_fd;
+    rc = shm_seal(fd, flags & OS_SHM_OWNED);
     if (rc == 0)
         return 0;
+    munmap(shm->address, size);
+    *shm = OS_SHM_NONE;
 
 close_fd:
     close(fd);
     return rc;
+}
+
+bool os_shm_is_sealed(const os_shm *shm)
+{
+    int seals = fcntl((int)shm->handle, F_GET_SEALS);
+
+    return seals >= 0 && seals & F_SEAL_FUTURE_WRITE;
+}
+
+input_access shm_access_of_child(const os_shm *input)
+{
+    if (!input)
+        return INPUT_NONE;
+    return input->flags & OS_SHM_OWNED ? INPUT_READONLY : INPUT_WRITABLE;
+}
+
+os_shm shm_map_inherited(int fd, size_t size, input_access access)
+{
+    int protection = access == INPUT_READONLY ? PROT_READ : PROT_READ | PROT_WRITE;
+    void *address = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
+    int error = errno;
+
+    close(fd);
+    errno = error;
+    return address == MAP_FAILED ? OS_SHM_NONE : (os_shm){address, size, -1, 0};
 }
 
 int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags)
@@ -114,7 +149,7 @@ int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags)
 
     if (size == 0 || fstat(fd, &facts) < 0 || facts.st_size < 0 || (uint64_t)facts.st_size < size || seals < 0 ||
         !(seals & F_SEAL_SHRINK))
-        rc = error_detail(XF_EPROTO, "the segment is not one of %zu bytes", size);
+        rc = error_detail(XF_EPROTO, "the handle is not a segment of %zu bytes", size);
     else
         rc = shm_map(shm, fd, size, flags);
     if (rc < 0)
@@ -139,7 +174,7 @@ void os_shm_close(os_shm *shm)
     shm->size = 0;
 }
 
-/* MADV_POPULATE_WRITE of <linux/mman.h>, which glibc has since 2.35. */
+/* This is MADV_POPULATE_WRITE of <linux/mman.h>, which glibc has since 2.35. */
 enum { POPULATE_WRITE = 23 };
 
 int os_shm_commit(const os_shm *shm, size_t offset, size_t size)
@@ -147,7 +182,7 @@ int os_shm_commit(const os_shm *shm, size_t offset, size_t size)
     char *start = (char *)shm->address + offset;
 
     if (offset > shm->size || size > shm->size - offset)
-        return os_error(ENOMEM, "a segment's end");
+        return os_error(ENOMEM, "a commit beyond the segment's end");
     if (madvise(start, size, POPULATE_WRITE) == 0 || errno == EINVAL)
         return 0;
     return os_error(errno == EFAULT || errno == EHWPOISON ? ENOMEM : errno, "madvise MADV_POPULATE_WRITE");
@@ -161,7 +196,8 @@ void os_shm_wait(const os_shm *shm, _Atomic uint32_t *word, uint32_t seen, int t
     syscall(SYS_futex, word, FUTEX_WAIT, seen, timeout_ms < 0 ? NULL : &timeout, NULL, 0);
 }
 
-/* Threads that sleep for one wait: each on some of the words, and all on one that says that it is over. */
+/* Threads that sleep for one wait.  Each sleeps on some of the words, and all of them on one that says that the wait is
+ * over. */
 typedef struct watchers {
     const os_word *words;
     size_t count;
@@ -187,23 +223,23 @@ static bool is_sooner(const struct timespec *one, const struct timespec *other)
     return one->tv_sec < other->tv_sec || (one->tv_sec == other->tv_sec && one->tv_nsec < other->tv_nsec);
 }
 
-static struct futex_waitv waitv(_Atomic uint32_t *word, uint32_t seen)
+static struct futex_waitv futex_word(_Atomic uint32_t *word, uint32_t seen)
 {
     return (struct futex_waitv){.uaddr = (uintptr_t)word, .val = seen, .flags = FUTEX_32};
 }
 
-/* false: the kernel cannot. */
+/* Sleeps on the words; false when the kernel cannot wait for several. */
 static bool sleep_on_some(const watchers *watchers, size_t count, const struct timespec *until)
 {
     struct futex_waitv words[FUTEX_WAITV_MAX];
 
     for (size_t i = 0; i < count; i++)
-        words[i] = waitv(watchers->words[i].word, watchers->words[i].seen);
-    words[count] = waitv(watchers->over, 0);
+        words[i] = futex_word(watchers->words[i].word, watchers->words[i].seen);
+    words[count] = futex_word(watchers->over, 0);
     return syscall(__NR_futex_waitv, words, count + 1, 0, until, CLOCK_MONOTONIC) >= 0 || errno != ENOSYS;
 }
 
-/* Sleeps on the first words, while a helper does on the rest. */
+/* Sleeps on the first words, while a helper thread sleeps on the rest. */
 static void sleep_on_all(void *arg)
 {
     static _Atomic bool cannot;

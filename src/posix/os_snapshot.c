@@ -1,4 +1,4 @@
-/* Stopping a child for a moment, to see where it is. */
+/* Stops a child for a moment, to record where it is. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -17,26 +17,27 @@ typedef struct stop {
     os_record *record;
     pid_t pid;
     int rc;
-    int error; /* errno of that call; 0: rc says it all */
+    int error; /* errno of call; 0: rc says everything */
     const char *call;
 } stop;
 
-static int fail(stop *self, const char *call)
+static int snapshot_fail(stop *self, const char *call)
 {
     self->error = errno;
     self->call = call;
     return XF_ESYSTEM;
 }
 
-/* Waits until the child has stopped, and takes note of stops only: its end is not ours to take here. */
-static int await_stop(stop *self)
+/* Waits until the child has stopped.  It asks for stops only, because the child's end is for os_child_end to
+ * collect. */
+static int await_child_stop(stop *self)
 {
     enum { PATIENCE_MS = 1000 };
 
     for (int i = 0; i < PATIENCE_MS; i++) {
         siginfo_t info = {0};
         if (waitid(P_PID, (id_t)self->pid, &info, WSTOPPED | WNOHANG | __WALL) < 0 && errno != EINTR)
-            return errno == ECHILD ? XF_EEND : fail(self, "waitid of a stop");
+            return errno == ECHILD ? XF_EEND : snapshot_fail(self, "waitid of a stop");
         if (info.si_pid == self->pid)
             return 0;
         poll(NULL, 0, 1);
@@ -44,7 +45,7 @@ static int await_stop(stop *self)
     return XF_ETIMEDOUT;
 }
 
-/* Puts the registers in the order that a signal handler finds them in: the stack pointer, or 0. */
+/* Reads the registers in the order in which a signal handler finds them.  Returns the stack pointer, or 0. */
 static uintptr_t take_registers(os_record_head *head, pid_t pid)
 {
 #if defined(__x86_64__)
@@ -76,7 +77,7 @@ static uintptr_t take_registers(os_record_head *head, pid_t pid)
 #endif
 }
 
-static int take_record(os_record *record, pid_t pid)
+static int record_stopped_child(os_record *record, pid_t pid)
 {
     char maps[64];
     uintptr_t stack;
@@ -99,14 +100,14 @@ static int stop_and_record(stop *self)
     int rc;
 
     if (ptrace(PTRACE_SEIZE, self->pid, NULL, NULL) < 0)
-        return errno == ESRCH ? XF_EEND : fail(self, "ptrace of a child");
+        return errno == ESRCH ? XF_EEND : snapshot_fail(self, "ptrace of a child");
     if (ptrace(PTRACE_INTERRUPT, self->pid, NULL, NULL) < 0)
-        return errno == ESRCH ? XF_EEND : fail(self, "ptrace of a child");
-    rc = await_stop(self);
-    return rc < 0 ? rc : take_record(self->record, self->pid);
+        return errno == ESRCH ? XF_EEND : snapshot_fail(self, "ptrace of a child");
+    rc = await_child_stop(self);
+    return rc < 0 ? rc : record_stopped_child(self->record, self->pid);
 }
 
-static void *run(void *arg)
+static void *trace_child(void *arg)
 {
     stop *self = arg;
 
@@ -114,13 +115,13 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* The kernel releases the child when the tracing thread ends, in whatever state the child is.  A call of ptrace could
- * release it only while it is stopped; and the server, which may be its parent, would not learn of the end of a child
- * that is still traced. */
-static int run_in_thread(stop *self)
+/* Traces in a thread of its own, because the kernel releases the child when the tracing thread ends, whatever state the
+ * child is in.  A call of ptrace could release the child only while it is stopped; and the server, which may be its
+ * parent, would not learn of the end of a child that is still traced. */
+static int trace_in_thread(stop *self)
 {
     pthread_t thread;
-    int error = pthread_create(&thread, NULL, run, self);
+    int error = pthread_create(&thread, NULL, trace_child, self);
 
     if (error)
         return os_error(error, "pthread_create");
@@ -139,10 +140,10 @@ int os_child_snapshot(os_child *child)
     if (!record)
         return error_detail(XF_ESTATE, "this child has no room for a record");
     if (child->ended || stop.pid == 0)
-        return error_detail(XF_EEND, "the child does not run");
+        return error_detail(XF_EEND, "the child is not running");
     if (!twins_claim_record(&record->head))
-        return error_detail(XF_ESTATE, "the child is just crashing");
-    rc = run_in_thread(&stop);
+        return error_detail(XF_ESTATE, "the child is crashing");
+    rc = trace_in_thread(&stop);
     atomic_store(&record->head.state, rc == 0 ? OS_RECORD_WHOLE : OS_RECORD_NONE);
     return rc;
 }

@@ -19,7 +19,7 @@
 
 extern char **environ;
 
-/* ---- What a child is made with --------------------------------------------------------------- */
+/* ---- The descriptors of a child -------------------------------------------------------------- */
 
 static void close_child_fds(child_fds *fds)
 {
@@ -31,7 +31,7 @@ static void close_child_fds(child_fds *fds)
     fd_close(&fds->lifeline);
 }
 
-/* A file for standard input, or to append to. */
+/* Opens a file to read from for standard input, or to append to for the other streams. */
 static int open_file(const char *path, int number, int *fd)
 {
     int flags = number == 0 ? O_RDONLY : O_WRONLY | O_APPEND | O_CREAT;
@@ -43,7 +43,17 @@ static int open_file(const char *path, int number, int *fd)
     return fstat(*fd, &facts) == 0 && S_ISDIR(facts.st_mode) ? os_error(EISDIR, path) : 0;
 }
 
-/* The child's end goes to *fd; what the parent keeps of it goes to the child's stream. */
+/* Opens the file of a standard stream.  If output and error go to the same file, it is opened once for both. */
+static int open_file_once(const os_start *start, int number, int fds[3])
+{
+    if (number != 2 || !twins_share_output(start))
+        return open_file(start->stdio_path[number], number, &fds[number]);
+    fds[2] = fcntl(fds[1], F_DUPFD_CLOEXEC, 3);
+    return fds[2] < 0 ? os_error(errno, "fcntl F_DUPFD_CLOEXEC") : 0;
+}
+
+/* Opens one standard stream: *fd is set to the child's end, and the parent's end, if any, goes to the child's
+ * stream. */
 static int open_stdio(os_child *child, xf_stdio kind, int number, int *fd)
 {
     int ends[2], rc;
@@ -64,20 +74,11 @@ static int open_stdio(os_child *child, xf_stdio kind, int number, int *fd)
     return 0;
 }
 
-/* Output and error may go to the same file. */
-static int open_file_once(const os_start *start, int number, int fds[3])
-{
-    if (number != 2 || !twins_share_output(start))
-        return open_file(start->stdio_path[number], number, &fds[number]);
-    fds[2] = fcntl(fds[1], F_DUPFD_CLOEXEC, 3);
-    return fds[2] < 0 ? os_error(errno, "fcntl F_DUPFD_CLOEXEC") : 0;
-}
-
 static int open_directory(const os_start *start, int *fd)
 {
     const char *path = start->directory;
 
-    if (!path && start->method != OS_SERVER) /* the server's own directory is that of the time it was started */
+    if (!path && start->method != OS_SERVER) /* the server's own directory is the one in which it was started */
         return 0;
     *fd = fd_above_stdio(open(path ? path : ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
     return *fd < 0 ? os_error(errno, path ? path : "the working directory") : 0;
@@ -87,8 +88,10 @@ static int open_child_fds(os_child *child, const os_start *start, child_fds *fds
 {
     int channel[2], lifeline[2], rc;
 
-    *fds =
-        (child_fds){{-1, -1, -1}, -1, -1, -1, (int)start->box->handle, start->input ? (int)start->input->handle : -1};
+    *fds = (child_fds){{-1, -1, -1}, -1, -1, -1, (int)start->box->handle, {-1, -1}};
+    for (int i = 0; i < OS_INPUTS; i++)
+        if (start->inputs[i])
+            fds->inputs[i] = (int)start->inputs[i]->handle;
     rc = open_directory(start, &fds->directory);
     for (int i = 0; i < 3 && rc == 0; i++)
         rc = start->stdio[i] == XF_STDIO_FILE ? open_file_once(start, i, fds->stdio)
@@ -110,7 +113,7 @@ static int open_child_fds(os_child *child, const os_start *start, child_fds *fds
 
 /* ---- The three methods ----------------------------------------------------------------------- */
 
-/* Set while this thread forks a child of ours. */
+/* Set while this thread forks a child for os_child_start. */
 static _Thread_local const child_fds *forking;
 
 /* These two also run when the program forks by itself. */
@@ -126,13 +129,14 @@ static void after_fork_in_parent(void)
         shm_unlock_forks();
 }
 
-/* libuv registers a handler that gives a forked child new descriptors of its own for signals.  Closing the parent's
- * descriptors has to come before that, so it happens in a handler too, registered before main. */
+/* Closes the parent's descriptors in a forked child.  libuv registers a fork handler that gives the child new
+ * descriptors of its own for signals.  The parent's must be closed before that, so they are closed in a handler too,
+ * which is registered before main. */
 static void after_fork_in_child(void)
 {
     if (forking)
         child_close_others(forking);
-    forking = NULL; /* the child may fork by itself */
+    forking = NULL; /* the child may itself fork */
     shm_unlock_forks();
 }
 
@@ -141,23 +145,29 @@ static void __attribute__((constructor)) register_fork_handler(void)
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-/* A child has its own box and input, and not those of children that run meanwhile, whose results it could write. */
+/* What a child writes to is mapped in it when it is forked, and in no other child, whose results it could write. */
+static void let_fork(const os_start *start, bool has)
+{
+    shm_let_fork(start->box, has);
+    for (int i = 0; i < OS_INPUTS; i++)
+        if (shm_access_of_child(start->inputs[i]) == INPUT_WRITABLE)
+            shm_let_fork(start->inputs[i], has);
+}
+
 static pid_t fork_with(const os_start *start, int *error)
 {
     pid_t pid;
 
-    shm_let_fork(start->box, true);
-    shm_let_fork(start->input, true);
+    let_fork(start, true);
     pid = fork();
     *error = errno;
-    if (pid == 0)
-        return 0;
-    shm_let_fork(start->box, false);
-    shm_let_fork(start->input, false);
+    if (pid != 0)
+        let_fork(start, false);
     return pid;
 }
 
-/* What the program printed before is printed once, by the program, and not again by a forked child. */
+/* Writes out what the program has printed so far, so that the program prints it once, and a forked child does not print
+ * it again. */
 static void flush_before_fork(FILE *stream)
 {
     if (ftrylockfile(stream) != 0)
@@ -166,8 +176,32 @@ static void flush_before_fork(FILE *stream)
     funlockfile(stream);
 }
 
-static _Noreturn void run_forked(const os_start *start, const os_inherited *inherited, child_fds *fds)
+/* A forked child has its inputs mapped already, but for those that it may only read. */
+static void inherit_inputs(const os_start *start, os_inherited *inherited, child_fds *kept)
 {
+    for (int i = 0; i < OS_INPUTS; i++) {
+        inherited->inputs[i] = OS_SHM_NONE;
+        if (shm_access_of_child(start->inputs[i]) != INPUT_WRITABLE)
+            continue;
+        inherited->inputs[i] = *start->inputs[i];
+        kept->inputs[i] = -1;
+    }
+}
+
+static void map_readonly_inputs(const os_start *start, os_inherited *inherited, child_fds *fds)
+{
+    for (int i = 0; i < OS_INPUTS; i++) {
+        if (fds->inputs[i] < 0)
+            continue;
+        inherited->inputs[i] = shm_map_inherited(fds->inputs[i], start->inputs[i]->size, INPUT_READONLY);
+        if (!inherited->inputs[i].address)
+            _exit(1);
+    }
+}
+
+static _Noreturn void run_forked(const os_start *start, os_inherited *inherited, child_fds *fds)
+{
+    map_readonly_inputs(start, inherited, fds);
     child_settle(fds, start->box->address);
     limit_self(start->box->address);
     child_reset_signals();
@@ -185,17 +219,18 @@ static _Noreturn void run_forked(const os_start *start, const os_inherited *inhe
 
 static int start_fork(os_child *child, const os_start *start, child_fds *fds)
 {
-    newborn self = {CHANNEL_OF(fds->channel), {&self.channel, *start->box, start->input ? *start->input : OS_SHM_NONE}};
+    newborn self = {.channel = CHANNEL_OF(fds->channel), .inherited = {.channel = &self.channel, .box = *start->box}};
     child_fds kept = *fds;
     sigset_t all, before;
     int error;
-    pid_t pid; /* the child writes to as few pages of its parent's as it can, for each is copied */
+    pid_t pid; /* child->pid is set later: each page of its parent's that the child writes to is copied */
 
     flush_before_fork(stdout);
     flush_before_fork(stderr);
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* no handler of the program runs in the child */
-    kept.box = kept.input = -1;                  /* they are mapped */
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* so that no handler of the program's runs in the child */
+    kept.box = -1;                               /* the child has it mapped */
+    inherit_inputs(start, &self.inherited, &kept);
     shm_lock_forks();
     forking = &kept;
     pid = fork_with(start, &error);
@@ -206,7 +241,7 @@ static int start_fork(os_child *child, const os_start *start, child_fds *fds)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pid < 0)
         return os_error(error, "fork");
-    setpgid(pid, pid); /* by whichever of the two comes first */
+    setpgid(pid, pid); /* parent and child both do it, as either may run first */
     child->pid = pid;
     return 0;
 }
@@ -219,12 +254,12 @@ static int start_spawn(os_child *child, const os_start *start, child_fds *fds)
 
     if (!environment)
         return os_error(ENOMEM, "malloc");
-    snprintf(argument, sizeof argument, CHILD_ARGUMENT "%016llx,%d", (unsigned long long)child->status->nonce,
-             start->input != NULL);
+    snprintf(argument, sizeof argument, CHILD_ARGUMENT "%016llx,%d,%d", (unsigned long long)child->status->nonce,
+             (int)shm_access_of_child(start->inputs[0]), (int)shm_access_of_child(start->inputs[1]));
     rc = exec_again(&child->pid, argument, environment, fds);
     free(environment);
     if (rc == 0)
-        child_arm_lifeline(fds->lifeline, child->pid); /* the child does it too, but only in xf_main */
+        child_arm_lifeline(fds->lifeline, child->pid); /* the child does it too, but only when it comes to xf_main */
     return rc;
 }
 
@@ -242,8 +277,9 @@ static int start_server(os_child *child, const os_start *start, child_fds *fds)
     return rc;
 }
 
-/* Without pidfds (Linux before 5.3, valgrind), and for a child that was reaped already because the program ignores
- * SIGCHLD, the lifeline tells: it has an error when nobody is left to read it. */
+/* Opens the descriptor that shows the child's end.  Without pidfds (Linux before 5.3, valgrind), and for a child that
+ * was reaped already because the program ignores SIGCHLD, this is the lifeline: poll reports an error on it when nobody
+ * is left to read it. */
 static int open_exit(os_child *child)
 {
     child->pidfd = pidfd_of(child->pid);
@@ -341,7 +377,7 @@ static int prepare_status(os_child *child, const os_start *start, os_status *sta
 
 int os_child_start(os_child **out, const os_start *start)
 {
-    child_fds fds = {{-1, -1, -1}, -1, -1, -1, -1, -1};
+    child_fds fds = {{-1, -1, -1}, -1, -1, -1, -1, {-1, -1}};
     os_child *child = calloc(1, sizeof *child);
     int rc;
 

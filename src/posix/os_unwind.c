@@ -1,4 +1,4 @@
-/* Unwinding the recorded stack of a child, by the files of its modules. */
+/* Unwinds the recorded stack of a child, with the help of the files of its modules. */
 #include "os_private.h"
 
 #include <inttypes.h>
@@ -16,48 +16,48 @@
 
 enum { MODULES_MAX = 256 };
 
-/* Code that was mapped into the child. */
+/* Code of a file that was mapped into the child. */
 typedef struct module {
-    uint64_t start, end, offset; /* the last is where it begins in the file */
+    uint64_t start, end, offset; /* offset: where the mapping begins in the file */
     unsigned major, minor;
     uint64_t inode;
-    char path[1024]; /* as recorded; then as it is given out */
+    char path[1024]; /* as recorded; later as it is reported */
     char build_id[2 * 20 + 1];
-    bool seen;                         /* the file has been looked for */
-    bool there;                        /* and found, and it is the one that was mapped */
-    uint64_t bias;                     /* from addresses as linked to those in the child */
+    bool seen;                         /* whether the file has been looked for */
+    bool there;                        /* whether it was found, and is the one that was mapped */
+    uint64_t bias;                     /* an address in the child minus the address as linked */
     uint64_t linked_start, linked_end; /* of the whole file */
 } module;
 
-/* What is looked at is a copy, so that it stays as it was checked. */
+/* The unwinding of one record, of which it has a copy, so that the child cannot change what has been checked. */
 typedef struct stack {
     os_record record;
     size_t module_count;
     module modules[MODULES_MAX];
-    uint64_t pcs[OS_FRAMES_MAX]; /* of calls, not behind them */
+    uint64_t pcs[OS_FRAMES_MAX]; /* addresses within the calls, not of the instructions after them */
     size_t count, room;
 } stack;
 
 /* ---- The record's registers and memory ------------------------------------------------------- */
 
-/* Those that unwinding begins with. */
+/* The registers that unwinding begins with. */
 typedef struct registers {
     uint64_t pc, sp;
     uint64_t fp; /* 0: not known */
-    uint64_t lr; /* where a function returns to that has just been called; 0: that is on the stack */
+    uint64_t lr; /* the return address of a function that was just called; 0: it is on the stack */
 } registers;
 
 #if defined(__x86_64__)
 enum { R8, R9, R10, R11, R12, R13, R14, R15, RDI, RSI, RBP, RBX, RDX, RAX, RCX, RSP, RIP, REGISTERS };
 
 #if defined(XF_UNWIND)
-/* As DWARF numbers them: System V ABI, AMD64 supplement, figure 3.36. */
+/* The registers in DWARF's order: System V ABI, AMD64 supplement, figure 3.36. */
 enum { DWARF_SP = 7 };
 static const uint8_t dwarf_order[] = {RAX, RDX, RCX, RBX, RSI, RDI, RBP, RSP, R8,
                                       R9,  R10, R11, R12, R13, R14, R15, RIP};
 #endif
 
-static registers recorded(const os_record *record)
+static registers recorded_registers(const os_record *record)
 {
     return (registers){record->head.registers[RIP], record->head.registers[RSP], record->head.registers[RBP], 0};
 }
@@ -70,7 +70,7 @@ static const uint8_t dwarf_order[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10
                                       16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, LR, SP};
 #endif
 
-static registers recorded(const os_record *record)
+static registers recorded_registers(const os_record *record)
 {
     return (registers){record->head.registers[PC], record->head.registers[SP], record->head.registers[FP],
                        record->head.registers[LR]};
@@ -79,7 +79,7 @@ static registers recorded(const os_record *record)
 #undef XF_UNWIND
 enum { REGISTERS = 2 };
 
-static registers recorded(const os_record *record)
+static registers recorded_registers(const os_record *record)
 {
     size_t room = sizeof record->head.registers / sizeof *record->head.registers;
     size_t count = record->head.register_count < room ? record->head.register_count : room;
@@ -90,7 +90,7 @@ static registers recorded(const os_record *record)
 }
 #endif
 
-/* A word of the stack's copy. */
+/* Reads a word from the copy of the stack. */
 static bool read_word(const os_record *record, uint64_t address, uint64_t *value)
 {
     uint64_t at = address - record->stack_at;
@@ -105,7 +105,7 @@ static bool read_word(const os_record *record, uint64_t address, uint64_t *value
 
 /* ---- Modules --------------------------------------------------------------------------------- */
 
-/* One line of /proc/PID/maps: proc(5).  Data is mapped by many, and tells nothing of a stack. */
+/* Parses one line of /proc/PID/maps: proc(5); false for a mapping without code, which cannot be in a stack. */
 static bool parse_mapping(const char *line, module *mapping)
 {
     char rights[5];
@@ -130,7 +130,7 @@ static void list_modules(stack *self)
             self->module_count++;
 }
 
-/* NULL: there is no code. */
+/* The module that has the address; NULL when there is no code. */
 static module *find_module(stack *self, uint64_t address)
 {
     for (size_t i = 0; i < self->module_count; i++)
@@ -139,8 +139,8 @@ static module *find_module(stack *self, uint64_t address)
     return NULL;
 }
 
-/* Whether the file is the one that was mapped.  What the kernel calls its device and inode in maps is not what stat
- * says on every file system (overlayfs, btrfs), so it is mapped here, and the kernel is asked again. */
+/* Whether the file is the one that was mapped.  On some file systems (overlayfs, btrfs) the device and inode in maps
+ * are not those that stat reports.  So this maps the file and asks the kernel for its line in maps. */
 static bool was_mapped(int fd, const module *module)
 {
     void *page = mmap(NULL, OS_PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -148,7 +148,7 @@ static bool was_mapped(int fd, const module *module)
     uint64_t start, inode;
     unsigned major, minor;
     bool same = false;
-    char line[256]; /* the rest of a longer one parses as none, or does not begin where the page does */
+    char line[256]; /* a line that is cut off here does not parse, or does not begin where the page does */
 
     while (page != MAP_FAILED && maps && !same && fgets(line, sizeof line, maps))
         same = sscanf(line, "%" SCNx64 "-%*x %*s %*x %x:%x %" SCNu64, &start, &major, &minor, &inode) == 4 &&
@@ -170,10 +170,11 @@ static bool open_as_mapped(module_file *file, const char *path, const module *mo
     return false;
 }
 
-/* The file at the path may have been replaced; that of the running program can be had all the same. */
+/* Finds the file of a module.  The file at the path may have been replaced; the file of the running program can still
+ * be opened then. */
 static void unwind_find_file(module *module)
 {
-    static const char own[] = "/proc/self/exe", gone[] = " (deleted)"; /* the latter as the kernel says it */
+    static const char own[] = "/proc/self/exe", gone[] = " (deleted)"; /* as the kernel marks it */
     size_t length = strlen(module->path);
     module_file file;
     uint64_t linked;
@@ -201,7 +202,8 @@ static void unwind_find_file(module *module)
 
 /* ---- By frame pointers ----------------------------------------------------------------------- */
 
-/* The return addresses above a frame pointer.  A chain that is sound goes up the stack, and from code to code. */
+/* Follows frame pointers up the stack and collects the return addresses.  A sound chain always leads up the stack, and
+ * from code to code. */
 static void walk_frame_pointers(stack *self, uint64_t fp)
 {
     uint64_t next, pc;
@@ -218,8 +220,8 @@ static void walk_frame_pointers(stack *self, uint64_t fp)
 /* ---- By call frame information --------------------------------------------------------------- */
 
 #if defined(XF_UNWIND)
-/* libdw brings five more libraries along, and each program that is executed would pay for loading them: it is loaded
- * when it is needed, and nothing of it is linked. */
+/* libdw brings five more libraries along, and every program that uses crossfork would pay for loading them.  So it is
+ * not linked, but loaded when it is needed. */
 #define LIBDW_FUNCTIONS(X)                                                                                             \
     X(elf_version)                                                                                                     \
     X(elf_begin)                                                                                                       \
@@ -244,7 +246,8 @@ static struct {
 #undef LIBDW_MEMBER
 } dw;
 
-/* The name is that of the interface of <elfutils/libdwfl.h>; with the library comes libelf. */
+/* Loads libdw.  The name says the version of the interface that <elfutils/libdwfl.h> declares; libelf comes with the
+ * library. */
 static void load_libdw(void)
 {
     bool all = uv_dlopen("libdw.so.1", &dw.library) == 0;
@@ -265,7 +268,7 @@ static bool libdw_is_there(void)
     return dw.loaded;
 }
 
-/* What the callbacks share. */
+/* The argument of the callbacks. */
 typedef struct unwinding {
     stack *stack;
     registers from;
@@ -280,7 +283,8 @@ static int open_elf(Dwfl_Module *dwfl_module, void **data, const char *name, Dwa
     return *path ? open(*path, O_RDONLY | O_CLOEXEC) : -1;
 }
 
-/* What frames are made of is in the modules themselves; and nobody is to be asked for more over the network. */
+/* Finds no files with debugging data: call frame information is in the modules themselves, and libdw would ask servers
+ * in the network for the rest. */
 static int open_no_debug_data(Dwfl_Module *module, void **data, const char *name, Dwarf_Addr start, const char *path,
                               const char *link, GElf_Word check, char **found)
 {
@@ -292,7 +296,7 @@ static const Dwfl_Callbacks files = {.find_elf = open_elf, .find_debuginfo = ope
 
 static pid_t next_thread(Dwfl *dwfl, void *arg, void **thread_arg)
 {
-    pid_t thread = *thread_arg ? 0 : getpid(); /* there is one; its number stands for nothing */
+    pid_t thread = *thread_arg ? 0 : getpid(); /* there is one thread, and libdw uses its number for nothing */
 
     (void)dwfl;
     *thread_arg = arg;
@@ -322,7 +326,7 @@ static bool set_registers(Dwfl_Thread *thread, void *arg)
 static const Dwfl_Thread_Callbacks process = {
     .next_thread = next_thread, .memory_read = read_memory, .set_initial_registers = set_registers};
 
-/* The first is where unwinding began. */
+/* Keeps a frame.  The first frame is where unwinding began, which is recorded already. */
 static int take_frame(Dwfl_Frame *frame, void *arg)
 {
     unwinding *unwinding = arg;
@@ -337,7 +341,7 @@ static int take_frame(Dwfl_Frame *frame, void *arg)
     return DWARF_CB_OK;
 }
 
-/* libdw reckons with whole files, and from the first part on. */
+/* Tells libdw where the modules are.  libdw wants the range of a whole file, from its first part on. */
 static bool report_modules(stack *self, Dwfl *dwfl)
 {
     dw.dwfl_report_begin(dwfl);
@@ -358,7 +362,7 @@ static bool report_modules(stack *self, Dwfl *dwfl)
     return dw.dwfl_report_end(dwfl, NULL, NULL) == 0;
 }
 
-/* The machine is that of this process's own program, whatever the modules say. */
+/* Unwinds with libdw.  libdw takes the kind of machine from this process's own program, whatever the modules say. */
 static void walk_call_frames(stack *self, const registers *from)
 {
     unwinding unwinding = {self, *from};
@@ -369,7 +373,7 @@ static void walk_call_frames(stack *self, const registers *from)
     if (!libdw_is_there())
         return;
     own = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    elf = dw.elf_begin(own, ELF_C_READ_MMAP, NULL); /* NULL where there is no file */
+    elf = dw.elf_begin(own, ELF_C_READ_MMAP, NULL); /* NULL when open() failed */
     dwfl = elf ? dw.dwfl_begin(&files) : NULL;
     if (dwfl && report_modules(self, dwfl) && dw.dwfl_attach_state(dwfl, elf, getpid(), &process, &unwinding))
         dw.dwfl_getthread_frames(dwfl, getpid(), take_frame, &unwinding);
@@ -386,7 +390,8 @@ static void walk_call_frames(stack *self, const registers *from)
 
 /* ---- Frames ---------------------------------------------------------------------------------- */
 
-/* A call to what is no code has left nothing but the address that it returns to. */
+/* Goes back to the caller when the program counter is not in code.  A call to such an address leaves only the address
+ * that it returns to. */
 static bool return_from_nowhere(stack *self, registers *from)
 {
     uint64_t pc = from->lr;
@@ -399,9 +404,9 @@ static bool return_from_nowhere(stack *self, registers *from)
     return true;
 }
 
-static void unwind(stack *self)
+static void unwind_stack(stack *self)
 {
-    registers from = recorded(&self->record);
+    registers from = recorded_registers(&self->record);
     size_t first;
 
     self->pcs[self->count++] = from.pc;
@@ -413,7 +418,8 @@ static void unwind(stack *self)
         walk_frame_pointers(self, from.fp);
 }
 
-/* Where the module's file cannot be had, its own offset is the best there is: most are linked so that both are one. */
+/* Describes a frame.  Where the module's file is not available, the offset in the mapping has to do: most modules are
+ * linked so that it is the address as linked. */
 static void unwind_describe(stack *self, uint64_t pc, os_frame *frame)
 {
     module *module = find_module(self, pc);
@@ -427,7 +433,7 @@ static void unwind_describe(stack *self, uint64_t pc, os_frame *frame)
     strcpy(frame->build_id, module->build_id);
 }
 
-/* Takes a copy of the record, with sizes that hold. */
+/* Takes a copy of the record, and limits its sizes to the room that there is. */
 static stack *copy_record(const os_record *record)
 {
     stack *self = malloc(sizeof *self);
@@ -454,7 +460,7 @@ size_t os_record_frames(const os_record *record, os_frame *frames, size_t room)
     self->room = room < OS_FRAMES_MAX ? room : OS_FRAMES_MAX;
     if (self->record.head.register_count >= REGISTERS) {
         list_modules(self);
-        unwind(self);
+        unwind_stack(self);
     }
     for (; count < self->count; count++)
         unwind_describe(self, self->pcs[count], &frames[count]);

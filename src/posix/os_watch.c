@@ -1,4 +1,4 @@
-/* Watching many children: an epoll set of our own, which any thread may change, inside the loop's. */
+/* Watching many children: the loop polls one epoll set of our own, which any thread may change. */
 #include "base/error.h"
 #include "os_private.h"
 

@@ -32,9 +32,9 @@ void child_limit_depth(int limit)
     depth_limit = limit;
 }
 
-/* ---- The back-end of its task's calls -------------------------------------------------------------- */
+/* ---- The back-end of its task's calls -------------------------------------------------------- */
 
-/* Large output is shared memory, which the parent takes over. */
+/* Makes memory for the output.  A large output is shared memory, which the parent takes over. */
 static int child_output(xf_call *call, size_t size)
 {
     if (size > FRAME_INLINE_MAX)
@@ -89,7 +89,7 @@ const call_backend child_backend = {.output = child_output,
                                     .stop_requested = child_stop_requested,
                                     .stop_target = child_stop_target};
 
-/* ---- Its life ------------------------------------------------------------------------------------- */
+/* ---- Its life -------------------------------------------------------------------------------- */
 
 static void set_call_phase(xf_call *call, xf_phase phase)
 {
@@ -150,7 +150,7 @@ static _Noreturn void send_bye_and_exit(xf_call *call, frame_outcome outcome, in
     os_self_exit(outcome == FRAME_OUTCOME_DONE ? 0 : 1);
 }
 
-/* Ends a task that never began.  The reason is the error detail. */
+/* Ends the process before its task begins.  The reason is the error detail. */
 static _Noreturn void refuse_task(xf_call *call, int code)
 {
     xf_fail(call, code, "%s", xf_error_detail());
@@ -164,7 +164,7 @@ static int take_task_input(xf_call *call, frame_reader *reader)
     void *copy;
 
     if (call->input_size > FRAME_INLINE_MAX)
-        call->input = call->channel.inherited->input.address;
+        call->input = call->channel.inherited->inputs[0].address;
     else if (call->input_size == 0)
         call->input = "";
     if (call->input)

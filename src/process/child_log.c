@@ -62,7 +62,7 @@ static int forward_line(xf_call *call, const xf_log_line *line, size_t size)
     return channel_send(&call->channel, FRAME_LOG, &fields, line->text, size, true);
 }
 
-/* Sends a line in the place of the lines that were left out. */
+/* Sends one line that stands for the lines that were left out. */
 static void report_dropped(xf_call *call)
 {
     child_log *log = &call->log;

@@ -138,7 +138,7 @@ int xf_process_progress(xf_process *process, uint64_t *done, uint64_t *total)
     return rc;
 }
 
-/* With the lock held. */
+/* Kills the child now, and not after a grace.  Called with the lock held. */
 static void kill_without_delay(xf_process *process)
 {
     if (process->ended || process->exited)

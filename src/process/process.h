@@ -77,10 +77,10 @@ struct xf_process {
     stack_trace *trace; /* NULL: it is not known where it was */
 };
 
-/* As xf_process_pid, but 0 while that would have to wait. */
+/* Returns what xf_process_pid does, but 0 while that would have to wait. */
 int64_t process_known_pid(xf_process *process);
 
-/* As xf_process_report, but the frames are not looked for. */
+/* Returns the report as xf_process_report does, but without looking for its frames. */
 const xf_report *process_report(xf_process *process);
 
 /* Kills the child as one that is too late, and keeps where it was. */

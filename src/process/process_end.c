@@ -21,7 +21,7 @@ static xf_status status_with(xf_end kind, int code, const xf_process *process)
     return (xf_status){kind, code, process->end.system};
 }
 
-/* The child was asked to stop, or was killed after that. */
+/* Judges a child that was asked to stop, or was killed after that. */
 static xf_status judge_stopped(xf_process *process)
 {
     if (process->timed_out)
@@ -29,7 +29,8 @@ static xf_status judge_stopped(xf_process *process)
     return status_with(process->timed_out ? XF_END_TIMED_OUT : XF_END_TERMINATED, 0, process);
 }
 
-/* It crashed or exited after the system had refused memory, or its task returned that it had none. */
+/* Whether lack of memory has ended a child: it crashed or exited after the system had refused memory, or its task
+ * returned that it had none. */
 static bool died_of_memory(const xf_process *process, const xf_status *status)
 {
     if (!process->limits.memory)
@@ -52,7 +53,7 @@ static xf_status judge_memory(xf_process *process, xf_status status)
     return status_with(XF_END_MEMORY_LIMIT, 0, process);
 }
 
-/* The child reported how its task ended. */
+/* Judges a child that has reported how its task ended. */
 static xf_status judge_goodbye(xf_process *process)
 {
     static const xf_end kinds[] = {
@@ -79,7 +80,7 @@ static xf_status judge_unreached(xf_process *process)
     return status_with(XF_END_START_FAILED, XF_EMAIN, process);
 }
 
-/* The child did not report its end, so the system's word counts. */
+/* Judges a child that has not reported its end: the system's word counts. */
 static xf_status judge_end(xf_process *process, xf_phase phase)
 {
     const os_end *end = &process->end;
@@ -163,7 +164,7 @@ static void copy_progress(xf_process *process, const black_box *box)
         process->report.heard = process->report.ended - (double)(now - heartbeat) / 1e9;
 }
 
-/* The stack matters for an end that the child did not report. */
+/* Copies the stack, which matters for an end that the child did not report. */
 static void find_where_it_was(xf_process *process)
 {
     xf_report *report = &process->report;

@@ -64,8 +64,8 @@ static int take_printed(xf_process *process, int stream, bool all)
     return rc;
 }
 
-/* Nothing more can be read now.  A failure of this process itself ends the child, whose channel is not understood any
- * more.  Returns false. */
+/* Ends the reading, because nothing more can be read now.  A failure of this process itself ends the child, whose
+ * channel is not understood any more.  Returns false. */
 static bool end_reading(xf_process *process, int rc)
 {
     if (rc != XF_EAGAIN && rc != XF_EEND && !process->protocol_error)
@@ -123,7 +123,7 @@ static void read_printed_before_frame(xf_process *process)
     }
 }
 
-/* The log frame has been delivered, so what was printed after it may follow. */
+/* Delivers what was printed after a log frame, once the frame itself has been delivered. */
 static int take_printed_after_frame(xf_process *process)
 {
     int rc = 0;

@@ -141,7 +141,7 @@ bool process_lead_is_own(const xf_process *process)
     return process->leading && uv_thread_equal(&process->leader, &caller);
 }
 
-/* Leads until the condition holds: 0; or until the deadline passes: XF_ETIMEDOUT. */
+/* Leads until the condition holds, and returns 0; or until the deadline passes, and returns XF_ETIMEDOUT. */
 static int lead_until(xf_process *process, process_condition holds, uint64_t deadline)
 {
     begin_to_lead(process);

@@ -45,7 +45,7 @@ void process_lead_discard(xf_process *process);
 /* Frees a process that has ended. */
 void process_lead_destroy(xf_process *process);
 
-/* For xf_wait.
+/* The parts of xf_wait that are about processes.
  *   process_lead_prepare   Called before the wait.  XF_EDEADLK on a thread that would wait for itself; XF_ENOMEM,
  *                          XF_EHANDLES.
  *   process_lead_is_ready  Whether xf_process_receive (message) or xf_process_join would return at once, with an error

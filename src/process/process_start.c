@@ -291,7 +291,7 @@ static void prepare_black_box(black_box *box, const xf_process *process, const x
     }
 }
 
-/* XF_STDIO_LOG is a matter of the parent: for the seam the stream is captured. */
+/* What the seam does with a stream.  XF_STDIO_LOG concerns only the parent: the seam captures the stream. */
 static xf_stdio plain_stdio(xf_stdio wanted, xf_stdio otherwise)
 {
     return wanted == XF_STDIO_LOG ? XF_STDIO_CAPTURE : wanted ? wanted : otherwise;
@@ -346,7 +346,7 @@ static int start_process_child(xf_process *process, const process_plan *plan, co
                   plain_stdio(options->stderr_to, XF_STDIO_INHERIT)},
         .stdio_path = {options->stdin_path, options->stdout_path, options->stderr_path},
         .box = &process->box,
-        .input = process->input.address ? &process->input : plan->segment,
+        .inputs = {process->input.address ? &process->input : plan->segments[0], plan->segments[1]},
         .first = task_frame,
     };
 
@@ -361,7 +361,8 @@ static int start_process_child(xf_process *process, const process_plan *plan, co
     return rc;
 }
 
-/* Everything that can fail comes before the child is started, except for watching it. */
+/* Starts the child of a process that was created.  Everything that can fail is done before that, except for watching
+ * it. */
 static int start_created(xf_process *process, const process_plan *plan, const payload *payload,
                          const xf_process_options *options)
 {

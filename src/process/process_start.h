@@ -10,11 +10,11 @@ typedef struct process_plan {
     const void *input;
     size_t size;
     os_method method;
-    const os_shm *segment; /* that the child maps; NULL: none.  Then size is at most FRAME_INLINE_MAX */
+    const os_shm *segments[OS_INPUTS]; /* that the child maps; NULL: none.  Then size is at most FRAME_INLINE_MAX */
     process_owner owner;
 } process_plan;
 
-/* As xf_process_start, for a task and options that were checked. */
+/* Does what xf_process_start does, for a task and options that were checked. */
 int process_start(xf_process **process, const process_plan *plan, const xf_process_options *options);
 
 /* The checks of xf_process_start. */
@@ -26,7 +26,7 @@ int process_start_check_task(const xf_task *task, size_t size);
  *              takes precedence over it. */
 int process_start_choose_method(xf_start_method wanted, const os_method *otherwise, os_method *method);
 
-/* For how long a child that was asked to stop is waited for. */
+/* How long to wait for a child that was asked to stop before it is killed. */
 int process_start_grace_ms(const xf_process_options *options);
 
 #endif

@@ -18,7 +18,7 @@ static struct {
     xf_call call;
 } replayed;
 
-/* ---- The back-end of its task's calls -------------------------------------------------------------- */
+/* ---- The back-end of its task's calls -------------------------------------------------------- */
 
 static int replay_run_output(xf_call *call, size_t size)
 {
@@ -63,7 +63,7 @@ static const call_backend replay_run_backend = {.output = replay_run_output,
                                                 .send = replay_run_send,
                                                 .stop_requested = replay_run_stop_requested};
 
-/* ---- Running ------------------------------------------------------------------------------------- */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 static _Noreturn void refuse_replay(void)
 {

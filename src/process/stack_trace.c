@@ -59,7 +59,7 @@ stack_trace *stack_trace_share(stack_trace *trace)
     return trace;
 }
 
-/* Empty texts are literals. */
+/* Frees a text of copy_text, which are literals when they are empty. */
 static void free_text(const char *text)
 {
     if (*text)
@@ -94,7 +94,7 @@ const xf_register *stack_trace_registers(const stack_trace *trace, size_t *count
 
 /* ---- Frames ---------------------------------------------------------------------------------- */
 
-/* A copy, or "" if there is no memory for one: the frame has no name then. */
+/* Copies a text; if there is no memory for that, gives "", and the frame has no name. */
 static const char *copy_text(const char *text)
 {
     char *copy = *text ? malloc(strlen(text) + 1) : NULL;

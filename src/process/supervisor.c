@@ -194,7 +194,7 @@ static int create_thread(void)
     return rc < 0 ? error_from_uv(rc, "uv_thread_create") : 0;
 }
 
-/* With starting and lock held. */
+/* Opens the loop and starts the thread.  Called with starting and lock held. */
 static int start_thread(void)
 {
     int rc = os_loop_open(&self.loop);
@@ -236,7 +236,7 @@ static void free_slots(void)
     self.room = self.free = 0;
 }
 
-/* With starting and lock held: waits for the end of the thread, which is ending. */
+/* Waits for the end of the thread, which is ending.  Called with starting and lock held. */
 static void join_thread(void)
 {
     uv_mutex_unlock(&self.lock);
@@ -246,7 +246,7 @@ static void join_thread(void)
     self.state = NOT_RUNNING;
 }
 
-/* With starting and lock held. */
+/* Ends the thread, unless something is supervised.  Called with starting and lock held. */
 static int end_supervisor(void)
 {
     if (self.count > 0)
@@ -434,7 +434,7 @@ bool supervisor_is_this_thread(void)
 
 /* ---- The server ------------------------------------------------------------------------------ */
 
-/* Starts another server when this one turns out to have been killed. */
+/* Starts a child by the server, and another server first when that one turns out to have been killed. */
 static int start_by_server(os_child **child, os_start *start)
 {
     int rc = 0;

@@ -23,7 +23,7 @@ typedef struct line_splitter {
     uint64_t seen;   /* the mark that was seen last */
 } line_splitter;
 
-/* XF_ENOMEM. */
+/* Opens a splitter for a stream.  XF_ENOMEM. */
 int line_splitter_open(line_splitter *splitter, uint64_t nonce);
 void line_splitter_close(line_splitter *splitter);
 

@@ -7,7 +7,7 @@ typedef struct party {
     _Atomic uint32_t arrived;
 } party;
 
-/* In the generation's word: why it is broken; the rest counts generations. */
+/* The low bits of the generation's word say why the barrier is broken; the rest counts generations. */
 enum { DEATH = 1, ABANDONED = 2, BROKEN = DEATH | ABANDONED, STEP = 4 };
 
 typedef struct barrier_state {

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Words: the process that owns it (os_self_process), and besides: */
+/* A word names the process that owns the page or the slot (os_self_process).  Its other bits: */
 #define KEPT (UINT64_C(1) << 62)   /* no process owns it, and none is named */
 #define FREED (UINT64_C(1) << 61)  /* that process is freeing it */
 #define SLOTS (UINT64_C(1) << 60)  /* of a page: it has slots, and no process is named, */

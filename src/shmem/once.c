@@ -1,4 +1,4 @@
-/* Once: the thread that runs the initialization, or DONE. */
+/* Once: a word that names the thread that runs the initialization, or is DONE. */
 #include "base/error.h"
 #include "shmem/sync.h"
 

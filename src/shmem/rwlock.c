@@ -2,10 +2,10 @@
 #include "base/error.h"
 #include "shmem/sync.h"
 
-/* In the writer's word: the last writer died holding the lock, and none has held it since. */
+/* A bit of the writer's word: the last writer died holding the lock, and none has held it since. */
 #define WRITER_DIED (UINT64_C(1) << OS_THREAD_BITS)
 
-/* Likewise: the writer waits for readers and has not changed anything yet. */
+/* Another: the writer waits for readers and has not changed anything yet. */
 #define WRITER_WAITING (UINT64_C(2) << OS_THREAD_BITS)
 
 typedef struct rwlock_state {

@@ -69,8 +69,8 @@ static int add_one(xf_semaphore *semaphore)
 
 /* ---- Permits --------------------------------------------------------------------------------- */
 
-/* XF_EAGAIN when each permit was taken when it was read.  Only if there was no change meanwhile was none free at any
- * moment: while one permit is read, another may become free.
+/* Takes a permit; XF_EAGAIN when each permit was taken at the moment when it was read.  While one permit is read,
+ * another may become free.  So none was free at any one moment only if nothing has changed meanwhile.
  *   check_dead  Whether to check for dead holders, and to take over their permits. */
 static int take_permit(semaphore_state *state, uint64_t own, bool check_dead)
 {

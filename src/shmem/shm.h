@@ -1,4 +1,4 @@
-/* The user's shared memory, inside. */
+/* The user's shared memory, as other parts of the library see it. */
 #ifndef SHM_H
 #define SHM_H
 

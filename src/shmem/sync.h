@@ -83,7 +83,7 @@ bool sync_has_expired(const sync_wait *wait);
  *   seen  The count of changes, read before the condition that the thread waits for. */
 void sync_sleep(const sync_handle *handle, sync_eventcount *changes, uint32_t seen, const sync_wait *wait);
 
-/* The same as long as there is a holder: for holders that wake sleepers only when there are some. */
+/* Does the same, but only while there is a holder: for holders that wake sleepers only when there are some. */
 void sync_sleep_while(const sync_handle *handle, sync_eventcount *changes, uint32_t seen, const sync_wait *wait,
                       const _Atomic uint64_t *holder);
 

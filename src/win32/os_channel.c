@@ -1,6 +1,7 @@
-/* Channels: pipes, which a channel reads one buffer ahead.  Windows tells when a read has ended, not when one could
- * begin, so a channel always has a read under way, and its event stands for "there is something to read".  A write that
- * does not wait goes through a buffer of the channel, the outbox, where its bytes stay until the pipe has room. */
+/* Channels: pipes.  Windows says when a read has ended, not when one could begin.  So a channel reads one buffer ahead:
+ * a read is always under way, and the channel's event is set when it ends, which means "there is something to read".  A
+ * write that does not wait goes through another buffer of the channel, the outbox, where its bytes stay until the pipe
+ * has room. */
 #include "base/clock.h"
 #include "base/error.h"
 #include "os_private.h"
@@ -11,9 +12,10 @@
 
 enum { STREAM_BUFFER = 32768 };
 
+/* The lowest bit of the event keeps the port from getting a packet: "GetQueuedCompletionStatus". */
 OVERLAPPED overlapped(HANDLE event)
 {
-    return (OVERLAPPED){.hEvent = (HANDLE)((uintptr_t)event | 1)}; /* the bit: see GetQueuedCompletionStatus */
+    return (OVERLAPPED){.hEvent = (HANDLE)((uintptr_t)event | 1)};
 }
 
 /* ---- Opening and closing --------------------------------------------------------------------- */
@@ -24,8 +26,9 @@ static int stream_make_event(HANDLE *event)
     return *event ? 0 : os_error(GetLastError(), "CreateEventW");
 }
 
-/* The system cancels a read or write when the thread that began it ends, unless the pipe has a completion port.  Any
- * thread may wait for a child and end soon after, so there is a port, which never gets a packet. */
+/* Opens a channel with a completion port.  The system cancels a read or write when the thread that began it ends,
+ * unless the pipe has such a port.  Any thread may wait for a child and end soon after, so there is a port, which never
+ * gets a packet. */
 int stream_open(os_channel *channel, HANDLE pipe, stream_kind kind)
 {
     int rc;
@@ -54,8 +57,8 @@ release:
     return rc;
 }
 
-/* Ends a read that is under way, unless it is complete: a process can be seen to have ended before the read that its
- * last write completed is seen to be complete. */
+/* Ends a read that is under way.  It must not lose a read that is complete: a process may be seen to have ended before
+ * the read that its last write completed is seen to be complete. */
 static void stream_stop_reading(os_channel *channel)
 {
     DWORD count;
@@ -66,7 +69,7 @@ static void stream_stop_reading(os_channel *channel)
     GetOverlappedResult(channel->pipe, &channel->io, &count, TRUE);
 }
 
-/* Whether the bytes in the outbox are in the pipe, or never will be. */
+/* Whether the outbox can be used: its bytes are in the pipe, or will never be. */
 static bool stream_outbox_is_free(os_channel *channel)
 {
     DWORD count;
@@ -127,8 +130,8 @@ static void stream_begin_read(os_channel *channel)
     }
 }
 
-/* A read is repeated after a write of no bytes, and when the thread that began it has ended where the completion port
- * does not help. */
+/* Looks at the read that is under way.  Repeats it after a write of no bytes by the other side, and when the system has
+ * cancelled it because the thread that began it has ended (the completion port does not prevent this everywhere). */
 static void stream_check_read(os_channel *channel)
 {
     DWORD count = 0;
@@ -201,7 +204,7 @@ int os_channel_read(os_channel *channel, void *data, size_t size, size_t *count,
 
 /* ---- Attached handles ------------------------------------------------------------------------ */
 
-/* The copy is made in the child: it has no right to open this process. */
+/* Copies a handle into the child.  The parent makes the copy, because the child has no right to open the parent. */
 static int stream_copy_for_child(os_channel *channel, HANDLE handle, HANDLE *copy)
 {
     if (DuplicateHandle(GetCurrentProcess(), handle, channel->process, copy, 0, FALSE, DUPLICATE_SAME_ACCESS))
@@ -210,8 +213,8 @@ static int stream_copy_for_child(os_channel *channel, HANDLE handle, HANDLE *cop
                                                                      : os_error(GetLastError(), "DuplicateHandle");
 }
 
-/* A copy that waits here until the other side takes it.  The parent closes the copy when it does; an unrelated process
- * cannot be relied on for that, so the channel keeps its copies until it is closed. */
+/* Copies a handle within this process, for the other side to take.  A parent closes the copy when it takes it.  An
+ * unrelated process cannot be relied on for that, so the channel keeps its copies until it is closed. */
 static int stream_copy_here(os_channel *channel, HANDLE handle, HANDLE *copy)
 {
     HANDLE self = GetCurrentProcess(), *sent = channel->sent;
@@ -279,7 +282,8 @@ static int stream_write_part(os_channel *channel, const void *data, size_t size,
     return stream_is_end(system) ? XF_EEND : os_error(system, "WriteFile");
 }
 
-/* The system copies what does not fit into the pipe, so it gets no more than a part at a time. */
+/* Writes and waits.  The system copies the bytes that do not fit into the pipe, so this gives it only a part at a
+ * time. */
 static int stream_write_all(os_channel *channel, const char *left, size_t size, HANDLE attached)
 {
     enum { PART = 65536 };
@@ -356,7 +360,7 @@ static int stream_open_other_side(const os_channel *channel, HANDLE *process)
                                                      : os_error(GetLastError(), "OpenProcess");
 }
 
-/* A process that has ended has no handles. */
+/* Takes a handle from a process.  A process that has ended has no handles any more. */
 static int stream_take_from(HANDLE process, uint64_t token, DWORD options, intptr_t *handle)
 {
     HANDLE taken;
@@ -371,7 +375,8 @@ static int stream_take_from(HANDLE process, uint64_t token, DWORD options, intpt
     return system == ERROR_NO_SYSTEM_RESOURCES ? os_error(system, "DuplicateHandle") : stream_nothing_attached();
 }
 
-/* Handles have 32 significant bits, and those that are negative stand for the caller's own process and thread. */
+/* Handles have 32 significant bits.  Negative ones stand for the caller's own process and thread, so they are not
+ * taken. */
 int os_channel_take(os_channel *channel, uint64_t token, intptr_t *handle)
 {
     HANDLE process;

@@ -1,4 +1,4 @@
-/* Children: waiting for them, and their end. */
+/* Children: waiting for them, and finding out how they ended. */
 #include "base/clock.h"
 #include "os_private.h"
 
@@ -9,7 +9,7 @@ os_channel *os_child_channel(os_child *child, int stream)
     return &child->stream[stream];
 }
 
-/* What is waited for: the streams, unless one is ready already, and the process. */
+/* Lists what to wait for: the process, and the streams, unless one of these is ready already. */
 static DWORD list_handles(os_child *child, HANDLE *handles, bool *ready)
 {
     DWORD count = 0;
@@ -28,7 +28,7 @@ static DWORD list_handles(os_child *child, HANDLE *handles, bool *ready)
     return count;
 }
 
-/* A stream's event is set a little early now and then; only what the stream says counts. */
+/* Waits for an event, and then asks the stream, because the event of a stream is sometimes set a little early. */
 int os_child_wait(os_child *child, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
@@ -53,7 +53,8 @@ int os_child_wait(os_child *child, int timeout_ms)
 
 enum { KILL_CODE = ERROR_PROCESS_ABORTED };
 
-/* The xf_crash that an exit code stands for, or -1.  What ends by abort() or by SIGSEGV on POSIX is named so here. */
+/* The xf_crash that an exit code stands for, or -1.  It is named after the signal that the same fault raises on
+ * POSIX. */
 static int crash_of_code(DWORD code)
 {
     switch (code) {
@@ -84,7 +85,7 @@ static int crash_of_code(DWORD code)
     case 0xC0000409: /* STATUS_STACK_BUFFER_OVERRUN: abort(), and every other __fastfail */
     case 0xC0000602: /* STATUS_FAIL_FAST_EXCEPTION */
     case 0xC0000374: /* STATUS_HEAP_CORRUPTION */
-    case 0xE06D7363: /* a C++ exception that nobody caught */
+    case 0xE06D7363: /* a C++ exception that nothing caught */
         return XF_CRASH_ABORT;
     case STATUS_CONTROL_C_EXIT:
         return -1;
@@ -98,8 +99,8 @@ static os_end end_of(os_end_kind kind, int code, DWORD system)
     return (os_end){.kind = kind, .code = code, .system = system};
 }
 
-/* Exit codes are no proof: TerminateProcess gives any, closing a job 0.  When the status block was not armed yet, there
- * is nothing else. */
+/* Judges by the status block and the exit code.  The exit code alone proves nothing: TerminateProcess sets any, and
+ * closing a job sets 0.  If the child ended before the status block was armed, there is only the exit code. */
 static os_end judge_code(const os_child *child, DWORD code)
 {
     int noted = atomic_load(&child->status->crash) - 1;
@@ -112,7 +113,7 @@ static os_end judge_code(const os_child *child, DWORD code)
     return end_of(OS_KILLED, 0, code);
 }
 
-static os_end judge(const os_child *child, DWORD code)
+static os_end judge_exit(const os_child *child, DWORD code)
 {
     os_end end = judge_code(child, code);
 
@@ -129,7 +130,7 @@ int os_child_end(os_child *child, os_end *end)
             return XF_EAGAIN;
         GetExitCodeProcess(child->process, &code);
         TerminateJobObject(child->job, KILL_CODE);
-        child->end = judge(child, code);
+        child->end = judge_exit(child, code);
         child->ended = true;
         for (int i = 0; i < OS_STREAMS; i++)
             child->stream[i].writer_has_ended = true;

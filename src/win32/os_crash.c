@@ -1,7 +1,7 @@
-/* When a child leaves a record of where it is: filters of exceptions, abort(), and the end by exit().
+/* A child leaves a record of where it is when an exception is not handled, at abort(), and when the task calls exit().
  *
- * This and os_record.c run in an exception filter of a process whose heap and locks may be in any state, so they
- * allocate nothing and take no lock of their own, and all else is left to the parent. */
+ * This file and os_record.c run in an exception filter of a process whose heap and locks may be in any state.  So they
+ * allocate nothing and take no lock of their own, and leave everything else to the parent. */
 #include "os_private.h"
 
 #include <errno.h>
@@ -12,7 +12,7 @@
 enum { STACK_GUARANTEE = 16384, FATAL_APP_EXIT = 0x40000015 };
 
 static struct {
-    os_status *status; /* NULL: this process is nobody's child */
+    os_status *status; /* NULL: this process is not a child */
     os_record *record; /* NULL: nothing is recorded */
     LPTOP_LEVEL_EXCEPTION_FILTER previous;
     HANDLE main_thread;
@@ -20,8 +20,9 @@ static struct {
 
 /* ---- The record ------------------------------------------------------------------------------ */
 
-/* Whether this thread is to write the record.  Another that crashes at the same time waits for it, a little, so that
- * it does not end the process in the middle; a thread that crashes again while it writes is not held up. */
+/* Whether this thread is to write the record.  A thread that crashes while another writes the record waits for that one
+ * a little, so that it does not end the process in the middle.  A thread that crashes again while it writes is not
+ * delayed. */
 static bool begin_record(os_record *record)
 {
     os_record_head *head = &record->head;
@@ -39,8 +40,8 @@ static bool begin_record(os_record *record)
     return false;
 }
 
-/* What the thread's last failure was, as far as it was a lack of memory. */
-static int last_error(void)
+/* The errno of the thread's last failure; ENOMEM when the system's last error was a lack of memory. */
+static int last_failure(void)
 {
     DWORD system = GetLastError();
 
@@ -52,7 +53,7 @@ static void fill_record(DWORD code, uint64_t address, const CONTEXT *context)
 {
     os_record_head *head = &guard.record->head;
 
-    head->error = last_error();
+    head->error = last_failure();
     head->system = (int32_t)code;
     head->detail = 0;
     head->fault_address = address;
@@ -61,7 +62,7 @@ static void fill_record(DWORD code, uint64_t address, const CONTEXT *context)
     atomic_store(&head->state, OS_RECORD_WHOLE);
 }
 
-static void record(DWORD code, uint64_t address, const CONTEXT *context)
+static void write_record(DWORD code, uint64_t address, const CONTEXT *context)
 {
     if (begin_record(guard.record))
         fill_record(code, address, context);
@@ -74,7 +75,7 @@ static void record_here(DWORD code)
     if (!guard.record)
         return;
     RtlCaptureContext(&context);
-    record(code, 0, &context);
+    write_record(code, 0, &context);
 }
 
 static void record_exception(const EXCEPTION_POINTERS *exception)
@@ -83,7 +84,7 @@ static void record_exception(const EXCEPTION_POINTERS *exception)
     bool has_address = what->ExceptionCode == EXCEPTION_ACCESS_VIOLATION && what->NumberParameters >= 2;
 
     if (guard.record)
-        record(what->ExceptionCode, has_address ? what->ExceptionInformation[1] : 0, exception->ContextRecord);
+        write_record(what->ExceptionCode, has_address ? what->ExceptionInformation[1] : 0, exception->ContextRecord);
 }
 
 void crash_record_exit(void)
@@ -91,7 +92,8 @@ void crash_record_exit(void)
     record_here(0);
 }
 
-/* The main thread may hold any lock, so nothing is called meanwhile that takes one of the process's. */
+/* Records the main thread from another thread.  The main thread may hold any lock, so while it is suspended, nothing is
+ * called that takes one of the process's locks. */
 DWORD WINAPI crash_record_main(void *unused)
 {
     CONTEXT context = {.ContextFlags = CONTEXT_FULL};
@@ -126,7 +128,7 @@ static _Noreturn void end_by_crash(xf_crash crash, DWORD code)
     abort();
 }
 
-/* The parent writes a minidump of this process as it is, if it wants one. */
+/* Lets the parent write a minidump of this process as it is now, if the parent wants one. */
 static void await_dump(const EXCEPTION_POINTERS *exception)
 {
     enum { PATIENCE_MS = 10000 };
@@ -146,7 +148,8 @@ static _Noreturn void end_by_overflow(EXCEPTION_POINTERS *exception)
     end_by_crash(XF_CRASH_STACK_OVERFLOW, EXCEPTION_STACK_OVERFLOW);
 }
 
-/* Continues on a stack of our own: Wine leaves one page of the thread's, whatever SetThreadStackGuarantee asked for. */
+/* Continues on a stack of our own, because Wine leaves only one page of the thread's stack, whatever
+ * SetThreadStackGuarantee has asked for. */
 static void leave_stack(EXCEPTION_POINTERS *exception)
 {
 #if defined(__x86_64__) || defined(_M_X64)
@@ -156,13 +159,14 @@ static void leave_stack(EXCEPTION_POINTERS *exception)
     RtlCaptureContext(&next);
     next.Rip = (uintptr_t)end_by_overflow;
     next.Rcx = (uintptr_t)exception;
-    next.Rsp = (uintptr_t)stack + sizeof stack - 64 - 8; /* as after a call: room for registers, a return address */
+    next.Rsp = (uintptr_t)stack + sizeof stack - 64 - 8; /* as after a call: room for registers, and a return address */
     RtlRestoreContext(&next, NULL);
 #endif
     end_by_overflow(exception);
 }
 
-/* Some systems end the thread only, or with exit code 0.  Handlers that the program has installed come first. */
+/* Ends this process at a stack overflow, because some systems would end the thread only, or use exit code 0.  Handlers
+ * that the program has installed run before this one. */
 static LONG CALLBACK on_exception(EXCEPTION_POINTERS *exception)
 {
     if (exception->ExceptionRecord->ExceptionCode == EXCEPTION_STACK_OVERFLOW)
@@ -170,7 +174,8 @@ static LONG CALLBACK on_exception(EXCEPTION_POINTERS *exception)
     return EXCEPTION_CONTINUE_SEARCH;
 }
 
-/* No handler has taken the exception.  The filter that the program had set before still runs, and may handle it. */
+/* Called when no handler has taken the exception.  The filter that the program had set before still runs, and may
+ * handle the exception. */
 static LONG WINAPI on_unhandled(EXCEPTION_POINTERS *exception)
 {
     LONG answer = EXCEPTION_CONTINUE_SEARCH;
@@ -213,5 +218,5 @@ void child_catch_faults(void)
 #endif
     before = signal(SIGABRT, on_abort);
     if (before != SIG_DFL && before != SIG_ERR)
-        signal(SIGABRT, before); /* what the program did about abort() before it came here stays */
+        signal(SIGABRT, before); /* a handler that the program set before it came here stays */
 }

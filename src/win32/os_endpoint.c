@@ -1,8 +1,8 @@
-/* Endpoints: named pipes that admit this user only.  An endpoint always has one instance more than it has accepted
- * processes: the next process connects to that one.  The system drops the name with the last instance.
+/* Endpoints: named pipes that admit this user only.  An endpoint always has one pipe instance more than it has accepted
+ * processes; the next process connects to that instance.  The system drops the name with the last instance.
  *
- * FILE_FLAG_FIRST_PIPE_INSTANCE makes sure that no other process serves the same pipe.  Wine ignores it, so there is
- * another pipe, which can have one instance only, and to which no process connects. */
+ * FILE_FLAG_FIRST_PIPE_INSTANCE makes sure that no other process serves the same pipe.  Wine ignores the flag, so each
+ * endpoint has a second pipe, which can have one instance only, and to which no process connects. */
 #include "base/clock.h"
 #include "base/error.h"
 #include "os_private.h"
@@ -18,7 +18,7 @@ enum { ENDPOINT_BUFFER = 4096, NAME_SIZE = 256 };
 struct os_endpoint {
     wchar_t name[NAME_SIZE];
     SECURITY_ATTRIBUTES security;
-    HANDLE claim; /* to the name */
+    HANDLE claim; /* the second pipe, which claims the name */
     HANDLE pipe;  /* the instance that the next process connects to */
     HANDLE event;
     OVERLAPPED io;
@@ -28,7 +28,7 @@ struct os_endpoint {
 
 /* ---- This user ------------------------------------------------------------------------------- */
 
-/* Freed by the caller with free. */
+/* Finds the user of this process; the caller frees the result. */
 static int endpoint_find_user(TOKEN_USER **out)
 {
     TOKEN_USER *user = NULL;
@@ -52,8 +52,8 @@ static int endpoint_find_user(TOKEN_USER **out)
     return rc;
 }
 
-/* The name of a pipe, and a description of who may use it, if that is wanted: this user, who also owns it, so that a
- * process that connects can check whose it is. */
+/* Makes the name of a pipe, and, if access is not NULL, a description of who may use it: only this user, who also owns
+ * it, so that a process that connects can check who owns the pipe. */
 static int endpoint_name_pipe(const char *name, wchar_t full[NAME_SIZE], PSECURITY_DESCRIPTOR *access)
 {
     wchar_t rule[2 * NAME_SIZE], *sid;
@@ -76,7 +76,7 @@ free_user:
     return rc;
 }
 
-/* XF_EACCESS when the pipe is another user's. */
+/* Checks that the pipe is this user's; XF_EACCESS when it is another user's. */
 static int endpoint_check_owner(HANDLE pipe, const char *name)
 {
     PSECURITY_DESCRIPTOR access = NULL;
@@ -99,7 +99,8 @@ static int endpoint_check_owner(HANDLE pipe, const char *name)
 
 /* ---- Endpoints ------------------------------------------------------------------------------- */
 
-/* Waits for a process to connect to the instance; the event is set when one has, or the wait has failed. */
+/* Begins to wait for a process to connect to the instance.  The event is set when one has, or when the wait has
+ * failed. */
 static void endpoint_await_client(os_endpoint *endpoint)
 {
     DWORD system;
@@ -134,14 +135,14 @@ static int endpoint_make_instance(os_endpoint *endpoint, DWORD flags)
     return 0;
 }
 
-/* Takes the name, and makes the first instance.  Where the name is taken, the flag gives ERROR_ACCESS_DENIED, and the
- * number of instances ERROR_PIPE_BUSY. */
+/* Claims the name and makes the first instance.  When another process has the name, the flag gives ERROR_ACCESS_DENIED,
+ * and the limit of one instance gives ERROR_PIPE_BUSY. */
 static int endpoint_claim_name(os_endpoint *endpoint, const char *name)
 {
     wchar_t claim[NAME_SIZE + 1];
     int rc;
 
-    swprintf(claim, NAME_SIZE + 1, L"%ls!", endpoint->name); /* which no name has in it */
+    swprintf(claim, NAME_SIZE + 1, L"%ls!", endpoint->name); /* '!' is in no endpoint's name */
     rc = endpoint_create_pipe(endpoint, claim, FILE_FLAG_FIRST_PIPE_INSTANCE, 1, &endpoint->claim);
     if (rc == 0) {
         rc = endpoint_make_instance(endpoint, FILE_FLAG_FIRST_PIPE_INSTANCE);
@@ -182,7 +183,7 @@ free_endpoint:
     return rc;
 }
 
-/* Makes a channel of a pipe, which belongs to it from then on, also on failure. */
+/* Makes a channel of a pipe.  The pipe belongs to this function even when it fails, and is closed then. */
 static int endpoint_make_channel(os_channel **out, HANDLE pipe, stream_kind kind)
 {
     os_channel *channel = calloc(1, sizeof *channel);
@@ -212,7 +213,8 @@ static void endpoint_check_client(os_endpoint *endpoint)
         endpoint->state = ENDPOINT_MISSED;
 }
 
-/* A wait ends without a process when the thread that began it has ended, or the process has disconnected already. */
+/* A wait may end although no process has connected: when the thread that began the wait has ended, or the process has
+ * disconnected already. */
 int os_endpoint_accept(os_endpoint *endpoint, os_channel **channel)
 {
     HANDLE reached = endpoint->pipe;
@@ -251,7 +253,7 @@ void os_endpoint_close(os_endpoint *endpoint)
     free(endpoint);
 }
 
-/* What is waited for: the endpoint and the channels, unless one of these is ready already. */
+/* Lists what to wait for: the endpoint and the channels, unless one of the channels is ready already. */
 static DWORD endpoint_list_events(os_endpoint *endpoint, os_channel *const *channels, size_t count, HANDLE *events,
                                   bool *ready)
 {
@@ -288,23 +290,24 @@ int os_endpoint_wait(os_endpoint *endpoint, os_channel *const *channels, size_t 
 
 /* ---- Connecting ------------------------------------------------------------------------------ */
 
-/* The process that has the endpoint can identify this user, but not act as this user. */
+/* Opens a pipe so that the process that has the endpoint can identify this user, but cannot act as this user. */
 static HANDLE endpoint_open_pipe(const wchar_t *name)
 {
     return CreateFileW(name, GENERIC_READ | GENERIC_WRITE, 0, NULL, OPEN_EXISTING,
                        FILE_FLAG_OVERLAPPED | SECURITY_SQOS_PRESENT | SECURITY_IDENTIFICATION, NULL);
 }
 
-/* Whether there is no such pipe, or none any more: HANDLES_CLOSED is what Wine returns when it disappears during the
- * wait. */
+/* Whether the error means that the pipe does not exist, or has disappeared: Wine returns HANDLES_CLOSED when it
+ * disappears during the wait. */
 static bool endpoint_is_missing(DWORD system)
 {
-    enum { HANDLES_CLOSED = 676 }; /* which MinGW's headers do not have */
+    enum { HANDLES_CLOSED = 676 }; /* MinGW's headers do not define it */
 
     return system == ERROR_FILE_NOT_FOUND || system == HANDLES_CLOSED;
 }
 
-/* When all instances are taken, the endpoint makes another as soon as it accepts a process. */
+/* Connects.  When all instances are taken, it waits for the next one, which the endpoint makes as soon as it accepts a
+ * process. */
 static int endpoint_connect(const char *name, const wchar_t *full, int timeout_ms, HANDLE *pipe)
 {
     uint64_t now, deadline = GetTickCount64() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
@@ -324,7 +327,7 @@ static int endpoint_connect(const char *name, const wchar_t *full, int timeout_m
                 continue;
             system = GetLastError();
         }
-        return endpoint_is_missing(system) ? error_detail(XF_ENOENT, "nobody listens as %s", name)
+        return endpoint_is_missing(system) ? error_detail(XF_ENOENT, "no process listens as %s", name)
                                            : os_error(system, "CreateFileW of a pipe");
     }
 }

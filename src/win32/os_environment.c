@@ -1,4 +1,4 @@
-/* Text for CreateProcessW: UTF-16, paths of any length, the environment block. */
+/* The environment of a child, as the system takes it: the block of CreateProcessW. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -6,7 +6,8 @@
 #include <string.h>
 #include <wchar.h>
 
-/* How long the name is; those of the system that keep a drive's directory begin with "=". */
+/* The length of a variable's name.  The search for "=" begins behind the first character, because the names with which
+ * the system keeps a drive's directory begin with "=". */
 static int name_length(const wchar_t *variable)
 {
     const wchar_t *end = *variable ? wcschr(variable + 1, L'=') : NULL;
@@ -14,7 +15,7 @@ static int name_length(const wchar_t *variable)
     return end ? (int)(end - variable) : (int)wcslen(variable);
 }
 
-/* Names differ whatever the case of their letters; a block is sorted by them: "Changing Environment Variables". */
+/* Compares names without regard to case.  A block must be sorted in this way: "Changing Environment Variables". */
 static int compare_names(const void *one, const void *other)
 {
     const wchar_t *first = *(wchar_t *const *)one, *second = *(wchar_t *const *)other;
@@ -60,7 +61,7 @@ static int wide_variables(const char *const *additions, wchar_t ***variables, si
     return 0;
 }
 
-/* Puts a variable in the place of the one of that name, or at the end. */
+/* Replaces the variable of the same name, or adds one at the end; returns the new count. */
 static size_t put_variable(wchar_t **list, size_t count, wchar_t *variable)
 {
     size_t at = 0;
@@ -71,7 +72,7 @@ static size_t put_variable(wchar_t **list, size_t count, wchar_t *variable)
     return at == count ? count + 1 : count;
 }
 
-/* Each variable with its terminating 0, and one 0 more. */
+/* Joins the variables to a block: each with its terminating 0, and one 0 more at the end. */
 static wchar_t *join_variables(wchar_t **list, size_t count)
 {
     size_t total = 2;
@@ -87,7 +88,7 @@ static wchar_t *join_variables(wchar_t **list, size_t count)
     return block;
 }
 
-/* The block of this process's own variables with the others put in. */
+/* Makes the block of this process's own variables and the added ones. */
 static wchar_t *add_to_own(wchar_t *own, wchar_t **added, size_t added_count)
 {
     size_t count = 0;

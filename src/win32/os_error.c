@@ -1,4 +1,4 @@
-/* Translation of GetLastError. */
+/* Translates GetLastError into the codes of crossfork. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -50,7 +50,7 @@ static const struct {
     {ERROR_PIPE_BUSY, XF_EBUSY},
 };
 
-/* The system's text for an error, without the full stop and the line end; "" when it has none. */
+/* Copies the system's text for an error without its full stop and line end; "" when the system has none. */
 static void error_describe(DWORD system, char *text, int size)
 {
     wchar_t wide[200];

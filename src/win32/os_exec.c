@@ -1,4 +1,4 @@
-/* Executing the running image anew: CreateProcessW. */
+/* Executes the running image anew, with CreateProcessW. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -13,19 +13,20 @@
 
 /* ---- Paths ----------------------------------------------------------------------------------- */
 
-/* Whether the path, or what its short names stand for, has MAX_PATH characters and more. */
-static bool is_long(const wchar_t *path)
+/* Whether the path has MAX_PATH characters or more, as it stands or with its short names replaced by the long ones. */
+static bool is_long_path(const wchar_t *path)
 {
     return wcslen(path) >= MAX_PATH || (wcschr(path, L'~') && GetLongPathNameW(path, NULL, 0) > MAX_PATH);
 }
 
-/* Wine's CreateProcessW takes such a path by its short names only, and behind the prefix only. */
-static void fit(wchar_t *path)
+/* Puts a long path into the form in which Wine's CreateProcessW takes it: short names, behind the prefix for long
+ * paths. */
+static void fit_path(wchar_t *path)
 {
     wchar_t brief[MAX_PATH];
     DWORD length;
 
-    if (!is_long(path))
+    if (!is_long_path(path))
         return;
     length = GetShortPathNameW(path, brief, MAX_PATH);
     if (length > 0 && length < MAX_PATH)
@@ -33,7 +34,7 @@ static void fit(wchar_t *path)
     path_add_prefix(path);
 }
 
-/* Where the image of this process is, however long that is, in a form CreateProcessW takes; freed by the caller. */
+/* Finds the path of this process's image, of any length, in a form that CreateProcessW takes; the caller frees it. */
 static int running_image(wchar_t **path)
 {
     enum { LONGEST = 32768, PREFIX = 7 };
@@ -48,7 +49,7 @@ static int running_image(wchar_t **path)
         rc = os_error(GetLastError(), "GetModuleFileNameW");
         goto free_image;
     }
-    fit(image);
+    fit_path(image);
     *path = image;
     return 0;
 
@@ -57,8 +58,8 @@ free_image:
     return rc;
 }
 
-/* Checks a directory, and makes its path; freed by the caller.  CreateProcessW has one error for everything that can be
- * wrong with it.  XF_ENOENT, XF_ENOTDIR, XF_EACCESS. */
+/* Checks a directory, and makes its path; the caller frees it.  Returns XF_ENOENT, XF_ENOTDIR or XF_EACCESS;
+ * CreateProcessW has one error for all of these. */
 static int wide_directory(const char *directory, wchar_t **path)
 {
     wchar_t *wide;
@@ -81,7 +82,7 @@ static int wide_directory(const char *directory, wchar_t **path)
 
 /* ---- The process ----------------------------------------------------------------------------- */
 
-/* What CreateProcessW wants in writing. */
+/* The strings that CreateProcessW takes. */
 typedef struct launch_text {
     wchar_t *image;
     wchar_t *command;
@@ -89,19 +90,29 @@ typedef struct launch_text {
     wchar_t *directory; /* NULL: this process's own */
 } launch_text;
 
+enum { SECTION_TEXT = 48 }; /* characters at most */
+
+/* Appends handle, size and flags of a section, which may be NULL, as os_self.c reads them. */
+static wchar_t *write_section(wchar_t *end, HANDLE handle, const os_shm *shm)
+{
+    return end + swprintf(end, SECTION_TEXT, L",%llx,%llx,%x", (unsigned long long)(uintptr_t)handle,
+                          (unsigned long long)(shm ? shm->size : 0), shm ? shm->flags : 0);
+}
+
 static int write_command(launch_text *launch, const os_child *child, const os_start *start,
                          const HANDLE inherited[INHERITED])
 {
-    size_t size = wcslen(launch->image) + 200;
+    size_t size = wcslen(launch->image) + 300;
+    wchar_t *end;
 
     launch->command = malloc(size * sizeof *launch->command);
     if (!launch->command)
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "malloc");
-    swprintf(launch->command, size, L"\"%ls\" %hs%llx,%llx,%llx,%llx,%x,%llx,%llx,%x", launch->image, CHILD_ARGUMENT,
-             (unsigned long long)child->status->nonce, (unsigned long long)(uintptr_t)inherited[INHERITED_CHANNEL],
-             (unsigned long long)(uintptr_t)inherited[INHERITED_BOX], (unsigned long long)start->box->size,
-             start->box->flags, (unsigned long long)(uintptr_t)inherited[INHERITED_INPUT],
-             (unsigned long long)(start->input ? start->input->size : 0), start->input ? start->input->flags : 0);
+    swprintf(launch->command, size, L"\"%ls\" %hs%llx,%llx", launch->image, CHILD_ARGUMENT,
+             (unsigned long long)child->status->nonce, (unsigned long long)(uintptr_t)inherited[INHERITED_CHANNEL]);
+    end = write_section(launch->command + wcslen(launch->command), inherited[INHERITED_BOX], start->box);
+    for (int i = 0; i < OS_INPUTS; i++)
+        end = write_section(end, inherited[INHERITED_INPUT + i], start->inputs[i]);
     return 0;
 }
 
@@ -127,8 +138,8 @@ static void free_launch(launch_text *launch)
     free(launch->directory);
 }
 
-/* The list of what the child inherits, in memory of the caller's, and the job that it is in from its first instruction
- * on. */
+/* Makes the attributes: the list of handles that the child inherits, which is in the caller's memory, and the job,
+ * which the child is in from its first instruction on. */
 static int open_attributes(LPPROC_THREAD_ATTRIBUTE_LIST *out, HANDLE *job, const HANDLE inherited[INHERITED],
                            HANDLE list_of[INHERITED])
 {
@@ -163,7 +174,7 @@ free_list:
     return rc;
 }
 
-/* A child of a program without a console would get a console of its own, with a window. */
+/* Without this flag, the child of a program without a console would get a console of its own, with a window. */
 static DWORD console_flag(void)
 {
     return GetConsoleCP() == 0 ? DETACHED_PROCESS : 0;

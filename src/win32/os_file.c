@@ -1,4 +1,4 @@
-/* Text and paths as the system wants them, and private files. */
+/* Text and paths as the system takes them, and private files. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -21,7 +21,8 @@ int wide_text(const char *text, wchar_t **wide)
     return 0;
 }
 
-/* A path of MAX_PATH characters and more is taken only with a prefix: "Naming Files, Paths, and Namespaces". */
+/* Adds the prefix with which the system takes paths of MAX_PATH characters or more: "Naming Files, Paths, and
+ * Namespaces". */
 void path_add_prefix(wchar_t *path)
 {
     size_t length = wcslen(path);
@@ -35,7 +36,7 @@ void path_add_prefix(wchar_t *path)
     memcpy(path, prefix, ahead * sizeof *path);
 }
 
-/* As it is, unless the whole path is too long for that. */
+/* Leaves the path as it is, unless the full path is too long without the prefix. */
 int wide_path(const char *text, wchar_t **path)
 {
     enum { LONGEST = 32768, PREFIX = 7 };
@@ -92,7 +93,7 @@ int os_file_read_private(const char *path, void *room, size_t size, size_t *coun
     if (file == INVALID_HANDLE_VALUE)
         return os_error(GetLastError(), path);
     rc = GetFileType(file) == FILE_TYPE_DISK ? read_whole(file, path, room, size, count)
-                                             : error_detail(XF_EINVAL, "%s is no plain file", path);
+                                             : error_detail(XF_EINVAL, "%s is not a plain file", path);
     CloseHandle(file);
     return rc;
 }

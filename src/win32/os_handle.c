@@ -1,4 +1,4 @@
-/* Handles, and pipes. */
+/* Handles and pipes. */
 #include "base/clock.h"
 #include "base/error.h"
 #define _CRT_RAND_S
@@ -9,7 +9,7 @@
 
 #include <sddl.h>
 
-enum { PIPE_BUFFER = 65536 }; /* a pipe takes a greeting when nobody reads it yet */
+enum { PIPE_BUFFER = 65536 }; /* room for a task frame while nobody reads the pipe yet */
 
 void handle_close(HANDLE *handle)
 {
@@ -30,7 +30,7 @@ int handles_wait(const HANDLE *handles, DWORD count, uint64_t deadline)
 
 /* ---- Pipes ----------------------------------------------------------------------------------- */
 
-/* A name that no other process can guess. */
+/* Makes a name that no other process can guess. */
 static int private_name(wchar_t *name, size_t size)
 {
     unsigned random[4];
@@ -43,7 +43,7 @@ static int private_name(wchar_t *name, size_t size)
     return 0;
 }
 
-/* One instance, nobody's but this user's, and not there before. */
+/* Creates the only instance of a pipe, for this user only; fails if a pipe of that name exists. */
 static int create_pipe(const wchar_t *name, DWORD direction, HANDLE *pipe)
 {
     SECURITY_ATTRIBUTES owner_only = {sizeof owner_only, NULL, FALSE};
@@ -88,13 +88,13 @@ close_near_end:
     return rc;
 }
 
-/* ---- Of the seam ----------------------------------------------------------------------------- */
+/* ---- The seam -------------------------------------------------------------------------------- */
 
 int os_handle_copy(intptr_t handle, intptr_t *copy)
 {
     HANDLE self = GetCurrentProcess(), made;
 
-    if (handle <= 0) /* negative ones stand for the caller's own process and thread */
+    if (handle <= 0) /* they stand for the caller's own process and thread */
         return error_detail(XF_EINVAL, "no handle");
     if (!DuplicateHandle(self, (HANDLE)handle, self, &made, 0, FALSE, DUPLICATE_SAME_ACCESS))
         return os_error(GetLastError(), "DuplicateHandle");

@@ -1,12 +1,12 @@
-/* Facts about this process, its threads, and others. */
+/* Facts about this process, its threads, and other processes. */
 #include "os_private.h"
 
 #include <string.h>
 
 /* ---- Facts ----------------------------------------------------------------------------------- */
 
-/* A build id of the linker, as debuggers know it: "RSDS", 16 bytes, and a number. */
-static const uint8_t *find_build_id(const uint8_t *image, const IMAGE_NT_HEADERS *headers)
+/* Finds the build id that the linker has written for debuggers: "RSDS", 16 bytes, and a number. */
+static const uint8_t *image_build_id(const uint8_t *image, const IMAGE_NT_HEADERS *headers)
 {
     const IMAGE_DATA_DIRECTORY *directory = &headers->OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_DEBUG];
     const IMAGE_DEBUG_DIRECTORY *entries = (const void *)(image + directory->VirtualAddress);
@@ -27,7 +27,7 @@ static void add_build(uint8_t build[OS_BUILD_ID_SIZE], const void *module)
     const DWORD facts[OS_BUILD_ID_SIZE / sizeof(DWORD)] = {
         headers->FileHeader.TimeDateStamp, headers->OptionalHeader.CheckSum, headers->OptionalHeader.SizeOfImage,
         headers->OptionalHeader.AddressOfEntryPoint, headers->OptionalHeader.SizeOfInitializedData};
-    const uint8_t *linked = find_build_id(image, headers);
+    const uint8_t *linked = image_build_id(image, headers);
     const uint8_t *id = linked ? linked : (const void *)facts;
 
     for (size_t i = 0; i < OS_BUILD_ID_SIZE; i++)
@@ -58,7 +58,8 @@ int os_self_threads(void)
 
 enum { THREAD_STAMP_BITS = OS_THREAD_BITS - 32, ID_BITS = 24, STAMP_BITS = OS_PROCESS_BITS - ID_BITS };
 
-/* Some bits of a time; the lowest 16 would only tell what is less than 7 ms apart. */
+/* Reduces a start time to some bits.  It leaves out the lowest 16, which differ only between times less than 7 ms
+ * apart. */
 static uint64_t stamp_from(const FILETIME *time, int bits)
 {
     uint64_t start = (uint64_t)time->dwHighDateTime << 32 | time->dwLowDateTime;
@@ -66,7 +67,7 @@ static uint64_t stamp_from(const FILETIME *time, int bits)
     return start >> 16 & ((UINT64_C(1) << bits) - 1);
 }
 
-static uint64_t stamp_of(HANDLE thread)
+static uint64_t stamp_of_thread(HANDLE thread)
 {
     FILETIME created, unused;
 
@@ -78,11 +79,11 @@ static _Thread_local uint64_t own_thread;
 uint64_t os_self_thread(void)
 {
     if (!own_thread)
-        own_thread = stamp_of(GetCurrentThread()) << 32 | GetCurrentThreadId();
+        own_thread = stamp_of_thread(GetCurrentThread()) << 32 | GetCurrentThreadId();
     return own_thread;
 }
 
-/* What cannot be found out reads as life. */
+/* A thread about which nothing can be found out counts as living. */
 bool os_thread_lives(uint64_t thread)
 {
     HANDLE handle = OpenThread(SYNCHRONIZE | THREAD_QUERY_LIMITED_INFORMATION, FALSE, (DWORD)thread);
@@ -90,7 +91,7 @@ bool os_thread_lives(uint64_t thread)
 
     if (!handle)
         return GetLastError() != ERROR_INVALID_PARAMETER;
-    lives = WaitForSingleObject(handle, 0) == WAIT_TIMEOUT && stamp_of(handle) == thread >> 32;
+    lives = WaitForSingleObject(handle, 0) == WAIT_TIMEOUT && stamp_of_thread(handle) == thread >> 32;
     CloseHandle(handle);
     return lives;
 }

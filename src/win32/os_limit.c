@@ -1,4 +1,4 @@
-/* Limits of a child, and how an end by one of them is recognized. */
+/* Limits of a child, and how the parent recognizes that a child has ended by one of them. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -14,8 +14,8 @@ int os_self_check_file_size(uint64_t size)
 
 /* ---- The job --------------------------------------------------------------------------------- */
 
-/* The job reports to a port when it refuses memory; that and other messages wait there until they are read. */
-static int listen_to(HANDLE job, HANDLE *news)
+/* Gives the job a port.  The job reports there when it refuses memory; its messages wait until they are read. */
+static int open_job_port(HANDLE job, HANDLE *news)
 {
     JOBOBJECT_ASSOCIATE_COMPLETION_PORT port = {job, CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1)};
 
@@ -47,12 +47,12 @@ int limit_job(HANDLE job, const xf_limits *limits, HANDLE *news)
     }
     if (!SetInformationJobObject(job, JobObjectExtendedLimitInformation, &job_limits, sizeof job_limits))
         return os_error(GetLastError(), "SetInformationJobObject");
-    return limits->memory ? listen_to(job, news) : 0;
+    return limits->memory ? open_job_port(job, news) : 0;
 }
 
 /* ---- The end --------------------------------------------------------------------------------- */
 
-static bool was_refused(const os_child *child)
+static bool memory_was_refused(const os_child *child)
 {
     DWORD message;
     ULONG_PTR job;
@@ -64,7 +64,7 @@ static bool was_refused(const os_child *child)
     return refused;
 }
 
-static double seconds(FILETIME time)
+static double limit_seconds(FILETIME time)
 {
     return (double)((uint64_t)time.dwHighDateTime << 32 | time.dwLowDateTime) / 1e7;
 }
@@ -75,10 +75,10 @@ void limit_judge(const os_child *child, os_end *end)
     FILETIME created, exited, system, user;
 
     if (GetProcessTimes(child->process, &created, &exited, &system, &user))
-        end->cpu_time = seconds(system) + seconds(user);
+        end->cpu_time = limit_seconds(system) + limit_seconds(user);
     if (GetProcessMemoryInfo(child->process, &memory, sizeof memory))
         end->memory_peak = memory.PeakWorkingSetSize;
-    end->refused = was_refused(child);
+    end->refused = memory_was_refused(child);
     if (child->limits.cpu_ms && end->kind == OS_KILLED && end->system == ERROR_NOT_ENOUGH_QUOTA)
-        end->kind = OS_CPU_LIMIT; /* the system's own exit code for it: JOBOBJECT_BASIC_LIMIT_INFORMATION */
+        end->kind = OS_CPU_LIMIT; /* the job's own exit code for it: JOBOBJECT_BASIC_LIMIT_INFORMATION */
 }

@@ -18,7 +18,7 @@ static void add_group(os_machine *machine, WORD group, KAFFINITY mask)
             machine->cpus[machine->count++].number = group * GROUP_CPUS + i;
 }
 
-static bool is_in(const os_cpu *cpu, const GROUP_AFFINITY *masks, WORD count)
+static bool masks_have(const os_cpu *cpu, const GROUP_AFFINITY *masks, WORD count)
 {
     for (WORD i = 0; i < count; i++)
         if (masks[i].Group == cpu->number / GROUP_CPUS && masks[i].Mask >> cpu->number % GROUP_CPUS & 1)
@@ -26,7 +26,7 @@ static bool is_in(const os_cpu *cpu, const GROUP_AFFINITY *masks, WORD count)
     return false;
 }
 
-/* The least number of a set stands for what those in it share. */
+/* The least number of a set.  It stands for what the processors in the set share. */
 static uint32_t least_of(const GROUP_AFFINITY *masks, WORD count)
 {
     uint32_t least = UINT32_MAX;
@@ -40,7 +40,7 @@ static uint32_t least_of(const GROUP_AFFINITY *masks, WORD count)
 
 /* ---- What they share ------------------------------------------------------------------------- */
 
-/* What is known while one fact after the other is looked at. */
+/* What is known so far about caches. */
 typedef struct view_of_caches {
     BYTE level[OS_CPUS_MAX]; /* of the processor's last cache so far */
     BYTE last;
@@ -50,7 +50,7 @@ typedef struct view_of_caches {
 static void take_core(os_machine *machine, const PROCESSOR_RELATIONSHIP *core)
 {
     for (uint32_t i = 0; i < machine->count; i++)
-        if (is_in(&machine->cpus[i], core->GroupMask, core->GroupCount))
+        if (masks_have(&machine->cpus[i], core->GroupMask, core->GroupCount))
             machine->cpus[i].core = least_of(core->GroupMask, core->GroupCount);
 }
 
@@ -61,7 +61,7 @@ static void take_cache(os_machine *machine, const CACHE_RELATIONSHIP *cache, vie
     if (cache->Type == CacheInstruction || cache->Type == CacheTrace)
         return;
     for (uint32_t i = 0; i < machine->count; i++) {
-        if (!is_in(&machine->cpus[i], &cache->GroupMask, 1))
+        if (!masks_have(&machine->cpus[i], &cache->GroupMask, 1))
             continue;
         is_used = true;
         if (cache->Level > view->level[i]) {
@@ -80,7 +80,7 @@ static void take_cache(os_machine *machine, const CACHE_RELATIONSHIP *cache, vie
 static void take_node(os_machine *machine, const NUMA_NODE_RELATIONSHIP *node)
 {
     for (uint32_t i = 0; i < machine->count; i++)
-        if (is_in(&machine->cpus[i], &node->GroupMask, 1))
+        if (masks_have(&machine->cpus[i], &node->GroupMask, 1))
             machine->cpus[i].node = node->NodeNumber;
 }
 
@@ -113,7 +113,7 @@ static int machine_describe(os_machine *machine)
     GetLogicalProcessorInformationEx(RelationAll, NULL, &size);
     facts = malloc(size);
     if (!facts)
-        return error_detail(XF_ENOMEM, "%lu bytes about processors", (unsigned long)size);
+        return error_detail(XF_ENOMEM, "%lu bytes for facts about processors", (unsigned long)size);
     if (GetLogicalProcessorInformationEx(RelationAll, (fact *)facts, &size))
         take_facts(machine, facts, size);
     else
@@ -125,8 +125,9 @@ static int machine_describe(os_machine *machine)
 
 /* ---- This process ---------------------------------------------------------------------------- */
 
-/* A process that is in several groups has the mask 0, and may run on all processors; another is in its threads' group.
- * GetProcessGroupAffinity would tell more, but Wine does not have it. */
+/* Finds the processors that this process may use.  A process in several groups has the mask 0, and may run on all
+ * processors; any other process is in its threads' group.  GetProcessGroupAffinity would tell more, but Wine does not
+ * have it. */
 static int find_cpus(os_machine *machine)
 {
     GROUP_AFFINITY thread;
@@ -140,7 +141,7 @@ static int find_cpus(os_machine *machine)
         add_group(machine, thread.Group, own & thread.Mask);
     for (WORD i = 0; i < GetActiveProcessorGroupCount() && own == 0; i++)
         add_group(machine, i, (KAFFINITY)-1 >> (GROUP_CPUS - GetActiveProcessorCount(i)));
-    return machine->count > 0 ? 0 : error_detail(XF_ESYSTEM, "GetProcessAffinityMask tells of no processor");
+    return machine->count > 0 ? 0 : error_detail(XF_ESYSTEM, "GetProcessAffinityMask reports no processor");
 }
 
 int os_machine_read(os_machine *machine)
@@ -157,11 +158,11 @@ static int bind_error(const char *call)
     DWORD system = GetLastError();
 
     return system == ERROR_INVALID_PARAMETER
-               ? error_detail(XF_EINVAL, "%s: there is no processor that may be used", call)
+               ? error_detail(XF_EINVAL, "%s: this process may use none of these processors", call)
                : os_error(system, call);
 }
 
-/* SetProcessAffinityMask is for a process in one group, and refuses bits that the process may not have. */
+/* SetProcessAffinityMask works for a process in one group, and refuses bits that the process may not have. */
 int os_self_bind(const os_cpu_set *set)
 {
     GROUP_AFFINITY wanted = {0}, now;

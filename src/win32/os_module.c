@@ -49,7 +49,7 @@ static void print_bytes(const void *data, size_t count, char *text, size_t size)
         sprintf(text + 2 * i, "%02x", bytes[i]);
 }
 
-/* Where something is in the file, by what comes before its sections in memory. */
+/* Finds the position in the file of an address in memory, by the headers of the sections. */
 static bool file_offset(const module_file *file, DWORD address, uint64_t *offset)
 {
     const IMAGE_OPTIONAL_HEADER *optional = &file->headers.OptionalHeader;
@@ -73,7 +73,7 @@ static bool file_offset(const module_file *file, DWORD address, uint64_t *offset
     return false;
 }
 
-/* "RSDS", 16 bytes and a number, as debuggers know it. */
+/* Reads the build id that the linker has written for debuggers: "RSDS", 16 bytes, and a number. */
 static bool read_build_id(const module_file *file, uint8_t id[OS_BUILD_ID_SIZE])
 {
     const IMAGE_DATA_DIRECTORY *directory = &file->headers.OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_DEBUG];
@@ -105,9 +105,10 @@ void module_build_id(const module_file *file, char *text, size_t size)
     print_bytes(read_build_id(file, id) ? (const void *)id : facts, sizeof id, text, size);
 }
 
-/* ---- Places ---------------------------------------------------------------------------------- */
+/* ---- Code ------------------------------------------------------------------------------------ */
 
-/* What the C library's open takes is of the system's code page: the short name does where that has not all letters. */
+/* Converts a path to the system's code page, in which the C library's open takes it.  If that code page lacks some
+ * letters of the path, the short name is taken. */
 static bool narrow_path(const wchar_t *wide, char *path, size_t size)
 {
     wchar_t brief[MAX_PATH];
@@ -121,7 +122,7 @@ static bool narrow_path(const wchar_t *wide, char *path, size_t size)
            WideCharToMultiByte(CP_ACP, WC_NO_BEST_FIT_CHARS, brief, -1, path, (int)size, NULL, &lost) > 0 && !lost;
 }
 
-static bool look_into(const wchar_t *path, uint64_t offset, os_location *place)
+static bool read_location(const wchar_t *path, uint64_t offset, os_location *place)
 {
     const IMAGE_OPTIONAL_HEADER *optional;
     module_file file;
@@ -148,7 +149,7 @@ bool os_module_locate(const char *module, uint64_t offset, os_location *place)
 
     if (wide_text(module, &wide) < 0)
         return false;
-    found = look_into(wide, offset, place) && narrow_path(wide, place->file, sizeof place->file);
+    found = read_location(wide, offset, place) && narrow_path(wide, place->file, sizeof place->file);
     free(wide);
     return found;
 }

@@ -1,8 +1,8 @@
-/* What a new child does to itself, before it runs anything of the program's. */
+/* What a new child does to itself before it runs anything of the program's. */
 #include "os_private.h"
 
 static struct {
-    os_status *status; /* NULL: this process is nobody's child */
+    os_status *status; /* NULL: this process is not a child */
     DWORD exit_slot;
 } newborn = {.exit_slot = FLS_OUT_OF_INDEXES};
 
@@ -14,7 +14,7 @@ void child_mark_leaving(void)
         atomic_store(&newborn.status->leaving, 1);
 }
 
-static bool is_ending(void)
+static bool process_is_ending(void)
 {
     typedef BOOLEAN(WINAPI * question)(void);
     question shutting_down =
@@ -34,13 +34,13 @@ static void on_exit_in_task(void)
 static void CALLBACK on_thread_storage_end(void *value)
 {
     (void)value;
-    if (is_ending())
+    if (process_is_ending())
         on_exit_in_task();
 }
 
-/* The system calls this when a thread begins, and when the process ends by ExitProcess, which exit() comes to; not for
- * TerminateProcess and not for a fault.  Wine leaves out the latter for programs, but ends the storage of the thread
- * that calls ExitProcess, so each thread has some. */
+/* The system calls this when a thread begins, and when the process ends by ExitProcess, which exit() calls; it does not
+ * for TerminateProcess nor for a fault.  Wine does not call it at the end of a process, but frees the local storage of
+ * the thread that calls ExitProcess; so each thread has such storage. */
 static void WINAPI on_thread_or_exit(void *module, DWORD reason, void *reserved)
 {
     (void)module, (void)reserved;
@@ -87,7 +87,7 @@ static BOOL WINAPI ignore_interrupts(DWORD event)
     return event == CTRL_C_EVENT || event == CTRL_BREAK_EVENT;
 }
 
-/* No dialogs, no ends by Ctrl-C, and an end that can be read from the status block. */
+/* Turns dialogs off, keeps Ctrl-C from ending the child, and makes ends readable from the status block. */
 void child_get_ready(void)
 {
     SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX | SEM_NOOPENFILEERRORBOX);

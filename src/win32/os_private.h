@@ -22,34 +22,35 @@ int os_error(DWORD system, const char *call);
 /* Closes *handle, if there is one, and sets it to NULL. */
 void handle_close(HANDLE *handle);
 
-/* Waits until one of these is signalled, and returns which; XF_ETIMEDOUT after the deadline, or another error. */
+/* Waits until one of the handles is signalled, and returns which; XF_ETIMEDOUT after the deadline, or another error. */
 int handles_wait(const HANDLE *handles, DWORD count, uint64_t deadline);
 
 /* Opens a pipe to a child.
- *   duplex  Both ways, and the child reads with timeouts; else the child writes only, as to a plain pipe.
+ *   duplex  true: for both directions, and the child reads with timeouts; false: the child only writes, as to a plain
+ *           pipe.
  *   ours    Overlapped, not inherited.
  *   theirs  Inheritable, for a handle list. */
 int pipe_open(bool duplex, HANDLE *ours, HANDLE *theirs);
 
 /* ---- os_shm.c -------------------------------------------------------------------------------- */
 
-/* Maps a section, which is the segment's on success. */
+/* Maps a section; on success the section belongs to the segment. */
 int shm_map(os_shm *shm, HANDLE section, size_t size, int flags);
 
 /* ---- os_file.c ------------------------------------------------------------------------------- */
 
-/* Text as the system wants it; freed by the caller.  XF_EINVAL when it is not UTF-8. */
+/* Converts text to the form that the system takes; the caller frees it.  XF_EINVAL when it is not UTF-8. */
 int wide_text(const char *text, wchar_t **wide);
 
-/* The path of a file, however long; freed by the caller. */
+/* Converts the path of a file, of any length; the caller frees it. */
 int wide_path(const char *text, wchar_t **path);
 
-/* Puts the prefix for long paths before one that is absolute, and has room for 7 characters more. */
+/* Puts the prefix for long paths before an absolute path, whose memory has room for 7 characters more. */
 void path_add_prefix(wchar_t *path);
 
 /* ---- os_environment.c ------------------------------------------------------------------------ */
 
-/* This process's environment with the additions, as CreateProcessW takes it; freed by the caller.
+/* Makes this process's environment with the additions, as CreateProcessW takes it; the caller frees it.
  * XF_EINVAL for an addition that is not UTF-8, or has no name. */
 int merge_environment(const char *const *additions, wchar_t **block);
 
@@ -57,24 +58,25 @@ int merge_environment(const char *const *additions, wchar_t **block);
 
 typedef enum stream_kind {
     STREAM_OUTPUT,   /* what a child prints */
-    STREAM_TO_CHILD, /* of the channel's process */
+    STREAM_TO_CHILD, /* to the process of the channel */
     STREAM_TO_PARENT,
     STREAM_ACCEPTED, /* to an unrelated process, which has connected to an endpoint */
     STREAM_CONNECTED /* to an unrelated process, which has the endpoint */
 } stream_kind;
 
-/* Our end of a pipe, read one buffer ahead: its event is set while there is something to read or an end to return. */
+/* Our end of a pipe, which is read one buffer ahead: the event is set while there is something to read or an end to
+ * return. */
 struct os_channel {
     stream_kind kind;
     HANDLE pipe; /* NULL: there is no such stream */
-    HANDLE port; /* keeps reads and writes going when the thread that began them ends */
+    HANDLE port; /* keeps reads and writes running when the thread that began them ends */
     HANDLE event;
     OVERLAPPED io;
     enum { STREAM_IDLE, STREAM_READING, STREAM_FILLED, STREAM_FAILED, STREAM_ENDED } state;
-    bool ended;            /* the end was returned */
-    bool writer_has_ended; /* what is not there now is not under way either */
-    DWORD system;          /* STREAM_FAILED: the error */
-    DWORD from;            /* what is left in data */
+    bool ended;            /* os_channel_read has returned the end */
+    bool writer_has_ended; /* the writer is dead: bytes that are not in the pipe now will not come */
+    DWORD system;          /* the error; for STREAM_FAILED */
+    DWORD from;            /* the bytes of data from here up to "to" are unread */
     DWORD to;
     uint8_t *data;
     struct {
@@ -88,14 +90,14 @@ struct os_channel {
     size_t sent_count;
 };
 
-/* Opens a channel, which is all zero, on a pipe, which belongs to it from then on, also on failure. */
+/* Opens a channel, which is all zero, on a pipe.  The pipe belongs to the channel even on failure, and is closed
+ * then. */
 int stream_open(os_channel *channel, HANDLE pipe, stream_kind kind);
 
-/* Ends what is under way and closes everything; harmless on a channel that is all zero. */
+/* Ends reads and writes that are under way, and closes everything; harmless on a channel that is all zero. */
 void stream_release(os_channel *channel);
 
-/* Whether os_channel_read has something new to return.  If not, the event will be set when it has, or just
- * before. */
+/* Whether os_channel_read has something new to return.  If not, the event will be set when it has, or just before. */
 bool stream_ready(os_channel *channel);
 
 /* Prepares overlapped input or output with that event, for which no completion port gets a packet. */
@@ -103,20 +105,20 @@ OVERLAPPED overlapped(HANDLE event);
 
 /* ---- os_quota.c ------------------------------------------------------------------------------ */
 
-/* Fills in quota and group. */
+/* Fills in the quota and the memory limit. */
 void quota_describe(os_machine *machine);
 
 /* ---- os_child.c ------------------------------------------------------------------------------ */
 
-/* A watch: every event is waited for on its own, by the system's thread pool. */
+/* A watch: the system's thread pool waits for each event separately. */
 typedef struct child_watch {
     os_watcher *watcher; /* NULL: none */
     uint64_t key;
     HANDLE waits[OS_STREAMS + 2];        /* the streams, the process, dump_asked */
-    struct child_watch *previous, *next; /* among those whose key is to be reported; NULL: not among them */
+    struct child_watch *previous, *next; /* in the ring of watches whose key is to be reported; NULL: not in it */
 } child_watch;
 
-/* A child, in its parent. */
+/* A child, as its parent sees it. */
 struct os_child {
     os_channel stream[OS_STREAMS];
     HANDLE process;
@@ -129,7 +131,7 @@ struct os_child {
     os_status *status;      /* the child writes to it */
     os_record_head *record; /* in the box; NULL: none */
     xf_limits limits;
-    HANDLE news; /* the job's completion port, where it says that it refused memory; NULL: none */
+    HANDLE news; /* the job's completion port, where it reports that it refused memory; NULL: none */
 };
 
 /* Frees a child that was not started, or has ended. */
@@ -137,8 +139,9 @@ void child_free(os_child *child);
 
 /* ---- os_exec.c ------------------------------------------------------------------------------- */
 
-/* What a child is made with: handles that are inheritable, each made for this child alone and closed once it runs.
- * Only children whose creator names no handles in a list could inherit one meanwhile; ours all have such a list. */
+/* The handles that a child inherits.  Each is inheritable, made for this child alone, and closed once the child runs.
+ * Another child could inherit one meanwhile only if its creator passed no list of handles; crossfork always passes
+ * one. */
 enum {
     INHERITED_STDIN,
     INHERITED_STDOUT,
@@ -146,11 +149,11 @@ enum {
     INHERITED_CHANNEL,
     INHERITED_BOX,
     INHERITED_INPUT,
-    INHERITED_DUMP,
+    INHERITED_DUMP = INHERITED_INPUT + OS_INPUTS,
     INHERITED
 };
 
-/* Executes the running image anew as that child. */
+/* Executes the running image anew, as that child. */
 int exec_again(os_child *child, const os_start *start, HANDLE inherited[INHERITED]);
 
 #define CHILD_ARGUMENT "--crossfork-child="
@@ -158,57 +161,59 @@ int exec_again(os_child *child, const os_start *start, HANDLE inherited[INHERITE
 /* ---- os_limit.c ------------------------------------------------------------------------------ */
 
 /* Puts limits on a new job that a child will be in.
- *   news  Set to a completion port that the job reports to, where that is of use. */
+ *   news  Set to a completion port that the job reports to, where one is needed. */
 int limit_job(HANDLE job, const xf_limits *limits, HANDLE *news);
 
-/* Sees whether a child that ended like that came to one of its limits, and adds what it used up. */
+/* Sees whether a child with that end has exceeded one of its limits, and adds what the child has used. */
 void limit_judge(const os_child *child, os_end *end);
 
 /* ---- os_newborn.c ---------------------------------------------------------------------------- */
 
-/* Where the program or DLL begins that this code is in; the linker defines it. */
+/* The start of the program or DLL that this code is in; the linker defines it. */
 extern IMAGE_DOS_HEADER __ImageBase;
 
-/* In a child, before main: what it shares with its parent. */
+/* In a child, before main: remembers the status block, which it shares with its parent. */
 void child_take_status(os_status *status, size_t size);
-os_status *child_status(void); /* NULL: this process is nobody's child */
+os_status *child_status(void); /* NULL: this process is not a child */
 
-/* This process ends by its own will. */
+/* Notes that this process ends by its own will. */
 void child_mark_leaving(void);
 
-/* In a child that came to xf_main: no dialogs, no ends by Ctrl-C, and an end that can be read from the status block. */
+/* In a child that has come to xf_main: turns dialogs off, keeps Ctrl-C from ending the child, and makes ends readable
+ * from the status block. */
 void child_get_ready(void);
 
 /* ---- os_crash.c ------------------------------------------------------------------------------ */
 
-/* In a child, before main: where to record what happens. */
+/* In a child, before main: remembers where to record what happens. */
 void crash_take_status(os_status *status, size_t size);
 
-/* In a child that came to xf_main: our own handlers for what the status block has to tell. */
+/* In a child that has come to xf_main: installs the handlers that fill in the status block. */
 void child_catch_faults(void);
 
-/* Leaves a thread enough of its stack for a handler when it has run over the end. */
+/* Keeps enough of the stack free for a handler to run after a stack overflow. */
 void crash_guarantee_stack(void);
 
 /* Records where this process is, which is about to end by exit(). */
 void crash_record_exit(void);
 
-/* The start of a thread that the parent makes in this process: records where the main one is; 0 when it could not. */
+/* Runs in a thread that the parent starts in this process: records where the main thread is.  Returns 0 when it could
+ * not. */
 DWORD WINAPI crash_record_main(void *unused);
 
 /* ---- os_module.c ----------------------------------------------------------------------------- */
 
-/* The file of a program or shared library.  What it says of itself is not trusted. */
+/* The file of a program or shared library.  Its contents are not trusted. */
 typedef struct module_file {
     HANDLE handle;
     BY_HANDLE_FILE_INFORMATION facts;
     IMAGE_NT_HEADERS headers;
 } module_file;
 
-/* Opens a file of this machine's kind. */
+/* Opens a file that is of this machine's kind. */
 bool module_open(module_file *file, const wchar_t *path);
 
-/* The build id of a file in hexadecimal, or what stands for it. */
+/* Writes the build id of a file in hexadecimal; if it has none, facts of its headers stand in for it. */
 void module_build_id(const module_file *file, char *text, size_t size);
 
 /* ---- os_record.c ----------------------------------------------------------------------------- */
@@ -217,17 +222,17 @@ enum { RECORD_MODULES = 32, RECORD_PATH = 300 };
 
 #define NO_MODULE UINT32_MAX
 
-/* A module of a child. */
+/* A module that was loaded in a child. */
 typedef struct record_module {
     uint64_t base;
-    uint64_t preferred_base; /* as its header in memory says, where the system may have written another */
+    uint64_t preferred_base; /* the base in its header in memory, which the system may have changed */
     uint32_t size;
     uint32_t timestamp;
     uint32_t checksum;
-    wchar_t path[RECORD_PATH]; /* as the system itself calls it; "" when not known */
+    wchar_t path[RECORD_PATH]; /* the system's internal path; "" when not known */
 } record_module;
 
-/* What a child has recorded of a thread: where it is, and where its functions return to. */
+/* What a child has recorded of a thread: where the thread is, and where its functions return to. */
 struct os_record {
     os_record_head head;
     uint64_t frames[OS_FRAMES_MAX];
@@ -239,13 +244,13 @@ struct os_record {
 
 _Static_assert(sizeof(struct os_record) <= OS_RECORD_SIZE, "a record is as large as everybody thinks");
 
-/* In the child that crashed, for an exception handler: records the stack from there on.  Allocates nothing and takes no
- * lock of its own; what the system's unwinder does is what it does for every exception.  Where the stack is so broken
- * that walking it faults again, the record holds what was found before.
- *   context  Of this thread, or of one that is stopped. */
+/* Records the stack from a context on; for an exception handler in the child that crashed.  Allocates nothing and takes
+ * no lock of its own; the system's unwinder does what it does for every exception.  Where the stack is so broken that
+ * walking it faults again, the record holds what was found before.
+ *   context  Of this thread, or of one that is suspended. */
 void record_stack(os_record *record, const CONTEXT *context);
 
-/* The registers, in the order of os.register_names. */
+/* Copies the registers, in the order of os.register_names. */
 void record_registers(os_record_head *head, const CONTEXT *context);
 
 #endif

@@ -1,7 +1,7 @@
-/* Limits of the group of processes that this one is in: its job. */
+/* Limits of the group of processes that this process is in: its job. */
 #include "os_private.h"
 
-/* A hard cap, in hundredths of a percent of all processors of the machine. */
+/* Reads a hard cap, which is given in hundredths of a percent of all processors of the machine. */
 static double read_quota(void)
 {
     JOBOBJECT_CPU_RATE_CONTROL_INFORMATION rate = {0};
@@ -23,7 +23,7 @@ static uint64_t quota_read_memory(void)
     return limits.JobMemoryLimit;
 }
 
-/* Of the innermost job only: Windows does not tell of those around it. */
+/* Knows the limits of the innermost job only, because Windows does not report those of the jobs around it. */
 void quota_describe(os_machine *machine)
 {
     machine->quota = read_quota();

@@ -1,29 +1,17 @@
-/* What a record holds: registers, and the stack as addresses in modules.
+/* The parts of a record: registers, and the stack as addresses in modules.
  *
- * This runs in an exception filter of a process that crashed (see os_crash.c), or while its main thread is stopped. */
+ * This runs in an exception filter of a process that crashed (see os_crash.c), or while the main thread is
+ * suspended. */
 #include "os_private.h"
 
 #include <string.h>
 #include <winternl.h>
 
-/* In the order of os.register_names, which is that of the context. */
-void record_registers(os_record_head *head, const CONTEXT *context)
-{
-#if defined(__x86_64__) || defined(_M_X64)
-    head->register_count = 18;
-    memcpy(head->registers, &context->Rax, 17 * sizeof context->Rax);
-    head->registers[17] = context->EFlags;
-#else
-    (void)context;
-    head->register_count = 0;
-#endif
-}
-
-/* NtQueryVirtualMemory and its MemoryMappedFilenameInformation, which GetMappedFileNameW comes to. */
+/* NtQueryVirtualMemory and its MemoryMappedFilenameInformation, on which GetMappedFileNameW is built. */
 enum { MAPPED_NAME = 2 };
 NTSTATUS NTAPI NtQueryVirtualMemory(HANDLE process, void *address, int what, void *data, SIZE_T size, SIZE_T *needed);
 
-static void take_path(record_module *module)
+static void read_module_path(record_module *module)
 {
     struct {
         UNICODE_STRING name;
@@ -39,8 +27,9 @@ static void take_path(record_module *module)
         memcpy(module->path, mapped.name.Buffer, length * sizeof(wchar_t));
 }
 
-/* The system has put the base where the module is into the header, if that is not where it was linked to be. */
-static void take_headers(record_module *module)
+/* Reads the headers of a module.  If the module is not where it was linked to be, the system has written the actual
+ * base into the header. */
+static void read_module_headers(record_module *module)
 {
     const uint8_t *image = (const uint8_t *)(uintptr_t)module->base;
     const IMAGE_NT_HEADERS *headers = (const void *)(image + ((const IMAGE_DOS_HEADER *)image)->e_lfanew);
@@ -51,8 +40,8 @@ static void take_headers(record_module *module)
     module->preferred_base = headers->OptionalHeader.ImageBase;
 }
 
-/* The number of the module that code is in; NO_MODULE where it is in none, or there is no room. */
-static uint32_t take_module(os_record *record, uint64_t address)
+/* The number of the module that has the code; NO_MODULE when none has it, or there is no room for another. */
+static uint32_t find_or_add_module(os_record *record, uint64_t address)
 {
     MEMORY_BASIC_INFORMATION region;
     record_module *module;
@@ -69,13 +58,14 @@ static uint32_t take_module(os_record *record, uint64_t address)
     module = &record->modules[record->module_count];
     memset(module, 0, sizeof *module);
     module->base = base;
-    take_headers(module);
-    take_path(module);
+    read_module_headers(module);
+    read_module_path(module);
     return record->module_count++;
 }
 
-/* A function without unwinding data has called nobody and moved nothing: "x64 exception handling". */
-static void step(CONTEXT *context)
+/* Goes from a frame to its caller.  A function without unwinding data has called no other function and has not moved
+ * the stack pointer: "x64 exception handling". */
+static void step_to_caller(CONTEXT *context)
 {
     DWORD64 base, frame;
     void *data;
@@ -89,7 +79,7 @@ static void step(CONTEXT *context)
     }
 }
 
-/* Where the stack that is at that address ends; 0: there is none. */
+/* The end of the stack that is at the address; 0 when there is none. */
 static uint64_t stack_end(uint64_t address)
 {
     MEMORY_BASIC_INFORMATION region;
@@ -100,7 +90,7 @@ static uint64_t stack_end(uint64_t address)
     return (uintptr_t)region.BaseAddress + region.RegionSize;
 }
 
-/* What is found is in the record at once, should the stack be so broken that walking it fails. */
+/* Adds each frame to the record at once, because the stack may be so broken that walking it faults. */
 void record_stack(os_record *record, const CONTEXT *context)
 {
     uint64_t end = stack_end(context->Rsp), before = 0;
@@ -108,11 +98,24 @@ void record_stack(os_record *record, const CONTEXT *context)
 
     record->frame_count = record->module_count = 0;
     while (record->frame_count < OS_FRAMES_MAX && (at.Rip != 0 || record->frame_count == 0)) {
-        record->module_of[record->frame_count] = take_module(record, at.Rip);
+        record->module_of[record->frame_count] = find_or_add_module(record, at.Rip);
         record->frames[record->frame_count++] = at.Rip;
         if (at.Rsp <= before || at.Rsp % sizeof(DWORD64) != 0 || at.Rsp + sizeof(DWORD64) > end)
             break;
         before = at.Rsp;
-        step(&at);
+        step_to_caller(&at);
     }
+}
+
+/* Copies the registers in the order of os.register_names, which is that of the context. */
+void record_registers(os_record_head *head, const CONTEXT *context)
+{
+#if defined(__x86_64__) || defined(_M_X64)
+    head->register_count = 18;
+    memcpy(head->registers, &context->Rax, 17 * sizeof context->Rax);
+    head->registers[17] = context->EFlags;
+#else
+    (void)context;
+    head->register_count = 0;
+#endif
 }

@@ -1,4 +1,4 @@
-/* This process as a child, and facts about it. */
+/* Turns this process into a child, if crossfork started it. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -12,42 +12,63 @@ static const char *const register_names[OS_REGISTERS_MAX] = {"rax", "rcx", "rdx"
 const os_traits os = {
     .has_fork = false, .has_server = false, .attach_needs_ack = true, .register_names = register_names};
 
-enum { ARGUMENT_MAX = 200 };
+enum { ARGUMENT_MAX = 300 };
 
 /* ---- The command line ------------------------------------------------------------------------ */
 
-/* What os_child_start wrote behind CHILD_ARGUMENT. */
+/* A section, as os_child_start passes it on. */
+typedef struct passed_section {
+    uint64_t handle; /* 0: none */
+    uint64_t size;
+    uint64_t flags;
+} passed_section;
+
+/* The values that os_child_start has written behind CHILD_ARGUMENT. */
 typedef struct child_token {
     uint64_t nonce;
     uint64_t channel;
-    uint64_t box;
-    uint64_t box_size;
-    uint64_t box_flags;
-    uint64_t input;
-    uint64_t input_size;
-    uint64_t input_flags;
+    passed_section box;
+    passed_section inputs[OS_INPUTS];
 } child_token;
+
+/* Reads a number and the character behind it; false when there is no number. */
+static bool parse_number(const char **text, uint64_t *number, char *behind)
+{
+    char *end;
+
+    *number = strtoull(*text, &end, 16);
+    if (end == *text)
+        return false;
+    *behind = *end;
+    *text = *end ? end + 1 : end;
+    return true;
+}
+
+static bool parse_section(const char **text, passed_section *section, char *behind)
+{
+    return parse_number(text, &section->handle, behind) && *behind == ',' &&
+           parse_number(text, &section->size, behind) && *behind == ',' && parse_number(text, &section->flags, behind);
+}
 
 static bool parse_argument(const char *text, child_token *token)
 {
-    uint64_t *fields[] = {&token->nonce,     &token->channel, &token->box,        &token->box_size,
-                          &token->box_flags, &token->input,   &token->input_size, &token->input_flags};
+    char behind;
 
     if (strncmp(text, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
         return false;
     text += strlen(CHILD_ARGUMENT);
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        char *end;
-        *fields[i] = strtoull(text, &end, 16);
-        if (end == text || *end != (i + 1 < sizeof fields / sizeof *fields ? ',' : 0))
+    if (!parse_number(&text, &token->nonce, &behind) || behind != ',' ||
+        !parse_number(&text, &token->channel, &behind) || behind != ',' || !parse_section(&text, &token->box, &behind))
+        return false;
+    for (int i = 0; i < OS_INPUTS; i++)
+        if (behind != ',' || !parse_section(&text, &token->inputs[i], &behind))
             return false;
-        text = end + 1;
-    }
-    return true;
+    return behind == 0;
 }
 
-/* Finds the first argument in a command line as os_child_start writes it: "program" argument. */
-static bool second_word(const wchar_t *line, char *word, size_t size)
+/* Copies the second string of a command line as os_child_start writes it, "program" argument; false when it does not
+ * fit. */
+static bool second_argument(const wchar_t *line, char *word, size_t size)
 {
     bool quoted = *line == L'"';
     size_t length = 0;
@@ -67,9 +88,14 @@ static bool second_word(const wchar_t *line, char *word, size_t size)
 /* ---- Becoming a child ------------------------------------------------------------------------ */
 
 /* Maps an inherited section and closes its handle. */
-static int map_inherited(os_shm *shm, uint64_t handle, uint64_t size, uint64_t flags)
+static int map_inherited(os_shm *shm, const passed_section *section)
 {
-    int rc = shm_map(shm, (HANDLE)(uintptr_t)handle, (size_t)size, (int)flags);
+    int flags = (int)section->flags;
+    int rc;
+
+    if (flags & OS_SHM_OWNED)
+        flags |= OS_SHM_READONLY;
+    rc = shm_map(shm, (HANDLE)(uintptr_t)section->handle, (size_t)section->size, flags);
 
     if (rc == 0)
         os_shm_forget(shm);
@@ -78,22 +104,22 @@ static int map_inherited(os_shm *shm, uint64_t handle, uint64_t size, uint64_t f
 
 static os_shm self_box;
 
-/* Runs before main, so that a main which ends before it comes to os_self_child reads as an exit as well. */
-XF_BEFORE_MAIN(find_note)
+/* Runs before main, so that a main which ends before it comes to os_self_child counts as an exit, too. */
+XF_BEFORE_MAIN(find_status)
 {
     char argument[ARGUMENT_MAX];
     child_token token;
     os_status *status;
 
-    if (!second_word(GetCommandLineW(), argument, sizeof argument) || !parse_argument(argument, &token) ||
-        token.box_size < sizeof *status || map_inherited(&self_box, token.box, token.box_size, token.box_flags) < 0)
+    if (!second_argument(GetCommandLineW(), argument, sizeof argument) || !parse_argument(argument, &token) ||
+        token.box.size < sizeof *status || map_inherited(&self_box, &token.box) < 0)
         return;
     status = self_box.address;
     if (status->nonce == token.nonce)
-        child_take_status(status, (size_t)token.box_size);
+        child_take_status(status, (size_t)token.box.size);
 }
 
-static int not_for_people(void)
+static int refuse_argument(void)
 {
     return error_detail(XF_EPROTO, "%s is crossfork's own and needs a parent", CHILD_ARGUMENT);
 }
@@ -105,27 +131,30 @@ static int become_child(const child_token *token, const os_inherited **out)
         os_inherited inherited;
     } self;
     HANDLE pipe = (HANDLE)(uintptr_t)token->channel;
-    os_shm input = OS_SHM_NONE;
-    int rc;
+    int rc = 0;
 
     if (!child_status() || child_status()->nonce != token->nonce || GetFileType(pipe) != FILE_TYPE_PIPE)
-        return not_for_people();
-    if (token->input) {
-        rc = map_inherited(&input, token->input, token->input_size, token->input_flags);
-        if (rc < 0)
-            return rc;
-    }
-    SetHandleInformation(pipe, HANDLE_FLAG_INHERIT, 0); /* the task's own children do not get it */
+        return refuse_argument();
+    for (int i = 0; i < OS_INPUTS; i++)
+        self.inherited.inputs[i] = OS_SHM_NONE;
+    for (int i = 0; i < OS_INPUTS && rc == 0; i++)
+        if (token->inputs[i].handle)
+            rc = map_inherited(&self.inherited.inputs[i], &token->inputs[i]);
+    if (rc < 0)
+        goto unmap_inputs;
+    SetHandleInformation(pipe, HANDLE_FLAG_INHERIT, 0); /* so that the task's own children do not inherit it */
     rc = stream_open(&self.channel, pipe, STREAM_TO_PARENT);
     if (rc < 0)
-        goto unmap_input;
-    self.inherited = (os_inherited){&self.channel, self_box, input};
+        goto unmap_inputs;
+    self.inherited.channel = &self.channel;
+    self.inherited.box = self_box;
     child_get_ready();
     *out = &self.inherited;
     return 0;
 
-unmap_input:
-    os_shm_close(&input);
+unmap_inputs:
+    for (int i = 0; i < OS_INPUTS; i++)
+        os_shm_close(&self.inherited.inputs[i]);
     return rc;
 }
 
@@ -138,12 +167,12 @@ int os_self_child(int argc, char **argv, os_entry entry, const os_inherited **in
     (void)entry;
     if (argc > 1)
         argument = argv[1];
-    else if (argc == 0 && !second_word(GetCommandLineW(), asked, sizeof asked))
+    else if (argc == 0 && !second_argument(GetCommandLineW(), asked, sizeof asked))
         *asked = 0;
     *inherited = NULL;
     if (strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
         return 0;
-    return parse_argument(argument, &token) ? become_child(&token, inherited) : not_for_people();
+    return parse_argument(argument, &token) ? become_child(&token, inherited) : refuse_argument();
 }
 
 _Noreturn void os_self_exit(int code)

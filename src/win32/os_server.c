@@ -1,4 +1,4 @@
-/* The server: Windows cannot fork, so there is none, and OS_SERVER means OS_SPAWN. */
+/* The server.  Windows cannot fork, so there is none, and OS_SERVER means OS_SPAWN. */
 #include "os_private.h"
 
 int os_server_open(os_server **out)

@@ -4,27 +4,27 @@
 
 #include <psapi.h>
 
-/* A sleeper on a word of a segment, in the list that is in a page behind the segment's end.  No lock protects the list,
- * and a process in it may be killed at any moment. */
+/* An entry for a thread that sleeps on a word of a segment.  The list of entries is in a page behind the segment's end.
+ * No lock protects the list, and a process that has an entry may be killed at any moment. */
 typedef struct sleeper {
-    _Atomic uint64_t thread; /* that has the entry; 0: it is free */
-    _Atomic uint64_t state;  /* AWAKE, ASLEEP, or WAKING and the thread that is about to wake it */
-    _Atomic uint64_t word;   /* what it sleeps on: an offset + 1, or ANY_WORD */
-    uint64_t event;          /* in its process */
+    _Atomic uint64_t thread; /* the owner of the entry; 0: it is free */
+    _Atomic uint64_t state;  /* AWAKE, ASLEEP, or WAKING and the thread that is waking it */
+    _Atomic uint64_t word;   /* the word's offset + 1, or ANY_WORD */
+    uint64_t event;          /* a handle in the sleeper's process */
     uint64_t process_start;
     uint32_t process;
 } sleeper;
 
 #define WAKING (UINT64_C(1) << 63)
 
-#define ANY_WORD UINT64_MAX /* of several, or another that it does not mind */
+#define ANY_WORD UINT64_MAX /* the entry stands for several words; a wake-up for any other word does it no harm */
 
 enum { AWAKE, ASLEEP };
 
 enum { SLEEPERS = (OS_PAGE - 8) / sizeof(sleeper), LOOK_MS = 4 };
 
 typedef struct sleepers {
-    _Atomic uint32_t count; /* entries in use, those of killed threads included, for ever */
+    _Atomic uint32_t count; /* entries in use; those of killed threads are counted for ever */
     sleeper at[SLEEPERS];
 } sleepers;
 
@@ -86,8 +86,13 @@ close_section:
     return rc;
 }
 
-/* Whether a part of a mapping is memory that only a lack of memory can take away: not a file, not an image, and
- * reserved only where it may be. */
+bool os_shm_is_sealed(const os_shm *shm)
+{
+    return shm->flags & OS_SHM_OWNED;
+}
+
+/* Whether a part of a mapping is memory that only a lack of memory can take away: it is not a file and not an image,
+ * and is reserved only where it may be. */
 static bool is_plain_memory(const char *address, size_t size, bool reserved)
 {
     MEMORY_BASIC_INFORMATION facts;
@@ -105,7 +110,8 @@ static bool is_plain_memory(const char *address, size_t size, bool reserved)
     return true;
 }
 
-/* Wine does not see of a second view that the page of the list has been committed in the first. */
+/* Whether a mapping is a segment.  It commits the list's page again, because Wine does not see in a second view that
+ * the page was committed in the first. */
 static bool is_segment(const os_shm *shm)
 {
     DWORD protection = shm->flags & OS_SHM_READONLY ? PAGE_READONLY : PAGE_READWRITE;
@@ -126,7 +132,7 @@ int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags)
         rc = XF_EPROTO;
     }
     if (rc < 0 && rc != XF_ENOMEM)
-        rc = error_detail(XF_EPROTO, "the segment is not one of %llu bytes", (unsigned long long)size);
+        rc = error_detail(XF_EPROTO, "the handle is not a segment of %llu bytes", (unsigned long long)size);
     if (rc < 0)
         CloseHandle((HANDLE)handle);
     else
@@ -153,7 +159,7 @@ void os_shm_close(os_shm *shm)
 int os_shm_commit(const os_shm *shm, size_t offset, size_t size)
 {
     if (offset > shm->size || size > shm->size - offset)
-        return os_error(ERROR_NOT_ENOUGH_MEMORY, "a segment's end");
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "a commit beyond the segment's end");
     return VirtualAlloc((char *)shm->address + offset, size, MEM_COMMIT, PAGE_READWRITE)
                ? 0
                : os_error(GetLastError(), "VirtualAlloc");
@@ -170,7 +176,7 @@ static uint64_t process_start(HANDLE process)
     return (uint64_t)created.dwHighDateTime << 32 | created.dwLowDateTime;
 }
 
-/* Makes an entry awake, but not while another thread is about to set its event. */
+/* Sets an entry to AWAKE, but not while another thread is about to set its event. */
 static void sleeper_reset(sleeper *entry)
 {
     uint64_t state = atomic_load(&entry->state);
@@ -182,8 +188,8 @@ static void sleeper_reset(sleeper *entry)
     atomic_store(&entry->state, AWAKE);
 }
 
-/* An entry for this thread; NULL when all are in use.  Entries of killed threads are found one at a time, because
- * asking about all of them would take too long. */
+/* Takes an entry for this thread; NULL when all are in use.  Each call asks about one entry whether its thread was
+ * killed, because asking about all of them would take too long. */
 static sleeper *sleepers_enter(sleepers *list)
 {
     static _Atomic uint32_t suspect;
@@ -217,10 +223,11 @@ static void sleepers_leave(sleepers *list, sleeper *entry)
     atomic_fetch_sub(&list->count, 1);
 }
 
-/* The waking process needs a handle of the event, and may not get one: then the sleeper has to check by itself. */
+/* The longest sleep without a check.  The waking process needs a handle of the event and may fail to get one, so the
+ * sleeper has to check for itself. */
 enum { UNWOKEN_MS = 1000 };
 
-static bool is_changed(const os_word *words, size_t count)
+static bool any_word_changed(const os_word *words, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (atomic_load(words[i].word) != words[i].seen)
@@ -233,7 +240,7 @@ static uint64_t word_position(const os_shm *shm, const _Atomic uint32_t *word)
     return (uint64_t)((const char *)word - (const char *)shm->address) + 1;
 }
 
-/* The entry that one of the words before has in the list of the same segment. */
+/* The entry in the list of the same segment that was taken for one of the earlier words. */
 static sleeper *sleeper_before(const os_word *words, size_t number)
 {
     for (size_t i = number; i-- > 0;)
@@ -242,7 +249,7 @@ static sleeper *sleeper_before(const os_word *words, size_t number)
     return NULL;
 }
 
-/* Lists a sleeper in the segment of each word, with the same event; false when a list has no room. */
+/* Takes an entry in the segment of each word, all with the same event; false when a list has no room. */
 static bool sleepers_enter_all(os_word *words, size_t count, HANDLE event)
 {
     uint64_t start = process_start(GetCurrentProcess());
@@ -287,7 +294,7 @@ void os_shm_wait_any(os_word *words, size_t count, int timeout_ms)
     HANDLE event;
     DWORD most;
 
-    if (is_changed(words, count))
+    if (any_word_changed(words, count))
         return;
     event = CreateEventW(NULL, FALSE, FALSE, NULL);
     if (!event) {
@@ -295,13 +302,13 @@ void os_shm_wait_any(os_word *words, size_t count, int timeout_ms)
         return;
     }
     most = sleepers_enter_all(words, count, event) ? UNWOKEN_MS : LOOK_MS;
-    if (!is_changed(words, count))
+    if (!any_word_changed(words, count))
         WaitForSingleObject(event, timeout_ms < 0 || (DWORD)timeout_ms > most ? most : (DWORD)timeout_ms);
     sleepers_leave_all(words, count);
     handle_close(&event);
 }
 
-/* Sets an event of another process; false when that process has ended. */
+/* Sets the event of a sleeper in another process; false when that process has ended. */
 static bool sleeper_set_event(const sleeper *entry)
 {
     HANDLE event, process = OpenProcess(PROCESS_DUP_HANDLE | PROCESS_QUERY_LIMITED_INFORMATION, FALSE, entry->process);

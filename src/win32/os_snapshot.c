@@ -1,8 +1,9 @@
-/* Stopping a child for a moment, to see where it is. */
+/* Stops a child for a moment, to record where it is. */
 #include "base/error.h"
 #include "os_private.h"
 
-/* The child runs the program or DLL that this code is in: what is at an offset here is at the same offset there. */
+/* The address that a function of this process has in the child.  The child runs the same program or DLL, so the
+ * function has the same offset there. */
 static LPTHREAD_START_ROUTINE in_child(const os_child *child, LPTHREAD_START_ROUTINE function)
 {
     uintptr_t offset = (uintptr_t)function - (uintptr_t)&__ImageBase;
@@ -10,7 +11,8 @@ static LPTHREAD_START_ROUTINE in_child(const os_child *child, LPTHREAD_START_ROU
     return (LPTHREAD_START_ROUTINE)((uintptr_t)child->status->image + offset);
 }
 
-/* A thread of our own in the child stops the main one: what walks a stack there is what does it after a crash. */
+/* Runs a thread of our own in the child, which suspends the main thread and records it.  So the stack is walked in the
+ * child by the code that does so after a crash. */
 static int run_in_child(const os_child *child, os_record_head *head)
 {
     enum { PATIENCE_MS = 2000 };
@@ -35,6 +37,6 @@ int os_child_snapshot(os_child *child)
     if (!child->record || !child->status->image)
         return error_detail(XF_ESTATE, "this child has no room for a record");
     if (child->ended || WaitForSingleObject(child->process, 0) == WAIT_OBJECT_0)
-        return error_detail(XF_EEND, "the child does not run");
+        return error_detail(XF_EEND, "the child is not running");
     return run_in_child(child, child->record);
 }

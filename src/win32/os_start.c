@@ -1,4 +1,4 @@
-/* Starting children: what they are made with, and their jobs. */
+/* Starting children: their handles, and their jobs. */
 #include "base/error.h"
 #define _CRT_RAND_S
 #include "os_private.h"
@@ -9,7 +9,7 @@
 
 /* ---- Handles --------------------------------------------------------------------------------- */
 
-static int give_copy(HANDLE own, HANDLE *inherited)
+static int copy_inheritable(HANDLE own, HANDLE *inherited)
 {
     HANDLE self = GetCurrentProcess();
 
@@ -18,7 +18,19 @@ static int give_copy(HANDLE own, HANDLE *inherited)
                : os_error(GetLastError(), "DuplicateHandle");
 }
 
-static int give_null(int number, HANDLE *inherited)
+/* Copies a section's handle with the rights that a child may have. */
+static int copy_section(const os_shm *shm, HANDLE *inherited)
+{
+    HANDLE self = GetCurrentProcess();
+    bool owned = shm->flags & OS_SHM_OWNED;
+
+    return DuplicateHandle(self, (HANDLE)shm->handle, self, inherited, owned ? SECTION_MAP_READ : 0, TRUE,
+                           owned ? 0 : DUPLICATE_SAME_ACCESS)
+               ? 0
+               : os_error(GetLastError(), "DuplicateHandle");
+}
+
+static int open_null(int number, HANDLE *inherited)
 {
     SECURITY_ATTRIBUTES inheritable = {sizeof inheritable, NULL, TRUE};
     DWORD access = number == 0 ? GENERIC_READ : GENERIC_WRITE | FILE_READ_ATTRIBUTES;
@@ -30,19 +42,20 @@ static int give_null(int number, HANDLE *inherited)
     return 0;
 }
 
-/* Programs without a console, and those that closed a standard stream, have no handle or a stale one. */
-static int give_own_stdio(int number, HANDLE *inherited)
+/* Gives the child this process's own stream, or NUL when there is none: programs without a console, and those that
+ * closed a standard stream, have no handle or a stale one. */
+static int open_own_stdio(int number, HANDLE *inherited)
 {
     static const DWORD names[] = {STD_INPUT_HANDLE, STD_OUTPUT_HANDLE, STD_ERROR_HANDLE};
     HANDLE own = GetStdHandle(names[number]);
 
-    if (!own || own == INVALID_HANDLE_VALUE || give_copy(own, inherited) < 0)
-        return give_null(number, inherited);
+    if (!own || own == INVALID_HANDLE_VALUE || copy_inheritable(own, inherited) < 0)
+        return open_null(number, inherited);
     return 0;
 }
 
-/* A file for standard input, or to append to. */
-static int give_file(const char *path, int number, HANDLE *inherited)
+/* Opens a file to read from for standard input, or to append to for the other streams. */
+static int open_file(const char *path, int number, HANDLE *inherited)
 {
     SECURITY_ATTRIBUTES inheritable = {sizeof inheritable, NULL, TRUE};
     DWORD access = number == 0 ? GENERIC_READ : FILE_APPEND_DATA | FILE_READ_ATTRIBUTES | SYNCHRONIZE;
@@ -62,12 +75,12 @@ static int give_file(const char *path, int number, HANDLE *inherited)
     return rc;
 }
 
-/* Output and error may go to the same file. */
-static int give_file_once(const os_start *start, int number, HANDLE inherited[3])
+/* Opens the file of a standard stream.  If output and error go to the same file, it is opened once for both. */
+static int open_file_once(const os_start *start, int number, HANDLE inherited[3])
 {
     if (number != 2 || !twins_share_output(start))
-        return give_file(start->stdio_path[number], number, &inherited[number]);
-    return give_copy(inherited[1], &inherited[2]);
+        return open_file(start->stdio_path[number], number, &inherited[number]);
+    return copy_inheritable(inherited[1], &inherited[2]);
 }
 
 static int open_stdio(os_child *child, xf_stdio kind, int number, HANDLE *inherited)
@@ -76,9 +89,9 @@ static int open_stdio(os_child *child, xf_stdio kind, int number, HANDLE *inheri
     int rc;
 
     if (kind == XF_STDIO_INHERIT)
-        return give_own_stdio(number, inherited);
+        return open_own_stdio(number, inherited);
     if (kind != XF_STDIO_CAPTURE)
-        return give_null(number, inherited);
+        return open_null(number, inherited);
     rc = pipe_open(false, &ours, inherited);
     return rc < 0 ? rc : stream_open(&child->stream[number], ours, STREAM_OUTPUT);
 }
@@ -104,15 +117,15 @@ static int open_channel(os_child *child, const os_start *start, HANDLE *inherite
     return rc;
 }
 
-/* What a child that crashes sets, to have a minidump written. */
-static int give_dump_event(os_child *child, HANDLE *inherited)
+/* Makes the event that a child sets when it crashes and waits for a minidump to be written. */
+static int open_dump_event(os_child *child, HANDLE *inherited)
 {
     int rc;
 
     child->dump_asked = CreateEventW(NULL, TRUE, FALSE, NULL);
     if (!child->dump_asked)
         return os_error(GetLastError(), "CreateEventW");
-    rc = give_copy(child->dump_asked, inherited);
+    rc = copy_inheritable(child->dump_asked, inherited);
     child->status->dump_event = (uintptr_t)*inherited;
     return rc;
 }
@@ -122,21 +135,22 @@ static int open_inherited(os_child *child, const os_start *start, HANDLE inherit
     int rc = open_channel(child, start, &inherited[INHERITED_CHANNEL]);
 
     for (int i = 0; i < 3 && rc == 0; i++)
-        rc = start->stdio[i] == XF_STDIO_FILE ? give_file_once(start, i, &inherited[INHERITED_STDIN])
+        rc = start->stdio[i] == XF_STDIO_FILE ? open_file_once(start, i, &inherited[INHERITED_STDIN])
                                               : open_stdio(child, start->stdio[i], i, &inherited[INHERITED_STDIN + i]);
     if (rc == 0)
-        rc = give_copy((HANDLE)start->box->handle, &inherited[INHERITED_BOX]);
-    if (rc == 0 && start->input)
-        rc = give_copy((HANDLE)start->input->handle, &inherited[INHERITED_INPUT]);
+        rc = copy_section(start->box, &inherited[INHERITED_BOX]);
+    for (int i = 0; i < OS_INPUTS && rc == 0; i++)
+        if (start->inputs[i])
+            rc = copy_section(start->inputs[i], &inherited[INHERITED_INPUT + i]);
     if (rc == 0 && child->status->dump_at)
-        rc = give_dump_event(child, &inherited[INHERITED_DUMP]);
+        rc = open_dump_event(child, &inherited[INHERITED_DUMP]);
     return rc;
 }
 
 /* ---- The job --------------------------------------------------------------------------------- */
 
-/* The child and its descendants are in a job of their own, which nobody leaves.  This process has the only handle, so
- * the job and all in it end with this process.  No dialog is shown for a fault in it. */
+/* Makes a job for the child and its descendants, which none of them can leave.  Only this process has a handle of the
+ * job, so the job and everything in it end with this process.  No dialog is shown for a fault in the job. */
 static int open_job(os_child *child)
 {
     child->job = CreateJobObjectW(NULL, NULL);
@@ -147,7 +161,8 @@ static int open_job(os_child *child)
 
 /* ---- Starting -------------------------------------------------------------------------------- */
 
-/* A child that was executed anew and finds another number here was not started by crossfork. */
+/* Makes the number by which a child recognizes that crossfork started it: it finds the same number in its argument and
+ * in its status block. */
 static int make_nonce(uint64_t *nonce)
 {
     unsigned half[2];

@@ -1,11 +1,11 @@
-/* The recorded stack of a child, as its parent tells it. */
+/* Describes the recorded stack of a child, with the help of the files of its modules. */
 #include "os_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What is looked at is a copy, so that it stays as it was checked. */
+/* The unwinding of one record, of which it has a copy, so that the child cannot change what has been checked. */
 typedef struct stack {
     os_record record;
     struct {
@@ -16,8 +16,9 @@ typedef struct stack {
     } files[RECORD_MODULES];
 } stack;
 
-/* \Device\HarddiskVolume3\... begins with what a drive stands for: "Obtaining a file name from a file handle". */
-static bool to_drive(const wchar_t *path, wchar_t *out, size_t size)
+/* Replaces the device at the start of a path such as \Device\HarddiskVolume3\... by its drive: "Obtaining a file name
+ * from a file handle". */
+static bool path_with_drive(const wchar_t *path, wchar_t *out, size_t size)
 {
     wchar_t drive[] = L"A:", device[MAX_PATH];
 
@@ -32,24 +33,24 @@ static bool to_drive(const wchar_t *path, wchar_t *out, size_t size)
     return false;
 }
 
-/* The system's own name of a file as programs say it. */
-static bool to_dos(const wchar_t *path, wchar_t *out, size_t size)
+/* Turns the system's internal path of a file into one that programs use. */
+static bool dos_path(const wchar_t *path, wchar_t *out, size_t size)
 {
-    if (wcsncmp(path, L"\\??\\", 4) == 0) /* Wine's way */
+    if (wcsncmp(path, L"\\??\\", 4) == 0) /* as Wine writes it */
         return swprintf(out, size, L"%ls", path + 4) > 0;
     if (path[0] == L'\\' && path[1] != L'\\')
-        return to_drive(path, out, size);
+        return path_with_drive(path, out, size);
     return *path && swprintf(out, size, L"%ls", path) > 0;
 }
 
-static bool is_same(const module_file *file, const record_module *module)
+static bool is_recorded_file(const module_file *file, const record_module *module)
 {
     return file->headers.FileHeader.TimeDateStamp == module->timestamp &&
            file->headers.OptionalHeader.CheckSum == module->checksum &&
            file->headers.OptionalHeader.SizeOfImage == module->size;
 }
 
-/* The file at the path may have been replaced. */
+/* Finds the file of a module; the file at the path may have been replaced. */
 static void unwind_find_file(stack *self, uint32_t number)
 {
     record_module *module = &self->record.modules[number];
@@ -60,14 +61,14 @@ static void unwind_find_file(stack *self, uint32_t number)
         return;
     self->files[number].seen = true;
     module->path[RECORD_PATH - 1] = 0;
-    if (!to_dos(module->path, path, RECORD_PATH + 8) ||
+    if (!dos_path(module->path, path, RECORD_PATH + 8) ||
         WideCharToMultiByte(CP_UTF8, 0, path, -1, self->files[number].path, sizeof self->files[number].path - 16, NULL,
                             NULL) == 0) {
         *self->files[number].path = 0;
         return;
     }
     if (module_open(&file, path)) {
-        self->files[number].there = is_same(&file, module);
+        self->files[number].there = is_recorded_file(&file, module);
         self->files[number].linked_base = file.headers.OptionalHeader.ImageBase;
         if (self->files[number].there)
             module_build_id(&file, self->files[number].build_id, sizeof self->files[number].build_id);
@@ -77,7 +78,8 @@ static void unwind_find_file(stack *self, uint32_t number)
         strcat(self->files[number].path, " (deleted)");
 }
 
-/* The first is where the fault was, the others are where calls return to. */
+/* Describes a frame.  The first is where the fault was; the others are addresses that calls return to, so 1 is
+ * subtracted. */
 static void unwind_describe(stack *self, uint32_t number, os_frame *frame)
 {
     uint32_t module = self->record.module_of[number];

@@ -1,5 +1,5 @@
-/* Watching many children: the system's thread pool waits for each event and wakes the loop, which has no limit of 64.
- */
+/* Watching many children: the system's thread pool waits for each event, and wakes the loop.  Unlike a wait for all
+ * events at once, this has no limit of 64. */
 #include "base/error.h"
 #include "os_private.h"
 
@@ -10,10 +10,10 @@
 struct os_watcher {
     uv_async_t async; /* first: the handle is the watcher */
     SRWLOCK lock;
-    child_watch signalled; /* head of the list of watches whose key is to be reported */
-    size_t count;          /* how many those are */
+    child_watch signalled; /* head of the ring of watches whose key is to be reported */
+    size_t count;          /* how many watches are in the ring */
     SRWLOCK ending;        /* held while a wait is unregistered; taken before lock */
-    HANDLE over;           /* set when it is */
+    HANDLE over;           /* set when the wait is unregistered */
     os_ready ready;
     void *arg;
 };
@@ -42,7 +42,7 @@ static void watcher_leave(os_watcher *watcher, child_watch *entry)
 
 /* ---- The watcher ----------------------------------------------------------------------------- */
 
-static bool take_key(os_watcher *watcher, uint64_t *key)
+static bool watcher_take_key(os_watcher *watcher, uint64_t *key)
 {
     bool taken;
 
@@ -56,7 +56,8 @@ static bool take_key(os_watcher *watcher, uint64_t *key)
     return taken;
 }
 
-/* What is entered from now on wakes the loop again, so one that is always ready does not keep the others waiting. */
+/* Reports the keys of the watches that are in the ring now.  A watch that enters later wakes the loop again, so one
+ * that is always ready does not keep the others waiting. */
 static void on_async(uv_async_t *async)
 {
     os_watcher *watcher = (os_watcher *)async;
@@ -66,7 +67,7 @@ static void on_async(uv_async_t *async)
     AcquireSRWLockExclusive(&watcher->lock);
     count = watcher->count;
     ReleaseSRWLockExclusive(&watcher->lock);
-    while (count-- > 0 && take_key(watcher, &key))
+    while (count-- > 0 && watcher_take_key(watcher, &key))
         watcher->ready(key, watcher->arg);
 }
 
@@ -124,7 +125,7 @@ void os_watcher_close(os_watcher *watcher)
 
 /* ---- Watches --------------------------------------------------------------------------------- */
 
-/* On a thread of the system's pool. */
+/* Called on a thread of the system's pool. */
 static void CALLBACK on_event(void *entry, BOOLEAN timed_out)
 {
     child_watch *signalled = entry;
@@ -145,7 +146,7 @@ static int watch_handle(child_watch *entry, int slot, HANDLE handle)
                : os_error(GetLastError(), "RegisterWaitForSingleObject");
 }
 
-/* stream_ready makes sure that the event will be set. */
+/* Watches a stream's event; stream_ready makes sure that the event will be set. */
 static int watch_stream(os_child *child, int number)
 {
     os_channel *channel = &child->stream[number];
@@ -173,10 +174,10 @@ int os_child_watch(os_child *child, os_watcher *watcher, uint64_t key)
     return rc;
 }
 
-/* Until on_event is over, or will not come.  UnregisterWaitEx can wait for that by itself, but Wine's looks at what its
- * waiting thread is changing then: it faults at times, or returns while on_event runs.  The event that it is given is
- * set when the system has done with the wait. */
-static void end_wait(os_watcher *watcher, HANDLE wait)
+/* Returns when on_event is over, or will not be called any more.  UnregisterWaitEx could wait for that by itself, but
+ * Wine's reads meanwhile what its waiting thread is changing: it sometimes faults, or returns while on_event runs.  So
+ * this waits for an event, which the system sets when it is done with the wait. */
+static void watch_end(os_watcher *watcher, HANDLE wait)
 {
     if (UnregisterWaitEx(wait, watcher->over) || GetLastError() == ERROR_IO_PENDING)
         WaitForSingleObject(watcher->over, INFINITE);
@@ -192,7 +193,7 @@ void os_child_unwatch(os_child *child)
     AcquireSRWLockExclusive(&watcher->ending);
     for (int i = 0; i < OS_STREAMS + 2; i++)
         if (entry->waits[i])
-            end_wait(watcher, entry->waits[i]);
+            watch_end(watcher, entry->waits[i]);
     ReleaseSRWLockExclusive(&watcher->ending);
     AcquireSRWLockExclusive(&watcher->lock);
     watcher_leave(watcher, entry);

@@ -10,7 +10,7 @@ XF_TASK(go_through, const order *in, int *out)
 
     REQUIRE(xf_barrier_open(&barrier, &in->ref) == 0);
     for (int64_t i = 0; i < in->number; i++) {
-        atomic_fetch_add(&board->said[0], 1);
+        say_one_more(&board->said[0]);
         rc = xf_barrier_wait(barrier, XF_FOREVER);
         REQUIRE(rc == 0 || rc == 1);
         *out += rc;
@@ -18,7 +18,7 @@ XF_TASK(go_through, const order *in, int *out)
         rc = xf_barrier_wait(barrier, XF_FOREVER);
         REQUIRE(rc == 0 || rc == 1);
     }
-    atomic_fetch_add(&board->said[1], 1);
+    say_one_more(&board->said[1]);
     await(&board->said[1], 4); /* a party that ended now would break the barrier for those that still return */
     return 0;
 }
@@ -31,7 +31,7 @@ XF_TASK(join_only, const order *in, int *out)
 
     REQUIRE(xf_barrier_open(&barrier, &in->ref) == 0);
     REQUIRE(xf_barrier_register(barrier) == 0);
-    atomic_fetch_add(&board->said[0], 1);
+    say_one_more(&board->said[0]);
     await(&board->said[1], 1);
     *out = 0;
     return 0;
@@ -44,7 +44,7 @@ XF_TASK(wait_once, const order *in, int *out)
     xf_barrier *barrier;
 
     REQUIRE(xf_barrier_open(&barrier, &in->ref) == 0);
-    atomic_fetch_add(&board->said[0], 1);
+    say_one_more(&board->said[0]);
     *out = xf_barrier_wait(barrier, XF_FOREVER);
     return 0;
 }
@@ -102,7 +102,7 @@ static void a_killed_party_breaks_the_barrier(void **state)
     xf_shm_free(shared);
 }
 
-static void who_gives_up_breaks_the_barrier(void **state)
+static void a_party_that_times_out_breaks_the_barrier(void **state)
 {
     order order;
     board *board = fresh_board(&order);
@@ -132,7 +132,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_barrier_lets_all_through_together),
         cmocka_unit_test(a_killed_party_breaks_the_barrier),
-        cmocka_unit_test(who_gives_up_breaks_the_barrier),
+        cmocka_unit_test(a_party_that_times_out_breaks_the_barrier),
     };
 
     if (argc > 1 && strncmp(argv[1], "--", 2) != 0)

@@ -13,7 +13,7 @@ XF_TASK(consume, const order *in, int *out)
     REQUIRE(xf_lock_open(&lock, &in->other) == 0);
     REQUIRE(xf_lock_acquire(lock, XF_FOREVER) == 0);
     for (*out = 0;;) {
-        atomic_fetch_add(&board->said[0], 1);
+        say_one_more(&board->said[0]);
         while (board->plain[0] == 0)
             REQUIRE(xf_condition_wait(condition, lock, XF_FOREVER) == 0);
         if (board->plain[0] < 0)
@@ -36,7 +36,7 @@ XF_TASK(wait_for_nothing, const order *in, int *out)
     REQUIRE(xf_condition_open(&condition, &in->ref) == 0);
     REQUIRE(xf_lock_open(&lock, &in->other) == 0);
     REQUIRE(xf_lock_acquire(lock, XF_FOREVER) == 0);
-    atomic_fetch_add(&board->said[0], 1);
+    say_one_more(&board->said[0]);
     do
         *out = xf_condition_wait(condition, lock, XF_FOREVER);
     while (*out == 0);
@@ -124,7 +124,7 @@ static void a_death_with_the_lock_ends_the_waiting_of_one(void **state)
     await(&board->said[0], 1);
     holders = order;
     holders.ref = order.other;
-    atomic_store(&board->said[0], 0);
+    say(&board->said[0], 0);
     holder = begin(&hold_lock, &holders);
     await(&board->said[0], 1);
     kill_it(holder);

@@ -308,7 +308,7 @@ static const xf_frame *find_own_frame(const xf_report *report)
 }
 
 /* Returns the line that the task has logged. */
-static int told_line(const xf_report *report)
+static int logged_line(const xf_report *report)
 {
     int line = 0;
 
@@ -339,7 +339,7 @@ static bool is_as_expected(const death *death, const xf_report *report, const xf
     if (!XF_TEST_SYMBOLS)
         return report->stack_count > 0;
     return frame && strcmp(frame->function, death->function) == 0 &&
-           (death->any_line || frame->line == told_line(report));
+           (death->any_line || frame->line == logged_line(report));
 }
 
 static void the_report_tells(void **state)

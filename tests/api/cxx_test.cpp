@@ -154,14 +154,14 @@ static void an_exception_that_nobody_catches_is_a_crash_with_a_stack(void **)
     xf_process *process = start(&let_an_exception_go, nullptr, 0);
     xf_status status = join(process);
     const xf_report *report = xf_process_report(process);
-    const bool told =
+    const bool reported =
         status.kind == XF_END_CRASHED && status.code == XF_CRASH_ABORT &&
         std::strstr(report->stderr_tail, "nobody catches this") &&
         (!XF_TEST_SYMBOLS || (was_in(report, "throw_something") && was_in(report, "let_an_exception_go")));
 
-    if (!told)
+    if (!reported)
         xf_report_print(report, stderr);
-    assert_true(told);
+    assert_true(reported);
     xf_process_free(process);
 }
 

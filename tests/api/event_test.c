@@ -7,12 +7,12 @@ XF_TASK(await_event, const order *in, int *out)
     xf_event *event;
 
     REQUIRE(xf_event_open(&event, &in->ref) == 0);
-    atomic_fetch_add(&board->said[0], 1);
+    say_one_more(&board->said[0]);
     *out = xf_event_wait(event, XF_FOREVER);
     return 0;
 }
 
-static void an_event_wakes_all_who_wait(void **state)
+static void an_event_wakes_all_waiters(void **state)
 {
     enum { CHILDREN = 3 };
     order order;
@@ -43,7 +43,7 @@ static void an_event_wakes_all_who_wait(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_event_wakes_all_who_wait),
+        cmocka_unit_test(an_event_wakes_all_waiters),
     };
 
     if (argc > 1 && strncmp(argv[1], "--", 2) != 0)

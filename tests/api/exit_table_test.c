@@ -104,7 +104,7 @@ static void division_by_zero_is_a_crash(void **state)
     check_fault(FAULT_DIVIDE, XF_END_CRASHED, XF_CRASH_DIVIDE);
 }
 
-static void stack_overflow_is_told_from_other_faults(void **state)
+static void stack_overflow_is_distinguished_from_other_faults(void **state)
 {
     (void)state;
     check_fault(FAULT_STACK, XF_END_CRASHED, XF_CRASH_STACK_OVERFLOW);
@@ -212,7 +212,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(abort_is_a_crash),
         cmocka_unit_test(access_violation_is_a_crash),
         cmocka_unit_test(division_by_zero_is_a_crash),
-        cmocka_unit_test(stack_overflow_is_told_from_other_faults),
+        cmocka_unit_test(stack_overflow_is_distinguished_from_other_faults),
         cmocka_unit_test(illegal_instruction_is_a_crash),
         cmocka_unit_test(a_kill_from_inside_is_somebody_elses),
         cmocka_unit_test(exit_in_a_task_is_no_success),

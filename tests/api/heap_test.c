@@ -91,7 +91,7 @@ static void what_is_freed_is_free(void **state)
     xf_heap_free(NULL);
 }
 
-static void mistakes_are_told(void **state)
+static void mistakes_are_reported(void **state)
 {
     xf_heap *heap = make(LIMIT);
     char *small = alloc(heap, 100), *large = alloc(heap, 3 * PAGE), own[100];
@@ -263,7 +263,7 @@ static int64_t start_allocating(xf_heap *heap, xf_process **process)
     return receive_number(*process);
 }
 
-static void what_the_dead_have_not_kept_comes_back(void **state)
+static void memory_that_dead_processes_had_not_kept_is_freed(void **state)
 {
     xf_heap *heap = make(LIMIT);
     xf_process *process;
@@ -523,12 +523,12 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_are_rounded_up_and_aligned),
         cmocka_unit_test(what_is_freed_is_free),
-        cmocka_unit_test(mistakes_are_told),
+        cmocka_unit_test(mistakes_are_reported),
         cmocka_unit_test(offsets_stand_for_addresses),
         cmocka_unit_test(all_of_it_can_be_had_in_any_size),
         cmocka_unit_test(a_reference_is_of_a_heap),
         cmocka_unit_test(another_process_reads_and_frees),
-        cmocka_unit_test(what_the_dead_have_not_kept_comes_back),
+        cmocka_unit_test(memory_that_dead_processes_had_not_kept_is_freed),
         cmocka_unit_test(what_a_process_has_made_its_own_ends_with_it),
         cmocka_unit_test(a_full_heap_looks_for_the_dead),
         cmocka_unit_test(what_is_killed_leaves_nothing),

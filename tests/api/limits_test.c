@@ -148,7 +148,7 @@ static void memory_is_refused_beyond_its_limit(void **state)
     xf_process_free(process);
 }
 
-static void whoever_dies_of_refused_memory_is_told_apart(void **state)
+static void an_end_by_refused_memory_is_recognized(void **state)
 {
     (void)state;
     if (!support_limits_memory())
@@ -211,7 +211,7 @@ static void a_pool_reports_it_for_the_item(void **state)
 
 /* ---- Time ------------------------------------------------------------------------------------ */
 
-static void used_up_time_is_told_apart(void **state)
+static void used_up_time_is_recognized(void **state)
 {
     const xf_process_options options = {.limits.cpu_ms = 500};
     int how[] = {0, 1}; /* if the signal is ignored, the end comes a second later */
@@ -358,7 +358,7 @@ static void run_in_small_group(const char *name)
 }
 
 /* A later kill by another process is not taken for the system's. */
-static void a_kill_for_lack_of_memory_is_told_apart(void **state)
+static void a_kill_for_lack_of_memory_is_recognized(void **state)
 {
     char name[64], first[64];
     const char *arguments[] = {"group", name, NULL};
@@ -380,7 +380,7 @@ static void a_kill_for_lack_of_memory_is_told_apart(void **state)
 
 /* ---- What was used --------------------------------------------------------------------------- */
 
-static void a_report_tells_what_was_used(void **state)
+static void a_report_has_what_was_used(void **state)
 {
     size_t most = 48 * MIB;
     int how = 2;
@@ -406,12 +406,12 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_refused_beyond_its_limit),
-        cmocka_unit_test(whoever_dies_of_refused_memory_is_told_apart),
+        cmocka_unit_test(an_end_by_refused_memory_is_recognized),
         cmocka_unit_test(errno_need_not_say_it),
         cmocka_unit_test(a_crash_with_room_left_is_a_crash),
         cmocka_unit_test(without_a_limit_memory_is_no_reason),
         cmocka_unit_test(a_pool_reports_it_for_the_item),
-        cmocka_unit_test(used_up_time_is_told_apart),
+        cmocka_unit_test(used_up_time_is_recognized),
         cmocka_unit_test(a_task_is_asked_to_stop_when_its_time_is_over),
         cmocka_unit_test(one_that_then_returns_0_is_done),
         cmocka_unit_test(one_that_goes_on_is_killed),
@@ -420,8 +420,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(files_are_limited_or_refused),
         cmocka_unit_test(processes_are_limited),
         cmocka_unit_test(negative_limits_are_refused),
-        cmocka_unit_test(a_kill_for_lack_of_memory_is_told_apart),
-        cmocka_unit_test(a_report_tells_what_was_used),
+        cmocka_unit_test(a_kill_for_lack_of_memory_is_recognized),
+        cmocka_unit_test(a_report_has_what_was_used),
     };
 
     xf_main(argc, argv);

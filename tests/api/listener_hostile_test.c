@@ -69,7 +69,7 @@ static void shake_hands_up_to(xf_listener *listener, handshake_session *session,
 }
 
 /* A peer that stops in the middle of the handshake delays no other one, and leaves nothing when it disconnects. */
-static void one_who_stops_keeps_nobody(void **state)
+static void a_peer_that_stops_delays_nobody(void **state)
 {
     xf_listener_options options = {WITH_KEY};
     xf_connect_options with_key = {WITH_KEY};
@@ -95,7 +95,7 @@ static void one_who_stops_keeps_nobody(void **state)
     xf_listener_free(listener);
 }
 
-static void one_who_says_nothing_is_turned_away(void **state)
+static void a_silent_peer_is_rejected(void **state)
 {
     const char *name = fresh_name();
     xf_listener *listener = listen_as(name, &(xf_listener_options){.handshake_ms = 20});
@@ -111,7 +111,7 @@ static void one_who_says_nothing_is_turned_away(void **state)
 }
 
 /* Only so many silent peers are pending at a time; the next one waits until one of them is dropped. */
-static void there_is_room_for_some_who_say_nothing(void **state)
+static void the_number_of_pending_peers_is_limited(void **state)
 {
     const char *name = fresh_name();
     xf_listener *listener = listen_as(name, NULL);
@@ -131,11 +131,11 @@ static void there_is_room_for_some_who_say_nothing(void **state)
         os_channel_close(links[i]);
     mine = accept_one(listener);
     xf_pipe_free(end_connecting(&connector));
-    expect_gone(mine);
+    expect_closed(mine);
     xf_listener_free(listener);
 }
 
-static void one_who_is_killed_is_let_go(void **state)
+static void a_peer_that_is_killed_early_is_dropped(void **state)
 {
     const char *name = fresh_name();
     xf_listener *listener = listen_as(name, NULL);
@@ -149,7 +149,7 @@ static void one_who_is_killed_is_let_go(void **state)
     xf_listener_free(listener);
 }
 
-static void a_peer_that_is_killed_is_told(void **state)
+static void a_killed_peer_is_reported(void **state)
 {
     xf_listener_options options = {WITH_KEY};
     const char *name = fresh_name();
@@ -159,7 +159,7 @@ static void a_peer_that_is_killed_is_told(void **state)
 
     (void)state;
     expect_text(pipe, "I was here");
-    expect_gone(pipe);
+    expect_closed(pipe);
     program_end(program, NULL);
     xf_listener_free(listener);
 }
@@ -466,11 +466,11 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_flood_does_not_prolong_a_wait),
         cmocka_unit_test(silence_does_not_prolong_a_wait),
-        cmocka_unit_test(one_who_stops_keeps_nobody),
-        cmocka_unit_test(one_who_says_nothing_is_turned_away),
-        cmocka_unit_test(there_is_room_for_some_who_say_nothing),
-        cmocka_unit_test(one_who_is_killed_is_let_go),
-        cmocka_unit_test(a_peer_that_is_killed_is_told),
+        cmocka_unit_test(a_peer_that_stops_delays_nobody),
+        cmocka_unit_test(a_silent_peer_is_rejected),
+        cmocka_unit_test(the_number_of_pending_peers_is_limited),
+        cmocka_unit_test(a_peer_that_is_killed_early_is_dropped),
+        cmocka_unit_test(a_killed_peer_is_reported),
         cmocka_unit_test(garbage_is_let_go),
         cmocka_unit_test(a_proof_is_good_once),
         cmocka_unit_test(a_host_of_another_kind_is_seen),

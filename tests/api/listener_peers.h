@@ -65,7 +65,7 @@ static inline void expect_text(xf_pipe *pipe, const char *text)
     xf_message_free(&message);
 }
 
-static inline void expect_gone(xf_pipe *pipe)
+static inline void expect_closed(xf_pipe *pipe)
 {
     xf_message message;
 
@@ -132,7 +132,7 @@ static inline void expect_service(xf_listener *listener, const char *name, const
     send_text(mine, "pong");
     expect_text(theirs, "pong");
     xf_pipe_free(theirs);
-    expect_gone(mine);
+    expect_closed(mine);
 }
 
 /* ---- Roles of another program ---------------------------------------------------------------- */
@@ -232,7 +232,7 @@ static inline void kill_program(program *program)
     int64_t pid = program_pid(program);
 
     support_kill(pid);
-    assert_true(support_gone(pid, PATIENCE_MS));
+    assert_true(support_has_ended(pid, PATIENCE_MS));
     program_end(program, NULL);
 }
 

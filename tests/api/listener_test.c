@@ -88,8 +88,8 @@ static void messages_are_as_long_as_both_sides_want(void **state)
 
 /* ---- Children of either program -------------------------------------------------------------- */
 
-/* Sends a greeting through the pipe that it got. */
-XF_TASK(greet, const xf_ref *in, int *out)
+/* Sends a text through the pipe that it got. */
+XF_TASK(send_from_child, const xf_ref *in, int *out)
 {
     xf_pipe *pipe;
 
@@ -102,13 +102,13 @@ XF_TASK(greet, const xf_ref *in, int *out)
     return 0;
 }
 
-static void expect_greeting(xf_pipe *through, xf_pipe *comes_out)
+static void expect_text_through(xf_pipe *through, xf_pipe *comes_out)
 {
     xf_ref ref;
     xf_process *process;
 
     assert_int_equal(xf_pipe_ref(through, &ref), 0);
-    process = start(&greet, &ref, sizeof ref, NULL);
+    process = start(&send_from_child, &ref, sizeof ref, NULL);
     expect_text(comes_out, "from a child");
     expect_end(process, XF_END_DONE, 0);
 }
@@ -124,9 +124,9 @@ static void an_end_can_be_handed_to_a_child(void **state)
     begin_connecting(&connector, name, NULL);
     mine = accept_one(listener);
     theirs = end_connecting(&connector);
-    expect_greeting(mine, theirs);
+    expect_text_through(mine, theirs);
     xf_pipe_free(mine);
-    expect_gone(theirs);
+    expect_closed(theirs);
     xf_listener_free(listener);
 }
 
@@ -167,7 +167,7 @@ static void a_child_connects_and_listens(void **state)
     pipe = accept_one(listener);
     xf_listener_free(listener);
     expect_text(pipe, "from a child");
-    expect_gone(pipe);
+    expect_closed(pipe);
     expect_end(process, XF_END_DONE, 0);
 
     errand.listens = true;
@@ -175,7 +175,7 @@ static void a_child_connects_and_listens(void **state)
     receive_number(process);
     assert_int_equal(xf_connect(&pipe, errand.name, NULL, PATIENCE_MS), 0);
     expect_text(pipe, "from a child");
-    expect_gone(pipe);
+    expect_closed(pipe);
     expect_end(process, XF_END_DONE, 0);
 }
 
@@ -216,7 +216,7 @@ static void a_name_is_free_when_its_listener_was_killed(void **state)
     assert_int_equal(xf_connect(&pipe, name, &with_key, PATIENCE_MS), 0);
     expect_text(pipe, "welcome");
     kill_program(program);
-    expect_gone(pipe);
+    expect_closed(pipe);
     assert_int_equal(xf_connect(&pipe, name, &with_key, PATIENCE_MS), XF_ENOENT);
     listener = listen_as(name, NULL);
     expect_service(listener, name, NULL);
@@ -289,7 +289,7 @@ static void run_acceptor(void *arg)
 
     expect_text(pipe, "ping");
     send_text(pipe, "pong");
-    expect_gone(pipe);
+    expect_closed(pipe);
 }
 
 static void several_threads_accept(void **state)

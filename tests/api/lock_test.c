@@ -44,7 +44,7 @@ XF_TASK(acquire_once, const order *in, int *out)
     xf_lock *lock;
 
     REQUIRE(xf_lock_open(&lock, &in->ref) == 0);
-    atomic_fetch_add(&board->said[2], 1);
+    say_one_more(&board->said[2]);
     *out = xf_lock_acquire(lock, XF_FOREVER);
     if (*out == 0 || *out == XF_EOWNERDEAD)
         REQUIRE(xf_lock_release(lock) == 0);
@@ -182,7 +182,7 @@ static void an_owner_that_returns_passes_the_lock_on(void **state)
 
     (void)state;
     await(&board->said[0], 1);
-    atomic_store(&board->said[1], 1);
+    say(&board->said[1], 1);
     expect_end(holder, XF_END_DONE, 0);
     expect_inherited(lock);
     xf_lock_free(lock);
@@ -212,14 +212,14 @@ static void a_thread_that_ends_passes_the_lock_on(void **state)
 }
 
 /* One of several siblings that sleep gets XF_EOWNERDEAD. */
-static void one_of_those_who_wait_is_told_of_the_death(void **state)
+static void one_waiter_learns_of_the_death(void **state)
 {
     enum { CHILDREN = 3 };
     order order;
     board *board = fresh_board(&order);
     xf_lock *lock = create_lock(&order, NULL);
     xf_process *holder = begin(&hold_lock, &order), *waiters[CHILDREN];
-    int told = 0;
+    int reported = 0;
 
     (void)state;
     await(&board->said[0], 1);
@@ -229,10 +229,10 @@ static void one_of_those_who_wait_is_told_of_the_death(void **state)
     kill_it(holder);
     for (int i = 0; i < CHILDREN; i++) {
         assert_int_equal(join(waiters[i]).kind, XF_END_DONE);
-        told += *(const int *)xf_process_result(waiters[i], NULL) == XF_EOWNERDEAD;
+        reported += *(const int *)xf_process_result(waiters[i], NULL) == XF_EOWNERDEAD;
         xf_process_free(waiters[i]);
     }
-    assert_int_equal(told, 1);
+    assert_int_equal(reported, 1);
     xf_lock_free(lock);
     xf_shm_free(shared);
 }
@@ -334,7 +334,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_killed_owner_passes_the_lock_on),
         cmocka_unit_test(an_owner_that_returns_passes_the_lock_on),
         cmocka_unit_test(a_thread_that_ends_passes_the_lock_on),
-        cmocka_unit_test(one_of_those_who_wait_is_told_of_the_death),
+        cmocka_unit_test(one_waiter_learns_of_the_death),
         cmocka_unit_test(killing_at_random_loses_no_lock),
         cmocka_unit_test(locks_lie_in_shared_memory),
         cmocka_unit_test(wrong_places_and_references_are_refused),

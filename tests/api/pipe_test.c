@@ -117,7 +117,7 @@ static void a_full_pipe_makes_wait(void **state)
     xf_pipe_free(other);
 }
 
-static void an_end_that_is_freed_is_told(void **state)
+static void a_freed_end_is_reported(void **state)
 {
     xf_pipe *one, *other;
     size_t size;
@@ -212,7 +212,7 @@ XF_ENTRY(say_and_die)
     support_kill_self();
 }
 
-static void an_end_that_is_killed_is_told(void **state)
+static void a_killed_end_is_reported(void **state)
 {
     xf_pipe *one, *other;
     xf_process *process;
@@ -324,11 +324,11 @@ static void nothing_is_left(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(both_directions_are_apart),     cmocka_unit_test(a_simplex_pipe_has_one_direction),
-        cmocka_unit_test(a_full_pipe_makes_wait),        cmocka_unit_test(an_end_that_is_freed_is_told),
-        cmocka_unit_test(options_are_checked),           cmocka_unit_test(messages_go_and_come_back),
-        cmocka_unit_test(an_end_that_is_killed_is_told), cmocka_unit_test(a_sender_does_not_wait_for_the_dead),
-        cmocka_unit_test(two_processes_share_an_end),    cmocka_unit_test(nothing_is_left),
+        cmocka_unit_test(both_directions_are_apart),  cmocka_unit_test(a_simplex_pipe_has_one_direction),
+        cmocka_unit_test(a_full_pipe_makes_wait),     cmocka_unit_test(a_freed_end_is_reported),
+        cmocka_unit_test(options_are_checked),        cmocka_unit_test(messages_go_and_come_back),
+        cmocka_unit_test(a_killed_end_is_reported),   cmocka_unit_test(a_sender_does_not_wait_for_the_dead),
+        cmocka_unit_test(two_processes_share_an_end), cmocka_unit_test(nothing_is_left),
     };
 
     xf_main(argc, argv);

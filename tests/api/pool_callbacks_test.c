@@ -1,52 +1,52 @@
 /* Goal: each callback is called once, on the right thread, whatever became of the future. */
 #include "pool_tasks.h"
 
-typedef struct told {
+typedef struct counts {
     uv_sem_t done;
     int success, failure;
-} told;
+} counts;
 
 static void on_success(xf_future *future, void *arg)
 {
     (void)future;
-    ((told *)arg)->success++;
+    ((counts *)arg)->success++;
 }
 
 static void on_failure(xf_future *future, void *arg)
 {
     assert_int_equal(xf_future_failures(future), 1);
-    ((told *)arg)->failure++;
+    ((counts *)arg)->failure++;
 }
 
 static void on_done(xf_future *future, void *arg)
 {
     xf_future_free(future);
-    uv_sem_post(&((told *)arg)->done);
+    uv_sem_post(&((counts *)arg)->done);
 }
 
 static void callbacks_are_called_once(void **state)
 {
     const int whats[] = {FINE, FAIL, DIE};
     xf_pool *pool = open_workers(1);
-    told told = {.success = 0};
-    xf_map options = {.on_success = on_success, .on_failure = on_failure, .on_done = on_done, .arg = &told};
+    counts counts = {.success = 0};
+    xf_map options = {.on_success = on_success, .on_failure = on_failure, .on_done = on_done, .arg = &counts};
 
     (void)state;
-    assert_int_equal(uv_sem_init(&told.done, 0), 0);
+    assert_int_equal(uv_sem_init(&counts.done, 0), 0);
     for (int i = 0; i < 3; i++) {
         order_one(pool, whats[i], &options);
-        uv_sem_wait(&told.done);
+        uv_sem_wait(&counts.done);
     }
-    assert_int_equal(told.success, 1);
-    assert_int_equal(told.failure, 2);
-    uv_sem_destroy(&told.done);
+    assert_int_equal(counts.success, 1);
+    assert_int_equal(counts.failure, 2);
+    uv_sem_destroy(&counts.done);
     xf_pool_free(pool);
 }
 
 static void on_map(xf_future *future, void *arg)
 {
     assert_int_equal(xf_future_count(future), 1);
-    uv_sem_post(&((told *)arg)->done);
+    uv_sem_post(&((counts *)arg)->done);
 }
 
 /* Callbacks are called for a future that is freed before, or meanwhile. */
@@ -54,18 +54,18 @@ static void callbacks_of_what_is_freed_are_called(void **state)
 {
     enum { MAPS = 300 };
     xf_pool *pool = open_workers(1);
-    told told = {.success = 0};
-    xf_map options = {.on_success = on_success, .on_done = on_map, .arg = &told};
+    counts counts = {.success = 0};
+    xf_map options = {.on_success = on_success, .on_done = on_map, .arg = &counts};
 
     (void)state;
-    assert_int_equal(uv_sem_init(&told.done, 0), 0);
+    assert_int_equal(uv_sem_init(&counts.done, 0), 0);
     for (int i = 0; i < MAPS; i++)
         expect_squares(pool, 1, &options);
     for (int i = 0; i < MAPS; i++)
-        uv_sem_wait(&told.done);
-    assert_int_equal(told.success, MAPS);
+        uv_sem_wait(&counts.done);
+    assert_int_equal(counts.success, MAPS);
     await_memory(pool, 0);
-    uv_sem_destroy(&told.done);
+    uv_sem_destroy(&counts.done);
     xf_pool_free(pool);
 }
 
@@ -74,26 +74,26 @@ static void callbacks_are_called_for_what_never_ran(void **state)
 {
     xf_pool *pool = open_workers(1);
     xf_future *blocker = order_one(pool, PATIENT, NULL), *future;
-    told told = {.success = 0};
-    xf_map options = {.on_success = on_success, .on_failure = on_failure, .on_done = on_done, .arg = &told};
+    counts counts = {.success = 0};
+    xf_map options = {.on_success = on_success, .on_failure = on_failure, .on_done = on_done, .arg = &counts};
     xf_map nothing = options;
 
     (void)state;
-    assert_int_equal(uv_sem_init(&told.done, 0), 0);
+    assert_int_equal(uv_sem_init(&counts.done, 0), 0);
     nothing.task = &square;
     assert_int_equal(xf_pool_map_async(&future, pool, &nothing), 0);
-    uv_sem_wait(&told.done);
-    assert_int_equal(told.success, 1);
+    uv_sem_wait(&counts.done);
+    assert_int_equal(counts.success, 1);
     xf_future_cancel(order_one(pool, FINE, &options));
-    uv_sem_wait(&told.done);
+    uv_sem_wait(&counts.done);
     order_one(pool, FINE, &options);
     xf_pool_cancel(pool);
-    uv_sem_wait(&told.done);
-    assert_int_equal(told.success, 1);
-    assert_int_equal(told.failure, 2);
+    uv_sem_wait(&counts.done);
+    assert_int_equal(counts.success, 1);
+    assert_int_equal(counts.failure, 2);
     assert_int_equal(xf_future_wait(blocker, 60000), XF_EFAILED);
     xf_future_free(blocker);
-    uv_sem_destroy(&told.done);
+    uv_sem_destroy(&counts.done);
     xf_pool_free(pool);
 }
 

@@ -197,7 +197,7 @@ static void an_idle_worker_that_is_killed_is_replaced(void **state)
         assert_int_equal(xf_pool_stats_get(pool, &stats, before, 2), 2);
     while (!before[0].ready || !before[1].ready);
     support_kill(before[0].pid);
-    assert_true(support_gone(before[0].pid, 60000));
+    assert_true(support_has_ended(before[0].pid, 60000));
     do
         expect_squares(pool, 1000, NULL);
     while (stats_of(pool).replaced == 0);

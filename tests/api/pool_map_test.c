@@ -214,7 +214,7 @@ static void threads_that_wait_for_their_own_all_return(void **state)
 
 /* ---- Mistakes -------------------------------------------------------------------------------- */
 
-static void wrong_use_is_told(void **state)
+static void wrong_use_is_refused(void **state)
 {
     xf_task unknown = {.name = "unknown"};
     xf_pool *pool;
@@ -249,7 +249,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(two_hundred_workers_sum_rightly),
         cmocka_unit_test(two_threads_map_at_the_same_time),
         cmocka_unit_test(threads_that_wait_for_their_own_all_return),
-        cmocka_unit_test(wrong_use_is_told),
+        cmocka_unit_test(wrong_use_is_refused),
     };
 
     xf_main(argc, argv);

@@ -239,7 +239,7 @@ static void check_join_before_get(size_t size)
     xf_process *process = start(&send_and_return, &size, sizeof size, NULL);
 
     assert_int_equal(join(process).kind, XF_END_DONE);
-    assert_true(support_gone(xf_process_pid(process), 0));
+    assert_true(support_has_ended(xf_process_pid(process), 0));
     result = xf_process_result(process, &result_size);
     assert_int_equal(result_size, size);
     assert_int_equal(xf_process_receive(process, &message, 0), 0);
@@ -469,7 +469,7 @@ static void kill_ends_it_at_once(void **state)
     assert_true(support_alive(pid));
     xf_process_kill(process);
     assert_int_equal(join(process).kind, XF_END_TERMINATED);
-    assert_true(support_gone(pid, 0));
+    assert_true(support_has_ended(pid, 0));
     expect_end(process, XF_END_TERMINATED, 0);
 }
 
@@ -481,7 +481,7 @@ static void free_of_a_running_process_kills_it(void **state)
     (void)state;
     receive_number(process);
     assert_int_equal(xf_process_free(process), 0);
-    assert_true(support_gone(pid, 0));
+    assert_true(support_has_ended(pid, 0));
     assert_int_equal(xf_process_free(NULL), 0);
 }
 
@@ -496,7 +496,7 @@ static void a_detached_process_is_freed_when_it_ends(void **state)
     assert_true(support_alive(pid));
     assert_int_equal(xf_cleanup(), XF_EBUSY);
     support_kill(pid);
-    assert_true(support_gone(pid, 60000));
+    assert_true(support_has_ended(pid, 60000));
     while (xf_cleanup() == XF_EBUSY)
         uv_os_getppid(); /* the supervisor frees it soon */
 }

@@ -187,7 +187,7 @@ static int role_publish(const char *name)
     table table = lay(shm);
     int rc = xf_shm_publish(shm, name, &key);
 
-    strcpy(table.board->text, "by one who will be killed");
+    strcpy(table.board->text, "by a process that will be killed");
     printf("%d\n", rc);
     fflush(stdout);
     if (rc == 0)
@@ -237,7 +237,7 @@ static void kill_program(program *program)
     int64_t pid = program_pid(program);
 
     support_kill(pid);
-    assert_true(support_gone(pid, PATIENCE_MS));
+    assert_true(support_has_ended(pid, PATIENCE_MS));
     program_end(program, NULL);
 }
 
@@ -283,7 +283,7 @@ static void it_grows_for_all(void **state)
     close_table(&table);
 }
 
-static void the_death_of_who_has_a_lock_in_it_is_told(void **state)
+static void the_death_of_an_owner_of_a_lock_in_it_is_reported(void **state)
 {
     const char *name = fresh_name();
     table table = lay(make_shm());
@@ -318,7 +318,7 @@ static void it_outlives_its_name_whose_owner_is_killed(void **state)
     kill_program(owner);
 
     expect_not_found(name, &key, XF_ENOENT, name);
-    assert_string_equal(table.board->text, "by one who will be killed");
+    assert_string_equal(table.board->text, "by a process that will be killed");
     other = make_shm();
     expect_published(other, name, NULL);
     assert_int_equal(xf_shm_grow(shm, LIMIT), 0);
@@ -329,7 +329,7 @@ static void it_outlives_its_name_whose_owner_is_killed(void **state)
     xf_shm_free(other);
     expect_published(shm, name, &key); /* published by a program that has opened it by name */
     other = expect_found(name, &key, XF_SHM_READ);
-    assert_string_equal(xf_shm_data(other), "by one who will be killed");
+    assert_string_equal(xf_shm_data(other), "by a process that will be killed");
     xf_shm_free(other);
     close_table(&table);
     expect_not_found(name, &key, XF_ENOENT, name);
@@ -547,7 +547,7 @@ static void what_is_asked_for_is_checked(void **state)
     xf_shm_free(shm);
 }
 
-static void who_has_another_key_is_refused(void **state)
+static void a_process_with_another_key_is_refused(void **state)
 {
     const char *name = fresh_name();
     xf_shm *shm = make_shm();
@@ -575,7 +575,7 @@ static size_t handles_at_rest(void)
     return support_handles();
 }
 
-static void those_who_say_nothing_keep_nobody(void **state)
+static void silent_processes_delay_nobody(void **state)
 {
     enum { SILENT = 20 };
     const char *name = fresh_name();
@@ -595,7 +595,7 @@ static void those_who_say_nothing_keep_nobody(void **state)
     assert_int_equal(support_handles(), handles);
 }
 
-static void one_who_is_killed_in_the_middle_is_let_go(void **state)
+static void a_process_that_is_killed_in_the_handshake_is_dropped(void **state)
 {
     const char *name = fresh_name();
     xf_shm *shm = make_shm();
@@ -612,7 +612,7 @@ static void one_who_is_killed_in_the_middle_is_let_go(void **state)
 }
 
 /* A visitor keeps the memory that it got, even if the name ends before it could acknowledge that. */
-static void a_name_that_goes_in_the_middle_is_told(void **state)
+static void a_name_that_ends_during_the_handshake_is_reported(void **state)
 {
     size_t handles = handles_at_rest(), mappings = support_mappings();
     const char *name = fresh_name();
@@ -691,7 +691,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(programs_find_it),
         cmocka_unit_test(it_grows_for_all),
-        cmocka_unit_test(the_death_of_who_has_a_lock_in_it_is_told),
+        cmocka_unit_test(the_death_of_an_owner_of_a_lock_in_it_is_reported),
         cmocka_unit_test(it_outlives_its_name_whose_owner_is_killed),
         cmocka_unit_test(what_is_for_reading_cannot_be_written_to),
         cmocka_unit_test(a_child_publishes_and_what_was_found_is_passed_on),
@@ -699,10 +699,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_name_is_taken_once),
         cmocka_unit_test(a_listener_is_no_memory_and_memory_no_listener),
         cmocka_unit_test(what_is_asked_for_is_checked),
-        cmocka_unit_test(who_has_another_key_is_refused),
-        cmocka_unit_test(those_who_say_nothing_keep_nobody),
-        cmocka_unit_test(one_who_is_killed_in_the_middle_is_let_go),
-        cmocka_unit_test(a_name_that_goes_in_the_middle_is_told),
+        cmocka_unit_test(a_process_with_another_key_is_refused),
+        cmocka_unit_test(silent_processes_delay_nobody),
+        cmocka_unit_test(a_process_that_is_killed_in_the_handshake_is_dropped),
+        cmocka_unit_test(a_name_that_ends_during_the_handshake_is_reported),
         cmocka_unit_test(names_come_and_go_while_others_look),
         cmocka_unit_test(sizes_are_not_believed),
         cmocka_unit_test(a_name_changes_no_start_method), /* the last one, because it removes XF_START */

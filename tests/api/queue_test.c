@@ -520,7 +520,7 @@ static void each_producers_messages_stay_in_order(void **state)
 }
 
 /* Gets a reference of a queue through a queue, and answers there. */
-XF_TASK(answer_where_told, const order *in, uint64_t *out)
+XF_TASK(answer_into_that_queue, const order *in, uint64_t *out)
 {
     xf_queue *queue = open_queue(&in->queue), *answers;
     xf_ref ref;
@@ -542,7 +542,7 @@ static void a_queue_goes_through_a_queue(void **state)
 {
     xf_queue *queue = make(NULL), *answers = make(NULL);
     order order = {.queue = ref_of(queue)};
-    xf_process *process = start(&answer_where_told, &order, sizeof order, NULL);
+    xf_process *process = start(&answer_into_that_queue, &order, sizeof order, NULL);
     xf_ref ref = ref_of(answers);
 
     (void)state;
@@ -644,7 +644,7 @@ static void run_to_death(xf_queue *queue, uint64_t how, uint64_t size)
 }
 
 /* A put needs the memory of a dead process, and gets it. */
-static void what_the_dead_held_comes_back(void **state)
+static void memory_of_dead_processes_is_used_again(void **state)
 {
     enum { LARGE = 600000 };
     xf_queue *queue = make(&(xf_queue_options){.memory_limit = MIB, .capacity = 10});
@@ -732,7 +732,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_queue_goes_through_a_queue),
         cmocka_unit_test(join_waits_until_all_is_done),
         cmocka_unit_test(a_task_is_not_done_twice),
-        cmocka_unit_test(what_the_dead_held_comes_back),
+        cmocka_unit_test(memory_of_dead_processes_is_used_again),
         cmocka_unit_test(join_does_not_wait_for_the_dead),
         cmocka_unit_test(nothing_is_left),
     };

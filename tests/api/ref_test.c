@@ -5,12 +5,12 @@
 
 #include <stdatomic.h>
 
-enum { VERSION = 7, PATIENCE_MS = 60000, GONE_MS = 10000 };
+enum { VERSION = 7, PATIENCE_MS = 60000, FREED_MS = 10000 };
 
 /* The content of the objects of these tests. */
 typedef struct notes {
     _Atomic uint32_t count;
-    _Atomic uint32_t told;
+    _Atomic uint32_t stage;
     _Atomic uint64_t sum;
 } notes;
 
@@ -61,18 +61,18 @@ static notes *notes_of(const object *object)
     return object->body;
 }
 
-static void set_told(object *object, uint32_t value)
+static void set_stage(object *object, uint32_t value)
 {
-    atomic_store(&notes_of(object)->told, value);
-    os_shm_wake(&object->shm, &notes_of(object)->told, OS_ALL);
+    atomic_store(&notes_of(object)->stage, value);
+    os_shm_wake(&object->shm, &notes_of(object)->stage, OS_ALL);
 }
 
-static void await_told(object *object, uint32_t value)
+static void await_stage(object *object, uint32_t value)
 {
-    _Atomic uint32_t *told = &notes_of(object)->told;
+    _Atomic uint32_t *stage = &notes_of(object)->stage;
 
-    for (uint32_t seen; (seen = atomic_load(told)) != value;)
-        os_shm_wait(&object->shm, told, seen, -1);
+    for (uint32_t seen; (seen = atomic_load(stage)) != value;)
+        os_shm_wait(&object->shm, stage, seen, -1);
 }
 
 static int open_notes(object **object, const xf_ref *ref)
@@ -81,7 +81,7 @@ static int open_notes(object **object, const xf_ref *ref)
 }
 
 /* Waits until no process has the object any more; a killed process may have it for a moment. */
-static void expect_gone(const xf_ref *ref)
+static void expect_freed(const xf_ref *ref)
 {
     object *object;
 
@@ -169,8 +169,8 @@ XF_ENTRY(answer_once)
 
     if (open_notes(&object, xf_call_input(call, NULL)) < 0)
         return 1;
-    await_told(object, 1);
-    set_told(object, 2);
+    await_stage(object, 1);
+    set_stage(object, 2);
     object_close(object);
     return 0;
 }
@@ -229,9 +229,9 @@ static void a_process_opens_an_object_once(void **state)
     assert_int_equal(open_notes(&again, &ref), 0);
     assert_ptr_equal(again, object);
     object_close(again);
-    set_told(object, 1); /* the object still works */
+    set_stage(object, 1); /* the object still works */
     object_close(object);
-    expect_gone(&ref);
+    expect_freed(&ref);
 }
 
 static void two_objects_have_two_references(void **state)
@@ -313,7 +313,7 @@ static void what_a_grandchild_makes_is_opened_by_a_cousin(void **state)
     (void)state;
     assert_int_equal(result_of(&count_in_below, &ref), 0);
     stop(maker);
-    expect_gone(&ref);
+    expect_freed(&ref);
     expect_counts(before);
 }
 
@@ -325,8 +325,8 @@ static void a_child_opens_while_its_parent_does_something_else(void **state)
     xf_process *process = start(&answer_once, &ref, sizeof ref, NULL);
 
     (void)state;
-    set_told(object, 1);
-    await_told(object, 2);
+    set_stage(object, 1);
+    await_stage(object, 2);
     expect_end(process, XF_END_DONE, 0);
     object_close(object);
 }
@@ -354,7 +354,7 @@ static void a_pools_workers_open(void **state)
 
 /* ---- How long they are there ----------------------------------------------------------------- */
 
-static void what_nobody_has_open_is_gone(void **state)
+static void what_nobody_has_open_is_freed(void **state)
 {
     object *object = create();
     xf_ref ref = ref_of(object);
@@ -363,7 +363,7 @@ static void what_nobody_has_open_is_gone(void **state)
     object_close(object);
     assert_int_equal(result_of(&count_in, &ref), XF_ENOENT);
     assert_int_equal(result_of(&count_in_below, &ref), XF_ENOENT);
-    expect_gone(&ref);
+    expect_freed(&ref);
 }
 
 static void an_object_is_there_while_any_process_has_it_open(void **state)
@@ -374,15 +374,15 @@ static void an_object_is_there_while_any_process_has_it_open(void **state)
 
     (void)state;
     assert_int_equal(receive_number(keeper), 0);
-    set_told(object, 5);
+    set_stage(object, 5);
     object_close(object);
     assert_int_equal(result_of(&count_in, &ref), 0);
     assert_int_equal(open_notes(&object, &ref), 0);
-    assert_int_equal(atomic_load(&notes_of(object)->told), 5);
+    assert_int_equal(atomic_load(&notes_of(object)->stage), 5);
     assert_int_equal(atomic_load(&notes_of(object)->count), 1);
     object_close(object);
     stop(keeper);
-    expect_gone(&ref);
+    expect_freed(&ref);
 }
 
 static void a_killed_process_closes_what_it_had_open(void **state)
@@ -395,7 +395,7 @@ static void a_killed_process_closes_what_it_had_open(void **state)
     assert_int_equal(result_of(&count_in, &ref), 0);
     xf_process_kill(maker);
     expect_end(maker, XF_END_TERMINATED, 0);
-    expect_gone(&ref);
+    expect_freed(&ref);
     expect_counts(before);
 }
 
@@ -554,7 +554,7 @@ static void a_childs_threads_open_at_the_same_time(void **state)
     assert_int_equal(result_of(&open_in_threads, &ref), 0);
     assert_int_equal(atomic_load(&notes_of(object)->count), THREADS * ROUNDS);
     object_close(object);
-    expect_gone(&ref);
+    expect_freed(&ref);
 }
 
 static void run_in_thread(void *arg)
@@ -759,7 +759,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_a_grandchild_makes_is_opened_by_a_cousin),
         cmocka_unit_test(a_child_opens_while_its_parent_does_something_else),
         cmocka_unit_test(a_pools_workers_open),
-        cmocka_unit_test(what_nobody_has_open_is_gone),
+        cmocka_unit_test(what_nobody_has_open_is_freed),
         cmocka_unit_test(an_object_is_there_while_any_process_has_it_open),
         cmocka_unit_test(a_killed_process_closes_what_it_had_open),
         cmocka_unit_test(what_a_child_closes_is_forgotten),

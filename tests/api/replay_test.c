@@ -506,7 +506,7 @@ static void change_build(const char *path)
 }
 
 /* Replays the file in another process, and returns its output and its exit code. */
-static char *told_again(const char *path, int64_t *code)
+static char *output_of_replay(const char *path, int64_t *code)
 {
     const char *const arguments[] = {"again", path, NULL};
     char *text;
@@ -528,13 +528,13 @@ static void another_build_runs_it_and_says_so(void **state)
     join(process);
     snprintf(path, sizeof path, "%s", xf_process_report(process)->saved);
     xf_process_free(process);
-    text = told_again(path, &code);
+    text = output_of_replay(path, &code);
     assert_int_equal(code, 21);
     assert_non_null(strstr(text, "crossfork: obey"));
     assert_null(strstr(text, remark));
     free(text);
     change_build(path);
-    text = told_again(path, &code);
+    text = output_of_replay(path, &code);
     assert_int_equal(code, 21);
     assert_non_null(strstr(text, remark));
     free(text);

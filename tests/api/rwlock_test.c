@@ -10,7 +10,7 @@ XF_TASK(hold_rwlock, const order *in, int *out)
 
     REQUIRE(xf_rwlock_open(&rwlock, &in->ref) == 0);
     *out = in->number ? xf_rwlock_write(rwlock, XF_FOREVER) : xf_rwlock_read(rwlock, XF_FOREVER);
-    atomic_fetch_add(&board->said[0], 1);
+    say_one_more(&board->said[0]);
     await(&board->said[1], 1);
     REQUIRE(xf_rwlock_release(rwlock) == 0);
     return 0;
@@ -81,16 +81,16 @@ static void many_read_at_a_time_and_none_while_one_writes(void **state)
     assert_int_equal(xf_rwlock_write(rwlock, 0), XF_EDEADLK);
     assert_int_equal(xf_rwlock_release(rwlock), 0);
     assert_int_equal(xf_rwlock_release(rwlock), XF_ESTATE);
-    atomic_store(&board->said[1], 1);
+    say(&board->said[1], 1);
     expect_end(first, XF_END_DONE, 0);
     expect_end(second, XF_END_DONE, 0);
-    atomic_store(&board->said[1], 0);
+    say(&board->said[1], 0);
     order.number = 1;
     first = begin(&hold_rwlock, &order);
     await(&board->said[0], 3);
     assert_int_equal(xf_rwlock_read(rwlock, WHILE_MS), XF_ETIMEDOUT);
     assert_int_equal(xf_rwlock_write(rwlock, 0), XF_ETIMEDOUT);
-    atomic_store(&board->said[1], 1);
+    say(&board->said[1], 1);
     assert_int_equal(xf_rwlock_write(rwlock, PROMPT_MS), 0);
     assert_int_equal(xf_rwlock_read(rwlock, 0), XF_EDEADLK);
     assert_int_equal(xf_rwlock_release(rwlock), 0);
@@ -99,7 +99,7 @@ static void many_read_at_a_time_and_none_while_one_writes(void **state)
     xf_shm_free(shared);
 }
 
-static void a_killed_writer_is_told_of_until_another_has_written(void **state)
+static void a_killed_writer_is_reported_until_another_has_written(void **state)
 {
     order order;
     board *board = fresh_board(&order);
@@ -125,7 +125,8 @@ static void a_killed_writer_is_told_of_until_another_has_written(void **state)
     xf_shm_free(shared);
 }
 
-/* Starts a writer that waits for a reader, and so blocks other readers. */
+/* Starts a writer that waits for a reader, and so blocks other readers.  A writer cannot report that it waits; only the
+ * lock shows it, so this tries the lock until it refuses a reader. */
 static xf_process *begin_waiting_writer(order *order, xf_rwlock *rwlock)
 {
     xf_process *writer;
@@ -142,7 +143,7 @@ static xf_process *begin_waiting_writer(order *order, xf_rwlock *rwlock)
 }
 
 /* The writer has changed nothing; a death that was reported before is still reported. */
-static void a_writer_that_is_killed_while_it_waits_is_not_told_of(void **state)
+static void a_writer_that_is_killed_while_it_waits_is_not_reported(void **state)
 {
     order order;
     board *board = fresh_board(&order);
@@ -173,7 +174,7 @@ static void a_writer_that_is_killed_while_it_waits_is_not_told_of(void **state)
     xf_shm_free(shared);
 }
 
-static void a_killed_reader_is_in_nobodys_way(void **state)
+static void a_killed_reader_blocks_nobody(void **state)
 {
     order order;
     board *board = fresh_board(&order);
@@ -195,9 +196,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readers_share_and_writers_do_not),
         cmocka_unit_test(many_read_at_a_time_and_none_while_one_writes),
-        cmocka_unit_test(a_killed_writer_is_told_of_until_another_has_written),
-        cmocka_unit_test(a_writer_that_is_killed_while_it_waits_is_not_told_of),
-        cmocka_unit_test(a_killed_reader_is_in_nobodys_way),
+        cmocka_unit_test(a_killed_writer_is_reported_until_another_has_written),
+        cmocka_unit_test(a_writer_that_is_killed_while_it_waits_is_not_reported),
+        cmocka_unit_test(a_killed_reader_blocks_nobody),
     };
 
     if (argc > 1 && strncmp(argv[1], "--", 2) != 0)

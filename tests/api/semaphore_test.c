@@ -9,7 +9,7 @@ XF_TASK(hold_permit, const order *in, int *out)
 
     REQUIRE(xf_semaphore_open(&semaphore, &in->ref) == 0);
     *out = xf_semaphore_acquire(semaphore, XF_FOREVER);
-    atomic_fetch_add(&board->said[0], 1);
+    say_one_more(&board->said[0]);
     await(&board->said[1], 1);
     REQUIRE(xf_semaphore_release(semaphore) == 0);
     return 0;
@@ -24,7 +24,7 @@ XF_TASK(take_off, const order *in, int *out)
     REQUIRE(xf_semaphore_open(&semaphore, &in->ref) == 0);
     for (*out = 0; *out < in->number; ++*out) {
         REQUIRE(xf_semaphore_acquire(semaphore, XF_FOREVER) == 0);
-        atomic_fetch_add(&board->said[0], 1);
+        say_one_more(&board->said[0]);
     }
     return 0;
 }
@@ -113,8 +113,8 @@ static void a_number_is_raised_by_one_and_lowered_by_another(void **state)
     order.number = TIMES;
     first = begin(&take_off, &order);
     second = begin(&take_off, &order);
-    for (int i = 5; i < 2 * TIMES; i++) {
-        assert_int_equal(atomic_load(&board->said[0]) <= i, true);
+    for (uint32_t i = 5; i < 2 * TIMES; i++) {
+        assert_true(atomic_load(&board->said[0]) <= i);
         assert_int_equal(xf_semaphore_release(semaphore), 0);
     }
     expect_end(first, XF_END_DONE, 0);

@@ -4,15 +4,16 @@
 #define SYNC_TASKS_H
 
 #include "crossfork.h"
+#include "shmem/shm.h"
 #include "tasks.h"
 
 #include <stdatomic.h>
 
 enum { PROMPT_MS = 5000, WHILE_MS = 50, COUNTERS = 8 };
 
-/* The shared memory: atomic words for messages, and plain words that an object protects. */
+/* The shared memory: atomic words by which processes report, and plain words that an object protects. */
 typedef struct board {
-    _Atomic int64_t said[COUNTERS];
+    _Atomic uint32_t said[COUNTERS];
     volatile int64_t plain[COUNTERS];
 } board;
 
@@ -34,22 +35,34 @@ static inline void require(xf_call *call, bool condition, const char *file, int 
 
 #define REQUIRE(condition) require(call, condition, __FILE__, __LINE__)
 
+static xf_shm *shared; /* the shared memory with the board, in this process */
+
 static inline board *open_board(xf_call *call, const order *order)
 {
-    xf_shm *shm;
-
-    REQUIRE(xf_shm_open(&shm, &order->board, XF_SHM_WRITE) == 0);
-    return xf_shm_data(shm);
+    REQUIRE(xf_shm_open(&shared, &order->board, XF_SHM_WRITE) == 0);
+    return xf_shm_data(shared);
 }
 
-/* Waits until another process has set the word, without the objects under test. */
-static inline void await(_Atomic int64_t *word, int64_t value)
+/* Set a word of the board, or add 1 to it, and wake the processes that await it.  They use the seam, and none of the
+ * objects under test. */
+static inline void say(_Atomic uint32_t *word, uint32_t value)
 {
-    while (atomic_load(word) < value)
-        uv_sleep(1);
+    atomic_store(word, value);
+    os_shm_wake(&shared->object->shm, word, OS_ALL);
 }
 
-static xf_shm *shared;
+static inline void say_one_more(_Atomic uint32_t *word)
+{
+    atomic_fetch_add(word, 1);
+    os_shm_wake(&shared->object->shm, word, OS_ALL);
+}
+
+/* Waits until another process has set the word to the value, or to a greater one. */
+static inline void await(_Atomic uint32_t *word, uint32_t value)
+{
+    for (uint32_t seen; (seen = atomic_load(word)) < value;)
+        os_shm_wait(&shared->object->shm, word, seen, -1);
+}
 
 static inline board *fresh_board(order *order)
 {
@@ -78,7 +91,7 @@ XF_TASK(hold_lock, const order *in, int *out)
 
     REQUIRE(xf_lock_open(&lock, &in->ref) == 0);
     REQUIRE(xf_lock_acquire(lock, XF_FOREVER) == 0);
-    atomic_store(&board->said[0], 1);
+    say(&board->said[0], 1);
     await(&board->said[1], 1);
     *out = 1;
     return 0;

@@ -259,7 +259,7 @@ static void output_that_does_not_encode_fails_the_task(void **state)
     expect_end(start(&return_too_many, NULL, 0, NULL), XF_END_FAILED, XF_ECODEC);
 }
 
-static void output_that_does_not_decode_is_told_to_who_asks(void **state)
+static void output_that_does_not_decode_is_reported_when_it_is_read(void **state)
 {
     void *object;
     xf_process *process = start(&return_undecodable, NULL, 0, NULL);
@@ -315,7 +315,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(input_that_does_not_encode_does_not_start),
         cmocka_unit_test(input_that_does_not_decode_fails_the_task),
         cmocka_unit_test(output_that_does_not_encode_fails_the_task),
-        cmocka_unit_test(output_that_does_not_decode_is_told_to_who_asks),
+        cmocka_unit_test(output_that_does_not_decode_is_reported_when_it_is_read),
         cmocka_unit_test(wrong_options_are_refused),
     };
 

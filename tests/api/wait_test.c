@@ -82,7 +82,7 @@ static void time_passes(void **state)
     free_things(&things);
 }
 
-static void mistakes_are_told(void **state)
+static void mistakes_are_reported(void **state)
 {
     xf_pipe_options simplex = {.simplex = true};
     xf_pipe *one, *other;
@@ -195,7 +195,7 @@ XF_TASK(square, const int *in, int *out)
 }
 
 /* Futures of two pools: each one is reported once it is complete, and then left out. */
-static void futures_are_told(void **state)
+static void futures_are_reported(void **state)
 {
     enum { POOLS = 2, EACH = 60, COUNT = POOLS * EACH };
     xf_wait_item items[COUNT];
@@ -238,7 +238,7 @@ static void join_it(void *process)
 }
 
 /* Another thread reads from the process, because it joins it. */
-static void a_message_is_told_while_another_thread_joins(void **state)
+static void a_message_is_reported_while_another_thread_joins(void **state)
 {
     xf_wait_item item = {.kind = XF_WAIT_MESSAGE};
     uv_thread_t joiner;
@@ -366,7 +366,7 @@ static void one_of_hundreds_wakes(void **state)
 
 /* The child with the other ends is killed: both pipes and the process become ready; queues and the event have no owner.
  */
-static void deaths_are_told(void **state)
+static void deaths_are_reported(void **state)
 {
     xf_wait_item items[THINGS + 1];
     xf_process *process;
@@ -536,7 +536,7 @@ XF_ENTRY(wait_when_older)
     enum { OTHERS = 150 };
     static xf_wait_item items[OTHERS + 1];
     const xf_ref *in = xf_call_input(call, NULL);
-    int rc = 0, told;
+    int rc = 0;
 
     for (int i = 0; i < OTHERS && rc == 0; i++) {
         items[i] = (xf_wait_item){.kind = XF_WAIT_EVENT};
@@ -548,12 +548,12 @@ XF_ENTRY(wait_when_older)
     if (rc < 0)
         return xf_fail(call, rc, "%s", xf_error_detail());
     (void)send_number(call, support_be_older());
-    for (told = 0; told < 3; told++) {
+    for (int n = 0; n < 3; n++) {
         rc = xf_wait(items, OTHERS + 1, PATIENCE_MS);
         if (rc != 1 || !items[OTHERS].ready)
             return xf_fail(call, 1, "%d", rc);
         get_one(items[OTHERS].queue);
-        (void)send_number(call, told);
+        (void)send_number(call, n);
     }
     return 0;
 }
@@ -597,17 +597,19 @@ static void wait_for_the_speaker(xf_process *process, const xf_log_line *line, v
 
 static void a_log_callback_cannot_wait_for_its_process(void **state)
 {
-    int told = 0, n = 0;
-    xf_process_options options = {.on_log = wait_for_the_speaker, .on_log_arg = &told};
+    int result = 0, n = 0;
+    xf_process_options options = {.on_log = wait_for_the_speaker, .on_log_arg = &result};
     xf_process *process = start(&say_something, &n, sizeof n, &options);
 
     (void)state;
     expect_end(process, XF_END_DONE, 0);
-    assert_int_equal(told, XF_EDEADLK);
+    assert_int_equal(result, XF_EDEADLK);
 }
 
+enum { RIVALS = 3, MESSAGES = 300 };
+
 typedef struct rival {
-    xf_wait_item items[2]; /* the queue of messages, and the event of the end */
+    xf_wait_item items[2]; /* the queue of messages, and the event that ends the waiting */
     _Atomic int *got;
 } rival;
 
@@ -619,14 +621,14 @@ static void compete(void *arg)
     while (xf_wait(rival->items, 2, PATIENCE_MS) > 0 && !rival->items[1].ready)
         if (xf_queue_get(rival->items[0].queue, &message, 0) == 0) {
             xf_message_free(&message);
-            atomic_fetch_add(rival->got, 1);
+            if (atomic_fetch_add(rival->got, 1) + 1 == MESSAGES)
+                xf_event_set(rival->items[1].event);
         }
 }
 
 /* Several threads wait for the same queue: each message is got once. */
 static void threads_wait_for_the_same(void **state)
 {
-    enum { RIVALS = 3, MESSAGES = 300 };
     rival rivals[RIVALS];
     uv_thread_t threads[RIVALS];
     _Atomic int got = 0;
@@ -645,13 +647,11 @@ static void threads_wait_for_the_same(void **state)
         expect_ready(&room, 1, 0);
         assert_int_equal(xf_queue_put(room.queue, &i, sizeof i, 0), 0);
     }
-    room.kind = XF_WAIT_GET;
-    while (xf_wait(&room, 1, 0) == 1)
-        uv_sleep(1);
-    xf_event_set(over);
     for (int i = 0; i < RIVALS; i++)
         uv_thread_join(&threads[i]);
     assert_int_equal(atomic_load(&got), MESSAGES);
+    room.kind = XF_WAIT_GET;
+    assert_int_equal(xf_wait(&room, 1, 0), XF_ETIMEDOUT);
     xf_queue_free(room.queue);
     xf_event_free(over);
 }
@@ -661,14 +661,14 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exactly_the_ready_ones_are_marked),
         cmocka_unit_test(time_passes),
-        cmocka_unit_test(mistakes_are_told),
+        cmocka_unit_test(mistakes_are_reported),
         cmocka_unit_test(each_thing_wakes),
         cmocka_unit_test(an_event_that_was_set_meanwhile_counts),
         cmocka_unit_test(the_end_of_a_queue_is_a_reason),
-        cmocka_unit_test(futures_are_told),
-        cmocka_unit_test(a_message_is_told_while_another_thread_joins),
+        cmocka_unit_test(futures_are_reported),
+        cmocka_unit_test(a_message_is_reported_while_another_thread_joins),
         cmocka_unit_test(one_of_hundreds_wakes),
-        cmocka_unit_test(deaths_are_told),
+        cmocka_unit_test(deaths_are_reported),
         cmocka_unit_test(a_killed_producer_holds_nobody_up),
         cmocka_unit_test(children_wait_too),
         cmocka_unit_test(workers_wait_too),

@@ -5,7 +5,7 @@ typedef struct seen {
     things things;
     xf_pipe *order;
     xf_process *process;
-    int told[THINGS + 1];
+    int reports[THINGS + 1];
     int again;
 } seen;
 
@@ -19,7 +19,7 @@ static void on_ready(xf_watch *watch, const xf_wait_item *items, int count, void
     for (int i = 0; i < THINGS; i++) {
         if (!items[i].ready)
             continue;
-        seen->told[i]++;
+        seen->reports[i]++;
         if (i == GET)
             get_one(seen->things.queue);
         if (i == PUT)
@@ -28,7 +28,7 @@ static void on_ready(xf_watch *watch, const xf_wait_item *items, int count, void
             receive_one(seen->things.pipe);
         if (i == SEND)
             assert_int_equal(xf_pipe_send(seen->things.full_pipe, "x", 1, 0), 0);
-        if (i == EVENT && seen->told[i] < 3) /* the event is reported again */
+        if (i == EVENT && seen->reports[i] < 3) /* the event is reported again */
             continue;
         if (i == EVENT)
             xf_event_clear(seen->things.event);
@@ -37,7 +37,7 @@ static void on_ready(xf_watch *watch, const xf_wait_item *items, int count, void
         else
             give_order(seen->order, orders[i + 1]);
     }
-    seen->told[THINGS] += items[THINGS].ready;
+    seen->reports[THINGS] += items[THINGS].ready;
     if (items[THINGS].ready)
         xf_watch_stop(watch);
 }
@@ -63,7 +63,7 @@ static void a_watch_tells_a_loop(void **state)
     uv_run(&loop, UV_RUN_DEFAULT); /* until the watch is stopped */
     assert_int_equal(uv_loop_close(&loop), 0);
     for (int i = 0; i <= THINGS; i++)
-        assert_int_equal(seen.told[i], i == EVENT ? 3 : 1);
+        assert_int_equal(seen.reports[i], i == EVENT ? 3 : 1);
     expect_end(seen.process, XF_END_DONE, 0);
     free_things(&seen.things);
 }
@@ -86,7 +86,7 @@ static void a_watch_can_be_stopped_at_any_time(void **state)
     xf_watch *watch;
     uv_loop_t loop;
     size_t handles, mappings;
-    int told = 0;
+    int reports = 0;
 
     (void)state;
     assert_int_equal(uv_loop_init(&loop), 0);
@@ -98,7 +98,7 @@ static void a_watch_can_be_stopped_at_any_time(void **state)
         assert_int_equal(
             xf_watch_start(&watch, &loop, &(xf_watch_options){.items = items, .count = MANY, .callback = never}), 0);
         if (round % 2)
-            uv_sleep(5); /* so that the watch sleeps */
+            uv_sleep(5); /* nothing happens for a while, so that a watch that sleeps is stopped as well */
         uv_run(&loop, UV_RUN_NOWAIT);
         xf_watch_stop(watch);
         uv_run(&loop, UV_RUN_DEFAULT);
@@ -106,13 +106,13 @@ static void a_watch_can_be_stopped_at_any_time(void **state)
     xf_event_set(items[MANY - 1].event);
     assert_int_equal(
         xf_watch_start(&watch, &loop,
-                       &(xf_watch_options){.items = items, .count = MANY, .callback = count_it, .arg = &told}),
+                       &(xf_watch_options){.items = items, .count = MANY, .callback = count_it, .arg = &reports}),
         0);
-    while (told < 5)
+    while (reports < 5)
         uv_run(&loop, UV_RUN_ONCE);
     xf_watch_stop(watch);
     uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(told, 5);
+    assert_int_equal(reports, 5);
     assert_int_equal(support_handles(), handles);
     assert_int_equal(support_mappings(), mappings);
     assert_int_equal(xf_watch_start(&watch, &loop, &(xf_watch_options){.items = items, .count = 0, .callback = never}),

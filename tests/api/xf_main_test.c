@@ -43,7 +43,7 @@ static void a_child_whose_main_starts_processes_itself_starts_none(void **state)
     check_prints("bomb", "one child of one\nstart failure XF_EMAIN\n");
 }
 
-static void a_child_that_is_not_told_its_arguments_is_one_all_the_same(void **state)
+static void a_child_without_its_arguments_is_still_a_child(void **state)
 {
     (void)state;
     check_prints("blind", "one child of one\ndone XF_OK\n");
@@ -64,7 +64,7 @@ int main(void)
         cmocka_unit_test(a_child_whose_main_ends_early_is_named),
         cmocka_unit_test(a_child_whose_main_does_not_come_to_xf_main_is_killed),
         cmocka_unit_test(a_child_whose_main_starts_processes_itself_starts_none),
-        cmocka_unit_test(a_child_that_is_not_told_its_arguments_is_one_all_the_same),
+        cmocka_unit_test(a_child_without_its_arguments_is_still_a_child),
         cmocka_unit_test(the_argument_of_children_is_not_for_people),
     };
 

@@ -305,7 +305,7 @@ static void processors_that_may_not_be_used_are_left_out(void **state)
     assert_int_equal(machine.cpus[1].node, 1);
 }
 
-static void what_is_not_told_of_processors_is_not_known(void **state)
+static void missing_facts_about_processors_are_not_guessed(void **state)
 {
     os_machine machine;
 
@@ -338,7 +338,7 @@ int main(int argc, char **argv)
         TEST(a_part_of_a_hierarchy_may_be_mounted),
         TEST(what_processors_share_is_read),
         TEST(processors_that_may_not_be_used_are_left_out),
-        TEST(what_is_not_told_of_processors_is_not_known),
+        TEST(missing_facts_about_processors_are_not_guessed),
     };
 
     if (argc > 1)

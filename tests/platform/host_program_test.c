@@ -109,7 +109,7 @@ static void a_fault_that_the_program_mends_is_none(void **state)
     expect_end(start(&fault_and_go_on, NULL, 0, NULL), XF_END_DONE, 0);
 }
 
-static void the_crash_after_it_is_the_one_that_is_told(void **state)
+static void the_crash_after_it_is_the_one_that_is_reported(void **state)
 {
     xf_process *process = start(&fault_and_abort, NULL, 0, NULL);
     const xf_report *report;
@@ -301,7 +301,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_child_blocks_no_signal),
         cmocka_unit_test(a_fork_of_the_programs_own_can_use_crossfork),
         cmocka_unit_test(a_fault_that_the_program_mends_is_none),
-        cmocka_unit_test(the_crash_after_it_is_the_one_that_is_told),
+        cmocka_unit_test(the_crash_after_it_is_the_one_that_is_reported),
         cmocka_unit_test(a_kill_after_it_has_nothing_to_do_with_it),
         cmocka_unit_test(the_standard_streams_stay_open),
     };

@@ -208,7 +208,7 @@ static void endless_noise(void **state)
     check("noise", XF_END_PROTOCOL_ERROR, XF_EPROTO, "frame");
 }
 
-static void no_greeting(void **state)
+static void no_hello_frame(void **state)
 {
     (void)state;
     check("no hello", XF_END_PROTOCOL_ERROR, XF_EPROTO, "before HELLO");
@@ -321,7 +321,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_unknown_type),
         cmocka_unit_test(a_frame_cut_short),
         cmocka_unit_test(endless_noise),
-        cmocka_unit_test(no_greeting),
+        cmocka_unit_test(no_hello_frame),
         cmocka_unit_test(another_build),
         cmocka_unit_test(a_segment_that_did_not_come),
         cmocka_unit_test(a_segment_that_is_too_small),

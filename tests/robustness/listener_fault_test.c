@@ -107,7 +107,7 @@ static bool is_spare(const fault *fault)
     return strcmp(fault->name, "open") == 0 || strstr(fault->name, "CreateEvent");
 }
 
-static bool is_told(const fault *fault, int rc)
+static bool is_reported(const fault *fault, int rc)
 {
     if (!fault || (rc == 0 && guest.rc == 0 && is_spare(fault)))
         return rc == 0 && guest.rc == 0;
@@ -130,7 +130,7 @@ static void connecting(void **state)
         faults_arm(++n);
         rc = connect_both();
         fault = faults_disarm();
-        if (!is_told(fault, rc))
+        if (!is_reported(fault, rc))
             fail_msg("call %d, %s: %s, and %s for the guest", n, fault ? fault->name : "none", xf_err_name(rc),
                      xf_err_name(guest.rc));
         expect_nothing_left(&before, n, fault ? fault->name : "none");
@@ -177,7 +177,7 @@ static int publish_and_find(void)
 
 /* A failure on the publication's thread is not reported if the thread succeeds in the end; otherwise the program that
  * connected gets an error, perhaps only that the other side does not answer. */
-static bool is_told_by_name(const fault *fault, int rc)
+static bool is_reported_by_name(const fault *fault, int rc)
 {
     return fault ? rc == 0 || rc == fault->code || rc == XF_EEND : rc == 0;
 }
@@ -186,7 +186,7 @@ static void publishing_and_finding(void **state)
 {
     counts before;
     const fault *fault;
-    int n = 0, told = 0;
+    int n = 0, reported = 0;
 
     (void)state;
     assert_int_equal(publish_and_find(), 0);
@@ -197,14 +197,14 @@ static void publishing_and_finding(void **state)
         faults_arm(++n);
         rc = publish_and_find();
         fault = faults_disarm();
-        if (!is_told_by_name(fault, rc))
+        if (!is_reported_by_name(fault, rc))
             fail_msg("call %d, %s: %s (%s)", n, fault ? fault->name : "none", xf_err_name(rc), xf_error_detail());
-        told += rc < 0 && rc == fault->code;
+        reported += rc < 0 && rc == fault->code;
         expect_nothing_left(&before, n, fault ? fault->name : "none");
     } while (fault && n < MOST_ROUNDS);
     assert_null(fault);
-    assert_true(told > n / 2);
-    printf("           %d calls, %d told\n", n - 1, told);
+    assert_true(reported > n / 2);
+    printf("           %d calls, %d reported\n", n - 1, reported);
 }
 
 int main(int argc, char **argv)

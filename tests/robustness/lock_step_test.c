@@ -114,15 +114,15 @@ static pid_t start_victim(const kind *kind, void *object)
 /* ---- Nobody waits ---------------------------------------------------------------------------- */
 
 /* The next process acquires the object, with XF_EOWNERDEAD if it has to, and after that all is as before. */
-static void expect_whole(const kind *kind, void *object, int steps, uint64_t *told)
+static void expect_whole(const kind *kind, void *object, int steps, uint64_t *reported)
 {
     int rc = kind->begin(object, PROMPT_MS);
 
     if (rc != kind->fresh && !(kind->excludes && rc == XF_EOWNERDEAD))
         fail_msg("after %d steps: %s", steps, xf_err_name(rc));
     if (common->first != common->second && rc != XF_EOWNERDEAD)
-        fail_msg("after %d steps nobody is told", steps);
-    *told += rc == XF_EOWNERDEAD;
+        fail_msg("after %d steps the death is not reported", steps);
+    *reported += rc == XF_EOWNERDEAD;
     common->second = common->first;
     assert_int_equal(kind->end(object), 0);
     assert_int_equal(kind->begin(object, 0), kind->fresh);
@@ -131,17 +131,17 @@ static void expect_whole(const kind *kind, void *object, int steps, uint64_t *to
 
 static void kill_after_each_step(const kind *kind, void *object)
 {
-    uint64_t told = 0;
+    uint64_t reported = 0;
     int steps = 1;
 
     while (steps < STEPS_MAX && step_and_kill(start_victim(kind, object), steps)) {
-        expect_whole(kind, object, steps, &told);
+        expect_whole(kind, object, steps, &reported);
         steps += stride(steps);
     }
     assert_in_range(steps, 20, STEPS_MAX - 1);
     if (kind->excludes)
-        assert_in_range(told, 1, steps); /* some of the killed processes had it */
-    printf("           %d steps, %d times told\n", steps, (int)told);
+        assert_in_range(reported, 1, steps); /* some of the killed processes had it */
+    printf("           %d steps, %d deaths reported\n", steps, (int)reported);
 }
 
 static void a_lock_is_left_after_any_instruction(void **state)
@@ -223,7 +223,7 @@ static _Noreturn void run_holder(xf_lock *lock)
 }
 
 /* The waiter gets the lock even if the dead process did not wake it. */
-static void who_sleeps_gets_the_lock_after_any_instruction(void **state)
+static void a_sleeper_gets_the_lock_after_any_instruction(void **state)
 {
     bool killed = true;
     xf_lock *lock;
@@ -336,7 +336,7 @@ static pid_t start_poller(xf_semaphore *semaphore)
 }
 
 /* One of two permits is free at any time; which one changes while the poller searches. */
-static void who_polls_finds_the_permit_that_is_free(void **state)
+static void a_poll_finds_the_permit_that_is_free(void **state)
 {
     xf_semaphore_options options = {.limit = 2};
     xf_semaphore *semaphore;
@@ -375,8 +375,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_writer_is_killed_after_any_instruction),
         cmocka_unit_test(a_reader_is_killed_after_any_instruction),
         cmocka_unit_test(a_permit_is_left_after_any_instruction),
-        cmocka_unit_test(who_sleeps_gets_the_lock_after_any_instruction),
-        cmocka_unit_test(who_polls_finds_the_permit_that_is_free),
+        cmocka_unit_test(a_sleeper_gets_the_lock_after_any_instruction),
+        cmocka_unit_test(a_poll_finds_the_permit_that_is_free),
     };
 
     if (argc > 1)

@@ -7,7 +7,7 @@
 #include "program.h"
 #include "tasks.h"
 
-enum { ROUNDS = 3, CHILDREN = 2, WORKERS = 2, FAMILY = 1 + 2 * CHILDREN + WORKERS, ROOM = 64, GONE_MS = 1000 };
+enum { ROUNDS = 3, CHILDREN = 2, WORKERS = 2, FAMILY = 1 + 2 * CHILDREN + WORKERS, ROOM = 64, END_MS = 1000 };
 
 /* ---- A family -------------------------------------------------------------------------------- */
 
@@ -221,10 +221,10 @@ static void expect_nobody(const int64_t *killed, size_t count)
     int64_t pids[ROOM];
 
     for (size_t i = 0; i < count; i++)
-        assert_true(support_gone(killed[i], GONE_MS));
+        assert_true(support_has_ended(killed[i], END_MS));
     while ((count = support_same_program(pids, ROOM)) > 0)
         for (size_t i = 0; i < count; i++)
-            assert_true(support_gone(pids[i], GONE_MS));
+            assert_true(support_has_ended(pids[i], END_MS));
 }
 
 /* The names of a killed program are free. */

@@ -6,7 +6,7 @@
 #include <uv.h>
 
 /* How long a dead process may still be visible. */
-enum { GONE_MS = 1000 };
+enum { END_MS = 1000 };
 
 XF_ENTRY(spin_on)
 {
@@ -112,7 +112,7 @@ static void the_grandchild_ends_with_the_child(void **state)
     (void)state;
     assert_true(support_alive(grandchild));
     support_kill(xf_process_pid(child));
-    assert_true(support_gone(grandchild, GONE_MS));
+    assert_true(support_has_ended(grandchild, END_MS));
     expect_end(child, XF_END_KILLED, 0);
 }
 
@@ -123,7 +123,7 @@ static void a_killed_child_takes_its_descendants_along(void **state)
 
     (void)state;
     xf_process_kill(child);
-    assert_true(support_gone(grandchild, GONE_MS));
+    assert_true(support_has_ended(grandchild, END_MS));
     expect_end(child, XF_END_TERMINATED, 0);
 }
 
@@ -135,7 +135,7 @@ static void a_program_that_a_task_started_ends_too(void **state)
     (void)state;
     assert_true(support_alive(stranger));
     xf_process_kill(child);
-    assert_true(support_gone(stranger, GONE_MS));
+    assert_true(support_has_ended(stranger, END_MS));
     expect_end(child, XF_END_TERMINATED, 0);
 }
 
@@ -330,7 +330,7 @@ static void expect_end_with_parent(const char *name, const char *place)
 
     assert_true(child > 0 && support_alive(child));
     support_kill(program_pid(parent));
-    is_gone = support_gone(child, GONE_MS);
+    is_gone = support_has_ended(child, END_MS);
     if (!is_gone)
         support_kill(child);
     program_end(parent, NULL);
@@ -419,7 +419,7 @@ static void a_killed_parent_leaves_no_child(void **state)
     (void)state;
     assert_true(child > 0 && support_alive(child));
     support_kill(program_pid(parent));
-    assert_true(support_gone(child, GONE_MS));
+    assert_true(support_has_ended(child, END_MS));
     program_end(parent, NULL);
 }
 
@@ -432,7 +432,7 @@ static void a_parent_that_ends_leaves_no_child(void **state)
     (void)state;
     assert_true(child > 0);
     assert_int_equal(program_end(parent, NULL), 42);
-    assert_true(support_gone(child, GONE_MS));
+    assert_true(support_has_ended(child, END_MS));
 }
 
 static void ctrl_c_is_the_parents_business(void **state)

@@ -231,7 +231,7 @@ static void a_killed_program_leaves_no_worker(void **state)
     }
     support_kill(program_pid(mapper));
     for (int i = 0; i < WORKERS; i++)
-        assert_true(support_gone(pids[i], 1000));
+        assert_true(support_has_ended(pids[i], 1000));
     program_end(mapper, NULL);
 }
 

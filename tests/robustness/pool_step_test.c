@@ -226,8 +226,8 @@ static bool step(pid_t pid, bool *asleep)
 
 /* ---- The tracer ---------------------------------------------------------------------------------------------------
  *
- * A process of its own: one that traces its own children would be told of their stops when it asks for their ends, and
- * the pool asks for those of its workers. */
+ * It is a process of its own.  A process that traces its own children is notified of their stops when it asks for their
+ * ends, and the pool asks for the ends of its workers. */
 
 static bool hold_victim(stage *stage)
 {

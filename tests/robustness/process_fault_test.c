@@ -92,10 +92,10 @@ typedef struct outcome {
     int rc;           /* of the first call that failed; 0: none did */
     char detail[512]; /* of that call */
     xf_status status;
-    char message[200]; /* of the report */
-    bool lost;         /* messages are missing */
-    bool wrong;        /* a result is wrong although no call failed */
-    bool told_fault;   /* the child or the server printed that a call failed */
+    char message[200];  /* of the report */
+    bool lost;          /* messages are missing */
+    bool wrong;         /* a result is wrong although no call failed */
+    bool printed_fault; /* the child or the server printed that a call failed */
 } outcome;
 
 static int keep(outcome *outcome, int rc)
@@ -144,7 +144,7 @@ static void use_captured(const plan *plan, xf_process *process, outcome *outcome
 
     if (plan->options.stderr_to == XF_STDIO_CAPTURE &&
         keep(outcome, xf_process_output(process, 2, &text, &size)) == 0) {
-        outcome->told_fault = size > 0;
+        outcome->printed_fault = size > 0;
         xf_memory_free(text);
     }
     if (plan->options.stdout_to == XF_STDIO_CAPTURE &&
@@ -387,7 +387,7 @@ static void sweep_child(plan plan, const char *name, int least)
             fail_msg("call %d in the child: %s (%s), %s, code %d: %s", n, xf_err_name(outcome.rc), outcome.detail,
                      xf_end_name(outcome.status.kind), outcome.status.code, outcome.message);
         expect_nothing_left(&before, n, "in the child");
-    } while (outcome.told_fault && n < MOST_ROUNDS);
+    } while (outcome.printed_fault && n < MOST_ROUNDS);
     print_message("           %d calls\n", n - 1);
     assert_in_range(n - 1, least, MOST_ROUNDS - 1);
     assert_int_equal(outcome.status.kind, XF_END_DONE);

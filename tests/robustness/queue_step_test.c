@@ -28,11 +28,11 @@ typedef struct scene {
     const char *name;
     void (*act)(ring *ring, uint64_t size);
     ring_plan plan;
-    uint64_t size;   /* of each message */
-    uint64_t before; /* messages */
-    uint64_t taken;  /* how many of them are taken before the act, so that the ring has begun another lap */
-    bool puts;       /* the act puts one message, numbered behind the others; else it gets one */
-    bool gone;       /* when the act is complete, the message that it got is not in flight any more */
+    uint64_t size;     /* of each message */
+    uint64_t before;   /* messages */
+    uint64_t taken;    /* how many of them are taken before the act, so that the ring has begun another lap */
+    bool puts;         /* the act puts one message, numbered behind the others; else it gets one */
+    bool acknowledged; /* when the act is complete, the message that it got is not in flight any more */
 } scene;
 
 /* What the victim writes down, in memory that is not the ring's. */

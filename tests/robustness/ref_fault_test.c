@@ -316,16 +316,16 @@ static int use_with_failure(int n, bool *failed)
     xf_process_options options = {.environment = additions, .stderr_to = XF_STDIO_CAPTURE};
     round round = begin_round();
     xf_process *process;
-    char *told;
+    char *output;
     int result;
 
     snprintf(setting, sizeof setting, FAULTS_IN_CHILD "=%d", n);
     xf_event_set(round.go);
     process = start(&use_all, &round.order, sizeof round.order, &options);
     result = outcome(process);
-    assert_int_equal(xf_process_output(process, 2, &told, NULL), 0);
-    *failed = *told != 0;
-    xf_memory_free(told);
+    assert_int_equal(xf_process_output(process, 2, &output, NULL), 0);
+    *failed = *output != 0;
+    xf_memory_free(output);
     xf_process_free(process);
     end_round(&round);
     return result;

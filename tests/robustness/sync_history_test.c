@@ -417,13 +417,13 @@ static void expect_whole(stage *stage)
     }
 }
 
-static int deaths_told(void)
+static int count_reported_deaths(void)
 {
-    int told = 0;
+    int reported = 0;
 
     for (int i = 0; i < HISTORY_WORKERS * HISTORY_TURNS; i++)
-        told += shared->operations[i].rc == XF_EOWNERDEAD;
-    return told;
+        reported += shared->operations[i].rc == XF_EOWNERDEAD;
+    return reported;
 }
 
 /* A forked process does not inherit objects; these it does. */
@@ -443,7 +443,7 @@ static int run(const thing *thing, void *object, uint64_t seed, long steps, fate
     expect_whole(&stage);
     if (!history_is_in_order(&thing->model, true))
         fail_msg("no order for this, seed %llu, %ld steps, fate %d", (unsigned long long)seed, steps, (int)fate);
-    return deaths_told();
+    return count_reported_deaths();
 }
 
 /* Calls make for a new object for each run. */
@@ -452,16 +452,16 @@ static void play(const thing *thing, void *(*make)(const model *model), void (*d
     enum { STEPS = 700, EACH = 4 }; /* about as many instructions as a worker has; stepping is slow */
     long count = history_turns(100);
     uint64_t seed = 7;
-    int told = 0;
+    int reported = 0;
 
     for (long i = 0; i < count; i++) {
         fate fate = i % EACH || !history_can_step ? FATE_NONE : (enum fate)(1 + i / EACH % (FATES - 1));
         void *object = make_inherited(make(&thing->model));
-        told += run(thing, object, (uint64_t)i, (long)(history_random(&seed) % STEPS), fate);
+        reported += run(thing, object, (uint64_t)i, (long)(history_random(&seed) % STEPS), fate);
         drop(object);
     }
-    print_message("%ld histories, %d times told of a death\n", count, told);
-    assert_true(thing->owned ? told > 0 : told == 0); /* otherwise no process died where it matters */
+    print_message("%ld histories, %d deaths reported\n", count, reported);
+    assert_true(thing->owned ? reported > 0 : reported == 0); /* otherwise no process died where it matters */
 }
 
 static void *make_lock(const model *model)

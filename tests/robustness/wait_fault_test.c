@@ -39,10 +39,10 @@ static void free_items(void)
     assert_int_equal(xf_cleanup(), 0);
 }
 
-static void on_ready(xf_watch *watch, const xf_wait_item *told, int count, void *arg)
+static void on_ready(xf_watch *watch, const xf_wait_item *ready, int count, void *arg)
 {
     assert_int_equal(count, COUNT);
-    assert_true(told[0].ready);
+    assert_true(ready[0].ready);
     *(bool *)arg = true;
     xf_watch_stop(watch);
 }
@@ -50,17 +50,17 @@ static void on_ready(xf_watch *watch, const xf_wait_item *told, int count, void 
 static int wait_and_watch(void)
 {
     xf_watch *watch;
-    bool told = false;
+    bool called = false;
     int rc = xf_wait(items, COUNT, 1);
 
     rc = rc == XF_ETIMEDOUT
              ? xf_watch_start(&watch, &loop,
-                              &(xf_watch_options){.items = items, .count = COUNT, .callback = on_ready, .arg = &told})
+                              &(xf_watch_options){.items = items, .count = COUNT, .callback = on_ready, .arg = &called})
              : rc;
     if (rc == 0)
         xf_event_set(items[0].event);
     uv_run(&loop, UV_RUN_DEFAULT);
-    assert_int_equal(told, rc == 0);
+    assert_int_equal(called, rc == 0);
     return rc;
 }
 
@@ -144,7 +144,7 @@ static void no_thread_to_help(void **state)
     for (int n = 1; n <= 2; n++) {
         assert_int_equal(uv_thread_create(&thread, sleep_until_the_last, &sleeper), 0);
         faults_arm(n);
-        uv_sleep(10);
+        uv_sleep(10); /* no word changes for a while, so that the thread comes to sleep on them */
         atomic_store(sleeper.words[WORDS - 1].word, 1);
         os_shm_wake(sleeper.words[WORDS - 1].shm, sleeper.words[WORDS - 1].word, OS_ALL);
         uv_thread_join(&thread);

@@ -103,7 +103,7 @@ static void attach(size_t size, size_t claimed)
     os_shm_close(&shm);
 }
 
-/* Attaches segments of each of these sizes, and waits until it is told that all have been taken. */
+/* Attaches segments of these sizes, and waits until the parent reports that it has taken all of them. */
 static void be_attach(const char *argument)
 {
     char byte;

@@ -41,7 +41,7 @@ static void be_box(const char *argument)
 
 static void be_input(const char *argument)
 {
-    const uint8_t *input = above->input.address;
+    const uint8_t *input = above->inputs[0].address;
 
     if (!input)
         say("none\n");
@@ -98,7 +98,7 @@ static void a_child_maps_the_input(void **state)
     (void)state;
     assert_int_equal(os_shm_create(&input, 1000000, 0), 0);
     fill_pattern(input.address, input.size);
-    start.input = &input;
+    start.inputs[0] = &input;
     kid = start_as(&start);
     os_shm_close(&input);
     expect_line(&kid, "whole");
@@ -140,7 +140,7 @@ static void waiting_ends_when_there_is_something_to_read(void **state)
     kill_and_finish(&kid);
 }
 
-static void waiting_goes_on_to_tell_of_what_is_left_unread(void **state)
+static void waiting_reports_unread_output_again(void **state)
 {
     kid kid = start_role("wait");
     char byte;
@@ -326,7 +326,7 @@ static void a_kill_takes_descendants(void **state)
     (void)state;
     assert_true(support_alive(below));
     kill_and_finish(&kid);
-    assert_true(support_gone(below, SOON));
+    assert_true(support_has_ended(below, SOON));
 }
 
 static void descendants_end_with_the_child(void **state)
@@ -337,7 +337,7 @@ static void descendants_end_with_the_child(void **state)
     (void)state;
     send_text(&kid, "!");
     finish_well(&kid);
-    assert_true(support_gone(below, SOON));
+    assert_true(support_has_ended(below, SOON));
 }
 
 static void children_end_when_their_parent_is_killed(void **state)
@@ -348,7 +348,7 @@ static void children_end_when_their_parent_is_killed(void **state)
     (void)state;
     support_kill(pid_of(&kid));
     assert_true(support_sentinel_ready(os_child_sentinel(kid.child), PATIENCE));
-    assert_true(support_gone(below, SOON)); /* before os_child_end takes it */
+    assert_true(support_has_ended(below, SOON)); /* before os_child_end takes it */
     finish(&kid);
 }
 
@@ -379,7 +379,7 @@ static void signals_are_back_at_their_default(void **state)
     finish_well(&kid);
 }
 
-static void this_process_is_nobodys_child(void **state)
+static void this_process_is_not_a_child(void **state)
 {
     char name[] = "os_test", other[] = "--other", *argv[] = {name, other, NULL};
     const os_inherited *inherited = (const void *)argv;
@@ -428,7 +428,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_child_without_input_has_none),
     cmocka_unit_test(waiting_for_nothing_times_out),
     cmocka_unit_test(waiting_ends_when_there_is_something_to_read),
-    cmocka_unit_test(waiting_goes_on_to_tell_of_what_is_left_unread),
+    cmocka_unit_test(waiting_reports_unread_output_again),
     cmocka_unit_test(waiting_ends_with_the_child),
     cmocka_unit_test(a_kill_from_another_thread_ends_the_wait),
     cmocka_unit_test(the_thread_that_waited_may_end),
@@ -445,7 +445,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(children_end_when_their_parent_is_killed),
     cmocka_unit_test(an_interrupt_of_this_group_does_not_reach_a_child),
     cmocka_unit_test(signals_are_back_at_their_default),
-    cmocka_unit_test(this_process_is_nobodys_child),
+    cmocka_unit_test(this_process_is_not_a_child),
     cmocka_unit_test(a_command_line_without_its_channel_is_refused),
     cmocka_unit_test(nothing_is_left_behind),
 };

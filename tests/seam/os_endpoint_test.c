@@ -8,9 +8,9 @@ static const seam_role roles[] = {
     {0},
 };
 
-/* ---- Doors and links ------------------------------------------------------------------------- */
+/* ---- Endpoints and channels ------------------------------------------------------------------ */
 
-/* A door with one who has arrived. */
+/* An endpoint to which a process has connected. */
 typedef struct connection {
     char name[OS_NAME_MAX + 1];
     os_endpoint *endpoint;

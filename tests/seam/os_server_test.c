@@ -24,7 +24,7 @@ static void a_server_that_was_killed_starts_nothing(void **state)
     server_pid = hear_number(&kid);
     finish_well(&kid);
     support_kill(server_pid);
-    assert_true(support_gone(server_pid, SOON));
+    assert_true(support_has_ended(server_pid, SOON));
     rc = try_start(&kid, &start);
     assert_int_equal(rc, XF_EEND);
     os_server_close(start.server);
@@ -46,7 +46,7 @@ static void a_server_takes_its_children_along(void **state)
     expect_line(&kid, "spinning");
     pid = pid_of(&kid);
     os_server_close(start.server);
-    assert_true(support_gone(pid, SOON));
+    assert_true(support_has_ended(pid, SOON));
     end = finish(&kid);
     assert_true(end.kind == OS_KILLED || end.kind == OS_LOST);
 }

@@ -10,20 +10,20 @@
 static void be_answering(const char *argument)
 {
     test_box *box = above->box.address;
-    _Atomic uint32_t *answered = above->input.address;
+    _Atomic uint32_t *answered = above->inputs[0].address;
 
     for (uint32_t seen = 0; seen < (uint32_t)atoi(argument); seen++) {
         while (atomic_load(&box->asked) == seen)
             os_shm_wait(&above->box, &box->asked, seen, -1);
         atomic_store(answered, seen + 1);
-        os_shm_wake(&above->input, answered, 1);
+        os_shm_wake(&above->inputs[0], answered, 1);
     }
 }
 
 /* Sleeps until a word of the input has changed. */
 static void be_sleeping(const char *argument)
 {
-    const os_shm *input = &above->input;
+    const os_shm *input = &above->inputs[0];
     _Atomic uint32_t *word = (_Atomic uint32_t *)input->address + atoi(argument);
 
     say("asleep\n");
@@ -34,7 +34,7 @@ static void be_sleeping(const char *argument)
 /* Writes behind what the parent has committed, once it has committed that itself. */
 static void be_committing(const char *argument)
 {
-    const os_shm *input = &above->input;
+    const os_shm *input = &above->inputs[0];
     size_t at = (size_t)atoll(argument);
 
     require(os_shm_commit(input, at, OS_PAGE) == 0);
@@ -42,11 +42,24 @@ static void be_committing(const char *argument)
     say(is_pattern(input->address, OS_PAGE) ? "whole\n" : "broken\n");
 }
 
+/* Reads what only the parent may write, and tries to write it nevertheless.  Reports by the second input that it has
+ * come so far. */
+static void be_reading(const char *argument)
+{
+    uint8_t *owned = above->inputs[0].address;
+    _Atomic uint32_t *reached = above->inputs[1].address;
+
+    require(is_pattern(owned, PAGE));
+    require(!support_make_writable(owned, PAGE));
+    atomic_store(reached, 1);
+    if (strcmp(argument, "and writing") == 0)
+        *(volatile uint8_t *)owned = 1;
+    hear_parent(&(char){0}, 1);
+    say(is_pattern(owned, PAGE) && owned[PAGE] == 7 ? "whole\n" : "broken\n");
+}
+
 static const seam_role roles[] = {
-    {"answering", be_answering},
-    {"sleeping", be_sleeping},
-    {"committing", be_committing},
-    {0},
+    {"reading", be_reading}, {"answering", be_answering}, {"sleeping", be_sleeping}, {"committing", be_committing}, {0},
 };
 
 /* ---- Shared memory --------------------------------------------------------------------------- */
@@ -141,12 +154,58 @@ static void parent_and_child_commit_for_each_other(void **state)
     assert_int_equal(os_shm_create(&input, 1 << 20, OS_SHM_RESERVED), 0);
     assert_int_equal(os_shm_commit(&input, 0, OS_PAGE), 0);
     fill_pattern(input.address, OS_PAGE);
-    start.input = &input;
+    start.inputs[0] = &input;
     kid = start_as(&start);
     expect_line(&kid, "whole");
     finish_well(&kid);
     assert_true(is_pattern((uint8_t *)input.address + 65536, OS_PAGE));
     os_shm_close(&input);
+}
+
+static kid start_reading(const char *role, os_shm *owned, os_shm *shared)
+{
+    os_start start = role_start(role);
+
+    assert_int_equal(os_shm_create(owned, 4 * PAGE, OS_SHM_OWNED | OS_SHM_RESERVED), 0);
+    assert_int_equal(os_shm_create(shared, OS_PAGE, 0), 0);
+    assert_int_equal(os_shm_commit(owned, 0, PAGE), 0);
+    assert_true(os_shm_is_sealed(owned));
+    assert_false(os_shm_is_sealed(shared));
+    fill_pattern(owned->address, PAGE);
+    start.inputs[0] = owned;
+    start.inputs[1] = shared;
+    return start_as(&start);
+}
+
+static void a_child_sees_what_its_parent_writes_to_an_owned_segment(void **state)
+{
+    os_shm owned, shared;
+    kid kid = start_reading("reading", &owned, &shared);
+
+    (void)state;
+    assert_int_equal(os_shm_commit(&owned, PAGE, OS_PAGE), 0);
+    ((uint8_t *)owned.address)[PAGE] = 7;
+    send_text(&kid, "x");
+    expect_line(&kid, "whole");
+    finish_well(&kid);
+    assert_int_equal(*(uint32_t *)shared.address, 1);
+    os_shm_close(&owned);
+    os_shm_close(&shared);
+}
+
+static void a_child_that_writes_to_an_owned_segment_crashes(void **state)
+{
+    os_shm owned, shared;
+    kid kid = start_reading("reading and writing", &owned, &shared);
+    os_end end = finish(&kid);
+
+    (void)state;
+    assert_int_equal(end.kind, OS_CRASHED);
+    assert_int_equal(end.code, XF_CRASH_ACCESS);
+    assert_int_equal(*(uint32_t *)shared.address, 1);
+    assert_true(is_pattern(owned.address, PAGE));
+    os_shm_close(&owned);
+    os_shm_close(&shared);
 }
 
 static void a_wait_ends_when_the_word_is_another_or_time_has_passed(void **state)
@@ -176,7 +235,7 @@ static void sleepers_on_a_word_are_woken(void **state)
     (void)state;
     assert_int_equal(os_shm_create(&input, PAGE, OS_SHM_WAITABLE), 0);
     answered = input.address;
-    start.input = &input;
+    start.inputs[0] = &input;
     kid = start_as(&start);
     for (uint32_t turn = 0; turn < TURNS; turn++) {
         atomic_store(&box_of(&kid)->asked, turn + 1);
@@ -188,7 +247,7 @@ static void sleepers_on_a_word_are_woken(void **state)
     os_shm_close(&input);
 }
 
-/* The words are told apart, the dead do not count, and each of the living is woken. */
+/* A wake of one word does not reach sleepers on another, killed sleepers do not count, and each living one is woken. */
 static void a_wake_reaches_the_living_sleepers_of_its_word(void **state)
 {
     const char *roles[] = {"sleeping 1", "sleeping 2", "sleeping 1", "sleeping 1"};
@@ -201,7 +260,7 @@ static void a_wake_reaches_the_living_sleepers_of_its_word(void **state)
     words = input.address;
     for (int i = 0; i < 4; i++) {
         os_start start = role_start(roles[i]);
-        start.input = &input;
+        start.inputs[0] = &input;
         kids[i] = start_as(&start);
         expect_line(&kids[i], "asleep");
     }
@@ -273,7 +332,7 @@ static void wait_for_many(void *arg)
     atomic_store(&many->over, true);
 }
 
-/* And not by looking at them again and again: it would have returned for that. */
+/* A sleeper does not check the words again and again: if it did, it would return before one of them is woken. */
 static void each_of_many_words_wakes_a_sleeper(void **state)
 {
     const int woken[] = {0, 126, 127, 128, 253, 254, MANY - 1};
@@ -286,7 +345,7 @@ static void each_of_many_words_wakes_a_sleeper(void **state)
         _Atomic uint32_t *word = word_of(&many, woken[i]);
         atomic_store(&many.over, false);
         assert_int_equal(uv_thread_create(&sleeper, wait_for_many, &many), 0);
-        uv_sleep(20);
+        uv_sleep(20); /* it must not return in this time, in which no word changes */
         assert_false(atomic_load(&many.over));
         atomic_store(word, 1);
         os_shm_wake(many.words[woken[i]].shm, word, OS_ALL);
@@ -307,7 +366,7 @@ static void another_process_wakes_a_sleeper_on_many_words(void **state)
     (void)state;
     make_many(&many);
     word = &many.words[MANY - SEGMENTS];
-    start.input = word->shm;
+    start.inputs[0] = word->shm;
     *word = many.words[0]; /* where the child answers, among the last */
     kid = start_as(&start);
     for (uint32_t turn = 0; turn < TURNS; turn++) {
@@ -378,6 +437,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_forgotten_segment_stays_mapped),
     cmocka_unit_test(a_reserved_segment_is_usable_where_it_was_committed),
     cmocka_unit_test(parent_and_child_commit_for_each_other),
+    cmocka_unit_test(a_child_sees_what_its_parent_writes_to_an_owned_segment),
+    cmocka_unit_test(a_child_that_writes_to_an_owned_segment_crashes),
     cmocka_unit_test(a_wait_ends_when_the_word_is_another_or_time_has_passed),
     cmocka_unit_test(sleepers_on_a_word_are_woken),
     cmocka_unit_test(a_wait_for_any_word_ends_as_one_for_a_word_does),

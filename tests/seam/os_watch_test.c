@@ -118,7 +118,7 @@ static void another_thread_may_begin_a_watch(void **state)
     close_crowd(crowd);
 }
 
-static void a_watch_hears_of_what_was_there_before(void **state)
+static void a_watch_reports_what_was_there_before(void **state)
 {
     crowd *crowd = open_crowd(1);
 
@@ -147,7 +147,7 @@ static void unwatching_is_harmless(void **state)
     close_crowd(crowd);
 }
 
-/* A watch that ends as soon as the first of several reasons for it is told, and begins again. */
+/* A watch that is ended as soon as the first of several reasons for it is reported, and is begun again. */
 typedef struct restless {
     uv_thread_t thread;
     uv_loop_t loop;
@@ -215,7 +215,7 @@ static void nothing_is_left_behind(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_hundred_children_are_watched),          cmocka_unit_test(another_thread_may_begin_a_watch),
-    cmocka_unit_test(a_watch_hears_of_what_was_there_before),  cmocka_unit_test(unwatching_is_harmless),
+    cmocka_unit_test(a_watch_reports_what_was_there_before),   cmocka_unit_test(unwatching_is_harmless),
     cmocka_unit_test(watches_may_end_while_they_are_reported), cmocka_unit_test(nothing_is_left_behind),
 };
 

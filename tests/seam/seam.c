@@ -353,7 +353,7 @@ static void be_spin(const char *argument)
         continue;
 }
 
-/* Ends when told so. */
+/* Ends when the parent asks for it. */
 static void be_wait(const char *argument)
 {
     char byte;

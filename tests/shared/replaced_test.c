@@ -19,7 +19,7 @@ static void move_file(const char *from, const char *to)
     uv_fs_req_cleanup(&request);
 }
 
-static void a_child_of_another_library_is_told(void **state)
+static void a_child_of_another_library_is_reported(void **state)
 {
     char aside[4096];
 
@@ -33,7 +33,7 @@ static void a_child_of_another_library_is_told(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(a_child_of_another_library_is_told)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_child_of_another_library_is_reported)};
 
     xf_main(argc, argv);
     if (argc != 3)

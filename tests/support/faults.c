@@ -12,7 +12,7 @@
 
 static _Atomic int calls_left; /* until the call that fails; 0 or less: no call fails */
 static uv_pid_t owner;         /* a forked child has a copy of an armed counter, but only the owner's calls fail */
-static bool told;              /* print the failure on standard error */
+static bool prints_failure;    /* on standard error */
 static fault failed;
 static _Atomic bool has_failed;
 static _Atomic long blocks;
@@ -38,7 +38,7 @@ void faults_obey(const char *variable)
 
     if (owner == uv_os_getpid() || uv_os_getenv(variable, text, &size) != 0)
         return;
-    told = true;
+    prints_failure = true;
     faults_arm(atoi(text));
 }
 
@@ -64,7 +64,7 @@ bool faults_due(const char *name, int code)
         return false;
     failed = (fault){name, code};
     atomic_store(&has_failed, true);
-    if (told) {
+    if (prints_failure) {
         fputs(name, stderr);
         fflush(stderr);
     }
@@ -172,12 +172,12 @@ int __wrap_uv_cond_init(uv_cond_t *condition);
 /* Never fails in a child: without a mutex for the channel to its parent a child can only abort. */
 int __wrap_uv_mutex_init(uv_mutex_t *mutex)
 {
-    return !told && faults_due("uv_mutex_init", XF_ENOMEM) ? UV_ENOMEM : __real_uv_mutex_init(mutex);
+    return !prints_failure && faults_due("uv_mutex_init", XF_ENOMEM) ? UV_ENOMEM : __real_uv_mutex_init(mutex);
 }
 
 int __wrap_uv_cond_init(uv_cond_t *condition)
 {
-    return !told && faults_due("uv_cond_init", XF_ENOMEM) ? UV_ENOMEM : __real_uv_cond_init(condition);
+    return !prints_failure && faults_due("uv_cond_init", XF_ENOMEM) ? UV_ENOMEM : __real_uv_cond_init(condition);
 }
 
 /* ---- A child's own faults -------------------------------------------------------------------- */

@@ -12,11 +12,14 @@ size_t support_handles(void);
 /* Returns how many shared segments (mappings) this process has. */
 size_t support_mappings(void);
 
+/* Tries to make pages writable that this process has mapped for reading; false if the system does not let it. */
+bool support_make_writable(void *address, size_t size);
+
 /* Returns whether a process of that id runs (a zombie does not). */
 bool support_alive(int64_t pid);
 
 /* Waits up to timeout_ms until no process of that id runs (a zombie does not); it need not be a child. */
-bool support_gone(int64_t pid, int timeout_ms);
+bool support_has_ended(int64_t pid, int timeout_ms);
 
 /* Finds the processes besides this one that run the same executable, whichever process started them.
  * Returns how many there are, and puts up to room of them into pids. */

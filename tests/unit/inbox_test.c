@@ -105,7 +105,7 @@ static int setup(void **state)
     return 0;
 }
 
-static int setup_greeted(void **state)
+static int setup_after_hello(void **state)
 {
     setup(state);
     assert_int_equal(put_hello(*state), 0);
@@ -136,9 +136,9 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- The greeting ---------------------------------------------------------------------------- */
+/* ---- The HELLO frame ------------------------------------------------------------------------- */
 
-static void a_greeting_is_taken(void **state)
+static void a_hello_frame_is_taken(void **state)
 {
     fixture *self = *state;
 
@@ -148,7 +148,7 @@ static void a_greeting_is_taken(void **state)
     assert_int_equal(self->inbox.pid, 4711);
 }
 
-static void a_frame_before_the_greeting_is_refused(void **state)
+static void a_frame_before_the_hello_frame_is_refused(void **state)
 {
     fixture *self = *state;
 
@@ -160,12 +160,12 @@ static void a_frame_before_the_greeting_is_refused(void **state)
     assert_false(self->inbox.bye);
 }
 
-static void a_second_greeting_is_refused(void **state)
+static void a_second_hello_frame_is_refused(void **state)
 {
     expect_refusal(put_hello(*state), XF_EPROTO);
 }
 
-static void a_greeting_of_another_size_is_refused(void **state)
+static void a_hello_frame_of_another_size_is_refused(void **state)
 {
     fixture *self = *state;
     frame_fields fields = hello_fields(self);
@@ -176,7 +176,7 @@ static void a_greeting_of_another_size_is_refused(void **state)
     assert_false(self->inbox.hello);
 }
 
-static void a_greeting_of_another_build_is_told_apart(void **state)
+static void a_hello_frame_of_another_build_is_refused(void **state)
 {
     fixture *self = *state;
 
@@ -309,7 +309,7 @@ static void a_result_may_be_empty(void **state)
 
 /* ---- Log lines ------------------------------------------------------------------------------- */
 
-static void a_log_line_is_told(void **state)
+static void a_log_line_is_delivered(void **state)
 {
     fixture *self = *state;
 
@@ -323,7 +323,7 @@ static void a_log_line_is_told(void **state)
     assert_string_equal(self->log.text, "");
 }
 
-static void all_of_a_line_is_told(void **state)
+static void all_of_a_line_is_delivered(void **state)
 {
     static char text[XF_LOG_LINE_MAX + 2];
     fixture *self = *state;
@@ -449,7 +449,7 @@ static void a_segment_belongs_to_no_other_frame(void **state)
     assert_int_equal(self->takes, 0);
 }
 
-static void a_greeting_carries_no_segment(void **state)
+static void a_hello_frame_carries_no_segment(void **state)
 {
     fixture *self = *state;
     frame_fields fields = hello_fields(self);
@@ -540,42 +540,42 @@ static void close_frees_what_nobody_fetched(void **state)
 }
 
 #define FRESH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-#define GREETED(test) cmocka_unit_test_setup_teardown(test, setup_greeted, teardown)
+#define AFTER_HELLO(test) cmocka_unit_test_setup_teardown(test, setup_after_hello, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FRESH(a_greeting_is_taken),
-        FRESH(a_frame_before_the_greeting_is_refused),
-        GREETED(a_second_greeting_is_refused),
-        FRESH(a_greeting_of_another_size_is_refused),
-        FRESH(a_greeting_of_another_build_is_told_apart),
-        GREETED(frames_for_a_child_are_refused),
-        GREETED(a_goodbye_is_taken),
-        GREETED(a_frame_after_the_goodbye_is_refused),
-        GREETED(done_needs_a_result),
-        GREETED(only_done_has_a_result),
-        GREETED(an_unknown_outcome_is_refused),
-        GREETED(a_goodbye_of_another_size_is_refused),
-        GREETED(a_second_result_or_failure_is_refused),
-        GREETED(the_text_of_a_failure_has_an_end),
-        GREETED(the_text_of_a_failure_may_be_empty),
-        GREETED(a_result_may_be_empty),
-        GREETED(a_log_line_is_told),
-        GREETED(all_of_a_line_is_told),
-        GREETED(a_broken_log_line_is_refused),
-        GREETED(messages_come_out_in_order),
-        GREETED(what_nobody_received_is_limited),
-        GREETED(empty_messages_are_limited_too),
-        GREETED(segments_count_before_they_are_taken),
-        GREETED(a_segment_is_a_message_a_result_or_a_failure),
-        GREETED(a_segment_belongs_to_no_other_frame),
-        FRESH(a_greeting_carries_no_segment),
-        GREETED(a_segment_has_no_bytes_beside_it),
-        GREETED(a_segment_of_impossible_size_is_refused),
-        GREETED(a_segment_that_cannot_be_taken_leaves_nothing),
-        GREETED(without_memory_nothing_is_kept),
-        GREETED(close_frees_what_nobody_fetched),
+        FRESH(a_hello_frame_is_taken),
+        FRESH(a_frame_before_the_hello_frame_is_refused),
+        AFTER_HELLO(a_second_hello_frame_is_refused),
+        FRESH(a_hello_frame_of_another_size_is_refused),
+        FRESH(a_hello_frame_of_another_build_is_refused),
+        AFTER_HELLO(frames_for_a_child_are_refused),
+        AFTER_HELLO(a_goodbye_is_taken),
+        AFTER_HELLO(a_frame_after_the_goodbye_is_refused),
+        AFTER_HELLO(done_needs_a_result),
+        AFTER_HELLO(only_done_has_a_result),
+        AFTER_HELLO(an_unknown_outcome_is_refused),
+        AFTER_HELLO(a_goodbye_of_another_size_is_refused),
+        AFTER_HELLO(a_second_result_or_failure_is_refused),
+        AFTER_HELLO(the_text_of_a_failure_has_an_end),
+        AFTER_HELLO(the_text_of_a_failure_may_be_empty),
+        AFTER_HELLO(a_result_may_be_empty),
+        AFTER_HELLO(a_log_line_is_delivered),
+        AFTER_HELLO(all_of_a_line_is_delivered),
+        AFTER_HELLO(a_broken_log_line_is_refused),
+        AFTER_HELLO(messages_come_out_in_order),
+        AFTER_HELLO(what_nobody_received_is_limited),
+        AFTER_HELLO(empty_messages_are_limited_too),
+        AFTER_HELLO(segments_count_before_they_are_taken),
+        AFTER_HELLO(a_segment_is_a_message_a_result_or_a_failure),
+        AFTER_HELLO(a_segment_belongs_to_no_other_frame),
+        FRESH(a_hello_frame_carries_no_segment),
+        AFTER_HELLO(a_segment_has_no_bytes_beside_it),
+        AFTER_HELLO(a_segment_of_impossible_size_is_refused),
+        AFTER_HELLO(a_segment_that_cannot_be_taken_leaves_nothing),
+        AFTER_HELLO(without_memory_nothing_is_kept),
+        AFTER_HELLO(close_frees_what_nobody_fetched),
     };
 
     return cmocka_run_group_tests(tests, warm_up, NULL);

@@ -47,7 +47,7 @@ typedef struct kind {
     int (*hold)(void *object);                 /* called by the thread that dies */
     int (*take)(void *object, int timeout_ms); /* called by the next owner */
     int (*release)(void *object);
-    int told;
+    int death_code;
 } kind;
 
 static int take_lock(void *object, int timeout_ms)
@@ -139,14 +139,14 @@ static void hold_and_die(const kind *kind, void *object)
     assert_true(holder.rc == 0 || holder.rc == XF_EOWNERDEAD); /* the owner before died with the lock */
 }
 
-static void expect_told(const kind *kind, void *object)
+static void expect_death_code(const kind *kind, void *object)
 {
     for (int looks = 1; looks <= LOOKS; looks++) {
         int rc;
         hold_and_die(kind, object);
         stop_clock(looks);
         rc = kind->take(object, TIMEOUT_MS);
-        if (rc != kind->told)
+        if (rc != kind->death_code)
             fail_msg("%s: over at look %d: %s", kind->name, looks, xf_err_name(rc));
         assert_int_equal(atomic_load(&looks_left), 0);
         assert_int_equal(kind->release(object), 0);
@@ -161,7 +161,7 @@ static void a_lock_is_had_from_the_dead(void **state)
 
     (void)state;
     assert_int_equal(xf_lock_create(&lock, NULL), 0);
-    expect_told(&a_lock, lock);
+    expect_death_code(&a_lock, lock);
     xf_lock_free(lock);
 }
 
@@ -171,9 +171,9 @@ static void a_reader_writer_lock_is_had_from_the_dead(void **state)
 
     (void)state;
     assert_int_equal(xf_rwlock_create(&rwlock, NULL), 0);
-    expect_told(&a_writer, rwlock);
-    expect_told(&a_patient_writer, rwlock);
-    expect_told(&a_reader, rwlock);
+    expect_death_code(&a_writer, rwlock);
+    expect_death_code(&a_patient_writer, rwlock);
+    expect_death_code(&a_reader, rwlock);
     xf_rwlock_free(rwlock);
 }
 
@@ -183,7 +183,7 @@ static void a_permit_is_had_from_the_dead(void **state)
 
     (void)state;
     assert_int_equal(xf_semaphore_create(&semaphore, &(xf_semaphore_options){.limit = 1}), 0);
-    expect_told(&a_permit, semaphore);
+    expect_death_code(&a_permit, semaphore);
     xf_semaphore_free(semaphore);
 }
 

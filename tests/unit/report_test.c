@@ -103,7 +103,7 @@ static void every_end_has_its_headline(void **state)
     expect_headline(make(XF_END_UNKNOWN, 0, 0), "crossfork: worker 1 unknown end");
 }
 
-static void an_item_of_a_pool_is_told(void **state)
+static void an_item_of_a_pool_is_named(void **state)
 {
     xf_report report = make(XF_END_TIMED_OUT, 0, 0);
 
@@ -113,7 +113,7 @@ static void an_item_of_a_pool_is_told(void **state)
     assert_non_null(strstr(print(&report), "\n  item     41, attempt 2\n"));
 }
 
-static void the_systems_code_is_told_where_it_says_more(void **state)
+static void the_systems_code_is_printed_where_it_says_more(void **state)
 {
     (void)state;
     expect_headline(with_code(make(XF_END_CRASHED, XF_CRASH_ACCESS, 11), "access violation"),
@@ -123,7 +123,7 @@ static void the_systems_code_is_told_where_it_says_more(void **state)
     expect_headline(make(XF_END_KILLED, 0, 9), "crossfork: worker 1 killed (system code 9)");
 }
 
-static void every_phase_is_told(void **state)
+static void every_phase_is_printed(void **state)
 {
     static const char *const names[] = {"starting", "loading", "running", "sending", "ended"};
 
@@ -320,7 +320,7 @@ static xf_report make_crash(void)
     return report;
 }
 
-static void a_stack_is_told_down_to_the_task(void **state)
+static void a_stack_is_printed_down_to_the_task(void **state)
 {
     xf_report report = make_crash();
 
@@ -383,7 +383,7 @@ static void a_deep_stack_is_cut(void **state)
     assert_int_equal(count_lines(print(&report)), 2 + 16 + 1);
 }
 
-static void progress_and_silence_are_told_of_those_that_did_not_finish(void **state)
+static void progress_and_silence_are_printed_of_unfinished_tasks(void **state)
 {
     xf_report report = make(XF_END_KILLED, 0, 9);
 
@@ -436,7 +436,7 @@ static void a_tool_gets_all_of_it_as_json(void **state)
 static void json_is_utf_8_whatever_the_child_sent(void **state)
 {
     static const struct {
-        const char *sent, *told;
+        const char *sent, *printed;
     } texts[] = {
         {"\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80", "\xC3\xA4\xE2\x82\xAC\xF0\x9F\x98\x80"},
         {"\x80 \xC3 \xC0\x80 \xE0\x80\x80 \xED\xA0\x80 \xF4\x90\x80\x80 \xF8",
@@ -445,14 +445,14 @@ static void json_is_utf_8_whatever_the_child_sent(void **state)
         {"\x1b[31m\n\\</script>", "\\u001b[31m\\u000a\\u005c\\u003c/script>"},
         {"\xE2\x82", "\\ufffd\\ufffd"},
     };
-    char told[400];
+    char printed[400];
 
     (void)state;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         xf_report report = make(XF_END_FAILED, 1, 1);
         report.message = texts[i].sent;
-        snprintf(told, sizeof told, "\"message\": \"%s\", \"name\"", texts[i].told);
-        assert_non_null(strstr(form_of(&report, xf_report_json), told));
+        snprintf(printed, sizeof printed, "\"message\": \"%s\", \"name\"", texts[i].printed);
+        assert_non_null(strstr(form_of(&report, xf_report_json), printed));
     }
 }
 
@@ -511,9 +511,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_end_has_its_headline),
-        cmocka_unit_test(an_item_of_a_pool_is_told),
-        cmocka_unit_test(the_systems_code_is_told_where_it_says_more),
-        cmocka_unit_test(every_phase_is_told),
+        cmocka_unit_test(an_item_of_a_pool_is_named),
+        cmocka_unit_test(the_systems_code_is_printed_where_it_says_more),
+        cmocka_unit_test(every_phase_is_printed),
         cmocka_unit_test(everything_has_its_place),
         cmocka_unit_test(control_characters_are_escapes),
         cmocka_unit_test(control_characters_of_two_bytes_are_escapes),
@@ -522,10 +522,10 @@ int main(void)
         cmocka_unit_test(the_end_of_a_long_error_stream_is_shown),
         cmocka_unit_test(a_report_is_a_screen_of_text),
         cmocka_unit_test(a_stream_that_takes_nothing_is_an_error),
-        cmocka_unit_test(a_stack_is_told_down_to_the_task),
+        cmocka_unit_test(a_stack_is_printed_down_to_the_task),
         cmocka_unit_test(only_crossforks_own_frames_are_left_out),
         cmocka_unit_test(a_deep_stack_is_cut),
-        cmocka_unit_test(progress_and_silence_are_told_of_those_that_did_not_finish),
+        cmocka_unit_test(progress_and_silence_are_printed_of_unfinished_tasks),
         cmocka_unit_test(a_tool_gets_all_of_it_as_json),
         cmocka_unit_test(json_is_utf_8_whatever_the_child_sent),
         cmocka_unit_test(every_end_has_a_name),

@@ -177,7 +177,7 @@ static void expect_broken(void (*change)(ring *ring))
     os_shm_close(&segment);
 }
 
-static void hostile_sizes_are_told(void **state)
+static void hostile_sizes_are_reported(void **state)
 {
     (void)state;
     expect_broken(too_long_for_a_cell);
@@ -271,7 +271,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_ring_is_closed_once),
         cmocka_unit_test(an_end_is_the_end),
         cmocka_unit_test(an_old_claim_is_not_taken_for_a_new_one),
-        cmocka_unit_test(hostile_sizes_are_told),
+        cmocka_unit_test(hostile_sizes_are_reported),
         cmocka_unit_test(a_broken_message_is_alone),
         cmocka_unit_test(noise_does_no_harm),
         cmocka_unit_test(impossible_plans_are_refused),

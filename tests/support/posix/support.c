@@ -55,6 +55,11 @@ size_t support_mappings(void)
     return count;
 }
 
+bool support_make_writable(void *address, size_t size)
+{
+    return mprotect(address, size, PROT_READ | PROT_WRITE) == 0;
+}
+
 bool support_alive(int64_t pid)
 {
     char path[64], state = 'X';
@@ -70,7 +75,7 @@ bool support_alive(int64_t pid)
     return state != 'Z' && state != 'X';
 }
 
-bool support_gone(int64_t pid, int timeout_ms)
+bool support_has_ended(int64_t pid, int timeout_ms)
 {
     struct pollfd waiting = {.fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0), .events = POLLIN};
     int ready;

@@ -79,21 +79,28 @@ size_t support_mappings(void)
     return count;
 }
 
-bool support_alive(int64_t pid)
+bool support_make_writable(void *address, size_t size)
 {
-    return !support_gone(pid, 0);
+    DWORD before;
+
+    return VirtualProtect(address, size, PAGE_READWRITE, &before);
 }
 
-bool support_gone(int64_t pid, int timeout_ms)
+bool support_alive(int64_t pid)
+{
+    return !support_has_ended(pid, 0);
+}
+
+bool support_has_ended(int64_t pid, int timeout_ms)
 {
     HANDLE process = OpenProcess(SYNCHRONIZE, FALSE, (DWORD)pid);
-    bool gone;
+    bool has_ended;
 
     if (!process)
         return true;
-    gone = WaitForSingleObject(process, timeout_ms < 0 ? INFINITE : (DWORD)timeout_ms) == WAIT_OBJECT_0;
+    has_ended = WaitForSingleObject(process, timeout_ms < 0 ? INFINITE : (DWORD)timeout_ms) == WAIT_OBJECT_0;
     CloseHandle(process);
-    return gone;
+    return has_ended;
 }
 
 size_t support_same_program(int64_t *pids, size_t room)
