@@ -79,7 +79,7 @@ void stream_release(os_channel *channel);
 void shm_lock_forks(void);
 void shm_unlock_forks(void);
 
-/* Says whether children that are forked from now on have the segment. */
+/* Says whether children that are forked from now on have a private segment; harmless for others. */
 void shm_let_fork(const os_shm *shm, bool has);
 
 /* ---- os_file.c ------------------------------------------------------------------------------- */

@@ -28,7 +28,8 @@ void shm_unlock_forks(void)
 
 void shm_let_fork(const os_shm *shm, bool has)
 {
-    madvise(shm->address, shm->size, has ? MADV_DOFORK : MADV_DONTFORK);
+    if (shm->flags & OS_SHM_PRIVATE)
+        madvise(shm->address, shm->size, has ? MADV_DOFORK : MADV_DONTFORK);
 }
 
 /* As mmap, in one step with MADV_DONTFORK where that is wanted. */

@@ -595,13 +595,15 @@ static void a_link_is_not_followed(void **state)
 
     (void)state;
     snprintf(victim, sizeof victim, "%s-victim", directory);
+    write_saved(victim, "precious", 8);
     for (int i = 0; i < 2; i++) {
         if (!plant_links(victim, endings[i], save_one()))
-            skip();
+            break; /* the system, or the user's rights, have no links */
         save_one();
-        assert_int_equal(size_of_file(victim), -1);
+        assert_int_equal(size_of_file(victim), 8);
         assert_int_equal(empty_directory(), PLANTED + 2);
     }
+    remove(victim);
 }
 
 /* ---- Places that do not take it -------------------------------------------------------------- */
