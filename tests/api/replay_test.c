@@ -568,7 +568,7 @@ static bool plant_links(const char *victim, const char *ending, int after)
         rc = uv_fs_symlink(NULL, &request, victim, path, 0, NULL);
         uv_fs_req_cleanup(&request);
     }
-    return rc == 0;
+    return rc == 0 && size_of_file(path) >= 0; /* Wine says that it has made one, and has not */
 }
 
 /* Saves a task that fails, checks that the file is there, and returns its number. */
@@ -592,18 +592,21 @@ static void a_link_is_not_followed(void **state)
 {
     static const char *const endings[] = {".tmp", ""};
     char victim[1100];
+    int rounds = 0;
 
     (void)state;
     snprintf(victim, sizeof victim, "%s-victim", directory);
     write_saved(victim, "precious", 8);
-    for (int i = 0; i < 2; i++) {
-        if (!plant_links(victim, endings[i], save_one()))
-            break; /* the system, or the user's rights, have no links */
+    for (; rounds < 2; rounds++) {
+        if (!plant_links(victim, endings[rounds], save_one()))
+            break;
         save_one();
         assert_int_equal(size_of_file(victim), 8);
         assert_int_equal(empty_directory(), PLANTED + 2);
     }
     remove(victim);
+    if (rounds == 0)
+        skip(); /* the system, or this user's rights, have no links */
 }
 
 /* ---- Places that do not take it -------------------------------------------------------------- */
