@@ -275,9 +275,11 @@ int replay_file_save(xf_writer *file, const char *directory, const char *task, x
     if (atomic_fetch_add(&saved, 1) >= REPLAY_MOST)
         return error_detail(XF_ELIMIT, "%d files were saved already", REPLAY_MOST);
     finish_header(file, status);
-    do
+    *path = make_path(directory, task, atomic_fetch_add(&number, 1) + 1);
+    while (*path && file_exists(*path)) {
+        free(*path);
         *path = make_path(directory, task, atomic_fetch_add(&number, 1) + 1);
-    while (*path && file_exists(*path));
+    }
     if (!*path)
         return error_detail(XF_ENOMEM, "a path");
     rc = write_replay_file(file, *path);
