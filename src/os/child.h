@@ -26,7 +26,6 @@ typedef struct os_status {
     uint64_t exception;      /* what the dump is about, in the child; 0 on POSIX */
     _Atomic uint32_t dumped; /* set by the parent: the child need not wait for the dump any longer */
     uint64_t image;          /* set by the child, before main: where crossfork was loaded; 0 on POSIX */
-    _Atomic int64_t pid;     /* set by a child of the server, whose parent does not know it otherwise */
     xf_limits limits;        /* set by os_child_start; the child applies them to itself */
     _Atomic int32_t refused; /* memory beyond limits.memory was refused, and then it ended; not used on Windows */
     uint32_t held;           /* set by os_child_start: the parent holds the lifeline's end; not used on Windows */
@@ -132,8 +131,8 @@ int os_child_end(os_child *child, os_end *end);
 /* Kills the child and its descendants at once.  Harmless when it has ended. */
 void os_child_kill(os_child *child);
 
-/* Returns the child's process id, or 0 until a child of the server has stored it; nothing becomes ready when it
- * does. */
+/* Returns the child's process id, or 0 while that of a child of the server is not known; nothing becomes ready when it
+ * is. */
 int64_t os_child_pid(os_child *child);
 
 /* Returns what becomes ready when the child ends: an fd that polls readable, or a HANDLE. */

@@ -128,6 +128,16 @@ static int collect_own(os_child *child)
     return 0;
 }
 
+/* Returns the id of a child of the server; 0: it is not known yet, or nobody is left of its group.  The child makes
+ * itself the owner of its lifeline's signals before it runs any task, and then has no descriptor with which a task could
+ * make another process the owner. */
+static pid_t pid_of_served(const os_child *child)
+{
+    int owner = fcntl(child->hold, F_GETOWN);
+
+    return owner < -1 ? -owner : 0;
+}
+
 static int collect_from_server(os_child *child)
 {
     server_news news;
@@ -138,15 +148,14 @@ static int collect_from_server(os_child *child)
     while (size < 0 && errno == EINTR);
     if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return XF_EAGAIN;
+    child->pid = size == sizeof news ? news.info.si_pid : pid_of_served(child);
     fd_close(&child->lifeline);
-    if (size != sizeof news) {
-        child->pid = (pid_t)atomic_load(&child->status->pid);
-        child->end = child->pid ? end_of(OS_LOST, 0, 0) /* the server has ended, and nobody waits for its child */
-                                : end_of(OS_UNSTARTED, XF_ESYSTEM, 0);
+    if (size != sizeof news) { /* the server has ended, and nobody waits for its child */
+        bool was_started = child->pid || atomic_load(&child->status->armed);
+        child->end = was_started ? end_of(OS_LOST, 0, 0) : end_of(OS_UNSTARTED, XF_ESYSTEM, 0);
     } else if (news.error) {
         child->end = end_of(OS_UNSTARTED, os_error(news.error, "fork in the server"), 0);
     } else {
-        child->pid = news.info.si_pid;
         child->end = judge_exit(child, &news.info, &news.usage);
     }
     return 0;
@@ -177,7 +186,7 @@ void os_child_kill(os_child *child)
 
 int64_t os_child_pid(os_child *child)
 {
-    return child->pid || child->ended ? child->pid : atomic_load(&child->status->pid);
+    return child->pid || child->ended ? child->pid : pid_of_served(child);
 }
 
 intptr_t os_child_sentinel(const os_child *child)

@@ -321,7 +321,6 @@ static _Noreturn void server_run_child(server *self, const request *head, const 
     fd_close(&fds.directory);
     sigaction(SIGCHLD, &standard, NULL); /* undoes the only handler that the server has installed */
     child_catch_faults(child.inherited.box.address);
-    atomic_store(&((os_status *)child.inherited.box.address)->pid, getpid());
     self->entry(&child.inherited);
     abort();
 }

@@ -98,7 +98,6 @@ static void spoil_status(os_status *status)
     status->record_at = UINT64_MAX / 3;
     status->dump_at = UINT64_MAX / 3;
     atomic_store(&status->crash, 1000);
-    atomic_store(&status->pid, uv_os_getppid());
     say_frame(FRAME_MESSAGE, NULL, 0, NULL);
 }
 
