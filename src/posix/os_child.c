@@ -129,8 +129,8 @@ static int collect_own(os_child *child)
 }
 
 /* Returns the id of a child of the server; 0: it is not known yet, or nobody is left of its group.  The child makes
- * itself the owner of its lifeline's signals before it runs any task, and then has no descriptor with which a task could
- * make another process the owner. */
+ * itself the owner of its lifeline's signals before it runs any task, and then has no descriptor with which a task
+ * could make another process the owner. */
 static pid_t pid_of_served(const os_child *child)
 {
     int owner = fcntl(child->hold, F_GETOWN);

@@ -145,8 +145,8 @@ static void __attribute__((constructor)) register_fork_handler(void)
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-/* Lets a child have its private box and inputs when it is forked: no other child has them mapped, which could write this
- * one's results.  Inputs that it may only read are mapped in it later. */
+/* Lets a child have its private box and inputs when it is forked: no other child has them mapped, which could write
+ * this one's results.  Inputs that it may only read are mapped in it later. */
 static void let_fork(const os_start *start, bool has)
 {
     shm_let_fork(start->box, has);
