@@ -30,7 +30,7 @@ extern "C" {
 /* Where an encoder writes. */
 typedef struct xf_writer xf_writer;
 
-/* Appends size bytes to what is being encoded.  Returns 0 or XF_ENOMEM. */
+/* Appends size bytes to what is being encoded.  Returns 0; XF_EINVAL when data is NULL and size is not 0; XF_ENOMEM. */
 XF_API int xf_writer_put(xf_writer *writer, const void *data, size_t size);
 
 /* Turns an object into bytes and back.  The functions return 0 or a negative number, which the caller sees as

@@ -31,7 +31,8 @@ XF_API void xf_main(int argc, char **argv);
 
 /* Ends now the supervisor thread and, on POSIX, the helper process of XF_START_FORKSERVER, which crossfork keeps for a
  * second after its last process has ended.  Not needed before the program ends.
- * Returns 0, or XF_EBUSY while a process has not been freed (or, detached, has not ended). */
+ * Returns 0, or XF_EBUSY while a process or a pool has not been freed (or, detached, has not ended): so always in a
+ * callback on that thread. */
 XF_API int xf_cleanup(void);
 
 #ifdef __cplusplus

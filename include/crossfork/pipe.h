@@ -67,8 +67,9 @@ XF_API int xf_pipe_open(xf_pipe **pipe, const xf_ref *ref);
 /* Sends a message.
  *   data        size bytes, copied; NULL when size is 0.
  *   timeout_ms  How long to wait for room; 0 does not wait.
- * Returns 0; XF_ETIMEDOUT; XF_EEND when the other end is closed; XF_ESTATE when this end only receives; XF_ELIMIT for a
- * message larger than memory_limit; XF_ENOMEM; XF_EPROTO when the shared memory is broken. */
+ * Returns 0; XF_EINVAL when data is NULL and size is not 0; XF_ETIMEDOUT; XF_EEND when the other end is closed;
+ * XF_ESTATE when this end only receives; XF_ELIMIT for a message larger than memory_limit; XF_ENOMEM; XF_EPROTO when
+ * the shared memory is broken. */
 XF_API int xf_pipe_send(xf_pipe *pipe, const void *data, size_t size, int timeout_ms);
 
 /* Receives the next message.
@@ -78,8 +79,10 @@ XF_API int xf_pipe_send(xf_pipe *pipe, const void *data, size_t size, int timeou
 XF_API int xf_pipe_receive(xf_pipe *pipe, xf_message *message, int timeout_ms);
 
 /* Receives the next message into memory of the caller.
- *   got  Set to the number of bytes of the message, also with XF_ESIZE.
- * Returns as xf_pipe_receive; XF_ESIZE when the message is longer than size: then it stays. */
+ *   room  size bytes; NULL when size is 0.
+ *   got   Set to the number of bytes of the message, also with XF_ESIZE.
+ * Returns as xf_pipe_receive; XF_ESIZE when the message is longer than size: then it stays; XF_EINVAL when room is NULL
+ * and size is not 0. */
 XF_API int xf_pipe_receive_into(xf_pipe *pipe, void *room, size_t size, size_t *got, int timeout_ms);
 
 /* Waits for the next message and gives its size.  The message stays; another thread may receive it next.  Returns as

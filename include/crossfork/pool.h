@@ -11,7 +11,9 @@
  * Workers are child processes that take work from shared memory by themselves: one compare-and-swap claims a chunk of
  * items and records which worker has it.  A worker that dies, however it dies, costs the one item that it was running;
  * that item is reported, the worker is replaced, and everything else completes.
- * A pool starts workers when there is work for them. */
+ * A pool starts workers when there is work for them.
+ * A pool belongs to the process that created it.  In a process that the program forked by itself, xf_pool_free frees
+ * that process's copy alone, and other calls fail with XF_ESTATE: docs/semantics/copies.md. */
 #ifndef CROSSFORK_POOL_H
 #define CROSSFORK_POOL_H
 
@@ -50,7 +52,7 @@ typedef struct xf_pool_options {
                              group allows (xf_advise without a workload); XF_POOL_INLINE; XF_POOL_WORKERS_MAX at most */
     xf_task *initializer; /* each worker runs it before its first item; NULL: nothing */
     const void *initializer_input;
-    size_t initializer_size;   /* at most 16 KiB */
+    size_t initializer_size;   /* at most 16 KiB; 0 with initializer_input NULL */
     xf_task *finalizer;        /* each worker that ends in good order runs it, without input; NULL: nothing */
     uint64_t tasks_per_worker; /* the pool replaces a worker after this many items; 0: never */
     int max_attempts;          /* how often an item that kills its worker is tried; default 1 */
@@ -74,10 +76,10 @@ typedef struct xf_pool_options {
  *   pool     Set to the new pool, which the caller frees with xf_pool_free.
  *   options  NULL for the default.  Copied, except for the objects that its pointers refer to, which must stay until
  *            the pool is freed.
- * Returns 0; XF_EINVAL for an option out of range; XF_EMAIN when the program never called xf_main; XF_ENOTASK,
- * XF_EDUPTASK for the initializer or the finalizer, XF_ESIZE for the initializer; XF_EDEPTH beyond XF_DEPTH_MAX, or
- * beyond the nesting that the pool allows whose task makes this call; XF_ENOTSUP for fork on Windows; XF_ENOMEM,
- * XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
+ * Returns 0; XF_EINVAL for an option out of range, or an initializer_input that is NULL although it has a size;
+ * XF_EMAIN when the program never called xf_main; XF_ENOTASK, XF_EDUPTASK for the initializer or the finalizer,
+ * XF_ESIZE for the initializer; XF_EDEPTH beyond XF_DEPTH_MAX, or beyond the nesting that the pool allows whose task
+ * makes this call; XF_ENOTSUP for fork on Windows; XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
  * Differences: on Windows memory that was committed once stays the pool's until it is freed. */
 XF_API int xf_pool_create(xf_pool **pool, const xf_pool_options *options);
 
@@ -85,16 +87,21 @@ XF_API int xf_pool_create(xf_pool **pool, const xf_pool_options *options);
 XF_API void xf_pool_close(xf_pool *pool);
 
 /* Waits until a closed pool has completed everything and its workers have ended.
- * Returns 0; XF_ETIMEDOUT; XF_ESTATE when the pool was not closed. */
+ * Returns 0; XF_ETIMEDOUT; XF_ESTATE when the pool was not closed; XF_EDEADLK in a callback (xf_future_callback), or in
+ * a task of the pool, if it is inline. */
 XF_API int xf_pool_join(xf_pool *pool, int timeout_ms);
 
 /* Closes the pool, cancels all work that waits or runs, and ends the workers: they are asked to stop, and may take
  * grace_ms of options.process (and timeout_ms at most), then they are killed.
- * Returns 0 once all have ended; XF_ETIMEDOUT when the system has not ended them timeout_ms after that. */
+ * Returns 0 once all have ended; XF_ETIMEDOUT when the system has not ended them timeout_ms after that; XF_EDEADLK as
+ * xf_pool_join, and then nothing was done. */
 XF_API int xf_pool_terminate(xf_pool *pool, int timeout_ms);
 
 /* Ends the pool by killing its workers, and frees everything of it.  A future that was not freed stays valid for
- * xf_future_free, and for no other call.  NULL is harmless.
+ * xf_future_free, and every other call on it fails.  NULL is harmless.
+ * In a callback (xf_future_callback) or a log callback it kills the workers and returns; no further callback of the
+ * pool is called, and its memory is freed when the callback has returned and the workers have ended.  In a task or a
+ * callback of the same pool, if it is inline, it does nothing, and xf_error_detail says so.
  * Threads: no other call on this pool may be under way or follow. */
 XF_API void xf_pool_free(xf_pool *pool);
 
@@ -109,16 +116,20 @@ XF_API int xf_pool_resize(xf_pool *pool, int workers);
 typedef enum xf_priority { XF_PRIORITY_NORMAL, XF_PRIORITY_HIGH, XF_PRIORITY_LOW } xf_priority;
 
 /* Called once a future is complete: on the thread of options.loop, or else on crossfork's supervisor thread; in an
- * XF_POOL_INLINE pool in the call that runs the tasks.  It may make any call that does not wait and does not free the
- * pool.  It may free the future if no other thread frees it; the future stays until its last callback has returned. */
+ * XF_POOL_INLINE pool in the call that runs the tasks.  On the supervisor's thread no pool can be waited for, because
+ * that thread is needed for the end of the wait: xf_pool_map, xf_pool_join, xf_pool_terminate, xf_imap_next and the
+ * waits for futures return XF_EDEADLK at once, except with a timeout of 0, and for the future that is called back.
+ * xf_pool_free may be called.  It may free the future if no other thread frees it; the future stays until its last
+ * callback has returned.  On the thread of a loop of the program, all calls may be made. */
 typedef void (*xf_future_callback)(xf_future *future, void *arg);
 
 /* Work for a pool: a task, its inputs, and how to run it.  {0} is the default in every member but task. */
 typedef struct xf_map {
     xf_task *task;
     const void *in;        /* count inputs of the size that the task declares, one after the other; for xf_pool_submit
-                              one input of size bytes.  Memory of xf_pool_buffer_alloc is used in place; other memory is
-                              copied once, before the call returns */
+                              one input of size bytes; NULL only where that makes no byte.  Memory of
+                              xf_pool_buffer_alloc is used in place; other memory is copied once, before the call
+                              returns */
     size_t size;           /* bytes of the input of xf_pool_submit */
     const xf_bytes *bytes; /* in place of in and out: count inputs of any length.  Copied, unless they lie in memory of
                               xf_pool_buffer_alloc.  For a task with an input codec, data is the object to encode */
@@ -143,8 +154,9 @@ typedef struct xf_map {
 
 /* Runs the task on each input, and waits.  The callbacks may be called after this has returned.
  * Returns 0 when every item is done; XF_EFAILED when some are not: see map->results; XF_EINVAL for a member out of
- * range; XF_ESIZE when the task does not declare sizes, or one of bytes is not as long as it declares; XF_ECODEC;
- * XF_ENOTASK, XF_EDUPTASK; XF_ESTATE when the pool is closed; the reason why no worker can be started, when the pool
+ * range, and for inputs that are NULL although they have a size; XF_ESIZE when the task does not declare sizes, or one
+ * of bytes is not as long as it declares; XF_ECODEC; XF_ENOTASK, XF_EDUPTASK; XF_ESTATE when the pool is closed;
+ * XF_EDEADLK for xf_pool_map in a callback (xf_future_callback); the reason why no worker can be started, when the pool
  * knows it already, which may be XF_EFAILED, too: then nothing was submitted; XF_ENOMEM beyond memory_limit; XF_ELIMIT
  * with more than XF_FUTURES_MAX futures or 1,024 different tasks; XF_EPROCESSES, XF_EHANDLES, XF_ESYSTEM. */
 XF_API int xf_pool_map(xf_pool *pool, const xf_map *map);
@@ -164,8 +176,8 @@ XF_API int xf_pool_map_async(xf_future **future, xf_pool *pool, const xf_map *ma
 XF_API int xf_pool_submit(xf_future **future, xf_pool *pool, const xf_map *map);
 
 /* Allocates memory that the workers see too, for inputs and outputs without a copy.
- * Returns size bytes, aligned to a page and not zero-filled, which the caller frees with xf_pool_buffer_free before it
- * frees the pool; NULL when memory_limit leaves no room, and xf_error_detail says so. */
+ * Returns size bytes (0 is as 1), aligned to a page and not zero-filled, which the caller frees with
+ * xf_pool_buffer_free before it frees the pool; NULL when memory_limit leaves no room, and xf_error_detail says so. */
 XF_API void *xf_pool_buffer_alloc(xf_pool *pool, size_t size);
 
 /* Frees memory of xf_pool_buffer_alloc; no work on it may be under way.  NULL is harmless. */
@@ -174,15 +186,19 @@ XF_API void xf_pool_buffer_free(xf_pool *pool, void *buffer);
 /* ---- Futures --------------------------------------------------------------------------------- */
 
 /* Waits until every item has ended, one way or another.
- * Returns 0 when all are done, XF_EFAILED when some ended otherwise; XF_ETIMEDOUT while some have not ended; XF_ENOMEM
- * when memory was missing to keep how some items ended.
+ * Returns 0 when all are done, XF_EFAILED when some ended otherwise; XF_ETIMEDOUT while some have not ended; XF_EDEADLK
+ * in a callback (xf_future_callback); XF_ESTATE when the pool was freed; XF_ENOMEM when memory was missing to keep how
+ * some items ended: then the items of which it is not known are XF_END_UNKNOWN.
  * Threads: any; several may wait for one future. */
 XF_API int xf_future_wait(xf_future *future, int timeout_ms);
 
-/* Waits until one of count futures of one pool is complete: returns its index, or XF_ETIMEDOUT. */
+/* Waits until one of count futures of one pool is complete.
+ * Returns its index; XF_ETIMEDOUT; XF_EDEADLK, XF_ESTATE as xf_future_wait; XF_EINVAL for a count below 1, or futures
+ * that are NULL. */
 XF_API int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms);
 
-/* Waits until all of count futures of one pool are complete.  Returns as xf_future_wait. */
+/* Waits until all of count futures of one pool are complete.  Returns as xf_future_wait; XF_EINVAL for a count below 0,
+ * or futures that are NULL. */
 XF_API int xf_future_wait_all(xf_future *const *futures, int count, int timeout_ms);
 
 /* How many items the future has, and how many of them did not end as XF_END_DONE (0 while it is not complete). */
@@ -208,7 +224,7 @@ XF_API const void *xf_future_result(xf_future *future, size_t item, size_t *size
 XF_API int xf_future_result_object(xf_future *future, size_t item, void **object);
 
 /* The report of an item that is not done; valid until the future is freed.  NULL when the item is done, or the future
- * not complete. */
+ * not complete, and for XF_END_UNKNOWN. */
 XF_API const xf_report *xf_future_report(xf_future *future, size_t item);
 
 /* Cancels the items that have not ended: an item that no worker has claimed never starts, an item that runs is asked to
@@ -255,7 +271,8 @@ XF_API int xf_imap_create(xf_imap **imap, xf_pool *pool, const xf_imap_options *
 /* Gives the next result.
  *   future  Set to a complete future of one item, which the caller frees.
  *   index   Set to the number of its input, from 0; may be NULL.
- * Returns 1; 0 after the last one; the generator's error, at its position; XF_ETIMEDOUT; an error of xf_pool_submit, at
+ * Returns 1; 0 after the last one; the generator's error, at its position; XF_ETIMEDOUT; XF_EDEADLK as xf_future_wait:
+ * then it can be called again; an error of xf_pool_submit, at
  * the position of the input that could not be submitted. */
 XF_API int xf_imap_next(xf_imap *imap, xf_future **future, size_t *index, int timeout_ms);
 
@@ -288,7 +305,7 @@ typedef struct xf_worker_stats {
 
 /* Takes a snapshot of the pool and its workers.
  *   workers  Filled in for the first room workers that are started; NULL when room is 0.
- * Returns the number of workers that are started. */
+ * Returns the number of workers that are started; XF_EINVAL when workers is NULL and room is above 0. */
 XF_API int xf_pool_stats_get(xf_pool *pool, xf_pool_stats *stats, xf_worker_stats *workers, int room);
 
 #ifdef __cplusplus

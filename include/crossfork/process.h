@@ -13,7 +13,9 @@
  * The parent reads and keeps all that a child sends at all times, on a thread that waits for the child or on
  * crossfork's one supervisor thread, so joining first and reading afterwards never deadlocks, at any size.
  * A child ends with its parent, however the parent ends and whatever the child does, and its own descendants end with
- * it.  Differences: on POSIX a process that leaves the child's process group (setsid, setpgid) escapes. */
+ * it.  Differences: on POSIX a process that leaves the child's process group (setsid, setpgid) escapes.
+ * In a process that the program forked by itself, xf_process_free and xf_process_detach free that process's copy alone,
+ * and other calls fail with XF_ESTATE: docs/semantics/copies.md. */
 #ifndef CROSSFORK_PROCESS_H
 #define CROSSFORK_PROCESS_H
 
@@ -45,7 +47,8 @@ typedef enum xf_start_method {
 
 /* Called for each line that a child logs, in order and one at a time for each child, on the thread that reads the
  * channel: a thread that waits for this process, or the supervisor.  A call that waits for or frees the same process
- * fails there (XF_EDEADLK); all others may be made.  Lines that the child printed before it logged a line come before
+ * fails there (XF_EDEADLK), and so does a wait for a pool when the thread is the supervisor's, as it always is for a
+ * pool's workers; all others may be made.  Lines that the child printed before it logged a line come before
  * that line (XF_STDIO_LOG).
  *   process  NULL in an inline pool.
  *   line     Its text has no line end; valid during the call. */
@@ -92,7 +95,8 @@ typedef struct xf_process_options {
  * when size is not what the task declares, XF_ECODEC; XF_EDEPTH beyond XF_DEPTH_MAX processes inside each other, or
  * beyond the nesting that the pool allows whose task makes this call; XF_ENOENT, XF_ENOTDIR or XF_EACCESS for the
  * directory, a stream's file, or dumps; XF_ENOTSUP for fork or limits.files on Windows; XF_EINVAL for an option out of
- * range or an XF_START in the environment that names no method; XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
+ * range, an input that is NULL although it has a size, or an XF_START in the environment that names no method;
+ * XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
  * Differences: POSIX defines little for a fork in a program with several threads, so use fork only with one; the
  * supervisor thread of crossfork does not count. */
 XF_API int xf_process_start(xf_process **process, xf_task *task, const void *input, size_t size,

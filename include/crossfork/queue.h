@@ -81,14 +81,15 @@ XF_API void xf_queue_free(xf_queue *queue);
 /* Puts one message.
  *   data        size bytes, copied; NULL when size is 0.
  *   timeout_ms  How long to wait for room; 0 does not wait.
- * Returns 0; XF_ETIMEDOUT while capacity or memory_limit leave no room; XF_EEND when the queue is closed; XF_ELIMIT for
- * a message larger than memory_limit; XF_ENOMEM; XF_EPROTO when the shared memory is broken.
+ * Returns 0; XF_EINVAL when data is NULL and size is not 0; XF_ETIMEDOUT while capacity or memory_limit leave no room;
+ * XF_EEND when the queue is closed; XF_ELIMIT for a message larger than memory_limit; XF_ENOMEM; XF_EPROTO when the
+ * shared memory is broken.
  * Threads: any thread of any process; messages of one thread come out in the order in which it put them. */
 XF_API int xf_queue_put(xf_queue *queue, const void *data, size_t size, int timeout_ms);
 
 /* Puts several messages, and wakes the consumers that wait once.
- * Returns how many were put, from the first on, when at least one was; else as xf_queue_put, or XF_EINVAL for a count
- * below 1. */
+ * Returns how many were put, from the first on, when at least one was; else as xf_queue_put; XF_EINVAL, and none was
+ * put, for a count below 1, and when messages or the data of one of them is NULL. */
 XF_API int xf_queue_put_many(xf_queue *queue, const xf_bytes *messages, int count, int timeout_ms);
 
 /* Puts an object, as its codec encodes it.  Returns as xf_queue_put; XF_ECODEC when it does not encode: then nothing
@@ -126,14 +127,16 @@ XF_API void xf_queue_cancel(xf_queue *queue, xf_queue_slot *slot);
 XF_API int xf_queue_get(xf_queue *queue, xf_message *message, int timeout_ms);
 
 /* Gets the first message into memory of the caller.
- *   room  size bytes.
+ *   room  size bytes; NULL when size is 0.
  *   got   Set to the number of bytes of the message, also with XF_ESIZE.
- * Returns as xf_queue_get; XF_ESIZE when the message is longer than size: then it stays. */
+ * Returns as xf_queue_get; XF_ESIZE when the message is longer than size: then it stays; XF_EINVAL when room is NULL
+ * and size is not 0. */
 XF_API int xf_queue_get_into(xf_queue *queue, void *room, size_t size, size_t *got, int timeout_ms);
 
 /* Gets several messages: waits for the first one, and gets the ones behind it that are there already.
  *   messages  Room for count of them.
- * Returns how many it got, when it got at least one; else as xf_queue_get, or XF_EINVAL for a count below 1. */
+ * Returns how many it got, when it got at least one; else as xf_queue_get, or XF_EINVAL for a count below 1 or
+ * messages that are NULL. */
 XF_API int xf_queue_get_many(xf_queue *queue, xf_message *messages, int count, int timeout_ms);
 
 /* Gets the first message as the object that its codec decodes.
@@ -192,7 +195,7 @@ typedef struct xf_queue_loss {
 
 /* Looks for processes that have died, recovers the messages that they left unfinished, and takes a snapshot.
  *   losses  Filled in with up to room of the last losses, the newest first; NULL when room is 0.
- * Returns how many were filled in, XF_QUEUE_LOSSES_MAX at most. */
+ * Returns how many were filled in, XF_QUEUE_LOSSES_MAX at most; XF_EINVAL when losses is NULL and room is above 0. */
 XF_API int xf_queue_stats_get(xf_queue *queue, xf_queue_stats *stats, xf_queue_loss *losses, int room);
 
 #ifdef __cplusplus

@@ -187,7 +187,8 @@ XF_API void xf_progress(xf_call *call, uint64_t done, uint64_t total);
 
 /* Sends one message to the parent, which gets it whole and in order from xf_process_receive.
  *   data  Copied; NULL when size is 0.
- * Returns 0; XF_ESTATE in a pool's task: use a queue there; XF_ENOMEM, XF_EHANDLES; XF_EEND when the parent has ended.
+ * Returns 0; XF_ESTATE in a pool's task: use a queue there; XF_EINVAL when data is NULL and size is not 0; XF_ENOMEM,
+ * XF_EHANDLES; XF_EEND when the parent has ended.
  * Threads: any thread of the child. */
 XF_API int xf_send(xf_call *call, const void *data, size_t size);
 

@@ -63,10 +63,11 @@ typedef struct xf_wait_item {
  *               it is ready, also when it times out.  When several threads or processes wait for the same object, all
  *               are woken, and one gets it: so make the call that follows with a timeout of 0.
  *   timeout_ms  0 only checks, as exactly as the calls themselves do.
- * Returns how many are ready; XF_ETIMEDOUT; XF_EINVAL when all items are skipped, or one has a NULL object or no valid
- * kind; XF_ESTATE for a pipe end that does not send or receive, or a future whose pool was freed; XF_EDEADLK for a
- * process, with a timeout, on the thread that reads its channel: in a callback for its log, or one on crossfork's
- * supervisor thread; XF_ENOMEM, XF_EHANDLES.  After an error other than XF_ETIMEDOUT no ready is set.
+ * Returns how many are ready; XF_ETIMEDOUT; XF_EINVAL when items is NULL, all items are skipped, or one has a NULL
+ * object or no valid kind; XF_ESTATE for a pipe end that does not send or receive, or a future whose pool was freed;
+ * XF_EDEADLK for a process, with a timeout, on the thread that reads its channel: in a callback for its log, or one on
+ * crossfork's supervisor thread; and for a future in the latter; XF_ENOMEM, XF_EHANDLES.  After an error other than
+ * XF_ETIMEDOUT no ready is set.
  * Threads: any thread, in the program and in children; an item belongs to one call at a time.
  * Systems: it sleeps until it is woken, but checks now and then for processes that have died: five times a second for
  * queues and events, twenty times for pipes, but with n items not more often than every n milliseconds.  Linux: beyond
@@ -95,8 +96,8 @@ typedef struct xf_watch_options {
 /* Begins to watch.
  *   watch  Set to the new watch, which the caller ends with xf_watch_stop.  Until then it keeps the loop running.
  *   loop   A uv_loop_t; this is called on its thread, or before it runs.
- * Returns 0; XF_EINVAL for a count below 1 or no callback; as xf_wait; XF_EPROCESSES when the system allows no more
- * threads.
+ * Returns 0; XF_EINVAL for a count below 1, no items or no callback; as xf_wait; XF_EPROCESSES when the system allows
+ * no more threads.
  * Threads: a watch is a thread of its own that waits as xf_wait does, and rests while the callback runs.  While there
  * is one, the program has more than one thread: XF_START_FORK is not the default then. */
 XF_API int xf_watch_start(xf_watch **watch, struct uv_loop_s *loop, const xf_watch_options *options);

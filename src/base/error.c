@@ -51,6 +51,13 @@ int error_detail(int code, const char *format, ...)
     return code;
 }
 
+int error_check_data(const void *data, uint64_t size, const char *parameter)
+{
+    return data || size == 0
+               ? 0
+               : error_detail(XF_EINVAL, "%s is NULL, with a size of %llu", parameter, (unsigned long long)size);
+}
+
 static int error_code_of_uv(int status)
 {
     static const struct {

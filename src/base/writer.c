@@ -10,8 +10,11 @@ int xf_writer_put(xf_writer *writer, const void *data, size_t size)
 {
     size_t room = writer->room ? writer->room : 256;
     char *grown;
+    int rc = error_check_data(data, size, "data");
 
-    if (size > SIZE_MAX / 2 - writer->size)
+    if (rc < 0)
+        return rc;
+    if (size > SIZE_MAX / 4 - writer->size)
         return error_detail(XF_ENOMEM, "encoding more than an address space holds");
     while (room < writer->size + size)
         room *= 2;

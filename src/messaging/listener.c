@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/monitor.h"
 #include "messaging/pipe.h"
+#include "os/identity.h"
 #include "rendezvous/acceptor.h"
 #include "rendezvous/connector.h"
 
@@ -13,7 +14,8 @@
 #define DEFAULT_MEMORY ((size_t)1 << 30)
 
 struct xf_listener {
-    acceptor acceptor; /* first: a pointer to the acceptor is one to the listener */
+    acceptor acceptor;   /* first: a pointer to the acceptor is one to the listener */
+    uint32_t generation; /* of the process that created it: os_self_generation */
     xf_pipe_options pipe;
     uv_mutex_t lock;
     uv_cond_t left;
@@ -73,6 +75,7 @@ int xf_listener_create(xf_listener **out, const char *name, const xf_listener_op
     listener = calloc(1, sizeof *listener);
     if (!listener)
         return error_detail(XF_ENOMEM, "a listener");
+    listener->generation = os_self_generation();
     listener->pipe = options->pipe;
     if (listener->pipe.memory_limit == 0)
         listener->pipe.memory_limit = DEFAULT_MEMORY;
@@ -96,6 +99,14 @@ destroy_locks:
 free_listener:
     free(listener);
     return rc;
+}
+
+/* In a forked copy of the process that created it, the endpoint is the parent's. */
+static int check_listener(const xf_listener *listener)
+{
+    return listener->generation == os_self_generation()
+               ? 0
+               : error_detail(XF_ESTATE, "the listener was created by the process that this one is a forked copy of");
 }
 
 /* Waits until no other thread serves the handshakes, and takes that over. */
@@ -132,8 +143,11 @@ int xf_listener_accept(xf_listener *listener, xf_pipe **pipe, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
     void *granted;
-    int rc = begin_serving(listener, deadline);
+    int rc = check_listener(listener);
 
+    if (rc < 0)
+        return rc;
+    rc = begin_serving(listener, deadline);
     if (rc == 0) {
         rc = acceptor_accept(&listener->acceptor, &granted, deadline);
         end_serving(listener);
@@ -147,15 +161,20 @@ int xf_listener_accept(xf_listener *listener, xf_pipe **pipe, int timeout_ms)
 
 void xf_listener_stop(xf_listener *listener)
 {
-    acceptor_stop(&listener->acceptor);
+    if (check_listener(listener) == 0)
+        acceptor_stop(&listener->acceptor);
 }
 
 void xf_listener_free(xf_listener *listener)
 {
     if (!listener)
         return;
-    acceptor_close(&listener->acceptor);
-    monitor_close(&listener->lock, &listener->left);
+    if (check_listener(listener) < 0) {
+        acceptor_let_go(&listener->acceptor);
+    } else {
+        acceptor_close(&listener->acceptor);
+        monitor_close(&listener->lock, &listener->left);
+    }
     free(listener);
 }
 

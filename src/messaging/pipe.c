@@ -237,13 +237,19 @@ int xf_pipe_open(xf_pipe **pipe, const xf_ref *ref)
     return rc;
 }
 
+static void leave_side(xf_pipe *pipe)
+{
+    atomic_store(pipe->member, 0);
+    if (!is_open(&pipe->head->sides[pipe->side]))
+        shut_down_rings(pipe);
+}
+
 void xf_pipe_free(xf_pipe *pipe)
 {
     if (!pipe)
         return;
-    atomic_store(pipe->member, 0);
-    if (!is_open(&pipe->head->sides[pipe->side]))
-        shut_down_rings(pipe);
+    if (object_is_own(pipe->object))
+        leave_side(pipe);
     object_close(pipe->object);
     free(pipe);
 }
@@ -296,6 +302,8 @@ int xf_pipe_send(xf_pipe *pipe, const void *data, size_t size, int timeout_ms)
     uint64_t deadline = clock_deadline(timeout_ms);
     int rc = pipe_check(pipe, true);
 
+    if (rc == 0)
+        rc = error_check_data(data, size, "data");
     if (rc < 0)
         return rc;
     do
@@ -322,6 +330,8 @@ int xf_pipe_receive_into(xf_pipe *pipe, void *room, size_t size, size_t *got, in
     uint64_t deadline = clock_deadline(timeout_ms);
     int rc = pipe_check(pipe, false);
 
+    if (rc == 0)
+        rc = error_check_data(room, size, "room");
     if (rc < 0)
         return rc;
     do

@@ -120,7 +120,9 @@ void xf_queue_free(xf_queue *queue)
 
 int xf_queue_put(xf_queue *queue, const void *data, size_t size, int timeout_ms)
 {
-    return ring_push(&queue->ring, data, size, clock_deadline(timeout_ms));
+    int rc = error_check_data(data, size, "data");
+
+    return rc < 0 ? rc : ring_push(&queue->ring, data, size, clock_deadline(timeout_ms));
 }
 
 int xf_queue_put_many(xf_queue *queue, const xf_bytes *messages, int count, int timeout_ms)
@@ -128,8 +130,10 @@ int xf_queue_put_many(xf_queue *queue, const xf_bytes *messages, int count, int 
     uint64_t deadline = clock_deadline(timeout_ms);
     int rc = 0, put = 0;
 
-    if (count < 1)
-        return error_detail(XF_EINVAL, "%d messages", count);
+    if (count < 1 || !messages)
+        return error_detail(XF_EINVAL, "%d messages%s", count, messages ? "" : " at NULL");
+    for (int i = 0; i < count && rc == 0; i++) /* none is put when one cannot be */
+        rc = error_check_data(messages[i].data, messages[i].size, "the data of a message");
     while (put < count && rc == 0) {
         rc = ring_push(&queue->ring, messages[put].data, messages[put].size, deadline);
         put += rc == 0;
@@ -191,15 +195,17 @@ int xf_queue_get(xf_queue *queue, xf_message *message, int timeout_ms)
 
 int xf_queue_get_into(xf_queue *queue, void *room, size_t size, size_t *got, int timeout_ms)
 {
-    return ring_pop_into(&queue->ring, room, size, got, clock_deadline(timeout_ms));
+    int rc = error_check_data(room, size, "room");
+
+    return rc < 0 ? rc : ring_pop_into(&queue->ring, room, size, got, clock_deadline(timeout_ms));
 }
 
 int xf_queue_get_many(xf_queue *queue, xf_message *messages, int count, int timeout_ms)
 {
     int rc = 0, got = 0;
 
-    if (count < 1)
-        return error_detail(XF_EINVAL, "%d messages", count);
+    if (count < 1 || !messages)
+        return error_detail(XF_EINVAL, "%d messages%s", count, messages ? "" : " at NULL");
     while (got < count && rc == 0) {
         rc = xf_queue_get(queue, &messages[got], got ? 0 : timeout_ms);
         got += rc == 0;
@@ -284,8 +290,11 @@ int xf_queue_stats_get(xf_queue *queue, xf_queue_stats *stats, xf_queue_loss *lo
 {
     ring_loss last[RING_LOSSES];
     ring_stats counts;
-    int count = ring_stats_get(&queue->ring, &counts, last, room < RING_LOSSES ? room : RING_LOSSES);
+    int count;
 
+    if (!losses && room > 0)
+        return error_check_data(losses, (uint64_t)room, "losses");
+    count = ring_stats_get(&queue->ring, &counts, last, room < RING_LOSSES ? room : RING_LOSSES);
     *stats = (xf_queue_stats){
         .messages = counts.messages, .lost = counts.lost, .unput = counts.unput, .undone = counts.undone};
     for (int i = 0; i < count; i++)

@@ -4,6 +4,7 @@
 #include "objects/object_client.h"
 #include "objects/object_entry.h"
 #include "objects/object_kind.h"
+#include "os/identity.h"
 
 #include <assert.h>
 #include <string.h>
@@ -109,8 +110,17 @@ int object_ref(object *object, xf_ref *ref)
     return rc;
 }
 
+bool object_is_own(const object *object)
+{
+    return ((const object_entry *)object)->generation == os_self_generation();
+}
+
 void object_close(object *object)
 {
-    if (object)
+    if (!object)
+        return;
+    if (object_is_own(object))
         object_entry_close((object_entry *)object);
+    else
+        object_entry_let_go((object_entry *)object);
 }

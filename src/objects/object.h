@@ -45,6 +45,9 @@ int object_adopt(object **object, const xf_ref *ref, intptr_t handle, uint64_t s
 /* Makes a reference with which other processes can open the object.  XF_EEND, XF_EHANDLES, XF_ENOMEM, XF_ELIMIT. */
 int object_ref(object *object, xf_ref *ref);
 
+/* Whether this process opened the object: false in a forked copy of the process that did, where it is not mapped. */
+bool object_is_own(const object *object);
+
 /* Closes an object, once for each time that it was created, opened or adopted.  NULL is harmless. */
 void object_close(object *object);
 

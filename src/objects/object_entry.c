@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "objects/object_client.h"
 #include "objects/object_kind.h"
+#include "os/identity.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ int object_entry_make(object_entry **out, const xf_ref *ref, os_shm *shm)
         return error_detail(XF_ENOMEM, "a shared object");
     }
     entry->object = (object){.shm = *shm, .ref = *ref};
+    entry->generation = os_self_generation();
     if (shm->address) {
         const object_head *head = shm->address;
         entry->object.body = (char *)shm->address + OBJECT_HEAD;
@@ -136,6 +138,18 @@ void object_entry_close(object_entry *entry)
     object_table_unlock();
     if (unused)
         object_entry_destroy(entry);
+}
+
+/* The parent's table refers to the entry, so the entry stays. */
+void object_entry_let_go(object_entry *entry)
+{
+    bool unused;
+
+    object_table_lock();
+    unused = entry->opens > 0 && --entry->opens == 0;
+    object_table_unlock();
+    if (unused)
+        os_shm_let_go(&entry->object.shm);
 }
 
 void object_entry_destroy(object_entry *entry)

@@ -36,6 +36,9 @@ int object_entry_open(object_entry **out, const xf_ref *ref);
 /* Closes an entry once, for this process. */
 void object_entry_close(object_entry *entry);
 
+/* The same in a forked copy of this process, which has a table of its own, without this entry. */
+void object_entry_let_go(object_entry *entry);
+
 /* Destroys an entry that is not in the table: removed from it, or never inserted. */
 void object_entry_destroy(object_entry *entry);
 

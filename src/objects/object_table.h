@@ -12,6 +12,7 @@ typedef struct object_entry {
         object; /* first: a pointer to the object is one to its entry.  A handle has no segment, only shm.handle, which
                       is -1 while the parent has the handle */
     uint32_t version;
+    uint32_t generation;           /* of the process that has it open: os_self_generation */
     struct object_entry *next;     /* in its row of the table */
     uint32_t opens;                /* by this process */
     bool has_handle;               /* xf_handle_ref has made the entry, which counts as one of the opens */

@@ -141,6 +141,10 @@ intptr_t os_child_sentinel(const os_child *child);
 /* Releases everything; the child must have ended (os_child_end returned 0). */
 void os_child_close(os_child *child);
 
+/* In a forked copy of the process that started it: closes what the copy has of it.  The child does not notice.
+ * Windows: never called, as os_self_generation says. */
+void os_child_let_go(os_child *child);
+
 /* ---- Watching many children ------------------------------------------------------------------ */
 
 /* Calls ready(key, arg) on a loop's thread for children that os_child_wait would return for. */

@@ -27,6 +27,10 @@ void os_endpoint_shutdown(os_endpoint *endpoint);
 /* Gives the name up; a process that has connected and was not accepted sees XF_EEND. */
 void os_endpoint_close(os_endpoint *endpoint);
 
+/* In a forked copy of the process that opened it: closes what the copy has of it.  The endpoint stays as it is.
+ * Windows: never called, as os_self_generation says. */
+void os_endpoint_let_go(os_endpoint *endpoint);
+
 /* Waits until a process has connected to the endpoint (NULL: none), os_channel_read of a channel has something to
  * return, or timeout_ms (-1: no limit) has passed: XF_ETIMEDOUT.
  *   channels  count of them, at most OS_CHANNELS_MAX, made by os_endpoint_accept or os_endpoint_connect. */

@@ -16,6 +16,11 @@ void os_self_build(uint8_t build[OS_BUILD_ID_SIZE]);
  * which stays when it gives them up.  Windows: never, as no program has rights by its file. */
 bool os_self_is_privileged(void);
 
+/* A number that differs in a copy of this process that fork made, and in copies of copies; costs nothing.
+ * Windows: always 0, as nothing copies a process.  POSIX: counts the forks between the program and this process, except
+ * those that the C library does not see (a bare system call). */
+uint32_t os_self_generation(void);
+
 /* How many threads this process has; 0 when that is not known. */
 int os_self_threads(void);
 

@@ -59,6 +59,11 @@ void os_shm_forget(os_shm *shm);
 /* Unmaps the segment and closes its handle.  Harmless on OS_SHM_NONE. */
 void os_shm_close(os_shm *shm);
 
+/* In a forked copy of the process that opened it: closes what the copy has of it.  A segment of OS_SHM_PRIVATE or
+ * OS_SHM_OWNED is not unmapped, because it is not mapped there, and something else may be.
+ * Windows: never called, as os_self_generation says. */
+void os_shm_let_go(os_shm *shm);
+
 /* ---- Sleeping on words ----------------------------------------------------------------------- */
 
 /* Sleeps while *word is seen, or until timeout_ms (-1: no limit) has passed; may return before either.

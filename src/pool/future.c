@@ -52,7 +52,30 @@ static void sleep_until_done(xf_pool *pool, spin_condition holds, awaited_future
 
 int future_check(const xf_future *future)
 {
-    return future->pool ? 0 : error_detail(XF_ESTATE, "the future's pool was freed");
+    return future->pool ? pool_state_check_own(future->pool) : error_detail(XF_ESTATE, "the future's pool was freed");
+}
+
+int future_check_wait(const xf_future *future, int timeout_ms)
+{
+    int rc = future_check(future);
+
+    if (rc < 0 || timeout_ms == 0)
+        return rc;
+    if (pool_state_is_here(future->pool, POOL_CALLS_BACK) && future->callbacks == CALLBACKS_RUNNING)
+        return 0; /* it is the callback's own, and complete */
+    return pool_state_check_wait(future->pool, timeout_ms);
+}
+
+/* The same for several of one pool. */
+static int check_wait_for_many(xf_future *const *futures, int count, int timeout_ms)
+{
+    int rc = 0;
+
+    if (count > 0 && !futures)
+        return error_check_data(futures, (uint64_t)count, "futures");
+    for (int i = 0; i < count && rc == 0; i++)
+        rc = future_check(futures[i]);
+    return rc < 0 || count < 1 ? rc : pool_state_check_wait(futures[0]->pool, timeout_ms);
 }
 
 bool future_is_ready(xf_future *future, wait_target *target)
@@ -100,17 +123,19 @@ static int wait_result(xf_future *future)
 
 int xf_future_wait(xf_future *future, int timeout_ms)
 {
-    int rc = await_futures(future->pool, are_all_complete, &(awaited_futures){&future, 1}, timeout_ms);
+    int rc = future_check_wait(future, timeout_ms);
 
+    if (rc == 0)
+        rc = await_futures(future->pool, are_all_complete, &(awaited_futures){&future, 1}, timeout_ms);
     return rc < 0 ? rc : wait_result(future);
 }
 
 int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms)
 {
-    int rc;
+    int rc = count < 1 ? error_detail(XF_EINVAL, "%d futures", count) : check_wait_for_many(futures, count, timeout_ms);
 
-    if (count < 1)
-        return error_detail(XF_EINVAL, "%d futures", count);
+    if (rc < 0)
+        return rc;
     rc = await_futures(futures[0]->pool, is_any_complete, &(awaited_futures){futures, count}, timeout_ms);
     for (int i = 0; i < count && rc == 0; i++)
         if (future_is_complete(futures[i])) {
@@ -123,8 +148,11 @@ int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms)
 int xf_future_wait_all(xf_future *const *futures, int count, int timeout_ms)
 {
     awaited_futures awaited = {futures, count};
-    int rc = count > 0 ? await_futures(futures[0]->pool, are_all_complete, &awaited, timeout_ms) : 0, worst = 0;
+    int rc = count < 0 ? error_detail(XF_EINVAL, "%d futures", count) : check_wait_for_many(futures, count, timeout_ms);
+    int worst = 0;
 
+    if (rc == 0 && count > 0)
+        rc = await_futures(futures[0]->pool, are_all_complete, &awaited, timeout_ms);
     for (int i = 0; i < count && rc == 0; i++) {
         int one = wait_result(futures[i]);
         if (one < worst)
@@ -138,7 +166,7 @@ int xf_future_wait_all(xf_future *const *futures, int count, int timeout_ms)
 /* Collects the results if the future is complete.  Returns whether they are collected. */
 static bool collect_if_complete(xf_future *future)
 {
-    if (!future->pool || !future_is_complete(future))
+    if (future_check(future) < 0 || !future_is_complete(future))
         return false;
     if (future->collected)
         return true;
@@ -150,28 +178,26 @@ static bool collect_if_complete(xf_future *future)
 
 size_t xf_future_count(const xf_future *future)
 {
-    return future->pool ? (size_t)future->job->count : 0;
+    return future_check(future) < 0 ? 0 : (size_t)future->job->count;
 }
 
 size_t xf_future_failures(xf_future *future)
 {
-    return collect_if_complete(future) ? future->failure_count : 0;
+    return collect_if_complete(future) ? item_results_failures(future) : 0;
 }
 
 size_t xf_future_failure(xf_future *future, size_t n)
 {
-    return collect_if_complete(future) && n < future->failure_count ? (size_t)future->failures[n].item
-                                                                    : xf_future_count(future);
+    if (!collect_if_complete(future) || n >= item_results_failures(future))
+        return xf_future_count(future);
+    return future->short_of_memory ? n : (size_t)future->failures[n].item;
 }
 
 xf_status xf_future_status(xf_future *future, size_t item)
 {
-    const item_failure *failure;
-
     if (!collect_if_complete(future) || item >= future->job->count)
         return (xf_status){XF_END_NONE, 0, 0};
-    failure = item_results_find(future, item);
-    return failure ? failure->status : (xf_status){XF_END_DONE, 0, 0};
+    return item_results_status(future, item);
 }
 
 const void *xf_future_result(xf_future *future, size_t item, size_t *size)
@@ -180,7 +206,8 @@ const void *xf_future_result(xf_future *future, size_t item, size_t *size)
     const job *job;
     span output;
 
-    if (!collect_if_complete(future) || item >= future->job->count || item_results_find(future, item))
+    if (!collect_if_complete(future) || item >= future->job->count ||
+        item_results_status(future, item).kind != XF_END_DONE)
         return NULL;
     segment = &future->pool->segment;
     job = future->job;
@@ -199,11 +226,14 @@ int xf_future_result_object(xf_future *future, size_t item, void **object)
     const xf_task *task = future->task;
     size_t size = 0;
     const void *result = xf_future_result(future, item, &size);
+    int rc = future_check(future);
 
+    if (rc < 0)
+        return rc;
     if (!task->output_codec)
         return error_detail(XF_ESTATE, "task %s has no output codec", task->name);
     if (!result)
-        return future->pool && future_is_complete(future)
+        return future_is_complete(future)
                    ? error_detail(XF_EFAILED, "item %zu of task %s has no result", item, task->name)
                    : error_detail(XF_ESTATE, "item %zu of task %s has not ended", item, task->name);
     return codec_decode_for(task, task->output_codec, result, size, object);
@@ -246,7 +276,7 @@ void xf_future_cancel(xf_future *future)
 {
     xf_pool *pool = future->pool;
 
-    if (!pool)
+    if (future_check(future) < 0)
         return;
     uv_mutex_lock(&pool->lock);
     cancel_future(pool, future);
@@ -255,6 +285,8 @@ void xf_future_cancel(xf_future *future)
 
 void xf_pool_cancel(xf_pool *pool)
 {
+    if (pool_state_check_own(pool) < 0)
+        return;
     uv_mutex_lock(&pool->lock);
     for (xf_future *future = pool->first; future; future = future->next)
         cancel_future(pool, future);
@@ -269,6 +301,10 @@ void xf_future_free(xf_future *future)
         return;
     if (!pool) {
         pool_futures_free(future);
+        return;
+    }
+    if (pool_state_check_own(pool) < 0) {
+        future->detached = true; /* xf_pool_free frees it in this copy, too */
         return;
     }
     uv_mutex_lock(&pool->lock);

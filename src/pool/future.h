@@ -9,7 +9,10 @@
  *   target  See wait_target.h. */
 bool future_is_ready(xf_future *future, wait_target *target);
 
-/* Returns 0, or XF_ESTATE when the future's pool was freed. */
+/* Returns 0, or XF_ESTATE when the future's pool was freed, or belongs to another process. */
 int future_check(const xf_future *future);
+
+/* The same, or XF_EDEADLK for a wait on a thread that is needed for its end.  0 is no wait. */
+int future_check_wait(const xf_future *future, int timeout_ms);
 
 #endif

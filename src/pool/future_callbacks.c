@@ -21,11 +21,13 @@ static bool needs_handling(const xf_future *future)
 static void call_callbacks(xf_pool *pool, xf_future *future)
 {
     xf_map options = future->options;
+    pool_frame frame;
     bool succeeded;
 
     item_results_collect(future);
     succeeded = future->failure_count == 0 && !future->short_of_memory;
     future->callbacks = CALLBACKS_RUNNING;
+    pool_state_enter(&frame, pool, POOL_CALLS_BACK);
     uv_mutex_unlock(&pool->lock);
     if (succeeded && options.on_success)
         options.on_success(future, options.arg);
@@ -33,6 +35,7 @@ static void call_callbacks(xf_pool *pool, xf_future *future)
         options.on_failure(future, options.arg);
     if (options.on_done)
         options.on_done(future, options.arg);
+    pool_state_leave(&frame);
     uv_mutex_lock(&pool->lock);
     future->callbacks = CALLBACKS_DONE; /* a callback may have detached it: then it is handled once more, and freed */
 }
@@ -49,12 +52,12 @@ static void handle_future(xf_pool *pool, xf_future *future)
 
 void future_callbacks_run(xf_pool *pool)
 {
-    xf_future *future = pool->first;
+    xf_future *future = pool->free_asked ? NULL : pool->first;
 
     while (future)
         if (needs_handling(future)) {
             handle_future(pool, future);
-            future = pool->first; /* the list may have changed while the lock was released */
+            future = pool->free_asked ? NULL : pool->first; /* the list may have changed while the lock was released */
         } else {
             future = future->next;
         }
@@ -89,10 +92,14 @@ void future_callbacks_schedule(xf_future *future)
 static void on_user_async(uv_async_t *user_async)
 {
     xf_pool *pool = user_async->data;
+    bool free_asked;
 
     uv_mutex_lock(&pool->lock);
     future_callbacks_run(pool);
+    free_asked = pool->free_asked;
     uv_mutex_unlock(&pool->lock);
+    if (free_asked)
+        pool->release(pool);
 }
 
 int future_callbacks_open(xf_pool *pool)

@@ -53,7 +53,10 @@ static void fill_window(xf_imap *imap)
 int xf_imap_create(xf_imap **out, xf_pool *pool, const xf_imap_options *options)
 {
     xf_imap *imap;
+    int rc = pool_state_check_own(pool);
 
+    if (rc < 0)
+        return rc;
     if (!options->task || !options->next)
         return error_detail(XF_EINVAL, "an imap without a %s", options->task ? "generator" : "task");
     imap = calloc(1, sizeof *imap);
@@ -84,7 +87,7 @@ static int await_next(xf_imap *imap, int timeout_ms)
 
     if (!imap->unordered) {
         rc = xf_future_wait(imap->items[0].future, timeout_ms);
-        return rc == XF_ETIMEDOUT ? rc : 0;
+        return rc == XF_EFAILED || rc == XF_ENOMEM ? 0 : rc;
     }
     for (size_t i = 0; i < imap->count; i++)
         imap->futures[i] = imap->items[i].future;
@@ -93,8 +96,10 @@ static int await_next(xf_imap *imap, int timeout_ms)
 
 int xf_imap_next(xf_imap *imap, xf_future **future, size_t *index, int timeout_ms)
 {
-    int at, end;
+    int at, end, rc = pool_state_check_own(imap->pool);
 
+    if (rc < 0)
+        return rc;
     if (imap->count == 0) {
         end = imap->state == 1 ? 0 : imap->state;
         imap->state = 0; /* an error is returned once */

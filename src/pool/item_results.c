@@ -194,3 +194,17 @@ item_failure *item_results_find(const xf_future *future, uint64_t item)
         return NULL;
     return bsearch(&key, future->failures, future->failure_count, sizeof key, compare_failures);
 }
+
+xf_status item_results_status(const xf_future *future, uint64_t item)
+{
+    const item_failure *failure = item_results_find(future, item);
+
+    if (failure)
+        return failure->status;
+    return (xf_status){future->short_of_memory ? XF_END_UNKNOWN : XF_END_DONE, 0, 0};
+}
+
+size_t item_results_failures(const xf_future *future)
+{
+    return future->short_of_memory ? (size_t)future->job->count : future->failure_count;
+}

@@ -17,7 +17,13 @@ void item_results_add_report(xf_future *future, uint64_t item, const xf_report *
 /* Collects the results of a complete future: its failures in the order of items, and its outputs.  Does so once. */
 void item_results_collect(xf_future *future);
 
-/* The failure of an item of a future whose results are collected; NULL: the item is done. */
+/* Of a future whose results are collected:
+ *   item_results_find      The failure of an item; NULL: none was noted.
+ *   item_results_status    How the item ended.  When memory was missing to note a failure, an item without one may have
+ *                          failed: XF_END_UNKNOWN.
+ *   item_results_failures  How many items are not known to be done. */
 item_failure *item_results_find(const xf_future *future, uint64_t item);
+xf_status item_results_status(const xf_future *future, uint64_t item);
+size_t item_results_failures(const xf_future *future);
 
 #endif

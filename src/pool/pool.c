@@ -11,6 +11,7 @@
 #include "pool/pool_jobs.h"
 #include "pool/pool_workers.h"
 #include "process/child.h"
+#include "process/process_lead.h"
 #include "protocol/task_table.h"
 
 #include <stdlib.h>
@@ -37,6 +38,8 @@ static int check_initializer(const xf_pool_options *options)
 
 static int check_pool_options(const xf_pool_options *options)
 {
+    int rc;
+
     if (options->workers < XF_POOL_INLINE || options->workers > XF_POOL_WORKERS_MAX)
         return error_detail(XF_EINVAL, "option workers is %d", options->workers);
     if (options->initializer_size > POOL_INITIALIZER_INPUT_MAX)
@@ -46,6 +49,11 @@ static int check_pool_options(const xf_pool_options *options)
                             options->max_attempts, options->idle_ms, options->spin_us, options->nesting);
     if ((unsigned)options->placement > XF_PLACEMENT_NUMA)
         return error_detail(XF_EINVAL, "option placement is %d", (int)options->placement);
+    rc = error_check_data(options->initializer_input, options->initializer_size, "option initializer_input");
+    if (rc == 0 && options->process)
+        rc = process_start_check_options(options->process);
+    if (rc < 0)
+        return rc;
     if (child_depth() >= child_depth_limit())
         return error_detail(XF_EDEPTH, "workers of this pool would run at depth %d", child_depth() + 1);
     if (!task_table_is_closed())
@@ -103,23 +111,36 @@ static int set_pool_options(xf_pool *pool, const xf_pool_options *options)
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
+static void release_pool(xf_pool *pool);
+
 /* On the supervisor's thread: a deadline has passed. */
 static void on_pool_deadline(supervised *supervised)
 {
     xf_pool *pool = (xf_pool *)supervised;
+    bool over;
 
     uv_mutex_lock(&pool->lock);
     pool->callbacks_due = false;
+    if (pool->awaits_start) {
+        pool_workers_replace(pool);
+        uv_cond_broadcast(&pool->changed);
+    }
     pool_deadlines_check(pool);
     future_callbacks_dispatch(pool);
+    over = pool->free_asked && !pool->user_async && pool->running == 0 && pool->ending == 0;
     uv_mutex_unlock(&pool->lock);
+    if (over)
+        pool->release(pool);
 }
 
 static int depth_limit_of(const xf_pool_options *options)
 {
-    int limit = child_depth() + 1 + (options->nesting > 0 ? options->nesting : 0);
+    int next = child_depth() + 1;
 
-    return options->nesting == 0 || limit > child_depth_limit() ? child_depth_limit() : limit;
+    if (options->nesting < 0)
+        return next;
+    return options->nesting == 0 || options->nesting > child_depth_limit() - next ? child_depth_limit()
+                                                                                  : next + options->nesting;
 }
 
 /* Each job has a line of memory for each of them, so a small pool cannot grow to XF_POOL_WORKERS_MAX. */
@@ -195,9 +216,9 @@ int xf_pool_create(xf_pool **out, const xf_pool_options *options)
     if (!pool)
         return error_detail(XF_ENOMEM, "a pool");
     pool->supervised.on_due = on_pool_deadline;
+    pool->release = release_pool;
+    pool->generation = os_self_generation();
     rc = set_pool_options(pool, options ? options : &defaults);
-    if (rc == 0)
-        rc = process_start_check_options(&pool->process);
     if (rc < 0)
         goto free_pool;
     rc = monitor_open(&pool->lock, &pool->changed, "a pool");
@@ -231,6 +252,8 @@ free_pool:
 
 void xf_pool_close(xf_pool *pool)
 {
+    if (pool_state_check_own(pool) < 0)
+        return;
     uv_mutex_lock(&pool->lock);
     pool->closed = true;
     if (!pool->inline_worker)
@@ -238,23 +261,31 @@ void xf_pool_close(xf_pool *pool)
     uv_mutex_unlock(&pool->lock);
 }
 
+/* Whether a worker runs, or the pool is about to start one for work that it still has. */
+static bool has_workers(const xf_pool *pool)
+{
+    return pool->running > 0 || pool->ending > 0 || (pool->awaits_start && !pool->terminating);
+}
+
 /* Waits until every worker has ended.  The lock is held. */
 static int await_workers(xf_pool *pool, uint64_t deadline)
 {
-    while (pool->running > 0 || pool->ending > 0) {
+    while (has_workers(pool)) {
         uint64_t now = uv_hrtime();
         if (deadline == CLOCK_NEVER)
             uv_cond_wait(&pool->changed, &pool->lock);
         else if (now >= deadline || uv_cond_timedwait(&pool->changed, &pool->lock, deadline - now) < 0)
-            return pool->running > 0 || pool->ending > 0 ? XF_ETIMEDOUT : 0;
+            return has_workers(pool) ? XF_ETIMEDOUT : 0;
     }
     return 0;
 }
 
 int xf_pool_join(xf_pool *pool, int timeout_ms)
 {
-    int rc;
+    int rc = pool_state_check_wait(pool, timeout_ms);
 
+    if (rc < 0)
+        return rc;
     uv_mutex_lock(&pool->lock);
     rc = pool->closed ? await_workers(pool, clock_deadline(timeout_ms))
                       : error_detail(XF_ESTATE, "call xf_pool_close before xf_pool_join");
@@ -290,8 +321,11 @@ static int terminate_workers(xf_pool *pool, int grace_ms, int timeout_ms)
 
 int xf_pool_terminate(xf_pool *pool, int timeout_ms)
 {
-    int rc = 0, grace_ms = timeout_ms >= 0 && timeout_ms < pool->grace_ms ? timeout_ms : pool->grace_ms;
+    int rc = pool_state_check_wait(pool, timeout_ms);
+    int grace_ms = timeout_ms >= 0 && timeout_ms < pool->grace_ms ? timeout_ms : pool->grace_ms;
 
+    if (rc < 0)
+        return rc;
     uv_mutex_lock(&pool->lock);
     if (pool->inline_worker)
         pool->closed = true;
@@ -301,10 +335,18 @@ int xf_pool_terminate(xf_pool *pool, int timeout_ms)
     return rc;
 }
 
-void xf_pool_free(xf_pool *pool)
+static void free_pool_memory(xf_pool *pool)
 {
-    if (!pool)
-        return;
+    report_free(pool->broken);
+    free(pool->cpu_sets);
+    free(pool->free_jobs);
+    free(pool->retired);
+    free(pool->futures);
+    close_pool_segment(pool);
+}
+
+static void release_pool(xf_pool *pool)
+{
     uv_mutex_lock(&pool->lock);
     if (!pool->inline_worker)
         terminate_workers(pool, 0, XF_FOREVER);
@@ -313,20 +355,64 @@ void xf_pool_free(xf_pool *pool)
         supervisor_remove(&pool->supervised); /* afterwards no thread is in a callback of the pool */
     pool_futures_orphan(pool);
     future_callbacks_close(pool);
-    report_free(pool->broken);
-    free(pool->cpu_sets);
-    free(pool->free_jobs);
-    free(pool->retired);
-    free(pool->futures);
-    close_pool_segment(pool);
+    free_pool_memory(pool);
     monitor_close(&pool->lock, &pool->changed);
     free(pool);
 }
 
+/* In a forked copy of the process that created the pool: frees the copy's memory, and touches nothing that is shared.
+ * If another thread was changing the pool at the moment of the fork, its memory cannot be relied on, and stays.  The
+ * monitor is not destroyed, because threads that only the parent has may sleep on it; and a handle on a loop cannot be
+ * closed here. */
+static void let_pool_go(xf_pool *pool)
+{
+    if (uv_mutex_trylock(&pool->lock) != 0)
+        return;
+    for (int i = 0; i < max_workers_of(pool); i++)
+        if (pool->workers[i].process)
+            process_lead_let_go(pool->workers[i].process);
+    pool_futures_let_go(pool);
+    os_shm_let_go(&pool->segment.shm);
+    free_pool_memory(pool);
+    free(pool);
+}
+
+/* Kills the workers, and leaves the rest to a thread that is in no callback then: the supervisor's, when the last
+ * worker has ended, or the one of the user's loop. */
+static void ask_for_release(xf_pool *pool)
+{
+    uv_mutex_lock(&pool->lock);
+    pool->closed = pool->terminating = pool->free_asked = true;
+    cancel_all_unclaimed(pool);
+    pool_workers_shut_down(pool, true);
+    if (pool->user_async)
+        uv_async_send(pool->user_async);
+    else
+        supervisor_set_deadline(&pool->supervised, 0);
+    uv_mutex_unlock(&pool->lock);
+}
+
+void xf_pool_free(xf_pool *pool)
+{
+    if (!pool)
+        return;
+    if (pool_state_check_own(pool) < 0)
+        let_pool_go(pool);
+    else if (pool->inline_worker &&
+             (pool_state_is_here(pool, POOL_RUNS_TASKS) || pool_state_is_here(pool, POOL_CALLS_BACK)))
+        error_detail(XF_EDEADLK, "an inline pool cannot be freed in its own task or callback");
+    else if (!pool->inline_worker && (supervisor_is_this_thread() || pool_state_is_here(pool, POOL_CALLS_BACK)))
+        ask_for_release(pool);
+    else
+        release_pool(pool);
+}
+
 int xf_pool_resize(xf_pool *pool, int workers)
 {
-    int rc = 0;
+    int rc = pool_state_check_own(pool);
 
+    if (rc < 0)
+        return rc;
     if (workers < 1 || (workers > max_workers_of(pool) && !pool->inline_worker))
         return error_detail(XF_EINVAL, "%d workers; this pool can have %d", workers, max_workers_of(pool));
     uv_mutex_lock(&pool->lock);
@@ -348,8 +434,10 @@ int xf_pool_resize(xf_pool *pool, int workers)
 void *xf_pool_buffer_alloc(xf_pool *pool, size_t size)
 {
     uint64_t at, deadline = clock_deadline(POOL_MEMORY_MS);
-    int rc = pool_segment_take_pages(&pool->segment, size, PAGES_OF_PARENT, &at);
+    int rc = pool_state_check_own(pool);
 
+    if (rc == 0)
+        rc = pool_segment_take_pages(&pool->segment, size, PAGES_OF_PARENT, &at);
     if (rc == XF_ENOMEM) {
         uv_mutex_lock(&pool->lock);
         while (rc == XF_ENOMEM && pool_jobs_await_memory(pool, deadline))
@@ -361,6 +449,6 @@ void *xf_pool_buffer_alloc(xf_pool *pool, size_t size)
 
 void xf_pool_buffer_free(xf_pool *pool, void *memory)
 {
-    if (memory)
+    if (memory && pool_state_check_own(pool) == 0)
         pool_segment_free_pages(&pool->segment, pool_segment_offset(&pool->segment, memory));
 }

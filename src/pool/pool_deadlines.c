@@ -91,8 +91,11 @@ static uint64_t sooner_of(uint64_t one, uint64_t other)
 
 void pool_deadlines_check(xf_pool *pool)
 {
-    uint64_t now = uv_hrtime(), next = pool->callbacks_due ? now : CLOCK_NEVER;
+    bool over = pool->free_asked && pool->running == 0;
+    uint64_t now = uv_hrtime(), next = pool->callbacks_due || over ? now : CLOCK_NEVER;
 
+    if (pool->awaits_start)
+        next = sooner_of(next, pool->next_start);
     for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++) {
         worker_handle *worker = &pool->workers[i];
         if (!worker->process)

@@ -70,6 +70,17 @@ void pool_futures_reap(xf_pool *pool)
     pool->reap_threshold = 2 * pool->detached_count + 16;
 }
 
+void pool_futures_let_go(xf_pool *pool)
+{
+    while (pool->first) {
+        xf_future *future = pool->first;
+        pool->first = future->next;
+        future->pool = NULL;
+        if (future->detached)
+            pool_futures_free(future);
+    }
+}
+
 void pool_futures_orphan(xf_pool *pool)
 {
     while (pool->first) {

@@ -17,8 +17,10 @@ void pool_futures_release(xf_future *future);
 void pool_futures_reap(xf_pool *pool);
 
 /* Takes the futures from a pool that is about to be freed: those that the caller still has become futures without a
- * pool.
- * */
+ * pool. */
 void pool_futures_orphan(xf_pool *pool);
+
+/* The same in a forked copy of the process that created the pool: the segment is left as it is. */
+void pool_futures_let_go(xf_pool *pool);
 
 #endif

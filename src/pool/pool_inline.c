@@ -81,14 +81,18 @@ void pool_inline_close(xf_pool *pool)
  * its turn. */
 void pool_inline_run(xf_pool *pool)
 {
+    pool_frame frame;
+
     if (pool->inline_running)
         return;
     pool->inline_running = true;
+    pool_state_enter(&frame, pool, POOL_RUNS_TASKS);
     do {
         uv_mutex_unlock(&pool->lock);
         worker_run_inline(pool->inline_worker);
         uv_mutex_lock(&pool->lock);
     } while (chunk_claim_has_work(&pool->segment));
+    pool_state_leave(&frame);
     pool->inline_running = false;
     future_callbacks_run(pool);
 }

@@ -53,10 +53,13 @@ void pool_segment_attach(pool_segment *segment, const os_shm *shm)
 
 int pool_segment_create(pool_segment *segment, uint32_t slots, size_t memory_limit)
 {
-    segment_header head = segment_layout(slots, round_up_to(memory_limit, OS_PAGE));
+    segment_header head;
     os_shm shm;
     int rc;
 
+    if (memory_limit > SIZE_MAX / 4)
+        return error_detail(XF_ENOMEM, "a memory_limit of %zu bytes", memory_limit);
+    head = segment_layout(slots, round_up_to(memory_limit, OS_PAGE));
     if (head.size > SIZE_MAX / 2)
         return error_detail(XF_ENOMEM, "a memory_limit of %zu bytes", memory_limit);
     rc = os_shm_create(&shm, (size_t)head.size, OS_SHM_RESERVED | OS_SHM_WAITABLE);
@@ -190,7 +193,7 @@ static bool search_all_units(pool_segment *segment, uint64_t count, uint32_t wha
 
 int pool_segment_take_pages(pool_segment *segment, uint64_t size, uint32_t what, uint64_t *at)
 {
-    uint64_t count = round_up_to(size ? size : 1, OS_PAGE) / OS_PAGE, first = 0;
+    uint64_t count = size / OS_PAGE + (size % OS_PAGE != 0 || size == 0), first = 0; /* for any size */
     int rc;
 
     if (!search_all_units(segment, count, what, &first))

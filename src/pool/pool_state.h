@@ -4,6 +4,7 @@
 #define POOL_STATE_H
 
 #include "crossfork/pool.h"
+#include "os/identity.h"
 #include "os/machine.h"
 #include "pool/pool_segment.h"
 #include "process/process.h"
@@ -81,8 +82,9 @@ enum {
 
 struct xf_pool {
     supervised supervised;
-    uv_mutex_t lock;   /* of everything below except the segment; never held while a callback runs */
-    uv_cond_t changed; /* a worker has ended, or has been started */
+    uint32_t generation; /* of the process that created it: os_self_generation */
+    uv_mutex_t lock;     /* of everything below except the segment; never held while a callback runs */
+    uv_cond_t changed;   /* a worker has ended, or has been started */
     pool_segment segment;
     xf_pool_options options;
     xf_process_options process;
@@ -98,8 +100,13 @@ struct xf_pool {
     os_cpu_set *cpu_sets; /* workers are bound to them in turn; NULL: they run anywhere */
     uint32_t cpu_set_count;
     bool closed, terminating;
-    int failed_starts; /* in a row */
-    xf_report *broken; /* why no worker can be started; NULL: workers can be started */
+    bool free_asked; /* xf_pool_free was called where it must not wait: release is called as soon as it need not */
+    void (*release)(xf_pool *pool); /* ends what is left, and frees all; waits while workers run */
+    int failed_starts;              /* in a row, by what the workers did themselves */
+    int start_delay_ms;             /* the next one, when workers end again before they are ready */
+    uint64_t next_start;            /* of uv_hrtime: no worker is started in place of another before */
+    bool awaits_start;              /* workers are missing until then */
+    xf_report *broken;              /* why no worker can be started; NULL: workers can be started */
     xf_status broken_status;
     uv_async_t *user_async; /* on the user's loop; NULL: callbacks are called on the supervisor's thread */
     bool callbacks_due;     /* a future has completed without a worker that notifies the supervisor */
@@ -127,8 +134,31 @@ struct xf_pool {
     bool inline_running;          /* a thread runs tasks in the inline pool */
 };
 
+/* Returns 0, or XF_ESTATE in a forked copy of the process that created the pool: the workers are not its own, and what
+ * it writes to the segment would reach them. */
+int pool_state_check_own(const xf_pool *pool);
+
 /* Returns 0 if the pool takes work, or XF_ESTATE, or the code of what broke the pool.  The lock is held. */
 int pool_state_check(const xf_pool *pool);
+
+/* ---- What this thread is doing for a pool --------------------------------------------------- */
+
+typedef enum pool_duty { POOL_RUNS_TASKS, POOL_CALLS_BACK } pool_duty;
+
+/* A duty of this thread, on its stack.  They nest: a callback may use another pool. */
+typedef struct pool_frame {
+    const xf_pool *pool;
+    pool_duty duty;
+    struct pool_frame *outer;
+} pool_frame;
+
+void pool_state_enter(pool_frame *frame, const xf_pool *pool, pool_duty duty);
+void pool_state_leave(const pool_frame *frame);
+bool pool_state_is_here(const xf_pool *pool, pool_duty duty);
+
+/* XF_EDEADLK when a wait for the pool could not end, because the thread that would wait is needed for its end: the
+ * supervisor's, or the one that runs the tasks of an inline pool.  A poll is no wait.  XF_ESTATE as above. */
+int pool_state_check_wait(const xf_pool *pool, int timeout_ms);
 
 /* Makes room for one more element of that size in a growing array.  XF_ENOMEM. */
 int pool_state_grow(void *array, size_t count, size_t *room, size_t size);

@@ -1,4 +1,5 @@
 /* What a pool and its workers do now. */
+#include "base/error.h"
 #include "pool/pool_jobs.h"
 #include "pool/pool_state.h"
 
@@ -39,8 +40,12 @@ static void describe_worker(xf_pool *pool, const worker_handle *worker, xf_worke
 
 int xf_pool_stats_get(xf_pool *pool, xf_pool_stats *stats, xf_worker_stats *workers, int room)
 {
-    int count = 0;
+    int count = 0, rc = pool_state_check_own(pool);
 
+    if (rc == 0 && !workers && room > 0)
+        rc = error_check_data(workers, (uint64_t)room, "workers");
+    if (rc < 0)
+        return rc;
     uv_mutex_lock(&pool->lock);
     pool_jobs_reclaim(pool);
     *stats = (xf_pool_stats){.workers = pool->inline_worker ? 0 : pool->worker_limit,

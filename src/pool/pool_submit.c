@@ -291,6 +291,23 @@ static int submit_locked(xf_pool *pool, xf_future *future, const submission *wor
     return rc;
 }
 
+/* So that no sum of sizes overflows where the parts of a job are placed. */
+static int check_total(const submission *work)
+{
+    const uint64_t most = SIZE_MAX / 4;
+    uint64_t out = work->task->output_size == XF_ANY_SIZE ? 0 : work->task->output_size, sum = 0;
+    bool fits = work->in_size <= most && out <= most && work->count <= most / (CACHE_LINE + work->in_size + out);
+
+    for (size_t i = 0; work->inputs && fits && i < work->count; i++) {
+        fits = work->inputs[i].size <= most - sum;
+        sum += fits ? job_aligned(work->inputs[i].size) : 0;
+        fits = fits && sum <= most;
+    }
+    return fits ? 0
+                : error_detail(XF_ENOMEM, "%zu items for task %s, of %zu bytes", work->count, work->task->name,
+                               work->in_size);
+}
+
 static int create_future(xf_future **out, xf_pool *pool, const xf_map *map)
 {
     xf_future *future;
@@ -313,8 +330,10 @@ static int create_future(xf_future **out, xf_pool *pool, const xf_map *map)
 static int submit(xf_future **out, xf_pool *pool, const submission *work, const xf_map *map)
 {
     xf_future *future = NULL;
-    int rc = create_future(&future, pool, map);
+    int rc = check_total(work);
 
+    if (rc == 0)
+        rc = create_future(&future, pool, map);
     if (rc < 0)
         return rc;
     uv_mutex_lock(&pool->lock);
@@ -343,11 +362,12 @@ static int map_sized(xf_future **future, xf_pool *pool, const xf_map *map)
 {
     xf_task *task = map->task;
     submission work = {.task = task, .in = map->in, .in_size = task->input_size, .out = map->out, .count = map->count};
-    size_t larger = task->input_size > task->output_size ? task->input_size : task->output_size;
     int rc = check_pool_task(task, true);
 
-    if (rc == 0 && larger > 0 && map->count > SIZE_MAX / 4 / larger)
-        rc = error_detail(XF_ENOMEM, "%zu items of %zu bytes", map->count, larger);
+    if (rc == 0)
+        rc = check_total(&work);
+    if (rc == 0)
+        rc = error_check_data(map->in, map->count * work.in_size, "map->in");
     if (rc < 0)
         return rc;
     work.in_segment = is_in_segment(pool, map->in, map->count * work.in_size);
@@ -406,12 +426,16 @@ static int map_objects(xf_future **future, xf_pool *pool, const xf_map *map, con
     return rc;
 }
 
-static int check_sizes(const xf_task *task, const xf_bytes *in, size_t count)
+static int check_inputs(const xf_task *task, const xf_bytes *in, size_t count)
 {
-    for (size_t i = 0; task->input_size != XF_ANY_SIZE && i < count; i++)
-        if (in[i].size != task->input_size)
+    for (size_t i = 0; i < count; i++) {
+        if (task->input_size != XF_ANY_SIZE && in[i].size != task->input_size)
             return error_detail(XF_ESIZE, "task %s takes %zu bytes, but input %zu has %zu", task->name,
                                 task->input_size, i, in[i].size);
+        if (!in[i].data && in[i].size > 0)
+            return error_detail(XF_EINVAL, "the data of input %zu for task %s is NULL, with a size of %zu", i,
+                                task->name, in[i].size);
+    }
     return 0;
 }
 
@@ -420,11 +444,13 @@ static int map_bytes(xf_future **future, xf_pool *pool, const xf_map *map, const
     submission work;
     int rc = check_pool_task(map->task, false);
 
+    if (rc == 0 && count > SIZE_MAX / 4 / sizeof *in) /* so many are nowhere, and are not to be read */
+        rc = error_detail(XF_ENOMEM, "%zu inputs for task %s", count, map->task->name);
     if (rc < 0)
         return rc;
     if (map->task->input_codec)
         return map_objects(future, pool, map, in, count);
-    rc = check_sizes(map->task, in, count);
+    rc = check_inputs(map->task, in, count);
     if (rc < 0)
         return rc;
     work = submission_of_bytes(pool, map->task, in, count);
@@ -435,6 +461,10 @@ static int map_bytes(xf_future **future, xf_pool *pool, const xf_map *map, const
 
 int xf_pool_map_async(xf_future **future, xf_pool *pool, const xf_map *map)
 {
+    int rc = pool_state_check_own(pool);
+
+    if (rc < 0)
+        return rc;
     if (!map->task)
         return error_detail(XF_EINVAL, "a map without a task");
     if (map->bytes && (map->in || map->out))
@@ -445,8 +475,10 @@ int xf_pool_map_async(xf_future **future, xf_pool *pool, const xf_map *map)
 int xf_pool_map(xf_pool *pool, const xf_map *map)
 {
     xf_future *future;
-    int rc = xf_pool_map_async(&future, pool, map);
+    int rc = pool_state_check_wait(pool, XF_FOREVER);
 
+    if (rc == 0)
+        rc = xf_pool_map_async(&future, pool, map);
     if (rc < 0)
         return rc;
     rc = xf_future_wait(future, XF_FOREVER);
@@ -460,6 +492,9 @@ int xf_pool_map(xf_pool *pool, const xf_map *map)
 int xf_pool_submit(xf_future **future, xf_pool *pool, const xf_map *map)
 {
     xf_bytes bytes = {map->in, map->size};
+    int rc = pool_state_check_own(pool);
 
+    if (rc < 0)
+        return rc;
     return map->task ? map_bytes(future, pool, map, &bytes, 1) : error_detail(XF_EINVAL, "work without a task");
 }

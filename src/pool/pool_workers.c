@@ -9,6 +9,7 @@
 #include "pool/pool_recovery.h"
 #include "pool/worker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,7 +139,7 @@ int pool_workers_call(xf_pool *pool, uint64_t chunks)
         pool->target = pool->worker_limit;
     if (pool->target == 0)
         pool->target = 1;
-    if (pool->running < pool->target)
+    if (pool->running < pool->target && !pool->awaits_start)
         rc = start_missing(pool, pool->target);
     return pool->running > 0 ? 0 : rc; /* fewer workers than wanted do the work too */
 }
@@ -170,7 +171,12 @@ void pool_workers_shut_down(xf_pool *pool, bool kill)
 
 /* ---- The end of a worker --------------------------------------------------------------------- */
 
-enum { FAILED_STARTS_MAX = 5 }; /* in a row; after them the pool is broken */
+enum {
+    FAILED_STARTS_MAX = 5,  /* in a row; after them the pool is broken */
+    START_DELAY_MS = 10,    /* at first, when workers end before they are ready; it doubles up to */
+    START_DELAY_MAX = 1000, /* this, */
+    START_DELAY_FORGET = 10 /* and begins anew when none ended so for as many times this */
+};
 
 /* Why the parent stopped the item of the intent; XF_END_NONE: it did not. */
 static xf_end stop_reason_of(const xf_pool *pool, const worker_handle *worker, uint64_t intent)
@@ -200,7 +206,15 @@ static void recover_slot(xf_pool *pool, worker_handle *worker)
 /* Closes the pool because no worker can be started: all of its work ends for the reason that the report gives. */
 static void break_pool(xf_pool *pool, const xf_report *report, stack_trace *trace)
 {
-    pool->broken = report_copy(report, trace);
+    xf_report why = *report;
+    char text[128];
+
+    if (!*why.message) {
+        snprintf(text, sizeof text, "workers end before they are ready: %s%s%s%s", report->kind_name,
+                 *report->code_name ? " (" : "", report->code_name, *report->code_name ? ")" : "");
+        why.message = text;
+    }
+    pool->broken = report_copy(&why, trace);
     pool->broken_status = (xf_status){XF_END_START_FAILED, XF_EFAILED, report->status.system};
     if (report->status.kind == XF_END_START_FAILED)
         pool->broken_status = report->status;
@@ -225,14 +239,45 @@ static bool is_permanent(const xf_status *status)
     return status->kind == XF_END_FAILED || (status->kind == XF_END_START_FAILED && status->code != XF_EMAIN);
 }
 
-/* A worker that ended before it was ready is a sign that no worker can be started, unless another worker is ready. */
+/* Whether something outside of the pool ended the worker.  That says nothing about the next one: when memory is short,
+ * the system kills many before they are ready, and none later. */
+static bool is_from_outside(const xf_status *status)
+{
+    return status->kind == XF_END_KILLED || status->kind == XF_END_OUT_OF_MEMORY;
+}
+
+/* Lets the pool wait before it starts workers again: not after a worker that was ready, and not after the first one
+ * that was not, but longer and longer after further ones.  Those that end while it waits were started before. */
+static void delay_starts(xf_pool *pool, bool was_ready)
+{
+    const uint64_t forget = (uint64_t)START_DELAY_FORGET * START_DELAY_MAX * CLOCK_NS_PER_MS;
+    uint64_t now = uv_hrtime();
+    int delay = pool->start_delay_ms;
+
+    if (was_ready) {
+        pool->start_delay_ms = 0;
+        pool->next_start = now;
+    } else if (now >= pool->next_start) {
+        if (now - pool->next_start > forget)
+            delay = 0;
+        pool->next_start = now + (uint64_t)delay * CLOCK_NS_PER_MS;
+        pool->start_delay_ms = delay == 0 ? START_DELAY_MS : delay < START_DELAY_MAX / 2 ? 2 * delay : START_DELAY_MAX;
+    }
+}
+
+/* A worker that ended before it was ready is a sign that no worker can be started, unless another worker is ready, or
+ * something outside of the pool ended it. */
 static void judge_worker_start(xf_pool *pool, const worker_handle *worker, const xf_report *report)
 {
-    if (atomic_load(&pool_state_slot(worker)->ready) || is_any_worker_ready(pool)) {
+    bool was_ready = atomic_load(&pool_state_slot(worker)->ready);
+
+    delay_starts(pool, was_ready || report->status.kind == XF_END_DONE);
+    if (was_ready || is_any_worker_ready(pool)) {
         pool->failed_starts = 0;
         return;
     }
-    if (pool->terminating || report->status.kind == XF_END_DONE || report->status.kind == XF_END_TERMINATED)
+    if (pool->terminating || report->status.kind == XF_END_DONE || report->status.kind == XF_END_TERMINATED ||
+        is_from_outside(&report->status))
         return;
     if (pool->running > 1 && is_permanent(&report->status)) {
         pool->target = pool->running - 1; /* the system may have no room for more workers */
@@ -251,13 +296,14 @@ static bool must_replace(const xf_pool *pool)
     return pool->running < pool->target && (!pool->closed || chunk_claim_has_work(&pool->segment));
 }
 
-static void replace_workers(xf_pool *pool)
+void pool_workers_replace(xf_pool *pool)
 {
     int rc;
 
     if (pool->target > pool->worker_limit)
         pool->target = pool->worker_limit;
-    if (!must_replace(pool))
+    pool->awaits_start = must_replace(pool) && uv_hrtime() < pool->next_start;
+    if (pool->awaits_start || !must_replace(pool))
         return;
     rc = start_missing(pool, pool->target);
     if (rc < 0 && pool->running == 0) {
@@ -311,7 +357,7 @@ static void on_worker_end(void *arg)
     uv_mutex_unlock(
         &pool->lock); /* so that a thread that waits for a lost item does not wait for the start of a worker too */
     uv_mutex_lock(&pool->lock);
-    replace_workers(pool);
+    pool_workers_replace(pool);
     uv_mutex_unlock(&pool->lock);
     xf_process_free(process);
     uv_mutex_lock(&pool->lock);

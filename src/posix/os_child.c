@@ -210,3 +210,10 @@ void os_child_close(os_child *child)
     os_child_unwatch(child);
     child_free(child);
 }
+
+/* The watcher is the parent's, too, and stays as it is. */
+void os_child_let_go(os_child *child)
+{
+    if (child_has_others())
+        child_free(child);
+}

@@ -129,6 +129,12 @@ void os_endpoint_close(os_endpoint *endpoint)
     free(endpoint);
 }
 
+void os_endpoint_let_go(os_endpoint *endpoint)
+{
+    if (child_has_others())
+        os_endpoint_close(endpoint);
+}
+
 int os_endpoint_wait(os_endpoint *endpoint, os_channel *const *channels, size_t count, int timeout_ms)
 {
     struct pollfd fds[OS_CHANNELS_MAX + 1];

@@ -88,6 +88,14 @@ bool os_self_is_privileged(void)
     return getauxval(AT_SECURE) != 0;
 }
 
+/* Counted in each forked child. */
+static uint32_t generation;
+
+uint32_t os_self_generation(void)
+{
+    return generation;
+}
+
 /* Counts the directories in /proc/self/task by its links.  proc(5): a directory has two links and one for each
  * directory in it. */
 int os_self_threads(void)
@@ -137,14 +145,15 @@ static uint64_t stamp_from(uint64_t start, int bits)
  * clears it. */
 static _Thread_local uint64_t own_thread;
 
-static void forget_thread(void)
+static void become_copy(void)
 {
     own_thread = 0;
+    generation++;
 }
 
-XF_BEFORE_MAIN(register_thread_handler)
+XF_BEFORE_MAIN(register_copy_handler)
 {
-    pthread_atfork(NULL, NULL, forget_thread);
+    pthread_atfork(NULL, NULL, become_copy);
 }
 
 uint64_t os_self_thread(void)

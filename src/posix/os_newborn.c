@@ -52,12 +52,15 @@ void child_close_range(unsigned first, unsigned last)
         close((int)fd);
 }
 
+static bool others_closed;
+
 void child_close_others(const child_fds *fds)
 {
     const int kept[] = {fds->stdio[0], fds->stdio[1], fds->stdio[2],  fds->directory, fds->channel,
                         fds->lifeline, fds->box,      fds->inputs[0], fds->inputs[1]};
     int next = 3;
 
+    others_closed = true;
     for (;;) {
         int lowest = -1;
         for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
@@ -69,6 +72,11 @@ void child_close_others(const child_fds *fds)
         next = lowest + 1;
     }
     child_close_range((unsigned)next, ~0U);
+}
+
+bool child_has_others(void)
+{
+    return !others_closed;
 }
 
 /* ---- Signals --------------------------------------------------------------------------------- */

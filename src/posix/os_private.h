@@ -163,6 +163,10 @@ void child_catch_exit(void);
  * Async-signal-safe. */
 void child_close_others(const child_fds *fds);
 
+/* In a forked copy of a process: whether it has the descriptors of that process.  A child of ours, and copies of it, do
+ * not: there their numbers may stand for others. */
+bool child_has_others(void);
+
 /* Makes the kernel kill that group when the other end of the lifeline is closed.  Async-signal-safe. */
 void child_arm_lifeline(int end, pid_t leader);
 

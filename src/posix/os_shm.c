@@ -175,6 +175,15 @@ void os_shm_close(os_shm *shm)
     shm->size = 0;
 }
 
+void os_shm_let_go(os_shm *shm)
+{
+    if (shm->flags & (OS_SHM_PRIVATE | OS_SHM_OWNED))
+        shm->address = NULL;
+    if (!child_has_others())
+        shm->handle = -1;
+    os_shm_close(shm);
+}
+
 /* This is MADV_POPULATE_WRITE of <linux/mman.h>, which glibc has since 2.35. */
 enum { POPULATE_WRITE = 23 };
 

@@ -126,8 +126,10 @@ void xf_progress(xf_call *call, uint64_t done, uint64_t total)
 
 int xf_send(xf_call *call, const void *data, size_t size)
 {
+    int rc = error_check_data(data, size, "data");
+
     call_beat(call);
-    return call->backend->send(call, data, size);
+    return rc < 0 ? rc : call->backend->send(call, data, size);
 }
 
 bool xf_stop_requested(xf_call *call, int timeout_ms)

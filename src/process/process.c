@@ -10,8 +10,10 @@
 
 int xf_process_join(xf_process *process, xf_status *status, int timeout_ms)
 {
-    int rc;
+    int rc = process_lead_check_own(process);
 
+    if (rc < 0)
+        return rc;
     uv_mutex_lock(&process->lock);
     rc = process_lead_await(process, process_lead_has_ended, clock_deadline(timeout_ms));
     if (rc == 0 && status)
@@ -24,6 +26,8 @@ static const message *find_result(xf_process *process)
 {
     const message *result;
 
+    if (process_lead_check_own(process) < 0)
+        return NULL;
     uv_mutex_lock(&process->lock);
     result = process->ended && process->report.status.kind == XF_END_DONE ? process->inbox.result : NULL;
     uv_mutex_unlock(&process->lock);
@@ -43,7 +47,10 @@ int xf_process_result_object(xf_process *process, void **object)
 {
     const message *result = find_result(process);
     const xf_task *task = process->task;
+    int rc = process_lead_check_own(process);
 
+    if (rc < 0)
+        return rc;
     if (!task->output_codec)
         return error_detail(XF_ESTATE, "task %s has no output codec", task->name);
     if (!result)
@@ -55,8 +62,10 @@ int xf_process_result_object(xf_process *process, void **object)
 int xf_process_receive(xf_process *process, xf_message *message, int timeout_ms)
 {
     struct message *received;
-    int rc;
+    int rc = process_lead_check_own(process);
 
+    if (rc < 0)
+        return rc;
     uv_mutex_lock(&process->lock);
     rc = process_lead_await(process, process_lead_has_message, clock_deadline(timeout_ms));
     received = rc == 0 ? inbox_get(&process->inbox) : NULL;
@@ -81,7 +90,10 @@ int xf_process_output(xf_process *process, int stream, char **data, size_t *size
     const char *tail;
     size_t count;
     char *copy;
+    int rc = process_lead_check_own(process);
 
+    if (rc < 0)
+        return rc;
     if ((stream != 1 && stream != 2) || !captured->limit)
         return error_detail(XF_EINVAL, "stream %d of process %s is not captured", stream, process->name);
     uv_mutex_lock(&process->lock);
@@ -107,6 +119,8 @@ void xf_memory_free(void *memory)
 
 void xf_process_terminate(xf_process *process)
 {
+    if (process_lead_check_own(process) < 0)
+        return;
     uv_mutex_lock(&process->lock);
     if (!process->ended && !process->exited)
         process_lead_ask_to_stop(process);
@@ -124,8 +138,10 @@ void process_wake(xf_process *process)
 int xf_process_progress(xf_process *process, uint64_t *done, uint64_t *total)
 {
     const black_box *box;
-    int rc = 0;
+    int rc = process_lead_check_own(process);
 
+    if (rc < 0)
+        return rc;
     uv_mutex_lock(&process->lock);
     box = process->box.address;
     if (box) {
@@ -159,6 +175,8 @@ void process_kill_late(xf_process *process)
 
 void xf_process_kill(xf_process *process)
 {
+    if (process_lead_check_own(process) < 0)
+        return;
     uv_mutex_lock(&process->lock);
     kill_without_delay(process);
     uv_mutex_unlock(&process->lock);
@@ -168,6 +186,8 @@ int64_t xf_process_pid(xf_process *process)
 {
     int64_t pid;
 
+    if (process_lead_check_own(process) < 0)
+        return process->pid;
     uv_mutex_lock(&process->lock);
     do /* a child of the server reports its pid without waking this process */
         process_lead_learn_pid(process);
@@ -195,12 +215,14 @@ const char *xf_process_name(const xf_process *process)
 
 bool xf_process_alive(xf_process *process)
 {
-    return xf_process_join(process, NULL, 0) != 0;
+    int rc = xf_process_join(process, NULL, 0);
+
+    return rc != 0 && rc != XF_ESTATE;
 }
 
 intptr_t xf_process_sentinel(xf_process *process)
 {
-    return os_child_sentinel(process->child);
+    return process_lead_check_own(process) < 0 ? -1 : os_child_sentinel(process->child);
 }
 
 const xf_report *process_report(xf_process *process)
@@ -215,7 +237,7 @@ const xf_report *process_report(xf_process *process)
 
 const xf_report *xf_process_report(xf_process *process)
 {
-    const xf_report *report = process_report(process);
+    const xf_report *report = process_lead_check_own(process) < 0 ? NULL : process_report(process);
 
     if (report && process->trace)
         process->report.stack = stack_trace_frames(process->trace, &process->report.stack_count);
@@ -226,8 +248,11 @@ int xf_process_stack(xf_process *process, xf_stack *stack)
 {
     os_record_head *record;
     stack_trace *trace = NULL;
-    int rc = XF_ESTATE;
+    int rc = process_lead_check_own(process);
 
+    if (rc < 0)
+        return rc;
+    rc = XF_ESTATE;
     uv_mutex_lock(&process->lock);
     record = process->box.address ? black_box_record(process->box.address) : NULL;
     if (!process->exited && record)
@@ -257,6 +282,10 @@ void xf_process_detach(xf_process *process)
 {
     bool finished;
 
+    if (process_lead_check_own(process) < 0) {
+        process_lead_let_go(process);
+        return;
+    }
     uv_mutex_lock(&process->lock);
     process->detached = true;
     finished = process->ended;
@@ -271,6 +300,10 @@ int xf_process_free(xf_process *process)
 
     if (!process)
         return 0;
+    if (process_lead_check_own(process) < 0) {
+        process_lead_let_go(process);
+        return 0;
+    }
     uv_mutex_lock(&process->lock);
     if (!process_lead_is_own(process))
         kill_without_delay(process);

@@ -4,6 +4,7 @@
 
 #include "crossfork/process.h"
 #include "objects/object_server.h"
+#include "os/identity.h"
 #include "process/replay_file.h"
 #include "process/stack_trace.h"
 #include "process/supervisor.h"
@@ -53,8 +54,9 @@ struct xf_process {
     uint64_t wall_deadline;
     int start_timeout_ms;
     int grace_ms;
-    char *dumps;     /* directory; NULL: none are wanted */
-    char dump[1024]; /* path of one; "" while there is none */
+    char *dumps;         /* directory; NULL: none are wanted */
+    char dump[1024];     /* path of one; "" while there is none */
+    uint32_t generation; /* of the process that started it: os_self_generation */
     bool detached;
     bool unwatched; /* the system had no room to watch it, so it is polled */
     int64_t pid;    /* 0 while it is not known */

@@ -205,10 +205,8 @@ void process_lead_begin(xf_process *process)
     uv_mutex_unlock(&process->lock);
 }
 
-void process_lead_discard(xf_process *process)
+static void free_process_memory(xf_process *process)
 {
-    os_shm_close(&process->box);
-    os_shm_close(&process->input);
     free(process->dumps);
     free(process->texts);
     stack_trace_free(process->trace);
@@ -222,6 +220,13 @@ void process_lead_discard(xf_process *process)
     tail_buffer_close(&process->captured[1]);
     line_splitter_close(&process->printed[0]);
     line_splitter_close(&process->printed[1]);
+}
+
+void process_lead_discard(xf_process *process)
+{
+    os_shm_close(&process->box);
+    os_shm_close(&process->input);
+    free_process_memory(process);
     monitor_close(&process->lock, &process->changed);
     free(process);
 }
@@ -231,6 +236,28 @@ void process_lead_destroy(xf_process *process)
     supervisor_remove(&process->supervised);
     os_child_close(process->child);
     process_lead_discard(process);
+}
+
+/* ---- In a forked copy ------------------------------------------------------------------------ */
+
+int process_lead_check_own(const xf_process *process)
+{
+    return process->generation == os_self_generation()
+               ? 0
+               : error_detail(XF_ESTATE, "process %s was started by the process that this one is a forked copy of",
+                              process->name);
+}
+
+/* The monitor is not destroyed: threads that only the parent has may sleep on it. */
+void process_lead_let_go(xf_process *process)
+{
+    if (uv_mutex_trylock(&process->lock) != 0)
+        return;
+    os_child_let_go(process->child);
+    os_shm_let_go(&process->box);
+    os_shm_let_go(&process->input);
+    free_process_memory(process);
+    free(process);
 }
 
 /* ---- The supervisor -------------------------------------------------------------------------- */
@@ -275,8 +302,11 @@ void process_lead_on_due(supervised *supervised)
 
 int process_lead_prepare(xf_process *process)
 {
+    int rc = process_lead_check_own(process);
     bool own;
 
+    if (rc < 0)
+        return rc;
     uv_mutex_lock(&process->lock);
     own = process_lead_is_own(process);
     uv_mutex_unlock(&process->lock);

@@ -36,6 +36,13 @@ void process_lead_wake(xf_process *process);
 /* Hands a child that was just started to the supervisor. */
 void process_lead_begin(xf_process *process);
 
+/* Returns 0, or XF_ESTATE in a forked copy of the process that started it, whose memory it is in, too. */
+int process_lead_check_own(const xf_process *process);
+
+/* In such a copy: frees the copy's memory, and closes its descriptors; the child and the parent do not notice.  What
+ * another thread was changing at the moment of the fork is left as it is. */
+void process_lead_let_go(xf_process *process);
+
 /* The supervisor calls this for a process. */
 void process_lead_on_due(supervised *supervised);
 

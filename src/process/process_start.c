@@ -231,6 +231,7 @@ static int create_xf_process(xf_process **out, const xf_task *task, const xf_pro
     if (!process)
         return error_detail(XF_ENOMEM, "process %s", name);
     process->supervised.on_due = process_lead_on_due;
+    process->generation = os_self_generation();
     process->task = task;
     process->box.handle = process->input.handle = -1;
     process->name = strcpy((char *)(process + 1), name);
@@ -420,6 +421,8 @@ int xf_process_start(xf_process **out, xf_task *task, const void *input, size_t 
     rc = process_start_check_options(options);
     if (rc == 0)
         rc = process_start_check_task(task, size);
+    if (rc == 0 && !task->input_codec)
+        rc = error_check_data(input, size, "input");
     if (rc == 0)
         rc = process_start_choose_method(options->start, NULL, &plan.method);
     return rc < 0 ? rc : process_start(out, &plan, options);

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/per_process.h"
 #include "lockfree/wake_word.h"
+#include "os/identity.h"
 #include "os/server.h"
 
 #include <stdlib.h>
@@ -46,6 +47,10 @@ typedef struct supervisor {
 } supervisor;
 
 static supervisor self;
+
+/* In the supervisor's own thread: the generation of its process, + 1, as a child that it forks is no supervisor. */
+static _Thread_local uint32_t supervises;
+
 static supervisor parents; /* in a forked child: it cannot free this memory, and keeps it in sight of leak checkers */
 
 static void end_at_exit(void);
@@ -168,6 +173,7 @@ static void on_supervisor_wake(uv_async_t *wake)
 static void run_supervisor(void *arg)
 {
     (void)arg;
+    supervises = os_self_generation() + 1;
     uv_sem_post(&self.begun);
     uv_run(&self.loop, UV_RUN_DEFAULT);
     uv_loop_close(&self.loop);
@@ -423,13 +429,7 @@ void supervisor_wake_waiters(void)
 
 bool supervisor_is_this_thread(void)
 {
-    uv_thread_t caller = uv_thread_self();
-    bool is;
-
-    uv_mutex_lock(&self.lock);
-    is = self.state == RUNNING && uv_thread_equal(&caller, &self.thread);
-    uv_mutex_unlock(&self.lock);
-    return is;
+    return supervises == os_self_generation() + 1;
 }
 
 /* ---- The server ------------------------------------------------------------------------------ */

@@ -183,3 +183,9 @@ void acceptor_close(acceptor *acceptor)
     os_endpoint_close(acceptor->endpoint);
     handshake_key_erase(&acceptor->key);
 }
+
+void acceptor_let_go(acceptor *acceptor)
+{
+    os_endpoint_let_go(acceptor->endpoint);
+    handshake_key_erase(&acceptor->key);
+}

@@ -49,4 +49,7 @@ void acceptor_stop(acceptor *acceptor);
 
 void acceptor_close(acceptor *acceptor);
 
+/* In a forked copy of the process that opened it: the handshakes in progress are the parent's, and stay as they are. */
+void acceptor_let_go(acceptor *acceptor);
+
 #endif

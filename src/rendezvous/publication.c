@@ -16,6 +16,13 @@ struct publication {
     uv_thread_t thread;
 };
 
+/* In a forked copy of the process that published it there is no thread, and the endpoint is the parent's. */
+static void publication_let_go(publication *publication)
+{
+    acceptor_let_go(&publication->acceptor);
+    free(publication);
+}
+
 /* ---- Threads --------------------------------------------------------------------------------- */
 
 static _Atomic int threads;
@@ -107,6 +114,10 @@ void publication_close(publication *publication)
 {
     if (!publication)
         return;
+    if (!object_is_own(publication->object)) {
+        publication_let_go(publication);
+        return;
+    }
     acceptor_stop(&publication->acceptor);
     uv_thread_join(&publication->thread);
     atomic_fetch_sub(count_of_threads(), 1);

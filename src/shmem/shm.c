@@ -179,7 +179,10 @@ void xf_shm_free(xf_shm *shm)
     if (!shm)
         return;
     publication_close(shm->publication);
-    os_shm_close(&shm->view);
+    if (object_is_own(shm->object))
+        os_shm_close(&shm->view);
+    else
+        os_shm_let_go(&shm->view);
     object_close(shm->object);
     free(shm);
 }

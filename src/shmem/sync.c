@@ -43,12 +43,15 @@ static int sync_create_in(sync_handle **out, size_t bytes, const xf_sync_place *
 {
     const object *shared = place->shm->object;
     object *object;
-    uint32_t where = (uint32_t)(object_offset(shared, (char *)place->shm->data + place->at) / XF_SYNC_ALIGN);
+    uint64_t where;
     int rc = sync_check_place(place, bytes);
 
     if (rc == 0)
         rc = object_open(&object, &shared->ref, XF_KIND_SHM, SHM_VERSION);
-    return rc < 0 ? rc : sync_make_handle(out, object, where);
+    if (rc < 0)
+        return rc;
+    where = object_offset(shared, (char *)place->shm->data + place->at);
+    return sync_make_handle(out, object, (uint32_t)(where / XF_SYNC_ALIGN));
 }
 
 int sync_create(sync_handle **out, xf_object_kind kind, size_t bytes, uint32_t parameter, const xf_sync_place *place)

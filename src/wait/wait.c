@@ -134,9 +134,9 @@ static int prepare_item(xf_wait_item *item, bool sleeps)
     switch (item->kind) {
     case XF_WAIT_PROCESS:
     case XF_WAIT_MESSAGE:
-        return sleeps ? process_lead_prepare(item->process) : 0;
+        return sleeps ? process_lead_prepare(item->process) : process_lead_check_own(item->process);
     case XF_WAIT_FUTURE:
-        return future_check(item->future);
+        return future_check_wait(item->future, sleeps ? XF_FOREVER : 0);
     case XF_WAIT_RECEIVE:
     case XF_WAIT_SEND:
         return pipe_check(item->pipe, item->kind == XF_WAIT_SEND);
@@ -172,7 +172,7 @@ static const void *object_of(const xf_wait_item *item)
 
 int wait_prepare(xf_wait_item *items, int count, bool sleeps)
 {
-    int used = 0, rc = 0;
+    int used = 0, rc = items || count < 1 ? 0 : error_check_data(items, (uint64_t)count, "items");
 
     for (int i = 0; i < count && rc == 0; i++) {
         xf_wait_item *item = &items[i];

@@ -1,6 +1,7 @@
 /* Watches: a thread that waits for many items, and calls back on a loop. */
 #include "base/clock.h"
 #include "base/error.h"
+#include "os/identity.h"
 #include "wait/wait.h"
 
 #include <stdlib.h>
@@ -12,6 +13,7 @@ enum { WATCHING, CALLING_BACK, STOPPED }; /* the turn: the thread waits, the cal
 struct xf_watch {
     uv_async_t async; /* first: the handle is the watch */
     uv_thread_t thread;
+    uint32_t generation; /* of the process that has the thread: os_self_generation */
     os_shm shm;
     _Atomic uint32_t *turn; /* in shm */
     os_word end;            /* ends the thread's wait when the turn is no longer WATCHING */
@@ -81,6 +83,7 @@ static int create_watch(xf_watch **out, const xf_wait_item *items, int count)
     if (rc < 0)
         goto free_all;
     memcpy(watch->waiter.items, items, size);
+    watch->generation = os_self_generation();
     watch->turn = watch->shm.address;
     watch->end = (os_word){&watch->shm, watch->turn, WATCHING, NULL};
     watch->waiter.end = &watch->end;
@@ -94,13 +97,21 @@ free_all:
     return rc;
 }
 
+static int check_watch(const xf_watch_options *options)
+{
+    if (options->count < 1 || !options->callback)
+        return error_detail(XF_EINVAL, "a watch of %d items, and %s callback", options->count,
+                            options->callback ? "a" : "no");
+    return error_check_data(options->items, (uint64_t)options->count, "items");
+}
+
 int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_watch_options *options)
 {
     xf_watch *watch = NULL;
-    int rc = options->count < 1 || !options->callback ? error_detail(XF_EINVAL, "a watch of %d items, and %s callback",
-                                                                     options->count, options->callback ? "a" : "no")
-                                                      : create_watch(&watch, options->items, options->count);
+    int rc = check_watch(options);
 
+    if (rc == 0)
+        rc = create_watch(&watch, options->items, options->count);
     if (rc < 0)
         return rc;
     watch->callback = options->callback;
@@ -125,7 +136,7 @@ int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_watch_options *opti
 
 void xf_watch_stop(xf_watch *watch)
 {
-    if (!watch)
+    if (!watch || watch->generation != os_self_generation()) /* a forked copy has no such thread, and no such loop */
         return;
     atomic_store(watch->turn, STOPPED);
     os_shm_wake(&watch->shm, watch->turn, OS_ALL);

@@ -170,3 +170,8 @@ void os_child_close(os_child *child)
     os_child_unwatch(child);
     child_free(child);
 }
+
+void os_child_let_go(os_child *child)
+{
+    os_child_close(child);
+}

@@ -253,6 +253,11 @@ void os_endpoint_close(os_endpoint *endpoint)
     free(endpoint);
 }
 
+void os_endpoint_let_go(os_endpoint *endpoint)
+{
+    os_endpoint_close(endpoint);
+}
+
 /* Lists what to wait for: the endpoint and the channels, unless one of the channels is ready already. */
 static DWORD endpoint_list_events(os_endpoint *endpoint, os_channel *const *channels, size_t count, HANDLE *events,
                                   bool *ready)

@@ -49,6 +49,11 @@ bool os_self_is_privileged(void)
     return false;
 }
 
+uint32_t os_self_generation(void)
+{
+    return 0;
+}
+
 int os_self_threads(void)
 {
     return 0;

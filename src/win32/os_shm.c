@@ -61,14 +61,16 @@ int os_shm_create(os_shm *shm, size_t size, int flags)
     size_t whole = whole_size(size, flags);
     DWORD protection = PAGE_READWRITE | (flags & OS_SHM_RESERVED ? SEC_RESERVE : SEC_COMMIT);
     HANDLE section;
+    DWORD error;
     int rc;
 
-    if (whole < size)
+    if (whole < size || whole > SIZE_MAX / 2)
         return error_detail(XF_ENOMEM, "a segment of %llu bytes", (unsigned long long)size);
     section =
         CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, protection, (DWORD)((uint64_t)whole >> 32), (DWORD)whole, NULL);
-    if (!section)
-        return os_error(GetLastError(), "CreateFileMappingW");
+    error = GetLastError();
+    if (!section) /* the size is the only parameter that may be invalid: no section is as large */
+        return os_error(error == ERROR_INVALID_PARAMETER ? ERROR_NOT_ENOUGH_MEMORY : error, "CreateFileMappingW");
     rc = shm_map(shm, section, size, flags);
     if (rc < 0)
         goto close_section;
@@ -154,6 +156,11 @@ void os_shm_close(os_shm *shm)
     os_shm_forget(shm);
     shm->address = NULL;
     shm->size = 0;
+}
+
+void os_shm_let_go(os_shm *shm)
+{
+    os_shm_close(shm);
 }
 
 int os_shm_commit(const os_shm *shm, size_t offset, size_t size)

@@ -143,6 +143,263 @@ static void callbacks_come_on_the_loop_that_was_given(void **state)
     assert_int_equal(uv_loop_close(&here.loop), 0);
 }
 
+/* ---- What a callback may do ------------------------------------------------------------------ */
+
+enum { WAITS = 11, NOT_CALLED = 12345 };
+
+/* What a callback tries, and what came of it. */
+typedef struct trial {
+    xf_pool *pool;
+    xf_future *running; /* does not end */
+    xf_imap *imap;      /* its first item is running, too */
+    int rc[WAITS];
+    int poll, own, cleanup, submit;
+    bool free_it; /* xf_pool_free, in the callback */
+    uv_sem_t tried;
+} trial;
+
+static int map_one(xf_pool *pool)
+{
+    double in = 3, out = 0;
+    int rc = xf_pool_map(pool, &(xf_map){.task = &square, .in = &in, .out = &out, .count = 1});
+
+    if (rc == 0)
+        assert_true(out == 9);
+    return rc;
+}
+
+static void try_to_wait(trial *trial)
+{
+    xf_wait_item item = {.kind = XF_WAIT_FUTURE, .future = trial->running};
+    xf_future *next;
+    int *rc = trial->rc;
+
+    *rc++ = xf_future_wait(trial->running, XF_FOREVER);
+    *rc++ = xf_future_wait(trial->running, 1);
+    *rc++ = xf_future_wait_any(&trial->running, 1, XF_FOREVER);
+    *rc++ = xf_future_wait_all(&trial->running, 1, XF_FOREVER);
+    *rc++ = map_one(trial->pool);
+    *rc++ = xf_imap_next(trial->imap, &next, NULL, XF_FOREVER);
+    *rc++ = xf_pool_join(trial->pool, XF_FOREVER);
+    *rc++ = xf_pool_join(trial->pool, 1);
+    *rc++ = xf_pool_terminate(trial->pool, XF_FOREVER);
+    *rc++ = xf_pool_terminate(trial->pool, 1);
+    *rc++ = xf_wait(&item, 1, XF_FOREVER);
+    assert_ptr_equal(rc, trial->rc + WAITS);
+    trial->poll = xf_future_wait(trial->running, 0);
+    trial->cleanup = xf_cleanup();
+}
+
+static void try_in_callback(xf_future *future, void *arg)
+{
+    trial *trial = arg;
+
+    try_to_wait(trial);
+    trial->own = xf_future_wait(future, XF_FOREVER);
+    uv_sem_post(&trial->tried);
+}
+
+static void try_in_log(xf_process *process, const xf_log_line *line, void *arg)
+{
+    (void)process, (void)line;
+    try_to_wait(arg);
+    uv_sem_post(&((trial *)arg)->tried);
+}
+
+static int one_patient_order(void *arg, xf_bytes *input)
+{
+    static const order patient = {PATIENT, 1};
+
+    *input = (xf_bytes){&patient, sizeof patient};
+    return (*(int *)arg)-- > 0;
+}
+
+static void begin_trial(trial *trial, const xf_process_options *process)
+{
+    int left = 1;
+    xf_imap_options patient = {.task = &obey, .next = one_patient_order, .arg = &left};
+
+    assert_int_equal(uv_sem_init(&trial->tried, 0), 0);
+    trial->own = NOT_CALLED;
+    trial->pool = open_pool(&(xf_pool_options){.workers = 3, .process = process});
+    trial->running = order_one(trial->pool, PATIENT, NULL);
+    assert_int_equal(xf_imap_create(&trial->imap, trial->pool, &patient), 0);
+}
+
+static void end_trial(trial *trial)
+{
+    for (int i = 0; i < WAITS; i++)
+        if (trial->rc[i] != XF_EDEADLK)
+            fail_msg("wait %d: %s", i, xf_err_name(trial->rc[i]));
+    assert_int_equal(trial->poll, XF_ETIMEDOUT);
+    assert_int_equal(trial->cleanup, XF_EBUSY);
+    assert_int_equal(map_one(trial->pool), 0); /* nothing has happened to the pool */
+    xf_imap_free(trial->imap);
+    xf_future_free(trial->running);
+    xf_pool_free(trial->pool);
+    uv_sem_destroy(&trial->tried);
+}
+
+/* The supervisor's thread is needed for what is waited for: to see that a worker has died, and to start another. */
+static void a_wait_in_a_callback_is_refused(void **state)
+{
+    static const int whats[] = {FINE, DIE};
+    static const int owns[] = {0, XF_EFAILED};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        trial trial = {.free_it = false};
+        begin_trial(&trial, NULL);
+        xf_future_free(order_one(trial.pool, whats[i], &(xf_map){.on_done = try_in_callback, .arg = &trial}));
+        uv_sem_wait(&trial.tried);
+        assert_int_equal(trial.own, owns[i]); /* the callback's own future is complete */
+        end_trial(&trial);
+    }
+}
+
+XF_TASK(log_a_line, const int *in, int *out)
+{
+    *out = *in;
+    return xf_log(call, XF_LOG_INFO, "a line");
+}
+
+static void a_wait_in_a_log_callback_of_a_worker_is_refused(void **state)
+{
+    trial trial = {.free_it = false};
+    xf_process_options process = {.on_log = try_in_log, .on_log_arg = &trial};
+    int in = 1;
+    xf_future *future = NULL;
+
+    (void)state;
+    begin_trial(&trial, &process);
+    assert_int_equal(xf_pool_map_async(&future, trial.pool, &(xf_map){.task = &log_a_line, .in = &in, .count = 1}), 0);
+    uv_sem_wait(&trial.tried);
+    assert_int_equal(xf_future_wait(future, 60000), 0);
+    xf_future_free(future);
+    end_trial(&trial);
+}
+
+/* ---- Freeing the pool in a callback ---------------------------------------------------------- */
+
+static void free_the_pool(xf_future *future, void *arg)
+{
+    trial *trial = arg;
+
+    xf_future_free(future);
+    xf_pool_free(trial->pool);
+    uv_sem_post(&trial->tried);
+}
+
+static void await_no_pool(void)
+{
+    while (xf_cleanup() == XF_EBUSY)
+        continue;
+    assert_int_equal(xf_cleanup(), 0);
+}
+
+/* Whatever the pool had at first has ended. */
+static void expect_workers_gone(const int64_t *pids, int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_true(pids[i] == 0 || support_has_ended(pids[i], 60000));
+}
+
+static int workers_of(xf_pool *pool, int64_t *pids, int room)
+{
+    xf_worker_stats workers[8] = {{0}};
+    xf_pool_stats stats;
+    int count = xf_pool_stats_get(pool, &stats, workers, room);
+
+    for (int i = 0; i < count && i < room; i++)
+        pids[i] = workers[i].pid;
+    return count < room ? count : room;
+}
+
+static void a_pool_may_be_freed_in_its_callback(void **state)
+{
+    static const int whats[] = {FINE, DIE, FAIL};
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        trial trial = {.free_it = true};
+        xf_map map = {.on_done = free_the_pool, .arg = &trial};
+        int64_t pids[8];
+        int count;
+        begin_trial(&trial, NULL);
+        count = workers_of(trial.pool, pids, 8);
+        order_one(trial.pool, whats[i], &map);
+        uv_sem_wait(&trial.tried);
+        await_no_pool();
+        expect_workers_gone(pids, count);
+        xf_future_free(trial.running); /* a future may outlive its pool */
+        uv_sem_destroy(&trial.tried);
+        xf_imap_free(trial.imap);
+    }
+}
+
+/* There is no worker whose end would free it. */
+static void an_idle_pool_may_be_freed_in_its_callback(void **state)
+{
+    trial trial = {.pool = open_workers(2)};
+    xf_future *future;
+
+    (void)state;
+    assert_int_equal(uv_sem_init(&trial.tried, 0), 0);
+    assert_int_equal(
+        xf_pool_map_async(&future, trial.pool, &(xf_map){.task = &square, .on_done = free_the_pool, .arg = &trial}), 0);
+    uv_sem_wait(&trial.tried);
+    await_no_pool();
+    uv_sem_destroy(&trial.tried);
+}
+
+static void another_pool_may_be_freed_in_a_callback(void **state)
+{
+    trial trial = {.free_it = true};
+    xf_pool *pool = open_workers(1);
+
+    (void)state;
+    begin_trial(&trial, NULL);
+    order_one(pool, DIE, &(xf_map){.on_done = free_the_pool, .arg = &trial});
+    uv_sem_wait(&trial.tried);
+    assert_int_equal(map_one(pool), 0);
+    xf_pool_free(pool);
+    await_no_pool();
+    xf_future_free(trial.running);
+    xf_imap_free(trial.imap);
+    uv_sem_destroy(&trial.tried);
+}
+
+static void map_and_free_on_the_loop(xf_future *future, void *arg)
+{
+    trial *trial = arg;
+
+    trial->submit = map_one(trial->pool); /* the supervisor is another thread */
+    xf_future_free(future);
+    xf_pool_free(trial->pool);
+}
+
+/* On a loop of the program's a callback may wait. */
+static void a_callback_on_a_loop_may_wait_and_free(void **state)
+{
+    uv_loop_t loop;
+    trial trial = {.submit = NOT_CALLED};
+    uv_timer_t keep;
+
+    (void)state;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    uv_timer_init(&loop, &keep);
+    uv_timer_start(&keep, on_late, 60000, 0);
+    trial.pool = open_pool(&(xf_pool_options){.workers = 2, .loop = &loop});
+    order_one(trial.pool, DIE, &(xf_map){.on_done = map_and_free_on_the_loop, .arg = &trial});
+    while (trial.submit == NOT_CALLED)
+        uv_run(&loop, UV_RUN_ONCE);
+    assert_int_equal(trial.submit, 0);
+    uv_close((uv_handle_t *)&keep, NULL);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    await_no_pool();
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -150,6 +407,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(callbacks_of_what_is_freed_are_called),
         cmocka_unit_test(callbacks_are_called_for_what_never_ran),
         cmocka_unit_test(callbacks_come_on_the_loop_that_was_given),
+        cmocka_unit_test(a_wait_in_a_callback_is_refused),
+        cmocka_unit_test(a_wait_in_a_log_callback_of_a_worker_is_refused),
+        cmocka_unit_test(a_pool_may_be_freed_in_its_callback),
+        cmocka_unit_test(an_idle_pool_may_be_freed_in_its_callback),
+        cmocka_unit_test(another_pool_may_be_freed_in_a_callback),
+        cmocka_unit_test(a_callback_on_a_loop_may_wait_and_free),
     };
 
     xf_main(argc, argv);

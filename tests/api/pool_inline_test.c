@@ -51,14 +51,63 @@ static void an_inline_pool_recycles_nobody(void **state)
     xf_pool_free(pool);
 }
 
+/* In a task or a callback of the inline pool itself. */
+static xf_pool *running_pool;
+static int map_result, wait_result;
+static char free_detail[200];
+
+static int use_own_pool_entry(xf_call *call)
+{
+    double in = 1, out;
+    xf_future *future = NULL;
+
+    map_result = xf_pool_map(running_pool, &(xf_map){.task = &square, .in = &in, .out = &out, .count = 1});
+    if (xf_pool_map_async(&future, running_pool, &(xf_map){.task = &square, .in = &in, .count = 1}) < 0)
+        return 1;
+    wait_result = xf_future_wait(future, XF_FOREVER);
+    xf_future_free(future);
+    xf_pool_free(running_pool);
+    snprintf(free_detail, sizeof free_detail, "%s", xf_error_detail());
+    xf_call_output(call, 0);
+    return 0;
+}
+
+static xf_task use_own_pool = {.name = "use_own_pool", .entry = use_own_pool_entry};
+
+static void free_own_pool(xf_future *future, void *pool)
+{
+    (void)future;
+    xf_pool_free(pool);
+    snprintf(free_detail, sizeof free_detail, "%s", xf_error_detail());
+}
+
+/* It would wait for the thread that waits. */
+static void a_task_of_an_inline_pool_cannot_wait_for_it(void **state)
+{
+    (void)state;
+    running_pool = open_workers(XF_POOL_INLINE);
+    assert_int_equal(xf_pool_map(running_pool, &(xf_map){.task = &use_own_pool, .count = 1}), 0);
+    assert_int_equal(map_result, XF_EDEADLK);
+    assert_int_equal(wait_result, XF_EDEADLK);
+    assert_non_null(strstr(free_detail, "inline pool"));
+    expect_squares(running_pool, 10, NULL);
+    *free_detail = 0;
+    expect_squares(running_pool, 1, &(xf_map){.on_done = free_own_pool, .arg = running_pool});
+    assert_non_null(strstr(free_detail, "inline pool"));
+    expect_squares(running_pool, 10, NULL);
+    xf_pool_free(running_pool);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_inline_pool_does_the_same_here),
         cmocka_unit_test(threads_share_an_inline_pool),
         cmocka_unit_test(an_inline_pool_recycles_nobody),
+        cmocka_unit_test(a_task_of_an_inline_pool_cannot_wait_for_it),
     };
 
+    assert_int_equal(xf_task_register(&use_own_pool), 0);
     xf_main(argc, argv);
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

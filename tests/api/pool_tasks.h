@@ -86,7 +86,15 @@ XF_TASK(build, const int *in, int *out)
 {
     *out = 0;
     built = *in;
-    return *in == -1 ? xf_fail(call, 5, "will not build") : *in == -2 ? (support_kill_self(), 0) : 0;
+    switch (*in) {
+    case -1:
+        return xf_fail(call, 5, "will not build");
+    case -3:
+        abort();
+    case -4:
+        exit(3);
+    }
+    return 0;
 }
 
 /* ---- Shorthands ------------------------------------------------------------------------------ */

@@ -2,11 +2,34 @@
  */
 #include "pool_tasks.h"
 
+#include <stdatomic.h>
+
 /* ---- Tasks ----------------------------------------------------------------------------------- */
 
 XF_TASK(what_was_built, const int *in, int *out)
 {
     *out = *in + built;
+    return 0;
+}
+
+/* An initializer that is killed as from outside, as often as it is asked to. */
+typedef struct storm {
+    xf_ref counts; /* an xf_array: how many workers began, and how many of them are killed */
+} storm;
+
+enum { BEGAN, KILLED, STORM_COUNTS };
+
+XF_TASK(survive, const storm *in, int *out)
+{
+    xf_array *counts = NULL;
+
+    *out = 0;
+    if (xf_array_open(&counts, &in->counts, sizeof(int64_t)) < 0)
+        return 1;
+    if (atomic_fetch_add(&XF_ARRAY_ATOMIC_AT(counts, int64_t, BEGAN), 1) <
+        atomic_load(&XF_ARRAY_ATOMIC_AT(counts, int64_t, KILLED)))
+        support_kill_self();
+    xf_array_free(counts);
     return 0;
 }
 
@@ -233,20 +256,86 @@ static void initializers_build_what_tasks_see(void **state)
 
 static void an_initializer_that_does_not_work_breaks_the_pool(void **state)
 {
+    const int inputs[] = {-1, -3, -4};
+    const char *const messages[] = {"will not build", "workers end before they are ready: crashed (abort)",
+                                    "the process exited inside the task"};
+
     (void)state;
-    for (int value = -1; value >= -2; value--) {
+    for (int i = 0; i < 3; i++) {
+        int value = inputs[i];
         xf_pool_options options = {
             .workers = 2, .initializer = &build, .initializer_input = &value, .initializer_size = sizeof value};
         xf_pool *pool = open_pool(&options);
         xf_future *future = order_one(pool, FINE, NULL), *late;
         assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
         assert_int_equal(xf_future_status(future, 0).kind, XF_END_START_FAILED);
-        assert_string_equal(xf_future_report(future, 0)->message,
-                            value == -1 ? "will not build" : "another process killed it");
+        assert_string_equal(xf_future_report(future, 0)->message, messages[i]);
         xf_future_free(future);
         assert_true(xf_pool_submit(&late, pool, &(xf_map){.task = &reverse, .in = "a", .size = 1}) < 0);
         xf_pool_free(pool);
     }
+}
+
+static xf_pool *open_in_storm(xf_array **counts, int64_t kills)
+{
+    static storm storm; /* which stays as long as the pool */
+
+    assert_int_equal(xf_array_create(counts, STORM_COUNTS, sizeof(int64_t)), 0);
+    assert_int_equal(xf_array_ref(*counts, &storm.counts), 0);
+    XF_ARRAY_AT(*counts, int64_t, KILLED) = kills;
+    return open_pool(&(xf_pool_options){
+        .workers = 1, .initializer = &survive, .initializer_input = &storm, .initializer_size = sizeof storm});
+}
+
+static void kills_from_outside_do_not_end_the_pool(void **state)
+{
+    enum { KILLS = 8 }; /* more than an initializer may crash */
+    xf_array *counts = NULL;
+    xf_pool *pool = open_in_storm(&counts, KILLS);
+
+    (void)state;
+    expect_squares(pool, 100, NULL);
+    assert_int_equal(XF_ARRAY_AT(counts, int64_t, BEGAN), KILLS + 1);
+    xf_pool_free(pool);
+    xf_array_free(counts);
+}
+
+/* The pool starts a worker now and then, and not all the time; and it ends neither while it waits for that. */
+static void workers_that_are_always_killed_are_started_ever_more_slowly(void **state)
+{
+    enum { WAIT_MS = 700, STARTS = 20 };
+    xf_array *counts = NULL;
+    xf_pool *pool = open_in_storm(&counts, INT64_MAX);
+    xf_future *future = order_one(pool, FINE, NULL);
+
+    (void)state;
+    assert_int_equal(xf_future_wait(future, WAIT_MS), XF_ETIMEDOUT);
+    assert_in_range(atomic_load(&XF_ARRAY_ATOMIC_AT(counts, int64_t, BEGAN)), 2, STARTS);
+    xf_pool_close(pool);
+    assert_int_equal(xf_pool_join(pool, 0), XF_ETIMEDOUT); /* there is work, even if no worker runs */
+    atomic_store(&XF_ARRAY_ATOMIC_AT(counts, int64_t, KILLED), 0);
+    assert_int_equal(xf_pool_join(pool, 60000), 0);
+    assert_int_equal(xf_future_status(future, 0).kind, XF_END_DONE);
+    xf_future_free(future);
+    xf_pool_free(pool);
+    xf_array_free(counts);
+}
+
+/* A pool that waits before it starts a worker can be ended at once. */
+static void a_pool_that_waits_for_a_start_can_be_freed(void **state)
+{
+    enum { WAIT_MS = 200 };
+    xf_array *counts = NULL;
+    xf_pool *pool = open_in_storm(&counts, INT64_MAX);
+    xf_future *future = order_one(pool, FINE, NULL);
+
+    (void)state;
+    assert_int_equal(xf_future_wait(future, WAIT_MS), XF_ETIMEDOUT);
+    assert_int_equal(xf_pool_terminate(pool, 60000), 0);
+    assert_int_equal(xf_future_status(future, 0).kind, XF_END_CANCELLED);
+    xf_future_free(future);
+    xf_pool_free(pool);
+    xf_array_free(counts);
 }
 
 static void pools_nest_to_the_limit(void **state)
@@ -314,6 +403,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_finalizer_may_have_output),
         cmocka_unit_test(initializers_build_what_tasks_see),
         cmocka_unit_test(an_initializer_that_does_not_work_breaks_the_pool),
+        cmocka_unit_test(kills_from_outside_do_not_end_the_pool),
+        cmocka_unit_test(workers_that_are_always_killed_are_started_ever_more_slowly),
+        cmocka_unit_test(a_pool_that_waits_for_a_start_can_be_freed),
         cmocka_unit_test(pools_nest_to_the_limit),
         cmocka_unit_test(nesting_is_limited_as_asked),
         cmocka_unit_test(a_high_priority_goes_first),

@@ -48,24 +48,31 @@ static bool is_good(outcome *outcome, int rc)
     return rc >= 0;
 }
 
-/* Returns whether an item may end so when a call failed. */
+/* Returns whether an item may end so when a call failed.  None is done that is not. */
 static bool is_excused(const outcome *outcome, xf_end kind)
 {
-    return kind == XF_END_START_FAILED || kind == XF_END_PROTOCOL_ERROR || (outcome->rc < 0 && kind == XF_END_DONE);
+    return kind == XF_END_START_FAILED || kind == XF_END_PROTOCOL_ERROR ||
+           (outcome->rc == XF_ENOMEM && kind == XF_END_UNKNOWN);
 }
 
 static void check_items(outcome *outcome, xf_future *future)
 {
+    size_t failures = 0;
+
     for (int i = 0; i < COUNT; i++) {
         xf_end kind = xf_future_status(future, (size_t)i).kind;
         const int *out = xf_future_result(future, (size_t)i, NULL);
         xf_end due = i == 20 ? XF_END_FAILED : i == 30 ? XF_END_KILLED : XF_END_DONE;
         if (kind != due && !is_excused(outcome, kind))
             outcome->wrong = xf_end_name(kind);
-        if (kind == XF_END_DONE && i != 20 && i != 30 && (!out || *out != i * i))
+        if (kind == XF_END_DONE ? !out || *out != i * i : out != NULL)
             outcome->wrong = "an output";
+        if (kind != XF_END_DONE && xf_future_failure(future, failures++) != (size_t)i)
+            outcome->wrong = "a failure";
         outcome->complete &= kind == due;
     }
+    if (xf_future_failures(future) != failures)
+        outcome->wrong = "the number of failures";
 }
 
 static void use_map(outcome *outcome, xf_pool *pool)

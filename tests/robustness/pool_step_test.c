@@ -554,6 +554,12 @@ static bool was_notified(stage *stage)
     return atomic_load(&stage->notified) > 0;
 }
 
+/* A future that is freed while its callback returns stays for that moment. */
+static bool has_no_future(stage *stage)
+{
+    return look(stage, NULL).futures == 0;
+}
+
 /* Nothing is left of a future. */
 static void check_books(stage *stage)
 {
@@ -636,6 +642,7 @@ static void end_round(stage *stage, xf_future *future)
     await_peace(stage);
     check_future(stage, future);
     xf_future_free(future);
+    await(stage, has_no_future, "without a future");
     check_books(stage);
     expect(stage, atomic_exchange(&stage->notified, 0) == stage->work->notifies, "notified once");
 }

@@ -67,9 +67,24 @@ static void be_middle(const char *argument)
     hear_parent(&byte, 1);
 }
 
+static void be_listening(const char *argument)
+{
+    char byte;
+
+    (void)argument;
+    hear_parent(&byte, 1);
+}
+
 static const seam_role roles[] = {
-    {"self_exit", be_self_exit}, {"thread_exit", be_thread_exit}, {"kill_self", be_kill_self}, {"box", be_box},
-    {"input", be_input},         {"signal", be_signal},           {"middle", be_middle},       {0},
+    {"self_exit", be_self_exit},
+    {"thread_exit", be_thread_exit},
+    {"kill_self", be_kill_self},
+    {"box", be_box},
+    {"input", be_input},
+    {"signal", be_signal},
+    {"middle", be_middle},
+    {"listening", be_listening},
+    {0},
 };
 
 static void a_child_maps_the_box(void **state)
@@ -422,7 +437,28 @@ static void nothing_is_left_behind(void **state)
 
 /* ---- The program ----------------------------------------------------------------------------- */
 
+static bool lets_go_of_a_child(void *arg)
+{
+    size_t handles = support_handles();
+
+    os_child_let_go(arg);
+    return support_handles() < handles;
+}
+
+/* It is neither killed nor unwatched, and its channel stays open. */
+static void a_copy_lets_go_of_a_child(void **state)
+{
+    kid kid = start_role("listening");
+
+    (void)state;
+    assert_true(support_holds_in_copy(lets_go_of_a_child, kid.child));
+    assert_int_equal(os_child_wait(kid.child, 10), XF_ETIMEDOUT);
+    assert_int_equal(os_channel_write(os_child_channel(kid.child, OS_CHANNEL), "x", 1, -1, 0), 0);
+    finish_well(&kid);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_copy_lets_go_of_a_child),
     cmocka_unit_test(a_child_maps_the_box),
     cmocka_unit_test(a_child_maps_the_input),
     cmocka_unit_test(a_child_without_input_has_none),

@@ -107,6 +107,29 @@ static void a_name_has_one_endpoint(void **state)
     os_endpoint_close(open_endpoint(name));
 }
 
+static bool lets_go_of_an_endpoint(void *arg)
+{
+    size_t handles = support_handles();
+
+    os_endpoint_let_go(arg);
+    return support_handles() < handles;
+}
+
+static void a_copy_lets_go_of_an_endpoint(void **state)
+{
+    const char *name = endpoint_name();
+    os_endpoint *endpoint = open_endpoint(name), *second;
+    os_channel *connected;
+
+    (void)state;
+    assert_true(support_holds_in_copy(lets_go_of_an_endpoint, endpoint));
+    assert_int_equal(os_endpoint_open(&second, name), XF_EEXIST);
+    assert_int_equal(os_endpoint_connect(&connected, name, PATIENCE), 0);
+    assert_int_equal(os_endpoint_wait(endpoint, NULL, 0, PATIENCE), 0);
+    os_channel_close(connected);
+    os_endpoint_close(endpoint);
+}
+
 static void a_channel_carries_bytes_both_ways(void **state)
 {
     connection connection = begin_connection();
@@ -236,10 +259,10 @@ static void nothing_is_left_behind(void **state)
 /* ---- The program ----------------------------------------------------------------------------- */
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(a_name_has_one_endpoint),      cmocka_unit_test(a_channel_carries_bytes_both_ways),
-    cmocka_unit_test(a_channel_carries_handles),    cmocka_unit_test(an_endpoint_is_waited_at),
-    cmocka_unit_test(an_endpoint_can_be_shut_down), cmocka_unit_test(a_private_file_is_read_whole),
-    cmocka_unit_test(nothing_is_left_behind),
+    cmocka_unit_test(a_name_has_one_endpoint),           cmocka_unit_test(a_copy_lets_go_of_an_endpoint),
+    cmocka_unit_test(a_channel_carries_bytes_both_ways), cmocka_unit_test(a_channel_carries_handles),
+    cmocka_unit_test(an_endpoint_is_waited_at),          cmocka_unit_test(an_endpoint_can_be_shut_down),
+    cmocka_unit_test(a_private_file_is_read_whole),      cmocka_unit_test(nothing_is_left_behind),
 };
 
 int main(int argc, char **argv)

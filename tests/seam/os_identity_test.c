@@ -138,12 +138,35 @@ static void a_process_has_a_number_while_it_lives(void **state)
     assert_false(os_process_lives(others));
 }
 
+static bool has_another_generation(void *arg)
+{
+    return os_self_generation() != *(const uint32_t *)arg;
+}
+
+/* A copy of a copy has neither the one nor the other. */
+static bool has_new_generations(void *arg)
+{
+    uint32_t own = os_self_generation();
+
+    return has_another_generation(arg) && support_holds_in_copy(has_another_generation, arg) &&
+           support_holds_in_copy(has_another_generation, &own);
+}
+
+static void a_copy_has_another_generation(void **state)
+{
+    uint32_t own = os_self_generation();
+
+    (void)state;
+    assert_true(support_holds_in_copy(has_new_generations, &own));
+    assert_int_equal(os_self_generation(), own);
+}
+
 /* ---- The program ----------------------------------------------------------------------------- */
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(the_build_is_the_same_in_a_child),      cmocka_unit_test(threads_are_counted_where_they_are_known),
     cmocka_unit_test(a_thread_has_a_number_while_it_lives),  cmocka_unit_test(a_childs_thread_is_seen_to_end),
-    cmocka_unit_test(a_process_has_a_number_while_it_lives),
+    cmocka_unit_test(a_process_has_a_number_while_it_lives), cmocka_unit_test(a_copy_has_another_generation),
 };
 
 int main(int argc, char **argv)

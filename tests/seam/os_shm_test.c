@@ -428,6 +428,43 @@ static void nothing_is_left_behind(void **state)
     expect_nothing_left(use_everything);
 }
 
+/* Segments of the process that is copied: an open one, one that a copy does not have mapped, and one that only its
+ * process can write to. */
+enum { LET_GO = 3 };
+
+/* In place of a segment that is not mapped here there may be another by now. */
+static bool lets_go_of_segments(void *arg)
+{
+    os_shm *shm = arg, others[LET_GO];
+    size_t handles = support_handles();
+
+    for (int i = 0; i < LET_GO; i++)
+        if (os_shm_create(&others[i], PAGE, 0) < 0)
+            return false;
+    for (int i = 0; i < LET_GO; i++)
+        os_shm_let_go(&shm[i]);
+    for (int i = 0; i < LET_GO; i++)
+        memset(others[i].address, 1, PAGE);
+    return support_handles() == handles;
+}
+
+static void a_copy_lets_go_of_a_segment(void **state)
+{
+    static const int flags[LET_GO] = {OS_SHM_WAITABLE, OS_SHM_PRIVATE, OS_SHM_OWNED};
+    os_shm shm[LET_GO];
+
+    (void)state;
+    for (int i = 0; i < LET_GO; i++) {
+        assert_int_equal(os_shm_create(&shm[i], PAGE, flags[i]), 0);
+        fill_pattern(shm[i].address, PAGE);
+    }
+    assert_true(support_holds_in_copy(lets_go_of_segments, shm));
+    for (int i = 0; i < LET_GO; i++) {
+        assert_true(is_pattern(shm[i].address, PAGE));
+        os_shm_close(&shm[i]);
+    }
+}
+
 /* ---- The program ----------------------------------------------------------------------------- */
 
 static const struct CMUnitTest tests[] = {
@@ -447,6 +484,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_wake_reaches_the_living_sleepers_of_its_word),
     cmocka_unit_test(closing_nothing_is_harmless),
     cmocka_unit_test(a_segment_is_opened_as_what_it_is),
+    cmocka_unit_test(a_copy_lets_go_of_a_segment),
     cmocka_unit_test(nothing_is_left_behind),
 };
 

@@ -97,4 +97,8 @@ void support_remove_small_group(const char *name);
 bool support_mount_small_disk(const char *path);
 void support_unmount_small_disk(const char *path);
 
+/* Whether the condition holds in a copy of this process that is forked for it.  Where nothing copies a process
+ * (Windows), true without asking. */
+bool support_holds_in_copy(bool (*holds)(void *arg), void *arg);
+
 #endif

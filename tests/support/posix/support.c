@@ -439,3 +439,17 @@ void support_unmount_small_disk(const char *path)
 {
     umount2(path, MNT_DETACH);
 }
+
+/* A copy that hangs is killed. */
+bool support_holds_in_copy(bool (*holds)(void *arg), void *arg)
+{
+    enum { PATIENCE_S = 60 };
+    int status = 1;
+    pid_t copy = fork();
+
+    if (copy == 0) {
+        alarm(PATIENCE_S);
+        _exit(holds(arg) ? 0 : 1);
+    }
+    return copy > 0 && waitpid(copy, &status, 0) == copy && status == 0;
+}
