@@ -65,6 +65,8 @@ typedef struct xf_pool_options {
                                With a loop, the pool is created and freed on the loop's thread, and the loop has to run
                                once more after that to release its handle */
     bool eager;             /* xf_pool_create starts all workers */
+    bool guard_pages;       /* for debugging: each output is written in front of an unmapped page and copied from there,
+                               so a write beyond it is an access violation, whose report has the line */
     size_t memory_limit;    /* bytes of shared memory at most; default: the memory of the machine, or of its group */
     xf_placement placement; /* where workers run, among the processors that this process may use when it creates the
                                pool; processes that they start run there, too.  Not for XF_POOL_INLINE */

@@ -72,7 +72,8 @@ typedef enum xf_crash {
     XF_CRASH_DIVIDE, /* division by zero and other arithmetic faults */
     XF_CRASH_STACK_OVERFLOW,
     XF_CRASH_ILLEGAL, /* illegal instruction */
-    XF_CRASH_TRAP     /* a breakpoint outside a debugger */
+    XF_CRASH_TRAP,    /* a breakpoint outside a debugger */
+    XF_CRASH_OVERRUN  /* a pool's item wrote beyond its output; its worker continues */
 } xf_crash;
 
 #ifdef __cplusplus

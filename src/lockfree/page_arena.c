@@ -27,11 +27,12 @@ uint64_t page_arena_words_size(uint64_t bytes)
 void page_arena_attach(page_arena *arena, const os_shm *shm, page_arena_head *head, const page_arena_layout *layout)
 {
     arena->shm = shm;
+    arena->words_shm = layout->words_shm ? layout->words_shm : shm;
     arena->head = head;
     arena->words_at = layout->words_at;
     arena->pages_at = layout->pages_at;
     arena->count = page_arena_count(layout->bytes);
-    arena->words = (_Atomic uint64_t *)((char *)shm->address + layout->words_at);
+    arena->words = (_Atomic uint64_t *)((char *)arena->words_shm->address + layout->words_at);
 }
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
@@ -65,7 +66,7 @@ static int commit_words(page_arena *arena, uint64_t end)
 
     if (end <= have)
         return 0;
-    rc = os_shm_commit(arena->shm, (size_t)from, (size_t)(to - from));
+    rc = os_shm_commit(arena->words_shm, (size_t)from, (size_t)(to - from));
     if (rc == 0)
         page_arena_raise(&arena->head->searched, end);
     return rc;

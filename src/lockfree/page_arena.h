@@ -19,7 +19,7 @@ typedef struct page_arena_head {
 
 /* A process's view of an arena. */
 typedef struct page_arena {
-    const os_shm *shm;
+    const os_shm *shm, *words_shm;
     page_arena_head *head;
     uint64_t words_at, pages_at, count; /* offsets in the segment; pages */
     _Atomic uint64_t *words;
@@ -28,6 +28,7 @@ typedef struct page_arena {
 /* Where an arena lies in its segment: offsets, multiples of OS_PAGE, and how many bytes its pages have. */
 typedef struct page_arena_layout {
     uint64_t words_at, pages_at, bytes;
+    const os_shm *words_shm; /* the segment of the words; NULL: that of the pages */
 } page_arena_layout;
 
 /* How much of a segment the words and the pages of an arena of that many bytes need: multiples of OS_PAGE. */

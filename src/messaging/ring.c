@@ -99,7 +99,8 @@ static int ring_lay_out(ring *ring, const os_shm *shm, uint64_t at, const ring_p
     if (shm) {
         ring->head = (ring_head *)((char *)shm->address + at);
         ring->consumers = (ring_consumer *)((char *)shm->address + consumers);
-        page_arena_attach(&ring->blocks, shm, &ring->head->blocks, &(page_arena_layout){words, end, plan->memory});
+        page_arena_attach(&ring->blocks, shm, &ring->head->blocks,
+                          &(page_arena_layout){words, end, plan->memory, NULL});
     }
     add_part(&end, page_arena_pages_size(plan->memory));
     *size = end - at;

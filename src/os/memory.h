@@ -19,7 +19,7 @@ typedef struct os_shm {
 enum {
     OS_SHM_RESERVED = 1, /* size is a limit: memory is there once os_shm_commit was called for it; dumps leave it out */
     OS_SHM_WAITABLE = 2, /* processes may sleep on words in it: os_shm_wait, os_shm_wake */
-    OS_SHM_PRIVATE = 4,  /* a forked child does not have it mapped, unless it is its box or input */
+    OS_SHM_PRIVATE = 4,  /* a copy of this process that the program forks does not have it mapped */
     OS_SHM_HUGE = 8,     /* large pages, where the system has some to give */
     OS_SHM_READONLY = 16, /* for os_shm_open: writing to it is an access violation */
     OS_SHM_OWNED = 32,    /* only the process that creates it can write to it: its children map it read-only, a forked
@@ -53,6 +53,11 @@ int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags);
  * XF_ENOMEM. */
 int os_shm_commit(const os_shm *shm, size_t offset, size_t size);
 
+/* Makes sure that reading that part of a reserved segment is no fault, whatever others say that they have committed.
+ * Windows: commits what is not committed yet.  POSIX: there is nothing to do.
+ * XF_ENOMEM. */
+int os_shm_make_readable(const os_shm *shm, size_t offset, size_t size);
+
 /* Closes the handle and keeps the mapping: the memory lives on until os_shm_close in the last process. */
 void os_shm_forget(os_shm *shm);
 
@@ -63,6 +68,20 @@ void os_shm_close(os_shm *shm);
  * OS_SHM_OWNED is not unmapped, because it is not mapped there, and something else may be.
  * Windows: never called, as os_self_generation says. */
 void os_shm_let_go(os_shm *shm);
+
+/* ---- Guarded memory -------------------------------------------------------------------------- */
+
+/* Memory of this process alone, behind whose end every access is an access violation. */
+typedef struct os_guarded {
+    void *address; /* NULL: none */
+    size_t size;   /* a multiple of the system's pages */
+} os_guarded;
+
+/* Makes such memory, zero-filled, of size bytes (not 0) or more.  XF_ENOMEM. */
+int os_guarded_create(os_guarded *memory, size_t size);
+
+/* Frees it.  Harmless when there is none. */
+void os_guarded_free(os_guarded *memory);
 
 /* ---- Sleeping on words ----------------------------------------------------------------------- */
 

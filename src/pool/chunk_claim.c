@@ -2,43 +2,57 @@
 
 #include <uv.h>
 
+static worker_slot *slot_of(const chunk_claimer *me)
+{
+    return &me->segment->slots[me->slot];
+}
+
 /* ---- In one job ------------------------------------------------------------------------------ */
 
 /* Tries to claim a chunk whose word was read as queued.  The intent is written before the claim, so that the parent
  * knows which word to look at when it finds this worker dead. */
-static bool try_claim(pool_segment *segment, uint32_t number, chunk_ref *ref)
+static bool try_claim(const chunk_claimer *me, chunk_ref *ref)
 {
-    worker_slot *slot = &segment->slots[number];
-    uint64_t mine = claim_word_make(CLAIM_CLAIMED, number, atomic_load_explicit(&slot->epoch, memory_order_relaxed),
-                                    claim_word_skip(ref->claim));
+    worker_slot *slot = slot_of(me);
+    uint32_t skip = claim_word_skip(ref->claim);
+    uint64_t mine = claim_word_make(CLAIM_CLAIMED, me->slot, me->epoch, skip);
 
-    if (ref->job->flags & JOB_TIMED)
+    if (ref->plan->flags & JOB_TIMED)
         atomic_store(&slot->claim_time, uv_hrtime());
-    slot->progress = claim_word_skip(ref->claim);
-    atomic_store_explicit(&slot->intent, job_intent((uint32_t)(ref->job - segment->jobs), ref->chunk),
-                          memory_order_release);
+    slot->progress = skip;
+    atomic_store_explicit(&slot->intent, job_intent(ref->number, ref->chunk), memory_order_release);
     if (!claim_word_change(ref->word, ref->claim, mine))
         return false;
     ref->claim = mine;
     return true;
 }
 
-static bool try_chunk(pool_segment *segment, uint32_t slot, chunk_ref *ref, uint64_t chunk)
+/* A word of more finished items than the chunk has is damaged: the parent ends that chunk. */
+static bool try_chunk(const chunk_claimer *me, chunk_ref *ref, uint64_t chunk)
 {
     ref->chunk = chunk;
-    ref->word = pool_segment_claim(segment, ref->job, chunk);
+    ref->word = pool_segment_claim(me->segment, ref->number, ref->plan, chunk);
     ref->claim = atomic_load_explicit(ref->word, memory_order_relaxed);
-    return claim_word_state(ref->claim) == CLAIM_QUEUED && try_claim(segment, slot, ref);
+    return claim_word_state(ref->claim) == CLAIM_QUEUED &&
+           claim_word_skip(ref->claim) <= job_items_in(ref->plan, chunk) && try_claim(me, ref);
+}
+
+/* A mark of a cursor as it was read, kept inside of the shard. */
+static uint64_t mark_within(const _Atomic uint64_t *mark, uint64_t begin, uint64_t end)
+{
+    uint64_t value = atomic_load_explicit(mark, memory_order_relaxed);
+
+    return value < begin ? begin : value > end ? end : value;
 }
 
 /* Claims from the worker's own shard, beginning at its front. */
-static bool claim_own_chunk(pool_segment *segment, uint32_t slot, chunk_ref *ref, uint32_t shard)
+static bool claim_own_chunk(const chunk_claimer *me, chunk_ref *ref)
 {
-    worker_cursor *cursor = pool_segment_cursor(segment, ref->job, shard);
-    uint64_t end = cursor->end;
+    worker_cursor *cursor = pool_segment_cursor(me->segment, ref->plan, ref->shard);
+    uint64_t end = ref->shard_end;
 
-    for (uint64_t i = atomic_load_explicit(&cursor->next, memory_order_relaxed); i < end; i++)
-        if (try_chunk(segment, slot, ref, i)) {
+    for (uint64_t i = mark_within(&cursor->next, ref->shard_begin, end); i < end; i++)
+        if (try_chunk(me, ref, i)) {
             atomic_store_explicit(&cursor->next, i + 1, memory_order_relaxed);
             return true;
         }
@@ -47,13 +61,14 @@ static bool claim_own_chunk(pool_segment *segment, uint32_t slot, chunk_ref *ref
 }
 
 /* Claims from the shard of another worker, beginning at its back. */
-static bool steal_chunk(pool_segment *segment, uint32_t slot, chunk_ref *ref, uint32_t shard)
+static bool steal_chunk(const chunk_claimer *me, chunk_ref *ref, uint32_t shard)
 {
-    worker_cursor *cursor = pool_segment_cursor(segment, ref->job, shard);
-    uint64_t next = atomic_load_explicit(&cursor->next, memory_order_relaxed);
+    worker_cursor *cursor = pool_segment_cursor(me->segment, ref->plan, shard);
+    uint64_t begin = job_shard_begin(ref->plan, shard), end = job_shard_begin(ref->plan, shard + 1);
+    uint64_t next = mark_within(&cursor->next, begin, end);
 
-    for (uint64_t i = atomic_load_explicit(&cursor->tail, memory_order_relaxed); i > next; i--)
-        if (try_chunk(segment, slot, ref, i - 1)) {
+    for (uint64_t i = mark_within(&cursor->tail, begin, end); i > next; i--)
+        if (try_chunk(me, ref, i - 1)) {
             atomic_store_explicit(&cursor->tail, i - 1, memory_order_relaxed);
             return true;
         }
@@ -61,90 +76,102 @@ static bool steal_chunk(pool_segment *segment, uint32_t slot, chunk_ref *ref, ui
 }
 
 /* Claims a chunk that the parent has queued again: such a chunk may be anywhere, also before a cursor. */
-static bool claim_requeued_chunk(pool_segment *segment, uint32_t slot, chunk_ref *ref)
+static bool claim_requeued_chunk(const chunk_claimer *me, chunk_ref *ref)
 {
-    worker_cursor *own = pool_segment_cursor(segment, ref->job, slot);
-    uint32_t requeues = atomic_load(&ref->job->requeues);
+    worker_cursor *own = pool_segment_cursor(me->segment, ref->plan, me->slot);
+    uint32_t requeues = atomic_load(&me->segment->jobs[ref->number].requeues);
 
     if (own->requeues == requeues)
         return false;
-    for (uint64_t i = 0; i < ref->job->chunk_count; i++)
-        if (try_chunk(segment, slot, ref, i))
+    for (uint64_t i = 0; i < ref->plan->chunk_count; i++)
+        if (try_chunk(me, ref, i))
             return true;
     own->requeues = requeues;
     return false;
 }
 
-static bool claim_in_job(pool_segment *segment, uint32_t slot, chunk_ref *ref)
+bool chunk_claim_is_closing(const pool_segment *segment, const chunk_ref *ref)
 {
-    job *job = ref->job;
-    uint32_t own = ref->shard;
+    return atomic_load_explicit(&segment->jobs[ref->number].progress, memory_order_relaxed) & JOB_CLOSING ||
+           (ref->plan->flags & JOB_STOP_AT_FAILURE &&
+            atomic_load_explicit(&segment->states[ref->number].failed, memory_order_relaxed));
+}
 
-    if (atomic_load_explicit(&job->closing, memory_order_relaxed))
+static bool claim_in_job(const chunk_claimer *me, chunk_ref *ref)
+{
+    if (chunk_claim_is_closing(me->segment, ref))
         return false;
-    if (claim_own_chunk(segment, slot, ref, own))
+    if (claim_own_chunk(me, ref))
         return true;
-    for (uint32_t i = 1; i < job->shards; i++)
-        if (steal_chunk(segment, slot, ref, (own + i) % job->shards))
+    for (uint32_t i = 1; i < ref->plan->shards; i++)
+        if (steal_chunk(me, ref, (ref->shard + i) % ref->plan->shards))
             return true;
-    return claim_requeued_chunk(segment, slot, ref);
+    return claim_requeued_chunk(me, ref);
 }
 
 /* ---- The end of a job ------------------------------------------------------------------------ */
 
-/* Whether all of the job's many chunks are done.  Each process stores its count before the fence and reads the others'
- * after it, so the last process to get here sees the whole sum. */
-static bool are_all_chunks_done(const pool_segment *segment, const job *job)
+/* Each process stores its count before the fence and reads the others' after it, so the last process to get here sees
+ * the whole sum. */
+uint64_t chunk_claim_sum(const pool_segment *segment, const job_plan *plan, uint32_t slots)
 {
-    const worker_cursor *cursors = pool_segment_at(segment, job->cursors);
+    const worker_cursor *cursors = pool_segment_at(segment, plan->cursors);
     uint64_t sum = 0;
 
     atomic_thread_fence(memory_order_seq_cst);
-    for (uint32_t i = 0; i <= atomic_load(&segment->header->slots_used); i++)
+    for (uint32_t i = 0; i <= slots; i++)
         sum += atomic_load(&cursors[i].finished);
-    return sum >= job->chunk_count;
+    return sum;
+}
+
+static bool are_all_chunks_done(const chunk_claimer *me, const job_plan *plan)
+{
+    uint32_t slots = atomic_load_explicit(&me->segment->head->slots_used, memory_order_relaxed);
+
+    return chunk_claim_sum(me->segment, plan, slots) >= plan->chunk_count;
 }
 
 /* The hazard is cleared before waiters are woken, because a waiter may want the job's memory at once. */
-void chunk_claim_leave(pool_segment *segment, uint32_t slot, job *job)
+void chunk_claim_leave(const chunk_claimer *me, const chunk_ref *claimed)
 {
+    pool_segment *segment = me->segment;
+    worker_slot *slot = slot_of(me);
     bool last;
 
-    if (atomic_load_explicit(&segment->slots[slot].hazard, memory_order_relaxed) == 0)
-        return; /* the job had one chunk only, and its slot may have another job by now */
-    last = !(job->flags & JOB_ONE_CHUNK) && are_all_chunks_done(segment, job) && !atomic_exchange(&job->complete, 1);
-    atomic_store_explicit(&segment->slots[slot].hazard, 0, memory_order_release);
+    if (atomic_load_explicit(&slot->hazard, memory_order_relaxed) == 0)
+        return; /* the job had one chunk only, and its number may be another job's by now */
+    last = !(claimed->plan->flags & JOB_ONE_CHUNK) && are_all_chunks_done(me, claimed->plan) &&
+           !atomic_exchange(&segment->states[claimed->number].complete, 1);
+    atomic_store_explicit(&slot->hazard, 0, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
-    if (last || !atomic_load_explicit(&job->active, memory_order_relaxed)) /* the parent may wait for its memory */
-        pool_segment_wake_waiters(segment);
+    if (last || !(atomic_load_explicit(&segment->jobs[claimed->number].progress, memory_order_relaxed) & JOB_ACTIVE))
+        pool_segment_wake_waiters(segment); /* the parent may wait for the job's memory */
 }
 
-bool chunk_claim_commit(pool_segment *segment, uint32_t number, const chunk_ref *claimed, uint32_t items)
+bool chunk_claim_commit(const chunk_claimer *me, const chunk_ref *claimed, uint32_t items)
 {
-    worker_slot *slot = &segment->slots[number];
-    uint64_t done =
-        claim_word_make(CLAIM_DONE, number, atomic_load_explicit(&slot->epoch, memory_order_relaxed), items);
-    bool one_chunk = claimed->job->flags & JOB_ONE_CHUNK; /* afterwards the job slot may have another job */
+    uint64_t done = claim_word_make(CLAIM_DONE, me->slot, me->epoch, items);
+    bool one_chunk = claimed->plan->flags & JOB_ONE_CHUNK; /* afterwards the number may be another job's */
 
     if (!claim_word_change(claimed->word, claimed->claim, done))
         return false;
     if (one_chunk) {
-        pool_segment_wake_waiters(segment);
+        pool_segment_wake_waiters(me->segment);
     } else {
-        worker_cursor *own = pool_segment_cursor(segment, claimed->job, number);
+        worker_cursor *own = pool_segment_cursor(me->segment, claimed->plan, me->slot);
         atomic_store_explicit(&own->finished, atomic_load_explicit(&own->finished, memory_order_relaxed) + 1,
                               memory_order_release);
     }
     return true;
 }
 
-bool chunk_claim_complete(pool_segment *segment, job *job)
+bool chunk_claim_complete(pool_segment *segment, uint32_t number, const job_plan *plan, uint32_t slots)
 {
-    if (job->flags & JOB_ONE_CHUNK)
-        return claim_word_state(atomic_load(&job->claim)) == CLAIM_DONE;
-    if (!are_all_chunks_done(segment, job))
+    if (plan->flags & JOB_ONE_CHUNK)
+        return claim_word_state(atomic_load(&segment->states[number].claim)) == CLAIM_DONE;
+    if (chunk_claim_sum(segment, plan, slots) < plan->chunk_count)
         return false;
-    if (!atomic_exchange(&job->complete, 1))
+    if (!atomic_exchange(&segment->states[number].complete, 1))
         pool_segment_wake_waiters(segment);
     return true;
 }
@@ -153,33 +180,45 @@ bool chunk_claim_complete(pool_segment *segment, job *job)
 
 /* Keeps the job's memory in place while this worker reads it: the parent makes a job inactive before it reads all
  * hazards, and frees the memory afterwards. */
-static bool set_hazard(pool_segment *segment, uint32_t slot, uint32_t number)
+static bool set_hazard(const chunk_claimer *me, uint32_t number)
 {
-    atomic_store(&segment->slots[slot].hazard, (uint64_t)number + 1);
-    if (atomic_load(&segment->jobs[number].active))
+    worker_slot *slot = slot_of(me);
+
+    atomic_store(&slot->hazard, (uint64_t)number + 1);
+    if (atomic_load(&me->segment->jobs[number].progress) & JOB_ACTIVE)
         return true;
-    atomic_store(&segment->slots[slot].hazard, 0);
+    atomic_store(&slot->hazard, 0);
     return false;
 }
 
 /* Claims a chunk of the job.  On success the hazard stays set, except that the claim of an only chunk is enough to
  * keep the job's memory. */
-static bool enter_job(pool_segment *segment, uint32_t slot, chunk_ref *ref, uint32_t number)
+static bool enter_job(const chunk_claimer *me, chunk_ref *ref, uint32_t number)
 {
     bool one_chunk, claimed;
 
-    ref->job = &segment->jobs[number];
-    if (!set_hazard(segment, slot, number))
+    ref->number = number;
+    ref->plan = &me->segment->jobs[number].plan;
+    if (!set_hazard(me, number))
         return false;
-    one_chunk = ref->job->flags & JOB_ONE_CHUNK;
-    if (!one_chunk)
-        ref->shard = slot % ref->job->shards;
-    claimed = one_chunk ? try_chunk(segment, slot, ref, 0) : claim_in_job(segment, slot, ref);
+    one_chunk = ref->plan->flags & JOB_ONE_CHUNK;
+    if (!one_chunk) {
+        ref->shard = me->slot % ref->plan->shards;
+        ref->shard_begin = job_shard_begin(ref->plan, ref->shard);
+        ref->shard_end = job_shard_begin(ref->plan, ref->shard + 1);
+    }
+    claimed = one_chunk ? try_chunk(me, ref, 0) : claim_in_job(me, ref);
     if (claimed && one_chunk)
-        atomic_store_explicit(&segment->slots[slot].hazard, 0, memory_order_release);
+        atomic_store_explicit(&slot_of(me)->hazard, 0, memory_order_release);
     else if (!claimed)
-        chunk_claim_leave(segment, slot, ref->job);
+        chunk_claim_leave(me, ref);
     return claimed;
+}
+
+/* A head that is out of bounds is damaged, and the parent repairs it. */
+static bool has_entries(uint64_t head, uint64_t tail)
+{
+    return head < job_ring_end(tail) && job_ring_end(tail) - head < SEGMENT_RING;
 }
 
 /* The job of an entry that is before the tail. */
@@ -190,53 +229,47 @@ static uint32_t job_of_entry(const pool_segment *segment, int priority, uint64_t
     return atomic_load_explicit(&segment->ring_entries[priority][at % SEGMENT_RING], memory_order_relaxed);
 }
 
-bool chunk_claim_first(pool_segment *segment, uint32_t slot, chunk_ref *claimed)
+/* Claims a chunk of the jobs of one priority. */
+static bool claim_in_ring(const chunk_claimer *me, chunk_ref *claimed, int priority)
 {
-    static const int order[SEGMENT_PRIORITIES] = {XF_PRIORITY_HIGH, XF_PRIORITY_NORMAL, XF_PRIORITY_LOW};
+    pool_segment *segment = me->segment;
+    _Atomic uint64_t *ring_head = &segment->shared->rings[priority].head;
+    const _Atomic uint64_t *ring_tail = &segment->head->rings[priority].tail;
+    uint64_t head = atomic_load(ring_head), tail;
 
-    for (int i = 0; i < SEGMENT_PRIORITIES; i++) {
-        job_ring *ring = &segment->header->rings[order[i]];
-        uint64_t head = atomic_load(&ring->head), tail;
-        while (head < job_ring_end(tail = atomic_load(&ring->tail))) {
-            bool got = enter_job(segment, slot, claimed, job_of_entry(segment, order[i], head, tail));
-            if (got && !(claimed->job->flags & JOB_ONE_CHUNK))
-                return true;
-            /* nothing of the job is queued any more: any worker that sees this may move the head, and one does */
-            if (atomic_compare_exchange_strong(&ring->head, &head, head + 1))
-                head++;
-            if (got)
-                return true;
-        }
+    while (has_entries(head, tail = atomic_load(ring_tail))) {
+        bool got = enter_job(me, claimed, job_of_entry(segment, priority, head, tail));
+        if (got && !(claimed->plan->flags & JOB_ONE_CHUNK))
+            return true;
+        /* nothing of the job is queued any more: any worker that sees this may move the head, and one does */
+        if (atomic_compare_exchange_strong(ring_head, &head, head + 1))
+            head++;
+        if (got)
+            return true;
     }
     return false;
 }
 
-static bool is_ring_empty(const pool_segment *segment, int priority)
+bool chunk_claim_first(const chunk_claimer *me, chunk_ref *claimed)
 {
-    const job_ring *ring = &segment->header->rings[priority];
-
-    return atomic_load_explicit(&ring->head, memory_order_relaxed) >=
-           job_ring_end(atomic_load_explicit(&ring->tail, memory_order_relaxed));
+    return claim_in_ring(me, claimed, XF_PRIORITY_HIGH) || claim_in_ring(me, claimed, XF_PRIORITY_NORMAL) ||
+           claim_in_ring(me, claimed, XF_PRIORITY_LOW);
 }
 
-bool chunk_claim_next(pool_segment *segment, uint32_t slot, chunk_ref *claimed)
+static bool is_ring_empty(const pool_segment *segment, int priority)
 {
-    return atomic_load_explicit(&segment->slots[slot].hazard, memory_order_relaxed) &&
-           is_ring_empty(segment, XF_PRIORITY_HIGH) && claim_in_job(segment, slot, claimed);
+    return !has_entries(atomic_load_explicit(&segment->shared->rings[priority].head, memory_order_relaxed),
+                        atomic_load_explicit(&segment->head->rings[priority].tail, memory_order_relaxed));
+}
+
+bool chunk_claim_next(const chunk_claimer *me, chunk_ref *claimed)
+{
+    return atomic_load_explicit(&slot_of(me)->hazard, memory_order_relaxed) &&
+           is_ring_empty(me->segment, XF_PRIORITY_HIGH) && claim_in_job(me, claimed);
 }
 
 bool chunk_claim_has_work(const pool_segment *segment)
 {
     return !is_ring_empty(segment, XF_PRIORITY_HIGH) || !is_ring_empty(segment, XF_PRIORITY_NORMAL) ||
            !is_ring_empty(segment, XF_PRIORITY_LOW);
-}
-
-void chunk_claim_push(pool_segment *segment, job *job, int priority)
-{
-    job_ring *ring = &segment->header->rings[priority];
-    uint64_t end = job_ring_end(atomic_load_explicit(&ring->tail, memory_order_relaxed));
-    uint32_t number = (uint32_t)(job - segment->jobs);
-
-    atomic_store_explicit(&segment->ring_entries[priority][end % SEGMENT_RING], number, memory_order_relaxed);
-    atomic_store_explicit(&ring->tail, (end + 1) << JOB_RING_NUMBER_BITS | number, memory_order_release);
 }

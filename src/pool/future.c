@@ -6,6 +6,7 @@
 #include "base/spin.h"
 #include "pool/future_callbacks.h"
 #include "pool/item_results.h"
+#include "pool/pool_audit.h"
 #include "pool/pool_deadlines.h"
 #include "pool/pool_futures.h"
 #include "pool/pool_jobs.h"
@@ -39,15 +40,17 @@ static bool are_all_complete(void *arg)
 }
 
 /* Sleeps until more is done, unless the condition holds.  Each wake-up clears the sleepers' bit, so it is set each
- * time. */
+ * time.  A wake-up may be missing where a worker has overwritten the word, so nobody sleeps for longer than until the
+ * jobs are to be looked through. */
 static void sleep_until_done(xf_pool *pool, spin_condition holds, awaited_futures *awaited, int timeout_ms)
 {
     pool_segment *segment = &pool->segment;
-    wake_word *done = &segment->header->done;
+    wake_word *done = &segment->shared->done;
     uint32_t seen = wake_word_arm(done);
 
     if (!holds(awaited))
-        os_shm_wait(&segment->shm, done, seen, timeout_ms);
+        os_shm_wait(&segment->work, done, seen,
+                    timeout_ms < 0 || timeout_ms > pool->audit_ms ? pool->audit_ms : timeout_ms);
 }
 
 int future_check(const xf_future *future)
@@ -81,10 +84,12 @@ static int check_wait_for_many(xf_future *const *futures, int count, int timeout
 bool future_is_ready(xf_future *future, wait_target *target)
 {
     pool_segment *segment = &future->pool->segment;
-    wake_word *done = &segment->header->done;
+    wake_word *done = &segment->shared->done;
 
-    if (target)
-        *target = (wait_target){{&segment->shm, done, wake_word_arm(done), NULL}, -1};
+    if (target) {
+        pool_audit_if_due(future->pool);
+        *target = (wait_target){{&segment->work, done, wake_word_arm(done), NULL}, future->pool->audit_ms};
+    }
     return future_is_complete(future);
 }
 
@@ -92,15 +97,17 @@ bool future_is_ready(xf_future *future, wait_target *target)
 static int await_futures(xf_pool *pool, spin_condition holds, awaited_futures *awaited, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
-    uint32_t spin_us = timeout_ms ? atomic_load(&pool->segment.header->spin_us) : 0;
+    uint32_t spin_us = timeout_ms ? pool->spin_us : 0;
     bool complete = spin(holds, awaited, spin_us, deadline);
 
     if (complete)
         return 0;
     if (timeout_ms == 0)
         return XF_ETIMEDOUT;
-    while (!(complete = holds(awaited)) && clock_left_ms(deadline) != 0)
+    while (!(complete = holds(awaited)) && clock_left_ms(deadline) != 0) {
         sleep_until_done(pool, holds, awaited, clock_left_ms(deadline));
+        pool_audit_if_due(pool);
+    }
     return complete ? 0 : XF_ETIMEDOUT;
 }
 
@@ -116,7 +123,7 @@ static int wait_result(xf_future *future)
         rc = error_detail(XF_ENOMEM, "how items of task %s ended", future->task->name);
     else if (future->failure_count > 0)
         rc = error_detail(XF_EFAILED, "%zu of %llu items of task %s are not done", future->failure_count,
-                          (unsigned long long)future->job->count, future->task->name);
+                          (unsigned long long)future->plan.count, future->task->name);
     uv_mutex_unlock(&pool->lock);
     return rc;
 }
@@ -178,7 +185,7 @@ static bool collect_if_complete(xf_future *future)
 
 size_t xf_future_count(const xf_future *future)
 {
-    return future_check(future) < 0 ? 0 : (size_t)future->job->count;
+    return future_check(future) < 0 ? 0 : (size_t)future->plan.count;
 }
 
 size_t xf_future_failures(xf_future *future)
@@ -195,30 +202,21 @@ size_t xf_future_failure(xf_future *future, size_t n)
 
 xf_status xf_future_status(xf_future *future, size_t item)
 {
-    if (!collect_if_complete(future) || item >= future->job->count)
+    if (!collect_if_complete(future) || item >= future->plan.count)
         return (xf_status){XF_END_NONE, 0, 0};
     return item_results_status(future, item);
 }
 
 const void *xf_future_result(xf_future *future, size_t item, size_t *size)
 {
-    const pool_segment *segment;
-    const job *job;
-    span output;
+    xf_bytes output;
 
-    if (!collect_if_complete(future) || item >= future->job->count ||
-        item_results_status(future, item).kind != XF_END_DONE)
+    if (!collect_if_complete(future) || item >= future->plan.count ||
+        item_results_status(future, item).kind != XF_END_DONE || item_results_output(future, item, &output) < 0)
         return NULL;
-    segment = &future->pool->segment;
-    job = future->job;
-    output = (span){job->out + item * job->out_size, job->out_size};
-    if (job->flags & JOB_OUT_SPANS)
-        output = job->flags & JOB_ONE_ITEM ? job->out_span : ((const span *)pool_segment_at(segment, job->out))[item];
-    if (output.at > segment->shm.size || output.size > segment->shm.size - output.at)
-        return NULL; /* a worker has overwritten the span */
     if (size)
-        *size = (size_t)output.size;
-    return pool_segment_at(segment, output.at);
+        *size = output.size;
+    return output.data;
 }
 
 int xf_future_result_object(xf_future *future, size_t item, void **object)

@@ -13,7 +13,7 @@
 static bool needs_handling(const xf_future *future)
 {
     if (!future_is_complete(future))
-        return future->options.stop_at_failure && atomic_load(&future->job->closing) &&
+        return future->options.stop_at_failure && future_is_closing(future) &&
                future->unclaimed_status.kind == XF_END_NONE;
     return future->callbacks == CALLBACKS_PENDING || (future->detached && future->callbacks != CALLBACKS_RUNNING);
 }

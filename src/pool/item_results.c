@@ -2,23 +2,35 @@
 
 #include "base/error.h"
 #include "base/writer.h"
+#include "pool/chunk_claim.h"
+#include "pool/output_guard.h"
 #include "process/replay_file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+enum { TEXT_MAX = 1 << 20 }; /* bytes of what xf_fail was called with */
+
 /* ---- Items that are not done ----------------------------------------------------------------- */
 
-/* The input of an item; empty if its span is wrong, because workers can write to the span too. */
-static xf_bytes input_of_item(const xf_pool *pool, const job *job, uint64_t item)
+/* The input of an item; empty if its span is wrong, where workers could write to the span. */
+static xf_bytes input_of_item(const xf_future *future, uint64_t item)
 {
-    span input = {job->in + item * job->in_size, job->in_size};
+    const pool_segment *segment = &future->pool->segment;
+    const job_plan *plan = &future->plan;
+    const char *inputs = pool_segment_inputs(segment, plan);
+    span input;
+    uint64_t at, end;
 
-    if (job->flags & JOB_IN_SPANS)
-        input = ((const span *)pool_segment_at(&pool->segment, job->in))[item];
-    if (input.at > pool->segment.shm.size || input.size > pool->segment.shm.size - input.at)
-        input = (span){0, 0};
-    return (xf_bytes){pool_segment_at(&pool->segment, input.at), (size_t)input.size};
+    if (!(plan->flags & JOB_IN_SPANS))
+        return (xf_bytes){inputs + item * plan->in_size, (size_t)plan->in_size};
+    input = ((const span *)inputs)[item];
+    at = input.at & ~PLACE_IN_BOOKS;
+    end = input.at & PLACE_IN_BOOKS ? segment->books.size : segment->work.size;
+    if (at > end || input.size > end - at)
+        return (xf_bytes){"", 0};
+    return (xf_bytes){pool_segment_place(segment, input.at), (size_t)input.size};
 }
 
 /* Saves the item for a replay, if save_failures is set and the status is one to save.
@@ -27,7 +39,7 @@ static xf_bytes input_of_item(const xf_pool *pool, const job *job, uint64_t item
 static int save_item(xf_pool *pool, const xf_future *future, uint64_t item, xf_status status, char **saved)
 {
     const xf_task *initializer = pool->options.initializer;
-    xf_bytes input = input_of_item(pool, future->job, item);
+    xf_bytes input = input_of_item(future, item);
     const replay_case replay = {.task = future->task->name,
                                 .declared_input = future->task->input_size,
                                 .declared_output = future->task->output_size,
@@ -93,58 +105,141 @@ void item_results_add_report(xf_future *future, uint64_t item, const xf_report *
     free(saved);
 }
 
+/* ---- What workers have recorded -------------------------------------------------------------- */
+
+/* A walk along the list of failures.  Any worker can write to it, so each record is copied and checked first, and a
+ * list that leads back to itself is noticed (Brent's algorithm: R. P. Brent, An improved Monte Carlo factorization
+ * algorithm, 1980). */
+typedef struct failure_walk {
+    const xf_future *future;
+    uint64_t at, mark, steps, until;
+} failure_walk;
+
+static failure_walk begin_walk(const xf_future *future)
+{
+    return (failure_walk){future, atomic_load(&future_state(future)->failures), 0, 0, 1};
+}
+
+/* Goes to the next record: false at the end of the list, or where the list is damaged.
+ *   record  Set to a copy.
+ *   text    Set to where its text was. */
+static bool next_record(failure_walk *walk, failure_record *record, const char **text)
+{
+    pool_segment *segment = &walk->future->pool->segment;
+    uint64_t at = walk->at;
+
+    if (!at || at == walk->mark || at % sizeof(uint64_t) || !pool_segment_is_slab(segment, at, sizeof *record))
+        return false;
+    if (++walk->steps == walk->until) {
+        walk->mark = at;
+        walk->until *= 2;
+    }
+    memcpy(record, pool_segment_at(segment, at), sizeof *record);
+    *text = (const char *)pool_segment_at(segment, at) + sizeof *record;
+    walk->at = record->next;
+    return record->item < walk->future->plan.count && record->kind <= FAILURE_OVERRUN &&
+           pool_segment_is_slab(segment, at + sizeof *record, record->size);
+}
+
+bool item_results_has_record(const xf_future *future, uint64_t item)
+{
+    failure_walk walk = begin_walk(future);
+    failure_record record;
+    const char *text;
+
+    while (next_record(&walk, &record, &text))
+        if (record.item == item)
+            return true;
+    return false;
+}
+
 /* ---- Collecting ------------------------------------------------------------------------------ */
 
 /* An item that was asked to stop and then failed has ended for the reason for which it was asked. */
 static xf_status status_of_failure(const xf_future *future, const failure_record *record)
 {
+    if (record->kind == FAILURE_OVERRUN)
+        return (xf_status){XF_END_CRASHED, XF_CRASH_OVERRUN, 0};
     for (size_t i = 0; i < future->stopped_count; i++)
         if (future->stopped[i].item == record->item)
             return future->stopped[i].status;
     return (xf_status){XF_END_FAILED, record->code, 0};
 }
 
-/* Collects what workers have recorded.  A record may be damaged, since any worker can write to it: then its text is
- * left out, or it ends the list. */
-static void collect_failures(xf_future *future)
+/* Adds an item that ended in no particular process. */
+static void add_end(xf_future *future, uint64_t item, xf_status status, const char *message)
 {
-    const pool_segment *segment = &future->pool->segment;
-    uint64_t at = atomic_load(&future->job->failures), count = 0;
+    xf_report report = item_results_blank_report(future, item, status, message);
 
-    while (at && pool_segment_holds(segment, at, sizeof(failure_record)) && count++ < future->job->count) {
-        const failure_record *record = pool_segment_at(segment, at);
-        const char *text = (const char *)(record + 1);
-        bool intact = record->size > 0 && pool_segment_holds(segment, at, sizeof *record + record->size) &&
-                      !text[record->size - 1];
-        if (record->item < future->job->count) {
-            xf_status status = status_of_failure(future, record);
-            xf_report report = item_results_blank_report(future, record->item, status, intact ? text : "");
-            item_results_add_report(future, record->item, &report, NULL);
-        }
-        at = record->next;
-    }
+    item_results_add_report(future, item, &report, NULL);
 }
 
-/* Collects the items that never ran: in each chunk, those from skip on. */
-static void collect_unclaimed(xf_future *future)
+static void collect_failures(xf_future *future)
 {
-    job *job = future->job;
+    failure_walk walk = begin_walk(future);
+    failure_record record;
+    const char *shared;
+
+    while (next_record(&walk, &record, &shared)) {
+        size_t size = record.size < TEXT_MAX ? (size_t)record.size : TEXT_MAX;
+        char *text = malloc(size + 1);
+        if (text) {
+            memcpy(text, shared, size);
+            text[size] = 0;
+        }
+        add_end(future, record.item, status_of_failure(future, &record), text ? text : "");
+        free(text);
+    }
+    if (walk.at)
+        future->damaged = true;
+}
+
+static void add_unclaimed(xf_future *future, uint64_t item)
+{
     xf_status status = future->unclaimed_status;
     const char *why = future->unclaimed_report ? future->unclaimed_report->message : "";
+    xf_report report;
 
     if (status.kind == XF_END_NONE)
         status = (xf_status){XF_END_CANCELLED, 0, 0};
-    for (uint64_t i = 0; i < job->chunk_count; i++) {
-        uint64_t claim = atomic_load(pool_segment_claim(&future->pool->segment, job, i));
-        uint32_t items = job_items_in(job, i);
-        for (uint32_t at = claim_word_skip(claim); at < items; at++) {
-            xf_report report = item_results_blank_report(future, job_first_item(job, i) + at, status, why);
-            report.phase = XF_PHASE_STARTING;
-            report.attempt = 0;
-            item_results_add(future, report.item,
-                             status.kind == XF_END_START_FAILED ? report_copy(&report, NULL) : NULL, status);
-        }
-    }
+    report = item_results_blank_report(future, item, status, why);
+    report.phase = XF_PHASE_STARTING;
+    report.attempt = 0;
+    item_results_add(future, item, status.kind == XF_END_START_FAILED ? report_copy(&report, NULL) : NULL, status);
+}
+
+/* Collects the items of a chunk that have not ended as a worker committed them: items from skip on never ran, if the
+ * job was closed; where the word does not fit, it is not known what became of them. */
+static void collect_chunk(xf_future *future, uint64_t chunk)
+{
+    static const xf_status unknown = {XF_END_PROTOCOL_ERROR, XF_EPROTO, 0};
+    uint64_t claim = atomic_load(future_claim(future, chunk)), first = job_first_item(&future->plan, chunk);
+    uint32_t items = job_items_in(&future->plan, chunk), skip = claim_word_skip(claim);
+    bool fits = claim_word_state(claim) == CLAIM_DONE && skip <= items && (skip == items || future_is_closing(future));
+
+    for (uint32_t at = fits ? skip : 0; at < items; at++)
+        if (fits)
+            add_unclaimed(future, first + at);
+        else
+            add_end(future, first + at, unknown, "the claim word of its chunk was overwritten");
+}
+
+/* Whether the words of the chunks have to be looked at one by one.  A sum of finished chunks that is not their number
+ * was overwritten. */
+static bool must_look_at_chunks(const xf_future *future)
+{
+    const job_plan *plan = &future->plan;
+
+    return future_is_closing(future) || future->damaged || plan->flags & JOB_ONE_CHUNK ||
+           chunk_claim_sum(&future->pool->segment, plan, future->pool->slots_used) != plan->chunk_count;
+}
+
+static void collect_chunks(xf_future *future)
+{
+    if (future->plan.count == 0 || !must_look_at_chunks(future))
+        return;
+    for (uint64_t i = 0; i < future->plan.chunk_count; i++)
+        collect_chunk(future, i);
 }
 
 static int compare_failures(const void *one, const void *other)
@@ -171,19 +266,82 @@ static void sort_failures(xf_future *future)
     future->failure_count = kept;
 }
 
+/* Whether the place of an output is one that its task can have got. */
+static bool is_output(const xf_future *future, const span *output)
+{
+    pool_segment *segment = &future->pool->segment;
+    uint64_t own = pool_segment_offset(segment, future_state(future)->out_buffer);
+
+    return output->size == 0 || pool_segment_is_slab(segment, output->at, output->size) ||
+           (output->at == own && output->size <= JOB_BUFFER_SIZE);
+}
+
+/* Copies the places of outputs of any size, and checks them. */
+static void collect_spans(xf_future *future)
+{
+    static const xf_status unknown = {XF_END_PROTOCOL_ERROR, XF_EPROTO, 0};
+    const job_plan *plan = &future->plan;
+    const span *shared = plan->flags & JOB_ONE_ITEM ? &future_state(future)->out_span
+                                                    : pool_segment_at(&future->pool->segment, plan->out);
+
+    if (!(plan->flags & JOB_OUT_SPANS) || plan->count == 0)
+        return;
+    future->out_spans = calloc((size_t)plan->count, sizeof *future->out_spans);
+    if (!future->out_spans) {
+        future->short_of_memory = true;
+        return;
+    }
+    memcpy(future->out_spans, shared, (size_t)plan->count * sizeof *shared);
+    for (uint64_t i = 0; i < plan->count; i++)
+        if (!is_output(future, &future->out_spans[i])) {
+            future->out_spans[i] = (span){0, 0};
+            add_end(future, i, unknown, "the place of its output was overwritten");
+        }
+}
+
+/* Looks at the guard bytes behind the outputs as a whole; a worker has mostly done so. */
+static void check_guard(xf_future *future)
+{
+    static const xf_status crashed = {XF_END_CRASHED, XF_CRASH_OVERRUN, 0};
+    void *guard = pool_segment_at(&future->pool->segment, future->guard);
+    size_t overrun = future->guard ? output_guard_overrun(guard, OUTPUT_GUARD) : 0;
+    char text[64];
+
+    if (overrun == 0)
+        return;
+    snprintf(text, sizeof text, "wrote %zu bytes beyond its output", overrun);
+    add_end(future, future->plan.count - 1, crashed, text);
+    output_guard_set(guard, OUTPUT_GUARD);
+}
+
 void item_results_collect(xf_future *future)
 {
-    job *job = future->job;
+    const job_plan *plan = &future->plan;
 
     if (future->collected)
         return;
     collect_failures(future);
-    if (atomic_load(&job->closing))
-        collect_unclaimed(future);
+    collect_chunks(future);
+    collect_spans(future);
+    check_guard(future);
     sort_failures(future);
-    if (future->out && !(job->flags & JOB_OUT_SPANS))
-        memcpy(future->out, pool_segment_at(&future->pool->segment, job->out), (size_t)(job->count * job->out_size));
+    if (future->out && !(plan->flags & JOB_OUT_SPANS))
+        memcpy(future->out, pool_segment_at(&future->pool->segment, plan->out), (size_t)(plan->count * plan->out_size));
     future->collected = true;
+}
+
+int item_results_output(const xf_future *future, uint64_t item, xf_bytes *output)
+{
+    const job_plan *plan = &future->plan;
+    span place = {plan->out + item * plan->out_size, plan->out_size};
+
+    if (plan->flags & JOB_OUT_SPANS) {
+        if (!future->out_spans)
+            return XF_ENOMEM;
+        place = future->out_spans[item];
+    }
+    *output = (xf_bytes){pool_segment_at(&future->pool->segment, place.at), (size_t)place.size};
+    return 0;
 }
 
 item_failure *item_results_find(const xf_future *future, uint64_t item)
@@ -206,5 +364,5 @@ xf_status item_results_status(const xf_future *future, uint64_t item)
 
 size_t item_results_failures(const xf_future *future)
 {
-    return future->short_of_memory ? (size_t)future->job->count : future->failure_count;
+    return future->short_of_memory ? (size_t)future->plan.count : future->failure_count;
 }

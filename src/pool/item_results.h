@@ -14,6 +14,13 @@ void item_results_add(xf_future *future, uint64_t item, xf_report *report, xf_st
 /* Notes that an item has ended as the report says, and saves the item if that is wanted.  The report is copied. */
 void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace);
 
+/* Whether a worker has recorded that the item failed. */
+bool item_results_has_record(const xf_future *future, uint64_t item);
+
+/* The output of an item that is done, of a future whose results are collected.  XF_ENOMEM when memory was missing to
+ * keep where it is. */
+int item_results_output(const xf_future *future, uint64_t item, xf_bytes *output);
+
 /* Collects the results of a complete future: its failures in the order of items, and its outputs.  Does so once. */
 void item_results_collect(xf_future *future);
 

@@ -5,6 +5,7 @@
 #include "machine/machine.h"
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
+#include "pool/output_guard.h"
 #include "pool/pool_deadlines.h"
 #include "pool/pool_futures.h"
 #include "pool/pool_inline.h"
@@ -68,7 +69,8 @@ static void choose_spin_time(xf_pool *pool)
 
     if (spin == 0)
         spin = pool->worker_limit < pool->cpu_count ? SPIN_US : 0;
-    atomic_store(&pool->segment.header->spin_us, spin < 0 ? 0 : (uint32_t)spin);
+    pool->spin_us = spin < 0 ? 0 : (uint32_t)spin;
+    atomic_store(&pool->segment.head->spin_us, pool->spin_us);
 }
 
 static int read_machine(xf_pool *pool)
@@ -156,35 +158,45 @@ static int max_workers_of(const xf_pool *pool)
 static int open_pool_segment(xf_pool *pool)
 {
     uint32_t slots = (uint32_t)max_workers_of(pool);
-    segment_header *header;
+    books_head *head;
     int rc = pool_segment_create(&pool->segment, slots, pool->options.memory_limit);
 
     if (rc < 0)
         return rc;
+    rc = pool_pages_open(&pool->pages, &pool->segment);
+    if (rc < 0)
+        goto close_segment;
     pool->workers = calloc(slots, sizeof *pool->workers);
     if (!pool->workers) {
-        os_shm_close(&pool->segment.shm);
-        return error_detail(XF_ENOMEM, "handles of %u workers", slots);
+        rc = error_detail(XF_ENOMEM, "handles of %u workers", slots);
+        goto close_pages;
     }
     for (uint32_t i = 0; i < slots; i++)
         pool->workers[i] = (worker_handle){.pool = pool, .number = i, .kill_time = CLOCK_NEVER};
-    header = pool->segment.header;
-    header->idle_ms = pool->options.idle_ms;
-    header->depth_limit = depth_limit_of(&pool->options);
-    header->tasks_per_worker = pool->options.workers == XF_POOL_INLINE ? 0 : pool->options.tasks_per_worker;
-    if (pool->options.initializer && pool_jobs_number_task(pool, pool->options.initializer, &header->initializer) == 0)
-        header->initializer++;
-    if (pool->options.finalizer && pool_jobs_number_task(pool, pool->options.finalizer, &header->finalizer) == 0)
-        header->finalizer++;
+    head = pool->segment.head;
+    head->idle_ms = pool->options.idle_ms;
+    head->depth_limit = depth_limit_of(&pool->options);
+    head->tasks_per_worker = pool->options.workers == XF_POOL_INLINE ? 0 : pool->options.tasks_per_worker;
+    if (pool->options.initializer && pool_jobs_number_task(pool, pool->options.initializer, &head->initializer) == 0)
+        head->initializer++;
+    if (pool->options.finalizer && pool_jobs_number_task(pool, pool->options.finalizer, &head->finalizer) == 0)
+        head->finalizer++;
     choose_spin_time(pool);
     return 0;
+
+close_pages:
+    pool_pages_close(&pool->pages);
+close_segment:
+    pool_segment_close(&pool->segment);
+    return rc;
 }
 
 static void close_pool_segment(xf_pool *pool)
 {
     free(pool->workers);
     pool_inline_close(pool);
-    os_shm_close(&pool->segment.shm);
+    pool_pages_close(&pool->pages);
+    pool_segment_close(&pool->segment);
 }
 
 static int start_pool(xf_pool *pool)
@@ -216,6 +228,7 @@ int xf_pool_create(xf_pool **out, const xf_pool_options *options)
     if (!pool)
         return error_detail(XF_ENOMEM, "a pool");
     pool->supervised.on_due = on_pool_deadline;
+    pool->audit_ms = POOL_AUDIT_MS;
     pool->release = release_pool;
     pool->generation = os_self_generation();
     rc = set_pool_options(pool, options ? options : &defaults);
@@ -372,7 +385,9 @@ static void let_pool_go(xf_pool *pool)
         if (pool->workers[i].process)
             process_lead_let_go(pool->workers[i].process);
     pool_futures_let_go(pool);
-    os_shm_let_go(&pool->segment.shm);
+    os_shm_let_go(&pool->segment.books);
+    os_shm_let_go(&pool->segment.work);
+    os_shm_let_go(&pool->pages.words);
     free_pool_memory(pool);
     free(pool);
 }
@@ -431,24 +446,36 @@ int xf_pool_resize(xf_pool *pool, int workers)
 
 /* ---- Shared memory --------------------------------------------------------------------------- */
 
+/* Behind the memory there are guard bytes. */
+static int take_buffer(xf_pool *pool, size_t size, uint64_t *at)
+{
+    return size > SIZE_MAX - OUTPUT_GUARD ? error_detail(XF_ENOMEM, "a buffer of %zu bytes", size)
+                                          : pool_pages_take(&pool->pages, PAGES_BUFFERS, size + OUTPUT_GUARD, at);
+}
+
 void *xf_pool_buffer_alloc(xf_pool *pool, size_t size)
 {
     uint64_t at, deadline = clock_deadline(POOL_MEMORY_MS);
     int rc = pool_state_check_own(pool);
+    char *buffer;
 
     if (rc == 0)
-        rc = pool_segment_take_pages(&pool->segment, size, PAGES_OF_PARENT, &at);
+        rc = take_buffer(pool, size, &at);
     if (rc == XF_ENOMEM) {
         uv_mutex_lock(&pool->lock);
         while (rc == XF_ENOMEM && pool_jobs_await_memory(pool, deadline))
-            rc = pool_segment_take_pages(&pool->segment, size, PAGES_OF_PARENT, &at);
+            rc = take_buffer(pool, size, &at);
         uv_mutex_unlock(&pool->lock);
     }
-    return rc < 0 ? NULL : pool_segment_at(&pool->segment, at);
+    if (rc < 0)
+        return NULL;
+    buffer = pool_segment_at(&pool->segment, at);
+    output_guard_set(buffer + size, OUTPUT_GUARD);
+    return buffer;
 }
 
 void xf_pool_buffer_free(xf_pool *pool, void *memory)
 {
     if (memory && pool_state_check_own(pool) == 0)
-        pool_segment_free_pages(&pool->segment, pool_segment_offset(&pool->segment, memory));
+        pool_pages_free(&pool->pages, PAGES_BUFFERS, pool_segment_offset(&pool->segment, memory));
 }

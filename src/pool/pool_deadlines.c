@@ -1,6 +1,7 @@
 #include "pool/pool_deadlines.h"
 
 #include "base/clock.h"
+#include "pool/pool_audit.h"
 
 /* The claim word of a worker's intent, if the worker holds that chunk; otherwise NULL.
  *   claim   Set to the word's value.
@@ -9,17 +10,16 @@ static claim_word *held_claim(const worker_handle *worker, uint64_t intent, uint
 {
     xf_pool *pool = worker->pool;
     uint64_t number = job_of_intent(intent), chunk = job_chunk_of_intent(intent);
-    uint32_t epoch = atomic_load(&pool_state_slot(worker)->epoch);
     claim_word *word;
 
     if (!intent || number >= pool->job_count || !pool->futures[number])
         return NULL;
     *future = pool->futures[number];
-    if (chunk >= (*future)->job->chunk_count)
+    if (chunk >= (*future)->plan.chunk_count)
         return NULL;
-    word = pool_segment_claim(&pool->segment, (*future)->job, chunk);
+    word = future_claim(*future, chunk);
     *claim = atomic_load(word);
-    return claim_word_is_held_by(*claim, worker->number, epoch) ? word : NULL;
+    return claim_word_is_held_by(*claim, worker->number, worker->epoch) ? word : NULL;
 }
 
 /* Asks the task of the intent to stop, and sets the time at which its worker is killed if it does not. */
@@ -27,23 +27,25 @@ static void ask_item_to_stop(worker_handle *worker, xf_future *future, uint64_t 
 {
     xf_pool *pool = worker->pool;
     uint64_t chunk = job_chunk_of_intent(intent);
-    uint32_t at = pool_state_slot(worker)->progress, last = job_items_in(future->job, chunk) - 1;
-    uint64_t item = job_first_item(future->job, chunk) + (at < last ? at : last);
+    uint32_t at = pool_state_slot(worker)->progress, last = job_items_in(&future->plan, chunk) - 1;
+    uint64_t item = job_first_item(&future->plan, chunk) + (at < last ? at : last);
 
-    if (worker->stop_intent == intent)
+    if (pool_state_is_stopped(worker, future, intent))
         return;
     worker->stop_intent = intent;
+    worker->stop_serial = future->plan.serial;
     worker->stop_reason = why;
     worker->kill_time = clock_deadline(pool->grace_ms);
     if (pool_state_grow(&future->stopped, future->stopped_count, &future->stopped_room, sizeof(item_failure)) == 0)
         future->stopped[future->stopped_count++] = (item_failure){item, {why, 0, 0}, NULL};
-    atomic_store(&pool_state_slot(worker)->stop_intent, intent);
+    atomic_store(&pool_state_order(worker)->stop_serial, future->plan.serial);
+    atomic_store(&pool_state_order(worker)->stop_intent, intent);
     process_wake(worker->process);
 }
 
 void pool_deadlines_stop(xf_pool *pool, const xf_future *future, xf_end why)
 {
-    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++) {
+    for (uint32_t i = 0; i < pool->slots_used; i++) {
         worker_handle *worker = &pool->workers[i];
         uint64_t intent = atomic_load(&pool_state_slot(worker)->intent), claim;
         xf_future *held;
@@ -61,23 +63,38 @@ static void kill_overdue(worker_handle *worker)
     uint64_t claim;
     claim_word *word = held_claim(worker, worker->stop_intent, &claim, &future);
 
-    if (word && claim_word_state(claim) == CLAIM_CLAIMED && claim_word_change(word, claim, claim_word_doom(claim)))
+    worker->doomed = word && future->plan.serial == worker->stop_serial && claim_word_state(claim) == CLAIM_CLAIMED &&
+                     claim_word_change(word, claim, claim_word_doom(claim));
+    if (worker->doomed)
         process_kill_late(worker->process);
     else
         worker->stop_intent = 0;
     worker->kill_time = CLOCK_NEVER;
 }
 
+/* When a worker claimed the chunk of its intent: as it says, but not after the parent has seen that. */
+static uint64_t time_of_claim(worker_handle *worker, const xf_future *future, uint64_t intent, uint64_t now)
+{
+    uint64_t said = atomic_load(&pool_state_slot(worker)->claim_time);
+
+    if (worker->timed_intent != intent || worker->timed_serial != future->plan.serial) {
+        worker->timed_intent = intent;
+        worker->timed_serial = future->plan.serial;
+        worker->timed_since = now;
+    }
+    return said < worker->timed_since ? said : worker->timed_since;
+}
+
 /* Acts on the timeout of the item that a worker runs.  Returns when to check the worker again. */
 static uint64_t check_timeout(worker_handle *worker, uint64_t now)
 {
-    worker_slot *slot = pool_state_slot(worker);
-    uint64_t intent = atomic_load(&slot->intent), claimed = atomic_load(&slot->claim_time), claim, due;
+    uint64_t intent = atomic_load(&pool_state_slot(worker)->intent), claim, due;
     xf_future *future;
 
-    if (!held_claim(worker, intent, &claim, &future) || !future->options.timeout_ms || worker->stop_intent == intent)
+    if (!held_claim(worker, intent, &claim, &future) || !future->options.timeout_ms ||
+        pool_state_is_stopped(worker, future, intent))
         return CLOCK_NEVER;
-    due = claimed + (uint64_t)future->options.timeout_ms * CLOCK_NS_PER_MS;
+    due = time_of_claim(worker, future, intent, now) + (uint64_t)future->options.timeout_ms * CLOCK_NS_PER_MS;
     if (due > now)
         return due;
     ask_item_to_stop(worker, future, intent, XF_END_TIMED_OUT);
@@ -92,11 +109,14 @@ static uint64_t sooner_of(uint64_t one, uint64_t other)
 void pool_deadlines_check(xf_pool *pool)
 {
     bool over = pool->free_asked && pool->running == 0;
-    uint64_t now = uv_hrtime(), next = pool->callbacks_due || over ? now : CLOCK_NEVER;
+    uint64_t now = uv_hrtime(), next = pool_audit_on_deadline(pool, now);
 
+    pool->audit_due = next != CLOCK_NEVER;
+    if (pool->callbacks_due || over)
+        next = now;
     if (pool->awaits_start)
         next = sooner_of(next, pool->next_start);
-    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++) {
+    for (uint32_t i = 0; i < pool->slots_used; i++) {
         worker_handle *worker = &pool->workers[i];
         if (!worker->process)
             continue;

@@ -11,7 +11,7 @@ void pool_futures_add(xf_pool *pool, xf_future *future)
         pool->first->previous = future;
     pool->first = future;
     pool->open_count++;
-    pool->futures[future->job - pool->segment.jobs] = future;
+    pool->futures[future->number] = future;
 }
 
 void pool_futures_free(xf_future *future)
@@ -31,6 +31,7 @@ void pool_futures_free(xf_future *future)
     for (size_t i = 0; i < future->failure_count; i++)
         report_free(future->failures[i].report);
     free(future->failures);
+    free(future->out_spans);
     free(future->stopped);
     free(future->attempts);
     if (pool)

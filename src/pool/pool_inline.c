@@ -3,7 +3,7 @@
 #include "base/error.h"
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
-#include "pool/worker.h"
+#include "pool/worker_output.h"
 #include "process/child.h"
 
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static int inline_log(xf_call *call, xf_log_line *line, size_t size)
     const xf_process_options *options = &context->pool->process;
 
     (void)size;
-    line->item = worker_item(call);
+    line->item = worker_output_item(call);
     if (options->on_log)
         options->on_log(NULL, line, options->on_log_arg);
     return 0;
@@ -34,8 +34,8 @@ static bool inline_stop_requested(xf_call *call, int timeout_ms)
     return worker_asked_to_stop(call);
 }
 
-static const call_backend inline_backend = {.output = worker_output,
-                                            .begin_failure = worker_begin_failure,
+static const call_backend inline_backend = {.output = worker_output_give,
+                                            .begin_failure = worker_output_begin_failure,
                                             .log = inline_log,
                                             .send = worker_send,
                                             .stop_requested = inline_stop_requested};
@@ -58,11 +58,13 @@ int pool_inline_open(xf_pool *pool)
     context->call.backend_arg = &context->worker;
     context->call.output = OS_SHM_NONE;
     context->worker.segment = pool->segment;
+    context->worker.me = (chunk_claimer){&context->worker.segment, 0, 0};
     context->worker.slot = pool->segment.slots;
+    context->worker.order = pool->segment.orders;
     context->worker.call = &context->call;
     context->worker.is_inline = true;
     context->pool = pool;
-    atomic_store(&pool->segment.header->slots_used, 1);
+    pool_state_use_slots(pool, 1);
     pool->inline_worker = &context->worker;
     return 0;
 }
@@ -73,6 +75,7 @@ void pool_inline_close(xf_pool *pool)
 
     if (!context)
         return;
+    os_guarded_free(&context->worker.staging.memory);
     os_shm_close(&context->box);
     free(context);
 }

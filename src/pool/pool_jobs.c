@@ -21,8 +21,8 @@ int pool_jobs_number_task(xf_pool *pool, xf_task *task, uint32_t *number)
             return 0;
     if (pool->task_count == SEGMENT_TASKS)
         return error_detail(XF_ELIMIT, "a pool runs %d different tasks", SEGMENT_TASKS);
-    at = pool_segment_offset(&pool->segment, &pool->segment.tasks[pool->task_count]);
-    rc = at % OS_PAGE == 0 ? os_shm_commit(&pool->segment.shm, (size_t)at, OS_PAGE) : 0;
+    at = pool->segment.layout.tasks_at + pool->task_count * sizeof(segment_task);
+    rc = at % OS_PAGE == 0 ? os_shm_commit(&pool->segment.books, (size_t)at, OS_PAGE) : 0;
     if (rc < 0)
         return rc;
     pool->tasks[pool->task_count] = task;
@@ -30,13 +30,24 @@ int pool_jobs_number_task(xf_pool *pool, xf_task *task, uint32_t *number)
     return 0;
 }
 
+/* Gives memory to the pages of the next elements of an array. */
+static int commit_elements(const os_shm *shm, uint64_t at, size_t each, uint64_t first, uint64_t count)
+{
+    uint64_t begin = at + first * each, end = begin + count * each;
+    uint64_t from = begin / OS_PAGE * OS_PAGE, to = page_arena_pages_size(end);
+
+    return os_shm_commit(shm, (size_t)from, (size_t)(to - from));
+}
+
 static int commit_more_jobs(xf_pool *pool)
 {
-    uint64_t begin = pool->segment.header->jobs_at + pool->jobs_committed * sizeof(job);
-    uint64_t end = begin + COMMITTED_JOBS_STEP * sizeof(job);
-    uint64_t from = begin / OS_PAGE * OS_PAGE, to = (end + OS_PAGE - 1) / OS_PAGE * OS_PAGE;
-    int rc = os_shm_commit(&pool->segment.shm, (size_t)from, (size_t)(to - from));
+    const pool_segment *segment = &pool->segment;
+    int rc = commit_elements(&segment->books, segment->layout.jobs_at, sizeof(job), pool->jobs_committed,
+                             COMMITTED_JOBS_STEP);
 
+    if (rc == 0)
+        rc = commit_elements(&segment->work, segment->layout.states_at, sizeof(job_state), pool->jobs_committed,
+                             COMMITTED_JOBS_STEP);
     if (rc == 0)
         pool->jobs_committed += COMMITTED_JOBS_STEP;
     return rc;
@@ -71,27 +82,56 @@ int pool_jobs_take(xf_pool *pool, uint32_t *number)
     return 0;
 }
 
-int pool_jobs_reserve_entry(xf_pool *pool, int priority)
+/* Raises the known bound of a ring's head to where workers have moved the head; they cannot move it beyond the end. */
+static void read_ring_head(xf_pool *pool, int priority)
 {
-    job_ring *ring = &pool->segment.header->rings[priority];
-    uint64_t end = job_ring_end(atomic_load_explicit(&ring->tail, memory_order_relaxed));
-    uint64_t *head = &pool->ring_heads[priority];
-    const void *entry = (const void *)&pool->segment.ring_entries[priority][end % SEGMENT_RING];
-    size_t at = (size_t)pool_segment_offset(&pool->segment, entry);
+    uint64_t head = atomic_load(&pool->segment.shared->rings[priority].head);
 
-    if (end - *head >= SEGMENT_RING - 1)
-        *head = atomic_load(&ring->head);
-    if (end - *head >= SEGMENT_RING - 1)
-        return error_detail(XF_ELIMIT, "%d jobs are queued", SEGMENT_RING - 1);
-    return at % OS_PAGE == 0 && end < SEGMENT_RING ? os_shm_commit(&pool->segment.shm, at, OS_PAGE) : 0;
+    if (head > pool->ring_heads[priority] && head <= pool->ring_ends[priority])
+        pool->ring_heads[priority] = head;
 }
 
-void pool_jobs_give_back(xf_pool *pool, job *job)
+int pool_jobs_reserve_entry(xf_pool *pool, int priority)
 {
-    uint32_t number = (uint32_t)(job - pool->segment.jobs);
+    uint64_t end = pool->ring_ends[priority], position = end % SEGMENT_RING;
+    uint64_t at = pool->segment.layout.entries_at + ((uint64_t)priority * SEGMENT_RING + position) * sizeof(uint32_t);
 
+    if (end - pool->ring_heads[priority] >= SEGMENT_RING - 1)
+        read_ring_head(pool, priority);
+    if (end - pool->ring_heads[priority] >= SEGMENT_RING - 1)
+        return error_detail(XF_ELIMIT, "%d jobs are queued", SEGMENT_RING - 1);
+    return at % OS_PAGE == 0 && end < SEGMENT_RING ? os_shm_commit(&pool->segment.books, (size_t)at, OS_PAGE) : 0;
+}
+
+void pool_jobs_push(xf_pool *pool, xf_future *future)
+{
+    int priority = future->priority;
+    uint64_t end = pool->ring_ends[priority]++;
+
+    future->ring_entry = end;
+    atomic_store_explicit(&pool->segment.ring_entries[priority][end % SEGMENT_RING], future->number,
+                          memory_order_relaxed);
+    atomic_store_explicit(&pool->segment.head->rings[priority].tail, (end + 1) << JOB_RING_NUMBER_BITS | future->number,
+                          memory_order_release);
+}
+
+void pool_jobs_push_again(xf_pool *pool, xf_future *future)
+{
+    int rc = pool_jobs_reserve_entry(pool, future->priority);
+
+    atomic_fetch_add(&future_job(future)->requeues, 1);
+    if (rc == 0) {
+        pool_jobs_push(pool, future);
+    } else {
+        future->unclaimed_status = (xf_status){XF_END_START_FAILED, rc, 0};
+        pool_jobs_close(future);
+    }
+}
+
+void pool_jobs_give_back(xf_pool *pool, uint32_t number)
+{
     if (pool_state_grow(&pool->free_jobs, pool->free_count, &pool->free_room, sizeof *pool->free_jobs) == 0)
-        pool->free_jobs[pool->free_count++] = number; /* otherwise the slot is never used again */
+        pool->free_jobs[pool->free_count++] = number; /* otherwise the number is never used again */
 }
 
 /* ---- Memory of jobs whose futures were freed ------------------------------------------------- */
@@ -106,7 +146,7 @@ static void gather_hazards(const xf_pool *pool, hazards *hazards)
 {
     hazards->count = 0;
     atomic_thread_fence(memory_order_seq_cst); /* the jobs were made inactive before */
-    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used) && i < XF_POOL_WORKERS_MAX; i++) {
+    for (uint32_t i = 0; i < pool->slots_used; i++) {
         uint64_t hazard = atomic_load(&pool->segment.slots[i].hazard);
         if (hazard)
             hazards->jobs[hazards->count++] = hazard;
@@ -121,21 +161,29 @@ static bool is_hazardous(const hazards *hazards, uint32_t number)
     return false;
 }
 
-static void free_job_memory(xf_pool *pool, const retired_job *retired)
+/* Frees the slabs of a job.  A list that was damaged ends early, and the rest is found by a look at all pages. */
+static void free_slabs(pool_segment *segment, uint32_t number, bool may_leak)
 {
-    job *job = &pool->segment.jobs[retired->number];
-    uint64_t at = atomic_load(&job->slabs), count = 0;
+    uint64_t at = atomic_load(&segment->states[number].slabs);
 
-    while (at && pool_segment_holds(&pool->segment, at, sizeof(slab)) && count++ < pool->segment.header->unit_count) {
-        uint64_t next = ((slab *)pool_segment_at(&pool->segment, at))->next;
-        pool_segment_free_pages(&pool->segment, at);
+    while (at && !may_leak) {
+        bool fits = at % OS_PAGE == 0 && pool_segment_is_slab(segment, at, sizeof(slab));
+        uint64_t next = fits ? ((slab *)pool_segment_at(segment, at))->next : 0;
+        may_leak = !fits || !pool_segment_free_slab(segment, at, number);
         at = next;
     }
-    if (atomic_load(&job->may_leak))
-        pool_segment_sweep_pages(&pool->segment, PAGES_OF_JOBS + retired->number);
-    if (retired->pages)
-        pool_segment_free_pages(&pool->segment, retired->pages);
-    pool_jobs_give_back(pool, job);
+    if (may_leak)
+        pool_segment_sweep_slabs(segment, number);
+}
+
+static void free_job_memory(xf_pool *pool, const retired_job *retired)
+{
+    if (retired->has_memory)
+        free_slabs(&pool->segment, retired->number, retired->may_leak);
+    for (int i = 0; i < PAGES_USES; i++)
+        if (retired->pages.runs[i])
+            pool_pages_free(&pool->pages, (pages_use)i, retired->pages.runs[i]);
+    pool_jobs_give_back(pool, retired->number);
 }
 
 void pool_jobs_reclaim(xf_pool *pool)
@@ -158,74 +206,115 @@ void pool_jobs_reclaim(xf_pool *pool)
     pool->retired_count = kept;
 }
 
+static bool has_pages(const job_pages *pages)
+{
+    bool any = false;
+
+    for (int i = 0; i < PAGES_USES; i++)
+        any |= pages->runs[i] != 0;
+    return any;
+}
+
 void pool_jobs_retire(xf_pool *pool, xf_future *future)
 {
-    job *job = future->job;
-    uint32_t number = (uint32_t)(job - pool->segment.jobs);
-    bool has_memory = future->pages || atomic_load(&job->slabs) || atomic_load(&job->may_leak);
+    job_state *state = future_state(future);
+    bool has_memory = has_pages(&future->pages) || atomic_load(&state->slabs) || future->may_leak;
 
-    pool->futures[number] = NULL;
-    atomic_store_explicit(&job->claim, claim_word_make(CLAIM_UNUSED, 0, 0, 0), memory_order_release);
-    atomic_store_explicit(&job->active, 0, memory_order_release);
-    pool->retired[pool->retired_count++] = (retired_job){number, has_memory, future->pages};
+    pool->futures[future->number] = NULL;
+    atomic_store_explicit(&state->claim, claim_word_make(CLAIM_UNUSED, 0, 0, 0), memory_order_release);
+    atomic_store_explicit(&future_job(future)->progress, 0, memory_order_release);
+    pool->retired[pool->retired_count++] =
+        (retired_job){future->number, has_memory, future->may_leak || future->damaged, future->pages};
     pool->retired_with_memory += has_memory;
     if (has_memory)
         pool_jobs_reclaim(pool);
 }
 
-/* A worker that leaves an inactive job wakes the waiters (chunk_claim_leave).  The hazard of a dead worker is cleared
- * when its end is dealt with, which takes the lock: that is why the lock is released here. */
+/* Kills the workers that hold memory of retired jobs.  They have claimed nothing of them, so no item is lost. */
+static void kill_holders(xf_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->slots_used; i++) {
+        uint64_t hazard = atomic_load(&pool->segment.slots[i].hazard);
+        for (size_t k = 0; k < pool->retired_count; k++)
+            if (pool->workers[i].process && hazard == (uint64_t)pool->retired[k].number + 1)
+                xf_process_kill(pool->workers[i].process);
+    }
+}
+
+/* A worker that leaves an inactive job wakes the waiters (chunk_claim_leave).  One that does not leave for half of the
+ * time is stopped, or hurt, and is killed.  The hazard of a dead worker is cleared when its end is dealt with, which
+ * takes the lock: that is why the lock is released here. */
 bool pool_jobs_await_memory(xf_pool *pool, uint64_t deadline)
 {
     pool_segment *segment = &pool->segment;
     size_t before = pool->retired_with_memory;
+    int left_ms = clock_left_ms(deadline), half_ms = POOL_MEMORY_MS / 2;
     uint32_t seen;
 
     if (before == 0)
         return false;
-    seen = wake_word_arm(&segment->header->done);
+    seen = wake_word_arm(&segment->shared->done);
     pool_jobs_reclaim(pool);
     if (pool->retired_with_memory < before)
         return true;
-    if (clock_left_ms(deadline) == 0)
+    if (left_ms == 0)
         return false;
+    if (left_ms <= half_ms)
+        kill_holders(pool);
     uv_mutex_unlock(&pool->lock);
-    os_shm_wait(&segment->shm, &segment->header->done, seen, clock_left_ms(deadline));
+    os_shm_wait(&segment->work, &segment->shared->done, seen, left_ms > half_ms ? left_ms - half_ms : left_ms);
     uv_mutex_lock(&pool->lock);
     return true;
 }
 
 /* ---- Chunks that the parent ends ------------------------------------------------------------- */
 
-void pool_jobs_complete_chunk(xf_pool *pool, job *job, claim_word *word, uint32_t items)
+void pool_jobs_close(xf_future *future)
 {
-    uint32_t parent = pool->segment.header->slot_count;
+    future->closing = true;
+    atomic_fetch_or(&future_job(future)->progress, JOB_CLOSING);
+}
 
-    atomic_store(word, claim_word_make(CLAIM_DONE, parent, 0, items));
-    if (!(job->flags & JOB_ONE_CHUNK))
-        atomic_fetch_add(&pool_segment_cursor(&pool->segment, job, parent)->finished, 1);
+static _Atomic uint64_t *parents_count(xf_pool *pool, const xf_future *future)
+{
+    return &pool_segment_cursor(&pool->segment, &future->plan, pool->segment.slot_count)->finished;
+}
+
+void pool_jobs_complete_chunk(xf_pool *pool, xf_future *future, uint64_t chunk, uint32_t items)
+{
+    atomic_store(future_claim(future, chunk), claim_word_make(CLAIM_DONE, pool->segment.slot_count, 0, items));
+    if (!(future->plan.flags & JOB_ONE_CHUNK))
+        atomic_fetch_add(parents_count(pool, future), 1);
+}
+
+void pool_jobs_end_damaged(xf_pool *pool, xf_future *future, uint64_t chunk)
+{
+    future->damaged = true;
+    pool_jobs_complete_chunk(pool, future, chunk, UINT32_MAX);
+}
+
+bool pool_jobs_check_complete(xf_pool *pool, const xf_future *future)
+{
+    return chunk_claim_complete(&pool->segment, future->number, &future->plan, pool->slots_used);
 }
 
 void pool_jobs_cancel_unclaimed(xf_pool *pool, xf_future *future, xf_end why)
 {
-    job *job = future->job;
-    uint32_t parent = pool->segment.header->slot_count;
     uint64_t cancelled = 0;
 
-    atomic_store(&job->closing, 1);
+    pool_jobs_close(future);
     if (future->unclaimed_status.kind == XF_END_NONE) {
         future->unclaimed_status = why == XF_END_START_FAILED ? pool->broken_status : (xf_status){why, 0, 0};
         future->unclaimed_report = why == XF_END_START_FAILED ? pool->broken : NULL;
     }
-    for (uint64_t i = 0; i < job->chunk_count; i++) {
-        claim_word *word = pool_segment_claim(&pool->segment, job, i);
+    for (uint64_t i = 0; i < future->plan.chunk_count; i++) {
+        claim_word *word = future_claim(future, i);
         uint64_t claim = atomic_load(word);
-        if (claim_word_state(claim) == CLAIM_QUEUED &&
-            claim_word_change(word, claim, claim_word_make(CLAIM_DONE, parent, 0, claim_word_skip(claim))))
-            cancelled++;
+        uint64_t done = claim_word_make(CLAIM_DONE, pool->segment.slot_count, 0, claim_word_skip(claim));
+        cancelled += claim_word_state(claim) == CLAIM_QUEUED && claim_word_change(word, claim, done);
     }
-    if (!(job->flags & JOB_ONE_CHUNK))
-        atomic_fetch_add(&pool_segment_cursor(&pool->segment, job, parent)->finished, cancelled);
-    chunk_claim_complete(&pool->segment, job);
+    if (!(future->plan.flags & JOB_ONE_CHUNK))
+        atomic_fetch_add(parents_count(pool, future), cancelled);
+    pool_jobs_check_complete(pool, future);
     pool_segment_wake_waiters(&pool->segment);
 }

@@ -1,47 +1,21 @@
 #include "pool/pool_recovery.h"
 
-#include "pool/chunk_claim.h"
 #include "pool/item_results.h"
 #include "pool/pool_jobs.h"
+#include "pool/worker.h"
 
 /* Counts the chunks that the dead worker has committed: it may have died after a commit and before it counted that. */
-static void recount_chunks(xf_pool *pool, job *job, uint32_t slot)
+static void recount_chunks(xf_pool *pool, const xf_future *future, uint32_t slot)
 {
     uint64_t count = 0;
 
-    if (job->flags & JOB_ONE_CHUNK)
+    if (future->plan.flags & JOB_ONE_CHUNK)
         return;
-    for (uint64_t i = 0; i < job->chunk_count; i++) {
-        uint64_t claim = atomic_load(pool_segment_claim(&pool->segment, job, i));
+    for (uint64_t i = 0; i < future->plan.chunk_count; i++) {
+        uint64_t claim = atomic_load(future_claim(future, i));
         count += claim_word_state(claim) == CLAIM_DONE && claim_word_owner(claim) == slot;
     }
-    atomic_store(&pool_segment_cursor(&pool->segment, job, slot)->finished, count);
-}
-
-/* Pushes the job again.  Where the ring has no room, the rest of the job ends with that error. */
-static void push_again(xf_pool *pool, xf_future *future)
-{
-    int rc = pool_jobs_reserve_entry(pool, future->priority);
-
-    if (rc < 0) {
-        future->unclaimed_status = (xf_status){XF_END_START_FAILED, rc, 0};
-        atomic_store(&future->job->closing, 1);
-    } else {
-        chunk_claim_push(&pool->segment, future->job, future->priority);
-    }
-}
-
-static bool has_failure_record(const xf_pool *pool, const job *job, uint64_t item)
-{
-    uint64_t at = atomic_load(&job->failures), count = 0;
-
-    while (at && pool_segment_holds(&pool->segment, at, sizeof(failure_record)) && count++ <= job->count) {
-        const failure_record *record = pool_segment_at(&pool->segment, at);
-        if (record->item == item)
-            return true;
-        at = record->next;
-    }
-    return false;
+    atomic_store(&pool_segment_cursor(&pool->segment, &future->plan, slot)->finished, count);
 }
 
 /* Counts one more attempt at the item, and returns how many there were. */
@@ -63,7 +37,7 @@ static bool end_lost_item(xf_pool *pool, xf_future *future, uint64_t item, xf_en
     int attempts;
     xf_report lost = *process_report(dead);
 
-    if (has_failure_record(pool, future->job, item))
+    if (item_results_has_record(future, item))
         return true;
     attempts = count_attempt(future, item);
     if (why == XF_END_NONE && attempts < pool->options.max_attempts)
@@ -81,45 +55,132 @@ static bool end_lost_item(xf_pool *pool, xf_future *future, uint64_t item, xf_en
     return true;
 }
 
-/* Ends the dead worker's chunk, or queues what is left of it. */
-static void recover_chunk(xf_pool *pool, xf_future *future, uint64_t chunk, claim_word *word, xf_end why,
-                          xf_process *dead)
+/* How many items of the chunk the dead worker had finished, as far as what it said fits. */
+static uint32_t finished_items(const worker_handle *worker, uint64_t claim, uint32_t size)
 {
-    job *job = future->job;
-    worker_slot *slot = &pool->segment.slots[claim_word_owner(atomic_load(word))];
-    uint32_t size = job_items_in(job, chunk), at = slot->progress;
+    uint32_t before = claim_word_skip(claim), at = pool_state_slot(worker)->progress;
 
-    if (at < size && end_lost_item(pool, future, job_first_item(job, chunk) + at, why, dead)) {
+    return at >= before && at <= size ? at : before < size ? before : size;
+}
+
+/* Ends the dead worker's chunk, or queues what is left of it. */
+static void recover_chunk(worker_handle *worker, xf_future *future, uint64_t chunk, xf_end why)
+{
+    xf_pool *pool = worker->pool;
+    claim_word *word = future_claim(future, chunk);
+    uint64_t claim = atomic_load(word);
+    uint32_t size = job_items_in(&future->plan, chunk), at = finished_items(worker, claim, size);
+
+    pool->items_before += at > claim_word_skip(claim) ? at - claim_word_skip(claim) : 0; /* it counts when it commits */
+    if (at < size && end_lost_item(pool, future, job_first_item(&future->plan, chunk) + at, why, worker->process)) {
         at++;
         if (future->options.stop_at_failure)
-            atomic_store(&job->closing, 1);
+            pool_jobs_close(future);
     }
-    pool->items_before +=
-        slot->progress - claim_word_skip(atomic_load(word)); /* a worker counts them when it commits */
-    if (at >= size || atomic_load(&job->closing)) {
-        pool_jobs_complete_chunk(pool, job, word, at < size ? at : size);
+    if (at >= size || future_is_closing(future)) {
+        pool_jobs_complete_chunk(pool, future, chunk, at);
     } else {
         atomic_store(word, claim_word_make(CLAIM_QUEUED, 0, 0, at));
-        atomic_fetch_add(&job->requeues, 1);
-        push_again(pool, future);
+        pool_jobs_push_again(pool, future);
     }
-    if (atomic_load(&job->closing))
+    if (future_is_closing(future))
         pool_jobs_cancel_unclaimed(pool, future, XF_END_CANCELLED);
 }
 
-void pool_recovery_recover(xf_pool *pool, uint32_t number, uint32_t epoch, xf_end why, xf_process *dead)
+/* Why the parent stopped the item; XF_END_NONE: it did not. */
+static xf_end stop_reason_of(const worker_handle *worker, const xf_future *future, uint64_t intent)
 {
-    uint64_t intent = atomic_load(&pool->segment.slots[number].intent);
-    uint64_t chunk = job_chunk_of_intent(intent);
-    xf_future *future = job_of_intent(intent) < pool->job_count ? pool->futures[job_of_intent(intent)] : NULL;
-    claim_word *word;
+    if (pool_state_is_stopped(worker, future, intent))
+        return worker->stop_reason;
+    return worker->pool->terminating ? XF_END_CANCELLED : XF_END_NONE;
+}
 
-    if (!future || chunk >= future->job->chunk_count)
+/* ---- Claims that were overwritten ------------------------------------------------------------ */
+
+enum { LOST_CLAIMS_MAX = 4 }; /* of one job, and of jobs that are not known */
+
+/* The number of the first chunk that is queued; chunk_count: none is. */
+static uint64_t first_queued(const xf_future *future)
+{
+    uint64_t chunk = 0;
+
+    while (chunk < future->plan.chunk_count &&
+           claim_word_state(atomic_load(future_claim(future, chunk))) != CLAIM_QUEUED)
+        chunk++;
+    return chunk;
+}
+
+static bool comes_before(const xf_future *one, const xf_future *other)
+{
+    static const int order[SEGMENT_PRIORITIES] = {
+        [XF_PRIORITY_HIGH] = 0, [XF_PRIORITY_NORMAL] = 1, [XF_PRIORITY_LOW] = 2};
+
+    if (one->priority != other->priority)
+        return order[one->priority] < order[other->priority];
+    return one->ring_entry < other->ring_entry;
+}
+
+/* The future of which the next chunk will be claimed; NULL: nothing is queued. */
+static xf_future *next_in_line(const xf_pool *pool)
+{
+    xf_future *next = NULL;
+
+    for (xf_future *future = pool->first; future; future = future->next)
+        if (!future_is_complete(future) && first_queued(future) < future->plan.chunk_count &&
+            (!next || comes_before(future, next)))
+            next = future;
+    return next;
+}
+
+/* A worker has found that its claim was overwritten, so that its chunk is perhaps queued again, without a count of
+ * attempts.  After some of these that chunk ends: the one of the worker's intent, if it fits, or else the next one,
+ * which will be run over and over. */
+static void count_lost_claim(xf_pool *pool, xf_future *future, uint64_t chunk)
+{
+    bool is_known = future && chunk < future->plan.chunk_count &&
+                    claim_word_state(atomic_load(future_claim(future, chunk))) != CLAIM_DONE;
+    int *count = is_known ? &future->lost_claims : &pool->lost_claims;
+
+    if (++*count <= LOST_CLAIMS_MAX)
         return;
-    atomic_store(&future->job->may_leak, 1);
-    word = pool_segment_claim(&pool->segment, future->job, chunk);
-    recount_chunks(pool, future->job, number);
-    if (claim_word_is_held_by(atomic_load(word), number, epoch))
-        recover_chunk(pool, future, chunk, word, why, dead);
-    chunk_claim_complete(&pool->segment, future->job);
+    *count = 0;
+    if (!is_known) {
+        future = next_in_line(pool);
+        chunk = future ? first_queued(future) : 0;
+    }
+    if (!future)
+        return;
+    pool_jobs_end_damaged(pool, future, chunk);
+    pool_jobs_check_complete(pool, future);
+}
+
+/* ---- Recovering ------------------------------------------------------------------------------ */
+
+/* Recovers what the worker's intent names; false when the worker did not hold that. */
+static bool recover_intent(worker_handle *worker, xf_future *future, uint64_t intent)
+{
+    xf_pool *pool = worker->pool;
+    uint64_t chunk = job_chunk_of_intent(intent);
+    bool held;
+
+    if (!future || chunk >= future->plan.chunk_count)
+        return false;
+    future->may_leak = true;
+    recount_chunks(pool, future, worker->number);
+    held = claim_word_is_held_by(atomic_load(future_claim(future, chunk)), worker->number, worker->epoch);
+    if (held)
+        recover_chunk(worker, future, chunk, stop_reason_of(worker, future, intent));
+    pool_jobs_check_complete(pool, future);
+    return held;
+}
+
+void pool_recovery_recover(worker_handle *worker)
+{
+    xf_pool *pool = worker->pool;
+    uint64_t intent = atomic_load(&pool_state_slot(worker)->intent);
+    xf_future *future = job_of_intent(intent) < pool->job_count ? pool->futures[job_of_intent(intent)] : NULL;
+    xf_status status = process_report(worker->process)->status;
+
+    if (!recover_intent(worker, future, intent) && status.kind == XF_END_EXITED && status.code == WORKER_LOST_CLAIM)
+        count_lost_claim(pool, future, job_chunk_of_intent(intent));
 }

@@ -6,247 +6,224 @@
 
 /* ---- Layout ---------------------------------------------------------------------------------- */
 
-static uint64_t round_up_to(uint64_t size, uint64_t unit)
-{
-    return (size + unit - 1) / unit * unit;
-}
-
 static uint64_t place_section(uint64_t *end, uint64_t size)
 {
     uint64_t at = *end;
 
-    *end += round_up_to(size, OS_PAGE);
+    *end += page_arena_pages_size(size);
     return at;
 }
 
-/* Where everything is in a segment that has `arena` bytes of pages. */
-static segment_header segment_layout(uint32_t slots, uint64_t arena)
+/* Claim words and cursors need less than the inputs and outputs that they are about. */
+static uint64_t control_size(uint64_t limit)
 {
-    segment_header head = {.magic = SEGMENT_MAGIC, .slot_count = slots, .unit_count = arena / OS_PAGE};
-    uint64_t end = 0;
-
-    place_section(&end, sizeof head);
-    head.slots_at = place_section(&end, slots * sizeof(worker_slot));
-    head.tasks_at = place_section(&end, SEGMENT_TASKS * sizeof(segment_task));
-    head.jobs_at = place_section(&end, SEGMENT_JOBS * sizeof(job));
-    head.rings_at = place_section(&end, SEGMENT_PRIORITIES * (uint64_t)SEGMENT_RING * sizeof(uint32_t));
-    head.units_at = place_section(&end, head.unit_count * sizeof(uint32_t));
-    head.arena_at = place_section(&end, head.unit_count * OS_PAGE);
-    head.size = end;
-    return head;
+    return limit;
 }
 
-void pool_segment_attach(pool_segment *segment, const os_shm *shm)
+static segment_layout segment_lay_out(uint32_t slots, uint64_t limit)
 {
-    const segment_header *header = shm->address;
+    segment_layout layout;
+    uint64_t end = 0;
 
-    segment->shm = *shm;
-    segment->header = shm->address;
-    segment->slots = pool_segment_at(segment, header->slots_at);
-    segment->tasks = pool_segment_at(segment, header->tasks_at);
-    segment->jobs = pool_segment_at(segment, header->jobs_at);
-    segment->units = pool_segment_at(segment, header->units_at);
+    place_section(&end, sizeof(books_head));
+    layout.orders_at = place_section(&end, slots * sizeof(worker_order));
+    layout.tasks_at = place_section(&end, SEGMENT_TASKS * sizeof(segment_task));
+    layout.jobs_at = place_section(&end, SEGMENT_JOBS * sizeof(job));
+    layout.entries_at = place_section(&end, SEGMENT_PRIORITIES * (uint64_t)SEGMENT_RING * sizeof(uint32_t));
+    layout.inputs_at = place_section(&end, limit);
+    layout.books_size = end;
+    end = 0;
+    place_section(&end, sizeof(work_head));
+    layout.slots_at = place_section(&end, slots * sizeof(worker_slot));
+    layout.states_at = place_section(&end, SEGMENT_JOBS * sizeof(job_state));
+    layout.control_at = place_section(&end, control_size(limit));
+    layout.slab_words_at = place_section(&end, page_arena_words_size(limit));
+    layout.slabs_at = place_section(&end, limit);
+    layout.buffers_at = place_section(&end, limit);
+    layout.work_size = end;
+    return layout;
+}
+
+/* Sets the pointers, which a process keeps: nobody else can change where it looks. */
+static void point_to_sections(pool_segment *segment, uint32_t slots, uint64_t limit)
+{
+    segment_layout layout = segment_lay_out(slots, limit);
+    char *books = segment->books.address, *work = segment->work.address;
+
+    segment->layout = layout;
+    segment->slot_count = slots;
+    segment->memory_limit = limit;
+    segment->head = segment->books.address;
+    segment->orders = (worker_order *)(books + layout.orders_at);
+    segment->tasks = (segment_task *)(books + layout.tasks_at);
+    segment->jobs = (job *)(books + layout.jobs_at);
     for (int i = 0; i < SEGMENT_PRIORITIES; i++)
-        segment->ring_entries[i] =
-            (_Atomic uint32_t *)pool_segment_at(segment, header->rings_at) + (size_t)i * SEGMENT_RING;
+        segment->ring_entries[i] = (_Atomic uint32_t *)(books + layout.entries_at) + (size_t)i * SEGMENT_RING;
+    segment->shared = segment->work.address;
+    segment->slots = (worker_slot *)(work + layout.slots_at);
+    segment->states = (job_state *)(work + layout.states_at);
+    page_arena_attach(&segment->slabs, &segment->work, &segment->shared->slabs,
+                      &(page_arena_layout){layout.slab_words_at, layout.slabs_at, limit, NULL});
+}
+
+void pool_segment_attach(pool_segment *segment, const os_shm *books, const os_shm *work)
+{
+    const books_head *head = books->address;
+
+    segment->books = *books;
+    segment->work = *work;
+    point_to_sections(segment, head->slot_count, head->memory_limit);
+}
+
+static int create_reserved(os_shm *shm, uint64_t size, int flags, uint64_t used)
+{
+    int rc = os_shm_create(shm, (size_t)size, flags | OS_SHM_RESERVED);
+
+    if (rc < 0)
+        return rc;
+    rc = os_shm_commit(shm, 0, (size_t)used);
+    if (rc < 0)
+        os_shm_close(shm);
+    return rc;
 }
 
 int pool_segment_create(pool_segment *segment, uint32_t slots, size_t memory_limit)
 {
-    segment_header head;
-    os_shm shm;
+    uint64_t limit = page_arena_pages_size(memory_limit);
+    segment_layout layout = segment_lay_out(slots, limit);
     int rc;
 
-    if (memory_limit > SIZE_MAX / 4)
+    if (memory_limit > SIZE_MAX / 16)
         return error_detail(XF_ENOMEM, "a memory_limit of %zu bytes", memory_limit);
-    head = segment_layout(slots, round_up_to(memory_limit, OS_PAGE));
-    if (head.size > SIZE_MAX / 2)
-        return error_detail(XF_ENOMEM, "a memory_limit of %zu bytes", memory_limit);
-    rc = os_shm_create(&shm, (size_t)head.size, OS_SHM_RESERVED | OS_SHM_WAITABLE);
+    rc = create_reserved(&segment->books, layout.books_size, OS_SHM_OWNED, layout.tasks_at);
     if (rc < 0)
         return rc;
-    rc = os_shm_commit(&shm, 0, (size_t)head.tasks_at);
+    rc = create_reserved(&segment->work, layout.work_size, OS_SHM_WAITABLE | OS_SHM_PRIVATE, layout.states_at);
     if (rc < 0) {
-        os_shm_close(&shm);
+        os_shm_close(&segment->books);
         return rc;
     }
-    memcpy(shm.address, &head, sizeof head);
-    pool_segment_attach(segment, &shm);
+    point_to_sections(segment, slots, limit);
+    segment->head->magic = SEGMENT_MAGIC;
+    segment->head->slot_count = slots;
+    segment->head->memory_limit = limit;
     return 0;
 }
 
-/* ---- Pages ----------------------------------------------------------------------------------- */
-
-#define UNIT_FOLLOWS 0x80000000U /* this page is not the first of its run */
-
-enum { COMMIT_STEP = 256 }; /* pages */
-
-static void clear_units(pool_segment *segment, uint64_t first, uint64_t count)
+void pool_segment_close(pool_segment *segment)
 {
-    while (count-- > 0)
-        atomic_store(&segment->units[first + count], 0);
+    os_shm_close(&segment->books);
+    os_shm_close(&segment->work);
 }
 
-/* Takes a run of units, as long as they are free.  Returns how many it took. */
-static uint64_t take_units(pool_segment *segment, uint64_t first, uint64_t count, uint32_t what)
+/* ---- Pages that workers take ----------------------------------------------------------------- */
+
+enum { PAGES_OF_JOBS = 1 }; /* what pages are taken for: job n's are PAGES_OF_JOBS + n */
+
+static int no_pages_left(uint64_t size)
 {
-    for (uint64_t i = 0; i < count; i++) {
-        uint32_t free = 0;
-        if (!atomic_compare_exchange_strong(&segment->units[first + i], &free, i ? what | UNIT_FOLLOWS : what))
-            return i;
-    }
-    return count;
+    return error_detail(XF_ENOMEM, "the pool's memory_limit does not leave %llu bytes", (unsigned long long)size);
 }
 
-static void raise_to(_Atomic uint64_t *mark, uint64_t value)
+uint64_t pool_segment_slab_pages(const pool_segment *segment)
 {
-    uint64_t seen = atomic_load(mark);
+    uint64_t pages = atomic_load(&segment->shared->slab_pages);
 
-    while (seen < value && !atomic_compare_exchange_weak(mark, &seen, value)) {
-    }
+    return pages < segment->slabs.count ? pages : segment->slabs.count;
 }
 
-/* Makes the words of all units before `end` readable.  New words read as free, but on some systems memory cannot be
- * read before it is committed. */
-static int open_units(pool_segment *segment, uint64_t end)
+/* Whether the limit leaves so many pages, counted anew before it is said that it does not. */
+static bool has_room_for(pool_segment *segment, uint64_t count)
 {
-    uint64_t have = atomic_load(&segment->header->searched), from, to;
-    int rc;
+    uint64_t limit = segment->memory_limit / OS_PAGE, others = atomic_load(&segment->head->pages_taken);
 
-    if (end <= have)
-        return 0;
-    from = (segment->header->units_at + have * sizeof(uint32_t)) / OS_PAGE * OS_PAGE;
-    to = round_up_to(segment->header->units_at + end * sizeof(uint32_t), OS_PAGE);
-    rc = os_shm_commit(&segment->shm, (size_t)from, (size_t)(to - from));
-    if (rc == 0)
-        raise_to(&segment->header->searched, end);
-    return rc;
-}
-
-/* Gives memory to the pages of all units before `end`. */
-static int commit_units(pool_segment *segment, uint64_t end)
-{
-    segment_header *header = segment->header;
-    uint64_t have = atomic_load(&header->committed);
-    uint64_t want = end + COMMIT_STEP < header->unit_count ? end + COMMIT_STEP : header->unit_count;
-    int rc;
-
-    if (end <= have)
-        return 0;
-    rc = open_units(segment, want);
-    if (rc == 0)
-        rc = os_shm_commit(&segment->shm, (size_t)(header->arena_at + have * OS_PAGE),
-                           (size_t)((want - have) * OS_PAGE));
-    if (rc == 0)
-        raise_to(&header->committed, want);
-    return rc;
-}
-
-/* Finds a run of free units before `limit`, and takes it. */
-static bool search_units(pool_segment *segment, uint64_t begin, uint64_t limit, uint64_t count, uint32_t what,
-                         uint64_t *found)
-{
-    uint64_t run = 0, first_free = UINT64_MAX;
-
-    for (uint64_t i = begin; i < limit && limit - i >= count - run; i++) {
-        if (atomic_load_explicit(&segment->units[i], memory_order_relaxed)) {
-            run = 0;
-            continue;
-        }
-        if (first_free == UINT64_MAX)
-            first_free = i;
-        if (++run < count)
-            continue;
-        *found = i + 1 - count;
-        run = take_units(segment, *found, count, what);
-        if (run == count) {
-            if (*found == first_free)
-                atomic_compare_exchange_strong(&segment->header->first_free, &begin, *found + count);
-            return true;
-        }
-        clear_units(segment, *found, run);
-        i = *found + run;
-        run = 0;
-    }
-    return false;
-}
-
-/* Searches the units whose pages have memory first, and all units then. */
-static bool search_all_units(pool_segment *segment, uint64_t count, uint32_t what, uint64_t *found)
-{
-    segment_header *header = segment->header;
-    uint64_t have = atomic_load(&header->committed), begin = atomic_load(&header->first_free);
-
-    if (count > header->unit_count)
-        return false;
-    if (search_units(segment, begin, have, count, what, found) ||
-        (begin > 0 && search_units(segment, 0, have, count, what, found)))
+    if (pool_segment_slab_pages(segment) + others <= limit - count)
         return true;
-    begin = have > count ? have - count : 0;
-    have = have + 2 * count + COMMIT_STEP < header->unit_count ? have + 2 * count + COMMIT_STEP : header->unit_count;
-    if (open_units(segment, have) < 0)
-        return false;
-    return search_units(segment, begin, have, count, what, found) ||
-           (open_units(segment, header->unit_count) == 0 &&
-            search_units(segment, begin, header->unit_count, count, what, found));
+    pool_segment_count_slabs(segment);
+    return pool_segment_slab_pages(segment) + others <= limit - count;
 }
 
-int pool_segment_take_pages(pool_segment *segment, uint64_t size, uint32_t what, uint64_t *at)
+int pool_segment_take_slab(pool_segment *segment, uint64_t size, uint32_t job, uint64_t *at)
 {
-    uint64_t count = size / OS_PAGE + (size % OS_PAGE != 0 || size == 0), first = 0; /* for any size */
+    uint64_t count = page_arena_count(size), limit = segment->memory_limit / OS_PAGE, first;
     int rc;
 
-    if (!search_all_units(segment, count, what, &first))
-        return error_detail(XF_ENOMEM, "the pool's memory_limit does not leave %llu bytes", (unsigned long long)size);
-    rc = commit_units(segment, first + count);
-    if (rc < 0) {
-        clear_units(segment, first, count);
-        return rc;
-    }
-    *at = segment->header->arena_at + first * OS_PAGE;
-    return 0;
+    if (count > limit || !has_room_for(segment, count))
+        return no_pages_left(size);
+    atomic_fetch_add(&segment->shared->slab_pages, count);
+    rc = page_arena_take(&segment->slabs, PAGES_OF_JOBS + job, count, &first);
+    if (rc == 0)
+        *at = page_arena_offset(&segment->slabs, first);
+    else
+        atomic_fetch_sub(&segment->shared->slab_pages, count);
+    return rc == XF_EAGAIN ? no_pages_left(size) : rc;
 }
 
-static void free_run(pool_segment *segment, uint64_t first, uint64_t count)
+/* Makes sure that a process can read up to that offset, whatever workers have written about what has memory. */
+static bool can_read(const pool_segment *segment, uint64_t *readable, uint64_t begin, uint64_t end)
 {
-    uint64_t hint = atomic_load(&segment->header->first_free);
+    uint64_t from = *readable > begin ? *readable : begin;
 
-    clear_units(segment, first, count);
-    while (first < hint && !atomic_compare_exchange_weak(&segment->header->first_free, &hint, first)) {
-    }
+    if (end <= from)
+        return true;
+    if (os_shm_make_readable(&segment->work, (size_t)from, (size_t)(page_arena_pages_size(end) - from)) < 0)
+        return false;
+    *readable = page_arena_pages_size(end);
+    return true;
 }
 
-void pool_segment_free_pages(pool_segment *segment, uint64_t at)
+/* How many of the words can be read. */
+static uint64_t readable_words(pool_segment *segment)
 {
-    uint64_t first = (at - segment->header->arena_at) / OS_PAGE, end = first + 1;
+    const page_arena *slabs = &segment->slabs;
+    uint64_t count = page_arena_searched(slabs), begin = slabs->words_at;
 
-    while (end < segment->header->unit_count && end < atomic_load(&segment->header->searched) &&
-           atomic_load(&segment->units[end]) & UNIT_FOLLOWS)
-        end++;
-    free_run(segment, first, end - first);
+    return can_read(segment, &segment->words_readable, begin, begin + count * sizeof(uint64_t)) ? count : 0;
 }
 
-void pool_segment_sweep_pages(pool_segment *segment, uint32_t what)
+bool pool_segment_free_slab(pool_segment *segment, uint64_t at, uint32_t job)
 {
-    uint64_t end = atomic_load(&segment->header->searched); /* a dead worker has taken no unit from there on */
+    page_arena *slabs = &segment->slabs;
+    uint64_t first, count = 1, words = readable_words(segment);
+
+    if (at % OS_PAGE || at < slabs->pages_at || page_arena_page(slabs, at) >= words)
+        return false;
+    first = page_arena_page(slabs, at);
+    if (atomic_load(&slabs->words[first]) != PAGES_OF_JOBS + job)
+        return false;
+    while (first + count < words && atomic_load(&slabs->words[first + count]) & PAGE_ARENA_FOLLOWS)
+        count++;
+    page_arena_free(slabs, first, count);
+    atomic_fetch_sub(&segment->shared->slab_pages, count);
+    return true;
+}
+
+/* A dead worker has taken no page from page_arena_searched on. */
+void pool_segment_sweep_slabs(pool_segment *segment, uint32_t job)
+{
+    page_arena *slabs = &segment->slabs;
+    uint64_t end = readable_words(segment);
 
     for (uint64_t i = 0; i < end; i++)
-        if ((atomic_load(&segment->units[i]) & ~UNIT_FOLLOWS) == what)
-            free_run(segment, i, 1);
+        if ((atomic_load(&slabs->words[i]) & ~PAGE_ARENA_FOLLOWS) == PAGES_OF_JOBS + job)
+            page_arena_free(slabs, i, 1);
+    pool_segment_count_slabs(segment);
 }
 
-bool pool_segment_holds(const pool_segment *segment, uint64_t at, uint64_t size)
+void pool_segment_count_slabs(pool_segment *segment)
 {
-    uint64_t begin = segment->header->arena_at, end = begin + atomic_load(&segment->header->committed) * OS_PAGE;
-
-    return at >= begin && at <= end && size <= end - at;
-}
-
-uint64_t pool_segment_used(const pool_segment *segment)
-{
-    uint64_t end = atomic_load(&segment->header->searched), used = 0;
+    const page_arena *slabs = &segment->slabs;
+    uint64_t end = readable_words(segment), taken = 0, before = atomic_load(&segment->shared->slab_pages);
 
     for (uint64_t i = 0; i < end; i++)
-        used += atomic_load_explicit(&segment->units[i], memory_order_relaxed) != 0;
-    return used * OS_PAGE;
+        taken += atomic_load_explicit(&slabs->words[i], memory_order_relaxed) != 0;
+    atomic_compare_exchange_strong(&segment->shared->slab_pages, &before, taken);
+}
+
+bool pool_segment_is_slab(pool_segment *segment, uint64_t at, uint64_t size)
+{
+    uint64_t begin = segment->slabs.pages_at, end = begin + page_arena_committed(&segment->slabs) * OS_PAGE;
+
+    return at >= begin && at <= end && size <= end - at &&
+           can_read(segment, &segment->slabs_readable, begin, at + size);
 }

@@ -1,19 +1,27 @@
-/* The segment of a pool: the memory that its processes share.
+/* The memory that the processes of a pool share: two segments, as large as the pool's memory may become.
  *
- * One segment, as large as the pool's memory may become, holds the worker slots, the jobs, three rings of jobs that
- * have queued chunks, and pages for everything else.  Nothing in it is a pointer: places are offsets from its start.
- * Nothing in it is behind a lock: a process may be killed at any instruction, and the others continue. */
+ * The books are the parent's: options, tasks, plans of jobs, rings, and inputs that were copied in.  Workers can read
+ * them, and a write to them is an access violation of the worker that did it.  The work segment is everybody's: claim
+ * words, what workers say of themselves, outputs, and the program's own buffers.
+ *
+ *     books:  head, orders, tasks, jobs, ring entries, inputs
+ *     work:   head, slots, job states, claim words and cursors, pages that workers take, outputs and buffers
+ *
+ * A task that writes on behind an output comes to outputs behind it and to the end of the segment, and to nothing that
+ * says how items end, because all of that lies before.  Nothing in the segments is a pointer.  Nothing in them is
+ * behind a lock: a process may be killed at any instruction, and the others continue. */
 #ifndef POOL_SEGMENT_H
 #define POOL_SEGMENT_H
 
 #include "crossfork/pool.h"
 #include "crossfork/task.h"
+#include "lockfree/page_arena.h"
 #include "lockfree/wake_word.h"
 #include "os/memory.h"
 #include "pool/job.h"
 
 enum {
-    SEGMENT_MAGIC = 0x78667031,
+    SEGMENT_MAGIC = 0x78667032,
     SEGMENT_JOBS = XF_FUTURES_MAX + 1,
     SEGMENT_RING = 4 * SEGMENT_JOBS, /* entries of a ring; a power of 2 */
     SEGMENT_TASKS = 1024,            /* different tasks that a pool can run */
@@ -23,20 +31,14 @@ enum {
 
 _Static_assert(XF_FUTURES_MAX < 1 << JOB_RING_NUMBER_BITS, "a tail has room for every job");
 
-/* What a worker shares about itself.  It alone writes all of it but epoch, retire and stop_intent. */
-typedef struct worker_slot {
-    _Alignas(2 * CACHE_LINE) volatile uint32_t progress; /* finished items of the chunk that it claims or has claimed */
-    _Atomic uint32_t epoch;                              /* counts the workers that were in this slot */
-    _Atomic uint64_t intent;      /* job_intent of the chunk that it claims or has claimed; 0: none */
-    _Atomic uint64_t hazard;      /* number + 1 of the job whose memory it reads; 0: none */
-    _Atomic uint64_t claim_time;  /* uv_hrtime when it claimed a chunk of a JOB_TIMED job */
-    _Atomic uint64_t stop_intent; /* set by the parent: the intent whose task is asked to stop */
-    _Atomic uint64_t items_done;  /* of all jobs */
-    _Atomic uint32_t busy;        /* it is not waiting for work */
-    _Atomic uint32_t ready;       /* its initializer is done */
-    _Atomic uint32_t retire;      /* set by the parent: exit after this chunk */
-    _Atomic uint32_t idle_exit;   /* it exits because it had nothing to do for idle_ms */
-} worker_slot;
+/* ---- In the books ---------------------------------------------------------------------------- */
+
+/* What the parent asks of the worker in a slot. */
+typedef struct worker_order {
+    _Alignas(CACHE_LINE) _Atomic uint64_t stop_intent; /* the intent whose task is asked to stop, */
+    _Atomic uint64_t stop_serial;                      /* of the job with that serial number */
+    _Atomic uint32_t retire;                           /* exit after this chunk */
+} worker_order;
 
 typedef struct segment_task {
     char name[XF_TASK_NAME_MAX + 1];
@@ -48,75 +50,126 @@ typedef enum pool_shutdown {
     SHUTDOWN_NOW         /* workers exit after the chunk that they run */
 } pool_shutdown;
 
-typedef struct segment_header {
+typedef struct books_head {
     uint32_t magic;
     uint32_t slot_count; /* workers that there can be; the parent's cursor has this number */
-    uint64_t size;
-    uint64_t slots_at, tasks_at, jobs_at, rings_at, units_at, arena_at;
-    uint64_t unit_count;
+    uint64_t memory_limit;
     uint64_t tasks_per_worker;
-    uint32_t initializer, finalizer;         /* number of the task + 1; 0: none */
-    int32_t depth_limit;                     /* of children that its tasks start */
-    int32_t idle_ms;                         /* how long a worker waits for work before it exits; 0: for ever */
-    _Alignas(2 * CACHE_LINE) wake_word done; /* processes sleep on it until more is done */
-    _Atomic uint32_t shutdown;               /* pool_shutdown */
+    uint32_t initializer, finalizer; /* number of the task + 1; 0: none */
+    int32_t depth_limit;             /* of children that its tasks start */
+    int32_t idle_ms;                 /* how long a worker waits for work before it exits; 0: for ever */
+    _Atomic uint32_t shutdown;       /* pool_shutdown */
     _Atomic uint32_t spin_us;
-    _Atomic uint32_t slots_used;                                        /* no slot from it on ever had a worker */
-    _Alignas(2 * CACHE_LINE) _Atomic uint64_t idle[SEGMENT_IDLE_WORDS]; /* a bit for each slot whose worker sleeps */
-    _Alignas(2 * CACHE_LINE) _Atomic uint64_t first_free;               /* no unit before it is free, as far as known */
-    _Atomic uint64_t committed;                                         /* units whose pages have memory */
-    _Atomic uint64_t searched;                                          /* at least as many units as may be taken */
-    job_ring rings[SEGMENT_PRIORITIES];
-} segment_header;
+    _Atomic uint32_t slots_used;  /* no slot from it on ever had a worker */
+    _Atomic uint64_t pages_taken; /* by the parent */
+    struct {
+        _Alignas(2 * CACHE_LINE) _Atomic uint64_t tail; /* see job_ring_end */
+    } rings[SEGMENT_PRIORITIES];
+} books_head;
 
-/* The segment as one process maps it. */
+/* ---- In the work segment --------------------------------------------------------------------- */
+
+/* What a worker says of itself. */
+typedef struct worker_slot {
+    _Alignas(2 * CACHE_LINE) volatile uint32_t progress; /* finished items of the chunk that it claims or has claimed */
+    _Atomic uint64_t intent;     /* job_intent of the chunk that it claims or has claimed; 0: none */
+    _Atomic uint64_t hazard;     /* number + 1 of the job whose memory it reads; 0: none */
+    _Atomic uint64_t claim_time; /* uv_hrtime when it claimed a chunk of a JOB_TIMED job */
+    _Atomic uint64_t items_done; /* of all jobs */
+    _Atomic uint32_t busy;       /* it is not waiting for work */
+    _Atomic uint32_t ready;      /* its initializer is done */
+    _Atomic uint32_t idle_exit;  /* it exits because it had nothing to do for idle_ms */
+} worker_slot;
+
+typedef struct work_head {
+    _Alignas(2 * CACHE_LINE) wake_word done;                            /* processes sleep on it until more is done */
+    _Alignas(2 * CACHE_LINE) _Atomic uint64_t idle[SEGMENT_IDLE_WORDS]; /* a bit for each slot whose worker sleeps */
+    struct {
+        _Alignas(2 * CACHE_LINE) _Atomic uint64_t head; /* no entry before it has queued chunks, as far as known */
+    } rings[SEGMENT_PRIORITIES];
+    _Alignas(2 * CACHE_LINE) page_arena_head slabs;
+    _Atomic uint64_t slab_pages; /* that workers have taken, about */
+} work_head;
+
+/* Where everything is; it follows from slot_count and memory_limit.  Offsets in the two segments. */
+typedef struct segment_layout {
+    uint64_t orders_at, tasks_at, jobs_at, entries_at, inputs_at, books_size;
+    uint64_t slots_at, states_at, control_at, slab_words_at, slabs_at, buffers_at, work_size;
+} segment_layout;
+
+/* The segments as one process maps them. */
 typedef struct pool_segment {
-    os_shm shm;
-    segment_header *header;
-    worker_slot *slots;
+    os_shm books, work;
+    segment_layout layout;
+    uint32_t slot_count;
+    uint64_t memory_limit; /* bytes, a multiple of OS_PAGE */
+    books_head *head;
+    worker_order *orders;
     segment_task *tasks;
     job *jobs;
     _Atomic uint32_t *ring_entries[SEGMENT_PRIORITIES]; /* numbers of jobs */
-    _Atomic uint32_t *units;                            /* for each page, what it is taken for; 0: it is free */
+    work_head *shared;
+    worker_slot *slots;
+    job_state *states;
+    page_arena slabs;
+    uint64_t words_readable, slabs_readable; /* the ends of what the parent has made sure that it can read */
 } pool_segment;
 
-/* Creates the segment.  XF_ENOMEM, XF_EHANDLES. */
+/* Creates the segments.  XF_ENOMEM, XF_EHANDLES. */
 int pool_segment_create(pool_segment *segment, uint32_t slots, size_t memory_limit);
 
-/* Fills in the view of a segment that another process has created. */
-void pool_segment_attach(pool_segment *segment, const os_shm *shm);
+/* Fills in the view of segments that another process has created. */
+void pool_segment_attach(pool_segment *segment, const os_shm *books, const os_shm *work);
+
+/* Unmaps them and closes their handles. */
+void pool_segment_close(pool_segment *segment);
 
 static inline void *pool_segment_at(const pool_segment *segment, uint64_t at)
 {
-    return (char *)segment->shm.address + at;
+    return (char *)segment->work.address + at;
 }
 
+/* What is at a place. */
+static inline void *pool_segment_place(const pool_segment *segment, job_place place)
+{
+    return place & PLACE_IN_BOOKS ? (char *)segment->books.address + (place & ~PLACE_IN_BOOKS)
+                                  : pool_segment_at(segment, place);
+}
+
+/* The offset in the work segment. */
 static inline uint64_t pool_segment_offset(const pool_segment *segment, const void *address)
 {
-    return (uint64_t)((const char *)address - (const char *)segment->shm.address);
+    return (uint64_t)((const char *)address - (const char *)segment->work.address);
 }
 
-/* ---- Pages ----------------------------------------------------------------------------------- */
+/* The place of something in the books. */
+static inline job_place pool_segment_books_place(const pool_segment *segment, const void *address)
+{
+    return (uint64_t)((const char *)address - (const char *)segment->books.address) | PLACE_IN_BOOKS;
+}
 
-enum { PAGES_OF_PARENT = 1, PAGES_OF_JOBS = 2 }; /* what pages are taken for: job n's are PAGES_OF_JOBS + n */
+/* ---- Pages that workers take ----------------------------------------------------------------- */
 
-/* Takes a run of pages for size bytes, and gives it memory.
+/* Takes a run of pages for size bytes of the outputs of that job, and gives it memory.
  *   at  Set to the offset of the run.
  * XF_ENOMEM when the limit does not leave as much.  A process that is killed inside this call leaves pages that are
- * taken but in no list; pool_segment_sweep_pages finds them. */
-int pool_segment_take_pages(pool_segment *segment, uint64_t size, uint32_t what, uint64_t *at);
+ * taken but in no list; pool_segment_sweep_slabs finds them. */
+int pool_segment_take_slab(pool_segment *segment, uint64_t size, uint32_t job, uint64_t *at);
 
-/* Frees the run of pages that begins at the offset. */
-void pool_segment_free_pages(pool_segment *segment, uint64_t at);
+/* Frees the run of pages that begins at the offset, if it is one that was taken for that job; false if it is not. */
+bool pool_segment_free_slab(pool_segment *segment, uint64_t at, uint32_t job);
 
-/* Frees all pages that are taken for `what`. */
-void pool_segment_sweep_pages(pool_segment *segment, uint32_t what);
+/* Frees all pages that are taken for that job. */
+void pool_segment_sweep_slabs(pool_segment *segment, uint32_t job);
 
-/* Whether all of the bytes are in pages that have memory. */
-bool pool_segment_holds(const pool_segment *segment, uint64_t at, uint64_t size);
+/* Counts the pages that workers have taken, which a worker that was killed may have left miscounted. */
+void pool_segment_count_slabs(pool_segment *segment);
 
-/* The size of all pages that are taken. */
-uint64_t pool_segment_used(const pool_segment *segment);
+/* Whether all of the bytes are in pages that workers take, and can be read. */
+bool pool_segment_is_slab(pool_segment *segment, uint64_t at, uint64_t size);
+
+/* Pages that workers have taken; never more than there are. */
+uint64_t pool_segment_slab_pages(const pool_segment *segment);
 
 /* ---- Waiting until more is done -------------------------------------------------------------- */
 
@@ -124,34 +177,36 @@ uint64_t pool_segment_used(const pool_segment *segment);
  * access or with a fence behind it. */
 static inline void pool_segment_wake_waiters(pool_segment *segment)
 {
-    wake_word_signal(&segment->shm, &segment->header->done);
+    wake_word_signal(&segment->work, &segment->shared->done);
 }
 
 /* ---- Parts of a job -------------------------------------------------------------------------- */
 
-static inline claim_word *pool_segment_claim(const pool_segment *segment, job *job, uint64_t chunk)
+static inline claim_word *pool_segment_claim(const pool_segment *segment, uint32_t job, const job_plan *plan,
+                                             uint64_t chunk)
 {
-    return job->flags & JOB_ONE_CHUNK ? &job->claim : (claim_word *)pool_segment_at(segment, job->claims) + chunk;
+    return plan->flags & JOB_ONE_CHUNK ? &segment->states[job].claim
+                                       : (claim_word *)pool_segment_at(segment, plan->claims) + chunk;
 }
 
 /* Where the inputs of a job begin, or the spans of them. */
-static inline void *pool_segment_inputs(const pool_segment *segment, job *job)
+static inline const void *pool_segment_inputs(const pool_segment *segment, const job_plan *plan)
 {
-    return job->flags & JOB_EMBEDDED ? job->embedded : pool_segment_at(segment, job->in);
+    return plan->flags & JOB_EMBEDDED ? plan->embedded : pool_segment_place(segment, plan->in);
 }
 
 /* Where the outputs of a job begin, or the spans of them. */
-static inline void *pool_segment_outputs(const pool_segment *segment, job *job)
+static inline void *pool_segment_outputs(const pool_segment *segment, uint32_t job, const job_plan *plan)
 {
-    return job->flags & JOB_EMBEDDED ? job->embedded + job_aligned(job->in_size) : pool_segment_at(segment, job->out);
+    return plan->flags & JOB_EMBEDDED ? segment->states[job].embedded : pool_segment_at(segment, plan->out);
 }
 
 /* The cursor of a slot.  The parent's comes first, so that a sum over all of them ends at the slots in use. */
-static inline worker_cursor *pool_segment_cursor(const pool_segment *segment, const job *job, uint32_t slot)
+static inline worker_cursor *pool_segment_cursor(const pool_segment *segment, const job_plan *plan, uint32_t slot)
 {
-    worker_cursor *cursors = pool_segment_at(segment, job->cursors);
+    worker_cursor *cursors = pool_segment_at(segment, plan->cursors);
 
-    return cursors + (slot < segment->header->slot_count ? slot + 1 : 0);
+    return cursors + (slot < segment->slot_count ? slot + 1 : 0);
 }
 
 #endif

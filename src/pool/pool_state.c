@@ -70,3 +70,11 @@ int pool_state_check(const xf_pool *pool)
                             "no worker can be started: %s", pool->broken->message);
     return pool->closed ? error_detail(XF_ESTATE, "the pool is closed") : 0;
 }
+
+void pool_state_use_slots(xf_pool *pool, uint32_t count)
+{
+    if (count <= pool->slots_used)
+        return;
+    pool->slots_used = count;
+    atomic_store(&pool->segment.head->slots_used, count);
+}

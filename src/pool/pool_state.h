@@ -6,6 +6,7 @@
 #include "crossfork/pool.h"
 #include "os/identity.h"
 #include "os/machine.h"
+#include "pool/pool_pages.h"
 #include "pool/pool_segment.h"
 #include "process/process.h"
 #include "process/process_start.h"
@@ -18,9 +19,13 @@
 typedef struct worker_handle {
     xf_pool *pool;
     uint32_t number;     /* of the slot */
+    uint32_t epoch;      /* counts the workers that were in this slot */
     xf_process *process; /* NULL: no worker is in the slot */
     bool retiring;
-    uint64_t stop_intent; /* the intent that was asked to stop; 0: none */
+    bool doomed;                                      /* the parent has doomed its claim */
+    uint64_t timed_intent, timed_serial, timed_since; /* the claim of a JOB_TIMED job, and when it was seen first */
+    uint64_t stop_intent; /* the intent that was asked to stop, and the serial number of its job; 0: none */
+    uint64_t stop_serial;
     xf_end stop_reason;
     uint64_t kill_time; /* of uv_hrtime: when the worker is killed if it has not stopped */
 } worker_handle;
@@ -45,15 +50,29 @@ typedef enum callbacks_state {
     CALLBACKS_DONE
 } callbacks_state;
 
+/* Runs of pages that a job has; 0: none. */
+typedef struct job_pages {
+    uint64_t runs[PAGES_USES];
+} job_pages;
+
 struct xf_future {
     xf_pool *pool; /* NULL: it was freed */
     struct xf_future *next, *previous;
-    job *job;
+    uint32_t number; /* of its job */
+    job_plan plan;   /* what the job was submitted as, whatever stands in shared memory */
+    bool closing;    /* the parent has said that nothing more of it is to be claimed */
+    bool may_leak;   /* a worker died while it ran the job: some of its slabs may be in no list */
     xf_task *task;
     xf_map options;
     int priority;
-    void *out;              /* the caller's buffer, to be filled in; NULL: none */
-    uint64_t pages;         /* run of pages of the job; 0: none */
+    void *out; /* the caller's buffer, to be filled in; NULL: none */
+    job_pages pages;
+    uint64_t guard;         /* offset of guard bytes behind the outputs; 0: none */
+    uint64_t ring_entry;    /* the number of its entry in the ring */
+    uint64_t strays_before; /* a sum over words that did not fit when the job was looked through last; 0: none */
+    uint64_t ended_before;  /* chunks that had ended then */
+    bool damaged;           /* what it shares does not fit */
+    int lost_claims;        /* workers that found their claims of it overwritten */
     item_failure *failures; /* in the order of items once collected is set */
     size_t failure_count, failure_room;
     item_failure *stopped; /* items that were asked to stop, and why */
@@ -62,6 +81,7 @@ struct xf_future {
     size_t attempt_count, attempt_room;
     xf_status unclaimed_status; /* how items ended that no worker had claimed when the job was cancelled */
     xf_report *unclaimed_report;
+    span *out_spans;       /* the outputs of a JOB_OUT_SPANS job, once collected is set */
     atomic_bool collected; /* failures are complete, and out is filled in */
     callbacks_state callbacks;
     bool detached;        /* the caller has freed it: the pool frees it once it is complete */
@@ -71,11 +91,13 @@ struct xf_future {
 /* The job of a future that was freed, while a worker may still read the job's memory. */
 typedef struct retired_job {
     uint32_t number;
-    bool has_memory; /* pages beyond the job slot */
-    uint64_t pages;  /* as in the future */
+    bool has_memory; /* pages beyond the job itself */
+    bool may_leak;   /* as in the future */
+    job_pages pages;
 } retired_job;
 
 enum {
+    POOL_AUDIT_MS = 1000,
     POOL_MEMORY_MS = 1000, /* how long a submission waits for the memory of a job that a worker is about to leave */
     POOL_INITIALIZER_INPUT_MAX = 16384
 };
@@ -86,6 +108,7 @@ struct xf_pool {
     uv_mutex_t lock;     /* of everything below except the segment; never held while a callback runs */
     uv_cond_t changed;   /* a worker has ended, or has been started */
     pool_segment segment;
+    pool_pages pages;
     xf_pool_options options;
     xf_process_options process;
     os_method method;
@@ -100,6 +123,10 @@ struct xf_pool {
     os_cpu_set *cpu_sets; /* workers are bound to them in turn; NULL: they run anywhere */
     uint32_t cpu_set_count;
     bool closed, terminating;
+    uint32_t slots_used, spin_us; /* as in the books */
+    uint64_t looked_through;      /* when the jobs were looked through last, of uv_hrtime */
+    int audit_ms;                 /* how long after that they are looked through again; POOL_AUDIT_MS */
+    int lost_claims;              /* workers that found their claims overwritten, of jobs that are not known */
     bool free_asked; /* xf_pool_free was called where it must not wait: release is called as soon as it need not */
     void (*release)(xf_pool *pool); /* ends what is left, and frees all; waits while workers run */
     int failed_starts;              /* in a row, by what the workers did themselves */
@@ -109,6 +136,7 @@ struct xf_pool {
     xf_report *broken;              /* why no worker can be started; NULL: workers can be started */
     xf_status broken_status;
     uv_async_t *user_async; /* on the user's loop; NULL: callbacks are called on the supervisor's thread */
+    bool audit_due;         /* the supervisor looks the jobs through at a time that it knows */
     bool callbacks_due;     /* a future has completed without a worker that notifies the supervisor */
     uint32_t job_count;     /* job slots that were ever used */
     uint32_t jobs_committed;
@@ -122,9 +150,9 @@ struct xf_pool {
     size_t detached_count, reap_threshold; /* detached futures; how many there are before pool_futures_reap searches */
     retired_job *retired;                  /* has room for every job */
     size_t retired_count, retired_room;
-    size_t retired_with_memory; /* retired jobs that have memory */
-    uint64_t
-        ring_heads[SEGMENT_PRIORITIES]; /* lower bounds of the rings' heads, which are in lines that workers write */
+    size_t retired_with_memory;              /* retired jobs that have memory */
+    uint64_t ring_heads[SEGMENT_PRIORITIES]; /* lower bounds of the rings' heads, which workers move */
+    uint64_t ring_ends[SEGMENT_PRIORITIES];  /* entries that were ever put into the rings */
     xf_task *tasks[SEGMENT_TASKS];
     uint32_t task_count;
     uint64_t to_replace;          /* workers that ended and were not replaced yet */
@@ -140,6 +168,9 @@ int pool_state_check_own(const xf_pool *pool);
 
 /* Returns 0 if the pool takes work, or XF_ESTATE, or the code of what broke the pool.  The lock is held. */
 int pool_state_check(const xf_pool *pool);
+
+/* Says that the first slots have, or had, workers. */
+void pool_state_use_slots(xf_pool *pool, uint32_t count);
 
 /* ---- What this thread is doing for a pool --------------------------------------------------- */
 
@@ -163,20 +194,54 @@ int pool_state_check_wait(const xf_pool *pool, int timeout_ms);
 /* Makes room for one more element of that size in a growing array.  XF_ENOMEM. */
 int pool_state_grow(void *array, size_t count, size_t *room, size_t size);
 
+static inline worker_order *pool_state_order(const worker_handle *worker)
+{
+    return &worker->pool->segment.orders[worker->number];
+}
+
 static inline worker_slot *pool_state_slot(const worker_handle *worker)
 {
     return &worker->pool->segment.slots[worker->number];
 }
 
-/* Whether every item of the future has ended. */
+/* Whether the parent has asked the item to stop that the worker claims by that intent. */
+static inline bool pool_state_is_stopped(const worker_handle *worker, const xf_future *future, uint64_t intent)
+{
+    return worker->stop_intent && worker->stop_intent == intent && worker->stop_serial == future->plan.serial;
+}
+
+/* The future's job in the books, its state in the work segment, and the claim word of one of its chunks. */
+static inline job *future_job(const xf_future *future)
+{
+    return &future->pool->segment.jobs[future->number];
+}
+
+static inline job_state *future_state(const xf_future *future)
+{
+    return &future->pool->segment.states[future->number];
+}
+
+static inline claim_word *future_claim(const xf_future *future, uint64_t chunk)
+{
+    return pool_segment_claim(&future->pool->segment, future->number, &future->plan, chunk);
+}
+
+/* Whether nothing more of it is to be claimed. */
+static inline bool future_is_closing(const xf_future *future)
+{
+    return future->closing || (future->options.stop_at_failure && atomic_load(&future_state(future)->failed));
+}
+
+/* Whether every item of the future has ended, as far as its processes say. */
 static inline bool future_is_complete(const xf_future *future)
 {
-    job *job = future->job;
+    const job_state *state;
 
     if (future->collected)
         return true;
-    return job->flags & JOB_ONE_CHUNK ? claim_word_state(atomic_load(&job->claim)) == CLAIM_DONE
-                                      : atomic_load(&job->complete) != 0;
+    state = future_state(future);
+    return future->plan.flags & JOB_ONE_CHUNK ? claim_word_state(atomic_load(&state->claim)) == CLAIM_DONE
+                                              : atomic_load(&state->complete) != 0;
 }
 
 #endif

@@ -12,10 +12,11 @@ static uint64_t count_queued_items(const xf_pool *pool)
     for (const xf_future *future = pool->first; future; future = future->next) {
         if (future_is_complete(future))
             continue;
-        for (uint64_t i = 0; i < future->job->chunk_count; i++) {
-            uint64_t claim = atomic_load(pool_segment_claim(&pool->segment, future->job, i));
-            if (claim_word_state(claim) == CLAIM_QUEUED)
-                queued += job_items_in(future->job, i) - claim_word_skip(claim);
+        for (uint64_t i = 0; i < future->plan.chunk_count; i++) {
+            uint64_t claim = atomic_load(future_claim(future, i));
+            uint32_t items = job_items_in(&future->plan, i);
+            if (claim_word_state(claim) == CLAIM_QUEUED && claim_word_skip(claim) < items)
+                queued += items - claim_word_skip(claim);
         }
     }
     return queued;
@@ -34,7 +35,7 @@ static void describe_worker(xf_pool *pool, const worker_handle *worker, xf_worke
     stats->done = atomic_load(&slot->items_done);
     if (stats->busy && future) {
         strncpy(stats->task, future->task->name, sizeof stats->task - 1);
-        stats->item = job_first_item(future->job, job_chunk_of_intent(intent)) + slot->progress;
+        stats->item = job_first_item(&future->plan, job_chunk_of_intent(intent)) + slot->progress;
     }
 }
 
@@ -55,9 +56,9 @@ int xf_pool_stats_get(xf_pool *pool, xf_pool_stats *stats, xf_worker_stats *work
                              .lost = pool->lost,
                              .replaced = pool->replaced,
                              .futures = pool->open_count,
-                             .memory = (size_t)pool_segment_used(&pool->segment),
-                             .memory_peak = (size_t)atomic_load(&pool->segment.header->committed) * OS_PAGE};
-    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++) {
+                             .memory = (size_t)pool_pages_used(&pool->pages),
+                             .memory_peak = (size_t)pool_pages_committed(&pool->pages)};
+    for (uint32_t i = 0; i < pool->slots_used; i++) {
         const worker_slot *slot = &pool->segment.slots[i];
         stats->done += atomic_load(&slot->items_done);
         if (!pool->workers[i].process)

@@ -5,6 +5,7 @@
 #include "base/writer.h"
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
+#include "pool/output_guard.h"
 #include "pool/pool_deadlines.h"
 #include "pool/pool_futures.h"
 #include "pool/pool_inline.h"
@@ -20,20 +21,21 @@ typedef struct submission {
     const void *in;         /* count inputs of in_size bytes each, unless inputs is set */
     const xf_bytes *inputs; /* count inputs of any size; NULL: in has them */
     size_t in_size;
-    bool in_segment; /* in is in the segment already, and is not copied */
+    bool in_segment; /* in is in memory of xf_pool_buffer_alloc, and is not copied */
     void *out;       /* for count outputs; NULL: the caller asks the future for them */
     size_t count;
 } submission;
 
 /* ---- The job --------------------------------------------------------------------------------- */
 
-static bool is_in_segment(const xf_pool *pool, const void *data, uint64_t size)
+/* Whether the bytes lie in memory of xf_pool_buffer_alloc. */
+static bool is_in_buffers(const xf_pool *pool, const void *data, uint64_t size)
 {
-    const char *begin = pool->segment.shm.address;
+    const char *begin = pool->segment.work.address;
     const char *at = data;
 
-    return at >= begin && at < begin + pool->segment.shm.size &&
-           pool_segment_holds(&pool->segment, (uint64_t)(at - begin), size);
+    return at >= begin && at < begin + pool->segment.work.size &&
+           pool_pages_hold(&pool->pages, PAGES_BUFFERS, (uint64_t)(at - begin), size);
 }
 
 /* Whether the only input is copied into the job itself. */
@@ -55,42 +57,51 @@ static uint64_t choose_chunk_size(const xf_pool *pool, const xf_map *map, size_t
     return chunk < 1 ? 1 : chunk > most ? most : chunk;
 }
 
-static uint16_t choose_flags(const job *job, const submission *work, const xf_map *map)
+/* Flags of how the items are run. */
+static int choose_batch(const xf_pool *pool, const job_plan *plan, const submission *work)
 {
-    bool notify = map->on_success || map->on_failure || map->on_done || map->stop_at_failure;
-    bool out_sized = job->out_size != XF_ANY_SIZE;
+    bool out_sized = plan->out_size != XF_ANY_SIZE;
     bool batch = out_sized && !work->inputs && work->task->batch && !work->task->input_codec &&
                  work->task->input_size != XF_ANY_SIZE;
-    bool embedded = out_sized && fits_job(work) && job->out_size <= JOB_EMBEDDED_SIZE &&
-                    job_aligned(work->in_size) <= JOB_EMBEDDED_SIZE - job->out_size;
+
+    if (pool->options.guard_pages)
+        return JOB_GUARD_PAGES | (batch && work->count == 1 ? JOB_BATCH : 0);
+    return batch ? JOB_BATCH : 0;
+}
+
+static uint16_t choose_flags(const xf_pool *pool, const job_plan *plan, const submission *work, const xf_map *map)
+{
+    bool notify = map->on_success || map->on_failure || map->on_done || map->stop_at_failure;
+    bool out_sized = plan->out_size != XF_ANY_SIZE;
+    bool embedded =
+        out_sized && fits_job(work) && plan->out_size <= JOB_EMBEDDED_SIZE && work->in_size <= JOB_EMBEDDED_SIZE;
 
     return (uint16_t)((work->inputs ? JOB_IN_SPANS : 0) | (out_sized ? 0 : JOB_OUT_SPANS) |
                       (map->timeout_ms ? JOB_TIMED : 0) | (notify ? JOB_NOTIFY : 0) |
-                      (map->stop_at_failure ? JOB_STOP_AT_FAILURE : 0) | (job->chunk_count == 1 ? JOB_ONE_CHUNK : 0) |
-                      (work->count == 1 ? JOB_ONE_ITEM : 0) | (embedded ? JOB_EMBEDDED : 0) | (batch ? JOB_BATCH : 0));
+                      (map->stop_at_failure ? JOB_STOP_AT_FAILURE : 0) | (plan->chunk_count == 1 ? JOB_ONE_CHUNK : 0) |
+                      (work->count == 1 ? JOB_ONE_ITEM : 0) | (embedded ? JOB_EMBEDDED : 0) |
+                      choose_batch(pool, plan, work));
 }
 
-/* The claim word is set to unused first: 0, which all other fields begin with, would read as a queued chunk. */
-static void init_job(xf_pool *pool, job *job, const submission *work, const xf_map *map)
+static job_plan plan_job(xf_pool *pool, const submission *work, const xf_map *map)
 {
     uint64_t chunk = choose_chunk_size(pool, map, work->count), limit = (uint64_t)pool->worker_limit;
+    job_plan plan = {.serial = ++pool->last_serial, .count = work->count, .in_size = work->in_size};
 
-    atomic_store_explicit(&job->claim, claim_word_make(CLAIM_UNUSED, 0, 0, 0), memory_order_relaxed);
-    memset(&job->in_size, 0, offsetof(struct job, in_buffer) - offsetof(struct job, in_size));
-    job->serial = ++pool->last_serial;
-    job->count = work->count;
-    job->items_per_chunk = chunk < work->count ? chunk : work->count ? work->count : 1;
-    job->chunk_count = work->count ? (work->count + job->items_per_chunk - 1) / job->items_per_chunk : 1;
-    job->shards = (uint32_t)(job->chunk_count < limit ? job->chunk_count : limit);
-    job->in_size = work->in_size;
-    job->out_size = work->task->output_size;
-    job->flags = choose_flags(job, work, map);
+    plan.items_per_chunk = chunk < work->count ? chunk : work->count ? work->count : 1;
+    plan.chunk_count = work->count ? (work->count - 1) / plan.items_per_chunk + 1 : 1;
+    plan.shards = (uint32_t)(plan.chunk_count < limit ? plan.chunk_count : limit);
+    plan.out_size = work->task->output_size;
+    plan.flags = choose_flags(pool, &plan, work, map);
+    return plan;
 }
 
-/* Takes a job slot, with everything that the job needs but memory. */
+/* Takes a job, with everything that it needs but memory.  The claim word is set to unused first: 0, which the rest of
+ * the state begins with, would read as a queued chunk. */
 static int reserve_job(xf_pool *pool, xf_future *future, const submission *work)
 {
-    uint32_t number = 0, task = 0;
+    uint32_t task = 0;
+    job_state *state;
     int rc = pool_state_check(pool);
 
     if (rc == 0)
@@ -98,140 +109,210 @@ static int reserve_job(xf_pool *pool, xf_future *future, const submission *work)
     if (rc == 0)
         rc = pool_jobs_reserve_entry(pool, future->priority);
     if (rc == 0)
-        rc = pool_jobs_take(pool, &number);
+        rc = pool_jobs_take(pool, &future->number);
     if (rc < 0)
         return rc;
-    future->job = &pool->segment.jobs[number];
-    init_job(pool, future->job, work, &future->options);
-    future->job->task = (uint16_t)task;
+    state = future_state(future);
+    atomic_store_explicit(&state->claim, claim_word_make(CLAIM_UNUSED, 0, 0, 0), memory_order_relaxed);
+    memset((char *)state + sizeof state->claim, 0, offsetof(job_state, out_buffer) - sizeof state->claim);
+    future->plan = plan_job(pool, work, &future->options);
+    future->plan.task = (uint16_t)task;
     return 0;
 }
 
 /* ---- Its buffers ----------------------------------------------------------------------------- */
 
-/* Where the parts of a job are in its run of pages; 0: elsewhere, or there is no such part. */
+/* Where the parts of a job are in its runs of pages; NO_PART: elsewhere, or there is no such part. */
 typedef struct job_layout {
-    uint64_t claims, cursors, in, in_data, out, size;
+    uint64_t claims, cursors, out_spans;
+    uint64_t in, in_data;
+    uint64_t out;
+    uint64_t sizes[PAGES_USES];
 } job_layout;
 
-static uint64_t append_part(job_layout *layout, uint64_t size)
-{
-    uint64_t at = layout->size;
+#define NO_PART UINT64_MAX
 
-    layout->size += (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+static uint64_t append_part(job_layout *layout, pages_use use, uint64_t size)
+{
+    uint64_t at = layout->sizes[use];
+
+    layout->sizes[use] += (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
     return at;
 }
 
-static job_layout lay_job_out(const xf_pool *pool, const job *job, const submission *work)
+static uint64_t bytes_to_copy(const xf_pool *pool, const submission *work)
 {
-    job_layout layout = {.size = CACHE_LINE}; /* so that no part is at 0 */
     uint64_t bytes = 0;
 
-    if (!(job->flags & JOB_ONE_CHUNK)) {
-        layout.claims = append_part(&layout, job->chunk_count * sizeof(claim_word));
-        layout.cursors = append_part(&layout, (pool->segment.header->slot_count + UINT64_C(1)) * sizeof(worker_cursor));
-    }
+    for (size_t i = 0; i < work->count; i++)
+        if (!is_in_buffers(pool, work->inputs[i].data, work->inputs[i].size))
+            bytes += job_aligned(work->inputs[i].size);
+    return bytes;
+}
+
+static void lay_inputs_out(job_layout *layout, const xf_pool *pool, const submission *work)
+{
     if (work->inputs) {
-        for (size_t i = 0; i < work->count; i++)
-            if (!is_in_segment(pool, work->inputs[i].data, work->inputs[i].size))
-                bytes += job_aligned(work->inputs[i].size);
-        layout.in = append_part(&layout, work->count * sizeof(span));
-        layout.in_data = append_part(&layout, bytes);
+        layout->in = append_part(layout, PAGES_INPUTS, work->count * sizeof(span));
+        layout->in_data = append_part(layout, PAGES_INPUTS, bytes_to_copy(pool, work));
     } else if (!fits_job(work) && !work->in_segment) {
-        layout.in = append_part(&layout, work->count * work->in_size);
+        layout->in = append_part(layout, PAGES_INPUTS, work->count * work->in_size);
     }
-    if (job->flags & JOB_OUT_SPANS)
-        layout.out = work->count > 1 ? append_part(&layout, work->count * sizeof(span)) : 0;
-    else if ((work->count > 1 || job->out_size > JOB_BUFFER_SIZE) &&
-             !(work->out && is_in_segment(pool, work->out, work->count * job->out_size)))
-        layout.out = append_part(&layout, work->count * job->out_size);
+}
+
+static void lay_outputs_out(job_layout *layout, const xf_pool *pool, const job_plan *plan, const submission *work)
+{
+    uint64_t size = work->count * plan->out_size;
+
+    if (plan->flags & JOB_OUT_SPANS && work->count > 1)
+        layout->out_spans = append_part(layout, PAGES_CONTROL, work->count * sizeof(span));
+    if (!(plan->flags & JOB_OUT_SPANS) && (work->count > 1 || plan->out_size > JOB_BUFFER_SIZE) &&
+        !(work->out && is_in_buffers(pool, work->out, size)))
+        layout->out = append_part(layout, PAGES_BUFFERS, size + OUTPUT_GUARD);
+}
+
+static job_layout lay_job_out(const xf_pool *pool, const job_plan *plan, const submission *work)
+{
+    job_layout layout = {NO_PART, NO_PART, NO_PART, NO_PART, NO_PART, NO_PART, {0}};
+
+    if (!(plan->flags & JOB_ONE_CHUNK)) {
+        layout.claims = append_part(&layout, PAGES_CONTROL, plan->chunk_count * sizeof(claim_word));
+        layout.cursors =
+            append_part(&layout, PAGES_CONTROL, (pool->segment.slot_count + UINT64_C(1)) * sizeof(worker_cursor));
+    }
+    lay_inputs_out(&layout, pool, work);
+    lay_outputs_out(&layout, pool, plan, work);
     return layout;
 }
 
-static void init_cursors(xf_pool *pool, job *job)
+static void free_pages(xf_pool *pool, job_pages *pages)
+{
+    for (int i = 0; i < PAGES_USES; i++)
+        if (pages->runs[i])
+            pool_pages_free(&pool->pages, (pages_use)i, pages->runs[i]);
+}
+
+static int take_pages(xf_pool *pool, xf_future *future, const job_layout *layout)
+{
+    int rc = 0;
+
+    future->pages = (job_pages){{0}};
+    for (int i = 0; i < PAGES_USES && rc == 0; i++)
+        if (layout->sizes[i] > 0)
+            rc = pool_pages_take(&pool->pages, (pages_use)i, layout->sizes[i], &future->pages.runs[i]);
+    if (rc < 0)
+        free_pages(pool, &future->pages);
+    return rc;
+}
+
+static void place_control(xf_pool *pool, xf_future *future, const job_layout *layout)
 {
     pool_segment *segment = &pool->segment;
+    uint64_t run = future->pages.runs[PAGES_CONTROL];
+    job_plan *plan = &future->plan;
 
-    memset(pool_segment_at(segment, job->claims), 0, job->chunk_count * sizeof(claim_word));
-    memset(pool_segment_at(segment, job->cursors), 0, (segment->header->slot_count + 1) * sizeof(worker_cursor));
-    for (uint32_t i = 0; i < job->shards; i++) {
-        worker_cursor *cursor = pool_segment_cursor(segment, job, i);
-        atomic_store(&cursor->next, job_shard_begin(job, i));
-        atomic_store(&cursor->tail, job_shard_begin(job, i + 1));
-        cursor->end = job_shard_begin(job, i + 1);
+    if (plan->flags & JOB_ONE_CHUNK)
+        return;
+    plan->claims = run + layout->claims;
+    plan->cursors = run + layout->cursors;
+    memset(pool_segment_at(segment, plan->claims), 0, plan->chunk_count * sizeof(claim_word));
+    memset(pool_segment_at(segment, plan->cursors), 0, (segment->slot_count + 1) * sizeof(worker_cursor));
+    for (uint32_t i = 0; i < plan->shards; i++) {
+        worker_cursor *cursor = pool_segment_cursor(segment, plan, i);
+        atomic_store(&cursor->next, job_shard_begin(plan, i));
+        atomic_store(&cursor->tail, job_shard_begin(plan, i + 1));
     }
 }
 
-/* Copies inputs of any size to `data`, unless they are in the segment, and fills in their spans. */
-static void copy_inputs(xf_pool *pool, job *job, const submission *work, uint64_t data)
+/* Copies inputs of any size into the books, unless they are in buffers, and fills in their spans.
+ *   data  The place of the copies. */
+static void copy_inputs(xf_pool *pool, const submission *work, span *spans, job_place data)
 {
-    pool_segment *segment = &pool->segment;
-    span *spans = pool_segment_at(segment, job->in);
-
     for (size_t i = 0; i < work->count; i++) {
         const xf_bytes *input = &work->inputs[i];
-        if (is_in_segment(pool, input->data, input->size)) {
-            spans[i] = (span){pool_segment_offset(segment, input->data), input->size};
+        if (is_in_buffers(pool, input->data, input->size)) {
+            spans[i] = (span){pool_segment_offset(&pool->segment, input->data), input->size};
             continue;
         }
         spans[i] = (span){data, input->size};
         if (input->size > 0)
-            memcpy(pool_segment_at(segment, data), input->data, input->size);
+            memcpy(pool_segment_place(&pool->segment, data), input->data, input->size);
         data += job_aligned(input->size);
     }
 }
 
-static void place_inputs(xf_pool *pool, job *job, const submission *work, const job_layout *layout, uint64_t run)
+static void place_inputs(xf_pool *pool, xf_future *future, const submission *work, const job_layout *layout)
 {
     pool_segment *segment = &pool->segment;
-    const void *own = job->flags & JOB_EMBEDDED ? job->embedded : job->in_buffer;
+    job_place run = future->pages.runs[PAGES_INPUTS] | PLACE_IN_BOOKS;
+    job_plan *plan = &future->plan;
 
-    job->in = layout->in ? run + layout->in : pool_segment_offset(segment, work->in_segment ? work->in : own);
-    if (work->inputs)
-        copy_inputs(pool, job, work, run + layout->in_data);
-    else if (!work->in_segment && work->count * work->in_size > 0)
-        memcpy(pool_segment_at(segment, job->in), work->in, work->count * work->in_size);
-}
-
-/* Tasks write into the caller's buffer if that is in the segment.  Otherwise future->out is set to it, and the
- * outputs are copied there when they are collected. */
-static void place_outputs(xf_pool *pool, xf_future *future, const submission *work, const job_layout *layout,
-                          uint64_t run)
-{
-    pool_segment *segment = &pool->segment;
-    job *job = future->job;
-
-    if (job->flags & JOB_EMBEDDED)
-        job->out = pool_segment_offset(segment, job->embedded) + job_aligned(job->in_size);
-    else if (layout->out)
-        job->out = run + layout->out;
-    else if (job->flags & JOB_OUT_SPANS || (work->count == 1 && job->out_size <= JOB_BUFFER_SIZE))
-        job->out = pool_segment_offset(segment, job->out_buffer);
+    if (work->in_segment)
+        plan->in = pool_segment_offset(segment, work->in);
+    else if (layout->in != NO_PART)
+        plan->in = run + layout->in;
     else
-        job->out = pool_segment_offset(segment, work->out);
-    future->out = work->out && pool_segment_offset(segment, work->out) != job->out ? work->out : NULL;
+        plan->in = pool_segment_books_place(segment, future_job(future)->in_buffer);
+    if (work->inputs)
+        copy_inputs(pool, work, pool_segment_place(segment, plan->in), run + layout->in_data);
+    else if (plan->flags & JOB_EMBEDDED)
+        memcpy(plan->embedded, work->in ? work->in : "", work->in_size);
+    else if (!work->in_segment && work->count * work->in_size > 0)
+        memcpy(pool_segment_place(segment, plan->in), work->in, work->count * work->in_size);
 }
 
-/* Gives the job its memory, one run of pages for all parts, and copies the inputs in. */
+/* Notes that there are guard bytes behind the outputs as a whole: behind those that are copied to the caller, and
+ * behind a whole buffer of the caller's. */
+static void note_guard(xf_pool *pool, xf_future *future, bool own)
+{
+    uint64_t end = future->plan.out + future->plan.count * future->plan.out_size;
+    void *guard = pool_segment_at(&pool->segment, end);
+
+    if (own)
+        output_guard_set(guard, OUTPUT_GUARD);
+    else if (!pool_pages_hold(&pool->pages, PAGES_BUFFERS, end, OUTPUT_GUARD) ||
+             output_guard_overrun(guard, OUTPUT_GUARD) > 0)
+        return;
+    future->guard = end;
+    future->plan.flags |= JOB_OUT_GUARDED;
+}
+
+/* Tasks write into the caller's buffer if that is memory of xf_pool_buffer_alloc.  Otherwise future->out is set to it,
+ * and the outputs are copied there when they are collected. */
+static void place_outputs(xf_pool *pool, xf_future *future, const submission *work, const job_layout *layout)
+{
+    pool_segment *segment = &pool->segment;
+    job_plan *plan = &future->plan;
+
+    future->out = work->out;
+    if (plan->flags & JOB_OUT_SPANS) {
+        if (layout->out_spans != NO_PART)
+            plan->out = future->pages.runs[PAGES_CONTROL] + layout->out_spans;
+    } else if (plan->flags & JOB_EMBEDDED) {
+        plan->out = pool_segment_offset(segment, future_state(future)->embedded);
+    } else if (layout->out != NO_PART) {
+        plan->out = future->pages.runs[PAGES_BUFFERS] + layout->out;
+        note_guard(pool, future, true);
+    } else if (work->count == 1 && plan->out_size <= JOB_BUFFER_SIZE) {
+        plan->out = pool_segment_offset(segment, future_state(future)->out_buffer);
+    } else {
+        plan->out = pool_segment_offset(segment, work->out);
+        future->out = NULL;
+        note_guard(pool, future, false);
+    }
+}
+
+/* Gives the job its memory, and copies the inputs in. */
 static int place_buffers(xf_pool *pool, xf_future *future, const submission *work)
 {
-    job *job = future->job;
-    job_layout layout = lay_job_out(pool, job, work);
-    uint64_t run = 0;
-    int rc;
+    job_layout layout = lay_job_out(pool, &future->plan, work);
+    int rc = take_pages(pool, future, &layout);
 
-    if (layout.size > CACHE_LINE) {
-        rc = pool_segment_take_pages(&pool->segment, layout.size, PAGES_OF_PARENT, &run);
-        if (rc < 0)
-            return rc;
-        future->pages = run;
-    }
-    job->claims = run + layout.claims;
-    job->cursors = run + layout.cursors;
-    if (!(job->flags & JOB_ONE_CHUNK))
-        init_cursors(pool, job);
-    place_inputs(pool, job, work, &layout, run);
-    place_outputs(pool, future, work, &layout, run);
+    if (rc < 0)
+        return rc;
+    place_control(pool, future, &layout);
+    place_inputs(pool, future, work, &layout);
+    place_outputs(pool, future, work, &layout);
     return 0;
 }
 
@@ -245,29 +326,30 @@ static int prepare_job(xf_pool *pool, xf_future *future, const submission *work)
         return rc;
     rc = place_buffers(pool, future, work);
     if (rc < 0)
-        pool_jobs_give_back(pool, future->job);
+        pool_jobs_give_back(pool, future->number);
     return rc;
 }
 
 /* Lets the workers see the job, and wakes or starts them. */
 static int publish_job(xf_pool *pool, xf_future *future)
 {
-    job *job = future->job;
-    uint64_t chunks = job->chunk_count;
+    job *job = future_job(future);
 
+    job->plan = future->plan;
+    atomic_store_explicit(&job->requeues, 0, memory_order_relaxed);
     pool_futures_add(pool, future);
-    if (job->count == 0) {
-        pool_jobs_complete_chunk(pool, job, &job->claim, 0);
-        atomic_store_explicit(&job->active, 1, memory_order_release);
+    if (future->plan.count == 0) {
+        pool_jobs_complete_chunk(pool, future, 0, 0);
+        atomic_store_explicit(&job->progress, JOB_ACTIVE, memory_order_release);
         future_callbacks_schedule(future);
         return 0;
     }
-    atomic_store_explicit(&job->claim, claim_word_make(CLAIM_QUEUED, 0, 0, 0), memory_order_release);
-    atomic_store_explicit(&job->active, 1, memory_order_release);
-    chunk_claim_push(&pool->segment, job, future->priority);
-    if (future->options.timeout_ms)
+    atomic_store_explicit(&future_state(future)->claim, claim_word_make(CLAIM_QUEUED, 0, 0, 0), memory_order_release);
+    atomic_store_explicit(&job->progress, JOB_ACTIVE, memory_order_release);
+    pool_jobs_push(pool, future);
+    if (future->options.timeout_ms || (future->callbacks == CALLBACKS_PENDING && !pool->audit_due))
         pool_deadlines_check(pool);
-    return pool->inline_worker ? 0 : pool_workers_call(pool, chunks);
+    return pool->inline_worker ? 0 : pool_workers_call(pool, future->plan.chunk_count);
 }
 
 /* Submits with the lock held.  On failure the future is freed. */
@@ -370,7 +452,7 @@ static int map_sized(xf_future **future, xf_pool *pool, const xf_map *map)
         rc = error_check_data(map->in, map->count * work.in_size, "map->in");
     if (rc < 0)
         return rc;
-    work.in_segment = is_in_segment(pool, map->in, map->count * work.in_size);
+    work.in_segment = is_in_buffers(pool, map->in, map->count * work.in_size);
     return submit(future, pool, &work, map);
 }
 
@@ -383,7 +465,7 @@ static submission submission_of_bytes(const xf_pool *pool, xf_task *task, const 
         return (submission){.task = task,
                             .in = inputs->data,
                             .in_size = inputs->size,
-                            .in_segment = is_in_segment(pool, inputs->data, inputs->size),
+                            .in_segment = is_in_buffers(pool, inputs->data, inputs->size),
                             .count = 1};
     return (submission){.task = task, .inputs = inputs, .count = count};
 }

@@ -7,40 +7,12 @@
 #include "pool/pool_deadlines.h"
 #include "pool/pool_jobs.h"
 #include "pool/pool_recovery.h"
+#include "pool/pool_wake.h"
 #include "pool/worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- Waking ---------------------------------------------------------------------------------- */
-
-/* Wakes up to `limit` sleeping workers, and returns how many.  A worker that clears its own bit first is awake. */
-static uint64_t wake_workers(xf_pool *pool, uint64_t limit)
-{
-    uint64_t woken = 0;
-
-    atomic_thread_fence(memory_order_seq_cst); /* the work is visible to all workers before their bits are read */
-    for (uint32_t word = 0; word * 64 < pool->segment.header->slot_count && woken < limit; word++) {
-        _Atomic uint64_t *idle = &pool->segment.header->idle[word];
-        uint64_t bits = atomic_load(idle);
-        for (uint32_t i = 0; bits && woken < limit; i++, bits >>= 1) {
-            uint64_t bit = UINT64_C(1) << i;
-            if (!(bits & 1) || !(atomic_fetch_and(idle, ~bit) & bit))
-                continue;
-            if (pool->workers[word * 64 + i].process) {
-                process_wake(pool->workers[word * 64 + i].process);
-                woken++;
-            }
-        }
-    }
-    return woken;
-}
-
-static void wake_all_workers(xf_pool *pool)
-{
-    wake_workers(pool, UINT64_MAX);
-}
 
 /* ---- Starting -------------------------------------------------------------------------------- */
 
@@ -68,14 +40,13 @@ static int start_worker(xf_pool *pool, worker_handle *worker)
                          .input = &input,
                          .size = sizeof input.start + pool->options.initializer_size,
                          .method = pool->method,
-                         .segments = {&pool->segment.shm},
+                         .segments = {&pool->segment.books, &pool->segment.work},
                          .owner = {on_worker_progress, on_worker_end, worker}};
     worker_slot *slot = pool_state_slot(worker);
     int rc;
 
-    if (worker->number >= atomic_load(&pool->segment.header->slots_used))
-        atomic_store(&pool->segment.header->slots_used, worker->number + 1);
-    input.start = (worker_start){.slot = worker->number, .epoch = atomic_load(&slot->epoch)};
+    pool_state_use_slots(pool, worker->number + 1);
+    input.start = (worker_start){.slot = worker->number, .epoch = worker->epoch};
     if (pool->cpu_sets)
         input.start.cpus = pool->cpu_sets[worker->number % pool->cpu_set_count];
     if (pool->options.initializer_size > 0)
@@ -84,10 +55,11 @@ static int start_worker(xf_pool *pool, worker_handle *worker)
     atomic_store(&slot->ready, 0);
     atomic_store(&slot->busy, 1);
     atomic_store(&slot->items_done, 0);
-    atomic_store(&slot->retire, 0);
     atomic_store(&slot->idle_exit, 0);
-    worker->stop_intent = 0;
-    worker->retiring = false;
+    atomic_store(&pool_state_order(worker)->retire, 0);
+    atomic_store(&pool_state_order(worker)->stop_intent, 0);
+    worker->stop_intent = worker->timed_serial = 0;
+    worker->retiring = worker->doomed = false;
     rc = process_start(&worker->process, &plan, &pool->process);
     if (rc < 0)
         return rc;
@@ -126,7 +98,7 @@ int pool_workers_call(xf_pool *pool, uint64_t chunks)
     uint64_t woken, missing;
     int rc = 0;
 
-    woken = wake_workers(pool, chunks);
+    woken = pool_wake_workers(pool, chunks);
     if (pool->target < pool->worker_limit && woken < chunks) {
         woken += count_idle(pool);
         missing = chunks > woken ? chunks - woken : 0;
@@ -148,20 +120,20 @@ int pool_workers_call(xf_pool *pool, uint64_t chunks)
 
 void pool_workers_retire(xf_pool *pool)
 {
-    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++) {
+    for (uint32_t i = 0; i < pool->slots_used; i++) {
         worker_handle *worker = &pool->workers[i];
         if (!worker->process || worker->retiring || (int)i < pool->worker_limit)
             continue;
         worker->retiring = true;
-        atomic_store(&pool_state_slot(worker)->retire, 1);
+        atomic_store(&pool_state_order(worker)->retire, 1);
     }
-    wake_all_workers(pool);
+    pool_wake_all(pool);
 }
 
 void pool_workers_shut_down(xf_pool *pool, bool kill)
 {
-    atomic_store(&pool->segment.header->shutdown, pool->terminating ? SHUTDOWN_NOW : SHUTDOWN_AFTER_WORK);
-    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++) {
+    atomic_store(&pool->segment.head->shutdown, pool->terminating ? SHUTDOWN_NOW : SHUTDOWN_AFTER_WORK);
+    for (uint32_t i = 0; i < pool->slots_used; i++) {
         if (pool->workers[i].process && kill)
             xf_process_kill(pool->workers[i].process);
         else if (pool->workers[i].process)
@@ -178,29 +150,18 @@ enum {
     START_DELAY_FORGET = 10 /* and begins anew when none ended so for as many times this */
 };
 
-/* Why the parent stopped the item of the intent; XF_END_NONE: it did not. */
-static xf_end stop_reason_of(const xf_pool *pool, const worker_handle *worker, uint64_t intent)
-{
-    if (worker->stop_intent && worker->stop_intent == intent)
-        return worker->stop_reason;
-    return pool->terminating ? XF_END_CANCELLED : XF_END_NONE;
-}
-
 /* Recovers what the dead worker held, and gets its slot ready for the next worker. */
 static void recover_slot(xf_pool *pool, worker_handle *worker)
 {
     worker_slot *slot = pool_state_slot(worker);
-    uint32_t epoch = atomic_load(&slot->epoch);
-    uint64_t intent = atomic_load(&slot->intent);
 
-    if (intent)
-        pool_recovery_recover(pool, worker->number, epoch, stop_reason_of(pool, worker, intent), worker->process);
+    pool_recovery_recover(worker);
     pool->items_before += atomic_load(&slot->items_done);
-    atomic_fetch_and(&pool->segment.header->idle[worker->number / 64], ~(UINT64_C(1) << worker->number % 64));
+    atomic_fetch_and(&pool->segment.shared->idle[worker->number / 64], ~(UINT64_C(1) << worker->number % 64));
     atomic_store(&slot->items_done, 0);
     atomic_store(&slot->busy, 0);
     atomic_store(&slot->hazard, 0);
-    atomic_store(&slot->epoch, epoch + 1);
+    worker->epoch++;
 }
 
 /* Closes the pool because no worker can be started: all of its work ends for the reason that the report gives. */
@@ -226,7 +187,7 @@ static void break_pool(xf_pool *pool, const xf_report *report, stack_trace *trac
 
 static bool is_any_worker_ready(const xf_pool *pool)
 {
-    for (uint32_t i = 0; i < atomic_load(&pool->segment.header->slots_used); i++)
+    for (uint32_t i = 0; i < pool->slots_used; i++)
         if (pool->workers[i].process && atomic_load(&pool_state_slot(&pool->workers[i])->ready))
             return true;
     return false;
@@ -269,7 +230,8 @@ static void delay_starts(xf_pool *pool, bool was_ready)
  * something outside of the pool ended it. */
 static void judge_worker_start(xf_pool *pool, const worker_handle *worker, const xf_report *report)
 {
-    bool was_ready = atomic_load(&pool_state_slot(worker)->ready);
+    const worker_slot *slot = pool_state_slot(worker);
+    bool was_ready = atomic_load(&slot->ready) || atomic_load(&slot->intent);
 
     delay_starts(pool, was_ready || report->status.kind == XF_END_DONE);
     if (was_ready || is_any_worker_ready(pool)) {
@@ -320,13 +282,22 @@ void pool_workers_replace(xf_pool *pool)
     }
 }
 
+static bool is_anything_open(const xf_pool *pool)
+{
+    for (const xf_future *future = pool->first; future; future = future->next)
+        if (!future_is_complete(future))
+            return true;
+    return false;
+}
+
 /* A worker that exits because it was idle is not replaced: lower the target.  If a job arrived while it was exiting,
  * keep the target, because pool_workers_call counted this worker as available. */
-static void note_worker_exit(xf_pool *pool, const worker_handle *worker)
+static void note_worker_exit(xf_pool *pool, const worker_handle *worker, const xf_report *report)
 {
-    bool idle = atomic_load(&pool_state_slot(worker)->idle_exit);
+    bool idle =
+        pool->options.idle_ms && report->status.kind == XF_END_DONE && atomic_load(&pool_state_slot(worker)->idle_exit);
 
-    if (idle && !chunk_claim_has_work(&pool->segment))
+    if (idle && !chunk_claim_has_work(&pool->segment) && pool->target > is_anything_open(pool))
         pool->target--;
     else if (!idle && !worker->retiring)
         pool->to_replace++;
@@ -348,12 +319,12 @@ static void on_worker_end(void *arg)
     report = process_report(process);
     recover_slot(pool, worker);
     judge_worker_start(pool, worker, report);
-    note_worker_exit(pool, worker);
+    note_worker_exit(pool, worker, report);
     pool->running--;
     pool->ending++;
     worker->process = NULL;
-    wake_word_signal_after_death(&pool->segment.shm, &pool->segment.header->done);
-    wake_all_workers(pool);
+    wake_word_signal_after_death(&pool->segment.work, &pool->segment.shared->done);
+    pool_wake_all(pool);
     uv_mutex_unlock(
         &pool->lock); /* so that a thread that waits for a lost item does not wait for the start of a worker too */
     uv_mutex_lock(&pool->lock);

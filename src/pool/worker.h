@@ -1,4 +1,4 @@
-/* The worker of a pool: the task that a child runs to take work from the pool's segment. */
+/* The worker of a pool: the task that a child runs to take work from the pool's segments. */
 #ifndef WORKER_H
 #define WORKER_H
 
@@ -6,8 +6,10 @@
 #include "pool/chunk_claim.h"
 #include "process/call.h"
 
+#include <stdio.h>
+
 /* The task that every worker process is started with.  Its input is a worker_start and the initializer's input, and its
- * segment is the pool's. */
+ * segments are the pool's. */
 extern xf_task worker_task;
 
 typedef struct worker_start {
@@ -16,13 +18,25 @@ typedef struct worker_start {
     os_cpu_set cpus; /* where it runs; an empty set: anywhere */
 } worker_start;
 
+/* Where the output of the item that runs is written, and where it is kept then. */
+typedef struct worker_staging {
+    os_guarded memory; /* of this process alone */
+    void *kept;        /* NULL: it is written where it is kept */
+    void *guard;       /* guard bytes behind it */
+    size_t guard_size; /* 0: none */
+} worker_staging;
+
 typedef struct worker {
     pool_segment segment;
-    uint32_t number; /* of its slot */
+    chunk_claimer me;
     worker_slot *slot;
+    worker_order *order;
     xf_call *call;
+    bool claims; /* it has claimed a chunk: */
     chunk_ref claimed;
-    uint64_t item;                 /* of the job: the one that runs */
+    uint64_t item; /* of the job: the one that runs */
+    worker_staging staging;
+    size_t overrun;                /* bytes that the item which has run wrote beyond its output */
     uint64_t slab_at, slab_end;    /* room in the slab that was taken last */
     uint64_t slab_serial;          /* serial of the job that this slab is for */
     bool is_inline;                /* it runs in the process of the pool, where no supervisor is to be notified */
@@ -33,12 +47,18 @@ typedef struct worker {
 void worker_run_inline(worker *worker);
 
 /* Parts of the back-end of a task's calls, for inline pools too; backend_arg is the worker.
- *   worker_item           The item that runs now.
  *   worker_asked_to_stop  Whether the item, or the whole pool, was asked to stop. */
-int worker_output(xf_call *call, size_t size);
-uint64_t worker_item(const xf_call *call);
-void worker_begin_failure(xf_call *call);
 int worker_send(xf_call *call, const void *data, size_t size);
 bool worker_asked_to_stop(const xf_call *call);
+
+/* Exit codes of a worker that cannot go on: it holds what it runs, or its claim was overwritten. */
+enum { WORKER_HELPLESS = 1, WORKER_LOST_CLAIM = 250 };
+
+/* Ends a worker that cannot even record that an item failed, or that has lost its claim. */
+static inline _Noreturn void worker_exit(const char *why, int code)
+{
+    fprintf(stderr, "crossfork: a worker exits: %s\n", why);
+    os_self_exit(code);
+}
 
 #endif

@@ -13,6 +13,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+/* ---- Segments -------------------------------------------------------------------------------- */
+
 /* A private segment is not private yet when mmap returns. */
 static pthread_mutex_t mapping = PTHREAD_MUTEX_INITIALIZER;
 
@@ -197,6 +199,43 @@ int os_shm_commit(const os_shm *shm, size_t offset, size_t size)
         return 0;
     return os_error(errno == EFAULT || errno == EHWPOISON ? ENOMEM : errno, "madvise MADV_POPULATE_WRITE");
 }
+
+int os_shm_make_readable(const os_shm *shm, size_t offset, size_t size)
+{
+    return offset > shm->size || size > shm->size - offset ? os_error(ENOMEM, "a segment's end") : 0;
+}
+
+/* ---- Guarded memory -------------------------------------------------------------------------- */
+
+int os_guarded_create(os_guarded *memory, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), whole;
+    char *address;
+
+    if (size > SIZE_MAX / 2)
+        return os_error(ENOMEM, "guarded memory");
+    size = (size + page - 1) / page * page;
+    whole = size + page;
+    address = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (address == MAP_FAILED)
+        return os_error(errno, "mmap");
+    if (mprotect(address + size, page, PROT_NONE) < 0) {
+        int rc = os_error(errno, "mprotect");
+        munmap(address, whole);
+        return rc;
+    }
+    *memory = (os_guarded){address, size};
+    return 0;
+}
+
+void os_guarded_free(os_guarded *memory)
+{
+    if (memory->address)
+        munmap(memory->address, memory->size + (size_t)sysconf(_SC_PAGESIZE));
+    *memory = (os_guarded){NULL, 0};
+}
+
+/* ---- Sleeping on words ----------------------------------------------------------------------- */
 
 void os_shm_wait(const os_shm *shm, _Atomic uint32_t *word, uint32_t seen, int timeout_ms)
 {

@@ -145,25 +145,17 @@ static void __attribute__((constructor)) register_fork_handler(void)
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
-/* Lets a child have its private box and inputs when it is forked: no other child has them mapped, which could write
- * this one's results.  Inputs that it may only read are mapped in it later. */
-static void let_fork(const os_start *start, bool has)
-{
-    shm_let_fork(start->box, has);
-    for (int i = 0; i < OS_INPUTS; i++)
-        if (shm_access_of_child(start->inputs[i]) == INPUT_WRITABLE)
-            shm_let_fork(start->inputs[i], has);
-}
-
-static pid_t fork_with(const os_start *start, int *error)
+/* Lets a child have its private box when it is forked: no other child has it mapped, which could write this one's
+ * result.  Private inputs are mapped in the child later. */
+static pid_t fork_with(const os_shm *box, int *error)
 {
     pid_t pid;
 
-    let_fork(start, true);
+    shm_let_fork(box, true);
     pid = fork();
     *error = errno;
     if (pid != 0)
-        let_fork(start, false);
+        shm_let_fork(box, false);
     return pid;
 }
 
@@ -177,24 +169,30 @@ static void flush_before_fork(FILE *stream)
     funlockfile(stream);
 }
 
-/* A forked child has its inputs mapped already, but for those that it may only read. */
+/* A forked child has its inputs mapped already, but for those that are kept out of the program's own forks. */
+static bool is_mapped_by_fork(const os_shm *input)
+{
+    return !(input->flags & (OS_SHM_OWNED | OS_SHM_PRIVATE));
+}
+
 static void inherit_inputs(const os_start *start, os_inherited *inherited, child_fds *kept)
 {
     for (int i = 0; i < OS_INPUTS; i++) {
         inherited->inputs[i] = OS_SHM_NONE;
-        if (shm_access_of_child(start->inputs[i]) != INPUT_WRITABLE)
+        if (!start->inputs[i] || !is_mapped_by_fork(start->inputs[i]))
             continue;
         inherited->inputs[i] = *start->inputs[i];
         kept->inputs[i] = -1;
     }
 }
 
-static void map_readonly_inputs(const os_start *start, os_inherited *inherited, child_fds *fds)
+static void map_other_inputs(const os_start *start, os_inherited *inherited, child_fds *fds)
 {
     for (int i = 0; i < OS_INPUTS; i++) {
         if (fds->inputs[i] < 0)
             continue;
-        inherited->inputs[i] = shm_map_inherited(fds->inputs[i], start->inputs[i]->size, INPUT_READONLY);
+        inherited->inputs[i] =
+            shm_map_inherited(fds->inputs[i], start->inputs[i]->size, shm_access_of_child(start->inputs[i]));
         if (!inherited->inputs[i].address)
             _exit(1);
     }
@@ -202,7 +200,7 @@ static void map_readonly_inputs(const os_start *start, os_inherited *inherited, 
 
 static _Noreturn void run_forked(const os_start *start, os_inherited *inherited, child_fds *fds)
 {
-    map_readonly_inputs(start, inherited, fds);
+    map_other_inputs(start, inherited, fds);
     child_settle(fds, start->box->address);
     limit_self(start->box->address);
     child_reset_signals();
@@ -234,7 +232,7 @@ static int start_fork(os_child *child, const os_start *start, child_fds *fds)
     inherit_inputs(start, &self.inherited, &kept);
     shm_lock_forks();
     forking = &kept;
-    pid = fork_with(start, &error);
+    pid = fork_with(start->box, &error);
     if (pid == 0)
         run_forked(start, &self.inherited, &kept);
     forking = NULL;

@@ -20,7 +20,8 @@ const char *xf_end_name(xf_end kind)
 const char *xf_crash_name(xf_crash crash)
 {
     static const char *const names[] = {
-        "fault", "abort", "access violation", "division by zero", "stack overflow", "illegal instruction", "trap"};
+        "fault", "abort",         "access violation", "division by zero", "stack overflow", "illegal instruction",
+        "trap",  "output overrun"};
 
     return crash >= 0 && (size_t)crash < sizeof names / sizeof *names ? names[crash] : "?";
 }

@@ -75,7 +75,7 @@ static void heap_attach(xf_heap *heap, object *object)
     heap->slots_at = slots_at;
     heap->me = os_self_process();
     page_arena_attach(&heap->arena, &object->shm, &heap->head->arena,
-                      &(page_arena_layout){words_at, slots_at + slots_size(limit), limit});
+                      &(page_arena_layout){words_at, slots_at + slots_size(limit), limit, NULL});
 }
 
 static uint64_t heap_segment_size(uint64_t limit)

@@ -172,7 +172,40 @@ int os_shm_commit(const os_shm *shm, size_t offset, size_t size)
                : os_error(GetLastError(), "VirtualAlloc");
 }
 
-/* ---- Sleeping -------------------------------------------------------------------------------- */
+int os_shm_make_readable(const os_shm *shm, size_t offset, size_t size)
+{
+    return size == 0 ? 0 : os_shm_commit(shm, offset, size);
+}
+
+/* ---- Guarded memory -------------------------------------------------------------------------- */
+
+int os_guarded_create(os_guarded *memory, size_t size)
+{
+    char *address;
+
+    if (size > SIZE_MAX / 2)
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "guarded memory");
+    size = (size + OS_PAGE - 1) / OS_PAGE * OS_PAGE;
+    address = VirtualAlloc(NULL, size + OS_PAGE, MEM_RESERVE, PAGE_NOACCESS);
+    if (!address) /* the system calls a size that can never be had an invalid parameter */
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "VirtualAlloc");
+    if (!VirtualAlloc(address, size, MEM_COMMIT, PAGE_READWRITE)) {
+        int rc = os_error(GetLastError(), "VirtualAlloc");
+        VirtualFree(address, 0, MEM_RELEASE);
+        return rc;
+    }
+    *memory = (os_guarded){address, size};
+    return 0;
+}
+
+void os_guarded_free(os_guarded *memory)
+{
+    if (memory->address)
+        VirtualFree(memory->address, 0, MEM_RELEASE);
+    *memory = (os_guarded){NULL, 0};
+}
+
+/* ---- Sleeping on words ----------------------------------------------------------------------- */
 
 static uint64_t process_start(HANDLE process)
 {

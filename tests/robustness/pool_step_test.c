@@ -246,7 +246,7 @@ static bool let_survivor_go(stage *stage)
 
 static bool is_idle(const stage *stage, uint32_t slot)
 {
-    return atomic_load(&stage->pool->segment.header->idle[0]) >> slot & 1;
+    return atomic_load(&stage->pool->segment.shared->idle[0]) >> slot & 1;
 }
 
 static void note_rest(stage *stage, long steps)
@@ -302,9 +302,11 @@ static _Noreturn void follow_orders(stage *stage, int orders)
 
 static void start_tracer(stage *stage)
 {
+    const os_shm *shm = &stage->pool->segment.work; /* the tracer looks into it */
     int ends[2];
     pid_t pid;
 
+    assert_int_equal(madvise(shm->address, shm->size, MADV_DOFORK), 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
     pid = fork();
     assert_true(pid >= 0);
@@ -782,23 +784,22 @@ static void one_that_goes_to_sleep_leaves_nothing_behind(void **state)
     close_stage(stage);
 }
 
-/* Takes pages until no page with memory is free. */
-static void fill_memory(stage *stage)
+/* Takes pages of those that workers take, for a job that there is not, until no page with memory is free. */
+static void fill_slabs(stage *stage)
 {
-    xf_pool_stats stats = look(stage, NULL);
+    pool_segment *segment = &stage->pool->segment;
+    uint64_t at;
 
-    while (stats.memory < stats.memory_peak) {
-        assert_non_null(xf_pool_buffer_alloc(stage->pool, 1));
-        stats = look(stage, NULL);
-    }
-    stage->memory = stats.memory;
+    while (pool_segment_slab_pages(segment) < page_arena_committed(&segment->slabs))
+        assert_int_equal(pool_segment_take_slab(segment, 1, SEGMENT_JOBS - 1, &at), 0);
+    stage->memory = look(stage, NULL).memory;
 }
 
 static bool takes_pages(stage *stage)
 {
     const pool_segment *segment = &stage->pool->segment;
 
-    return atomic_load(&segment->units[atomic_load(&segment->header->committed)]) != 0;
+    return atomic_load(&segment->slabs.words[atomic_load(&segment->shared->slabs.committed)]) != 0;
 }
 
 /* Pages without memory that a dead worker took are free again. */
@@ -810,7 +811,7 @@ static void pages_without_memory_are_given_back(void **state)
 
     (void)state;
     stage->follower_count = 1; /* which takes no pages */
-    fill_memory(stage);
+    fill_slabs(stage);
     peak = look(stage, NULL).memory_peak;
     stage->gate = 1;
     stage->until = takes_pages;

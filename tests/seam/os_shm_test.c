@@ -58,8 +58,19 @@ static void be_reading(const char *argument)
     say(is_pattern(owned, PAGE) && owned[PAGE] == 7 ? "whole\n" : "broken\n");
 }
 
+/* Writes one byte behind the end of guarded memory. */
+static void be_overrunning(const char *argument)
+{
+    os_guarded memory;
+
+    (void)argument;
+    require(os_guarded_create(&memory, PAGE) == 0);
+    ((volatile uint8_t *)memory.address)[memory.size] = 1;
+}
+
 static const seam_role roles[] = {
-    {"reading", be_reading}, {"answering", be_answering}, {"sleeping", be_sleeping}, {"committing", be_committing}, {0},
+    {"overrunning", be_overrunning}, {"reading", be_reading},       {"answering", be_answering},
+    {"sleeping", be_sleeping},       {"committing", be_committing}, {0},
 };
 
 /* ---- Shared memory --------------------------------------------------------------------------- */
@@ -206,6 +217,29 @@ static void a_child_that_writes_to_an_owned_segment_crashes(void **state)
     assert_true(is_pattern(owned.address, PAGE));
     os_shm_close(&owned);
     os_shm_close(&shared);
+}
+
+static void guarded_memory_is_zero_filled_and_can_be_written_to_its_end(void **state)
+{
+    os_guarded memory;
+
+    (void)state;
+    assert_int_equal(os_guarded_create(&memory, 1), 0);
+    assert_true(memory.size >= 1);
+    for (size_t at = 0; at < memory.size; at++)
+        assert_int_equal(((uint8_t *)memory.address)[at], 0);
+    fill_pattern(memory.address, memory.size);
+    os_guarded_free(&memory);
+    assert_null(memory.address);
+    os_guarded_free(&memory);
+    assert_int_equal(os_guarded_create(&memory, SIZE_MAX), XF_ENOMEM);
+    assert_int_equal(os_guarded_create(&memory, SIZE_MAX / 2), XF_ENOMEM);
+}
+
+static void a_write_behind_guarded_memory_crashes(void **state)
+{
+    (void)state;
+    expect_end("overrunning", OS_CRASHED, XF_CRASH_ACCESS);
 }
 
 static void a_wait_ends_when_the_word_is_another_or_time_has_passed(void **state)
@@ -476,6 +510,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(parent_and_child_commit_for_each_other),
     cmocka_unit_test(a_child_sees_what_its_parent_writes_to_an_owned_segment),
     cmocka_unit_test(a_child_that_writes_to_an_owned_segment_crashes),
+    cmocka_unit_test(guarded_memory_is_zero_filled_and_can_be_written_to_its_end),
+    cmocka_unit_test(a_write_behind_guarded_memory_crashes),
     cmocka_unit_test(a_wait_ends_when_the_word_is_another_or_time_has_passed),
     cmocka_unit_test(sleepers_on_a_word_are_woken),
     cmocka_unit_test(a_wait_for_any_word_ends_as_one_for_a_word_does),

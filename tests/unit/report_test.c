@@ -491,12 +491,13 @@ static void every_crash_has_a_name(void **state)
                                         [XF_CRASH_DIVIDE] = "division by zero",
                                         [XF_CRASH_STACK_OVERFLOW] = "stack overflow",
                                         [XF_CRASH_ILLEGAL] = "illegal instruction",
-                                        [XF_CRASH_TRAP] = "trap"};
+                                        [XF_CRASH_TRAP] = "trap",
+                                        [XF_CRASH_OVERRUN] = "output overrun"};
 
     (void)state;
-    for (int crash = XF_CRASH_OTHER; crash <= XF_CRASH_TRAP; crash++)
+    for (int crash = XF_CRASH_OTHER; crash <= XF_CRASH_OVERRUN; crash++)
         assert_string_equal(xf_crash_name((xf_crash)crash), names[crash]);
-    assert_string_equal(xf_crash_name((xf_crash)(XF_CRASH_TRAP + 1)), "?");
+    assert_string_equal(xf_crash_name((xf_crash)(XF_CRASH_OVERRUN + 1)), "?");
     assert_string_equal(xf_crash_name((xf_crash)-1), "?");
 }
 

@@ -1,0 +1,16 @@
+/* Guard bytes: what stands behind outputs, and is looked at to see whether a task wrote beyond its own. */
+#ifndef OUTPUT_GUARD_H
+#define OUTPUT_GUARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { OUTPUT_GUARD = 64 }; /* bytes at most */
+
+/* Writes so many guard bytes. */
+void output_guard_set(void *at, size_t size);
+
+/* How far the guard bytes were overwritten: 0 when all are as they were set. */
+size_t output_guard_overrun(const void *at, size_t size);
+
+#endif

@@ -1,0 +1,275 @@
+#include "pool/worker_output.h"
+
+#include "base/error.h"
+#include "pool/output_guard.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLAB_SIZE = 65536, STAGED_MAX = OS_PAGE };
+
+/* ---- Slabs ----------------------------------------------------------------------------------- */
+
+/* Takes pages, and adds them to the job's list of slabs, with which they are freed. */
+static int add_slab(worker *worker, uint64_t size)
+{
+    pool_segment *segment = &worker->segment;
+    job_state *state = &segment->states[worker->claimed.number];
+    uint64_t at, next;
+    slab *slab;
+    int rc = pool_segment_take_slab(segment, size, worker->claimed.number, &at);
+
+    if (rc < 0)
+        return rc;
+    slab = pool_segment_at(segment, at);
+    slab->size = size;
+    next = atomic_load(&state->slabs);
+    do
+        slab->next = next;
+    while (!atomic_compare_exchange_weak(&state->slabs, &next, at));
+    worker->slab_serial = worker->claimed.plan->serial;
+    worker->slab_at = at + OUTPUT_ALIGN;
+    worker->slab_end = at + size;
+    return 0;
+}
+
+/* Takes memory that stays as long as the job; NULL when there is none.
+ *   align  JOB_ALIGN or OUTPUT_ALIGN. */
+static void *take_from_slab(worker *worker, uint64_t size, uint64_t align)
+{
+    uint64_t minimum = worker->claimed.plan->flags & JOB_ONE_CHUNK ? 0 : SLAB_SIZE, at;
+
+    if (size > UINT64_MAX / 2)
+        return NULL;
+    at = (worker->slab_at + align - 1) / align * align;
+    if (worker->slab_serial != worker->claimed.plan->serial || at > worker->slab_end || worker->slab_end - at < size) {
+        uint64_t needed = size + OUTPUT_ALIGN;
+        if (add_slab(worker, needed < minimum ? minimum : needed) < 0)
+            return NULL;
+        at = worker->slab_at;
+    }
+    size = job_aligned(size);
+    worker->slab_at = worker->slab_end - at < size ? worker->slab_end : at + size;
+    return pool_segment_at(&worker->segment, at);
+}
+
+/* ---- Output ---------------------------------------------------------------------------------- */
+
+/* Has the next output written in front of an unmapped page, behind guard bytes up to that. */
+static void *stage_output(worker *worker, void *kept, size_t size)
+{
+    worker_staging *staging = &worker->staging;
+    size_t aligned = (size + OUTPUT_ALIGN - 1) / OUTPUT_ALIGN * OUTPUT_ALIGN;
+    char *output;
+
+    if (size > SIZE_MAX - OUTPUT_ALIGN)
+        return NULL;
+    if (!staging->memory.address || staging->memory.size < aligned) {
+        os_guarded_free(&staging->memory);
+        if (os_guarded_create(&staging->memory, aligned > STAGED_MAX ? aligned : STAGED_MAX) < 0)
+            return NULL;
+    }
+    output = (char *)staging->memory.address + staging->memory.size - aligned;
+    staging->kept = kept;
+    staging->guard = output + size;
+    staging->guard_size = aligned - size;
+    output_guard_set(staging->guard, staging->guard_size);
+    return output;
+}
+
+static bool is_staged(const worker *worker, size_t size)
+{
+    return size <= STAGED_MAX || worker->claimed.plan->flags & JOB_GUARD_PAGES;
+}
+
+/* Memory in which an output of any size is kept. */
+static void *take_output(worker *worker, size_t size)
+{
+    if (worker->claimed.plan->flags & JOB_ONE_ITEM && size <= JOB_BUFFER_SIZE)
+        return worker->segment.states[worker->claimed.number].out_buffer;
+    if (is_staged(worker, size))
+        return take_from_slab(worker, size, JOB_ALIGN);
+    return size > SIZE_MAX - OUTPUT_GUARD ? NULL : take_from_slab(worker, size + OUTPUT_GUARD, OUTPUT_ALIGN);
+}
+
+static void *place_of_output(worker *worker, uint64_t item)
+{
+    const job_plan *plan = worker->claimed.plan;
+
+    return (char *)pool_segment_outputs(&worker->segment, worker->claimed.number, plan) + item * plan->out_size;
+}
+
+int worker_output_give(xf_call *call, size_t size)
+{
+    worker *worker = call->backend_arg;
+    bool sized = !(worker->claimed.plan->flags & JOB_OUT_SPANS);
+    void *output = sized ? place_of_output(worker, worker->item) : take_output(worker, size);
+
+    worker->staging.kept = NULL;
+    worker->staging.guard_size = 0;
+    if (output && is_staged(worker, size)) {
+        output = stage_output(worker, output, size);
+    } else if (output && !sized) {
+        worker->staging.guard = (char *)output + size;
+        worker->staging.guard_size = OUTPUT_GUARD;
+        output_guard_set(worker->staging.guard, OUTPUT_GUARD);
+    }
+    if (!output)
+        return XF_ENOMEM;
+    if (size <= XF_ZEROED_MAX)
+        memset(output, 0, size);
+    call->output = (os_shm){output, size, -1, 0};
+    return 0;
+}
+
+void *worker_output_of_one(worker *worker)
+{
+    size_t size = (size_t)worker->claimed.plan->out_size;
+    void *kept = place_of_output(worker, 0), *output;
+
+    worker->staging.kept = NULL;
+    worker->staging.guard_size = 0;
+    output = is_staged(worker, size) ? stage_output(worker, kept, size) : NULL;
+    return output ? output : kept; /* it needs no staging, only its neighbours do */
+}
+
+static span *out_span(worker *worker, uint64_t item)
+{
+    const job_plan *plan = worker->claimed.plan;
+
+    return plan->flags & JOB_ONE_ITEM ? &worker->segment.states[worker->claimed.number].out_span
+                                      : (span *)pool_segment_at(&worker->segment, plan->out) + item;
+}
+
+static void keep_span(worker *worker)
+{
+    const xf_call *call = worker->call;
+    const void *kept = worker->staging.kept ? worker->staging.kept : call->output.address;
+
+    *out_span(worker, worker->item) =
+        call->has_output ? (span){pool_segment_offset(&worker->segment, kept), call->output.size} : (span){0, 0};
+}
+
+int worker_output_keep(worker *worker, int code)
+{
+    worker_staging *staging = &worker->staging;
+    xf_call *call = worker->call;
+    bool is_batch = worker->claimed.plan->flags & JOB_BATCH;
+    size_t size = is_batch ? (size_t)worker->claimed.plan->out_size : call->output.size;
+
+    worker->overrun = staging->guard_size ? output_guard_overrun(staging->guard, staging->guard_size) : 0;
+    if (worker->overrun > 0)
+        return XF_EFAILED;
+    if (code != 0)
+        return code;
+    if (!is_batch && !call->has_output && call->task->output_size != XF_ANY_SIZE)
+        return xf_fail(call, XF_ESIZE, "task %s returned no output", call->task->name);
+    if (staging->kept)
+        memcpy(staging->kept, (const char *)staging->guard - size, size);
+    if (worker->claimed.plan->flags & JOB_OUT_SPANS)
+        keep_span(worker);
+    return 0;
+}
+
+/* ---- Failures -------------------------------------------------------------------------------- */
+
+static void record_failure(worker *worker, uint64_t item, failure_kind kind, int code, const char *text)
+{
+    pool_segment *segment = &worker->segment;
+    job_state *state = &segment->states[worker->claimed.number];
+    size_t size = strlen(text) + 1;
+    failure_record *record = take_from_slab(worker, sizeof *record + size, JOB_ALIGN);
+    uint64_t next;
+
+    if (!record) {
+        size = 1;
+        text = "";
+        record = take_from_slab(worker, sizeof *record + size, JOB_ALIGN);
+    }
+    if (!record)
+        worker_exit("no memory to record a failure", WORKER_HELPLESS);
+    *record = (failure_record){.item = item, .kind = kind, .code = code, .size = size};
+    memcpy(record + 1, text, size);
+    next = atomic_load(&state->failures);
+    do
+        record->next = next;
+    while (!atomic_compare_exchange_weak(&state->failures, &next, pool_segment_offset(segment, record)));
+    if (worker->claimed.plan->flags & JOB_STOP_AT_FAILURE)
+        atomic_store(&state->failed, 1);
+}
+
+static void record_overrun(worker *worker, uint64_t item, size_t bytes)
+{
+    char text[64];
+
+    snprintf(text, sizeof text, "wrote %zu bytes beyond its output", bytes);
+    record_failure(worker, item, FAILURE_OVERRUN, 0, text);
+}
+
+static void drop_failure(xf_call *call)
+{
+    free(call->fail_text);
+    call->fail_text = NULL;
+    call->fail_code = 0;
+}
+
+void worker_output_flush_failure(worker *worker)
+{
+    xf_call *call = worker->call;
+
+    if (call->fail_code != 0)
+        record_failure(worker, call->fail_item, FAILURE_CODE, call->fail_code, call->fail_text ? call->fail_text : "");
+    drop_failure(call);
+}
+
+uint64_t worker_output_item(const xf_call *call)
+{
+    const worker *worker = call->backend_arg;
+
+    return worker->claims ? job_first_item(worker->claimed.plan, worker->claimed.chunk) + worker->slot->progress : 0;
+}
+
+void worker_output_begin_failure(xf_call *call)
+{
+    worker *worker = call->backend_arg;
+    uint64_t item = worker_output_item(call);
+
+    if (!worker->claims)
+        return; /* the initializer */
+    if (call->fail_code != 0 && call->fail_item != item)
+        worker_output_flush_failure(worker);
+    call->fail_item = item;
+}
+
+void worker_output_fail_item(worker *worker, int code)
+{
+    xf_call *call = worker->call;
+    uint64_t item = worker_output_item(call);
+    bool said = call->fail_code != 0 && call->fail_item == item;
+
+    if (said && worker->overrun > 0)
+        drop_failure(call);
+    worker_output_flush_failure(worker);
+    if (worker->overrun > 0)
+        record_overrun(worker, item, worker->overrun);
+    else if (!said)
+        record_failure(worker, item, FAILURE_CODE, code, "");
+    worker->overrun = 0;
+}
+
+void worker_output_check_guard(worker *worker)
+{
+    const job_plan *plan = worker->claimed.plan;
+    size_t overrun;
+    void *guard;
+
+    if (!(plan->flags & JOB_OUT_GUARDED) || worker->claimed.chunk + 1 != plan->chunk_count)
+        return;
+    guard = place_of_output(worker, plan->count);
+    overrun = output_guard_overrun(guard, OUTPUT_GUARD);
+    if (overrun == 0)
+        return;
+    record_overrun(worker, plan->count - 1, overrun);
+    output_guard_set(guard, OUTPUT_GUARD);
+}
