@@ -18,8 +18,11 @@
  * Each program gets one end of a pipe (pipe.h), which can be handed to children like any other.  When the other program
  * ends in whatever way, XF_EEND comes within a moment, as for any other pipe.
  *
- * A name belongs to the user: programs of other users neither see it nor can use it.  It is free again as soon as its
- * listener has ended, in whatever way, and nothing in the file system can stay behind.
+ * Each user has names of their own, and neither side deals with a program of another user.  A name is not secret,
+ * though, and not reserved: other users of the machine can list it, and a program of theirs that takes it first keeps
+ * it: xf_listener_create returns XF_EEXIST then, and xf_connect XF_EACCESS.  On Linux such a program can also connect;
+ * it is refused, but one that does so without end can fill the queue, so that others wait longer.  A name is free again
+ * as soon as its listener has ended, in whatever way, and nothing in the file system can stay behind.
  *
  * With a key each side proves to the other that it has the same one, without sending it; without one, every program of
  * the same user may connect.  Messages are not encrypted: they are in memory that no other program can access. */
@@ -62,9 +65,10 @@ typedef struct xf_listener xf_listener;
 XF_API int xf_listener_create(xf_listener **listener, const char *name, const xf_listener_options *options);
 
 /* Waits for the next program that connects and has the key.  A program that sends nothing, or sends invalid data, or
- * ends during the handshake is dropped and delays no other: 32 handshakes can be in progress at the same time.
+ * ends during the handshake is dropped.  32 handshakes can be in progress at the same time, so it delays no other
+ * unless there are 32 of its kind at once: then others wait for handshake_ms at most.
  *   pipe        Set to this side's end of a pipe, which the caller frees with xf_pipe_free.
- *   timeout_ms  0 accepts a program that has connected already, and does not wait.
+ *   timeout_ms  Holds whatever other programs do.  0 does not wait: the handshakes advance with each call.
  * Returns 0; XF_ETIMEDOUT; XF_EACCESS when a program without the key was refused; XF_EHANDLES, XF_ENOMEM, XF_EPROTO or
  * XF_ESYSTEM when a program was refused because this side lacks something: after each of these it can be called again,
  * and may fail at once as long as that is missing; XF_EEND when the listener was stopped.

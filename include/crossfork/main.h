@@ -23,8 +23,10 @@ extern "C" {
  * With XF_REPLAY=file in the environment it runs the task that was saved in that file (save_failures), in this process,
  * and ends it: see docs/replay.md.
  * Threads: call once, from the main thread.
- * Differences: none.  A forked child never runs main, but the call is required all the same, so that a program that
- * runs on one system runs on the other. */
+ * A program that has more rights than who starts it (setuid, setgid, capabilities of its file) obeys neither XF_REPLAY
+ * nor XF_START nor the hidden argument of a child, and can start children by fork only: other methods are XF_ENOTSUP.
+ * Differences: Windows programs have no rights by their file.  A forked child never runs main, but the call is required
+ * all the same, so that a program that runs on one system runs on the other. */
 XF_API void xf_main(int argc, char **argv);
 
 /* Ends now the supervisor thread, the helper process that names stacks and, on POSIX, that of XF_START_FORKSERVER,

@@ -12,7 +12,8 @@
  *
  * The parent reads and keeps all that a child sends at all times, on a thread that waits for the child or on
  * crossfork's one supervisor thread, so joining first and reading afterwards never deadlocks, at any size.
- * A child ends with its parent, however the parent ends, and its own descendants end with it.
+ * A child ends with its parent, however the parent ends and whatever the child does, and its own descendants end with
+ * it.  Differences: on POSIX a process that leaves the child's process group (setsid, setpgid) escapes.
  * In a process that the program forked by itself, xf_process_free and xf_process_detach free that process's copy alone,
  * and other calls fail with XF_ESTATE: docs/semantics/copies.md. */
 #ifndef CROSSFORK_PROCESS_H

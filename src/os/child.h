@@ -26,9 +26,9 @@ typedef struct os_status {
     uint64_t exception;      /* what the dump is about, in the child; 0 on POSIX */
     _Atomic uint32_t dumped; /* set by the parent: the child need not wait for the dump any longer */
     uint64_t image;          /* set by the child, before main: where crossfork was loaded; 0 on POSIX */
-    _Atomic int64_t pid;     /* set by a child of the server, whose parent does not know it otherwise */
     xf_limits limits;        /* set by os_child_start; the child applies them to itself */
     _Atomic int32_t refused; /* memory beyond limits.memory was refused, and then it ended; not used on Windows */
+    uint32_t held;           /* set by os_child_start: the parent holds the lifeline's end; not used on Windows */
 } os_status;
 
 enum { OS_INPUTS = 2 };
@@ -72,7 +72,8 @@ typedef struct os_start {
  * The child and its descendants end at once when this process ends, however it ends, whatever they are doing.
  * Windows: CreateProcessW of the running image with a handle list, in a kill-on-close job object of its own.
  * POSIX: fork, posix_spawn of the running image, or a request to the server; pidfd; a process group; a lifeline pipe
- * whose hang-up makes the kernel send SIGKILL to the group.
+ * whose hang-up makes the kernel send SIGKILL to the group.  This process holds both ends of it, so that the child
+ * cannot close or change them.  A process that leaves the group (setsid, setpgid) escapes.
  * Limits hold from os_self_child on; for a child that is not executed anew, and on Windows, from its first instruction.
  * They are never wider than this process's own.  Windows: limits of the job.  POSIX: setrlimit in the child.
  * XF_EINVAL (environment, directory or path that is not UTF-8, on Windows); XF_ENOENT, XF_ENOTDIR, XF_EACCESS (the
@@ -130,8 +131,8 @@ int os_child_end(os_child *child, os_end *end);
 /* Kills the child and its descendants at once.  Harmless when it has ended. */
 void os_child_kill(os_child *child);
 
-/* Returns the child's process id, or 0 until a child of the server has stored it; nothing becomes ready when it
- * does. */
+/* Returns the child's process id, or 0 while that of a child of the server is not known; nothing becomes ready when it
+ * is. */
 int64_t os_child_pid(os_child *child);
 
 /* Returns what becomes ready when the child ends: an fd that polls readable, or a HANDLE. */
@@ -177,7 +178,8 @@ void os_child_unwatch(os_child *child);
  *               line.
  *   entry       What a child of the fork server runs.
  *   inherited   Set to what the parent has left for this process; NULL when crossfork did not start it.
- * Does not return in the fork server.  XF_EPROTO when argv names a channel that does not exist. */
+ * Does not return in the fork server.  XF_EPROTO when argv names a channel that does not exist; XF_EACCESS when it
+ * names one and this process is privileged (os_self_is_privileged). */
 int os_self_child(int argc, char **argv, os_entry entry, const os_inherited **inherited);
 
 /* Ends this process at once with that exit code: no exit handlers, no flushing. */

@@ -16,7 +16,8 @@ enum { OS_NAME_MAX = 63, OS_CHANNELS_MAX = 32 };
 int os_endpoint_open(os_endpoint **endpoint, const char *name);
 
 /* Accepts a process that has connected, without waiting.  Processes of other users are rejected.
- * XF_EAGAIN when there is none; XF_EEND after os_endpoint_shutdown; XF_EHANDLES, XF_ENOMEM, XF_ESYSTEM. */
+ * XF_EAGAIN when there is none, or as many of other users came first as it rejects at a time; XF_EEND after
+ * os_endpoint_shutdown; XF_EHANDLES, XF_ENOMEM, XF_ESYSTEM. */
 int os_endpoint_accept(os_endpoint *endpoint, os_channel **channel);
 
 /* Accepts no process any more, from any thread: os_endpoint_wait returns, and os_endpoint_accept returns XF_EEND from

@@ -10,6 +10,12 @@
  * for it.  Where crossfork is a shared library or DLL, which may be replaced on its own, its build id counts, too. */
 void os_self_build(uint8_t build[OS_BUILD_ID_SIZE]);
 
+/* Whether this process has rights that the process that started it has not, so that neither the environment nor the
+ * arguments are to be trusted: os_self_child then refuses to be a child, and os_child_start can only fork.
+ * POSIX: AT_SECURE, which the kernel sets for a program that is setuid or setgid or has capabilities by its file, and
+ * which stays when it gives them up.  Windows: never, as no program has rights by its file. */
+bool os_self_is_privileged(void);
+
 /* A number that differs in a copy of this process that fork made, and in copies of copies; costs nothing.
  * Windows: always 0, as nothing copies a process.  POSIX: counts the forks between the program and this process, except
  * those that the C library does not see (a bare system call). */

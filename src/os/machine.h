@@ -46,6 +46,11 @@ int os_self_bind(const os_cpu_set *set);
  * Windows: 0, as a child begins with nothing of its parent's.  Linux: those of this process.  Left out: 0. */
 size_t os_self_memory(void);
 
+/* Whether this process may make a file, or on POSIX a shared segment, of that size: XF_ELIMIT when it may not.
+ * Windows: always.  POSIX: RLIMIT_FSIZE; without this question the kernel would answer the attempt with SIGXFSZ, which
+ * ends the program.  Left out: 0. */
+int os_self_check_file_size(uint64_t size);
+
 /* Whether text for descriptor 1 or 2 may contain the escapes of ECMA-48 for colours.
  * Windows: a console that understands them, which it is asked to.  POSIX: a terminal that is not TERM=dumb.
  * Left out: false. */

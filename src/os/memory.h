@@ -22,15 +22,16 @@ enum {
     OS_SHM_PRIVATE = 4,  /* a copy of this process that the program forks does not have it mapped */
     OS_SHM_HUGE = 8,     /* large pages, where the system has some to give */
     OS_SHM_READONLY = 16, /* for os_shm_open: writing to it is an access violation */
-    OS_SHM_OWNED = 32     /* only the process that creates it can write to it: its children map it read-only, a forked
-                             one too, and os_shm_is_sealed says whether they could get around that */
+    OS_SHM_OWNED = 32,    /* only the process that creates it can write to it: its children map it read-only, a forked
+                              one too, and os_shm_is_sealed says whether they could get around that */
+    OS_SHM_FORKED = 64    /* it has no handle, so that only forked children have it; not used on Windows */
 };
 
 #define OS_PAGE 4096 /* bytes; a system's own pages may be larger */
 
 /* Creates and maps an unnamed shared segment of size bytes (not 0), zero-filled, that cannot shrink.
  *   flags  Of OS_SHM_; 0: none.
- * Windows: a pagefile-backed section.  POSIX: a sealed memfd.
+ * Windows: a pagefile-backed section.  POSIX: a sealed memfd, which RLIMIT_FSIZE holds for: XF_ENOMEM beyond it.
  * XF_ENOMEM, XF_EHANDLES. */
 int os_shm_create(os_shm *shm, size_t size, int flags);
 

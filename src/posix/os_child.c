@@ -129,6 +129,16 @@ static int collect_own(os_child *child)
     return 0;
 }
 
+/* Returns the id of a child of the server; 0: it is not known yet, or nobody is left of its group.  The child makes
+ * itself the owner of its lifeline's signals before it runs any task, and then has no descriptor with which a task
+ * could make another process the owner. */
+static pid_t pid_of_served(const os_child *child)
+{
+    int owner = fcntl(child->hold, F_GETOWN);
+
+    return owner < -1 ? -owner : 0;
+}
+
 static int collect_from_server(os_child *child)
 {
     server_news news;
@@ -139,16 +149,14 @@ static int collect_from_server(os_child *child)
     while (size < 0 && errno == EINTR);
     if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return XF_EAGAIN;
+    child->pid = size == sizeof news ? news.info.si_pid : pid_of_served(child);
     fd_close(&child->lifeline);
-    if (size != sizeof news) {
-        child->pid = child->proven;
-        child->end = atomic_load(&child->status->pid)
-                         ? end_of(OS_LOST, 0, 0) /* the server has ended, and nobody waits for its child */
-                         : end_of(OS_UNSTARTED, XF_ESYSTEM, 0);
+    if (size != sizeof news) { /* the server has ended, and nobody waits for its child */
+        bool was_started = child->pid || atomic_load(&child->status->armed);
+        child->end = was_started ? end_of(OS_LOST, 0, 0) : end_of(OS_UNSTARTED, XF_ESYSTEM, 0);
     } else if (news.error) {
         child->end = end_of(OS_UNSTARTED, os_error(news.error, "fork in the server"), 0);
     } else {
-        child->pid = news.info.si_pid;
         child->end = judge_exit(child, &news.info, &news.usage);
     }
     return 0;
@@ -177,38 +185,9 @@ void os_child_kill(os_child *child)
     fd_close(&child->lifeline);
 }
 
-/* The parent of a process; 0 when that is not known, as of one that has ended. */
-static pid_t parent_of(pid_t pid)
-{
-    char line[256], *after_name;
-    int parent = 0;
-
-    if (!file_read_line(line, sizeof line, "/proc/%d/stat", (int)pid))
-        return 0;
-    after_name = strrchr(line, ')');
-    return after_name && sscanf(after_name, ") %*c %d", &parent) == 1 ? (pid_t)parent : 0;
-}
-
-/* A child of the server says itself which it is, so that nobody has to be woken to learn it.  One that names a process
- * of somebody else's is ended: programs send signals to what they are given here. */
-static void prove_pid(os_child *child)
-{
-    int64_t told = atomic_load(&child->status->pid);
-    pid_t parent = told > 0 && told <= INT32_MAX ? parent_of((pid_t)told) : -1;
-
-    if (parent == child->server || parent == 0)
-        child->proven = (pid_t)told;
-    else if (told != 0)
-        fd_close(&child->lifeline);
-}
-
 int64_t os_child_pid(os_child *child)
 {
-    if (child->pid || child->ended)
-        return child->pid;
-    if (!child->proven)
-        prove_pid(child);
-    return child->proven;
+    return child->pid || child->ended ? child->pid : pid_of_served(child);
 }
 
 intptr_t os_child_sentinel(const os_child *child)
@@ -222,6 +201,7 @@ void child_free(os_child *child)
         stream_release(&child->stream[i]);
     fd_close(&child->exit_fd);
     fd_close(&child->lifeline);
+    fd_close(&child->hold);
     free(child->dumps);
     free(child);
 }

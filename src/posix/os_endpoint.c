@@ -93,11 +93,12 @@ static int endpoint_make_channel(os_channel **out, int socket)
     return 0;
 }
 
+/* Rejects no more than the queue holds at a time: other users can refill it for as long as they want. */
 int os_endpoint_accept(os_endpoint *endpoint, os_channel **channel)
 {
     int socket;
 
-    for (;;) {
+    for (int rejected = 0; rejected < BACKLOG; rejected++) {
         if (atomic_load(&endpoint->shut))
             return error_detail(XF_EEND, "the endpoint was shut down");
         socket = accept4(endpoint->socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -112,6 +113,7 @@ int os_endpoint_accept(os_endpoint *endpoint, os_channel **channel)
             return endpoint_make_channel(channel, socket);
         close(socket);
     }
+    return XF_EAGAIN;
 }
 
 /* After shutdown, poll returns at once for the socket, so a thread in os_endpoint_wait returns. */

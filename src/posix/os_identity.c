@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -80,6 +81,11 @@ void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
 
     pthread_once(&once, find_own_build);
     memcpy(build, own_build, OS_BUILD_ID_SIZE);
+}
+
+bool os_self_is_privileged(void)
+{
+    return getauxval(AT_SECURE) != 0;
 }
 
 /* Counted in each forked child. */

@@ -1,4 +1,5 @@
 /* Limits of a child, and how the parent recognizes that a child has ended by one of them. */
+#include "base/error.h"
 #include "os_private.h"
 
 #include <errno.h>
@@ -6,6 +7,19 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+
+/* ---- This process ---------------------------------------------------------------------------- */
+
+/* A thread that changes the limit between this and the attempt is not reckoned with. */
+int os_self_check_file_size(uint64_t size)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_FSIZE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY || size <= limit.rlim_cur)
+        return 0;
+    return error_detail(XF_ELIMIT, "RLIMIT_FSIZE allows %llu bytes, and %llu are needed",
+                        (unsigned long long)limit.rlim_cur, (unsigned long long)size);
+}
 
 /* ---- In the child ---------------------------------------------------------------------------- */
 

@@ -11,22 +11,32 @@
 /* ---- Its group, streams and descriptors ------------------------------------------------------ */
 
 /* When the pipe hangs up, Linux sends the signal of F_SETSIG to the whole group, also to processes that block every
- * signal or never make a system call: fcntl(2), F_SETOWN and F_SETSIG. */
-void child_arm_lifeline(int lifeline, pid_t leader)
+ * signal or never make a system call: fcntl(2), F_SETOWN and F_SETSIG.  All that belongs to the open file, which lives
+ * as long as any process has a descriptor of it: the parent's is enough. */
+void child_arm_lifeline(int end, pid_t leader)
+{
+    fcntl(end, F_SETSIG, SIGKILL);
+    fcntl(end, F_SETOWN, -leader);
+    fcntl(end, F_SETFL, O_ASYNC);
+}
+
+/* A child that had a descriptor of the open file could change what the parent's descriptor does, too. */
+void child_tie_life(int lifeline, const os_status *status)
 {
     struct pollfd hangup = {.fd = lifeline};
 
-    fcntl(lifeline, F_SETSIG, SIGKILL);
-    fcntl(lifeline, F_SETOWN, -leader);
-    fcntl(lifeline, F_SETFL, O_ASYNC);
-    if (leader == getpid() && poll(&hangup, 1, 0) > 0)
-        kill(leader, SIGKILL);
+    child_arm_lifeline(lifeline, getpid());
+    if (poll(&hangup, 1, 0) > 0)
+        kill(getpid(), SIGKILL);
+    if (status->held)
+        close(lifeline);
 }
 
-void child_settle(const child_fds *fds)
+void child_settle(child_fds *fds, const os_status *status)
 {
     setpgid(0, 0);
-    child_arm_lifeline(fds->lifeline, getpid());
+    child_tie_life(fds->lifeline, status);
+    fds->lifeline = -1;
     for (int i = 0; i < 3; i++)
         if (fds->stdio[i] != i)
             dup2(fds->stdio[i], i);

@@ -73,6 +73,15 @@ struct os_channel {
 /* Closes the descriptors of a channel. */
 void stream_release(os_channel *channel);
 
+/* ---- os_shm.c -------------------------------------------------------------------------------- */
+
+/* No process forks, and no private segment is being mapped, between these two; a thread does not nest them. */
+void shm_lock_forks(void);
+void shm_unlock_forks(void);
+
+/* Says whether children that are forked from now on have a private segment; harmless for others. */
+void shm_let_fork(const os_shm *shm, bool has);
+
 /* ---- os_file.c ------------------------------------------------------------------------------- */
 
 /* Reads the first line of a file, without its line end; false when there is none. */
@@ -103,19 +112,18 @@ struct os_child {
     int exit_fd;    /* readable at the end: the pidfd, or the socket on which the server reports, or a lifeline */
     int pidfd;      /* -1: the system has none, or the server started the child; closed as exit_fd */
     int lifeline;   /* the writing end: closing it kills the group */
+    int hold;       /* the reading end, which the child does not have; -1: it has, and the parent has not */
     int watched_by; /* epoll set, or -1 */
     pid_t pid;      /* 0: the server started it, and it runs */
     bool by_server;
     bool killed; /* by os_child_kill */
     bool ended;
     os_end end;
-    const os_status *status; /* which the child can change: what this process relies on is copied below */
-    uint64_t record_at;      /* 0: there is no room for a record */
-    char *dumps;             /* a directory; NULL: no dump is wanted */
+    const os_status *status; /* the child writes to it */
+    os_record *record;       /* in the box; NULL: none */
+    char *dumps;             /* where the child may leave a core file; NULL: nowhere */
     xf_limits limits;
     uint64_t kills_before; /* limit_kills when the child was started */
-    pid_t server;          /* of which it is a child; 0: of this process itself */
-    pid_t proven;          /* what it said to be its pid, once that was proven; 0: not yet */
 };
 
 /* The descriptors that a child keeps; -1 where there is none.  None is below 3, except inherited standard streams. */
@@ -141,7 +149,7 @@ typedef struct newborn {
 
 /* In a new child: makes a group of its own, ties its life to the parent's, and sets up the standard streams and the
  * directory.  Async-signal-safe. */
-void child_settle(const child_fds *fds);
+void child_settle(child_fds *fds, const os_status *status);
 
 /* In a new child: restore the system's default for every signal, or for one.  Async-signal-safe. */
 void child_reset_signals(void);
@@ -159,9 +167,12 @@ void child_close_others(const child_fds *fds);
  * not: there their numbers may stand for others. */
 bool child_has_others(void);
 
-/* Makes the kernel kill this process's group when the lifeline hangs up; ends this process at once if it already
- * has. */
-void child_arm_lifeline(int lifeline, pid_t leader);
+/* Makes the kernel kill that group when the other end of the lifeline is closed.  Async-signal-safe. */
+void child_arm_lifeline(int end, pid_t leader);
+
+/* In a new child: arms its lifeline and, if the parent holds that end too, closes it; ends this process at once if the
+ * parent has ended already.  Async-signal-safe. */
+void child_tie_life(int lifeline, const os_status *status);
 
 /* In a new child: closes the descriptors of a range, open or not.  Async-signal-safe. */
 void child_close_range(unsigned first, unsigned last);
@@ -272,8 +283,6 @@ enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END = EXEC_IN
 #define SERVER_ARGUMENT "--crossfork-server"
 
 /* ---- os_server.c ----------------------------------------------------------------------------- */
-
-pid_t server_pid(const os_server *server);
 
 /* Asks the server to fork a child.  The server sends server_news to status. */
 int server_start(os_server *server, const os_start *start, const child_fds *fds, int status);

@@ -80,13 +80,19 @@ static int become_child(const char *token, const os_inherited **out)
     inherited->channel = &self.channel;
     fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
     fcntl(EXEC_LIFELINE, F_SETFD, FD_CLOEXEC);
-    child_arm_lifeline(EXEC_LIFELINE, getpid());
+    child_tie_life(EXEC_LIFELINE, inherited->box.address);
     limit_self(inherited->box.address);
     child_reset_signals();
     child_catch_exit();
     child_catch_faults(inherited->box.address);
     *out = inherited;
     return 0;
+}
+
+/* Who starts a privileged program makes the channel, too, and could have any task run with its rights. */
+static int refuse_stranger(void)
+{
+    return error_detail(XF_EACCESS, "a program with more rights than who starts it is no child of crossfork");
 }
 
 int os_self_child(int argc, char **argv, os_entry entry, const os_inherited **inherited)
@@ -100,12 +106,14 @@ int os_self_child(int argc, char **argv, os_entry entry, const os_inherited **in
         second_argument(asked, sizeof asked);
     *inherited = NULL;
     crash_remember_faults();
+    if (strcmp(argument, SERVER_ARGUMENT) != 0 && strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
+        return 0;
+    if (os_self_is_privileged())
+        return refuse_stranger();
     if (strcmp(argument, SERVER_ARGUMENT) == 0) {
         fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
         server_run(EXEC_CHANNEL, entry);
     }
-    if (strncmp(argument, CHILD_ARGUMENT, strlen(CHILD_ARGUMENT)) != 0)
-        return 0;
     return become_child(argument + strlen(CHILD_ARGUMENT), inherited);
 }
 

@@ -98,11 +98,6 @@ void os_server_close(os_server *server)
     free(server);
 }
 
-pid_t server_pid(const os_server *server)
-{
-    return server->pid;
-}
-
 static int send_request(os_server *server, request *head, const char *environment, const int *fds, size_t count)
 {
     union {
@@ -324,14 +319,13 @@ static _Noreturn void server_run_child(server *self, const request *head, const 
                                                                       head->input_sizes[i], head->access[i])
                                                          : OS_SHM_NONE;
     child_close_others(&fds);
-    child_settle(&fds);
+    child_settle(&fds, child.inherited.box.address);
     limit_self(child.inherited.box.address);
     for (int i = 0; i < 3; i++)
         fd_close(&fds.stdio[i]);
     fd_close(&fds.directory);
     sigaction(SIGCHLD, &standard, NULL); /* undoes the only handler that the server has installed */
     child_catch_faults(child.inherited.box.address);
-    atomic_store(&((os_status *)child.inherited.box.address)->pid, getpid());
     self->entry(&child.inherited);
     abort();
 }

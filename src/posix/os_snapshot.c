@@ -148,11 +148,11 @@ static int record_apart(pid_t pid, os_record *into)
 
 int os_child_snapshot(os_child *child)
 {
-    os_record *record = (os_record *)((uintptr_t)child->status + child->record_at);
+    os_record *record = child->record;
     pid_t pid = (pid_t)os_child_pid(child);
     int rc;
 
-    if (!child->record_at)
+    if (!record)
         return error_detail(XF_ESTATE, "this child has no room for a record");
     if (child->ended || pid == 0)
         return error_detail(XF_EEND, "the child is not running");

@@ -108,9 +108,6 @@ static int open_child_fds(os_child *child, const os_start *start, child_fds *fds
         return rc;
     fds->lifeline = lifeline[0];
     child->lifeline = lifeline[1];
-    if (start->first_size &&
-        send(channel[0], start->first, start->first_size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)start->first_size)
-        return os_error(errno, "send");
     return 0;
 }
 
@@ -118,6 +115,19 @@ static int open_child_fds(os_child *child, const os_start *start, child_fds *fds
 
 /* Set while this thread forks a child for os_child_start. */
 static _Thread_local const child_fds *forking;
+
+/* These two also run when the program forks by itself. */
+static void before_fork(void)
+{
+    if (!forking)
+        shm_lock_forks();
+}
+
+static void after_fork_in_parent(void)
+{
+    if (!forking)
+        shm_unlock_forks();
+}
 
 /* Closes the parent's descriptors in a forked child.  libuv registers a fork handler that gives the child new
  * descriptors of its own for signals.  The parent's must be closed before that, so they are closed in a handler too,
@@ -127,11 +137,26 @@ static void after_fork_in_child(void)
     if (forking)
         child_close_others(forking);
     forking = NULL; /* the child may itself fork */
+    shm_unlock_forks();
 }
 
 static void __attribute__((constructor)) register_fork_handler(void)
 {
-    pthread_atfork(NULL, NULL, after_fork_in_child);
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* Lets a child have its private box when it is forked: no other child has it mapped, which could write this one's
+ * result.  Private inputs are mapped in the child later. */
+static pid_t fork_with(const os_shm *box, int *error)
+{
+    pid_t pid;
+
+    shm_let_fork(box, true);
+    pid = fork();
+    *error = errno;
+    if (pid != 0)
+        shm_let_fork(box, false);
+    return pid;
 }
 
 /* Writes out what the program has printed so far, so that the program prints it once, and a forked child does not print
@@ -176,7 +201,7 @@ static void map_other_inputs(const os_start *start, os_inherited *inherited, chi
 static _Noreturn void run_forked(const os_start *start, os_inherited *inherited, child_fds *fds)
 {
     map_other_inputs(start, inherited, fds);
-    child_settle(fds);
+    child_settle(fds, start->box->address);
     limit_self(start->box->address);
     child_reset_signals();
     child_catch_exit();
@@ -205,12 +230,13 @@ static int start_fork(os_child *child, const os_start *start, child_fds *fds)
     pthread_sigmask(SIG_SETMASK, &all, &before); /* so that no handler of the program's runs in the child */
     kept.box = -1;                               /* the child has it mapped */
     inherit_inputs(start, &self.inherited, &kept);
+    shm_lock_forks();
     forking = &kept;
-    pid = fork();
-    error = errno;
+    pid = fork_with(start->box, &error);
     if (pid == 0)
         run_forked(start, &self.inherited, &kept);
     forking = NULL;
+    shm_unlock_forks();
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (pid < 0)
         return os_error(error, "fork");
@@ -244,7 +270,6 @@ static int start_server(os_child *child, const os_start *start, child_fds *fds)
     if (rc < 0)
         return rc;
     child->by_server = true;
-    child->server = server_pid(start->server);
     child->exit_fd = news[0];
     rc = server_start(start->server, start, fds, news[1]);
     close(news[1]);
@@ -263,20 +288,51 @@ static int open_exit(os_child *child)
     }
     if (errno != ENOSYS && errno != ESRCH)
         return os_error(errno, "pidfd_open");
+    fd_close(&child->hold);
     child->exit_fd = fcntl(child->lifeline, F_DUPFD_CLOEXEC, 3);
     return child->exit_fd < 0 ? os_error(errno, "fcntl F_DUPFD_CLOEXEC") : 0;
 }
 
+/* Holds the lifeline's end that the child has been given.  When this process ends, the kernel closes its two ends in an
+ * order that is not documented, and the one that is left for the moment kills the group: so both are armed.  (The
+ * server kills its children itself when this process ends.) */
+static void hold_lifeline(os_child *child, child_fds *fds)
+{
+    if (!child->status->held)
+        return;
+    child->hold = fds->lifeline;
+    fds->lifeline = -1;
+    if (!child->by_server)
+        child_arm_lifeline(child->lifeline, child->pid);
+}
+
+/* The child runs nothing of a task before it has read this, and by now it cannot outlive this process any more.  A
+ * child that has ended already is judged as any other. */
+static int send_first(os_child *child, const os_start *start)
+{
+    ssize_t sent = 0;
+
+    if (start->first_size > 0)
+        sent = send(child->stream[OS_CHANNEL].fd, start->first, start->first_size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent == (ssize_t)start->first_size || errno == EPIPE || errno == ECONNRESET)
+        return 0;
+    return os_error(errno, "send");
+}
+
 static int start_by_method(os_child *child, const os_start *start, child_fds *fds)
 {
-    int rc;
+    int rc = start->method == OS_SERVER ? start_server(child, start, fds)
+             : start->method == OS_FORK ? start_fork(child, start, fds)
+                                        : start_spawn(child, start, fds);
 
-    if (start->method == OS_SERVER)
-        return start_server(child, start, fds);
-    rc = start->method == OS_FORK ? start_fork(child, start, fds) : start_spawn(child, start, fds);
     if (rc < 0)
         return rc;
+    hold_lifeline(child, fds);
+    if (child->by_server)
+        return send_first(child, start);
     rc = open_exit(child);
+    if (rc == 0)
+        rc = send_first(child, start);
     if (rc < 0) {
         kill(child->pid, SIGKILL);
         waitpid(child->pid, NULL, 0);
@@ -291,23 +347,36 @@ static uint64_t make_nonce(void)
     return uv_hrtime() * 0x9E3779B97F4A7C15U + ((uint64_t)getpid() << 32) + atomic_fetch_add(&counter, 1);
 }
 
-/* What the status block says to this process itself is taken before there is a child that could change it. */
-static int take_status(os_child *child, const os_start *start)
+/* Where there are no pidfds, the lifeline is needed for another purpose: see open_exit. */
+static bool has_pidfds(void)
 {
-    os_status *status = start->box->address;
+    static _Atomic int known; /* 1: no; 2: yes */
+    int fd;
 
+    if (atomic_load(&known) == 0) {
+        fd = pidfd_of(getpid());
+        atomic_store(&known, fd < 0 && errno == ENOSYS ? 1 : 2);
+        fd_close(&fd);
+    }
+    return atomic_load(&known) == 2;
+}
+
+/* Fills in the status block, and keeps what the child may change in it later and this process relies on. */
+static int prepare_status(os_child *child, const os_start *start, os_status *status)
+{
     status->nonce = make_nonce();
+    status->held = start->method == OS_SERVER || has_pidfds();
     child->status = status;
+    child->record = status->record_at ? (os_record *)((char *)status + status->record_at) : NULL;
+    child->dumps = status->dump_at ? strdup((char *)status + status->dump_at) : NULL;
     child->limits = status->limits = start->limits ? *start->limits : (xf_limits){0};
-    child->record_at = status->record_at;
-    if (status->dump_at)
-        child->dumps = strdup((const char *)status + status->dump_at);
+    child->kills_before = limit_kills();
     return status->dump_at && !child->dumps ? os_error(ENOMEM, "strdup") : 0;
 }
 
 int os_child_start(os_child **out, const os_start *start)
 {
-    child_fds fds;
+    child_fds fds = {{-1, -1, -1}, -1, -1, -1, -1, {-1, -1}};
     os_child *child = calloc(1, sizeof *child);
     int rc;
 
@@ -315,15 +384,13 @@ int os_child_start(os_child **out, const os_start *start)
         return os_error(ENOMEM, "calloc");
     for (int i = 0; i < OS_STREAMS; i++)
         child->stream[i] = CHANNEL_OF(-1);
-    child->pidfd = child->exit_fd = child->lifeline = child->watched_by = -1;
-    child->kills_before = limit_kills();
-    rc = take_status(child, start);
-    if (rc == 0) {
+    child->pidfd = child->exit_fd = child->lifeline = child->hold = child->watched_by = -1;
+    rc = prepare_status(child, start, start->box->address);
+    if (rc == 0)
         rc = open_child_fds(child, start, &fds);
-        if (rc == 0)
-            rc = start_by_method(child, start, &fds);
-        close_child_fds(&fds);
-    }
+    if (rc == 0)
+        rc = start_by_method(child, start, &fds);
+    close_child_fds(&fds);
     if (rc < 0)
         child_free(child);
     else

@@ -145,11 +145,12 @@ static void copy_progress(xf_process *process, const black_box *box)
 static void find_where_it_was(xf_process *process)
 {
     xf_report *report = &process->report;
-
     const os_record_head *record = black_box_record(process->box.address);
-    bool is_stale = atomic_load(&record->state) == OS_RECORD_STALE;
 
-    if (process->inbox.bye || (is_stale && (process->end.kind != OS_CRASHED || process->end.system != record->system)))
+    if (process->inbox.bye)
+        return;
+    if (atomic_load(&record->state) == OS_RECORD_STALE &&
+        (process->end.kind != OS_CRASHED || process->end.system != record->system))
         return;
     process->trace = stack_trace_take(record);
     if (!process->trace)

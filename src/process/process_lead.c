@@ -101,8 +101,6 @@ static void read_and_judge(xf_process *process)
         object_server_forget(&process->objects);
         process_end_judge(process);
         supervisor_set_deadline(&process->supervised, CLOCK_NEVER);
-        if (process->inbox.bye) /* the child does not write to the box any more */
-            supervisor_give_box(&process->box);
         os_shm_close(&process->box);
         os_shm_close(&process->input);
     } else {

@@ -211,7 +211,7 @@ static int share_input(xf_process *process, const payload *payload)
 
     if (payload->size <= FRAME_INLINE_MAX)
         return 0;
-    rc = os_shm_create(&process->input, payload->size, 0);
+    rc = os_shm_create(&process->input, payload->size, OS_SHM_PRIVATE);
     if (rc == 0)
         memcpy(process->input.address, payload->data, payload->size);
     return rc;
@@ -315,7 +315,7 @@ static int start_created(xf_process *process, const process_plan *plan, const pa
         rc = supervisor_add(&process->supervised);
     if (rc < 0)
         return rc;
-    rc = supervisor_take_box(&process->box);
+    rc = black_box_create(&process->box, plan->method);
     if (rc == 0)
         rc = start_process_child(process, plan, payload, options);
     if (rc < 0) {

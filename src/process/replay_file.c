@@ -1,6 +1,7 @@
 #include "process/replay_file.h"
 
 #include "base/error.h"
+#include "os/machine.h"
 #include "process/task_file_name.h"
 #include "protocol/frame.h"
 
@@ -175,6 +176,22 @@ static int close_replay_file(int fd)
     return rc;
 }
 
+/* Makes a file whose name nobody can foresee: somebody who may write to the directory could have put a link there,
+ * which leads to a file of this user's.
+ *   temporary  Set to its path, freed by the caller also on failure. */
+static int open_temporary(const char *path, char **temporary)
+{
+    unsigned long long number;
+    size_t size = strlen(path) + 32;
+    int rc = uv_random(NULL, NULL, &number, sizeof number, 0, NULL);
+
+    *temporary = malloc(size);
+    if (!*temporary)
+        return UV_ENOMEM;
+    snprintf(*temporary, size, "%s.%016llx.tmp", path, number);
+    return rc < 0 ? rc : open_replay_file(*temporary, UV_FS_O_WRONLY | UV_FS_O_CREAT | UV_FS_O_EXCL);
+}
+
 static void remove_file(const char *path)
 {
     uv_fs_t request;
@@ -200,17 +217,17 @@ static int write_replay_bytes(int fd, char *data, size_t size)
     return 0;
 }
 
-/* Writes under another name first, so that a file of the final name is complete. */
+/* Writes under another name first, so that a file of the final name is complete.  A link that has the final name by
+ * then is replaced, and not followed. */
 static int write_replay_file(const xf_writer *file, const char *path)
 {
     uv_fs_t request;
-    char *temporary = malloc(strlen(path) + 5);
-    int fd, rc, closed;
+    char *temporary;
+    int fd, rc = os_self_check_file_size(file->size), closed;
 
-    if (!temporary)
-        return error_detail(XF_ENOMEM, "a path");
-    strcat(strcpy(temporary, path), ".tmp");
-    fd = open_replay_file(temporary, UV_FS_O_WRONLY | UV_FS_O_CREAT | UV_FS_O_TRUNC);
+    if (rc < 0)
+        return rc;
+    fd = open_temporary(path, &temporary);
     rc = fd < 0 ? fd : write_replay_bytes(fd, file->data, file->size);
     closed = fd < 0 ? 0 : close_replay_file(fd);
     if (rc == 0)
@@ -222,15 +239,16 @@ static int write_replay_file(const xf_writer *file, const char *path)
     if (rc < 0 && fd >= 0)
         remove_file(temporary);
     if (rc < 0)
-        rc = error_from_uv(rc, "%s", temporary);
+        rc = error_from_uv(rc, "%s", path);
     free(temporary);
     return rc;
 }
 
+/* Also a link that leads nowhere. */
 static bool file_exists(const char *path)
 {
     uv_fs_t request;
-    int rc = uv_fs_stat(NULL, &request, path, NULL);
+    int rc = uv_fs_lstat(NULL, &request, path, NULL);
 
     uv_fs_req_cleanup(&request);
     return rc == 0;
@@ -257,9 +275,11 @@ int replay_file_save(xf_writer *file, const char *directory, const char *task, x
     if (atomic_fetch_add(&saved, 1) >= REPLAY_MOST)
         return error_detail(XF_ELIMIT, "%d files were saved already", REPLAY_MOST);
     replay_file_seal(file, status);
-    do
+    *path = make_path(directory, task, atomic_fetch_add(&number, 1) + 1);
+    while (*path && file_exists(*path)) {
+        free(*path);
         *path = make_path(directory, task, atomic_fetch_add(&number, 1) + 1);
-    while (*path && file_exists(*path));
+    }
     if (!*path)
         return error_detail(XF_ENOMEM, "a path");
     rc = write_replay_file(file, *path);

@@ -28,8 +28,8 @@ int replay_file_encode(xf_writer *file, const replay_case *what);
 
 /* Writes an encoded file into a directory, under a name that no other file there has.
  *   path  Set to its path; the caller frees it with free.
- * XF_ELIMIT once REPLAY_MOST were written; XF_ENOENT, XF_ENOTDIR, XF_EACCESS, XF_ENOSPACE, XF_EIO, XF_ENOMEM: then
- * nothing is left behind. */
+ * XF_ELIMIT once REPLAY_MOST were written, or where this process may not write so much; XF_ENOENT, XF_ENOTDIR,
+ * XF_EACCESS, XF_ENOSPACE, XF_EIO, XF_ENOMEM: then nothing is left behind. */
 int replay_file_save(xf_writer *file, const char *directory, const char *task, xf_status status, char **path);
 
 enum { REPLAY_MOST = 1000 };

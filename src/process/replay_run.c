@@ -4,6 +4,7 @@
 #include "base/printable.h"
 #include "process/call.h"
 #include "process/replay_file.h"
+#include "process/setting.h"
 #include "process/task_boundary.h"
 #include "protocol/task_table.h"
 
@@ -213,15 +214,12 @@ static _Noreturn void run_replay_file(const char *path)
 void replay_run_from_environment(void)
 {
     char path[4096];
-    size_t size = sizeof path;
-    int rc = uv_os_getenv("XF_REPLAY", path, &size);
+    int rc = setting_get("XF_REPLAY", path, sizeof path);
 
-    if (rc == UV_ENOENT || (rc == 0 && !*path))
+    if (rc == XF_ENOENT)
         return;
-    if (rc < 0) {
-        error_detail(XF_EINVAL, "%s", uv_strerror(rc));
+    if (rc < 0)
         refuse_replay();
-    }
     uv_os_unsetenv("XF_REPLAY");
     run_replay_file(path);
 }

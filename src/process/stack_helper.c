@@ -147,7 +147,7 @@ static int start_with_record(const void *record)
     int rc = start_method_choose(XF_START_DEFAULT, NULL, &start.method);
 
     if (rc == 0)
-        rc = supervisor_take_box(&helper.box);
+        rc = black_box_create(&helper.box, start.method);
     if (rc < 0)
         return rc;
     build_request(request);

@@ -2,11 +2,11 @@
 
 #include "base/error.h"
 #include "os/identity.h"
+#include "process/setting.h"
 #include "process/supervisor.h"
 #include "rendezvous/publication.h"
 
 #include <string.h>
-#include <uv.h>
 
 static int method_by_name(const char *name, os_method *method)
 {
@@ -32,12 +32,11 @@ static int foreign_threads(void)
 
 static int default_method(const os_method *otherwise, os_method *method)
 {
-    char name[16] = "";
-    size_t size = sizeof name;
-    int rc = uv_os_getenv("XF_START", name, &size);
+    char name[16];
+    int rc = setting_get("XF_START", name, sizeof name);
 
-    if (rc == UV_ENOBUFS || (rc == 0 && *name))
-        return method_by_name(name, method);
+    if (rc != XF_ENOENT)
+        return rc < 0 ? rc : method_by_name(name, method);
     if (otherwise)
         *method = *otherwise;
     else
@@ -55,5 +54,7 @@ int start_method_choose(xf_start_method wanted, const os_method *otherwise, os_m
         rc = default_method(otherwise, method);
     if (rc == 0 && *method == OS_FORK && !os.has_fork)
         rc = error_detail(XF_ENOTSUP, "this system has no fork");
+    if (rc == 0 && *method != OS_FORK && os_self_is_privileged())
+        rc = error_detail(XF_ENOTSUP, "a program with more rights than who started it can only fork");
     return rc;
 }

@@ -6,7 +6,6 @@
 #include "lockfree/wake_word.h"
 #include "os/identity.h"
 #include "os/server.h"
-#include "protocol/black_box.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +14,6 @@
 #define LINGER (1000 * UINT64_C(1000000)) /* nanoseconds for which it stays when nothing is supervised */
 
 enum { NOT_RUNNING, RUNNING, ENDING };
-
-enum { SPARE_BOXES = 8 };
 
 /* A key of the watcher is a slot and its generation, so news that arrive after the slot was freed are recognised. */
 typedef struct supervised_slot {
@@ -45,9 +42,6 @@ typedef struct supervisor {
     uint32_t count;
     supervised *current; /* whose on_due is being called; NULL: none */
     os_server *server;
-    os_shm
-        boxes[SPARE_BOXES]; /* pages that were given back: to make one takes as long as everything else before a fork */
-    uint32_t box_count;
     os_shm wake_page;                 /* its first word is the wake word; created when a thread first needs it */
     _Atomic(os_shm *) open_wake_page; /* &wake_page; NULL: not created yet */
 } supervisor;
@@ -185,8 +179,6 @@ static void run_supervisor(void *arg)
     uv_loop_close(&self.loop);
     os_server_close(self.server); /* no child is started before this thread was joined */
     self.server = NULL;
-    while (self.box_count > 0)
-        os_shm_close(&self.boxes[--self.box_count]);
     atomic_store(&self.open_wake_page, NULL);
     os_shm_close(&self.wake_page);
 }
@@ -402,40 +394,6 @@ void supervisor_set_deadline(supervised *supervised, uint64_t deadline)
     supervised->deadline = deadline;
     check_by(deadline);
     uv_mutex_unlock(&self.lock);
-}
-
-/* ---- Boxes ----------------------------------------------------------------------------------- */
-
-/* Clears a box for the next child.  Lines and record are only marked as empty, because most children have not written
- * to them. */
-static void clear_box(black_box *box)
-{
-    memset(box, 0, offsetof(black_box, lines));
-    if (atomic_load(&black_box_record(box)->state) != OS_RECORD_NONE)
-        atomic_store(&black_box_record(box)->state, OS_RECORD_NONE);
-}
-
-int supervisor_take_box(os_shm *box)
-{
-    uv_mutex_lock(&self.lock);
-    if (self.box_count > 0)
-        *box = self.boxes[--self.box_count];
-    uv_mutex_unlock(&self.lock);
-    if (!box->address)
-        return os_shm_create(box, sizeof(black_box), OS_SHM_WAITABLE);
-    clear_box(box->address);
-    return 0;
-}
-
-void supervisor_give_box(os_shm *box)
-{
-    uv_mutex_lock(&self.lock);
-    if (self.box_count < SPARE_BOXES) {
-        self.boxes[self.box_count++] = *box;
-        *box = OS_SHM_NONE;
-    }
-    uv_mutex_unlock(&self.lock);
-    os_shm_close(box);
 }
 
 /* ---- The wake word --------------------------------------------------------------------------- */

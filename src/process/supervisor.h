@@ -34,13 +34,6 @@ int supervisor_watch(supervised *supervised, os_child *child);
 /* Has on_due called at that time of uv_hrtime, in nanoseconds; CLOCK_NEVER: at no time. */
 void supervisor_set_deadline(supervised *supervised, uint64_t deadline);
 
-/* Sets box to a shared page for a new child, zero-filled: one that was given back, or a new one.  Only between
- * supervisor_add and supervisor_remove. */
-int supervisor_take_box(os_shm *box);
-
-/* Gives a page back that no process writes to any more. */
-void supervisor_give_box(os_shm *box);
-
 /* A wake word for news of children, on which threads sleep that wait for many things.  Only between supervisor_add
  * and supervisor_remove.
  *   supervisor_open_wake_word  Called before the others.  XF_ENOMEM, XF_EHANDLES.

@@ -43,4 +43,12 @@ static inline os_record_head *black_box_record(black_box *box)
     return (os_record_head *)(void *)box->record;
 }
 
+/* Makes the box of a new child.  Each child has one of its own: a process that has had a child's box may outlive the
+ * child and write to it again: a descendant in a session of its own, or any to which the child passed it. */
+static inline int black_box_create(os_shm *box, os_method method)
+{
+    return os_shm_create(box, sizeof(black_box),
+                         OS_SHM_WAITABLE | OS_SHM_PRIVATE | (method == OS_FORK ? OS_SHM_FORKED : 0));
+}
+
 #endif

@@ -159,19 +159,21 @@ static int wait_for_connections(acceptor *acceptor, uint64_t deadline)
     return rc == XF_ETIMEDOUT && uv_hrtime() < deadline ? 0 : rc;
 }
 
+/* The time is looked at after each round, also while there is always something to do: processes that connect and fail
+ * again and again do not prolong the wait. */
 int acceptor_accept(acceptor *acceptor, void **granted, uint64_t deadline)
 {
-    int rc = 0;
+    int rc;
 
-    while (rc == 0) {
+    do {
         rc = accept_all(acceptor);
         if (rc == 0)
             rc = step_pending(acceptor, granted);
         if (rc != XF_EAGAIN)
             return rc;
         rc = wait_for_connections(acceptor, deadline);
-    }
-    return rc;
+    } while (rc == 0 && uv_hrtime() < deadline);
+    return rc == 0 ? XF_ETIMEDOUT : rc;
 }
 
 void acceptor_close(acceptor *acceptor)

@@ -21,16 +21,14 @@ static write_dump load_writer(void)
 
 static int write_dump_to_file(const os_child *child, HANDLE file)
 {
-    const os_record_head *head = (const os_record_head *)((char *)child->status + child->record_at);
-    uint64_t pointers = child->record_at ? child->status->exception : 0; /* read once: the child may change it */
-    MINIDUMP_EXCEPTION_INFORMATION exception = {(DWORD)(pointers ? head->thread : 0),
+    uint64_t pointers = *(volatile uint64_t *)&child->status->exception; /* the child may change it meanwhile */
+    MINIDUMP_EXCEPTION_INFORMATION exception = {child->record ? (DWORD)child->record->thread : 0,
                                                 (EXCEPTION_POINTERS *)(uintptr_t)pointers, TRUE};
     write_dump write = load_writer();
 
     if (!write)
         return os_error(GetLastError(), "MiniDumpWriteDump");
-    return write(child->process, (DWORD)child->pid, file, MiniDumpNormal,
-                 exception.ExceptionPointers ? &exception : NULL, NULL, NULL)
+    return write(child->process, (DWORD)child->pid, file, MiniDumpNormal, pointers ? &exception : NULL, NULL, NULL)
                ? 0
                : os_error(GetLastError(), "MiniDumpWriteDump");
 }

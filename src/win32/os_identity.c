@@ -44,6 +44,11 @@ void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
         add_build(build, &__ImageBase);
 }
 
+bool os_self_is_privileged(void)
+{
+    return false;
+}
+
 uint32_t os_self_generation(void)
 {
     return 0;

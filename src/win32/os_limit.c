@@ -4,6 +4,14 @@
 
 #include <psapi.h>
 
+/* ---- This process ---------------------------------------------------------------------------- */
+
+int os_self_check_file_size(uint64_t size)
+{
+    (void)size;
+    return 0;
+}
+
 /* ---- The job --------------------------------------------------------------------------------- */
 
 /* Gives the job a port.  The job reports there when it refuses memory; its messages wait until they are read. */

@@ -128,8 +128,8 @@ struct os_child {
     child_watch watch;
     bool ended;
     os_end end;
-    os_status *status;  /* which the child can change: what this process relies on is copied below */
-    uint64_t record_at; /* 0: there is no room for a record */
+    os_status *status;      /* the child writes to it */
+    os_record_head *record; /* in the box; NULL: none */
     xf_limits limits;
     HANDLE news; /* the job's completion port, where it reports that it refused memory; NULL: none */
 };

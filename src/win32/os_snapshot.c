@@ -34,9 +34,9 @@ static int run_in_child(const os_child *child, os_record_head *head)
 
 int os_child_snapshot(os_child *child)
 {
-    if (!child->record_at || !child->status->image)
+    if (!child->record || !child->status->image)
         return error_detail(XF_ESTATE, "this child has no room for a record");
     if (child->ended || WaitForSingleObject(child->process, 0) == WAIT_OBJECT_0)
         return error_detail(XF_EEND, "the child is not running");
-    return run_in_child(child, (os_record_head *)((char *)child->status + child->record_at));
+    return run_in_child(child, child->record);
 }

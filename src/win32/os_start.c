@@ -186,10 +186,11 @@ int os_child_start(os_child **out, const os_start *start)
     if (!child)
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "calloc");
     child->status = start->box->address;
+    if (child->status->record_at)
+        child->record = (os_record_head *)((char *)child->status + child->status->record_at);
     if (start->limits)
         child->limits = *start->limits;
     child->status->limits = child->limits;
-    child->record_at = child->status->record_at;
     rc = make_nonce(&child->status->nonce);
     if (rc == 0)
         rc = open_job(child);

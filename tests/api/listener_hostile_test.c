@@ -386,9 +386,86 @@ static void what_is_granted_is_checked(void **state)
     xf_pipe_free(other);
 }
 
+/* ---- A flood --------------------------------------------------------------------------------- */
+
+enum { FLOODERS = 8, FLOOD_MS = 20000 };
+
+typedef struct flood {
+    const char *name;
+    const uint8_t *ask; /* a message that the listener has to think about, made once */
+    _Atomic bool over;
+    uint64_t until; /* of uv_hrtime, so that a listener that never returns does not hang the test */
+} flood;
+
+/* Connects, asks, and leaves before the answer; again and again. */
+static void run_flooder(void *arg)
+{
+    flood *flood = arg;
+    os_channel *link;
+
+    while (!atomic_load(&flood->over) && uv_hrtime() < flood->until) {
+        if (os_endpoint_connect(&link, flood->name, 100) < 0)
+            continue;
+        (void)os_channel_write(link, flood->ask, HANDSHAKE_SIZE, -1, 0);
+        os_channel_close(link);
+    }
+}
+
+static void a_flood_does_not_prolong_a_wait(void **state)
+{
+    enum { WAIT_MS = 300, LATE_MS = FLOOD_MS / 4 };
+    const char *name = fresh_name();
+    xf_listener *listener = listen_as(name, NULL);
+    handshake_session session;
+    flood flood = {.name = name, .ask = session.ask, .until = clock_deadline(FLOOD_MS)};
+    uv_thread_t flooders[FLOODERS];
+    uint64_t longest = 0;
+    xf_pipe *pipe;
+    int rc = XF_ETIMEDOUT;
+
+    (void)state;
+    arrive(&session, name, &no_key);
+    say(&session, HANDSHAKE_ASK);
+    os_channel_close(session.channel);
+    for (int i = 0; i < FLOODERS; i++)
+        assert_int_equal(uv_thread_create(&flooders[i], run_flooder, &flood), 0);
+    for (int i = 0; i < 3 && rc == XF_ETIMEDOUT; i++) {
+        uint64_t begun = uv_hrtime();
+        rc = xf_listener_accept(listener, &pipe, WAIT_MS);
+        longest = uv_hrtime() - begun > longest ? uv_hrtime() - begun : longest;
+    }
+    atomic_store(&flood.over, true);
+    for (int i = 0; i < FLOODERS; i++)
+        uv_thread_join(&flooders[i]);
+    assert_int_equal(rc, XF_ETIMEDOUT);
+    assert_true(longest < LATE_MS * CLOCK_NS_PER_MS);
+    expect_service(listener, name, NULL);
+    xf_listener_free(listener);
+}
+
+/* A silent one costs no time either: the wait is as long as it was to be. */
+static void silence_does_not_prolong_a_wait(void **state)
+{
+    enum { WAIT_MS = 50, LATE_MS = 3000 };
+    const char *name = fresh_name();
+    xf_listener *listener = listen_as(name, NULL); /* which gives each 5 s for a message */
+    uint64_t begun = uv_hrtime();
+    os_channel *link;
+    xf_pipe *pipe;
+
+    (void)state;
+    assert_int_equal(os_endpoint_connect(&link, name, PATIENCE_MS), 0);
+    assert_int_equal(xf_listener_accept(listener, &pipe, WAIT_MS), XF_ETIMEDOUT);
+    assert_true(uv_hrtime() - begun < LATE_MS * CLOCK_NS_PER_MS);
+    os_channel_close(link);
+    xf_listener_free(listener);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_flood_does_not_prolong_a_wait),
+        cmocka_unit_test(silence_does_not_prolong_a_wait),
         cmocka_unit_test(a_peer_that_stops_delays_nobody),
         cmocka_unit_test(a_silent_peer_is_rejected),
         cmocka_unit_test(the_number_of_pending_peers_is_limited),

@@ -540,6 +540,75 @@ static void another_build_runs_it_and_says_so(void **state)
     free(text);
 }
 
+/* ---- Links that somebody else has put there -------------------------------------------------- */
+
+enum { PLANTED = 64 };
+
+/* Returns the size of a file; -1: there is none. */
+static int64_t size_of_file(const char *path)
+{
+    uv_fs_t request;
+    int rc = uv_fs_stat(NULL, &request, path, NULL);
+    int64_t size = rc < 0 ? -1 : (int64_t)request.statbuf.st_size;
+
+    uv_fs_req_cleanup(&request);
+    return size;
+}
+
+/* Links each name that the next files could have, or had before they were complete, to a file elsewhere; false if the
+ * system cannot. */
+static bool plant_links(const char *victim, const char *ending, int after)
+{
+    char path[2048];
+    uv_fs_t request;
+    int rc = 0;
+
+    for (int i = after + 1; i <= after + PLANTED && rc == 0; i++) {
+        snprintf(path, sizeof path, "%s/crossfork-obey-%d-%d.replay%s", directory, (int)uv_os_getpid(), i, ending);
+        rc = uv_fs_symlink(NULL, &request, victim, path, 0, NULL);
+        uv_fs_req_cleanup(&request);
+    }
+    return rc == 0 && size_of_file(path) >= 0; /* Wine says that it has made one, and has not */
+}
+
+/* Saves a task that fails, checks that the file is there, and returns its number. */
+static int save_one(void)
+{
+    const xf_process_options options = saving();
+    const order order = {FAIL, 7};
+    xf_process *process = start(&obey, &order, sizeof order, &options);
+    const char *saved;
+    int number = 0;
+
+    join(process);
+    saved = xf_process_report(process)->saved;
+    assert_true(size_of_file(saved) > 0);
+    assert_int_equal(sscanf(saved + strlen(directory), "/crossfork-obey-%*d-%d.replay", &number), 1);
+    xf_process_free(process);
+    return number;
+}
+
+static void a_link_is_not_followed(void **state)
+{
+    static const char *const endings[] = {".tmp", ""};
+    char victim[1100];
+    int rounds = 0;
+
+    (void)state;
+    snprintf(victim, sizeof victim, "%s-victim", directory);
+    write_saved(victim, "precious", 8);
+    for (; rounds < 2; rounds++) {
+        if (!plant_links(victim, endings[rounds], save_one()))
+            break;
+        save_one();
+        assert_int_equal(size_of_file(victim), 8);
+        assert_int_equal(empty_directory(), PLANTED + 2);
+    }
+    remove(victim);
+    if (rounds == 0)
+        skip(); /* the system, or this user's rights, have no links */
+}
+
 /* ---- Places that do not take it -------------------------------------------------------------- */
 
 static void expect_not_saved(const char *place, const char *why)
@@ -609,6 +678,7 @@ int main(int argc, char **argv)
         TEST(a_program_refuses_a_broken_file),
         TEST(a_task_that_is_unknown_or_changed_is_refused),
         TEST(another_build_runs_it_and_says_so),
+        TEST(a_link_is_not_followed),
         TEST(a_place_that_does_not_take_it_does_no_harm),
         TEST(a_full_disk_does_no_harm),
     };

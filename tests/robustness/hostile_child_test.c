@@ -92,6 +92,15 @@ static void say_endlessly(void)
         say(noise, sizeof noise);
 }
 
+/* Changes what the parent has written for the child, sends a message, and crashes when it is killed. */
+static void spoil_status(os_status *status)
+{
+    status->record_at = UINT64_MAX / 3;
+    status->dump_at = UINT64_MAX / 3;
+    atomic_store(&status->crash, 1000);
+    say_frame(FRAME_MESSAGE, NULL, 0, NULL);
+}
+
 static void misbehave(const char *how)
 {
     static const uint8_t huge[FRAME_HEADER] = {0xFF, 0xFF, 0xFF, 0xFF, FRAME_LOG};
@@ -130,6 +139,8 @@ static void misbehave(const char *how)
         say_bye(FRAME_OUTCOME_DONE);
     if (strcmp(how, "outcome") == 0)
         say_bye((frame_outcome)77);
+    if (strcmp(how, "offsets") == 0)
+        spoil_status(inherited->box.address);
     if (strcmp(how, "after bye") == 0)
         say_bye(FRAME_OUTCOME_FAILED), say_hello(true);
 }
@@ -280,6 +291,28 @@ static void a_phase_that_is_none(void **state)
     check("phase", XF_END_EXITED, 0, "exited inside the task");
 }
 
+/* The parent looks where the child is, and for its dump, where it wanted them and not where the child says. */
+static void a_status_that_was_changed(void **state)
+{
+    const char *const additions[] = {"XF_TEST_HOSTILE=offsets", NULL};
+    const xf_process_options options = {.start = XF_START_SPAWN, .environment = additions, .dumps = "."};
+    xf_process *process = start(&any_task, NULL, 0, &options);
+    xf_message message;
+    xf_stack stack;
+    xf_status status;
+
+    (void)state;
+    assert_int_equal(xf_process_receive(process, &message, XF_FOREVER), 0);
+    xf_message_free(&message);
+    if (xf_process_stack(process, &stack) == 0)
+        xf_stack_free(&stack);
+    xf_process_kill(process);
+    status = join(process);
+    assert_string_not_equal(xf_end_name(status.kind), xf_end_name(XF_END_DONE));
+    xf_process_free(process);
+    assert_int_equal(xf_cleanup(), 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +334,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_unknown_outcome),
         cmocka_unit_test(a_frame_after_the_goodbye),
         cmocka_unit_test(a_phase_that_is_none),
+        cmocka_unit_test(a_status_that_was_changed),
     };
     char how[64];
     size_t size = sizeof how;

@@ -108,11 +108,9 @@ XF_TASK(lie, const plan *in, int *out)
         memset(box->dumps, 'x', sizeof box->dumps);
     if (strcmp(in->how, "stop") == 0)
         atomic_store(&box->stop, 1);
-    if (strcmp(in->how, "pid") == 0)
-        atomic_store(&box->status.pid, in->parent);
     if (strcmp(in->how, "stopped") == 0)
         say_stopped(call);
-    if (strcmp(in->how, "record") == 0 || strcmp(in->how, "stop") == 0 || strcmp(in->how, "pid") == 0)
+    if (strcmp(in->how, "record") == 0 || strcmp(in->how, "stop") == 0)
         return send_and_hang(call);
     if (strcmp(in->how, "crash") == 0) {
         signal(SIGSEGV, SIG_DFL);
@@ -305,24 +303,6 @@ static void a_stop_that_nobody_asked_for(void **state)
     expect_end(start_liar("stopped", NULL), XF_END_PROTOCOL_ERROR, XF_EPROTO);
 }
 
-/* Goal: a program that sends a signal to a child does not hit itself, or somebody else. */
-static void a_pid_of_somebody_else(void **state)
-{
-    xf_process *process = start_liar("pid", NULL);
-    xf_stack stack;
-
-    (void)state;
-    await_message(process);
-    if (xf_process_stack(process, &stack) == 0)
-        xf_stack_free(&stack);
-    assert_true(xf_process_pid(process) != uv_os_getpid());
-    xf_process_kill(process);
-    join(process);
-    assert_true(xf_process_report(process)->pid != uv_os_getpid());
-    assert_true(xf_process_report(process)->pid > 0);
-    xf_process_free(process);
-}
-
 static void a_crash_of_a_kind_that_is_none(void **state)
 {
     xf_process *process = start_liar("crash", NULL);
@@ -345,7 +325,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_dump_that_is_a_link),
         cmocka_unit_test(a_request_to_stop_that_never_was),
         cmocka_unit_test(a_stop_that_nobody_asked_for),
-        cmocka_unit_test(a_pid_of_somebody_else),
         cmocka_unit_test(a_crash_of_a_kind_that_is_none),
     };
 

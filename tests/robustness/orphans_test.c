@@ -8,7 +8,7 @@
 /* How long a dead process may still be visible. */
 enum { END_MS = 1000 };
 
-XF_ENTRY(spin)
+XF_ENTRY(spin_on)
 {
     send_number(call, uv_os_getpid());
     for (;;)
@@ -21,7 +21,7 @@ XF_ENTRY(start_grandchild)
 {
     xf_process *grandchild;
 
-    if (xf_process_start(&grandchild, &spin, NULL, 0, NULL) < 0)
+    if (xf_process_start(&grandchild, &spin_on, NULL, 0, NULL) < 0)
         return 1;
     send_number(call, receive_number(grandchild));
     for (;;)
@@ -156,7 +156,7 @@ static void a_hundred_terminated_right_after_start(void **state)
 
     (void)state;
     for (int i = 0; i < 100; i++) {
-        processes[i] = start(&spin, NULL, 0, &(xf_process_options){.grace_ms = i % 2 ? -1 : 100});
+        processes[i] = start(&spin_on, NULL, 0, &(xf_process_options){.grace_ms = i % 2 ? -1 : 100});
         xf_process_terminate(processes[i]);
     }
     for (int i = 0; i < 100; i++)
@@ -169,7 +169,7 @@ static void a_hundred_killed_right_after_start(void **state)
 
     (void)state;
     for (int i = 0; i < 100; i++) {
-        processes[i] = start(&spin, NULL, 0, NULL);
+        processes[i] = start(&spin_on, NULL, 0, NULL);
         xf_process_kill(processes[i]);
     }
     for (int i = 0; i < 100; i++)
@@ -256,18 +256,112 @@ static void nesting_has_a_limit(void **state)
 
 /* ---- Programs that have children when they end ----------------------------------------------- */
 
-static int role_stranger(void)
+static void print_pid(void)
 {
     printf("%lld\n", (long long)uv_os_getpid());
     fflush(stdout);
+}
+
+static int role_stranger(void)
+{
+    print_pid();
     for (;;)
         ;
     return 0;
 }
 
+/* ---- Tasks that do what they can to live on -------------------------------------------------- */
+
+XF_ENTRY(close_all)
+{
+    (void)call;
+    support_let_go(true);
+    print_pid();
+    for (;;)
+        ;
+    return 0;
+}
+
+XF_ENTRY(change_all)
+{
+    (void)call;
+    support_let_go(false);
+    print_pid();
+    for (;;)
+        ;
+    return 0;
+}
+
+XF_ENTRY(become_a_stranger)
+{
+    (void)call;
+    support_become("stranger");
+}
+
+static xf_task *clinging_task(const char *name)
+{
+    return strcmp(name, "close") == 0 ? &close_all : strcmp(name, "change") == 0 ? &change_all : &become_a_stranger;
+}
+
+/* Runs such a task, which prints its process's id, in a process, or in a pool's worker. */
+static int role_clinging(const char *name, bool in_pool)
+{
+    xf_task *task = clinging_task(name);
+    xf_process *process;
+    xf_pool *pool;
+
+    if (!in_pool) {
+        process = start(task, NULL, 0, NULL);
+        xf_process_join(process, NULL, XF_FOREVER);
+    } else if (xf_pool_create(&pool, &(xf_pool_options){.workers = 1}) == 0) {
+        xf_future *future;
+        if (xf_pool_submit(&future, pool, &(xf_map){.task = task}) == 0)
+            xf_future_wait(future, XF_FOREVER);
+    }
+    return 1;
+}
+
+static void expect_end_with_parent(const char *name, const char *place)
+{
+    const char *const arguments[] = {place, name, NULL};
+    program *parent = program_start(NULL, arguments, NULL);
+    int64_t child = program_number(parent);
+    bool is_gone;
+
+    assert_true(child > 0 && support_alive(child));
+    support_kill(program_pid(parent));
+    is_gone = support_has_ended(child, END_MS);
+    if (!is_gone)
+        support_kill(child);
+    program_end(parent, NULL);
+    if (!is_gone)
+        fail_msg("%s in a %s lives on", name, place);
+}
+
+static void a_child_that_closes_all_ends_too(void **state)
+{
+    (void)state;
+    expect_end_with_parent("close", "process");
+    expect_end_with_parent("close", "pool");
+}
+
+static void a_child_that_changes_all_ends_too(void **state)
+{
+    (void)state;
+    expect_end_with_parent("change", "process");
+    expect_end_with_parent("change", "pool");
+}
+
+static void a_child_that_becomes_another_program_ends_too(void **state)
+{
+    (void)state;
+    expect_end_with_parent("become", "process");
+    expect_end_with_parent("become", "pool");
+}
+
 static int64_t start_spinning(xf_process **process)
 {
-    *process = start(&spin, NULL, 0, NULL);
+    *process = start(&spin_on, NULL, 0, NULL);
     return receive_number(*process);
 }
 
@@ -352,8 +446,12 @@ static void ctrl_c_is_the_parents_business(void **state)
     assert_int_equal(code, 0);
 }
 
-static int run_role(const char *role)
+static int run_role(int argc, char **argv)
 {
+    const char *role = argv[1];
+
+    if (argc > 2)
+        return role_clinging(argv[2], strcmp(role, "pool") == 0);
     if (strcmp(role, "stranger") == 0)
         return role_stranger();
     if (strcmp(role, "interrupted") == 0)
@@ -377,9 +475,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(nesting_has_a_limit),
         cmocka_unit_test(a_killed_parent_leaves_no_child),
         cmocka_unit_test(a_parent_that_ends_leaves_no_child),
+        cmocka_unit_test(a_child_that_closes_all_ends_too),
+        cmocka_unit_test(a_child_that_changes_all_ends_too),
+        cmocka_unit_test(a_child_that_becomes_another_program_ends_too),
         cmocka_unit_test(ctrl_c_is_the_parents_business),
     };
 
     xf_main(argc, argv);
-    return argc > 1 ? run_role(argv[1]) : cmocka_run_group_tests(tests, NULL, NULL);
+    return argc > 1 ? run_role(argc, argv) : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,6 +43,17 @@ void support_kill(int64_t pid);
 /* Ends this process at once, without exit handlers: SIGKILL or TerminateProcess on itself. */
 _Noreturn void support_kill_self(void);
 
+/* Starts a process with all the memory of this one, in a session of its own, so that it escapes who kills this one's
+ * group; run never returns, and after a minute the process ends anyway.  Returns its id; 0 if the system cannot. */
+int64_t support_escape(void (*run)(void *arg), void *arg);
+
+/* Changes what every descriptor above the standard streams does, to nothing, and then closes it if that is wanted. */
+void support_let_go(bool close_all);
+
+/* Becomes another program, which is this one with that argument, and keeps nothing open but the standard streams; where
+ * the system has no exec, starts it, and waits for it. */
+_Noreturn void support_become(const char *argument);
+
 /* Waits up to timeout_ms for a sentinel to become ready. */
 bool support_sentinel_ready(intptr_t sentinel, int timeout_ms);
 

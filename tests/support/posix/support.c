@@ -50,7 +50,7 @@ size_t support_mappings(void)
     if (!maps)
         abort();
     while (fgets(line, sizeof line, maps))
-        count += strstr(line, "/memfd:crossfork") != NULL;
+        count += strstr(line, "/memfd:crossfork") != NULL || strstr(line, "/dev/zero (deleted)") != NULL;
     fclose(maps);
     return count;
 }
@@ -203,6 +203,51 @@ _Noreturn void support_kill_self(void)
     kill(getpid(), SIGKILL);
     for (;;)
         pause();
+}
+
+int64_t support_escape(void (*run)(void *arg), void *arg)
+{
+    int escaped[2];
+    char byte;
+    pid_t pid;
+
+    if (pipe(escaped) < 0 || (pid = fork()) < 0)
+        abort();
+    close(escaped[pid != 0]);
+    if (pid == 0) {
+        setsid();
+        close(escaped[1]);
+        alarm(60);
+        run(arg);
+        _exit(0);
+    }
+    while (read(escaped[0], &byte, 1) < 0 && errno == EINTR)
+        continue;
+    close(escaped[0]);
+    return pid;
+}
+
+void support_let_go(bool close_all)
+{
+    prctl(PR_SET_PDEATHSIG, 0);
+    for (int fd = 3; fd < 256; fd++) {
+        fcntl(fd, F_SETFL, 0);
+        fcntl(fd, F_SETOWN, 0);
+        fcntl(fd, F_SETSIG, 0);
+    }
+    for (int fd = 3; close_all && fd < 256; fd++)
+        close(fd);
+}
+
+_Noreturn void support_become(const char *argument)
+{
+    char own[4096] = "";
+    char *const arguments[] = {own, (char *)(uintptr_t)argument, NULL};
+
+    if (readlink("/proc/self/exe", own, sizeof own - 1) < 0)
+        abort();
+    execv(own, arguments);
+    abort();
 }
 
 bool support_sentinel_ready(intptr_t sentinel, int timeout_ms)

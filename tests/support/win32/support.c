@@ -219,6 +219,36 @@ _Noreturn void support_kill_self(void)
     abort();
 }
 
+/* Nobody leaves a job that does not allow it. */
+int64_t support_escape(void (*run)(void *arg), void *arg)
+{
+    (void)run, (void)arg;
+    return 0;
+}
+
+static bool is_stream(HANDLE handle)
+{
+    return handle == GetStdHandle(STD_INPUT_HANDLE) || handle == GetStdHandle(STD_OUTPUT_HANDLE) ||
+           handle == GetStdHandle(STD_ERROR_HANDLE);
+}
+
+void support_let_go(bool close_all)
+{
+    for (uintptr_t value = 4; close_all && value < 4096; value += 4)
+        if (!is_stream((HANDLE)value))
+            CloseHandle((HANDLE)value);
+}
+
+_Noreturn void support_become(const char *argument)
+{
+    char own[4 * MAX_PATH];
+    wchar_t wide[MAX_PATH];
+
+    GetModuleFileNameW(NULL, wide, MAX_PATH);
+    WideCharToMultiByte(CP_UTF8, 0, wide, -1, own, sizeof own, NULL, NULL);
+    exit(support_run(own, argument));
+}
+
 bool support_sentinel_ready(intptr_t sentinel, int timeout_ms)
 {
     DWORD timeout = timeout_ms < 0 ? INFINITE : (DWORD)timeout_ms;
