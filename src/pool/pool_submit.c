@@ -347,9 +347,11 @@ static int publish_job(xf_pool *pool, xf_future *future)
     atomic_store_explicit(&future_state(future)->claim, claim_word_make(CLAIM_QUEUED, 0, 0, 0), memory_order_release);
     atomic_store_explicit(&job->progress, JOB_ACTIVE, memory_order_release);
     pool_jobs_push(pool, future);
+    if (pool->inline_worker)
+        return 0;
     if (future->options.timeout_ms || (future->callbacks == CALLBACKS_PENDING && !pool->audit_due))
         pool_deadlines_check(pool);
-    return pool->inline_worker ? 0 : pool_workers_call(pool, future->plan.chunk_count);
+    return pool_workers_call(pool, future->plan.chunk_count);
 }
 
 /* Submits with the lock held.  On failure the future is freed. */
