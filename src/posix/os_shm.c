@@ -71,10 +71,11 @@ static int shm_map(os_shm *shm, int fd, size_t size, int flags)
 static int shm_seal(int fd, bool owned)
 {
     int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    int rc = fcntl(fd, F_ADD_SEALS, owned ? seals | F_SEAL_FUTURE_WRITE : seals);
 
-    if (owned && fcntl(fd, F_ADD_SEALS, seals | F_SEAL_FUTURE_WRITE) == 0)
-        return 0;
-    return fcntl(fd, F_ADD_SEALS, seals) < 0 ? os_error(errno, "fcntl F_ADD_SEALS") : 0;
+    if (rc < 0 && owned && errno == EINVAL) /* Linux before 5.1 */
+        rc = fcntl(fd, F_ADD_SEALS, seals);
+    return rc < 0 ? os_error(errno, "fcntl F_ADD_SEALS") : 0;
 }
 
 /* Takes two thirds of the time of a memfd. */
