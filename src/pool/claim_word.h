@@ -21,6 +21,9 @@ typedef enum claim_state {
 
 typedef _Atomic uint64_t claim_word;
 
+/* As skip of a chunk that has ended: what became of its items is not known. */
+#define CLAIM_SKIP_UNKNOWN UINT32_MAX
+
 static inline uint64_t claim_word_make(claim_state state, uint32_t owner, uint32_t epoch, uint32_t skip)
 {
     return (uint64_t)state << 60 | (uint64_t)(owner & 0xFFF) << 48 | (uint64_t)(epoch & 0xFFFF) << 32 | skip;

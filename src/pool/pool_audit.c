@@ -25,11 +25,14 @@ static bool is_held(const xf_pool *pool, const xf_future *future, uint64_t chunk
            atomic_load(&pool_state_slot(worker)->intent) == job_intent(future->number, chunk);
 }
 
-/* Whether the word is one that a worker or the parent can have left there. */
+/* Whether the word is one that a worker or the parent can have left there.  A chunk that was ended here before must not
+ * be ended, and counted, once more. */
 static bool is_in_order(const xf_pool *pool, const xf_future *future, uint64_t chunk, uint64_t claim)
 {
     claim_state state = claim_word_state(claim);
 
+    if (state == CLAIM_DONE && claim_word_skip(claim) == CLAIM_SKIP_UNKNOWN)
+        return true;
     return claim_word_skip(claim) <= job_items_in(&future->plan, chunk) &&
            (state == CLAIM_QUEUED || state == CLAIM_DONE || is_held(pool, future, chunk, claim));
 }

@@ -290,7 +290,7 @@ void pool_jobs_complete_chunk(xf_pool *pool, xf_future *future, uint64_t chunk, 
 void pool_jobs_end_damaged(xf_pool *pool, xf_future *future, uint64_t chunk)
 {
     future->damaged = true;
-    pool_jobs_complete_chunk(pool, future, chunk, UINT32_MAX);
+    pool_jobs_complete_chunk(pool, future, chunk, CLAIM_SKIP_UNKNOWN);
 }
 
 bool pool_jobs_check_complete(xf_pool *pool, const xf_future *future)
