@@ -156,7 +156,9 @@ static void count_lost_claim(xf_pool *pool, xf_future *future, uint64_t chunk)
 
 /* ---- Recovering ------------------------------------------------------------------------------ */
 
-/* Recovers what the worker's intent names; false when the worker did not hold that. */
+/* Recovers what the worker's intent names; false when the worker did not hold that.  A future whose results are
+ * collected stays as it is, because threads read those without the lock: a worker has called it complete while another
+ * one ran a chunk of it. */
 static bool recover_intent(worker_handle *worker, xf_future *future, uint64_t intent)
 {
     xf_pool *pool = worker->pool;
@@ -166,6 +168,8 @@ static bool recover_intent(worker_handle *worker, xf_future *future, uint64_t in
     if (!future || chunk >= future->plan.chunk_count)
         return false;
     future->may_leak = true;
+    if (future->collected)
+        return true;
     recount_chunks(pool, future, worker->number);
     held = claim_word_is_held_by(atomic_load(future_claim(future, chunk)), worker->number, worker->epoch);
     if (held)
