@@ -142,13 +142,14 @@ typedef struct hazards {
     uint32_t count;
 } hazards;
 
+/* What stands in a slot without a worker was written by another one, and would keep the memory for ever. */
 static void gather_hazards(const xf_pool *pool, hazards *hazards)
 {
     hazards->count = 0;
     atomic_thread_fence(memory_order_seq_cst); /* the jobs were made inactive before */
     for (uint32_t i = 0; i < pool->slots_used; i++) {
         uint64_t hazard = atomic_load(&pool->segment.slots[i].hazard);
-        if (hazard)
+        if (hazard && (pool->workers[i].process || pool->inline_worker))
             hazards->jobs[hazards->count++] = hazard;
     }
 }
