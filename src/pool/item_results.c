@@ -109,15 +109,26 @@ void item_results_add_report(xf_future *future, uint64_t item, const xf_report *
 
 /* A walk along the list of failures.  Any worker can write to it, so each record is copied and checked first, and a
  * list that leads back to itself is noticed (Brent's algorithm: R. P. Brent, An improved Monte Carlo factorization
- * algorithm, 1980). */
+ * algorithm, 1980).  Records that lie over each other have more text together than there is memory, and are noticed by
+ * that: it would take hours to copy what a few megabytes of them say. */
 typedef struct failure_walk {
     const xf_future *future;
     uint64_t at, mark, steps, until;
+    uint64_t room; /* bytes of the pool's memory that no record before took */
 } failure_walk;
 
 static failure_walk begin_walk(const xf_future *future)
 {
-    return (failure_walk){future, atomic_load(&future_state(future)->failures), 0, 0, 1};
+    return (failure_walk){
+        future, atomic_load(&future_state(future)->failures), 0, 0, 1, future->pool->segment.memory_limit};
+}
+
+static bool take_room(failure_walk *walk, uint64_t size)
+{
+    bool fits = size <= walk->room;
+
+    walk->room -= fits ? size : 0;
+    return fits;
 }
 
 /* Goes to the next record: false at the end of the list, or where the list is damaged.
@@ -138,7 +149,8 @@ static bool next_record(failure_walk *walk, failure_record *record, const char *
     *text = (const char *)pool_segment_at(segment, at) + sizeof *record;
     walk->at = record->next;
     return record->item < walk->future->plan.count && record->kind <= FAILURE_OVERRUN &&
-           pool_segment_is_slab(segment, at + sizeof *record, record->size);
+           pool_segment_is_slab(segment, at + sizeof *record, record->size) &&
+           take_room(walk, sizeof *record + record->size);
 }
 
 bool item_results_has_record(const xf_future *future, uint64_t item)
