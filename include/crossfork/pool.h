@@ -302,7 +302,7 @@ typedef struct xf_pool_stats {
 } xf_pool_stats;
 
 typedef struct xf_worker_stats {
-    int64_t pid; /* 0: it is just being started */
+    int64_t pid; /* 0: it is just being started, or has just ended */
     bool ready;  /* it has started, and its initializer is done */
     bool busy;
     char task[64]; /* the task that it runs, cut to that; "" when it is idle */

@@ -30,7 +30,9 @@ static void describe_worker(xf_pool *pool, const worker_handle *worker, xf_worke
 
     memset(stats, 0, sizeof *stats);
     stats->ready = atomic_load(&slot->ready) != 0;
-    stats->pid = process_known_pid(worker->process); /* read after ready: a worker that is ready has one */
+    stats->pid = process_known_pid(worker->process);
+    stats->ready &=
+        stats->pid > 0; /* one that has died may have no id any more: a program that kills by it hits nobody */
     stats->busy = stats->ready && atomic_load(&slot->busy) != 0;
     stats->done = atomic_load(&slot->items_done);
     if (stats->busy && future) {
