@@ -74,7 +74,8 @@ typedef struct xf_pool_options {
                                           that the start method is XF_START_FORKSERVER */
 } xf_pool_options;
 
-/* Creates a pool.  It reserves address space for memory_limit, and uses memory as it needs it.
+/* Creates a pool.  It reserves address space for four times memory_limit, and uses memory as it needs it, up to
+ * memory_limit in all.
  *   pool     Set to the new pool, which the caller frees with xf_pool_free.
  *   options  NULL for the default.  Copied, except for the objects that its pointers refer to, which must stay until
  *            the pool is freed.
@@ -177,7 +178,9 @@ XF_API int xf_pool_map_async(xf_future **future, xf_pool *pool, const xf_map *ma
  * Returns as xf_pool_map_async; XF_ESIZE when size is not what the task declares. */
 XF_API int xf_pool_submit(xf_future **future, xf_pool *pool, const xf_map *map);
 
-/* Allocates memory that the workers see too, for inputs and outputs without a copy.
+/* Allocates memory that the workers see too, for inputs and outputs without a copy.  Behind it there are 64 guard
+ * bytes: when a map whose outputs end where the memory ends has overwritten them, its last item ends as XF_END_CRASHED.
+ * There are none inside of it, so an item that writes beyond its output there changes what lies behind.
  * Returns size bytes (0 is as 1), aligned to a page and not zero-filled, which the caller frees with
  * xf_pool_buffer_free before it frees the pool; NULL when memory_limit leaves no room, and xf_error_detail says so. */
 XF_API void *xf_pool_buffer_alloc(xf_pool *pool, size_t size);
@@ -294,10 +297,12 @@ typedef struct xf_pool_stats {
     size_t futures;     /* that are open */
     size_t memory;      /* bytes of shared memory in use */
     size_t memory_peak; /* bytes of shared memory committed */
+    bool sealed;        /* no worker can get a writable view of the pool's books, whatever it tries; false on Linux
+                           before 5.1, where they are only mapped read-only, and for XF_POOL_INLINE */
 } xf_pool_stats;
 
 typedef struct xf_worker_stats {
-    int64_t pid; /* 0: it is just being started */
+    int64_t pid; /* 0: it is just being started, or has just ended */
     bool ready;  /* it has started, and its initializer is done */
     bool busy;
     char task[64]; /* the task that it runs, cut to that; "" when it is idle */

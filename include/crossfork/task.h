@@ -143,7 +143,9 @@ XF_API void *xf_call_object(const xf_call *call);
 
 /* Gives memory of size bytes, aligned for any type, that becomes the task's output when the entry returns 0.  It is
  * zero-filled up to a size of XF_ZEROED_MAX; larger memory of a pool may hold bytes of another task.  Large output is
- * written straight into memory that the parent sees, and is never copied.  A further call replaces the output of the
+ * written straight into memory that the parent sees, and is never copied.  In a pool, an item that writes beyond its
+ * output ends as XF_END_CRASHED: at the line that does it, where it comes to an unmapped page, or afterwards with
+ * XF_CRASH_OVERRUN; docs/semantics/pools.md says what it can damage before.  A further call replaces the output of the
  * call before.
  * Returns NULL when there is no memory, or when size is not what the task declares; returning XF_TASK_NO_MEMORY then
  * says so to the parent.

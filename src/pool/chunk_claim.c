@@ -34,7 +34,8 @@ static bool try_chunk(const chunk_claimer *me, chunk_ref *ref, uint64_t chunk)
     ref->word = pool_segment_claim(me->segment, ref->number, ref->plan, chunk);
     ref->claim = atomic_load_explicit(ref->word, memory_order_relaxed);
     return claim_word_state(ref->claim) == CLAIM_QUEUED &&
-           claim_word_skip(ref->claim) <= job_items_in(ref->plan, chunk) && try_claim(me, ref);
+           (claim_word_skip(ref->claim) == 0 || claim_word_skip(ref->claim) <= job_items_in(ref->plan, chunk)) &&
+           try_claim(me, ref);
 }
 
 /* A mark of a cursor as it was read, kept inside of the shard. */
@@ -90,7 +91,8 @@ static bool claim_requeued_chunk(const chunk_claimer *me, chunk_ref *ref)
     return false;
 }
 
-bool chunk_claim_is_closing(const pool_segment *segment, const chunk_ref *ref)
+/* Whether no more of the job is to be claimed. */
+static bool is_closing(const pool_segment *segment, const chunk_ref *ref)
 {
     return atomic_load_explicit(&segment->jobs[ref->number].progress, memory_order_relaxed) & JOB_CLOSING ||
            (ref->plan->flags & JOB_STOP_AT_FAILURE &&
@@ -99,7 +101,7 @@ bool chunk_claim_is_closing(const pool_segment *segment, const chunk_ref *ref)
 
 static bool claim_in_job(const chunk_claimer *me, chunk_ref *ref)
 {
-    if (chunk_claim_is_closing(me->segment, ref))
+    if (is_closing(me->segment, ref))
         return false;
     if (claim_own_chunk(me, ref))
         return true;

@@ -50,7 +50,4 @@ bool chunk_claim_complete(pool_segment *segment, uint32_t number, const job_plan
 /* Whether any job has queued chunks, as far as the rings show, without a look at the jobs. */
 bool chunk_claim_has_work(const pool_segment *segment);
 
-/* Whether no more of the job is to be claimed. */
-bool chunk_claim_is_closing(const pool_segment *segment, const chunk_ref *ref);
-
 #endif

@@ -30,7 +30,9 @@ static void describe_worker(xf_pool *pool, const worker_handle *worker, xf_worke
 
     memset(stats, 0, sizeof *stats);
     stats->ready = atomic_load(&slot->ready) != 0;
-    stats->pid = process_known_pid(worker->process); /* read after ready: a worker that is ready has one */
+    stats->pid = process_known_pid(worker->process);
+    stats->ready &=
+        stats->pid > 0; /* one that has died may have no id any more: a program that kills by it hits nobody */
     stats->busy = stats->ready && atomic_load(&slot->busy) != 0;
     stats->done = atomic_load(&slot->items_done);
     if (stats->busy && future) {
@@ -57,7 +59,8 @@ int xf_pool_stats_get(xf_pool *pool, xf_pool_stats *stats, xf_worker_stats *work
                              .replaced = pool->replaced,
                              .futures = pool->open_count,
                              .memory = (size_t)pool_pages_used(&pool->pages),
-                             .memory_peak = (size_t)pool_pages_committed(&pool->pages)};
+                             .memory_peak = (size_t)pool_pages_committed(&pool->pages),
+                             .sealed = !pool->inline_worker && os_shm_is_sealed(&pool->segment.books)};
     for (uint32_t i = 0; i < pool->slots_used; i++) {
         const worker_slot *slot = &pool->segment.slots[i];
         stats->done += atomic_load(&slot->items_done);

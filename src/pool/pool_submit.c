@@ -1,11 +1,11 @@
-/* Submitting work to a pool: a submission becomes a job, whose buffers are placed in the pool's segment. */
+/* Submitting work to a pool: a submission becomes a job. */
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/error.h"
 #include "base/writer.h"
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
-#include "pool/output_guard.h"
+#include "pool/job_buffers.h"
 #include "pool/pool_deadlines.h"
 #include "pool/pool_futures.h"
 #include "pool/pool_inline.h"
@@ -16,33 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct submission {
-    xf_task *task;
-    const void *in;         /* count inputs of in_size bytes each, unless inputs is set */
-    const xf_bytes *inputs; /* count inputs of any size; NULL: in has them */
-    size_t in_size;
-    bool in_segment; /* in is in memory of xf_pool_buffer_alloc, and is not copied */
-    void *out;       /* for count outputs; NULL: the caller asks the future for them */
-    size_t count;
-} submission;
-
 /* ---- The job --------------------------------------------------------------------------------- */
-
-/* Whether the bytes lie in memory of xf_pool_buffer_alloc. */
-static bool is_in_buffers(const xf_pool *pool, const void *data, uint64_t size)
-{
-    const char *begin = pool->segment.work.address;
-    const char *at = data;
-
-    return at >= begin && at < begin + pool->segment.work.size &&
-           pool_pages_hold(&pool->pages, PAGES_BUFFERS, (uint64_t)(at - begin), size);
-}
-
-/* Whether the only input is copied into the job itself. */
-static bool fits_job(const submission *work)
-{
-    return work->count == 1 && work->in_size <= JOB_BUFFER_SIZE && !work->in_segment;
-}
 
 static uint64_t choose_chunk_size(const xf_pool *pool, const xf_map *map, size_t count)
 {
@@ -74,7 +48,7 @@ static uint16_t choose_flags(const xf_pool *pool, const job_plan *plan, const su
     bool notify = map->on_success || map->on_failure || map->on_done || map->stop_at_failure;
     bool out_sized = plan->out_size != XF_ANY_SIZE;
     bool embedded =
-        out_sized && fits_job(work) && plan->out_size <= JOB_EMBEDDED_SIZE && work->in_size <= JOB_EMBEDDED_SIZE;
+        out_sized && job_buffers_fit(work) && plan->out_size <= JOB_EMBEDDED_SIZE && work->in_size <= JOB_EMBEDDED_SIZE;
 
     return (uint16_t)((work->inputs ? JOB_IN_SPANS : 0) | (out_sized ? 0 : JOB_OUT_SPANS) |
                       (map->timeout_ms ? JOB_TIMED : 0) | (notify ? JOB_NOTIFY : 0) |
@@ -120,202 +94,6 @@ static int reserve_job(xf_pool *pool, xf_future *future, const submission *work)
     return 0;
 }
 
-/* ---- Its buffers ----------------------------------------------------------------------------- */
-
-/* Where the parts of a job are in its runs of pages; NO_PART: elsewhere, or there is no such part. */
-typedef struct job_layout {
-    uint64_t claims, cursors, out_spans;
-    uint64_t in, in_data;
-    uint64_t out;
-    uint64_t sizes[PAGES_USES];
-} job_layout;
-
-#define NO_PART UINT64_MAX
-
-static uint64_t append_part(job_layout *layout, pages_use use, uint64_t size)
-{
-    uint64_t at = layout->sizes[use];
-
-    layout->sizes[use] += (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
-    return at;
-}
-
-static uint64_t bytes_to_copy(const xf_pool *pool, const submission *work)
-{
-    uint64_t bytes = 0;
-
-    for (size_t i = 0; i < work->count; i++)
-        if (!is_in_buffers(pool, work->inputs[i].data, work->inputs[i].size))
-            bytes += job_aligned(work->inputs[i].size);
-    return bytes;
-}
-
-static void lay_inputs_out(job_layout *layout, const xf_pool *pool, const submission *work)
-{
-    if (work->inputs) {
-        layout->in = append_part(layout, PAGES_INPUTS, work->count * sizeof(span));
-        layout->in_data = append_part(layout, PAGES_INPUTS, bytes_to_copy(pool, work));
-    } else if (!fits_job(work) && !work->in_segment) {
-        layout->in = append_part(layout, PAGES_INPUTS, work->count * work->in_size);
-    }
-}
-
-static void lay_outputs_out(job_layout *layout, const xf_pool *pool, const job_plan *plan, const submission *work)
-{
-    uint64_t size = work->count * plan->out_size;
-
-    if (plan->flags & JOB_OUT_SPANS && work->count > 1)
-        layout->out_spans = append_part(layout, PAGES_CONTROL, work->count * sizeof(span));
-    if (!(plan->flags & JOB_OUT_SPANS) && (work->count > 1 || plan->out_size > JOB_BUFFER_SIZE) &&
-        !(work->out && is_in_buffers(pool, work->out, size)))
-        layout->out = append_part(layout, PAGES_BUFFERS, size + OUTPUT_GUARD);
-}
-
-static job_layout lay_job_out(const xf_pool *pool, const job_plan *plan, const submission *work)
-{
-    job_layout layout = {NO_PART, NO_PART, NO_PART, NO_PART, NO_PART, NO_PART, {0}};
-
-    if (!(plan->flags & JOB_ONE_CHUNK)) {
-        layout.claims = append_part(&layout, PAGES_CONTROL, plan->chunk_count * sizeof(claim_word));
-        layout.cursors =
-            append_part(&layout, PAGES_CONTROL, (pool->segment.slot_count + UINT64_C(1)) * sizeof(worker_cursor));
-    }
-    lay_inputs_out(&layout, pool, work);
-    lay_outputs_out(&layout, pool, plan, work);
-    return layout;
-}
-
-static void free_pages(xf_pool *pool, job_pages *pages)
-{
-    for (int i = 0; i < PAGES_USES; i++)
-        if (pages->runs[i])
-            pool_pages_free(&pool->pages, (pages_use)i, pages->runs[i]);
-}
-
-static int take_pages(xf_pool *pool, xf_future *future, const job_layout *layout)
-{
-    int rc = 0;
-
-    future->pages = (job_pages){{0}};
-    for (int i = 0; i < PAGES_USES && rc == 0; i++)
-        if (layout->sizes[i] > 0)
-            rc = pool_pages_take(&pool->pages, (pages_use)i, layout->sizes[i], &future->pages.runs[i]);
-    if (rc < 0)
-        free_pages(pool, &future->pages);
-    return rc;
-}
-
-static void place_control(xf_pool *pool, xf_future *future, const job_layout *layout)
-{
-    pool_segment *segment = &pool->segment;
-    uint64_t run = future->pages.runs[PAGES_CONTROL];
-    job_plan *plan = &future->plan;
-
-    if (plan->flags & JOB_ONE_CHUNK)
-        return;
-    plan->claims = run + layout->claims;
-    plan->cursors = run + layout->cursors;
-    memset(pool_segment_at(segment, plan->claims), 0, plan->chunk_count * sizeof(claim_word));
-    memset(pool_segment_at(segment, plan->cursors), 0, (segment->slot_count + 1) * sizeof(worker_cursor));
-    for (uint32_t i = 0; i < plan->shards; i++) {
-        worker_cursor *cursor = pool_segment_cursor(segment, plan, i);
-        atomic_store(&cursor->next, job_shard_begin(plan, i));
-        atomic_store(&cursor->tail, job_shard_begin(plan, i + 1));
-    }
-}
-
-/* Copies inputs of any size into the books, unless they are in buffers, and fills in their spans.
- *   data  The place of the copies. */
-static void copy_inputs(xf_pool *pool, const submission *work, span *spans, job_place data)
-{
-    for (size_t i = 0; i < work->count; i++) {
-        const xf_bytes *input = &work->inputs[i];
-        if (is_in_buffers(pool, input->data, input->size)) {
-            spans[i] = (span){pool_segment_offset(&pool->segment, input->data), input->size};
-            continue;
-        }
-        spans[i] = (span){data, input->size};
-        if (input->size > 0)
-            memcpy(pool_segment_place(&pool->segment, data), input->data, input->size);
-        data += job_aligned(input->size);
-    }
-}
-
-static void place_inputs(xf_pool *pool, xf_future *future, const submission *work, const job_layout *layout)
-{
-    pool_segment *segment = &pool->segment;
-    job_place run = future->pages.runs[PAGES_INPUTS] | PLACE_IN_BOOKS;
-    job_plan *plan = &future->plan;
-
-    if (work->in_segment)
-        plan->in = pool_segment_offset(segment, work->in);
-    else if (layout->in != NO_PART)
-        plan->in = run + layout->in;
-    else
-        plan->in = pool_segment_books_place(segment, future_job(future)->in_buffer);
-    if (work->inputs)
-        copy_inputs(pool, work, pool_segment_place(segment, plan->in), run + layout->in_data);
-    else if (plan->flags & JOB_EMBEDDED)
-        memcpy(plan->embedded, work->in ? work->in : "", work->in_size);
-    else if (!work->in_segment && work->count * work->in_size > 0)
-        memcpy(pool_segment_place(segment, plan->in), work->in, work->count * work->in_size);
-}
-
-/* Notes that there are guard bytes behind the outputs as a whole: behind those that are copied to the caller, and
- * behind a whole buffer of the caller's. */
-static void note_guard(xf_pool *pool, xf_future *future, bool own)
-{
-    uint64_t end = future->plan.out + future->plan.count * future->plan.out_size;
-    void *guard = pool_segment_at(&pool->segment, end);
-
-    if (own)
-        output_guard_set(guard, OUTPUT_GUARD);
-    else if (!pool_pages_hold(&pool->pages, PAGES_BUFFERS, end, OUTPUT_GUARD) ||
-             output_guard_overrun(guard, OUTPUT_GUARD) > 0)
-        return;
-    future->guard = end;
-    future->plan.flags |= JOB_OUT_GUARDED;
-}
-
-/* Tasks write into the caller's buffer if that is memory of xf_pool_buffer_alloc.  Otherwise future->out is set to it,
- * and the outputs are copied there when they are collected. */
-static void place_outputs(xf_pool *pool, xf_future *future, const submission *work, const job_layout *layout)
-{
-    pool_segment *segment = &pool->segment;
-    job_plan *plan = &future->plan;
-
-    future->out = work->out;
-    if (plan->flags & JOB_OUT_SPANS) {
-        if (layout->out_spans != NO_PART)
-            plan->out = future->pages.runs[PAGES_CONTROL] + layout->out_spans;
-    } else if (plan->flags & JOB_EMBEDDED) {
-        plan->out = pool_segment_offset(segment, future_state(future)->embedded);
-    } else if (layout->out != NO_PART) {
-        plan->out = future->pages.runs[PAGES_BUFFERS] + layout->out;
-        note_guard(pool, future, true);
-    } else if (work->count == 1 && plan->out_size <= JOB_BUFFER_SIZE) {
-        plan->out = pool_segment_offset(segment, future_state(future)->out_buffer);
-    } else {
-        plan->out = pool_segment_offset(segment, work->out);
-        future->out = NULL;
-        note_guard(pool, future, false);
-    }
-}
-
-/* Gives the job its memory, and copies the inputs in. */
-static int place_buffers(xf_pool *pool, xf_future *future, const submission *work)
-{
-    job_layout layout = lay_job_out(pool, &future->plan, work);
-    int rc = take_pages(pool, future, &layout);
-
-    if (rc < 0)
-        return rc;
-    place_control(pool, future, &layout);
-    place_inputs(pool, future, work, &layout);
-    place_outputs(pool, future, work, &layout);
-    return 0;
-}
-
 /* ---- Submitting ------------------------------------------------------------------------------ */
 
 static int prepare_job(xf_pool *pool, xf_future *future, const submission *work)
@@ -324,7 +102,7 @@ static int prepare_job(xf_pool *pool, xf_future *future, const submission *work)
 
     if (rc < 0)
         return rc;
-    rc = place_buffers(pool, future, work);
+    rc = job_buffers_place(pool, future, work);
     if (rc < 0)
         pool_jobs_give_back(pool, future->number);
     return rc;
@@ -454,7 +232,7 @@ static int map_sized(xf_future **future, xf_pool *pool, const xf_map *map)
         rc = error_check_data(map->in, map->count * work.in_size, "map->in");
     if (rc < 0)
         return rc;
-    work.in_segment = is_in_buffers(pool, map->in, map->count * work.in_size);
+    work.in_segment = job_buffers_hold(pool, map->in, map->count * work.in_size);
     return submit(future, pool, &work, map);
 }
 
@@ -467,7 +245,7 @@ static submission submission_of_bytes(const xf_pool *pool, xf_task *task, const 
         return (submission){.task = task,
                             .in = inputs->data,
                             .in_size = inputs->size,
-                            .in_segment = is_in_buffers(pool, inputs->data, inputs->size),
+                            .in_segment = job_buffers_hold(pool, inputs->data, inputs->size),
                             .count = 1};
     return (submission){.task = task, .inputs = inputs, .count = count};
 }

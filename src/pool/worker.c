@@ -172,7 +172,8 @@ static bool run_chunk(worker *worker)
     }
     if (worker->call->fail_code != 0)
         worker_output_flush_failure(worker); /* the task has called xf_fail and returned 0 */
-    worker_output_check_guard(worker);
+    if (plan->flags & JOB_OUT_GUARDED && worker->claimed.chunk + 1 == plan->chunk_count)
+        worker_output_check_guard(worker);
     committed = chunk_claim_commit(&worker->me, &worker->claimed, slot->progress);
     atomic_store_explicit(&slot->items_done,
                           atomic_load_explicit(&slot->items_done, memory_order_relaxed) + slot->progress - before,

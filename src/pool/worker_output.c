@@ -264,8 +264,6 @@ void worker_output_check_guard(worker *worker)
     size_t overrun;
     void *guard;
 
-    if (!(plan->flags & JOB_OUT_GUARDED) || worker->claimed.chunk + 1 != plan->chunk_count)
-        return;
     guard = place_of_output(worker, plan->count);
     overrun = output_guard_overrun(guard, OUTPUT_GUARD);
     if (overrun == 0)

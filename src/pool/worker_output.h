@@ -28,7 +28,7 @@ void worker_output_fail_item(worker *worker, int code);
 /* Records what xf_fail was called for, if it was called. */
 void worker_output_flush_failure(worker *worker);
 
-/* Looks at the guard bytes behind the outputs of the whole job, if the claimed chunk is the one before them. */
+/* Looks at the guard bytes behind the outputs of the whole job, after the chunk before them has run. */
 void worker_output_check_guard(worker *worker);
 
 #endif

@@ -262,6 +262,7 @@ static void a_write_to_the_books_is_an_access_violation(void **state)
     xf_future *future, *other;
 
     (void)state;
+    assert_true(stats_of(pool).sealed);
     for (int part = 0; part < BOOKS; part++) {
         in[0] = part;
         assert_int_equal(xf_pool_submit(&future, pool,

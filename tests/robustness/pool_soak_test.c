@@ -1,5 +1,5 @@
 /* Goal: a pool accounts for every item under everything at once: four threads submit work that dies, fails, hangs, is
- * cancelled and times out, while workers are killed from outside and their number changes.  When the program ends, all
+ * cancelled, times out and writes beyond its output, while workers are killed from outside and their number changes.  When the program ends, all
  * workers end.
  *
  * XF_SOAK_SECONDS in the environment is the duration; the default is 5. */
@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 #include <uv.h>
 
-enum { FINE, DIE, EXIT, FAIL, HANG, KINDS };
+enum { FINE, DIE, EXIT, FAIL, HANG, OVERRUN, KINDS };
 
 typedef struct order {
     int what;
@@ -27,6 +27,8 @@ XF_TASK(obey, const order *in, int64_t *out)
         return xf_fail(call, 7, "%d", in->value);
     if (in->what == HANG)
         hang();
+    for (int i = 0; in->what == OVERRUN && i <= in->value % 100; i++)
+        ((volatile char *)(out + 1))[i] = (char)in->value;
     return 0;
 }
 
@@ -72,6 +74,8 @@ static bool is_possible(const order *order, const xf_map *options, bool cancelle
         return kind == XF_END_FAILED;
     case FINE:
         return kind == XF_END_DONE;
+    case OVERRUN:
+        return kind == XF_END_CRASHED;
     default:
         return false;
     }
@@ -80,7 +84,8 @@ static bool is_possible(const order *order, const xf_map *options, bool cancelle
 static void check_item(soak *soak, xf_future *future, size_t i, const order *order, const xf_map *options,
                        bool cancelled)
 {
-    xf_end kind = xf_future_status(future, i).kind;
+    xf_status status = xf_future_status(future, i);
+    xf_end kind = status.kind;
     const int64_t *out = xf_future_result(future, i, NULL);
 
     if (!is_possible(order, options, cancelled, kind)) {
@@ -90,7 +95,8 @@ static void check_item(soak *soak, xf_future *future, size_t i, const order *ord
     }
     assert_true((kind == XF_END_DONE) == (out != NULL));
     assert_true(!out || *out == (int64_t)order->value * order->value);
-    soak->lost += kind == XF_END_KILLED || kind == XF_END_EXITED || kind == XF_END_CRASHED;
+    soak->lost +=
+        kind == XF_END_KILLED || kind == XF_END_EXITED || (kind == XF_END_CRASHED && status.code != XF_CRASH_OVERRUN);
 }
 
 /* Submits one job, perhaps cancels it, and checks how every item ends. */
@@ -115,6 +121,8 @@ static void do_one_job(soak *soak, uint32_t *random)
         if (hangs && dice == HANG)
             orders[i].what = HANG;
     }
+    if (count == 1 && draw(random) % 4 == 0) /* alone, it has no neighbour in its map that it could damage */
+        orders[0].what = OVERRUN;
     assert_int_equal(xf_pool_map_async(&future, soak->pool, &map), 0);
     if (cancel) {
         xf_future_wait(future, (int)(draw(random) % 5));
