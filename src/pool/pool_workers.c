@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
+#include "pool/pool_books.h"
 #include "pool/pool_deadlines.h"
 #include "pool/pool_jobs.h"
 #include "pool/pool_recovery.h"
@@ -46,6 +47,7 @@ static int start_worker(xf_pool *pool, worker_handle *worker)
     int rc;
 
     pool_state_use_slots(pool, worker->number + 1);
+    pool_books_restore(pool);
     input.start = (worker_start){.slot = worker->number, .epoch = worker->epoch};
     if (pool->cpu_sets)
         input.start.cpus = pool->cpu_sets[worker->number % pool->cpu_set_count];
@@ -133,7 +135,8 @@ void pool_workers_retire(xf_pool *pool)
 
 void pool_workers_shut_down(xf_pool *pool, bool kill)
 {
-    atomic_store(&pool->segment.head->shutdown, pool->terminating ? SHUTDOWN_NOW : SHUTDOWN_AFTER_WORK);
+    pool->shutdown = pool->terminating ? SHUTDOWN_NOW : SHUTDOWN_AFTER_WORK;
+    atomic_store(&pool->segment.head->shutdown, pool->shutdown);
     for (uint32_t i = 0; i < pool->slots_used; i++) {
         if (pool->workers[i].process && kill)
             xf_process_kill(pool->workers[i].process);

@@ -2,6 +2,36 @@
  * them. */
 #include "pool_tasks.h"
 
+XF_TASK(is_asked, const int *in, int *out)
+{
+    *out = *in + xf_stop_requested(call, 0);
+    return 0;
+}
+
+/* The worker lives on, and its next items have the numbers of jobs and chunks that the obedient one had. */
+static void an_item_that_obeyed_leaves_no_request_behind(void **state)
+{
+    xf_pool *pool = open_workers(1);
+    int in[20] = {0}, out[20];
+
+    (void)state;
+    for (int round = 0; round < 6; round++) {
+        xf_future *future = order_one(pool, PATIENT, &(xf_map){.timeout_ms = round % 2 ? 20 : 0});
+        if (round % 2 == 0)
+            xf_future_cancel(future);
+        assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
+        xf_future_free(future);
+        for (int i = 0; i < 40; i++) {
+            size_t count = i % 2 ? 20 : 1;
+            assert_int_equal(
+                xf_pool_map(pool, &(xf_map){.task = &is_asked, .in = in, .out = out, .count = count, .chunk = 1}), 0);
+            for (size_t k = 0; k < count; k++)
+                assert_int_equal(out[k], 0);
+        }
+    }
+    xf_pool_free(pool);
+}
+
 static void cancelling_with_much_in_flight_costs_nothing_else(void **state)
 {
     enum { SIZE = 100 << 20 };
@@ -94,6 +124,7 @@ static void terminating_with_much_queued_is_prompt(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_item_that_obeyed_leaves_no_request_behind),
         cmocka_unit_test(cancelling_with_much_in_flight_costs_nothing_else),
         cmocka_unit_test(an_item_that_takes_too_long_is_ended),
         cmocka_unit_test(a_cancelled_item_ends_whether_it_likes_or_not),

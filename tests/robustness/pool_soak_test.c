@@ -1,6 +1,6 @@
 /* Goal: a pool accounts for every item under everything at once: four threads submit work that dies, fails, hangs, is
- * cancelled, times out and writes beyond its output, while workers are killed from outside and their number changes.  When the program ends, all
- * workers end.
+ * cancelled, times out and writes beyond its output, while workers are killed from outside and their number changes.
+ * When the program ends, all workers end.
  *
  * XF_SOAK_SECONDS in the environment is the duration; the default is 5. */
 #include "program.h"
