@@ -97,7 +97,7 @@ bool future_is_ready(xf_future *future, wait_target *target)
 static int await_futures(xf_pool *pool, spin_condition holds, awaited_futures *awaited, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
-    uint32_t spin_us = timeout_ms ? pool->spin_us : 0;
+    uint32_t spin_us = timeout_ms ? atomic_load(&pool->spin_us) : 0;
     bool complete = spin(holds, awaited, spin_us, deadline);
 
     if (complete)

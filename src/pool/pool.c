@@ -71,8 +71,8 @@ static void choose_spin_time(xf_pool *pool)
 
     if (spin == 0)
         spin = pool->worker_limit < pool->cpu_count ? SPIN_US : 0;
-    pool->spin_us = spin < 0 ? 0 : (uint32_t)spin;
-    atomic_store(&pool->segment.head->spin_us, pool->spin_us);
+    atomic_store(&pool->spin_us, spin < 0 ? 0 : (uint32_t)spin);
+    atomic_store(&pool->segment.head->spin_us, atomic_load(&pool->spin_us));
 }
 
 static int read_machine(xf_pool *pool)

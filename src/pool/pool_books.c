@@ -21,7 +21,7 @@ static void restore_head(xf_pool *pool)
     head->depth_limit = pool->fixed.depth_limit;
     head->idle_ms = pool->fixed.idle_ms;
     atomic_store(&head->shutdown, pool->shutdown);
-    atomic_store(&head->spin_us, pool->spin_us);
+    atomic_store(&head->spin_us, atomic_load(&pool->spin_us));
     atomic_store(&head->slots_used, pool->slots_used);
     atomic_store(&head->pages_taken, atomic_load(&pool->pages.taken));
     for (int i = 0; i < SEGMENT_PRIORITIES; i++)

@@ -123,10 +123,11 @@ struct xf_pool {
     os_cpu_set *cpu_sets; /* workers are bound to them in turn; NULL: they run anywhere */
     uint32_t cpu_set_count;
     bool closed, terminating;
-    uint32_t slots_used, spin_us; /* as in the books */
-    uint64_t looked_through;      /* when the jobs were looked through last, of uv_hrtime */
-    int audit_ms;                 /* how long after that they are looked through again; POOL_AUDIT_MS */
-    int lost_claims;              /* workers that found their claims overwritten, of jobs that are not known */
+    uint32_t slots_used;      /* as in the books, */
+    _Atomic uint32_t spin_us; /* and this, which waits read without the lock */
+    uint64_t looked_through;  /* when the jobs were looked through last, of uv_hrtime */
+    int audit_ms;             /* how long after that they are looked through again; POOL_AUDIT_MS */
+    int lost_claims;          /* workers that found their claims overwritten, of jobs that are not known */
     bool free_asked; /* xf_pool_free was called where it must not wait: release is called as soon as it need not */
     void (*release)(xf_pool *pool); /* ends what is left, and frees all; waits while workers run */
     int failed_starts;              /* in a row, by what the workers did themselves */
