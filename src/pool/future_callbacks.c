@@ -9,13 +9,18 @@
 
 /* ---- Calling --------------------------------------------------------------------------------- */
 
-/* Whether handle_future has something to do for the future. */
-static bool needs_handling(const xf_future *future)
+typedef enum handling { HANDLE_NOTHING, HANDLE_CANCEL, HANDLE_CALL, HANDLE_FREE } handling;
+
+/* What there is to do for the future.  Only one look is taken at whether it is complete: it may be a moment later. */
+static handling handling_of(const xf_future *future)
 {
+    bool stopped = future->options.stop_at_failure && future->unclaimed_status.kind == XF_END_NONE;
+
     if (!future_is_complete(future))
-        return future->options.stop_at_failure && future_is_closing(future) &&
-               future->unclaimed_status.kind == XF_END_NONE;
-    return future->callbacks == CALLBACKS_PENDING || (future->detached && future->callbacks != CALLBACKS_RUNNING);
+        return stopped && future_is_closing(future) ? HANDLE_CANCEL : HANDLE_NOTHING;
+    if (future->callbacks == CALLBACKS_PENDING)
+        return HANDLE_CALL;
+    return future->detached && future->callbacks != CALLBACKS_RUNNING ? HANDLE_FREE : HANDLE_NOTHING;
 }
 
 static void call_callbacks(xf_pool *pool, xf_future *future)
@@ -40,11 +45,11 @@ static void call_callbacks(xf_pool *pool, xf_future *future)
     future->callbacks = CALLBACKS_DONE; /* a callback may have detached it: then it is handled once more, and freed */
 }
 
-static void handle_future(xf_pool *pool, xf_future *future)
+static void handle_future(xf_pool *pool, xf_future *future, handling what)
 {
-    if (!future_is_complete(future))
+    if (what == HANDLE_CANCEL)
         pool_jobs_cancel_unclaimed(pool, future, XF_END_CANCELLED);
-    else if (future->callbacks == CALLBACKS_PENDING)
+    else if (what == HANDLE_CALL)
         call_callbacks(pool, future);
     else
         pool_futures_free(future);
@@ -54,13 +59,15 @@ void future_callbacks_run(xf_pool *pool)
 {
     xf_future *future = pool->free_asked ? NULL : pool->first;
 
-    while (future)
-        if (needs_handling(future)) {
-            handle_future(pool, future);
-            future = pool->free_asked ? NULL : pool->first; /* the list may have changed while the lock was released */
-        } else {
+    while (future) {
+        handling what = handling_of(future);
+        if (what == HANDLE_NOTHING) {
             future = future->next;
+            continue;
         }
+        handle_future(pool, future, what);
+        future = pool->free_asked ? NULL : pool->first; /* the list may have changed while the lock was released */
+    }
 }
 
 void future_callbacks_dispatch(xf_pool *pool)
@@ -77,7 +84,7 @@ void future_callbacks_schedule(xf_future *future)
 {
     xf_pool *pool = future->pool;
 
-    if (!needs_handling(future))
+    if (handling_of(future) == HANDLE_NOTHING)
         return;
     if (pool->user_async) {
         uv_async_send(pool->user_async);

@@ -107,20 +107,21 @@ void item_results_add_report(xf_future *future, uint64_t item, const xf_report *
 
 /* ---- What workers have recorded -------------------------------------------------------------- */
 
-/* A walk along the list of failures.  Any worker can write to it, so each record is copied and checked first, and a
- * list that leads back to itself is noticed (Brent's algorithm: R. P. Brent, An improved Monte Carlo factorization
- * algorithm, 1980).  Records that lie over each other have more text together than there is memory, and are noticed by
- * that: it would take hours to copy what a few megabytes of them say. */
+/* A walk along the list of failures.  Any worker can write to it, even now, so each record is copied and checked first.
+ * The walk ends after more records than the items can have, and after more bytes than there are in the pool's memory: a
+ * list that leads back to itself, or whose records lie over each other, costs no more. */
 typedef struct failure_walk {
     const xf_future *future;
-    uint64_t at, mark, steps, until;
-    uint64_t room; /* bytes of the pool's memory that no record before took */
+    uint64_t at;
+    uint64_t records; /* that may come yet */
+    uint64_t room;    /* bytes of the pool's memory that no record before took */
 } failure_walk;
 
+/* An item has one record, or a second one where its worker died before it said that the item had ended. */
 static failure_walk begin_walk(const xf_future *future)
 {
-    return (failure_walk){
-        future, atomic_load(&future_state(future)->failures), 0, 0, 1, future->pool->segment.memory_limit};
+    return (failure_walk){future, atomic_load(&future_state(future)->failures), 2 * future->plan.count + 2,
+                          future->pool->segment.memory_limit};
 }
 
 static bool take_room(failure_walk *walk, uint64_t size)
@@ -139,12 +140,8 @@ static bool next_record(failure_walk *walk, failure_record *record, const char *
     pool_segment *segment = &walk->future->pool->segment;
     uint64_t at = walk->at;
 
-    if (!at || at == walk->mark || at % sizeof(uint64_t) || !pool_segment_is_slab(segment, at, sizeof *record))
+    if (!at || walk->records-- == 0 || at % sizeof(uint64_t) || !pool_segment_is_slab(segment, at, sizeof *record))
         return false;
-    if (++walk->steps == walk->until) {
-        walk->mark = at;
-        walk->until *= 2;
-    }
     memcpy(record, pool_segment_at(segment, at), sizeof *record);
     *text = (const char *)pool_segment_at(segment, at) + sizeof *record;
     walk->at = record->next;
@@ -304,11 +301,15 @@ static void collect_spans(xf_future *future)
         return;
     }
     memcpy(future->out_spans, shared, (size_t)plan->count * sizeof *shared);
-    for (uint64_t i = 0; i < plan->count; i++)
-        if (!is_output(future, &future->out_spans[i])) {
-            future->out_spans[i] = (span){0, 0};
+    for (uint64_t i = 0; i < plan->count; i++) {
+        span *output = &future->out_spans[i];
+        if (!is_output(future, output)) {
+            *output = (span){0, 0};
             add_end(future, i, unknown, "the place of its output was overwritten");
         }
+        if (output->size == 0)
+            output->at = 0; /* which may be anything, and is added to an address */
+    }
 }
 
 /* Looks at the guard bytes behind the outputs as a whole; a worker has mostly done so. */
