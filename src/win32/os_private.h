@@ -37,6 +37,9 @@ int pipe_open(bool duplex, HANDLE *ours, HANDLE *theirs);
 /* Maps a section; on success the section belongs to the segment. */
 int shm_map(os_shm *shm, HANDLE section, size_t size, int flags);
 
+/* The page behind an OS_SHM_WAITABLE segment, which has the list of those that sleep on its words. */
+void *shm_sleepers(const os_shm *shm);
+
 /* ---- os_file.c ------------------------------------------------------------------------------- */
 
 /* Converts text to the form that the system takes; the caller frees it.  XF_EINVAL when it is not UTF-8. */
