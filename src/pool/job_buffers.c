@@ -194,7 +194,7 @@ static void place_outputs(xf_pool *pool, xf_future *future, const submission *wo
     } else if (layout->out != NO_PART) {
         plan->out = future->pages.runs[PAGES_BUFFERS] + layout->out;
         note_guard(pool, future, true);
-    } else if (work->count == 1 && plan->out_size <= JOB_BUFFER_SIZE) {
+    } else if (work->count == 0 || (work->count == 1 && plan->out_size <= JOB_BUFFER_SIZE)) {
         plan->out = pool_segment_offset(segment, future_state(future)->out_buffer);
     } else {
         plan->out = pool_segment_offset(segment, work->out);
