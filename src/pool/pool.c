@@ -6,7 +6,6 @@
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
 #include "pool/output_guard.h"
-#include "pool/pool_books.h"
 #include "pool/pool_deadlines.h"
 #include "pool/pool_futures.h"
 #include "pool/pool_inline.h"
@@ -184,7 +183,6 @@ static int open_pool_segment(xf_pool *pool)
     if (pool->options.finalizer && pool_jobs_number_task(pool, pool->options.finalizer, &head->finalizer) == 0)
         head->finalizer++;
     choose_spin_time(pool);
-    pool_books_open(pool);
     return 0;
 
 close_pages:

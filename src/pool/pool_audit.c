@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "pool/future_callbacks.h"
-#include "pool/pool_books.h"
 #include "pool/pool_jobs.h"
 #include "pool/pool_wake.h"
 
@@ -118,7 +117,6 @@ static void look_through(xf_pool *pool)
 {
     bool any = false;
 
-    pool_books_restore(pool);
     repair_heads(pool);
     for (xf_future *future = pool->first; future; future = future->next)
         if (!future_is_complete(future))

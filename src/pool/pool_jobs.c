@@ -111,8 +111,8 @@ void pool_jobs_push(xf_pool *pool, xf_future *future)
     future->ring_entry = end;
     atomic_store_explicit(&pool->segment.ring_entries[priority][end % SEGMENT_RING], future->number,
                           memory_order_relaxed);
-    pool->ring_tails[priority] = (end + 1) << JOB_RING_NUMBER_BITS | future->number;
-    atomic_store_explicit(&pool->segment.head->rings[priority].tail, pool->ring_tails[priority], memory_order_release);
+    atomic_store_explicit(&pool->segment.head->rings[priority].tail, (end + 1) << JOB_RING_NUMBER_BITS | future->number,
+                          memory_order_release);
 }
 
 void pool_jobs_push_again(xf_pool *pool, xf_future *future)

@@ -178,14 +178,6 @@ static bool recover_intent(worker_handle *worker, xf_future *future, uint64_t in
     return held;
 }
 
-/* A worker says by its exit code that its claim was overwritten.  Where the books may have been overwritten too, it may
- * have crashed on its way to a claim. */
-static bool is_lost_claim(const xf_pool *pool, const xf_status *status)
-{
-    return (status->kind == XF_END_EXITED && status->code == WORKER_LOST_CLAIM) ||
-           (status->kind == XF_END_CRASHED && !pool->sealed);
-}
-
 void pool_recovery_recover(worker_handle *worker)
 {
     xf_pool *pool = worker->pool;
@@ -193,6 +185,6 @@ void pool_recovery_recover(worker_handle *worker)
     xf_future *future = job_of_intent(intent) < pool->job_count ? pool->futures[job_of_intent(intent)] : NULL;
     xf_status status = process_report(worker->process)->status;
 
-    if (!recover_intent(worker, future, intent) && is_lost_claim(pool, &status))
+    if (!recover_intent(worker, future, intent) && status.kind == XF_END_EXITED && status.code == WORKER_LOST_CLAIM)
         count_lost_claim(pool, future, job_chunk_of_intent(intent));
 }

@@ -154,10 +154,6 @@ struct xf_pool {
     size_t retired_with_memory;              /* retired jobs that have memory */
     uint64_t ring_heads[SEGMENT_PRIORITIES]; /* lower bounds of the rings' heads, which workers move */
     uint64_t ring_ends[SEGMENT_PRIORITIES];  /* entries that were ever put into the rings */
-    uint64_t ring_tails[SEGMENT_PRIORITIES]; /* as in the books, and so are the next two */
-    books_head fixed;
-    uint32_t shutdown;
-    bool sealed; /* no worker can write to the books */
     xf_task *tasks[SEGMENT_TASKS];
     uint32_t task_count;
     uint64_t to_replace;          /* workers that ended and were not replaced yet */

@@ -60,7 +60,7 @@ int xf_pool_stats_get(xf_pool *pool, xf_pool_stats *stats, xf_worker_stats *work
                              .futures = pool->open_count,
                              .memory = (size_t)pool_pages_used(&pool->pages),
                              .memory_peak = (size_t)pool_pages_committed(&pool->pages),
-                             .sealed = pool->sealed && !pool->inline_worker};
+                             .sealed = !pool->inline_worker && os_shm_is_sealed(&pool->segment.books)};
     for (uint32_t i = 0; i < pool->slots_used; i++) {
         const worker_slot *slot = &pool->segment.slots[i];
         stats->done += atomic_load(&slot->items_done);

@@ -4,7 +4,6 @@
 #include "base/error.h"
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
-#include "pool/pool_books.h"
 #include "pool/pool_deadlines.h"
 #include "pool/pool_jobs.h"
 #include "pool/pool_recovery.h"
@@ -47,7 +46,6 @@ static int start_worker(xf_pool *pool, worker_handle *worker)
     int rc;
 
     pool_state_use_slots(pool, worker->number + 1);
-    pool_books_restore(pool);
     input.start = (worker_start){.slot = worker->number, .epoch = worker->epoch};
     if (pool->cpu_sets)
         input.start.cpus = pool->cpu_sets[worker->number % pool->cpu_set_count];
@@ -135,8 +133,7 @@ void pool_workers_retire(xf_pool *pool)
 
 void pool_workers_shut_down(xf_pool *pool, bool kill)
 {
-    pool->shutdown = pool->terminating ? SHUTDOWN_NOW : SHUTDOWN_AFTER_WORK;
-    atomic_store(&pool->segment.head->shutdown, pool->shutdown);
+    atomic_store(&pool->segment.head->shutdown, pool->terminating ? SHUTDOWN_NOW : SHUTDOWN_AFTER_WORK);
     for (uint32_t i = 0; i < pool->slots_used; i++) {
         if (pool->workers[i].process && kill)
             xf_process_kill(pool->workers[i].process);
