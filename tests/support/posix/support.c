@@ -252,6 +252,11 @@ _Noreturn void support_become(const char *argument)
     abort();
 }
 
+bool support_can_become(void)
+{
+    return true;
+}
+
 bool support_sentinel_ready(intptr_t sentinel, int timeout_ms)
 {
     struct pollfd waiting = {.fd = (int)sentinel, .events = POLLIN};

@@ -249,6 +249,11 @@ _Noreturn void support_become(const char *argument)
     exit(support_run(own, argument));
 }
 
+bool support_can_become(void)
+{
+    return false;
+}
+
 bool support_sentinel_ready(intptr_t sentinel, int timeout_ms)
 {
     DWORD timeout = timeout_ms < 0 ? INFINITE : (DWORD)timeout_ms;
