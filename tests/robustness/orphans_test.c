@@ -355,8 +355,6 @@ static void a_child_that_changes_all_ends_too(void **state)
 static void a_child_that_becomes_another_program_ends_too(void **state)
 {
     (void)state;
-    if (!support_can_become())
-        skip();
     expect_end_with_parent("become", "process");
     expect_end_with_parent("become", "pool");
 }

@@ -54,9 +54,6 @@ void support_let_go(bool close_all);
  * the system has no exec, starts it, and waits for it. */
 _Noreturn void support_become(const char *argument);
 
-/* Returns whether the system has that.  Windows has not: what stands for it there starts a descendant, and waits. */
-bool support_can_become(void);
-
 /* Waits up to timeout_ms for a sentinel to become ready. */
 bool support_sentinel_ready(intptr_t sentinel, int timeout_ms);
 

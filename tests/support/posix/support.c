@@ -252,11 +252,6 @@ _Noreturn void support_become(const char *argument)
     abort();
 }
 
-bool support_can_become(void)
-{
-    return true;
-}
-
 bool support_sentinel_ready(intptr_t sentinel, int timeout_ms)
 {
     struct pollfd waiting = {.fd = (int)sentinel, .events = POLLIN};

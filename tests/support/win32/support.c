@@ -239,21 +239,6 @@ void support_let_go(bool close_all)
             CloseHandle((HANDLE)value);
 }
 
-_Noreturn void support_become(const char *argument)
-{
-    char own[4 * MAX_PATH];
-    wchar_t wide[MAX_PATH];
-
-    GetModuleFileNameW(NULL, wide, MAX_PATH);
-    WideCharToMultiByte(CP_UTF8, 0, wide, -1, own, sizeof own, NULL, NULL);
-    exit(support_run(own, argument));
-}
-
-bool support_can_become(void)
-{
-    return false;
-}
-
 bool support_sentinel_ready(intptr_t sentinel, int timeout_ms)
 {
     DWORD timeout = timeout_ms < 0 ? INFINITE : (DWORD)timeout_ms;
@@ -275,9 +260,13 @@ static wchar_t *wide_long_path(const char *path)
     return wide;
 }
 
-int support_run(const char *path, const char *argument)
+static int run_program(const char *path, const char *argument, DWORD flags)
 {
-    STARTUPINFOW startup = {.cb = sizeof startup};
+    STARTUPINFOW startup = {.cb = sizeof startup,
+                            .dwFlags = STARTF_USESTDHANDLES,
+                            .hStdInput = GetStdHandle(STD_INPUT_HANDLE),
+                            .hStdOutput = GetStdHandle(STD_OUTPUT_HANDLE),
+                            .hStdError = GetStdHandle(STD_ERROR_HANDLE)};
     PROCESS_INFORMATION made;
     wchar_t *wide = wide_long_path(path);
     wchar_t line[64];
@@ -285,7 +274,7 @@ int support_run(const char *path, const char *argument)
     BOOL started;
 
     swprintf(line, sizeof line / sizeof *line, L"program %hs", argument);
-    started = CreateProcessW(wide, line, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &made);
+    started = CreateProcessW(wide, line, NULL, NULL, TRUE, flags, NULL, NULL, &startup, &made);
     free(wide);
     if (!started)
         return -1;
@@ -294,6 +283,22 @@ int support_run(const char *path, const char *argument)
     CloseHandle(made.hThread);
     CloseHandle(made.hProcess);
     return (int)code;
+}
+
+int support_run(const char *path, const char *argument)
+{
+    return run_program(path, argument, 0);
+}
+
+/* A child has no console, and a program that it starts would get one: Wine waits for ever for the display of that. */
+_Noreturn void support_become(const char *argument)
+{
+    char own[4 * MAX_PATH];
+    wchar_t wide[MAX_PATH];
+
+    GetModuleFileNameW(NULL, wide, MAX_PATH);
+    WideCharToMultiByte(CP_UTF8, 0, wide, -1, own, sizeof own, NULL, NULL);
+    exit(run_program(own, argument, DETACHED_PROCESS));
 }
 
 static bool is_wine(void)
