@@ -3,6 +3,7 @@
 #include "base/writer.h"
 #include "process/replay_file.h"
 #include "program.h"
+#include "scratch.h"
 #include "tasks.h"
 
 #include <unistd.h>
@@ -373,15 +374,6 @@ static char *read_saved(const char *path, size_t *size)
     return bytes;
 }
 
-static void write_saved(const char *path, const char *bytes, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
-
 static void expect_refused(const char *path)
 {
     replay_file file;
@@ -412,10 +404,10 @@ static void broken_files_are_refused(void **state)
     replay_file_close(&back);
     bytes = read_saved(path, &size);
     for (size_t i = 0; i < size; i++) {
-        write_saved(path, bytes, i);
+        write_file(path, bytes, i);
         expect_refused(path);
         bytes[i] = (char)(bytes[i] ^ 0x81);
-        write_saved(path, bytes, size);
+        write_file(path, bytes, size);
         expect_refused(path);
         bytes[i] = (char)(bytes[i] ^ 0x81);
     }
@@ -443,7 +435,7 @@ static void a_program_refuses_a_broken_file(void **state)
     (void)state;
     assert_int_equal(run_again("no/such/file"), 2);
     snprintf(path, sizeof path, "%s/broken", directory);
-    write_saved(path, "XFREPLAY and more", 17);
+    write_file(path, "XFREPLAY and more", 17);
     assert_int_equal(run_again(path), 2);
 }
 
@@ -501,7 +493,7 @@ static void change_build(const char *path)
     sum = documented_sum((unsigned char *)bytes + BUILD_AT, size - BUILD_AT);
     for (int i = 0; i < 8; i++)
         bytes[SUM_AT + i] = (char)(sum >> (8 * i));
-    write_saved(path, bytes, size);
+    write_file(path, bytes, size);
     free(bytes);
 }
 
@@ -596,7 +588,7 @@ static void a_link_is_not_followed(void **state)
 
     (void)state;
     snprintf(victim, sizeof victim, "%s-victim", directory);
-    write_saved(victim, "precious", 8);
+    write_file(victim, "precious", 8);
     for (; rounds < 2; rounds++) {
         if (!plant_links(victim, endings[rounds], save_one()))
             break;
@@ -635,7 +627,7 @@ static void a_place_that_does_not_take_it_does_no_harm(void **state)
     (void)state;
     expect_not_saved("no/such/place", "no/such/place");
     snprintf(path, sizeof path, "%s/file", directory);
-    write_saved(path, "", 0);
+    write_file(path, "", 0);
     expect_not_saved(path, path);
 }
 

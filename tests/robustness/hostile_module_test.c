@@ -5,6 +5,7 @@
 #include "process/stack_helper.h"
 #include "process/stack_trace.h"
 #include "record.h"
+#include "scratch.h"
 #include "tasks.h"
 
 XF_ENTRY(crash)
@@ -14,33 +15,6 @@ XF_ENTRY(crash)
 }
 
 /* ---- Help ------------------------------------------------------------------------------------ */
-
-static char scratch[1024]; /* a directory for this process */
-
-static int make_scratch(void **state)
-{
-    char parent[800];
-    size_t size = sizeof parent;
-    uv_fs_t made;
-
-    (void)state;
-    assert_int_equal(uv_os_tmpdir(parent, &size), 0);
-    snprintf(scratch, sizeof scratch, "%s/crossfork-XXXXXX", parent);
-    assert_int_equal(uv_fs_mkdtemp(NULL, &made, scratch, NULL), 0);
-    snprintf(scratch, sizeof scratch, "%s", made.path);
-    uv_fs_req_cleanup(&made);
-    return 0;
-}
-
-static int remove_scratch(void **state)
-{
-    uv_fs_t removed;
-
-    (void)state;
-    assert_int_equal(uv_fs_rmdir(NULL, &removed, scratch, NULL), 0);
-    uv_fs_req_cleanup(&removed);
-    return 0;
-}
 
 /* This program's own file, in memory of its own. */
 static char *read_program(size_t *size)
@@ -60,15 +34,6 @@ static char *read_program(size_t *size)
     assert_int_equal(fread(bytes, 1, *size, file), *size);
     fclose(file);
     return bytes;
-}
-
-static void write_file(const char *path, const char *bytes, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
 }
 
 /* Takes the frames of a crash in that file. */

@@ -3,6 +3,7 @@
 #include "os/identity.h"
 #include "process/symbol.h"
 #include "record.h"
+#include "scratch.h"
 #include "stack_fixture.h"
 #include "support.h"
 #include "unit.h"
@@ -421,17 +422,6 @@ static char *read_file(const char *path, size_t *size)
     return bytes;
 }
 
-static void write_file(const char *path, char *bytes, size_t size)
-{
-    uv_file file = open_file(path, UV_FS_O_WRONLY | UV_FS_O_CREAT | UV_FS_O_TRUNC);
-    uv_buf_t buffer = uv_buf_init(bytes, (unsigned)size);
-    uv_fs_t put;
-
-    assert_int_equal(uv_fs_write(NULL, &put, file, &buffer, 1, 0, NULL), size);
-    uv_fs_req_cleanup(&put);
-    close_file(file);
-}
-
 static int remove_file(const char *path)
 {
     uv_fs_t removed;
@@ -439,33 +429,6 @@ static int remove_file(const char *path)
 
     uv_fs_req_cleanup(&removed);
     return rc;
-}
-
-static char scratch[1024]; /* a directory for this process */
-
-static int make_scratch(void **state)
-{
-    char parent[800];
-    size_t size = sizeof parent;
-    uv_fs_t made;
-
-    (void)state;
-    assert_int_equal(uv_os_tmpdir(parent, &size), 0);
-    snprintf(scratch, sizeof scratch, "%s/crossfork-XXXXXX", parent);
-    assert_int_equal(uv_fs_mkdtemp(NULL, &made, scratch, NULL), 0);
-    snprintf(scratch, sizeof scratch, "%s", made.path);
-    uv_fs_req_cleanup(&made);
-    return 0;
-}
-
-static int remove_scratch(void **state)
-{
-    uv_fs_t removed;
-
-    (void)state;
-    assert_int_equal(uv_fs_rmdir(NULL, &removed, scratch, NULL), 0);
-    uv_fs_req_cleanup(&removed);
-    return 0;
 }
 
 /* A library that this process has not loaded, and an address in it that has a name. */
