@@ -142,6 +142,22 @@ XF_ENTRY(scribble_any)
     return run_scribble(call, order);
 }
 
+/* Says that it reads the memory of that job (its number + 1), and comes to nothing any more. */
+XF_TASK(hold_memory, const uint64_t *in, int *out)
+{
+    worker *worker = call->backend_arg;
+
+    *out = 0;
+    atomic_store(&worker->slot->hazard, *in);
+    return xf_stop_requested(call, XF_FOREVER);
+}
+
+XF_TASK(fill, const int *in, chunk *out)
+{
+    memset(out, *in, sizeof *out);
+    return 0;
+}
+
 /* ---- The work -------------------------------------------------------------------------------- */
 
 /* Futures of each kind: one item or many, of one size or any, some of which fail. */
@@ -277,11 +293,47 @@ static void anything_may_be_overwritten_at_random(void **state)
     xf_pool_free(pool);
 }
 
+static bool is_held(const xf_pool *pool, uint64_t hazard)
+{
+    return atomic_load(&pool->segment.slots[0].hazard) == hazard ||
+           atomic_load(&pool->segment.slots[1].hazard) == hazard;
+}
+
+/* A worker that is stopped, or hurt, while it holds memory that is free is killed when that memory is needed. */
+static void memory_that_is_held_for_ever_can_be_had(void **state)
+{
+    enum { CHUNKS = 5 };
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = 2, .memory_limit = 8 << 20});
+    int in[CHUNKS] = {1, 2, 3, 4, 5};
+    xf_map map = {.task = &fill, .in = in, .count = CHUNKS};
+    xf_future *future, *holder;
+
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        uint64_t hazard;
+        assert_int_equal(xf_pool_map_async(&future, pool, &map), 0);
+        assert_int_equal(xf_future_wait(future, PATIENCE_MS), 0);
+        hazard = (uint64_t)future->number + 1;
+        assert_int_equal(
+            xf_pool_submit(&holder, pool, &(xf_map){.task = &hold_memory, .in = &hazard, .size = sizeof hazard}), 0);
+        while (!is_held(pool, hazard))
+            ;
+        xf_future_free(future);
+        assert_int_equal(xf_pool_map_async(&future, pool, &map), 0);
+        assert_int_equal(xf_future_wait(future, PATIENCE_MS), 0);
+        assert_int_equal(xf_future_wait(holder, PATIENCE_MS), XF_EFAILED);
+        xf_future_free(future);
+        xf_future_free(holder);
+    }
+    xf_pool_free(pool);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_word_may_be_overwritten),
         cmocka_unit_test(anything_may_be_overwritten_at_random),
+        cmocka_unit_test(memory_that_is_held_for_ever_can_be_had),
     };
 
     xf_main(argc, argv);
