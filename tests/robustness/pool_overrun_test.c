@@ -31,6 +31,20 @@ XF_ENTRY(overrun_any)
     return write_beyond(call, order->output, order);
 }
 
+/* Damages what lies behind its output, and hides that: it writes the guard bytes back. */
+XF_ENTRY(overrun_secretly)
+{
+    const overrun *order = xf_call_input(call, NULL);
+    char *out = xf_call_output(call, order->output), guard[64];
+
+    if (!out)
+        return XF_TASK_NO_MEMORY;
+    memcpy(guard, out + order->output, sizeof guard);
+    memset(out, order->value, order->output + order->bytes);
+    memcpy(out + order->output, guard, sizeof guard);
+    return 0;
+}
+
 /* A task of one size without a batch function of XF_TASK's. */
 static int overrun_by_hand(xf_call *call)
 {
@@ -176,6 +190,31 @@ static void a_large_output_that_is_overrun_by_far_changes_no_end(void **state)
     }
 }
 
+/* Nobody can notice that.  Outputs may be damaged, but no end, size or place of one. */
+static void an_overrun_that_is_hidden_changes_no_end(void **state)
+{
+    xf_pool *pool = open_workers(2);
+    xf_future *others[NEIGHBOURS], *hidden;
+    size_t size;
+
+    (void)state;
+    for (int round = 0; round < 4; round++) {
+        hidden = submit_overrun(pool, &overrun_secretly, &(overrun){LARGE, 300000, 0xFF});
+        for (int i = 0; i < NEIGHBOURS; i++)
+            others[i] = submit_overrun(pool, &overrun_any, &(overrun){.output = i % 2 ? LARGE : OUTPUT});
+        assert_int_equal(xf_future_wait(hidden, 60000), 0);
+        xf_future_free(hidden);
+        for (int i = 0; i < NEIGHBOURS; i++) {
+            assert_int_equal(xf_future_wait(others[i], 60000), 0);
+            assert_non_null(xf_future_result(others[i], 0, &size));
+            assert_int_equal(size, i % 2 ? LARGE : OUTPUT);
+            xf_future_free(others[i]);
+        }
+    }
+    expect_squares(pool, 1000, NULL);
+    xf_pool_free(pool);
+}
+
 /* Many outputs of one size are written in their places; behind all of them there are guard bytes. */
 static void the_end_of_a_map_is_guarded(void **state)
 {
@@ -287,6 +326,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_output_of_a_page_that_is_overrun_costs_its_item),
         cmocka_unit_test(a_large_output_that_is_overrun_a_little_costs_its_item),
         cmocka_unit_test(a_large_output_that_is_overrun_by_far_changes_no_end),
+        cmocka_unit_test(an_overrun_that_is_hidden_changes_no_end),
         cmocka_unit_test(the_end_of_a_map_is_guarded),
         cmocka_unit_test(guard_pages_keep_the_items_of_a_map_apart),
         cmocka_unit_test(a_write_to_the_books_is_an_access_violation),
