@@ -317,7 +317,10 @@ static void check_guard(xf_future *future)
 {
     static const xf_status crashed = {XF_END_CRASHED, XF_CRASH_OVERRUN, 0};
     void *guard = pool_segment_at(&future->pool->segment, future->guard);
-    size_t overrun = future->guard ? output_guard_overrun(guard, OUTPUT_GUARD) : 0;
+    const void *front = future->plan.flags & JOB_OUT_FRONTED
+                            ? pool_segment_at(&future->pool->segment, future->plan.out - OUTPUT_GUARD)
+                            : NULL;
+    size_t overrun = future->guard ? output_guard_overrun(front, guard, OUTPUT_GUARD) : 0;
     char text[64];
 
     if (overrun == 0)

@@ -31,7 +31,8 @@ enum {
     JOB_EMBEDDED = 128,       /* the one item's input and output are in the first lines of plan and state */
     JOB_BATCH = 256,          /* the task's batch function runs the items */
     JOB_OUT_GUARDED = 512,    /* there are guard bytes behind the outputs as a whole */
-    JOB_GUARD_PAGES = 1024    /* each output is written in front of an unmapped page first */
+    JOB_OUT_FRONTED = 1024,   /* and in front of them */
+    JOB_GUARD_PAGES = 2048    /* each output is written in front of an unmapped page first */
 };
 
 /* A place in one of the two segments: an offset, with PLACE_IN_BOOKS for the books. */

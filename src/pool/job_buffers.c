@@ -162,18 +162,21 @@ static void place_inputs(xf_pool *pool, xf_future *future, const submission *wor
         memcpy(pool_segment_place(segment, plan->in), work->in, work->count * work->in_size);
 }
 
-/* Notes that there are guard bytes behind the outputs as a whole: behind those that are copied to the caller, and
- * behind a whole buffer of the caller's. */
+/* Notes that there are guard bytes behind the outputs as a whole: around those that are copied to the caller, whose run
+ * of pages has room in front of them, and behind a whole buffer of the caller's. */
 static void note_guard(xf_pool *pool, xf_future *future, bool own)
 {
     uint64_t end = future->plan.out + future->plan.count * future->plan.out_size;
     void *guard = pool_segment_at(&pool->segment, end);
 
-    if (own)
+    if (own) {
         output_guard_set(guard, OUTPUT_GUARD);
-    else if (!pool_pages_hold(&pool->pages, PAGES_BUFFERS, end, OUTPUT_GUARD) ||
-             output_guard_overrun(guard, OUTPUT_GUARD) > 0)
+        output_guard_set(pool_segment_at(&pool->segment, future->plan.out - OUTPUT_GUARD), OUTPUT_GUARD);
+        future->plan.flags |= JOB_OUT_FRONTED;
+    } else if (!pool_pages_hold(&pool->pages, PAGES_BUFFERS, end, OUTPUT_GUARD) ||
+               output_guard_overrun(NULL, guard, OUTPUT_GUARD) > 0) {
         return;
+    }
     future->guard = end;
     future->plan.flags |= JOB_OUT_GUARDED;
 }

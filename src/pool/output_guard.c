@@ -14,11 +14,11 @@ void output_guard_set(void *at, size_t size)
     memcpy(at, guard_bytes, size);
 }
 
-size_t output_guard_overrun(const void *at, size_t size)
+size_t output_guard_overrun(const void *front, const void *at, size_t size)
 {
     const unsigned char *bytes = at;
 
-    if (memcmp(bytes, guard_bytes, size) == 0)
+    if (memcmp(bytes, guard_bytes, size) == 0 || (front && memcmp(front, guard_bytes, OUTPUT_GUARD) != 0))
         return 0;
     while (bytes[size - 1] == guard_bytes[size - 1])
         size--;

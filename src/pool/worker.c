@@ -97,8 +97,7 @@ static int run_item(worker *worker)
 
     call->output = OS_SHM_NONE;
     call->has_output = false;
-    worker->staging.kept = NULL;
-    worker->staging.guard_size = 0;
+    worker_output_forget(worker);
     point_to_input(worker);
     atomic_store_explicit(&call->box->phase, XF_PHASE_LOADING, memory_order_relaxed);
     code = call_decode(call);

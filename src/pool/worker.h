@@ -22,6 +22,7 @@ typedef struct worker_start {
 typedef struct worker_staging {
     os_guarded memory; /* of this process alone */
     void *kept;        /* NULL: it is written where it is kept */
+    void *front;       /* guard bytes in front of it; NULL: none */
     void *guard;       /* guard bytes behind it */
     size_t guard_size; /* 0: none */
 } worker_staging;

@@ -56,6 +56,12 @@ static void *take_from_slab(worker *worker, uint64_t size, uint64_t align)
 
 /* ---- Output ---------------------------------------------------------------------------------- */
 
+void worker_output_forget(worker *worker)
+{
+    worker->staging.kept = worker->staging.front = NULL;
+    worker->staging.guard_size = 0;
+}
+
 /* Has the next output written in front of an unmapped page, behind guard bytes up to that. */
 static void *stage_output(worker *worker, void *kept, size_t size)
 {
@@ -83,6 +89,23 @@ static bool is_staged(const worker *worker, size_t size)
     return size <= STAGED_MAX || worker->claimed.plan->flags & JOB_GUARD_PAGES;
 }
 
+/* Memory for an output that is written in its place, between guard bytes. */
+static void *take_guarded(worker *worker, size_t size)
+{
+    worker_staging *staging = &worker->staging;
+    char *memory =
+        size > SIZE_MAX - 2 * OUTPUT_GUARD ? NULL : take_from_slab(worker, size + 2 * OUTPUT_GUARD, OUTPUT_ALIGN);
+
+    if (!memory)
+        return NULL;
+    staging->front = memory;
+    staging->guard = memory + OUTPUT_GUARD + size;
+    staging->guard_size = OUTPUT_GUARD;
+    output_guard_set(staging->front, OUTPUT_GUARD);
+    output_guard_set(staging->guard, OUTPUT_GUARD);
+    return memory + OUTPUT_GUARD;
+}
+
 /* Memory in which an output of any size is kept. */
 static void *take_output(worker *worker, size_t size)
 {
@@ -90,7 +113,7 @@ static void *take_output(worker *worker, size_t size)
         return worker->segment.states[worker->claimed.number].out_buffer;
     if (is_staged(worker, size))
         return take_from_slab(worker, size, JOB_ALIGN);
-    return size > SIZE_MAX - OUTPUT_GUARD ? NULL : take_from_slab(worker, size + OUTPUT_GUARD, OUTPUT_ALIGN);
+    return take_guarded(worker, size);
 }
 
 static void *place_of_output(worker *worker, uint64_t item)
@@ -104,17 +127,12 @@ int worker_output_give(xf_call *call, size_t size)
 {
     worker *worker = call->backend_arg;
     bool sized = !(worker->claimed.plan->flags & JOB_OUT_SPANS);
-    void *output = sized ? place_of_output(worker, worker->item) : take_output(worker, size);
+    void *output;
 
-    worker->staging.kept = NULL;
-    worker->staging.guard_size = 0;
-    if (output && is_staged(worker, size)) {
+    worker_output_forget(worker);
+    output = sized ? place_of_output(worker, worker->item) : take_output(worker, size);
+    if (output && is_staged(worker, size))
         output = stage_output(worker, output, size);
-    } else if (output && !sized) {
-        worker->staging.guard = (char *)output + size;
-        worker->staging.guard_size = OUTPUT_GUARD;
-        output_guard_set(worker->staging.guard, OUTPUT_GUARD);
-    }
     if (!output)
         return XF_ENOMEM;
     if (size <= XF_ZEROED_MAX)
@@ -128,8 +146,7 @@ void *worker_output_of_one(worker *worker)
     size_t size = (size_t)worker->claimed.plan->out_size;
     void *kept = place_of_output(worker, 0), *output;
 
-    worker->staging.kept = NULL;
-    worker->staging.guard_size = 0;
+    worker_output_forget(worker);
     output = is_staged(worker, size) ? stage_output(worker, kept, size) : NULL;
     return output ? output : kept; /* it needs no staging, only its neighbours do */
 }
@@ -158,7 +175,8 @@ int worker_output_keep(worker *worker, int code)
     bool is_batch = worker->claimed.plan->flags & JOB_BATCH;
     size_t size = is_batch ? (size_t)worker->claimed.plan->out_size : call->output.size;
 
-    worker->overrun = staging->guard_size ? output_guard_overrun(staging->guard, staging->guard_size) : 0;
+    worker->overrun =
+        staging->guard_size ? output_guard_overrun(staging->front, staging->guard, staging->guard_size) : 0;
     if (worker->overrun > 0)
         return XF_EFAILED;
     if (code != 0)
@@ -261,11 +279,10 @@ void worker_output_fail_item(worker *worker, int code)
 void worker_output_check_guard(worker *worker)
 {
     const job_plan *plan = worker->claimed.plan;
-    size_t overrun;
-    void *guard;
+    const char *front = (const char *)place_of_output(worker, 0) - OUTPUT_GUARD;
+    void *guard = place_of_output(worker, plan->count);
+    size_t overrun = output_guard_overrun(plan->flags & JOB_OUT_FRONTED ? front : NULL, guard, OUTPUT_GUARD);
 
-    guard = place_of_output(worker, plan->count);
-    overrun = output_guard_overrun(guard, OUTPUT_GUARD);
     if (overrun == 0)
         return;
     record_overrun(worker, plan->count - 1, overrun);

@@ -15,6 +15,9 @@ int worker_output_give(xf_call *call, size_t size);
 void worker_output_begin_failure(xf_call *call);
 uint64_t worker_output_item(const xf_call *call);
 
+/* An item begins, which has no output yet. */
+void worker_output_forget(worker *worker);
+
 /* Memory for the output of the only item of a batch. */
 void *worker_output_of_one(worker *worker);
 

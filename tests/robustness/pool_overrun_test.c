@@ -45,6 +45,43 @@ XF_ENTRY(overrun_secretly)
     return 0;
 }
 
+/* In memory of the pool: how far the two tasks below have come. */
+typedef struct meeting {
+    _Atomic int step; /* 1: the first has its output; 2: the second, too, behind it; 3: the first has overrun it */
+} meeting;
+
+static meeting *await_step(xf_call *call, int step)
+{
+    meeting *meeting = (void *)(uintptr_t)xf_call_input(call, NULL);
+
+    while (atomic_load(&meeting->step) < step)
+        ;
+    return meeting;
+}
+
+XF_ENTRY(overrun_the_next)
+{
+    meeting *meeting = await_step(call, 0);
+    char *out = xf_call_output(call, LARGE);
+
+    atomic_store(&meeting->step, 1);
+    await_step(call, 2);
+    memset(out, 0xFF, (size_t)3 * LARGE);
+    atomic_store(&meeting->step, 3);
+    return 0;
+}
+
+XF_ENTRY(be_overrun)
+{
+    meeting *meeting = await_step(call, 1);
+    char *out = xf_call_output(call, LARGE);
+
+    atomic_store(&meeting->step, 2);
+    await_step(call, 3);
+    memset(out, 0x5A, LARGE);
+    return 0;
+}
+
 /* A task of one size without a batch function of XF_TASK's. */
 static int overrun_by_hand(xf_call *call)
 {
@@ -190,6 +227,28 @@ static void a_large_output_that_is_overrun_by_far_changes_no_end(void **state)
     }
 }
 
+/* The guard bytes of an output that runs are overwritten from outside: those in front of it say so. */
+static void an_overrun_is_not_blamed_on_what_it_reaches(void **state)
+{
+    xf_pool *pool = open_workers(2);
+    meeting *meeting = xf_pool_buffer_alloc(pool, sizeof *meeting);
+    xf_future *first, *second;
+    xf_map map = {.in = meeting, .size = sizeof *meeting};
+
+    (void)state;
+    assert_non_null(meeting);
+    atomic_init(&meeting->step, 0);
+    map.task = &overrun_the_next;
+    assert_int_equal(xf_pool_submit(&first, pool, &map), 0);
+    map.task = &be_overrun;
+    assert_int_equal(xf_pool_submit(&second, pool, &map), 0);
+    expect_output(second, LARGE);
+    expect_crash(first, 0, &(overrun){LARGE, 2 * LARGE, 0xFF});
+    xf_future_free(first);
+    xf_pool_buffer_free(pool, meeting);
+    xf_pool_free(pool);
+}
+
 /* Nobody can notice that.  Outputs may be damaged, but no end, size or place of one. */
 static void an_overrun_that_is_hidden_changes_no_end(void **state)
 {
@@ -326,6 +385,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_output_of_a_page_that_is_overrun_costs_its_item),
         cmocka_unit_test(a_large_output_that_is_overrun_a_little_costs_its_item),
         cmocka_unit_test(a_large_output_that_is_overrun_by_far_changes_no_end),
+        cmocka_unit_test(an_overrun_is_not_blamed_on_what_it_reaches),
         cmocka_unit_test(an_overrun_that_is_hidden_changes_no_end),
         cmocka_unit_test(the_end_of_a_map_is_guarded),
         cmocka_unit_test(guard_pages_keep_the_items_of_a_map_apart),
