@@ -328,6 +328,14 @@ static int bind_to_cpus(xf_call *call, const os_cpu_set *cpus)
     return rc < 0 ? xf_fail(call, rc, "option placement: %s", xf_error_detail()) : 0;
 }
 
+/* What the process begins with may be a copy of another pool's worker, whose task forked it: then all that it has is
+ * about that pool's segment, except the memory in which outputs are staged. */
+static void begin_worker(worker *self, xf_call *call)
+{
+    *self = (worker){.call = call, .staging.memory = self->staging.memory};
+    pool_segment_attach(&self->segment, &call->channel.inherited->inputs[0], &call->channel.inherited->inputs[1]);
+}
+
 static int worker_entry(xf_call *call)
 {
     static worker self;
@@ -340,8 +348,7 @@ static int worker_entry(xf_call *call)
         return code;
     call->input = (const char *)call->input + sizeof start;
     call->input_size -= sizeof start;
-    self.call = call;
-    pool_segment_attach(&self.segment, &call->channel.inherited->inputs[0], &call->channel.inherited->inputs[1]);
+    begin_worker(&self, call);
     self.me = (chunk_claimer){&self.segment, start.slot, start.epoch};
     self.slot = &self.segment.slots[start.slot];
     self.order = &self.segment.orders[start.slot];

@@ -207,6 +207,7 @@ static int load_only_task(xf_call *call, const frame *frame)
     if (version != FRAME_VERSION || memcmp(build, own, sizeof own) != 0)
         return error_detail(XF_EBUILD, "the program that started this child is another build");
     call->depth = (int)frame_get_u32(&reader);
+    child_limit_depth((int)frame_get_u32(&reader));
     input_size = frame_get_u64(&reader);
     output_size = frame_get_u64(&reader);
     call->input_size = (size_t)frame_get_u64(&reader);

@@ -110,6 +110,7 @@ static size_t build_task_frame(uint8_t *task_frame, const xf_task *task, const p
     frame_put_u32(&fields, FRAME_VERSION);
     frame_put(&fields, build, sizeof build);
     frame_put_u32(&fields, (uint32_t)child_depth() + 1);
+    frame_put_u32(&fields, (uint32_t)child_depth_limit());
     frame_put_u64(&fields, task->input_size);
     frame_put_u64(&fields, task->output_size);
     frame_put_u64(&fields, payload->size);

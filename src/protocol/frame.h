@@ -26,7 +26,7 @@ enum {
 
 /* The types of frames, and the fields of their payloads. */
 typedef enum frame_type {
-    FRAME_TASK = 1, /* to the child: version, build, depth, declared sizes, name, input */
+    FRAME_TASK = 1, /* to the child: version, build, depth and its limit, declared sizes, name, input */
     FRAME_STOP,     /* to the child: the task is asked to stop */
     FRAME_ACK,      /* to the child: the parent has taken every attached segment */
     FRAME_HELLO,    /* from the child, first: version, build, hash of the task table, pid */
