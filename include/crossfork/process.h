@@ -95,7 +95,8 @@ typedef struct xf_process_options {
  * when size is not what the task declares, XF_ECODEC; XF_EDEPTH beyond XF_DEPTH_MAX processes inside each other, or
  * beyond the nesting that the pool allows whose task makes this call; XF_ENOENT, XF_ENOTDIR or XF_EACCESS for the
  * directory, a stream's file, or dumps; XF_ENOTSUP for fork or limits.files on Windows; XF_EINVAL for an option out of
- * range, an input that is NULL although it has a size, or an XF_START in the environment that names no method;
+ * range, an input that is NULL although it has a size, an XF_START in the environment that names no method, or a
+ * stream's file that is a named pipe, unless it is for output and somebody reads it (Windows: XF_ENOENT or XF_EBUSY);
  * XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
  * Differences: POSIX defines little for a fork in a program with several threads, so use fork only with one; the
  * supervisor thread of crossfork does not count. */

@@ -43,11 +43,11 @@ XF_API void xf_memory_free(void *memory);
 /* What a child's standard input, output or error stream is. */
 typedef enum xf_stdio {
     XF_STDIO_DEFAULT, /* null for the input, inherit for output and error */
-    XF_STDIO_INHERIT, /* the stream of the parent */
+    XF_STDIO_INHERIT, /* the stream of the parent.  On POSIX a child cannot read the terminal (EIO) */
     XF_STDIO_NULL,    /* the child reads nothing, and its output is dropped */
     XF_STDIO_CAPTURE, /* the parent keeps the output: see xf_process_output.  Not for the input */
     XF_STDIO_LOG,     /* the same, and each line goes to on_log too.  Not for the input */
-    XF_STDIO_FILE     /* the file that stdin_path, stdout_path or stderr_path names */
+    XF_STDIO_FILE     /* the file or device that stdin_path, stdout_path or stderr_path names */
 } xf_stdio;
 
 /* What a child may use.  0 in a member: as much as the program itself. */

@@ -68,7 +68,8 @@ typedef struct os_start {
  *
  * The child gets the three standard streams, its channel, the box and the inputs, and no other open file or handle of
  * this process.  It leads a process group of its own, so that a Ctrl-C meant for this process does not reach it, and it
- * starts with the system's default for every signal or console event that the program may have set up, except faults.
+ * starts with the system's default for every signal or console event that the program may have set up, except faults
+ * and the signals that would stop it for the terminal, which it ignores.
  * The child and its descendants end at once when this process ends, however it ends, whatever they are doing.
  * Windows: CreateProcessW of the running image with a handle list, in a kill-on-close job object of its own.
  * POSIX: fork, posix_spawn of the running image, or a request to the server; pidfd; a process group; a lifeline pipe
@@ -76,7 +77,8 @@ typedef struct os_start {
  * cannot close or change them.  A process that leaves the group (setsid, setpgid) escapes.
  * Limits hold from os_self_child on; for a child that is not executed anew, and on Windows, from its first instruction.
  * They are never wider than this process's own.  Windows: limits of the job.  POSIX: setrlimit in the child.
- * XF_EINVAL (environment, directory or path that is not UTF-8, on Windows); XF_ENOENT, XF_ENOTDIR, XF_EACCESS (the
+ * XF_EINVAL (environment, directory or path that is not UTF-8, on Windows; a named pipe that nobody reads, or that is
+ * to be read, in stdio_path, on POSIX: no path makes this wait); XF_ENOENT, XF_ENOTDIR, XF_EACCESS (the
  * directory, or a path of stdio_path); XF_EHANDLES, XF_EPROCESSES, XF_ENOMEM, XF_ENOTSUP (fork, or limits.files, on
  * Windows), XF_ESYSTEM; XF_EEND when the server has ended. */
 int os_child_start(os_child **child, const os_start *start);

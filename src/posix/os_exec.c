@@ -46,13 +46,13 @@ static int add_file_actions(posix_spawn_file_actions_t *actions, const child_fds
 
 static int set_spawn_attributes(posix_spawnattr_t *attributes)
 {
-    sigset_t all, none;
+    sigset_t all, stops;
 
     sigfillset(&all);
-    sigemptyset(&none);
+    child_list_terminal_stops(&stops);
     posix_spawnattr_setpgroup(attributes, 0);
     posix_spawnattr_setsigdefault(attributes, &all);
-    posix_spawnattr_setsigmask(attributes, &none);
+    posix_spawnattr_setsigmask(attributes, &stops);
     return posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 }
 
@@ -103,10 +103,10 @@ static int prepare_image(const child_fds *fds)
 static _Noreturn void become_image(char *const *arguments, char *const *environment, const child_fds *fds,
                                    volatile int *error)
 {
-    sigset_t none;
+    sigset_t stops;
 
-    sigemptyset(&none);
-    if (prepare_image(fds) == 0 && pthread_sigmask(SIG_SETMASK, &none, NULL) == 0)
+    child_list_terminal_stops(&stops);
+    if (prepare_image(fds) == 0 && pthread_sigmask(SIG_SETMASK, &stops, NULL) == 0)
         execve(IMAGE, arguments, environment);
     *error = errno;
     _exit(127);

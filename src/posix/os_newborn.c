@@ -96,6 +96,15 @@ void child_reset_signals(void)
         if (!crash_is_fault(number))
             child_reset_signal(number);
     crash_reset_faults();
+    signal(SIGTTIN, SIG_IGN);
+    signal(SIGTTOU, SIG_IGN);
+}
+
+void child_list_terminal_stops(sigset_t *stops)
+{
+    sigemptyset(stops);
+    sigaddset(stops, SIGTTIN);
+    sigaddset(stops, SIGTTOU);
 }
 
 /* ---- Leaving a task by exit ------------------------------------------------------------------ */

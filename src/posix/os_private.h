@@ -151,9 +151,15 @@ typedef struct newborn {
  * directory.  Async-signal-safe. */
 void child_settle(child_fds *fds, const os_status *status);
 
-/* In a new child: restore the system's default for every signal, or for one.  Async-signal-safe. */
+/* In a new child: restore the system's default for every signal but those that stop it for the terminal, or for one.
+ * Async-signal-safe. */
 void child_reset_signals(void);
 void child_reset_signal(int number);
+
+/* The signals that stop a process for the terminal, SIGTTIN and SIGTTOU.  A child is in the terminal's background, and
+ * nobody would bring it to the foreground or continue it: so it ignores them, as what it executes does then.  Until it
+ * comes to xf_main they are blocked in it, which has the same effect. */
+void child_list_terminal_stops(sigset_t *stops);
 
 /* In a new child, or in the server for all of its children: makes sure that a task that calls exit does not run the
  * handlers that the program registered before. */

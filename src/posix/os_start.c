@@ -31,16 +31,33 @@ static void close_child_fds(child_fds *fds)
     fd_close(&fds->lifeline);
 }
 
-/* Opens a file to read from for standard input, or to append to for the other streams. */
+/* Why open() failed.  ENXIO is its answer where it would wait for who reads a named pipe. */
+static int open_error(const char *path, int error)
+{
+    struct stat facts;
+
+    return error == ENXIO && stat(path, &facts) == 0 && S_ISFIFO(facts.st_mode)
+               ? error_detail(XF_EINVAL, "%s is a named pipe that nobody reads", path)
+               : os_error(error, path);
+}
+
+/* Opens a file to read from for standard input, or to append to for the other streams.  O_NONBLOCK keeps open() from
+ * waiting where the path is a named pipe, or a line without a carrier; the child's stream does not have it.  Whether
+ * anybody writes to a named pipe cannot be seen, and the child could take its silence for the end. */
 static int open_file(const char *path, int number, int *fd)
 {
     int flags = number == 0 ? O_RDONLY : O_WRONLY | O_APPEND | O_CREAT;
     struct stat facts;
 
-    *fd = fd_above_stdio(open(path, flags | O_CLOEXEC, 0666));
-    if (*fd < 0)
-        return os_error(errno, path);
-    return fstat(*fd, &facts) == 0 && S_ISDIR(facts.st_mode) ? os_error(EISDIR, path) : 0;
+    *fd = fd_above_stdio(open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666));
+    if (*fd < 0 || fstat(*fd, &facts) < 0)
+        return open_error(path, errno);
+    if (S_ISDIR(facts.st_mode))
+        return os_error(EISDIR, path);
+    if (number == 0 && S_ISFIFO(facts.st_mode))
+        return error_detail(XF_EINVAL, "%s is a named pipe, which is not read from", path);
+    fcntl(*fd, F_SETFL, flags & O_APPEND);
+    return 0;
 }
 
 /* Opens the file of a standard stream.  If output and error go to the same file, it is opened once for both. */
