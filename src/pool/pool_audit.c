@@ -5,6 +5,9 @@
 #include "pool/pool_jobs.h"
 #include "pool/pool_wake.h"
 
+/* So often something does not fit, one look after the other, before a job is given up in which nothing ends. */
+enum { HURT_LOOKS_MAX = 5 };
+
 /* What was found in the words of one job. */
 typedef struct findings {
     uint64_t queued, ended;
@@ -53,28 +56,41 @@ static findings look_at_chunks(const xf_pool *pool, const xf_future *future)
     return found;
 }
 
-/* Ends the chunks whose words fit no state, as they did not a second ago.  If a worker was held up in between, its
- * commit fails, and it is killed as one that was doomed. */
-static void end_strays(xf_pool *pool, xf_future *future)
+/* Ends a chunk that has not ended.  If a worker runs it, its commit fails, and it is killed as one that was doomed. */
+static void end_chunk(xf_pool *pool, xf_future *future, uint64_t chunk)
 {
-    for (uint64_t i = 0; i < future->plan.chunk_count; i++) {
-        uint64_t claim = atomic_load(future_claim(future, i));
-        uint32_t owner = claim_word_owner(claim);
-        if (is_in_order(pool, future, i, claim))
-            continue;
-        pool_jobs_end_damaged(pool, future, i);
-        if (owner < pool->slots_used && pool->workers[owner].process &&
-            claim_word_is_held_by(claim, owner, pool->workers[owner].epoch))
-            process_kill_late(pool->workers[owner].process);
-    }
+    uint64_t claim = atomic_load(future_claim(future, chunk));
+    uint32_t owner = claim_word_owner(claim);
+
+    pool_jobs_end_damaged(pool, future, chunk);
+    if (owner < pool->slots_used && pool->workers[owner].process &&
+        claim_word_is_held_by(claim, owner, pool->workers[owner].epoch))
+        process_kill_late(pool->workers[owner].process);
 }
 
-/* All chunks have ended, and the counts of them do not say so. */
+/* Ends the chunks whose words fit no state, as they did not a second ago. */
+static void end_strays(xf_pool *pool, xf_future *future)
+{
+    for (uint64_t i = 0; i < future->plan.chunk_count; i++)
+        if (!is_in_order(pool, future, i, atomic_load(future_claim(future, i))))
+            end_chunk(pool, future, i);
+}
+
+/* Ends the job for good.  Workers can go on to write that it has not ended. */
 static void end_job(xf_pool *pool, xf_future *future)
 {
     future->damaged = true;
-    atomic_store(&future_state(future)->complete, 1);
+    atomic_store(&future->given_up, true);
     pool_segment_wake_waiters(&pool->segment);
+}
+
+/* Something keeps the chunks from ending, again and again. */
+static void give_up(xf_pool *pool, xf_future *future)
+{
+    for (uint64_t i = 0; i < future->plan.chunk_count; i++)
+        if (claim_word_state(atomic_load(future_claim(future, i))) != CLAIM_DONE)
+            end_chunk(pool, future, i);
+    end_job(pool, future);
 }
 
 /* Whether workers have left the job's entry in the ring behind, where they saw nothing queued. */
@@ -83,23 +99,41 @@ static bool is_left_behind(const xf_pool *pool, const xf_future *future)
     return atomic_load(&pool->segment.shared->rings[future->priority].head) > future->ring_entry;
 }
 
+/* Nothing has ended since the look before.  Notes whether something does not fit, and mends what can be mended. */
+static void look_at_rest(xf_pool *pool, xf_future *future, const findings *found)
+{
+    bool is_missed = found->queued > 0 && !future_is_closing(future) && is_left_behind(pool, future);
+
+    if (found->strays || found->ended < future->ended_most || is_missed)
+        future->hurt_looks++;
+    if (found->ended == future->plan.chunk_count)
+        end_job(pool, future);
+    else if (future->hurt_looks >= HURT_LOOKS_MAX)
+        give_up(pool, future);
+    else if (found->strays && found->strays == future->strays_before)
+        end_strays(pool, future);
+    else if (is_missed)
+        pool_jobs_push_again(pool, future);
+    else if (found->queued > 0 && future_is_closing(future))
+        pool_jobs_cancel_unclaimed(pool, future, XF_END_CANCELLED);
+}
+
 /* Returns whether chunks are queued, and nothing has ended for a second. */
 static bool look_at_job(xf_pool *pool, xf_future *future)
 {
     findings found = look_at_chunks(pool, future);
-    bool rests = found.ended == future->ended_before, waits = found.queued > 0 && rests;
+    bool rests = found.ended <= future->ended_most;
 
-    if (found.strays && found.strays == future->strays_before)
-        end_strays(pool, future);
-    else if (found.ended == future->plan.chunk_count && rests)
-        end_job(pool, future);
-    else if (waits && is_left_behind(pool, future))
-        pool_jobs_push_again(pool, future);
+    if (rests) {
+        look_at_rest(pool, future, &found);
+    } else {
+        future->ended_most = found.ended;
+        future->hurt_looks = 0;
+    }
     future->strays_before = found.strays;
-    future->ended_before = found.ended;
     pool_jobs_check_complete(pool, future);
     future_callbacks_schedule(future);
-    return waits;
+    return found.queued > 0 && rests;
 }
 
 /* Puts the heads back where they are known to have been, if they are out of their bounds. */
@@ -118,6 +152,7 @@ static void look_through(xf_pool *pool)
     bool any = false;
 
     repair_heads(pool);
+    pool_jobs_sweep(pool);
     for (xf_future *future = pool->first; future; future = future->next)
         if (!future_is_complete(future))
             any |= look_at_job(pool, future);

@@ -162,29 +162,61 @@ static bool is_hazardous(const hazards *hazards, uint32_t number)
     return false;
 }
 
-/* Frees the slabs of a job.  A list that was damaged ends early, and the rest is found by a look at all pages. */
-static void free_slabs(pool_segment *segment, uint32_t number, bool may_leak)
+static bool is_of_job(const void *arg, uint64_t word)
 {
-    uint64_t at = atomic_load(&segment->states[number].slabs);
+    const uint64_t *wanted = arg;
+
+    return word == *wanted;
+}
+
+/* Frees the slabs of a job.  A list that was damaged ends early, and the rest is found by a look at all pages. */
+static void free_slabs(pool_segment *segment, const retired_job *retired)
+{
+    uint64_t at = atomic_load(&segment->states[retired->number].slabs);
+    bool may_leak = retired->may_leak;
 
     while (at && !may_leak) {
         bool fits = at % OS_PAGE == 0 && pool_segment_is_slab(segment, at, sizeof(slab));
         uint64_t next = fits ? ((slab *)pool_segment_at(segment, at))->next : 0;
-        may_leak = !fits || !pool_segment_free_slab(segment, at, number);
+        may_leak = !fits || !pool_segment_free_slab(segment, at, retired->slab_word);
         at = next;
     }
     if (may_leak)
-        pool_segment_sweep_slabs(segment, number);
+        pool_segment_sweep_slabs(segment, is_of_job, &retired->slab_word);
 }
 
 static void free_job_memory(xf_pool *pool, const retired_job *retired)
 {
     if (retired->has_memory)
-        free_slabs(&pool->segment, retired->number, retired->may_leak);
+        free_slabs(&pool->segment, retired);
     for (int i = 0; i < PAGES_USES; i++)
         if (retired->pages.runs[i])
             pool_pages_free(&pool->pages, (pages_use)i, retired->pages.runs[i]);
     pool_jobs_give_back(pool, retired->number);
+}
+
+/* Whether no job that is open or retired has the pages. */
+static bool is_of_no_job(const void *arg, uint64_t word)
+{
+    const xf_pool *pool = arg;
+    uint32_t number = pool_segment_slab_job(word);
+    const xf_future *future = number < pool->job_count ? pool->futures[number] : NULL;
+
+    if (future && pool_segment_slab_word(number, future->plan.serial) == word)
+        return false;
+    for (size_t i = 0; i < pool->retired_count; i++)
+        if (pool->retired[i].slab_word == word)
+            return false;
+    return true;
+}
+
+bool pool_jobs_sweep(xf_pool *pool)
+{
+    uint64_t before = pool_segment_slab_pages(&pool->segment);
+
+    if (before > 0)
+        pool_segment_sweep_slabs(&pool->segment, is_of_no_job, pool);
+    return pool_segment_slab_pages(&pool->segment) < before;
 }
 
 void pool_jobs_reclaim(xf_pool *pool)
@@ -225,7 +257,8 @@ void pool_jobs_retire(xf_pool *pool, xf_future *future)
     atomic_store_explicit(&state->claim, claim_word_make(CLAIM_UNUSED, 0, 0, 0), memory_order_release);
     atomic_store_explicit(&future_job(future)->progress, 0, memory_order_release);
     pool->retired[pool->retired_count++] =
-        (retired_job){future->number, has_memory, future->may_leak || future->damaged, future->pages};
+        (retired_job){future->number, has_memory, future->may_leak || future->damaged, future->pages,
+                      pool_segment_slab_word(future->number, future->plan.serial)};
     pool->retired_with_memory += has_memory;
     if (has_memory)
         pool_jobs_reclaim(pool);
@@ -252,6 +285,8 @@ bool pool_jobs_await_memory(xf_pool *pool, uint64_t deadline)
     int left_ms = clock_left_ms(deadline), half_ms = POOL_MEMORY_MS / 2;
     uint32_t seen;
 
+    if (left_ms > 0 && pool_jobs_sweep(pool))
+        return true;
     if (before == 0)
         return false;
     seen = wake_word_arm(&segment->shared->done);

@@ -45,6 +45,10 @@ void pool_jobs_retire(xf_pool *pool, xf_future *future);
 /* Frees the memory of retired jobs that no worker reads any more. */
 void pool_jobs_reclaim(xf_pool *pool);
 
+/* Frees the pages that workers have taken and that no job has any more: a list that was overwritten did not name them.
+ * Returns whether there were any. */
+bool pool_jobs_sweep(xf_pool *pool);
+
 /* Waits for memory of retired jobs, without the lock.  Returns whether more memory may be free now: false when no job
  * is retired, or the worker that reads its memory does not leave it before the deadline. */
 bool pool_jobs_await_memory(xf_pool *pool, uint64_t deadline);

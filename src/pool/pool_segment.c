@@ -118,8 +118,6 @@ void pool_segment_close(pool_segment *segment)
 
 /* ---- Pages that workers take ----------------------------------------------------------------- */
 
-enum { PAGES_OF_JOBS = 1 }; /* what pages are taken for: job n's are PAGES_OF_JOBS + n */
-
 static int no_pages_left(uint64_t size)
 {
     return error_detail(XF_ENOMEM, "the pool's memory_limit does not leave %llu bytes", (unsigned long long)size);
@@ -143,7 +141,7 @@ static bool has_room_for(pool_segment *segment, uint64_t count)
     return pool_segment_slab_pages(segment) + others <= limit - count;
 }
 
-int pool_segment_take_slab(pool_segment *segment, uint64_t size, uint32_t job, uint64_t *at)
+int pool_segment_take_slab(pool_segment *segment, uint64_t size, uint64_t word, uint64_t *at)
 {
     uint64_t count = page_arena_count(size), limit = segment->memory_limit / OS_PAGE, first;
     int rc;
@@ -151,7 +149,7 @@ int pool_segment_take_slab(pool_segment *segment, uint64_t size, uint32_t job, u
     if (count > limit || !has_room_for(segment, count))
         return no_pages_left(size);
     atomic_fetch_add(&segment->shared->slab_pages, count);
-    rc = page_arena_take(&segment->slabs, PAGES_OF_JOBS + job, count, &first);
+    rc = page_arena_take(&segment->slabs, word, count, &first);
     if (rc == 0)
         *at = page_arena_offset(&segment->slabs, first);
     else
@@ -181,7 +179,7 @@ static uint64_t readable_words(pool_segment *segment)
     return can_read(segment, &segment->words_readable, begin, begin + count * sizeof(uint64_t)) ? count : 0;
 }
 
-bool pool_segment_free_slab(pool_segment *segment, uint64_t at, uint32_t job)
+bool pool_segment_free_slab(pool_segment *segment, uint64_t at, uint64_t word)
 {
     page_arena *slabs = &segment->slabs;
     uint64_t first, count = 1, words = readable_words(segment);
@@ -189,7 +187,7 @@ bool pool_segment_free_slab(pool_segment *segment, uint64_t at, uint32_t job)
     if (at % OS_PAGE || at < slabs->pages_at || page_arena_page(slabs, at) >= words)
         return false;
     first = page_arena_page(slabs, at);
-    if (atomic_load(&slabs->words[first]) != PAGES_OF_JOBS + job)
+    if (atomic_load(&slabs->words[first]) != word)
         return false;
     while (first + count < words && atomic_load(&slabs->words[first + count]) & PAGE_ARENA_FOLLOWS)
         count++;
@@ -199,14 +197,16 @@ bool pool_segment_free_slab(pool_segment *segment, uint64_t at, uint32_t job)
 }
 
 /* A dead worker has taken no page from page_arena_searched on. */
-void pool_segment_sweep_slabs(pool_segment *segment, uint32_t job)
+void pool_segment_sweep_slabs(pool_segment *segment, bool (*is_stale)(const void *arg, uint64_t word), const void *arg)
 {
     page_arena *slabs = &segment->slabs;
     uint64_t end = readable_words(segment);
 
-    for (uint64_t i = 0; i < end; i++)
-        if ((atomic_load(&slabs->words[i]) & ~PAGE_ARENA_FOLLOWS) == PAGES_OF_JOBS + job)
+    for (uint64_t i = 0; i < end; i++) {
+        uint64_t word = atomic_load(&slabs->words[i]) & ~PAGE_ARENA_FOLLOWS;
+        if (word && is_stale(arg, word))
             page_arena_free(slabs, i, 1);
+    }
     pool_segment_count_slabs(segment);
 }
 

@@ -77,7 +77,6 @@ typedef struct worker_slot {
     _Atomic uint64_t claim_time; /* uv_hrtime when it claimed a chunk of a JOB_TIMED job */
     _Atomic uint64_t items_done; /* of all jobs */
     _Atomic uint32_t busy;       /* it is not waiting for work */
-    _Atomic uint32_t ready;      /* its initializer is done */
     _Atomic uint32_t idle_exit;  /* it exits because it had nothing to do for idle_ms */
 } worker_slot;
 
@@ -150,17 +149,30 @@ static inline job_place pool_segment_books_place(const pool_segment *segment, co
 
 /* ---- Pages that workers take ----------------------------------------------------------------- */
 
-/* Takes a run of pages for size bytes of the outputs of that job, and gives it memory.
- *   at  Set to the offset of the run.
+/* What pages are taken for: one use of a job.  It is never 0, and never has PAGE_ARENA_FOLLOWS. */
+static inline uint64_t pool_segment_slab_word(uint32_t job, uint64_t serial)
+{
+    return ((serial << JOB_RING_NUMBER_BITS | job) + 1) & ~PAGE_ARENA_FOLLOWS;
+}
+
+/* The number of the job for which pages with that word are taken; of 0, a number that no job has. */
+static inline uint32_t pool_segment_slab_job(uint64_t word)
+{
+    return (uint32_t)(word - 1) & ((1U << JOB_RING_NUMBER_BITS) - 1);
+}
+
+/* Takes a run of pages for size bytes of the outputs of a job, and gives it memory.
+ *   word  pool_segment_slab_word of the job.
+ *   at    Set to the offset of the run.
  * XF_ENOMEM when the limit does not leave as much.  A process that is killed inside this call leaves pages that are
  * taken but in no list; pool_segment_sweep_slabs finds them. */
-int pool_segment_take_slab(pool_segment *segment, uint64_t size, uint32_t job, uint64_t *at);
+int pool_segment_take_slab(pool_segment *segment, uint64_t size, uint64_t word, uint64_t *at);
 
 /* Frees the run of pages that begins at the offset, if it is one that was taken for that job; false if it is not. */
-bool pool_segment_free_slab(pool_segment *segment, uint64_t at, uint32_t job);
+bool pool_segment_free_slab(pool_segment *segment, uint64_t at, uint64_t word);
 
-/* Frees all pages that are taken for that job. */
-void pool_segment_sweep_slabs(pool_segment *segment, uint32_t job);
+/* Frees all pages whose word is a stale one. */
+void pool_segment_sweep_slabs(pool_segment *segment, bool (*is_stale)(const void *arg, uint64_t word), const void *arg);
 
 /* Counts the pages that workers have taken, which a worker that was killed may have left miscounted. */
 void pool_segment_count_slabs(pool_segment *segment);

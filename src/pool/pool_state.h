@@ -70,7 +70,9 @@ struct xf_future {
     uint64_t guard;         /* offset of guard bytes behind the outputs; 0: none */
     uint64_t ring_entry;    /* the number of its entry in the ring */
     uint64_t strays_before; /* a sum over words that did not fit when the job was looked through last; 0: none */
-    uint64_t ended_before;  /* chunks that had ended then */
+    uint64_t ended_most;    /* chunks that had ended at any look */
+    int hurt_looks;         /* looks since then at which something did not fit */
+    atomic_bool given_up;   /* the parent has ended it, whatever workers write from now on */
     bool damaged;           /* what it shares does not fit */
     int lost_claims;        /* workers that found their claims of it overwritten */
     item_failure *failures; /* in the order of items once collected is set */
@@ -94,6 +96,7 @@ typedef struct retired_job {
     bool has_memory; /* pages beyond the job itself */
     bool may_leak;   /* as in the future */
     job_pages pages;
+    uint64_t slab_word; /* of its pages */
 } retired_job;
 
 enum {
@@ -233,12 +236,12 @@ static inline bool future_is_closing(const xf_future *future)
     return future->closing || (future->options.stop_at_failure && atomic_load(&future_state(future)->failed));
 }
 
-/* Whether every item of the future has ended, as far as its processes say. */
+/* Whether every item of the future has ended, as far as its processes say, or the parent does. */
 static inline bool future_is_complete(const xf_future *future)
 {
     const job_state *state;
 
-    if (future->collected)
+    if (future->collected || future->given_up)
         return true;
     state = future_state(future);
     return future->plan.flags & JOB_ONE_CHUNK ? claim_word_state(atomic_load(&state->claim)) == CLAIM_DONE

@@ -29,10 +29,9 @@ static void describe_worker(xf_pool *pool, const worker_handle *worker, xf_worke
     const xf_future *future = intent && number < pool->job_count ? pool->futures[number] : NULL;
 
     memset(stats, 0, sizeof *stats);
-    stats->ready = atomic_load(&slot->ready) != 0;
     stats->pid = process_known_pid(worker->process);
-    stats->ready &=
-        stats->pid > 0; /* one that has died may have no id any more: a program that kills by it hits nobody */
+    /* one that has died may have no id any more: a program that kills by it hits nobody */
+    stats->ready = process_is_ready(worker->process) && stats->pid > 0;
     stats->busy = stats->ready && atomic_load(&slot->busy) != 0;
     stats->done = atomic_load(&slot->items_done);
     if (stats->busy && future) {
@@ -66,7 +65,7 @@ int xf_pool_stats_get(xf_pool *pool, xf_pool_stats *stats, xf_worker_stats *work
         stats->done += atomic_load(&slot->items_done);
         if (!pool->workers[i].process)
             continue;
-        stats->busy += atomic_load(&slot->busy) && atomic_load(&slot->ready);
+        stats->busy += atomic_load(&slot->busy) && process_is_ready(pool->workers[i].process);
         if (count < room)
             describe_worker(pool, &pool->workers[i], &workers[count]);
         count++;

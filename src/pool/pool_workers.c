@@ -53,7 +53,6 @@ static int start_worker(xf_pool *pool, worker_handle *worker)
         memcpy(input.initializer_input, pool->options.initializer_input, pool->options.initializer_size);
     atomic_store(&slot->intent, 0);
     atomic_store(&slot->hazard, 0);
-    atomic_store(&slot->ready, 0);
     atomic_store(&slot->busy, 1);
     atomic_store(&slot->items_done, 0);
     atomic_store(&slot->idle_exit, 0);
@@ -189,7 +188,7 @@ static void break_pool(xf_pool *pool, const xf_report *report, stack_trace *trac
 static bool is_any_worker_ready(const xf_pool *pool)
 {
     for (uint32_t i = 0; i < pool->slots_used; i++)
-        if (pool->workers[i].process && atomic_load(&pool_state_slot(&pool->workers[i])->ready))
+        if (pool->workers[i].process && process_is_ready(pool->workers[i].process))
             return true;
     return false;
 }
@@ -231,8 +230,7 @@ static void delay_starts(xf_pool *pool, bool was_ready)
  * something outside of the pool ended it. */
 static void judge_worker_start(xf_pool *pool, const worker_handle *worker, const xf_report *report)
 {
-    const worker_slot *slot = pool_state_slot(worker);
-    bool was_ready = atomic_load(&slot->ready) || atomic_load(&slot->intent);
+    bool was_ready = process_is_ready(worker->process);
 
     delay_starts(pool, was_ready || report->status.kind == XF_END_DONE);
     if (was_ready || is_any_worker_ready(pool)) {

@@ -299,7 +299,7 @@ static int run_worker(worker *worker)
     const _Atomic uint32_t *shutdown = &worker->segment.head->shutdown;
     int code;
 
-    atomic_store(&worker->slot->ready, 1);
+    channel_send(&worker->call->channel, FRAME_READY, NULL, NULL, 0, true);
     for (;;) {
         atomic_store_explicit(&worker->slot->busy, 1, memory_order_relaxed);
         if (!run_chunks(worker))

@@ -18,7 +18,8 @@ static int add_slab(worker *worker, uint64_t size)
     job_state *state = &segment->states[worker->claimed.number];
     uint64_t at, next;
     slab *slab;
-    int rc = pool_segment_take_slab(segment, size, worker->claimed.number, &at);
+    uint64_t word = pool_segment_slab_word(worker->claimed.number, worker->claimed.plan->serial);
+    int rc = pool_segment_take_slab(segment, size, word, &at);
 
     if (rc < 0)
         return rc;

@@ -208,6 +208,16 @@ int64_t process_known_pid(xf_process *process)
     return pid;
 }
 
+bool process_is_ready(xf_process *process)
+{
+    bool ready;
+
+    uv_mutex_lock(&process->lock);
+    ready = process->inbox.ready;
+    uv_mutex_unlock(&process->lock);
+    return ready;
+}
+
 const char *xf_process_name(const xf_process *process)
 {
     return process->name;

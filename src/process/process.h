@@ -78,6 +78,9 @@ struct xf_process {
 /* Returns what xf_process_pid does, but 0 while that would have to wait. */
 int64_t process_known_pid(xf_process *process);
 
+/* Whether the child, a pool's worker, has said that it is ready.  What it has said once it cannot take back. */
+bool process_is_ready(xf_process *process);
+
 /* Returns the report as xf_process_report does, but without looking for its frames. */
 const xf_report *process_report(xf_process *process);
 

@@ -41,6 +41,7 @@ typedef enum frame_type {
     FRAME_DROP,   /* from the child: reference of an object that it has closed, how often it sent ASK or OFFER for it */
     FRAME_ANSWER, /* to the child: number of the request, code, flags; attached: the requested object */
     FRAME_NAMES,  /* to the helper of stack_helper.h: build; the stack to name is in the box */
+    FRAME_READY,  /* from a pool's worker: its initializer is done */
     FRAME_TYPES
 } frame_type;
 

@@ -158,6 +158,9 @@ int inbox_put(inbox *inbox, const frame *frame, message_take take, void *arg, in
         return read_log(frame, log);
     case FRAME_MESSAGE:
         return add_message(inbox, frame, take, arg);
+    case FRAME_READY:
+        inbox->ready = true;
+        return 0;
     case FRAME_PROGRESS:
         inbox->progress = true;
         return 0;

@@ -16,6 +16,7 @@ typedef struct inbox {
     uint64_t kept; /* memory of the messages, in bytes */
     bool hello;
     bool bye;
+    bool ready;    /* FRAME_READY came */
     bool progress; /* FRAME_PROGRESS came; the reader clears it */
     frame_outcome outcome;
     int code;

@@ -583,7 +583,8 @@ static void take_slab(void)
     uint64_t at, size = take_below(4) * OS_PAGE + 1;
 
     CHECK(os_shm_commit(&pool->segment.work, layout->slab_words_at, layout->buffers_at - layout->slab_words_at) == 0);
-    if (!future || pool_segment_take_slab(&pool->segment, size, future->number, &at) < 0)
+    if (!future || pool_segment_take_slab(&pool->segment, size,
+                                          pool_segment_slab_word(future->number, future->plan.serial), &at) < 0)
         return;
     poke(at, &(slab){atomic_load(&future_state(future)->slabs), size}, sizeof(slab));
     atomic_store(&future_state(future)->slabs, at);

@@ -300,8 +300,8 @@ static bool is_held_by(const xf_pool *pool, const xf_future *holder, uint64_t ha
     bool is_held = false;
 
     for (int i = 0; i < 2; i++)
-        is_held |= atomic_load(&slots[i].intent) == job_intent(holder->number, 0) &&
-                   atomic_load(&slots[i].hazard) == hazard;
+        is_held |=
+            atomic_load(&slots[i].intent) == job_intent(holder->number, 0) && atomic_load(&slots[i].hazard) == hazard;
     return is_held;
 }
 

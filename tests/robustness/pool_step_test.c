@@ -791,7 +791,7 @@ static void fill_slabs(stage *stage)
     uint64_t at;
 
     while (pool_segment_slab_pages(segment) < page_arena_committed(&segment->slabs))
-        assert_int_equal(pool_segment_take_slab(segment, 1, SEGMENT_JOBS - 1, &at), 0);
+        assert_int_equal(pool_segment_take_slab(segment, 1, pool_segment_slab_word(SEGMENT_JOBS - 1, 1), &at), 0);
     stage->memory = look(stage, NULL).memory;
 }
 

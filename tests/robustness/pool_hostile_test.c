@@ -1,0 +1,434 @@
+/* Goal: a worker whose code is hostile on purpose, and goes on for as long as it runs, costs no more than the items
+ * that it can reach: every future ends within seconds, the program lives, and the pool works on once the worker is
+ * gone.
+ *
+ * pool_scribble_test writes once, anywhere; here each attack aims at one thing and never stops. */
+#include "pool/pool_state.h"
+#include "pool/worker.h"
+#include "pool_tasks.h"
+
+enum { ITEMS = 24, AUDIT_MS = 20, BOUND_MS = 5000, MEMORY_LIMIT = 16 << 20 };
+
+/* ---- Attacks --------------------------------------------------------------------------------- */
+
+/* All jobs that there can be in these tests. */
+enum { JOBS = 16 };
+
+/* Says that nothing is queued. */
+static void move_heads(worker *worker, uint64_t round)
+{
+    pool_segment *segment = &worker->segment;
+
+    (void)round;
+    for (int i = 0; i < SEGMENT_PRIORITIES; i++)
+        atomic_store(&segment->shared->rings[i].head, job_ring_end(atomic_load(&segment->head->rings[i].tail)));
+}
+
+static void change_intents(worker *worker, uint64_t round)
+{
+    for (int i = 0; i < 2; i++)
+        atomic_store(&worker->segment.slots[i].intent, job_intent((uint32_t)(round % JOBS), round % ITEMS));
+}
+
+static void take_ends_back(worker *worker, uint64_t round)
+{
+    (void)round;
+    for (uint32_t i = 0; i < JOBS; i++)
+        if (i != worker->claimed.number)
+            atomic_store(&worker->segment.states[i].complete, 0);
+}
+
+/* Calls the function for each claim word of other jobs that have many. */
+static void for_other_claims(worker *worker, uint64_t round, uint64_t (*change)(uint64_t claim, uint64_t round))
+{
+    pool_segment *segment = &worker->segment;
+
+    for (uint32_t i = 0; i < JOBS; i++) {
+        const job *job = &segment->jobs[i];
+        uint64_t count = atomic_load(&job->progress) & JOB_ACTIVE ? job->plan.chunk_count : 0;
+        for (uint64_t k = 0; i != worker->claimed.number && k < count && k < ITEMS; k++) {
+            claim_word *word = pool_segment_claim(segment, i, &job->plan, k);
+            atomic_store(word, change(atomic_load(word), round + k));
+        }
+    }
+}
+
+static uint64_t queue_again(uint64_t claim, uint64_t round)
+{
+    (void)round;
+    return claim_word_state(claim) == CLAIM_DONE ? claim_word_make(CLAIM_QUEUED, 0, 0, 0) : claim;
+}
+
+static void queue_what_has_ended(worker *worker, uint64_t round)
+{
+    for_other_claims(worker, round, queue_again);
+}
+
+static uint64_t make_anything(uint64_t claim, uint64_t round)
+{
+    (void)claim;
+    return round * UINT64_C(0x9E3779B97F4A7C15);
+}
+
+static void write_any_claim(worker *worker, uint64_t round)
+{
+    for_other_claims(worker, round, make_anything);
+}
+
+static uint64_t make_claimed(uint64_t claim, uint64_t round)
+{
+    (void)claim;
+    return claim_word_make(CLAIM_CLAIMED, 0, (uint32_t)round, 0);
+}
+
+/* Says that a worker has everything, a different one each time. */
+static void claim_all(worker *worker, uint64_t round)
+{
+    for_other_claims(worker, round, make_claimed);
+}
+
+static void hide_chunks(worker *worker, uint64_t round)
+{
+    pool_segment *segment = &worker->segment;
+
+    (void)round;
+    for (uint32_t i = 0; i < JOBS; i++) {
+        const job *job = &segment->jobs[i];
+        if (!(atomic_load(&job->progress) & JOB_ACTIVE) || job->plan.flags & JOB_ONE_CHUNK)
+            continue;
+        for (uint32_t k = 0; k < 2; k++) {
+            worker_cursor *cursor = pool_segment_cursor(segment, &job->plan, k);
+            atomic_store(&cursor->next, UINT64_MAX);
+            atomic_store(&cursor->tail, 0);
+            atomic_store(&cursor->finished, 0);
+        }
+    }
+}
+
+static void lose_slabs(worker *worker, uint64_t round)
+{
+    (void)round;
+    for (uint32_t i = 0; i < JOBS; i++)
+        if (i != worker->claimed.number)
+            atomic_store(&worker->segment.states[i].slabs, 0);
+}
+
+static void say_failed(worker *worker, uint64_t round)
+{
+    (void)round;
+    for (uint32_t i = 0; i < JOBS; i++)
+        atomic_store(&worker->segment.states[i].failed, 1);
+}
+
+static void wake_nobody(worker *worker, uint64_t round)
+{
+    (void)round;
+    atomic_store(&worker->segment.shared->idle[0], 0);
+    *(volatile uint32_t *)&worker->segment.shared->done &= ~1U;
+}
+
+typedef struct attack {
+    const char *name;
+    void (*strike)(worker *worker, uint64_t round);
+} attack;
+
+static const attack attacks[] = {{"heads of rings", move_heads},
+                                 {"intents", change_intents},
+                                 {"complete", take_ends_back},
+                                 {"DONE to QUEUED", queue_what_has_ended},
+                                 {"any claim word", write_any_claim},
+                                 {"claims of others", claim_all},
+                                 {"cursors", hide_chunks},
+                                 {"lists of slabs", lose_slabs},
+                                 {"failed", say_failed},
+                                 {"idle and done words", wake_nobody}};
+
+enum { ATTACKS = sizeof attacks / sizeof *attacks };
+
+/* Strikes until it is asked to stop, and says that it has begun, in its output's place. */
+XF_TASK(strike_on, const int *in, int *out)
+{
+    worker *worker = call->backend_arg;
+
+    for (uint64_t round = 0; !xf_stop_requested(call, 0); round++) {
+        attacks[*in].strike(worker, round);
+        atomic_store((_Atomic uint32_t *)&worker->segment.states[worker->claimed.number].out_buffer, 1);
+    }
+    *out = 0;
+    return 0;
+}
+
+XF_TASK(give_large, const int *in, chunk *out)
+{
+    memset(out, *in, sizeof *out);
+    return 0;
+}
+
+/* ---- Attacks that go on ---------------------------------------------------------------------- */
+
+static xf_pool *open_attacked_pool(void)
+{
+    static const xf_process_options process = {.grace_ms = 100};
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = 2, .memory_limit = MEMORY_LIMIT, .process = &process});
+
+    pool->audit_ms = AUDIT_MS;
+    return pool;
+}
+
+static xf_future *begin_attack(xf_pool *pool, int number)
+{
+    xf_future *future = NULL;
+
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &strike_on, .in = &number, .size = sizeof number}),
+                     0);
+    while (!future_is_complete(future) && !atomic_load((_Atomic uint32_t *)&future_state(future)->out_buffer))
+        ;
+    return future;
+}
+
+/* Many chunks of fixed size, of any size, and one item. */
+static void submit_victims(xf_pool *pool, xf_future *futures[3], bool stop_at_failure)
+{
+    static const double numbers[ITEMS] = {1, 2, 3};
+    static const size_t sizes[ITEMS] = {100, 5000, 70000};
+    xf_bytes bytes[ITEMS];
+
+    for (int i = 0; i < ITEMS; i++)
+        bytes[i] = (xf_bytes){&sizes[i], sizeof sizes[i]};
+    assert_int_equal(
+        xf_pool_map_async(
+            &futures[0], pool,
+            &(xf_map){.task = &square, .in = numbers, .count = ITEMS, .chunk = 1, .stop_at_failure = stop_at_failure}),
+        0);
+    assert_int_equal(
+        xf_pool_map_async(&futures[1], pool, &(xf_map){.task = &give, .bytes = bytes, .count = ITEMS, .chunk = 5}), 0);
+    assert_int_equal(
+        xf_pool_submit(&futures[2], pool, &(xf_map){.task = &square, .in = numbers, .size = sizeof *numbers}), 0);
+}
+
+/* Each item has an end, which is a result or the reason why there is none. */
+static void expect_ends(xf_future *future, const char *what)
+{
+    if (xf_future_wait(future, BOUND_MS) == XF_ETIMEDOUT)
+        fail_msg("a future has no end: %s", what);
+    for (size_t i = 0; i < xf_future_count(future); i++) {
+        xf_status status = xf_future_status(future, i);
+        assert_int_not_equal(status.kind, XF_END_NONE);
+        assert_int_equal(xf_future_result(future, i, NULL) != NULL, status.kind == XF_END_DONE);
+        assert_int_equal(xf_future_report(future, i) == NULL, status.kind == XF_END_DONE);
+    }
+    xf_future_free(future);
+}
+
+static void an_attack_that_goes_on_holds_no_future(void **state)
+{
+    xf_pool *pool = open_attacked_pool();
+
+    (void)state;
+    for (int number = 0; number < ATTACKS; number++) {
+        xf_future *attacker = begin_attack(pool, number), *victims[3];
+        submit_victims(pool, victims, number % 2);
+        for (int i = 0; i < 3; i++)
+            expect_ends(victims[i], attacks[number].name);
+        xf_future_cancel(attacker);
+        expect_ends(attacker, attacks[number].name);
+        expect_squares(pool, 1000, NULL);
+    }
+    xf_pool_free(pool);
+}
+
+/* What has been given out is given back, though no list names it any more. */
+static void pages_that_no_list_names_come_back(void **state)
+{
+    static const int numbers[8] = {1, 2, 3};
+    static const size_t sizes[8] = {100000, 200000, 300000, 400000, 500000, 600000, 700000, 800000};
+    xf_pool *pool = open_attacked_pool();
+    xf_bytes bytes[8];
+    xf_future *attacker;
+    size_t before;
+
+    (void)state;
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (xf_bytes){&sizes[i], sizeof sizes[i]};
+    expect_squares(pool, 1000, NULL);
+    attacker = begin_attack(pool, 7);
+    before = stats_of(pool).memory;
+    for (int round = 0; round < 10; round++) {
+        xf_future *victim = NULL;
+        assert_int_equal(xf_pool_map_async(&victim, pool, &(xf_map){.task = &give, .bytes = bytes, .count = 8}), 0);
+        expect_ends(victim, "lists of slabs");
+        while (stats_of(pool).memory > before)
+            assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &give_large, .in = numbers, .count = 1}), 0);
+    }
+    xf_future_cancel(attacker);
+    expect_ends(attacker, "lists of slabs");
+    xf_pool_free(pool);
+}
+
+/* ---- Attacks that end with the worker -------------------------------------------------------- */
+
+/* Says that it has never begun, and exits as a worker that cannot start does. */
+XF_TASK(exit_as_if_unstarted, const int *in, int *out)
+{
+    worker *worker = call->backend_arg;
+
+    *out = *in;
+    memset((void *)worker->slot, 0, sizeof *worker->slot);
+    _Exit(1);
+}
+
+static void exits_that_look_like_failed_starts_end_no_pool(void **state)
+{
+    static const int zeros[12];
+    xf_pool *pool = open_attacked_pool();
+    xf_future *future = NULL;
+
+    (void)state;
+    assert_int_equal(xf_pool_map_async(&future, pool,
+                                       &(xf_map){.task = &exit_as_if_unstarted, .in = zeros, .count = 12, .chunk = 1}),
+                     0);
+    expect_ends(future, "exits before the start");
+    assert_true(pool->broken == NULL);
+    expect_squares(pool, 1000, NULL);
+    xf_pool_free(pool);
+}
+
+typedef enum book { BOOK_COUNT, BOOK_OUT_SIZE, BOOK_CLAIMS, BOOK_TAIL, BOOK_SHUTDOWN, BOOK_TASK, BOOKS } book;
+
+/* Writes to what is the parent's. */
+XF_TASK(write_to_book, const int *in, int *out)
+{
+    worker *worker = call->backend_arg;
+    pool_segment *segment = &worker->segment;
+    job_plan *plan = &segment->jobs[worker->claimed.number].plan;
+    void *const words[BOOKS] = {&plan->count,         &plan->out_size,          &plan->claims,
+                                segment->head->rings, &segment->head->shutdown, segment->tasks};
+
+    *out = 0;
+    *(volatile uint64_t *)words[*in] = UINT64_MAX;
+    return 0;
+}
+
+static void a_write_to_the_books_is_the_worker_s_crash(void **state)
+{
+    xf_pool *pool = open_attacked_pool();
+
+    (void)state;
+    for (int book = 0; book < BOOKS; book++) {
+        xf_future *future = NULL;
+        assert_int_equal(
+            xf_pool_submit(&future, pool, &(xf_map){.task = &write_to_book, .in = &book, .size = sizeof book}), 0);
+        assert_int_equal(xf_future_wait(future, BOUND_MS), XF_EFAILED);
+        assert_int_equal(xf_future_status(future, 0).kind, XF_END_CRASHED);
+        assert_non_null(strstr(xf_future_report(future, 0)->task, "write_to_book"));
+        xf_future_free(future);
+        expect_squares(pool, 100, NULL);
+    }
+    xf_pool_free(pool);
+}
+
+/* Records a failure that is its own next one. */
+XF_TASK(fail_in_a_circle, const int *in, int *out)
+{
+    worker *worker = call->backend_arg;
+    job_state *state = &worker->segment.states[worker->claimed.number];
+    uint64_t at = worker->segment.layout.slabs_at;
+
+    *out = *in;
+    if (pool_segment_take_slab(&worker->segment, OS_PAGE,
+                               pool_segment_slab_word(worker->claimed.number, worker->claimed.plan->serial), &at) < 0)
+        return XF_TASK_NO_MEMORY;
+    *(failure_record *)pool_segment_at(&worker->segment, at) = (failure_record){at, 0, FAILURE_CODE, 9, 3};
+    *(slab *)pool_segment_at(&worker->segment, at + 1024) = (slab){at + 1024, 100};
+    atomic_store(&state->failures, at);
+    atomic_store(&state->slabs, at + 1024);
+    return 0;
+}
+
+static void lists_that_lead_back_end(void **state)
+{
+    static const int numbers[ITEMS] = {1, 2, 3};
+    xf_pool *pool = open_attacked_pool();
+
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        xf_future *future = NULL;
+        assert_int_equal(
+            xf_pool_map_async(&future, pool, &(xf_map){.task = &fail_in_a_circle, .in = numbers, .count = ITEMS}), 0);
+        expect_ends(future, "a list that leads back to itself");
+    }
+    expect_squares(pool, 1000, NULL);
+    xf_pool_free(pool);
+}
+
+/* ---- A neighbour's output -------------------------------------------------------------------- */
+
+typedef struct reach {
+    uint64_t from, to; /* bytes behind its own output */
+    unsigned char value;
+} reach;
+
+/* Overwrites what lies behind its own output, and puts the bytes next to its own back as they were. */
+XF_ENTRY(damage_a_neighbour)
+{
+    const reach *reach = xf_call_input(call, NULL);
+    unsigned char *out = xf_call_output(call, 8192), guard[64];
+
+    if (!out)
+        return XF_TASK_NO_MEMORY;
+    memset(out, 1, 8192);
+    memcpy(guard, out + 8192, sizeof guard);
+    for (uint64_t i = reach->from; i < reach->to; i++)
+        ((volatile unsigned char *)out)[8192 + i] = reach->value;
+    memcpy(out + 8192, guard, sizeof guard);
+    return 0;
+}
+
+/* Outputs within its reach may be damaged; no end, no size and no other part of the pool is. */
+static void a_neighbour_s_output_is_all_that_can_be_damaged(void **state)
+{
+    xf_pool *pool = open_attacked_pool();
+    reach reaches[ITEMS] = {{0}};
+    xf_bytes bytes[ITEMS];
+
+    (void)state;
+    for (int i = 0; i < ITEMS; i++)
+        bytes[i] = (xf_bytes){&reaches[i], sizeof *reaches};
+    for (int round = 0; round < 20; round++) {
+        xf_future *future = NULL;
+        reaches[round % ITEMS] = (reach){0, 9000 + (uint64_t)round * 500, (unsigned char)(round * 13)};
+        assert_int_equal(
+            xf_pool_map_async(&future, pool,
+                              &(xf_map){.task = &damage_a_neighbour, .bytes = bytes, .count = ITEMS, .chunk = 3}),
+            0);
+        assert_int_not_equal(xf_future_wait(future, BOUND_MS), XF_ETIMEDOUT);
+        for (size_t i = 0; i < ITEMS; i++) {
+            size_t size = 0;
+            if (xf_future_status(future, i).kind != XF_END_DONE)
+                continue;
+            assert_non_null(xf_future_result(future, i, &size));
+            assert_int_equal(size, 8192);
+        }
+        xf_future_free(future);
+        reaches[round % ITEMS] = (reach){0};
+    }
+    expect_squares(pool, 1000, NULL);
+    xf_pool_free(pool);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_attack_that_goes_on_holds_no_future),
+        cmocka_unit_test(pages_that_no_list_names_come_back),
+        cmocka_unit_test(exits_that_look_like_failed_starts_end_no_pool),
+        cmocka_unit_test(a_write_to_the_books_is_the_worker_s_crash),
+        cmocka_unit_test(lists_that_lead_back_end),
+        cmocka_unit_test(a_neighbour_s_output_is_all_that_can_be_damaged),
+    };
+
+    xf_main(argc, argv);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
