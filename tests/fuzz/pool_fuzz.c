@@ -265,6 +265,11 @@ int64_t process_known_pid(xf_process *process)
     return process->pid;
 }
 
+bool process_is_ready(xf_process *process)
+{
+    return process->inbox.ready;
+}
+
 const xf_report *process_report(xf_process *process)
 {
     return &process->report;
@@ -552,7 +557,8 @@ static void claim(void)
         return;
     atomic_store(&slot->intent, job_intent(future->number, chunk));
     atomic_store(&slot->claim_time, now);
-    atomic_store(&slot->ready, 1);
+    if (worker->process)
+        worker->process->inbox.ready = true;
     atomic_store(&slot->hazard, take_below(2) ? future->number + 1 : 0);
     atomic_store(future_claim(future, chunk), claim_word_make(CLAIM_CLAIMED, worker->number, worker->epoch, 0));
     slot->progress = progress;

@@ -1,9 +1,11 @@
 /* Goal: a pool accounts for every item under everything at once: four threads submit work that dies, fails, hangs, is
- * cancelled, times out and writes beyond its output, while workers are killed from outside and their number changes.
- * When the program ends, all workers end.
+ * cancelled, times out and writes beyond its output, while workers are killed from outside and their number changes,
+ * and a timer interrupts system calls.  Beside it workers of another pool write wherever they can.  When the program
+ * ends, all workers end.
  *
  * XF_SOAK_SECONDS in the environment is the duration; the default is 5. */
 #include "program.h"
+#include "scribbles.h"
 #include "tasks.h"
 
 #include <stdatomic.h>
@@ -52,7 +54,8 @@ typedef struct soak {
     _Atomic int seed;
     uv_sem_t done; /* posted for each job */
     uv_thread_t threads[4];
-    uv_thread_t disturber;
+    uv_thread_t disturber, scribbler;
+    int scribbles;
 } soak;
 
 static uint32_t draw(uint32_t *state)
@@ -160,14 +163,29 @@ static void disturb(void *arg)
         xf_pool_stats stats;
         int count = xf_pool_stats_get(soak->pool, &stats, workers, 8);
         const xf_worker_stats *victim = &workers[draw(&random) % 8];
-        if (victim < workers + count &&
-            victim->ready) /* a pool gives up when all of its workers die before they are ready */
+        if (victim < workers + count && victim->pid > 0)
             support_kill(victim->pid);
         else
             assert_int_equal(xf_pool_resize(soak->pool, 1 + (int)(draw(&random) % 6)), 0);
         for (int i = 0; i < JOBS_BETWEEN; i++)
             uv_sem_wait(&soak->done);
     }
+}
+
+/* Lets the workers of a pool of its own write anywhere, over and over; the pool is used on until then. */
+static void scribble_on(void *arg)
+{
+    soak *soak = arg;
+    xf_pool *pool = open_hostile_pool();
+    char what[100];
+
+    while (uv_hrtime() < soak->until) {
+        scribble order = {.kind = SCRIBBLE_RANDOM, .seed = uv_hrtime() | 1};
+        snprintf(what, sizeof what, "seed %llu", (unsigned long long)order.seed);
+        run_order(pool, &order, what);
+        soak->scribbles++;
+    }
+    xf_pool_free(pool);
 }
 
 static void expect_clean_books(soak *soak)
@@ -180,8 +198,9 @@ static void expect_clean_books(soak *soak)
     assert_int_equal(stats.futures, 0);
     assert_int_equal(stats.queued, 0);
     assert_int_equal(stats.lost, soak->lost);
-    print_message("%llu jobs of %llu items, %llu lost, %llu workers replaced\n", (unsigned long long)soak->jobs,
-                  (unsigned long long)soak->items, (unsigned long long)soak->lost, (unsigned long long)stats.replaced);
+    print_message("%llu jobs of %llu items, %llu lost, %llu workers replaced, %d times written anywhere\n",
+                  (unsigned long long)soak->jobs, (unsigned long long)soak->items, (unsigned long long)soak->lost,
+                  (unsigned long long)stats.replaced, soak->scribbles);
 }
 
 static void the_books_are_kept(void **state)
@@ -198,11 +217,15 @@ static void the_books_are_kept(void **state)
     for (int i = 0; i < 4; i++)
         assert_int_equal(uv_thread_create(&soak.threads[i], hand_work_in, &soak), 0);
     assert_int_equal(uv_thread_create(&soak.disturber, disturb, &soak), 0);
+    assert_int_equal(uv_thread_create(&soak.scribbler, scribble_on, &soak), 0);
+    support_interrupt_calls(3);
     for (int i = 0; i < 4; i++)
         uv_thread_join(&soak.threads[i]);
     for (int i = 0; i < JOBS_BETWEEN; i++)
         uv_sem_post(&soak.done);
     uv_thread_join(&soak.disturber);
+    uv_thread_join(&soak.scribbler);
+    support_interrupt_calls(0);
     uv_sem_destroy(&soak.done);
     expect_clean_books(&soak);
     xf_pool_close(soak.pool);

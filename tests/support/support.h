@@ -101,4 +101,8 @@ void support_unmount_small_disk(const char *path);
  * (Windows), true without asking. */
 bool support_holds_in_copy(bool (*holds)(void *arg), void *arg);
 
+/* Interrupts the system calls of this process some hundred times a second, and does not have the system start them
+ * again; milliseconds of 0 end that.  Windows has nothing like it. */
+void support_interrupt_calls(int milliseconds);
+
 #endif

@@ -20,6 +20,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -454,4 +455,18 @@ bool support_holds_in_copy(bool (*holds)(void *arg), void *arg)
         _exit(holds(arg) ? 0 : 1);
     }
     return copy > 0 && waitpid(copy, &status, 0) == copy && status == 0;
+}
+
+static void do_nothing(int number)
+{
+    (void)number;
+}
+
+void support_interrupt_calls(int milliseconds)
+{
+    struct sigaction action = {.sa_handler = do_nothing}; /* without SA_RESTART */
+    struct timeval every = {.tv_usec = milliseconds * 1000};
+
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &(struct itimerval){every, every}, NULL);
 }

@@ -420,3 +420,8 @@ bool support_holds_in_copy(bool (*holds)(void *arg), void *arg)
     (void)holds, (void)arg;
     return true;
 }
+
+void support_interrupt_calls(int milliseconds)
+{
+    (void)milliseconds;
+}
