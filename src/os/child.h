@@ -27,7 +27,7 @@ typedef struct os_status {
     _Atomic uint32_t dumped; /* set by the parent: the child need not wait for the dump any longer */
     uint64_t image;          /* set by the child, before main: where crossfork was loaded; 0 on POSIX */
     xf_limits limits;        /* set by os_child_start; the child applies them to itself */
-    _Atomic int32_t refused; /* memory beyond limits.memory was refused, and then it ended; not used on Windows */
+    _Atomic int32_t refused; /* set by the child when it crashes or exits: limits.memory is used up, or nearly */
     uint32_t held;           /* set by os_child_start: the parent holds the lifeline's end; not used on Windows */
 } os_status;
 
@@ -111,7 +111,7 @@ typedef struct os_end {
     os_end_kind kind;
     int code;       /* OS_EXITED: the exit code; OS_CRASHED: an xf_crash; OS_UNSTARTED: an XF_E* code; 0 otherwise */
     int64_t system; /* exit code, signal number or exception code */
-    bool refused;   /* the child was refused memory beyond limits.memory */
+    bool refused;   /* the child had next to nothing left of limits.memory */
     uint64_t memory_peak; /* bytes that it held in memory at most; 0: not known */
     double cpu_time;      /* seconds that it computed, in user and system mode; 0: not known */
 } os_end;
@@ -125,8 +125,9 @@ typedef struct os_end {
  *        OS_OUT_OF_MEMORY when the system killed it for lack of memory.  Windows: never.  Linux: SIGKILL, not by
  *        os_child_kill, while the count of such kills grew, in the cgroup that this process is in or else everywhere;
  *        each kill counts for one child.
- *        refused is evidence, not proof.  Windows: the job reported it.  POSIX: when the child crashed or exited, errno
- *        was ENOMEM, or there was no sixteenth of limits.memory left; of a child that was killed nothing is known.
+ *        refused is evidence, not proof: when the child crashed or exited, it could not allocate a sixteenth of
+ *        limits.memory any more, or a fourth where errno was ENOMEM.  It tried; of a child that was killed nothing is
+ *        known.
  * XF_EAGAIN while it runs.  May be called again, and returns the same. */
 int os_child_end(os_child *child, os_end *end);
 

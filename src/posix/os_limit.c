@@ -57,10 +57,9 @@ void limit_self(const os_status *status)
         set_limit(RLIMIT_NPROC, (rlim_t)limits->processes + 1, (rlim_t)limits->processes + 1);
 }
 
-/* Whether a sixteenth of the limit can still be allocated. */
-static bool has_memory_left(size_t limit)
+/* Whether so much can still be allocated. */
+static bool has_memory_left(size_t part)
 {
-    size_t part = limit / 16 + 1;
     void *probe = mmap(NULL, part, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (probe == MAP_FAILED)
@@ -71,8 +70,8 @@ static bool has_memory_left(size_t limit)
 
 void limit_mark_refused(os_status *status, int error)
 {
-    if (status && status->limits.memory && (error == ENOMEM || !has_memory_left(status->limits.memory)))
-        atomic_store(&status->refused, 1);
+    if (status && status->limits.memory)
+        atomic_store(&status->refused, !has_memory_left(twins_memory_of_sign(status, error)));
 }
 
 /* ---- Kills for lack of memory ---------------------------------------------------------------- */

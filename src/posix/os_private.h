@@ -266,7 +266,7 @@ static inline __attribute__((always_inline)) uintptr_t record_registers_here(os_
 /* In a new child: sets the limits that are in the status block.  Async-signal-safe. */
 void limit_self(const os_status *status);
 
-/* In a child that crashes or exits with that errno: notes whether it was short of memory.  Async-signal-safe. */
+/* In a child that crashes or exits with that errno: notes whether it is short of memory.  Async-signal-safe. */
 void limit_mark_refused(os_status *status, int error);
 
 /* In the parent: how often the kernel had killed for lack of memory when this was last counted. */

@@ -5,6 +5,7 @@
 #include "process/report.h"
 #include "process/task_file_name.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,7 @@ static xf_status judge_stopped(xf_process *process)
     return status_with(process->timed_out ? XF_END_TIMED_OUT : XF_END_TERMINATED, 0, process);
 }
 
-/* Whether lack of memory has ended a child: it crashed or exited after the system had refused memory, or its task
+/* Whether lack of memory has ended a child: it crashed or exited with next to nothing left of its limit, or its task
  * returned that it had none. */
 static bool died_of_memory(const xf_process *process, const xf_status *status)
 {
@@ -40,12 +41,25 @@ static bool died_of_memory(const xf_process *process, const xf_status *status)
     return (status->kind == XF_END_CRASHED || status->kind == XF_END_EXITED) && process->end.refused;
 }
 
+/* A crash that was not for lack of memory, as far as can be seen, may still be the use of what an allocation did not
+ * give: the message says so. */
+static void note_last_failure(xf_process *process, const xf_status *status)
+{
+    const os_record_head *record = black_box_record(process->box.address);
+
+    if (process->limits.memory && status->kind == XF_END_CRASHED && atomic_load(&record->state) == OS_RECORD_WHOLE &&
+        record->error == ENOMEM)
+        set_message(process, "limits.memory was not used up, but the last call that failed there had found no memory");
+}
+
 static xf_status judge_memory(xf_process *process, xf_status status)
 {
     char text[160];
 
-    if (!died_of_memory(process, &status))
+    if (!died_of_memory(process, &status)) {
+        note_last_failure(process, &status);
         return status;
+    }
     if (status.kind != XF_END_FAILED) {
         snprintf(text, sizeof text, "it %s when there was no more of limits.memory", xf_end_name(status.kind));
         set_message(process, text);

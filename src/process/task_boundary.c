@@ -1,5 +1,6 @@
 #include "process/task_boundary.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* The phase is stored after the call, so the call is no tail call and leaves a frame of this function on the stack. */
@@ -7,6 +8,7 @@ __attribute__((noinline)) int task_boundary(xf_call *call, const task_batch *bat
 {
     int code;
 
+    errno = 0; /* what failed before is not the task's */
     atomic_store_explicit(&call->box->phase, XF_PHASE_RUNNING, memory_order_relaxed);
     if (batch)
         code = call->task->batch(call, batch->in, batch->out, batch->count, batch->settled);

@@ -161,7 +161,6 @@ void child_free(os_child *child)
     handle_close(&child->process);
     handle_close(&child->job);
     handle_close(&child->dump_asked);
-    handle_close(&child->news);
     free(child);
 }
 

@@ -72,6 +72,7 @@ static void record_here(DWORD code)
 {
     CONTEXT context;
 
+    limit_mark_refused(guard.status, last_failure());
     if (!guard.record)
         return;
     RtlCaptureContext(&context);
@@ -83,6 +84,7 @@ static void record_exception(const EXCEPTION_POINTERS *exception)
     const EXCEPTION_RECORD *what = exception->ExceptionRecord;
     bool has_address = what->ExceptionCode == EXCEPTION_ACCESS_VIOLATION && what->NumberParameters >= 2;
 
+    limit_mark_refused(guard.status, last_failure());
     if (guard.record)
         write_record(what->ExceptionCode, has_address ? what->ExceptionInformation[1] : 0, exception->ContextRecord);
 }

@@ -14,20 +14,7 @@ int os_self_check_file_size(uint64_t size)
 
 /* ---- The job --------------------------------------------------------------------------------- */
 
-/* Gives the job a port.  The job reports there when it refuses memory; its messages wait until they are read. */
-static int open_job_port(HANDLE job, HANDLE *news)
-{
-    JOBOBJECT_ASSOCIATE_COMPLETION_PORT port = {job, CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1)};
-
-    if (!port.CompletionPort)
-        return os_error(GetLastError(), "CreateIoCompletionPort");
-    *news = port.CompletionPort;
-    return SetInformationJobObject(job, JobObjectAssociateCompletionPortInformation, &port, sizeof port)
-               ? 0
-               : os_error(GetLastError(), "SetInformationJobObject with a completion port");
-}
-
-int limit_job(HANDLE job, const xf_limits *limits, HANDLE *news)
+int limit_job(HANDLE job, const xf_limits *limits)
 {
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION job_limits = {.ProcessMemoryLimit = limits->memory};
     JOBOBJECT_BASIC_LIMIT_INFORMATION *basic = &job_limits.BasicLimitInformation;
@@ -45,24 +32,30 @@ int limit_job(HANDLE job, const xf_limits *limits, HANDLE *news)
         basic->LimitFlags |= JOB_OBJECT_LIMIT_ACTIVE_PROCESS;
         basic->ActiveProcessLimit = (DWORD)limits->processes + 1;
     }
-    if (!SetInformationJobObject(job, JobObjectExtendedLimitInformation, &job_limits, sizeof job_limits))
-        return os_error(GetLastError(), "SetInformationJobObject");
-    return limits->memory ? open_job_port(job, news) : 0;
+    return SetInformationJobObject(job, JobObjectExtendedLimitInformation, &job_limits, sizeof job_limits)
+               ? 0
+               : os_error(GetLastError(), "SetInformationJobObject");
+}
+
+/* ---- In the child ---------------------------------------------------------------------------- */
+
+/* Whether so much can still be committed. */
+static bool has_memory_left(size_t part)
+{
+    void *probe = VirtualAlloc(NULL, part, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+
+    if (probe)
+        VirtualFree(probe, 0, MEM_RELEASE);
+    return probe;
+}
+
+void limit_mark_refused(os_status *status, int error)
+{
+    if (status && status->limits.memory)
+        atomic_store(&status->refused, !has_memory_left(twins_memory_of_sign(status, error)));
 }
 
 /* ---- The end --------------------------------------------------------------------------------- */
-
-static bool memory_was_refused(const os_child *child)
-{
-    DWORD message;
-    ULONG_PTR job;
-    OVERLAPPED *pid;
-    bool refused = false;
-
-    while (child->news && GetQueuedCompletionStatus(child->news, &message, &job, &pid, 0))
-        refused |= message == JOB_OBJECT_MSG_PROCESS_MEMORY_LIMIT;
-    return refused;
-}
 
 static double limit_seconds(FILETIME time)
 {
@@ -78,7 +71,7 @@ void limit_judge(const os_child *child, os_end *end)
         end->cpu_time = limit_seconds(system) + limit_seconds(user);
     if (GetProcessMemoryInfo(child->process, &memory, sizeof memory))
         end->memory_peak = memory.PeakWorkingSetSize;
-    end->refused = memory_was_refused(child);
+    end->refused = child->limits.memory && atomic_load(&child->status->refused);
     if (child->limits.cpu_ms && end->kind == OS_KILLED && end->system == ERROR_NOT_ENOUGH_QUOTA)
         end->kind = OS_CPU_LIMIT; /* the job's own exit code for it: JOBOBJECT_BASIC_LIMIT_INFORMATION */
 }

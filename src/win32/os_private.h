@@ -134,7 +134,6 @@ struct os_child {
     os_status *status;      /* the child writes to it */
     os_record_head *record; /* in the box; NULL: none */
     xf_limits limits;
-    HANDLE news; /* the job's completion port, where it reports that it refused memory; NULL: none */
 };
 
 /* Frees a child that was not started, or has ended. */
@@ -163,9 +162,11 @@ int exec_again(os_child *child, const os_start *start, HANDLE inherited[INHERITE
 
 /* ---- os_limit.c ------------------------------------------------------------------------------ */
 
-/* Puts limits on a new job that a child will be in.
- *   news  Set to a completion port that the job reports to, where one is needed. */
-int limit_job(HANDLE job, const xf_limits *limits, HANDLE *news);
+/* Puts limits on a new job that a child will be in. */
+int limit_job(HANDLE job, const xf_limits *limits);
+
+/* In a child that crashes or exits with that errno: notes whether it is short of memory.  Takes no lock of its own. */
+void limit_mark_refused(os_status *status, int error);
 
 /* Sees whether a child with that end has exceeded one of its limits, and adds what the child has used. */
 void limit_judge(const os_child *child, os_end *end);

@@ -156,7 +156,7 @@ static int open_job(os_child *child)
     child->job = CreateJobObjectW(NULL, NULL);
     if (!child->job)
         return os_error(GetLastError(), "CreateJobObjectW");
-    return limit_job(child->job, &child->limits, &child->news);
+    return limit_job(child->job, &child->limits);
 }
 
 /* ---- Starting -------------------------------------------------------------------------------- */

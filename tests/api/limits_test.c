@@ -31,25 +31,50 @@ __attribute__((noinline, no_sanitize("undefined", "address"))) static void acces
     *nothing = 1;
 }
 
-typedef enum shortage { SHORT_CRASH, SHORT_FORGET, SHORT_ABORT, SHORT_EXIT, SHORT_SAY, SHORT_NOT } shortage;
+typedef enum shortage {
+    SHORT_CRASH,
+    SHORT_FORGET,
+    SHORT_ABORT,
+    SHORT_EXIT,
+    SHORT_SAY,
+    SHORT_NOT,
+    HANDLED_CRASH, /* the task goes on without the memory, */
+    HANDLED_ABORT,
+    HANDLED_EXIT,
+    HANDLED_SAY, /* and at last returns a code of its own */
+    NEVER_CRASH, /* it has asked for no memory */
+    NEVER_ABORT,
+    NEVER_EXIT
+} shortage;
+
+static void end_as_said(shortage what)
+{
+    if (what == SHORT_ABORT || what == HANDLED_ABORT || what == NEVER_ABORT)
+        abort();
+    if (what == SHORT_EXIT || what == HANDLED_EXIT || what == NEVER_EXIT)
+        exit(1);
+    access_nothing();
+}
 
 XF_ENTRY(run_short)
 {
     shortage what = *(const shortage *)xf_call_input(call, NULL);
 
+    if (errno != 0)
+        return 100;
     if (what == SHORT_NOT)
         take_memory(MEMORY / 2);
-    else
+    else if (what < SHORT_NOT)
         take_memory(SIZE_MAX);
+    else if (what <= HANDLED_SAY)
+        errno = ENOMEM; /* as after an allocation that failed */
     if (what == SHORT_FORGET || what == SHORT_NOT)
         errno = 0;
-    if (what == SHORT_ABORT)
-        abort();
-    if (what == SHORT_EXIT)
-        exit(1);
     if (what == SHORT_SAY)
         return XF_TASK_NO_MEMORY;
-    access_nothing();
+    if (what == HANDLED_SAY)
+        return 3;
+    end_as_said(what);
     return 0;
 }
 
@@ -174,6 +199,71 @@ static void a_crash_with_room_left_is_a_crash(void **state)
     if (!support_limits_memory())
         skip();
     expect_end_short(SHORT_NOT, XF_END_CRASHED, XF_CRASH_ACCESS);
+}
+
+static const struct {
+    shortage what;
+    xf_end kind;
+    int code;
+} with_room[] = {{HANDLED_CRASH, XF_END_CRASHED, XF_CRASH_ACCESS},
+                 {HANDLED_ABORT, XF_END_CRASHED, XF_CRASH_ABORT},
+                 {HANDLED_EXIT, XF_END_EXITED, 1},
+                 {HANDLED_SAY, XF_END_FAILED, 3},
+                 {NEVER_CRASH, XF_END_CRASHED, XF_CRASH_ACCESS},
+                 {NEVER_ABORT, XF_END_CRASHED, XF_CRASH_ABORT},
+                 {NEVER_EXIT, XF_END_EXITED, 1}};
+
+enum { WITH_ROOM = sizeof with_room / sizeof *with_room };
+
+/* A sanitizer needs more than the limit for itself. */
+static void skip_if_sanitized(void)
+{
+    if (support_limits() && !support_limits_memory())
+        skip();
+}
+
+/* Neither is what the system refused before, nor what errno says from the start. */
+static void what_was_refused_before_is_no_reason(void **state)
+{
+    (void)state;
+    skip_if_sanitized();
+    for (size_t i = 0; i < WITH_ROOM; i++)
+        expect_end_short(with_room[i].what, with_room[i].kind, with_room[i].code);
+}
+
+static void a_crash_after_a_refusal_says_so(void **state)
+{
+    const xf_process_options options = {.limits.memory = MEMORY};
+    shortage what[] = {HANDLED_CRASH, NEVER_CRASH};
+
+    (void)state;
+    skip_if_sanitized();
+    for (int i = 0; i < 2; i++) {
+        xf_process *process = start(&run_short, &what[i], sizeof *what, &options);
+        join(process);
+        assert_true((strstr(xf_process_report(process)->message, "no memory") != NULL) == (i == 0));
+        xf_process_free(process);
+    }
+}
+
+static void it_is_none_in_a_pool_either(void **state)
+{
+    const xf_process_options process = {.limits.memory = MEMORY};
+    xf_pool *pool;
+
+    (void)state;
+    skip_if_sanitized();
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = 1, .process = &process}), 0);
+    for (size_t i = 0; i < WITH_ROOM; i++) {
+        const xf_map map = {.task = &run_short, .in = &with_room[i].what, .size = sizeof with_room[i].what};
+        xf_future *future;
+        assert_int_equal(xf_pool_submit(&future, pool, &map), 0);
+        assert_int_equal(xf_future_wait(future, XF_FOREVER), XF_EFAILED);
+        assert_int_equal(xf_future_status(future, 0).kind, with_room[i].kind);
+        assert_int_equal(xf_future_status(future, 0).code, with_room[i].code);
+        xf_future_free(future);
+    }
+    xf_pool_free(pool);
 }
 
 static void without_a_limit_memory_is_no_reason(void **state)
@@ -409,6 +499,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_end_by_refused_memory_is_recognized),
         cmocka_unit_test(errno_need_not_say_it),
         cmocka_unit_test(a_crash_with_room_left_is_a_crash),
+        cmocka_unit_test(what_was_refused_before_is_no_reason),
+        cmocka_unit_test(a_crash_after_a_refusal_says_so),
+        cmocka_unit_test(it_is_none_in_a_pool_either),
         cmocka_unit_test(without_a_limit_memory_is_no_reason),
         cmocka_unit_test(a_pool_reports_it_for_the_item),
         cmocka_unit_test(used_up_time_is_recognized),
