@@ -143,16 +143,21 @@ static const attack attacks[] = {{"heads of rings", move_heads},
                                  {"failed", say_failed},
                                  {"idle and done words", wake_nobody}};
 
-enum { ATTACKS = sizeof attacks / sizeof *attacks };
+enum { ATTACKS = sizeof attacks / sizeof *attacks, LOSE_SLABS = 7 };
+
+typedef struct strike {
+    uint32_t number; /* of the attack */
+    uint32_t token;  /* not 0; another one each time */
+} strike;
 
 /* Strikes until it is asked to stop, and says that it has begun, in its output's place. */
-XF_TASK(strike_on, const int *in, int *out)
+XF_TASK(strike_on, const strike *in, int *out)
 {
     worker *worker = call->backend_arg;
 
     for (uint64_t round = 0; !xf_stop_requested(call, 0); round++) {
-        attacks[*in].strike(worker, round);
-        atomic_store((_Atomic uint32_t *)&worker->segment.states[worker->claimed.number].out_buffer, 1);
+        attacks[in->number].strike(worker, round);
+        atomic_store((_Atomic uint32_t *)&worker->segment.states[worker->claimed.number].out_buffer, in->token);
     }
     *out = 0;
     return 0;
@@ -175,13 +180,16 @@ static xf_pool *open_attacked_pool(void)
     return pool;
 }
 
-static xf_future *begin_attack(xf_pool *pool, int number)
+static xf_future *begin_attack(xf_pool *pool, uint32_t number)
 {
+    static uint32_t tokens;
+    strike strike = {number, ++tokens};
     xf_future *future = NULL;
 
-    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &strike_on, .in = &number, .size = sizeof number}),
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &strike_on, .in = &strike, .size = sizeof strike}),
                      0);
-    while (!future_is_complete(future) && !atomic_load((_Atomic uint32_t *)&future_state(future)->out_buffer))
+    while (!future_is_complete(future) &&
+           atomic_load((_Atomic uint32_t *)&future_state(future)->out_buffer) != strike.token)
         ;
     return future;
 }
@@ -225,7 +233,7 @@ static void an_attack_that_goes_on_holds_no_future(void **state)
     xf_pool *pool = open_attacked_pool();
 
     (void)state;
-    for (int number = 0; number < ATTACKS; number++) {
+    for (uint32_t number = 0; number < ATTACKS; number++) {
         xf_future *attacker = begin_attack(pool, number), *victims[3];
         submit_victims(pool, victims, number % 2);
         for (int i = 0; i < 3; i++)
@@ -251,7 +259,7 @@ static void pages_that_no_list_names_come_back(void **state)
     for (int i = 0; i < 8; i++)
         bytes[i] = (xf_bytes){&sizes[i], sizeof sizes[i]};
     expect_squares(pool, 1000, NULL);
-    attacker = begin_attack(pool, 7);
+    attacker = begin_attack(pool, LOSE_SLABS);
     before = stats_of(pool).memory;
     for (int round = 0; round < 10; round++) {
         xf_future *victim = NULL;

@@ -1,0 +1,389 @@
+/* Goal: each check that the parent makes of what workers can write is needed, and holds: the test itself writes one
+ * wrong thing at the moment at which it counts, and sees that the parent does not believe it.
+ *
+ * The pool's only worker runs an item that waits, so that nobody else writes. */
+#include "pool/output_guard.h"
+#include "pool/pool_state.h"
+#include "pool_tasks.h"
+
+enum { MEMORY_LIMIT = 16 << 20, BOUND_MS = 60000 };
+
+typedef struct scene {
+    xf_pool *pool;
+    xf_future *holder; /* of the item that waits */
+    xf_future *future; /* of work that nobody begins */
+} scene;
+
+/* A future of so many items of ints in chunks of that size. */
+static scene open_scene(size_t count, size_t chunk)
+{
+    static const xf_process_options process = {.grace_ms = 100};
+    static order orders[4096];
+    xf_pool_options options = {.workers = 1, .memory_limit = MEMORY_LIMIT, .process = &process};
+    scene scene = {.pool = open_pool(&options)};
+
+    scene.holder = order_one(scene.pool, PATIENT, NULL);
+    while (stats_of(scene.pool).busy == 0 ||
+           claim_word_state(atomic_load(future_claim(scene.holder, 0))) != CLAIM_CLAIMED)
+        ;
+    scene.pool->audit_ms = 3600 * 1000;
+    scene.future = order_many(scene.pool, orders, count, &(xf_map){.chunk = chunk});
+    return scene;
+}
+
+static scene open_scene_of_bytes(size_t count)
+{
+    scene scene = open_scene(1, 1);
+    xf_bytes *bytes = calloc(count, sizeof *bytes);
+
+    assert_non_null(bytes);
+    for (size_t i = 0; i < count; i++)
+        bytes[i] = (xf_bytes){"abc", 3};
+    xf_future_cancel(scene.future);
+    xf_future_free(scene.future);
+    assert_int_equal(xf_pool_map_async(&scene.future, scene.pool,
+                                       &(xf_map){.task = &reverse, .bytes = bytes, .count = count, .chunk = 1}),
+                     0);
+    free(bytes);
+    return scene;
+}
+
+static void close_scene(scene *scene)
+{
+    xf_future_free(scene->future);
+    xf_future_cancel(scene->holder);
+    xf_future_wait(scene->holder, BOUND_MS);
+    xf_future_free(scene->holder);
+    expect_squares(scene->pool, 100, NULL);
+    xf_pool_free(scene->pool);
+}
+
+static void *at_offset(const scene *scene, uint64_t at)
+{
+    return pool_segment_at(&scene->pool->segment, at);
+}
+
+/* As a worker does: all chunks are DONE, with so many items each. */
+static void end_chunks(scene *scene, uint32_t items)
+{
+    xf_future *future = scene->future;
+
+    for (uint64_t i = 0; i < future->plan.chunk_count; i++)
+        atomic_store(future_claim(future, i), claim_word_make(CLAIM_DONE, 0, 1, items));
+    if (future->plan.chunk_count > 1)
+        atomic_store(&pool_segment_cursor(&scene->pool->segment, &future->plan, 0)->finished, future->plan.chunk_count);
+    atomic_store(&future_state(future)->complete, 1);
+}
+
+/* Takes a page for records, and makes the first one the head of the future's list. */
+static failure_record *begin_records(scene *scene)
+{
+    uint64_t word = pool_segment_slab_word(scene->future->number, scene->future->plan.serial), at = 0;
+
+    assert_int_equal(pool_segment_take_slab(&scene->pool->segment, 2 << 20, word, &at), 0);
+    atomic_store(&future_state(scene->future)->failures, at);
+    return at_offset(scene, at);
+}
+
+static void expect_item(scene *scene, size_t item, xf_end kind)
+{
+    assert_int_not_equal(xf_future_wait(scene->future, BOUND_MS), XF_ETIMEDOUT);
+    assert_string_equal(xf_end_name(xf_future_status(scene->future, item).kind), xf_end_name(kind));
+}
+
+/* ---- Claim words ----------------------------------------------------------------------------- */
+
+static void more_finished_items_than_the_chunk_has(void **state)
+{
+    scene scene = open_scene(4, 2);
+
+    (void)state;
+    xf_future_cancel(scene.future);
+    atomic_store(future_claim(scene.future, 0), claim_word_make(CLAIM_DONE, 0, 1, 3));
+    expect_item(&scene, 0, XF_END_PROTOCOL_ERROR);
+    expect_item(&scene, 1, XF_END_PROTOCOL_ERROR);
+    expect_item(&scene, 2, XF_END_CANCELLED);
+    close_scene(&scene);
+}
+
+static void a_chunk_of_a_job_that_ended_has_not(void **state)
+{
+    scene scene = open_scene(4, 2);
+
+    (void)state;
+    xf_future_cancel(scene.future);
+    atomic_store(future_claim(scene.future, 0), claim_word_make(CLAIM_QUEUED, 0, 0, 1));
+    expect_item(&scene, 0, XF_END_PROTOCOL_ERROR);
+    expect_item(&scene, 1, XF_END_PROTOCOL_ERROR);
+    close_scene(&scene);
+}
+
+static void items_that_never_ran_though_nobody_cancelled(void **state)
+{
+    scene scene = open_scene(4, 4);
+
+    (void)state;
+    end_chunks(&scene, 2);
+    for (size_t i = 0; i < 4; i++)
+        expect_item(&scene, i, XF_END_PROTOCOL_ERROR);
+    close_scene(&scene);
+}
+
+static void an_end_that_no_chunk_has(void **state)
+{
+    scene scene = open_scene(4, 2);
+
+    (void)state;
+    atomic_store(&future_state(scene.future)->complete, 1);
+    for (size_t i = 0; i < 4; i++)
+        expect_item(&scene, i, XF_END_PROTOCOL_ERROR);
+    close_scene(&scene);
+}
+
+/* ---- Records of failures --------------------------------------------------------------------- */
+
+static void a_record_that_is_right(void **state)
+{
+    scene scene = open_scene(4, 2);
+    failure_record *record = begin_records(&scene);
+
+    (void)state;
+    end_chunks(&scene, 2);
+    *record = (failure_record){.item = 1, .kind = FAILURE_CODE, .code = 9, .size = 4};
+    strcpy((char *)(record + 1), "bad");
+    expect_item(&scene, 1, XF_END_FAILED);
+    assert_int_equal(xf_future_failures(scene.future), 1);
+    assert_string_equal(xf_future_report(scene.future, 1)->message, "bad");
+    close_scene(&scene);
+}
+
+/* In memory that can be read, but is none that workers take. */
+static void a_record_where_none_can_be(void **state)
+{
+    scene scene = open_scene(4, 2);
+    job_state *at = future_state(scene.future);
+
+    (void)state;
+    memcpy(at->out_buffer, &(failure_record){.item = 1, .code = 9}, sizeof(failure_record));
+    atomic_store(&at->failures, pool_segment_offset(&scene.pool->segment, at->out_buffer));
+    end_chunks(&scene, 2);
+    expect_item(&scene, 1, XF_END_DONE);
+    assert_int_equal(xf_future_failures(scene.future), 0);
+    close_scene(&scene);
+}
+
+static void a_record_at_an_odd_place(void **state)
+{
+    scene scene = open_scene(4, 2);
+    char *record = (char *)begin_records(&scene) + 4;
+
+    (void)state;
+    memcpy(record, &(failure_record){.item = 1, .code = 9}, sizeof(failure_record));
+    atomic_store(&future_state(scene.future)->failures, pool_segment_offset(&scene.pool->segment, record));
+    end_chunks(&scene, 2);
+    expect_item(&scene, 1, XF_END_DONE);
+    close_scene(&scene);
+}
+
+static void a_record_of_no_item(void **state)
+{
+    scene scene = open_scene(4, 2);
+
+    (void)state;
+    *begin_records(&scene) = (failure_record){.item = 4, .code = 9};
+    end_chunks(&scene, 2);
+    expect_item(&scene, 3, XF_END_DONE);
+    assert_int_equal(xf_future_failures(scene.future), 0);
+    close_scene(&scene);
+}
+
+static void a_record_of_no_kind(void **state)
+{
+    scene scene = open_scene(4, 2);
+
+    (void)state;
+    *begin_records(&scene) = (failure_record){.item = 1, .kind = FAILURE_OVERRUN + 1, .code = 9};
+    end_chunks(&scene, 2);
+    expect_item(&scene, 1, XF_END_DONE);
+    close_scene(&scene);
+}
+
+static void a_record_whose_text_is_elsewhere(void **state)
+{
+    scene scene = open_scene(4, 2);
+
+    (void)state;
+    *begin_records(&scene) = (failure_record){.item = 1, .code = 9, .size = UINT64_MAX / 2};
+    end_chunks(&scene, 2);
+    expect_item(&scene, 1, XF_END_DONE);
+    close_scene(&scene);
+}
+
+static void a_text_is_kept_to_its_limit(void **state)
+{
+    enum { MOST = 1 << 20 };
+    scene scene = open_scene(4, 2);
+    failure_record *record = begin_records(&scene);
+
+    (void)state;
+    *record = (failure_record){.item = 1, .code = 9, .size = MOST + 1000};
+    memset(record + 1, 'x', MOST + 1000);
+    end_chunks(&scene, 2);
+    expect_item(&scene, 1, XF_END_FAILED);
+    assert_int_equal(strlen(xf_future_report(scene.future, 1)->message), MOST);
+    close_scene(&scene);
+}
+
+/* Records whose texts lie over each other, and cost more together than the pool has. */
+static void records_that_lie_over_each_other(void **state)
+{
+    enum { ITEMS = 1000 };
+    scene scene = open_scene(ITEMS, 1);
+    failure_record *records = begin_records(&scene);
+    uint64_t at = pool_segment_offset(&scene.pool->segment, records);
+
+    (void)state;
+    for (uint64_t i = 0; i < ITEMS; i++)
+        records[i] = (failure_record){at + (i + 1) % ITEMS * sizeof *records, i, FAILURE_CODE, 9, 1 << 20};
+    end_chunks(&scene, 1);
+    assert_int_not_equal(xf_future_wait(scene.future, BOUND_MS), XF_ETIMEDOUT);
+    assert_in_range(xf_future_failures(scene.future), 1, MEMORY_LIMIT >> 20);
+    close_scene(&scene);
+}
+
+/* An item that failed is counted once, though it is in the list twice. */
+static void an_item_that_is_recorded_twice(void **state)
+{
+    scene scene = open_scene(4, 2);
+    failure_record *records = begin_records(&scene);
+    uint64_t at = pool_segment_offset(&scene.pool->segment, records);
+
+    (void)state;
+    records[0] = (failure_record){.next = at + sizeof *records, .item = 1, .code = 9};
+    records[1] = (failure_record){.item = 1, .code = 8};
+    end_chunks(&scene, 2);
+    expect_item(&scene, 1, XF_END_FAILED);
+    assert_int_equal(xf_future_failures(scene.future), 1);
+    close_scene(&scene);
+}
+
+/* ---- Outputs --------------------------------------------------------------------------------- */
+
+typedef struct place_case {
+    const char *what;
+    uint64_t at, size; /* at: from where the pages of workers begin */
+} place_case;
+
+static void outputs_at_impossible_places(void **state)
+{
+    static const place_case cases[] = {{"before the pages", (uint64_t)-4096, 16},
+                                       {"behind the pages", MEMORY_LIMIT, 16},
+                                       {"far behind", UINT64_MAX / 2, 16},
+                                       {"too long", 0, MEMORY_LIMIT},
+                                       {"longer than there are numbers", 4096, UINT64_MAX - 100}};
+    enum { CASES = sizeof cases / sizeof *cases };
+    scene scene = open_scene_of_bytes(CASES);
+    span *spans = at_offset(&scene, scene.future->plan.out);
+
+    (void)state;
+    begin_records(&scene);
+    atomic_store(&future_state(scene.future)->failures, 0);
+    for (size_t i = 0; i < CASES; i++)
+        spans[i] = (span){scene.pool->segment.layout.slabs_at + cases[i].at, cases[i].size};
+    end_chunks(&scene, 1);
+    for (size_t i = 0; i < CASES; i++) {
+        expect_item(&scene, i, XF_END_PROTOCOL_ERROR);
+        assert_null(xf_future_result(scene.future, i, NULL));
+    }
+    close_scene(&scene);
+}
+
+/* The job's own buffer is 64 bytes. */
+static void an_output_longer_than_its_buffer(void **state)
+{
+    scene scene = open_scene_of_bytes(1);
+    job_state *job = future_state(scene.future);
+
+    (void)state;
+    job->out_span = (span){pool_segment_offset(&scene.pool->segment, job->out_buffer), JOB_BUFFER_SIZE + 1};
+    end_chunks(&scene, 1);
+    expect_item(&scene, 0, XF_END_PROTOCOL_ERROR);
+    close_scene(&scene);
+}
+
+/* An output that the parent has looked at once stays where it is. */
+static void an_output_that_moves_later(void **state)
+{
+    scene scene = open_scene_of_bytes(2);
+    span *spans = at_offset(&scene, scene.future->plan.out);
+    size_t size = 0;
+
+    (void)state;
+    memset(spans, 0, 2 * sizeof *spans);
+    end_chunks(&scene, 1);
+    expect_item(&scene, 0, XF_END_DONE);
+    spans[0] = (span){UINT64_MAX / 2, 1000};
+    assert_non_null(xf_future_result(scene.future, 0, &size));
+    assert_int_equal(size, 0);
+    close_scene(&scene);
+}
+
+static void guard_bytes_that_were_overwritten(void **state)
+{
+    scene scene = open_scene(4000, 1000);
+
+    (void)state;
+    assert_int_not_equal(scene.future->guard, 0);
+    *(char *)at_offset(&scene, scene.future->guard) ^= 1;
+    end_chunks(&scene, 1000);
+    expect_item(&scene, 3999, XF_END_CRASHED);
+    assert_int_equal(xf_future_status(scene.future, 3999).code, XF_CRASH_OVERRUN);
+    close_scene(&scene);
+}
+
+/* ---- Later than the end ---------------------------------------------------------------------- */
+
+/* What was collected does not change any more. */
+static void an_end_that_is_taken_back(void **state)
+{
+    scene scene = open_scene(4, 2);
+
+    (void)state;
+    end_chunks(&scene, 2);
+    expect_item(&scene, 0, XF_END_DONE);
+    atomic_store(&future_state(scene.future)->complete, 0);
+    atomic_store(future_claim(scene.future, 0), 0);
+    *begin_records(&scene) = (failure_record){.item = 1, .code = 9};
+    assert_int_equal(xf_future_wait(scene.future, 0), 0);
+    expect_item(&scene, 1, XF_END_DONE);
+    close_scene(&scene);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(more_finished_items_than_the_chunk_has),
+        cmocka_unit_test(a_chunk_of_a_job_that_ended_has_not),
+        cmocka_unit_test(items_that_never_ran_though_nobody_cancelled),
+        cmocka_unit_test(an_end_that_no_chunk_has),
+        cmocka_unit_test(a_record_that_is_right),
+        cmocka_unit_test(a_record_where_none_can_be),
+        cmocka_unit_test(a_record_at_an_odd_place),
+        cmocka_unit_test(a_record_of_no_item),
+        cmocka_unit_test(a_record_of_no_kind),
+        cmocka_unit_test(a_record_whose_text_is_elsewhere),
+        cmocka_unit_test(a_text_is_kept_to_its_limit),
+        cmocka_unit_test(records_that_lie_over_each_other),
+        cmocka_unit_test(an_item_that_is_recorded_twice),
+        cmocka_unit_test(outputs_at_impossible_places),
+        cmocka_unit_test(an_output_longer_than_its_buffer),
+        cmocka_unit_test(an_output_that_moves_later),
+        cmocka_unit_test(guard_bytes_that_were_overwritten),
+        cmocka_unit_test(an_end_that_is_taken_back),
+    };
+
+    xf_main(argc, argv);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
