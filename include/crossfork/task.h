@@ -22,7 +22,9 @@
  * variables that the program changed after start-up, on open files, or on other threads: under some start methods a
  * child happens to see them, under others it cannot.  Inside a task the variable `call` is the argument of the xf_call
  * functions below.
- * A task that returns 0 is done; with any other value it failed, with that value as its code. */
+ * A task that returns 0 is done; with any other value it failed, with that value as its code.
+ * Differences: on POSIX a task may fork by itself.  Such a copy of its process ends where the task ends, counts for
+ * nothing, and reaches nobody through `call`: docs/semantics/copies.md. */
 #ifndef CROSSFORK_TASK_H
 #define CROSSFORK_TASK_H
 
@@ -101,7 +103,7 @@ XF_API xf_task *xf_task_find(const char *name);
             if (sizeof *out <= XF_ZEROED_MAX)                                                                          \
                 memset(out, 0, sizeof *out);                                                                           \
             xf_code = task##_run(call, in, out);                                                                       \
-            if (xf_code != 0)                                                                                          \
+            if (xf_code != 0 || XF_IN_COPY(call))                                                                      \
                 return xf_code;                                                                                        \
             *xf_settled = ++xf_done;                                                                                   \
         }                                                                                                              \
@@ -177,7 +179,8 @@ typedef enum xf_log_source { XF_SOURCE_LOG, XF_SOURCE_STDOUT, XF_SOURCE_STDERR }
 /* Logs one line.  When the call returns, the line is in memory that the parent shares, so it is in the report however
  * the child ends; where the parent has an on_log, it goes there too, and this may wait until there is room.
  *   format  As printf's; a line of more than XF_LOG_LINE_MAX bytes is cut there.
- * Returns 0, XF_EINVAL for a format that cannot be printed, or XF_EEND when the parent has ended.
+ * Returns 0, XF_EINVAL for a format that cannot be printed, XF_ESTATE in a process that the task forked by itself, or
+ * XF_EEND when the parent has ended.
  * Threads: any thread of the child; each line arrives whole. */
 XF_API int xf_log(xf_call *call, xf_log_level level, const char *format, ...) XF_PRINTF(3, 4);
 
@@ -189,8 +192,8 @@ XF_API void xf_progress(xf_call *call, uint64_t done, uint64_t total);
 
 /* Sends one message to the parent, which gets it whole and in order from xf_process_receive.
  *   data  Copied; NULL when size is 0.
- * Returns 0; XF_ESTATE in a pool's task: use a queue there; XF_EINVAL when data is NULL and size is not 0; XF_ENOMEM,
- * XF_EHANDLES; XF_EEND when the parent has ended.
+ * Returns 0; XF_ESTATE in a pool's task (use a queue there), and in a process that the task forked by itself;
+ * XF_EINVAL when data is NULL and size is not 0; XF_ENOMEM, XF_EHANDLES; XF_EEND when the parent has ended.
  * Threads: any thread of the child. */
 XF_API int xf_send(xf_call *call, const void *data, size_t size);
 
@@ -199,6 +202,15 @@ XF_API int xf_send(xf_call *call, const void *data, size_t size);
  *   timeout_ms  How long to wait for the request; 0 does not wait, and costs a load; XF_FOREVER waits.
  * Threads: any thread of the child with timeout 0; only the entry's own thread with another. */
 XF_API bool xf_stop_requested(xf_call *call, int timeout_ms);
+
+/* Implementation of XF_TASK: the start of an xf_call, and whether this process is a copy that the task has forked. */
+typedef struct xf_call_head {
+    const volatile uint32_t *generation;
+    uint32_t own;
+} xf_call_head;
+
+#define XF_IN_COPY(call) (*XF_CALL_HEAD(call)->generation != XF_CALL_HEAD(call)->own)
+#define XF_CALL_HEAD(call) ((const xf_call_head *)(const void *)(call))
 
 /* Implementation of XF_TASK: C++ needs a cast where C converts. */
 #ifdef __cplusplus

@@ -75,6 +75,8 @@ typedef struct os_start {
  * POSIX: fork, posix_spawn of the running image, or a request to the server; pidfd; a process group; a lifeline pipe
  * whose hang-up makes the kernel send SIGKILL to the group.  This process holds both ends of it, so that the child
  * cannot close or change them.  A process that leaves the group (setsid, setpgid) escapes.
+ * A copy of the child that its task forks has the box and the inputs as memory of its own: nothing that it writes
+ * reaches this process.  It is no child: what it does with signals, exit() and faults is not recorded.
  * Limits hold from os_self_child on; for a child that is not executed anew, and on Windows, from its first instruction.
  * They are never wider than this process's own.  Windows: limits of the job.  POSIX: setrlimit in the child.
  * XF_EINVAL (environment, directory or path that is not UTF-8, on Windows; a named pipe that nobody reads, or that is

@@ -21,6 +21,9 @@ bool os_self_is_privileged(void);
  * those that the C library does not see (a bare system call). */
 uint32_t os_self_generation(void);
 
+/* Where that number is, for code that cannot spare a call. */
+const volatile uint32_t *os_self_generation_at(void);
+
 /* How many threads this process has; 0 when that is not known. */
 int os_self_threads(void);
 

@@ -24,7 +24,9 @@ enum {
     OS_SHM_READONLY = 16, /* for os_shm_open: writing to it is an access violation */
     OS_SHM_OWNED = 32,    /* only the process that creates it can write to it: its children map it read-only, a forked
                               one too, and os_shm_is_sealed says whether they could get around that */
-    OS_SHM_FORKED = 64    /* it has no handle, so that only forked children have it; not used on Windows */
+    OS_SHM_FORKED = 64,   /* it has no handle, so that only forked children have it; not used on Windows */
+    OS_SHM_COPIED = 128   /* a copy of this process that the program forks has it as memory of its own, so that what
+                             such a copy writes reaches nobody; not used on Windows */
 };
 
 #define OS_PAGE 4096 /* bytes; a system's own pages may be larger */

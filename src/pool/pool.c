@@ -160,7 +160,8 @@ static int open_pool_segment(xf_pool *pool)
 {
     uint32_t slots = (uint32_t)max_workers_of(pool);
     books_head *head;
-    int rc = pool_segment_create(&pool->segment, slots, pool->options.memory_limit);
+    int flags = pool->options.workers == XF_POOL_INLINE ? OS_SHM_COPIED : 0;
+    int rc = pool_segment_create(&pool->segment, slots, pool->options.memory_limit, flags);
 
     if (rc < 0)
         return rc;

@@ -47,11 +47,12 @@ int pool_inline_open(xf_pool *pool)
 
     if (!context)
         return error_detail(XF_ENOMEM, "an inline pool");
-    rc = os_shm_create(&context->box, sizeof(black_box), 0);
+    rc = os_shm_create(&context->box, sizeof(black_box), OS_SHM_COPIED);
     if (rc < 0) {
         free(context);
         return rc;
     }
+    call_begin(&context->call);
     context->call.box = context->box.address;
     context->call.depth = child_depth();
     context->call.backend = &inline_backend;

@@ -87,7 +87,7 @@ static int create_reserved(os_shm *shm, uint64_t size, int flags, uint64_t used)
     return rc;
 }
 
-int pool_segment_create(pool_segment *segment, uint32_t slots, size_t memory_limit)
+int pool_segment_create(pool_segment *segment, uint32_t slots, size_t memory_limit, int flags)
 {
     uint64_t limit = page_arena_pages_size(memory_limit);
     segment_layout layout = segment_lay_out(slots, limit);
@@ -95,10 +95,10 @@ int pool_segment_create(pool_segment *segment, uint32_t slots, size_t memory_lim
 
     if (memory_limit > SIZE_MAX / 16)
         return error_detail(XF_ENOMEM, "a memory_limit of %zu bytes", memory_limit);
-    rc = create_reserved(&segment->books, layout.books_size, OS_SHM_OWNED, layout.tasks_at);
+    rc = create_reserved(&segment->books, layout.books_size, flags | OS_SHM_OWNED, layout.tasks_at);
     if (rc < 0)
         return rc;
-    rc = create_reserved(&segment->work, layout.work_size, OS_SHM_WAITABLE | OS_SHM_PRIVATE, layout.states_at);
+    rc = create_reserved(&segment->work, layout.work_size, flags | OS_SHM_WAITABLE | OS_SHM_PRIVATE, layout.states_at);
     if (rc < 0) {
         os_shm_close(&segment->books);
         return rc;

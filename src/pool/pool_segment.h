@@ -114,8 +114,10 @@ typedef struct pool_segment {
     uint64_t words_readable, slabs_readable; /* the ends of what the parent has made sure that it can read */
 } pool_segment;
 
-/* Creates the segments.  XF_ENOMEM, XF_EHANDLES. */
-int pool_segment_create(pool_segment *segment, uint32_t slots, size_t memory_limit);
+/* Creates the segments.
+ *   flags  OS_SHM_COPIED, where tasks run in this process; otherwise 0.
+ * XF_ENOMEM, XF_EHANDLES. */
+int pool_segment_create(pool_segment *segment, uint32_t slots, size_t memory_limit, int flags);
 
 /* Fills in the view of segments that another process has created. */
 void pool_segment_attach(pool_segment *segment, const os_shm *books, const os_shm *work);

@@ -20,6 +20,7 @@ enum { FAULTS = sizeof faults / sizeof *faults };
  * stack, which is last. */
 static struct {
     os_status *status;
+    pid_t owner;       /* the child: a copy of it that its task has forked records nothing */
     os_record *record; /* NULL: nothing is recorded */
     const char *dumps; /* directory for a core file; NULL: wherever the system puts it, if anywhere */
     struct sigaction previous[FAULTS];
@@ -94,8 +95,21 @@ static void write_record(int number, int detail, int error, uint64_t address, co
     atomic_store(&head->state, OS_RECORD_WHOLE);
 }
 
+bool crash_guards_child(void)
+{
+    return guard.status;
+}
+
+/* Also false after vfork, where the memory is the child's. */
+static bool is_guarded_child(void)
+{
+    return guard.owner == getpid();
+}
+
 void crash_record_exit(void)
 {
+    if (!is_guarded_child())
+        return;
     limit_mark_refused(guard.status, errno);
     if (guard.record)
         write_record(0, 0, errno, 0, NULL);
@@ -132,7 +146,7 @@ static void call_previous_handler(int number, siginfo_t *info, void *context)
     } else if (previous->sa_handler == SIG_IGN && info->si_code <= 0) {
         return;
     } else if (previous->sa_handler == SIG_DFL || previous->sa_handler == SIG_IGN) {
-        if (guard.dumps && mkdir(guard.dumps, 0700) == 0 && chdir(guard.dumps) < 0)
+        if (guard.dumps && is_guarded_child() && mkdir(guard.dumps, 0700) == 0 && chdir(guard.dumps) < 0)
             rmdir(guard.dumps);
         sigaction(number, previous, NULL);
         if (info->si_code <= 0 || !fault_repeats(number))
@@ -150,11 +164,10 @@ static void mark_stale(void)
         atomic_store(&guard.record->head.state, OS_RECORD_STALE);
 }
 
-static void on_crash(int number, siginfo_t *info, void *context)
+static void record_crash(int number, const siginfo_t *info, const ucontext_t *context)
 {
     os_record_head unused;
     int error = errno;
-    bool is_handled = guard.previous[fault_index(number)].sa_handler != SIG_DFL;
     bool is_overflow = is_stack_overflow(number, info, record_registers(&unused, context));
 
     atomic_store(&guard.status->crash, is_overflow ? XF_CRASH_STACK_OVERFLOW + 1 : 0);
@@ -162,8 +175,16 @@ static void on_crash(int number, siginfo_t *info, void *context)
         write_record(number, info->si_code, error, info->si_code > 0 ? (uintptr_t)info->si_addr : 0, context);
     limit_mark_refused(guard.status, error);
     errno = error;
+}
+
+static void on_crash(int number, siginfo_t *info, void *context)
+{
+    bool is_own = is_guarded_child(), is_handled = guard.previous[fault_index(number)].sa_handler != SIG_DFL;
+
+    if (is_own)
+        record_crash(number, info, context);
     call_previous_handler(number, info, context);
-    if (is_handled)
+    if (is_own && is_handled)
         mark_stale();
 }
 
@@ -184,6 +205,7 @@ void child_catch_faults(os_status *status)
     sigset_t none;
 
     guard.status = status;
+    guard.owner = getpid();
     guard.record = status->record_at ? (os_record *)((char *)status + status->record_at) : NULL;
     guard.dumps = status->dump_at ? (const char *)status + status->dump_at : NULL;
     if (guard.dumps)

@@ -96,6 +96,11 @@ uint32_t os_self_generation(void)
     return generation;
 }
 
+const volatile uint32_t *os_self_generation_at(void)
+{
+    return &generation;
+}
+
 /* Counts the directories in /proc/self/task by its links.  proc(5): a directory has two links and one for each
  * directory in it. */
 int os_self_threads(void)

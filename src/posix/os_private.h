@@ -44,14 +44,22 @@ int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusa
 
 /* ---- os_shm.c -------------------------------------------------------------------------------- */
 
-/* How a child maps an input. */
-typedef enum input_access { INPUT_NONE, INPUT_WRITABLE, INPUT_READONLY } input_access;
+/* How a child maps an input, or its box. */
+typedef enum input_access { INPUT_NONE, INPUT_WRITABLE, INPUT_READONLY, INPUT_BOX } input_access;
 
 input_access shm_access_of_child(const os_shm *input);
 
-/* Maps a segment of that size from the descriptor that a child has inherited, and closes the descriptor; an address of
- * NULL and errno when that fails. */
+/* Maps a segment of that size from the descriptor that a child has inherited; an address of NULL and errno when that
+ * fails.  The descriptor of a writable input stays open, close-on-exec, because copies of the child need it; every
+ * other one is closed. */
 os_shm shm_map_inherited(int fd, size_t size, input_access access);
+
+/* In a new child: its copies have the box as memory of their own, full of zeros. */
+void shm_copy_box(const os_shm *box);
+
+/* In a forked process, also one that crossfork has forked: makes what is copied its own.  Called before descriptors are
+ * closed, with forks locked. */
+void shm_own_copied(void);
 
 /* ---- os_channel.c ---------------------------------------------------------------------------- */
 
@@ -204,11 +212,14 @@ void crash_remember_faults(void);
 void crash_reset_faults(void);
 bool crash_is_fault(int number);
 
+/* Whether this process is a child, or a copy of one, which has its handlers. */
+bool crash_guards_child(void);
+
 /* In a new child, after that: installs our own handlers, which run the remembered ones in their turn, and unblocks all
  * signals. */
 void child_catch_faults(os_status *status);
 
-/* Records where this process is, which is about to end by exit(). */
+/* Records where this process is, which is about to end by exit(); does nothing in a copy of the child. */
 void crash_record_exit(void);
 
 /* ---- os_record.c ----------------------------------------------------------------------------- */

@@ -68,7 +68,7 @@ static int become_child(const char *token, const os_inherited **out)
         fstat(EXEC_CHANNEL, &facts) < 0 || !S_ISSOCK(facts.st_mode) || fstat(EXEC_LIFELINE, &facts) < 0 ||
         !S_ISFIFO(facts.st_mode))
         return refuse_argument();
-    inherited->box = map_whole_file(EXEC_BOX, INPUT_WRITABLE);
+    inherited->box = map_whole_file(EXEC_BOX, INPUT_BOX);
     if (inherited->box.size < sizeof(os_status) || ((os_status *)inherited->box.address)->nonce != nonce)
         return refuse_argument();
     for (int i = 0; i < OS_INPUTS; i++) {
@@ -76,6 +76,7 @@ static int become_child(const char *token, const os_inherited **out)
         if (access[i] && !inherited->inputs[i].address)
             return os_error(ENOMEM, "mmap of an input");
     }
+    shm_copy_box(&inherited->box);
     self.channel = CHANNEL_OF(EXEC_CHANNEL);
     inherited->channel = &self.channel;
     fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);

@@ -300,6 +300,19 @@ static int server_take_environment(server *self, const request *head, const char
     return rc;
 }
 
+/*   kept  Set to the descriptors that stay open. */
+static void server_map_inputs(const request *head, const int *received, os_shm inputs[OS_INPUTS], int kept[OS_INPUTS])
+{
+    for (int i = 0; i < OS_INPUTS; i++) {
+        int fd = received[IN_EXTRA + count_inputs(head, i)];
+        inputs[i] = OS_SHM_NONE;
+        if (head->input_sizes[i] == 0)
+            continue;
+        inputs[i] = server_map(fd, head->input_sizes[i], head->access[i]);
+        kept[i] = head->access[i] == INPUT_WRITABLE ? fd : -1;
+    }
+}
+
 static _Noreturn void server_run_child(server *self, const request *head, const int *received)
 {
     static newborn child;
@@ -313,11 +326,9 @@ static _Noreturn void server_run_child(server *self, const request *head, const 
 
     child.channel = CHANNEL_OF(fds.channel);
     child.inherited.channel = &child.channel;
-    child.inherited.box = server_map(received[IN_BOX], head->box_size, INPUT_WRITABLE);
-    for (int i = 0; i < OS_INPUTS; i++)
-        child.inherited.inputs[i] = head->input_sizes[i] ? server_map(received[IN_EXTRA + count_inputs(head, i)],
-                                                                      head->input_sizes[i], head->access[i])
-                                                         : OS_SHM_NONE;
+    child.inherited.box = server_map(received[IN_BOX], head->box_size, INPUT_BOX);
+    shm_copy_box(&child.inherited.box);
+    server_map_inputs(head, received, child.inherited.inputs, fds.inputs);
     child_close_others(&fds);
     child_settle(&fds, child.inherited.box.address);
     limit_self(child.inherited.box.address);

@@ -29,18 +29,87 @@ void shm_let_fork(const os_shm *shm, bool has)
         madvise(shm->address, shm->size, has ? MADV_DOFORK : MADV_DONTFORK);
 }
 
-/* As mmap, in one step with MADV_DONTFORK where that is wanted. */
+/* ---- What a copy of this process has of them ------------------------------------------------- */
+
+/* A mapping that a copy of this process has as memory of its own. */
+typedef struct copied_part {
+    void *address;
+    size_t size;
+    int fd;     /* -1: the copy gets zeros */
+    ino_t file; /* the task may have put another file at that number */
+} copied_part;
+
+enum { COPIED_PARTS = 32 };
+
+/* The lock above covers them. */
+static copied_part copied[COPIED_PARTS];
+static int copied_count;
+
+/* Without room for one more, a copy does not have the mapping at all. */
+static void add_copied(void *address, size_t size, int fd)
+{
+    struct stat facts = {.st_ino = 0};
+
+    if (copied_count == COPIED_PARTS || (fd >= 0 && fstat(fd, &facts) < 0))
+        madvise(address, size, MADV_DONTFORK);
+    else
+        copied[copied_count++] = (copied_part){address, size, fd, facts.st_ino};
+}
+
+static void remove_copied(const void *address)
+{
+    shm_lock_forks();
+    for (int i = 0; i < copied_count; i++)
+        if (copied[i].address == address)
+            copied[i--] = copied[--copied_count];
+    shm_unlock_forks();
+}
+
+/* Maps the file once more, at the same place, as memory of this process alone.  Where the file is not to be had any
+ * more, this process can read what the other one writes. */
+static void own_copied(const copied_part *part)
+{
+    int kind = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE | (part->fd < 0 ? MAP_ANONYMOUS : 0);
+    struct stat facts;
+    void *own = MAP_FAILED;
+
+    if (part->fd < 0 || (fstat(part->fd, &facts) == 0 && facts.st_ino == part->file))
+        own = mmap(part->address, part->size, PROT_READ | PROT_WRITE, kind, part->fd, 0);
+    if (own == MAP_FAILED)
+        mprotect(part->address, part->size, PROT_READ);
+}
+
+void shm_own_copied(void)
+{
+    while (copied_count > 0)
+        own_copied(&copied[--copied_count]);
+}
+
+void shm_copy_box(const os_shm *box)
+{
+    shm_lock_forks();
+    add_copied(box->address, box->size, -1);
+    shm_unlock_forks();
+}
+
+/* ---- Mapping --------------------------------------------------------------------------------- */
+
+/* As mmap, in one step with what a copy of this process is to have of it. */
 static void *shm_map_for(size_t size, int protection, int kind, int fd, int flags)
 {
-    bool is_private = flags & (OS_SHM_PRIVATE | OS_SHM_OWNED);
+    bool concerns_forks = flags & (OS_SHM_PRIVATE | OS_SHM_OWNED | OS_SHM_COPIED);
     void *address;
 
-    if (is_private)
+    if (concerns_forks)
         shm_lock_forks();
     address = mmap(NULL, size, protection, MAP_SHARED | kind, fd, 0);
-    if (is_private && address != MAP_FAILED)
-        madvise(address, size, MADV_DONTFORK);
-    if (is_private)
+    if (concerns_forks && address != MAP_FAILED) {
+        if (flags & OS_SHM_COPIED)
+            add_copied(address, size, fd);
+        else
+            madvise(address, size, MADV_DONTFORK);
+    }
+    if (concerns_forks)
         shm_unlock_forks();
     return address;
 }
@@ -132,12 +201,16 @@ input_access shm_access_of_child(const os_shm *input)
 
 os_shm shm_map_inherited(int fd, size_t size, input_access access)
 {
-    int protection = access == INPUT_READONLY ? PROT_READ : PROT_READ | PROT_WRITE;
-    void *address = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
-    int error = errno;
+    int protection = access == INPUT_READONLY ? PROT_READ : PROT_READ | PROT_WRITE, error;
+    void *address = shm_map_for(size, protection, 0, fd, access == INPUT_WRITABLE ? OS_SHM_COPIED : 0);
 
-    close(fd);
-    errno = error;
+    if (access == INPUT_WRITABLE && address != MAP_FAILED) {
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+    } else {
+        error = errno;
+        close(fd);
+        errno = error;
+    }
     return address == MAP_FAILED ? OS_SHM_NONE : (os_shm){address, size, -1, 0};
 }
 
@@ -166,6 +239,8 @@ void os_shm_forget(os_shm *shm)
 
 void os_shm_close(os_shm *shm)
 {
+    if (shm->flags & OS_SHM_COPIED)
+        remove_copied(shm->address);
     if (shm->address)
         munmap(shm->address, shm->size);
     os_shm_forget(shm);
@@ -175,7 +250,7 @@ void os_shm_close(os_shm *shm)
 
 void os_shm_let_go(os_shm *shm)
 {
-    if (shm->flags & (OS_SHM_PRIVATE | OS_SHM_OWNED))
+    if (shm->flags & (OS_SHM_PRIVATE | OS_SHM_OWNED) && !(shm->flags & OS_SHM_COPIED))
         shm->address = NULL;
     if (!child_has_others())
         shm->handle = -1;

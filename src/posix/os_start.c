@@ -133,11 +133,30 @@ static int open_child_fds(os_child *child, const os_start *start, child_fds *fds
 /* Set while this thread forks a child for os_child_start. */
 static _Thread_local const child_fds *forking;
 
-/* These two also run when the program forks by itself. */
+static void flush_stream(FILE *stream)
+{
+    if (ftrylockfile(stream) != 0)
+        return;
+    fflush_unlocked(stream);
+    funlockfile(stream);
+}
+
+/* Writes out what this process has printed so far, so that it is printed once: a forked child or copy does not print it
+ * again. */
+static void flush_before_fork(void)
+{
+    flush_stream(stdout);
+    flush_stream(stderr);
+}
+
+/* These three also run when the program, or a task, forks by itself. */
 static void before_fork(void)
 {
-    if (!forking)
-        shm_lock_forks();
+    if (forking)
+        return;
+    if (crash_guards_child())
+        flush_before_fork();
+    shm_lock_forks();
 }
 
 static void after_fork_in_parent(void)
@@ -151,6 +170,7 @@ static void after_fork_in_parent(void)
  * which is registered before main. */
 static void after_fork_in_child(void)
 {
+    shm_own_copied();
     if (forking)
         child_close_others(forking);
     forking = NULL; /* the child may itself fork */
@@ -174,16 +194,6 @@ static pid_t fork_with(const os_shm *box, int *error)
     if (pid != 0)
         shm_let_fork(box, false);
     return pid;
-}
-
-/* Writes out what the program has printed so far, so that the program prints it once, and a forked child does not print
- * it again. */
-static void flush_before_fork(FILE *stream)
-{
-    if (ftrylockfile(stream) != 0)
-        return;
-    fflush_unlocked(stream);
-    funlockfile(stream);
 }
 
 /* A forked child has its inputs mapped already, but for those that are kept out of the program's own forks. */
@@ -218,6 +228,7 @@ static void map_other_inputs(const os_start *start, os_inherited *inherited, chi
 static _Noreturn void run_forked(const os_start *start, os_inherited *inherited, child_fds *fds)
 {
     map_other_inputs(start, inherited, fds);
+    shm_copy_box(start->box);
     child_settle(fds, start->box->address);
     limit_self(start->box->address);
     child_reset_signals();
@@ -241,8 +252,7 @@ static int start_fork(os_child *child, const os_start *start, child_fds *fds)
     int error;
     pid_t pid; /* child->pid is set later: each page of its parent's that the child writes to is copied */
 
-    flush_before_fork(stdout);
-    flush_before_fork(stderr);
+    flush_before_fork();
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* so that no handler of the program's runs in the child */
     kept.box = -1;                               /* the child has it mapped */

@@ -4,11 +4,35 @@
 #include "base/codec.h"
 #include "base/error.h"
 #include "base/writer.h"
+#include "os/identity.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* ---- Copies of the process ------------------------------------------------------------------- */
+
+void call_begin(xf_call *call)
+{
+    call->head = (xf_call_head){os_self_generation_at(), os_self_generation()};
+}
+
+void call_end_copy(const xf_call *call, int code)
+{
+    if (!call_is_in_copy(call))
+        return;
+    fflush(stdout);
+    fflush(stderr);
+    os_self_exit(code == 0 ? 0 : 1);
+}
+
+static int refuse_in_copy(const xf_call *call)
+{
+    return error_detail(XF_ESTATE, "a process that task %s has forked cannot speak for it", call->task->name);
+}
+
+/* ---- The calls ------------------------------------------------------------------------------- */
 
 const void *xf_call_input(const xf_call *call, size_t *size)
 {
@@ -113,12 +137,16 @@ int xf_log(xf_call *call, xf_log_level level, const char *format, ...)
         return error_detail(XF_EINVAL, "the log line cannot be formatted");
     if (size > XF_LOG_LINE_MAX)
         size = XF_LOG_LINE_MAX;
+    if (call_is_in_copy(call))
+        return refuse_in_copy(call);
     call_beat(call);
     return call->backend->log(call, &put, (size_t)size);
 }
 
 void xf_progress(xf_call *call, uint64_t done, uint64_t total)
 {
+    if (call_is_in_copy(call))
+        return;
     atomic_store_explicit(&call->box->total, total, memory_order_relaxed);
     atomic_store_explicit(&call->box->done, done, memory_order_relaxed);
     call_beat(call);
@@ -128,13 +156,15 @@ int xf_send(xf_call *call, const void *data, size_t size)
 {
     int rc = error_check_data(data, size, "data");
 
+    if (call_is_in_copy(call))
+        return refuse_in_copy(call);
     call_beat(call);
     return rc < 0 ? rc : call->backend->send(call, data, size);
 }
 
 bool xf_stop_requested(xf_call *call, int timeout_ms)
 {
-    return call->backend->stop_requested(call, timeout_ms);
+    return !call_is_in_copy(call) && call->backend->stop_requested(call, timeout_ms);
 }
 
 bool call_is_ready(xf_call *call, wait_target *target)
@@ -160,4 +190,5 @@ void call_end_object(xf_call *call)
     if (call->object && call->task->input_codec->destroy)
         call->task->input_codec->destroy(call->object);
     call->object = NULL;
+    call_end_copy(call, 0); /* destroy is the program's own, and may fork, too */
 }

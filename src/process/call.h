@@ -34,6 +34,7 @@ typedef struct call_backend {
 } call_backend;
 
 struct xf_call {
+    xf_call_head head; /* comes first, where XF_TASK expects it */
     const call_backend *backend;
     void *backend_arg; /* the back-end's own */
     black_box *box;
@@ -50,6 +51,20 @@ struct xf_call {
     child_log log;
     channel channel; /* comes last: its buffers are large, and a forked child pays for each page that it writes to */
 };
+
+/* Has the call belong to this process, and not to copies that its task forks. */
+void call_begin(xf_call *call);
+
+/* Whether this process is a copy of the one that runs the task: the copy counts for nothing.  It ends where the task
+ * ends, and its calls reach nobody. */
+static inline bool call_is_in_copy(const xf_call *call)
+{
+    return XF_IN_COPY(call);
+}
+
+/* Ends this process if it is such a copy.
+ *   code  Of the task. */
+void call_end_copy(const xf_call *call, int code);
 
 /* Frees the output that xf_call_output made, if there is one. */
 void call_drop_output(xf_call *call);

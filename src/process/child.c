@@ -39,7 +39,7 @@ void child_limit_depth(int limit)
 static int child_output(xf_call *call, size_t size)
 {
     if (size > FRAME_INLINE_MAX)
-        return os_shm_create(&call->output, size, 0);
+        return os_shm_create(&call->output, size, OS_SHM_COPIED);
     call->output = (os_shm){calloc(1, size ? size : 1), size, -1, 0};
     return call->output.address ? 0 : error_detail(XF_ENOMEM, "%zu bytes of output", size);
 }
@@ -262,6 +262,7 @@ _Noreturn void child_run(const os_inherited *inherited)
     int code;
 
     memset(call, 0, offsetof(xf_call, channel)); /* if a task has forked this child, this is that task's call */
+    call_begin(call);
     call->backend = &child_backend;
     call->box = inherited->box.address;
     call->output.handle = -1;

@@ -167,6 +167,7 @@ static void prepare_replay_run(const replay_file *file)
         set_replay_variable(*variable);
     if (*file->what.directory && uv_chdir(file->what.directory) < 0)
         tell_text("it ran in ", file->what.directory, ", which does not exist now");
+    call_begin(&replayed.call);
     replayed.call.box = &replayed.box;
     replayed.call.output = OS_SHM_NONE;
     replayed.call.backend = &replay_run_backend;

@@ -14,6 +14,7 @@ __attribute__((noinline)) int task_boundary(xf_call *call, const task_batch *bat
         code = call->task->batch(call, batch->in, batch->out, batch->count, batch->settled);
     else
         code = call->task->entry(call);
+    call_end_copy(call, code);
     atomic_store_explicit(&call->box->phase, XF_PHASE_SENDING, memory_order_relaxed);
     return code;
 }

@@ -54,6 +54,13 @@ uint32_t os_self_generation(void)
     return 0;
 }
 
+const volatile uint32_t *os_self_generation_at(void)
+{
+    static const uint32_t generation;
+
+    return &generation;
+}
+
 int os_self_threads(void)
 {
     return 0;
