@@ -50,8 +50,10 @@ XF_API void xf_array_free(xf_array *array);
 
 /* Element number i, of a type of the size that the array was created for; and the same for the functions of
  * stdatomic.h, for a type whose atomic variant has the same size. */
+#ifdef __cplusplus
+#define XF_ARRAY_AT(array, type, i) (static_cast<type *>(xf_array_data(array))[i])
+#else
 #define XF_ARRAY_AT(array, type, i) (((type *)xf_array_data(array))[i])
-#ifndef __cplusplus
 #define XF_ARRAY_ATOMIC_AT(array, type, i) (((_Atomic(type) *)xf_array_data(array))[i])
 #endif
 

@@ -29,12 +29,12 @@
 #define CROSSFORK_TASK_H
 
 #include "codec.h"
+#include "define.h"
 #include "export.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -50,7 +50,7 @@ typedef int (*xf_entry)(xf_call *call);
  * and returns that value.  It increases *settled after each item that returned 0.  XF_TASK defines one. */
 typedef int (*xf_batch)(xf_call *call, const void *in, void *out, size_t count, volatile unsigned *settled);
 
-#define XF_ANY_SIZE ((size_t)-1)
+#define XF_ANY_SIZE SIZE_MAX
 
 /* A registered task.  XF_TASK and XF_ENTRY define one.  A program that registers one by hand fills it in, down to
  * output_codec; it must live as long as the program. */
@@ -65,7 +65,8 @@ typedef struct xf_task {
     struct {
         struct xf_task *next;
         int state;
-    } reserved; /* crossfork's own */
+    } reserved;        /* crossfork's own */
+    const char *where; /* "file:line" of its definition, for messages; NULL: not known */
 } xf_task;
 
 #define XF_TASK_NAME_MAX 255
@@ -78,62 +79,53 @@ typedef struct xf_task {
  * Threads: not while another thread registers or starts a task. */
 XF_API int xf_task_register(xf_task *task);
 
-/* The registered task of that name, or NULL. */
+/* The registered task of that name; NULL when there is none, and xf_error_detail says why that may be. */
 XF_API xf_task *xf_task_find(const char *name);
+
+/* ---- Defining tasks -------------------------------------------------------------------------- */
 
 /* XF_TASK(name, const In *in, Out *out) { ... }  defines and registers the task `name` of fixed-size input and output.
  * The parameters are called in and out; both types must be complete and hold no pointers.  *out is zero when the task
- * begins, unless it is larger than XF_ZEROED_MAX.  Use in and out, and not xf_call_input and xf_call_output. */
-#define XF_TASK(task, in_parameter, out_parameter)                                                                     \
-    static int task##_run(XF_MAYBE_UNUSED xf_call *call, in_parameter, out_parameter);                                 \
-    static int task##_entry(XF_MAYBE_UNUSED xf_call *call)                                                             \
-    {                                                                                                                  \
-        in_parameter = XF_CAST(in)(xf_call_input(call, NULL));                                                         \
-        out_parameter = XF_CAST(out)(xf_call_output(call, sizeof *out));                                               \
-        return out ? task##_run(call, in, out) : XF_TASK_NO_MEMORY;                                                    \
-    }                                                                                                                  \
-    static int task##_batch(xf_call *call, const void *xf_from, void *xf_to, size_t xf_left,                           \
-                            volatile unsigned *xf_settled)                                                             \
-    {                                                                                                                  \
-        in_parameter = XF_CAST(in)(xf_from);                                                                           \
-        out_parameter = XF_CAST(out)(xf_to);                                                                           \
-        unsigned xf_done = *xf_settled;                                                                                \
-        for (; xf_left > 0; xf_left--, in++, out++) {                                                                  \
-            int xf_code;                                                                                               \
-            if (sizeof *out <= XF_ZEROED_MAX)                                                                          \
-                memset(out, 0, sizeof *out);                                                                           \
-            xf_code = task##_run(call, in, out);                                                                       \
-            if (xf_code != 0 || XF_IN_COPY(call))                                                                      \
-                return xf_code;                                                                                        \
-            *xf_settled = ++xf_done;                                                                                   \
-        }                                                                                                              \
-        return 0;                                                                                                      \
-    }                                                                                                                  \
-    xf_task task = {#task, task##_entry, 0, 0, NULL, NULL, task##_batch, {NULL, 0}};                                   \
-    XF_BEFORE_MAIN(task##_register)                                                                                    \
-    {                                                                                                                  \
-        in_parameter = NULL;                                                                                           \
-        out_parameter = NULL;                                                                                          \
-        task.input_size = sizeof *in;                                                                                  \
-        task.output_size = sizeof *out;                                                                                \
-        (void)in, (void)out;                                                                                           \
-        (void)xf_task_register(&task);                                                                                 \
-    }                                                                                                                  \
-    static int task##_run(XF_MAYBE_UNUSED xf_call *call, in_parameter, out_parameter)
+ * begins, unless it is larger than XF_ZEROED_MAX.  Use in and out, and not xf_call_input and xf_call_output.
+ * Differences: in C++ a type may hold commas, as std::pair<int, int> does. */
+#define XF_TASK(task, ...) XF_INPUT_AND_OUTPUT(task, __VA_ARGS__)
+
+/* XF_TASK_IN(name, const In *in) { ... }  defines one without output: maps leave out NULL, and results have 0 bytes. */
+#define XF_TASK_IN(task, ...) XF_INPUT(task, __VA_ARGS__)
+
+/* XF_TASK_OUT(name, Out *out) { ... }  defines one without input: maps leave in NULL, and count says how often it
+ * runs. */
+#define XF_TASK_OUT(task, ...) XF_OUTPUT(task, __VA_ARGS__)
+
+/* XF_TASK_BARE(name) { ... }  defines one with neither. */
+#define XF_TASK_BARE(task) XF_NEITHER(task)
 
 /* XF_ENTRY(name) { ... }  defines and registers the task `name` whose input and output are bytes of any length. */
-#define XF_ENTRY(task) XF_ENTRY_CODEC(task, NULL, NULL)
+#define XF_ENTRY(task) XF_ENTRY_CODEC(task, XF_NULL, XF_NULL)
 
 /* XF_ENTRY_CODEC(name, &input_codec, &output_codec) { ... }  defines one for objects: xf_call_object gives the decoded
  * input, xf_call_return takes the output.  Either codec may be NULL. */
 #define XF_ENTRY_CODEC(task, in_codec, out_codec)                                                                      \
     static int task##_entry(XF_MAYBE_UNUSED xf_call *call);                                                            \
-    xf_task task = {#task, task##_entry, XF_ANY_SIZE, XF_ANY_SIZE, in_codec, out_codec, NULL, {NULL, 0}};              \
-    XF_BEFORE_MAIN(task##_register)                                                                                    \
+    XF_DEFINE(task, XF_ANY_SIZE, XF_ANY_SIZE, in_codec, out_codec, XF_NULL, (void)0)                                   \
+    static int task##_entry(XF_MAYBE_UNUSED xf_call *call)
+
+/* XF_DECLARE(name);  declares a task that another file defines, by any of the macros above: in a header, for instance.
+ * What a shared library is to export goes in front:  __declspec(dllexport) XF_DECLARE(square); */
+#define XF_DECLARE(task) extern xf_task task
+
+/* XF_USE(name);  declares one, and has the linker take it along.  A task of a static library, or of a shared one that
+ * is linked --as-needed, is left out of a program that does not name it: one that only finds it by xf_task_find, or
+ * only replays it.  Not in a function. */
+#define XF_USE(task)                                                                                                   \
+    XF_DECLARE(task);                                                                                                  \
+    XF_BEFORE_MAIN(task##_use)                                                                                         \
     {                                                                                                                  \
         (void)xf_task_register(&task);                                                                                 \
     }                                                                                                                  \
-    static int task##_entry(XF_MAYBE_UNUSED xf_call *call)
+    XF_STATIC_ASSERT(1, "takes the semicolon")
+
+/* ---- Inside a task --------------------------------------------------------------------------- */
 
 /* The input's bytes, which the task must not change; aligned for any type.  Valid until the entry returns.
  *   size  Set to the number of bytes; may be NULL. */
@@ -153,8 +145,6 @@ XF_API void *xf_call_object(const xf_call *call);
  * says so to the parent.
  * Threads: only the entry's own thread. */
 XF_API void *xf_call_output(xf_call *call, size_t size);
-
-#define XF_ZEROED_MAX 65536
 
 #define XF_TASK_NO_MEMORY (-2)
 
@@ -202,22 +192,6 @@ XF_API int xf_send(xf_call *call, const void *data, size_t size);
  *   timeout_ms  How long to wait for the request; 0 does not wait, and costs a load; XF_FOREVER waits.
  * Threads: any thread of the child with timeout 0; only the entry's own thread with another. */
 XF_API bool xf_stop_requested(xf_call *call, int timeout_ms);
-
-/* Implementation of XF_TASK: the start of an xf_call, and whether this process is a copy that the task has forked. */
-typedef struct xf_call_head {
-    const volatile uint32_t *generation;
-    uint32_t own;
-} xf_call_head;
-
-#define XF_IN_COPY(call) (*XF_CALL_HEAD(call)->generation != XF_CALL_HEAD(call)->own)
-#define XF_CALL_HEAD(call) ((const xf_call_head *)(const void *)(call))
-
-/* Implementation of XF_TASK: C++ needs a cast where C converts. */
-#ifdef __cplusplus
-#define XF_CAST(pointer) (decltype(pointer))
-#else
-#define XF_CAST(pointer)
-#endif
 
 #ifdef __cplusplus
 }

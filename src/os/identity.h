@@ -10,6 +10,12 @@
  * for it.  Where crossfork is a shared library or DLL, which may be replaced on its own, its build id counts, too. */
 void os_self_build(uint8_t build[OS_BUILD_ID_SIZE]);
 
+/* Finds the program or shared library that a piece of this process's code is in.
+ *   path    Its path, UTF-8.
+ *   offset  Where the code is in it: as addr2line takes it on POSIX, from the image base on Windows.
+ * Returns false when it is in none, or the path does not fit into size bytes. */
+bool os_self_locate(uintptr_t code, char *path, size_t size, uint64_t *offset);
+
 /* Whether this process has rights that the process that started it has not, so that neither the environment nor the
  * arguments are to be trusted: os_self_child then refuses to be a child, and os_child_start can only fork.
  * POSIX: AT_SECURE, which the kernel sets for a program that is setuid or setgid or has capabilities by its file, and

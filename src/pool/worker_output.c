@@ -182,7 +182,7 @@ int worker_output_keep(worker *worker, int code)
         return XF_EFAILED;
     if (code != 0)
         return code;
-    if (!is_batch && !call->has_output && call->task->output_size != XF_ANY_SIZE)
+    if (!is_batch && call_lacks_output(call))
         return xf_fail(call, XF_ESIZE, "task %s returned no output", call->task->name);
     if (staging->kept)
         memcpy(staging->kept, (const char *)staging->guard - size, size);

@@ -33,9 +33,9 @@ static bool add_build(const struct dl_phdr_info *object)
     return id;
 }
 
-static bool has_this_code(const struct dl_phdr_info *object)
+static bool object_holds(const struct dl_phdr_info *object, uintptr_t address)
 {
-    uintptr_t offset = (uintptr_t)own_build - object->dlpi_addr;
+    uintptr_t offset = address - object->dlpi_addr;
     const ElfW(Phdr) *part = object->dlpi_phdr;
 
     for (; part < object->dlpi_phdr + object->dlpi_phnum; part++)
@@ -48,7 +48,7 @@ static bool has_this_code(const struct dl_phdr_info *object)
 static int visit_build(struct dl_phdr_info *object, size_t size, void *arg)
 {
     bool *is_program = arg;
-    bool known = (!*is_program && !has_this_code(object)) || add_build(object);
+    bool known = (!*is_program && !object_holds(object, (uintptr_t)own_build)) || add_build(object);
 
     (void)size;
     *is_program = false;
@@ -81,6 +81,48 @@ void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
 
     pthread_once(&once, find_own_build);
     memcpy(build, own_build, OS_BUILD_ID_SIZE);
+}
+
+typedef struct code_search {
+    uintptr_t code;
+    char *path;
+    size_t size;
+    uint64_t offset;
+} code_search;
+
+/* Whether the path of an object fits; the program's name is "" there. */
+static bool copy_path(const struct dl_phdr_info *object, code_search *search)
+{
+    ssize_t length;
+
+    if (*object->dlpi_name)
+        return (size_t)snprintf(search->path, search->size, "%s", object->dlpi_name) < search->size;
+    length = readlink("/proc/self/exe", search->path, search->size);
+    if (length < 0 || (size_t)length == search->size)
+        return false;
+    search->path[length] = 0;
+    return true;
+}
+
+static int visit_holder(struct dl_phdr_info *object, size_t size, void *arg)
+{
+    code_search *search = arg;
+
+    (void)size;
+    if (!object_holds(object, search->code))
+        return 0;
+    search->offset = search->code - object->dlpi_addr;
+    return copy_path(object, search) ? 1 : -1;
+}
+
+bool os_self_locate(uintptr_t code, char *path, size_t size, uint64_t *offset)
+{
+    code_search search = {.code = code, .path = path, .size = size};
+    bool found = dl_iterate_phdr(visit_holder, &search) > 0;
+
+    if (found)
+        *offset = search.offset;
+    return found;
 }
 
 bool os_self_is_privileged(void)

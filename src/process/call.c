@@ -59,6 +59,13 @@ void call_drop_output(xf_call *call)
     call->has_output = false;
 }
 
+bool call_lacks_output(const xf_call *call)
+{
+    size_t size = call->task->output_size;
+
+    return size != 0 && size != XF_ANY_SIZE && !call->has_output;
+}
+
 void *xf_call_output(xf_call *call, size_t size)
 {
     call_drop_output(call);

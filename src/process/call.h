@@ -69,6 +69,9 @@ void call_end_copy(const xf_call *call, int code);
 /* Frees the output that xf_call_output made, if there is one. */
 void call_drop_output(xf_call *call);
 
+/* Whether the task has to give an output, and has not. */
+bool call_lacks_output(const xf_call *call);
+
 /* Decodes the input if the task has an input codec.  XF_ECODEC; the failure is set then. */
 int call_decode(xf_call *call);
 

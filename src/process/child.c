@@ -229,7 +229,7 @@ static void decode_task_input(xf_call *call)
 
 static int send_task_output(xf_call *call)
 {
-    if (call->task->output_size != XF_ANY_SIZE && !call->has_output)
+    if (call_lacks_output(call))
         return error_detail(XF_ESIZE, "task %s gave no output", call->task->name);
     if (call->output.handle >= 0)
         return channel_send_segment(&call->channel, FRAME_RESULT, &call->output);

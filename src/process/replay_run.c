@@ -114,7 +114,7 @@ static int run_again(const xf_task *task, const void *input, size_t size)
     if (call->fail_code != 0)
         code = call->fail_code;
     call_end_object(call);
-    if (code == 0 && !call->has_output && task->output_size != XF_ANY_SIZE)
+    if (code == 0 && call_lacks_output(call))
         code = xf_fail(call, XF_ESIZE, "task %s gave no output", task->name);
     call_drop_output(call);
     free(copy);

@@ -1,6 +1,7 @@
 /* Facts about this process, its threads, and other processes. */
 #include "os_private.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- Facts ----------------------------------------------------------------------------------- */
@@ -42,6 +43,22 @@ void os_self_build(uint8_t build[OS_BUILD_ID_SIZE])
     add_build(build, program);
     if (program != &__ImageBase)
         add_build(build, &__ImageBase);
+}
+
+bool os_self_locate(uintptr_t code, char *path, size_t size, uint64_t *offset)
+{
+    enum { LONGEST = 32768 };
+    static const DWORD how = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT;
+    HMODULE module;
+    wchar_t *wide = malloc(LONGEST * sizeof *wide);
+    bool found = wide && GetModuleHandleExW(how, (LPCWSTR)code, &module) &&
+                 GetModuleFileNameW(module, wide, LONGEST) > 0 &&
+                 WideCharToMultiByte(CP_UTF8, 0, wide, -1, path, (int)size, NULL, NULL) > 0;
+
+    free(wide);
+    if (found)
+        *offset = code - (uintptr_t)module;
+    return found;
 }
 
 bool os_self_is_privileged(void)

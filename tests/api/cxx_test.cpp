@@ -2,6 +2,7 @@
  *
  * Built as C++11 and as C++20. */
 #include "crossfork.h"
+#include "cxx_tasks.h"
 
 #include <cstdio>
 #include <cstring>
@@ -106,6 +107,72 @@ static void a_pool_runs_a_task_in_cxx(void **)
         assert_true(found == 6);
 }
 
+template <typename T> static void expect_result(xf_process *process, const T &due)
+{
+    std::size_t size;
+    const void *output;
+
+    assert_int_equal(join(process).kind, XF_END_DONE);
+    output = xf_process_result(process, &size);
+    assert_int_equal(size, sizeof due);
+    assert_true(*static_cast<const T *>(output) == due);
+    xf_process_free(process);
+}
+
+static void types_may_hold_commas(void **)
+{
+    const std::pair<int, long> in(1, 2);
+    const int three[3] = {1, 2, 3};
+
+    expect_result(start(&exchange, &in, sizeof in), std::pair<long, int>(2, 1));
+    expect_result(start(&sum_of_three, three, sizeof three), 6);
+}
+
+static void a_task_needs_neither_input_nor_output(void **)
+{
+    const std::pair<int, long> wrong(2, 1);
+    xf_process *process = start(&is_ordered, &wrong, sizeof wrong);
+
+    assert_int_equal(join(process).code, 4);
+    assert_string_equal(xf_process_report(process)->message, "2 comes after 1");
+    xf_process_free(process);
+    process = start(&do_nothing, nullptr, 0);
+    assert_int_equal(join(process).kind, XF_END_DONE);
+    xf_process_free(process);
+    expect_result(start(&give_pair, nullptr, 0), std::pair<int, long>(3, 4));
+    expect_result(start(&tasks::of_a_namespace, nullptr, 0), 6);
+}
+
+static void a_pool_runs_tasks_of_each_form(void **)
+{
+    std::vector<std::pair<int, long>> pairs(100);
+    xf_pool *pool;
+    xf_map map = {};
+
+    assert_int_equal(xf_pool_create(&pool, nullptr), 0);
+    map.task = &give_pair;
+    map.out = pairs.data();
+    map.count = pairs.size();
+    assert_int_equal(xf_pool_map(pool, &map), 0);
+    for (const std::pair<int, long> &found : pairs)
+        assert_true(found.first == 3 && found.second == 4);
+    map.task = &is_ordered;
+    map.in = pairs.data();
+    map.out = nullptr;
+    assert_int_equal(xf_pool_map(pool, &map), 0);
+    xf_pool_free(pool);
+}
+
+static void an_array_has_elements_of_a_type(void **)
+{
+    xf_array *array;
+
+    assert_int_equal(xf_array_create(&array, 3, sizeof(int)), 0);
+    XF_ARRAY_AT(array, int, 2) = 8;
+    assert_int_equal(third_of(array), 8);
+    xf_array_free(array);
+}
+
 static void a_failing_task_says_why(void **)
 {
     const shape wrong = {-1, 1};
@@ -169,6 +236,10 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pool_runs_a_task_in_cxx),
+        cmocka_unit_test(types_may_hold_commas),
+        cmocka_unit_test(a_task_needs_neither_input_nor_output),
+        cmocka_unit_test(a_pool_runs_tasks_of_each_form),
+        cmocka_unit_test(an_array_has_elements_of_a_type),
         cmocka_unit_test(a_failing_task_says_why),
         cmocka_unit_test(an_entry_takes_bytes_of_any_length),
         cmocka_unit_test(a_caught_exception_is_the_tasks_own_affair),

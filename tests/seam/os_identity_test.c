@@ -55,6 +55,23 @@ static void the_build_is_the_same_in_a_child(void **state)
     finish_well(&kid);
 }
 
+static void code_is_found_in_its_program(void **state)
+{
+    char path[1024], brief[4];
+    uint64_t offset = 0, other = 0;
+    int (*function)(const char *, ...) = printf;
+
+    (void)state;
+    assert_true(os_self_locate((uintptr_t)be_build, path, sizeof path, &offset));
+    assert_non_null(strstr(path, "os_identity_test"));
+    assert_true(os_self_locate((uintptr_t)be_build + 1, path, sizeof path, &other));
+    assert_int_equal(other, offset + 1);
+    assert_false(os_self_locate((uintptr_t)be_build, brief, sizeof brief, &offset));
+    assert_false(os_self_locate(1, path, sizeof path, &offset));
+    assert_int_equal(other, offset + 1);
+    assert_true(os_self_locate((uintptr_t)function, path, sizeof path, &offset));
+}
+
 static void wait_for_semaphore(void *semaphore)
 {
     uv_sem_wait(semaphore);
@@ -164,9 +181,13 @@ static void a_copy_has_another_generation(void **state)
 /* ---- The program ----------------------------------------------------------------------------- */
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(the_build_is_the_same_in_a_child),      cmocka_unit_test(threads_are_counted_where_they_are_known),
-    cmocka_unit_test(a_thread_has_a_number_while_it_lives),  cmocka_unit_test(a_childs_thread_is_seen_to_end),
-    cmocka_unit_test(a_process_has_a_number_while_it_lives), cmocka_unit_test(a_copy_has_another_generation),
+    cmocka_unit_test(code_is_found_in_its_program),
+    cmocka_unit_test(the_build_is_the_same_in_a_child),
+    cmocka_unit_test(threads_are_counted_where_they_are_known),
+    cmocka_unit_test(a_thread_has_a_number_while_it_lives),
+    cmocka_unit_test(a_childs_thread_is_seen_to_end),
+    cmocka_unit_test(a_process_has_a_number_while_it_lives),
+    cmocka_unit_test(a_copy_has_another_generation),
 };
 
 int main(int argc, char **argv)

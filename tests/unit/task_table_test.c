@@ -41,7 +41,9 @@ static void a_registered_task_is_found(void **state)
     xf_task *task = make("found", 1, 2);
 
     (void)state;
+    faults_forget_detail();
     assert_null(xf_task_find("found"));
+    assert_non_null(strstr(xf_error_detail(), "found"));
     assert_int_equal(task_table_check(task), XF_ENOTASK);
     assert_int_equal(xf_task_register(task), 0);
     assert_ptr_equal(xf_task_find("found"), task);
@@ -85,6 +87,30 @@ static void two_tasks_of_one_name_are_both_refused(void **state)
     assert_int_equal(task_table_check(third), XF_EDUPTASK);
     assert_int_equal(xf_task_register(first), XF_EDUPTASK);
     assert_int_equal(task_table_check(first), XF_EDUPTASK);
+}
+
+static void expect_places(const xf_task *task, const char *one, const char *other)
+{
+    faults_forget_detail();
+    assert_int_equal(task_table_check(task), XF_EDUPTASK);
+    if (!strstr(xf_error_detail(), one) || !strstr(xf_error_detail(), other))
+        fail_msg("neither %s nor %s: %s", one, other, xf_error_detail());
+}
+
+static void tasks_of_one_name_say_where_they_are(void **state)
+{
+    xf_task *first = make("placed", 1, 2), *second = make("placed", 1, 2), *third = make("placed", 1, 2);
+
+    (void)state;
+    first->where = "a.c:1";
+    second->where = "b/b.c:22";
+    assert_int_equal(xf_task_register(first), 0);
+    assert_int_equal(xf_task_register(second), XF_EDUPTASK);
+    expect_places(first, "a.c:1 in task_table_test", "b/b.c:22 in task_table_test");
+    expect_places(second, "a.c:1 in task_table_test", "b/b.c:22 in task_table_test");
+    assert_int_equal(xf_task_register(third), XF_EDUPTASK);
+    expect_places(third, "a.c:1 in task_table_test", "+0x");
+    expect_places(second, "a.c:1", "b/b.c:22");
 }
 
 static void a_name_has_1_to_255_bytes(void **state)
@@ -329,6 +355,7 @@ int main(void)
         cmocka_unit_test(a_registered_task_is_found),
         cmocka_unit_test(registering_again_does_nothing),
         cmocka_unit_test(two_tasks_of_one_name_are_both_refused),
+        cmocka_unit_test(tasks_of_one_name_say_where_they_are),
         cmocka_unit_test(a_name_has_1_to_255_bytes),
         cmocka_unit_test(a_task_without_an_entry_is_refused),
         cmocka_unit_test(the_hash_of_the_table_does_not_depend_on_the_order),
