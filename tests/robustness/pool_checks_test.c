@@ -3,10 +3,12 @@
  *
  * The pool's only worker runs an item that waits, so that nobody else writes. */
 #include "pool/output_guard.h"
+#include "pool/pool_jobs.h"
 #include "pool/pool_state.h"
+#include "pool/worker.h"
 #include "pool_tasks.h"
 
-enum { MEMORY_LIMIT = 16 << 20, BOUND_MS = 60000 };
+enum { MEMORY_LIMIT = 16 << 20, BOUND_MS = 60000, AUDIT_MS = 20 };
 
 typedef struct scene {
     xf_pool *pool;
@@ -48,12 +50,21 @@ static scene open_scene_of_bytes(size_t count)
     return scene;
 }
 
-static void close_scene(scene *scene)
+/* Lets the worker go on, and the pool look itself through often. */
+static void release_worker(scene *scene)
 {
-    xf_future_free(scene->future);
+    scene->pool->audit_ms = AUDIT_MS;
     xf_future_cancel(scene->holder);
     xf_future_wait(scene->holder, BOUND_MS);
     xf_future_free(scene->holder);
+    scene->holder = NULL;
+}
+
+static void close_scene(scene *scene)
+{
+    if (scene->holder)
+        release_worker(scene);
+    xf_future_free(scene->future);
     expect_squares(scene->pool, 100, NULL);
     xf_pool_free(scene->pool);
 }
@@ -328,6 +339,23 @@ static void an_output_that_moves_later(void **state)
     close_scene(&scene);
 }
 
+/* An output of no bytes is nowhere, so its place is not added to an address. */
+static void an_empty_output_anywhere(void **state)
+{
+    scene scene = open_scene_of_bytes(2);
+    const os_shm *work = &scene.pool->segment.work;
+    span *spans = at_offset(&scene, scene.future->plan.out);
+    const char *out;
+
+    (void)state;
+    spans[0] = (span){UINT64_MAX / 2, 0};
+    end_chunks(&scene, 1);
+    expect_item(&scene, 0, XF_END_DONE);
+    out = xf_future_result(scene.future, 0, NULL);
+    assert_in_range((uintptr_t)out, (uintptr_t)work->address, (uintptr_t)work->address + work->size);
+    close_scene(&scene);
+}
+
 static void guard_bytes_that_were_overwritten(void **state)
 {
     scene scene = open_scene(4000, 1000);
@@ -359,6 +387,215 @@ static void an_end_that_is_taken_back(void **state)
     close_scene(&scene);
 }
 
+/* ---- Pages ----------------------------------------------------------------------------------- */
+
+static uint64_t word_of(const scene *scene, uint64_t at)
+{
+    const page_arena *slabs = &scene->pool->segment.slabs;
+
+    return atomic_load(&slabs->words[page_arena_page(slabs, at)]);
+}
+
+/* A job's list names another one's pages: those stay, and its own are free all the same. */
+static void a_list_that_names_pages_of_another_job(void **state)
+{
+    scene scene = open_scene(4, 2);
+    pool_segment *segment = &scene.pool->segment;
+    uint64_t own = pool_segment_slab_word(scene.future->number, scene.future->plan.serial), others, at, other;
+    xf_future *neighbour = order_one(scene.pool, FINE, NULL);
+
+    (void)state;
+    others = pool_segment_slab_word(neighbour->number, neighbour->plan.serial);
+    assert_int_equal(pool_segment_take_slab(segment, 1, own, &at), 0);
+    assert_int_equal(pool_segment_take_slab(segment, 1, others, &other), 0);
+    *(slab *)at_offset(&scene, other) = (slab){0, 1};
+    atomic_store(&future_state(scene.future)->slabs, other);
+    end_chunks(&scene, 2);
+    expect_item(&scene, 0, XF_END_DONE);
+    xf_future_free(scene.future);
+    scene.future = neighbour;
+    assert_int_equal(word_of(&scene, at), 0);
+    assert_int_equal(word_of(&scene, other), others);
+    close_scene(&scene);
+}
+
+/* What says how many pages workers have taken is not believed when memory is given out. */
+static void a_count_of_pages_that_is_wrong(void **state)
+{
+    scene scene = open_scene(4, 2);
+    pool_segment *segment = &scene.pool->segment;
+    uint64_t word = pool_segment_slab_word(scene.future->number, scene.future->plan.serial), at;
+    void *page = xf_pool_buffer_alloc(scene.pool, 1);
+
+    (void)state;
+    assert_non_null(page);
+    assert_int_equal(pool_segment_take_slab(segment, MEMORY_LIMIT / 4 * 3, word, &at), 0);
+    atomic_store(&segment->shared->slab_pages, UINT64_MAX);
+    assert_null(xf_pool_buffer_alloc(scene.pool, MEMORY_LIMIT / 2));
+    atomic_store(&segment->shared->slab_pages, MEMORY_LIMIT / OS_PAGE);
+    assert_int_equal(pool_segment_take_slab(segment, 1, word, &at), 0);
+    atomic_store(&segment->shared->slabs.committed, UINT64_MAX);
+    assert_in_range(stats_of(scene.pool).memory_peak, 1, 4 * MEMORY_LIMIT);
+    atomic_store(&segment->shared->slabs.committed, 0);
+    xf_pool_buffer_free(scene.pool, page);
+    future_state(scene.future)->slabs = 0;
+    scene.future->may_leak = true;
+    close_scene(&scene);
+}
+
+/* ---- What keeps work from workers ------------------------------------------------------------ */
+
+static void expect_all(scene *scene, xf_end kind)
+{
+    for (size_t i = 0; i < xf_future_count(scene->future); i++)
+        expect_item(scene, i, kind);
+}
+
+/* A chunk of which more is finished than it has is not run, and is not done. */
+static void a_queued_chunk_with_more_finished_items(void **state)
+{
+    scene scene = open_scene(4, 2);
+
+    (void)state;
+    atomic_store(future_claim(scene.future, 0), claim_word_make(CLAIM_QUEUED, 0, 0, 3));
+    assert_in_range(stats_of(scene.pool).queued, 0, 4);
+    release_worker(&scene);
+    expect_item(&scene, 0, XF_END_PROTOCOL_ERROR);
+    expect_item(&scene, 2, XF_END_DONE);
+    close_scene(&scene);
+}
+
+static void marks_outside_of_the_shard(void **state)
+{
+    static const uint64_t marks[][2] = {{UINT64_MAX, UINT64_MAX}, {0, UINT64_MAX}, {UINT64_MAX, 0}, {1000, 1000}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        scene scene = open_scene(40, 2);
+        worker_cursor *cursor = pool_segment_cursor(&scene.pool->segment, &scene.future->plan, 0);
+        atomic_store(&cursor->next, marks[i][0]);
+        atomic_store(&cursor->tail, marks[i][1]);
+        release_worker(&scene);
+        expect_all(&scene, XF_END_DONE);
+        assert_int_equal(stats_of(scene.pool).replaced, 0);
+        close_scene(&scene);
+    }
+}
+
+static void a_head_beyond_the_ring(void **state)
+{
+    scene scene = open_scene(4, 2);
+
+    (void)state;
+    atomic_store(&scene.pool->segment.shared->rings[XF_PRIORITY_NORMAL].head, UINT64_MAX / 2);
+    release_worker(&scene);
+    expect_all(&scene, XF_END_DONE);
+    close_scene(&scene);
+}
+
+/* A ring that is full by the parent's own count is full, whatever the head says. */
+static void a_head_that_makes_room(void **state)
+{
+    scene scene = open_scene(4, 2);
+    xf_pool *pool = scene.pool;
+    uint64_t *end = &pool->ring_ends[XF_PRIORITY_LOW], end_before = *end;
+
+    (void)state;
+    *end = pool->ring_heads[XF_PRIORITY_LOW] + SEGMENT_RING - 1;
+    atomic_store(&pool->segment.shared->rings[XF_PRIORITY_LOW].head, UINT64_MAX / 2);
+    assert_int_equal(pool_jobs_reserve_entry(pool, XF_PRIORITY_LOW), XF_ELIMIT);
+    assert_int_equal(pool_jobs_reserve_entry(pool, XF_PRIORITY_LOW), XF_ELIMIT);
+    *end = end_before;
+    close_scene(&scene);
+}
+
+/* Nobody is woken for new work, as no worker seems to sleep. */
+static void idle_bits_that_were_cleared(void **state)
+{
+    scene scene = open_scene(1, 1);
+    xf_pool *pool = scene.pool;
+    double in = 3, out = 0;
+
+    (void)state;
+    release_worker(&scene);
+    expect_all(&scene, XF_END_DONE);
+    while (atomic_load(&pool->segment.shared->idle[0]) == 0)
+        ;
+    atomic_store(&pool->segment.shared->idle[0], 0);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &square, .in = &in, .out = &out, .count = 1}), 0);
+    close_scene(&scene);
+}
+
+/* ---- What workers say of themselves ---------------------------------------------------------- */
+
+static void an_intent_of_no_job(void **state)
+{
+    scene scene = open_scene(4, 2);
+    worker_slot *slot = &scene.pool->segment.slots[0];
+    uint64_t before = atomic_load(&slot->intent);
+    xf_worker_stats worker;
+    xf_pool_stats stats;
+
+    (void)state;
+    atomic_store(&slot->intent, job_intent(1 << 22, 5));
+    assert_int_equal(xf_pool_stats_get(scene.pool, &stats, &worker, 1), 1);
+    assert_string_equal(worker.task, "");
+    xf_future_cancel(scene.future);
+    atomic_store(&slot->intent, before);
+    close_scene(&scene);
+}
+
+typedef enum lie { LIE_TIME, LIE_PROGRESS } lie;
+
+/* Says something wrong of itself, and then waits to be asked to stop. */
+XF_TASK(lie_and_wait, const int *in, int *out)
+{
+    worker *worker = call->backend_arg;
+    uint32_t progress = worker->slot->progress;
+    bool stopped;
+
+    *out = 0;
+    if (*in == LIE_TIME)
+        atomic_store(&worker->slot->claim_time, UINT64_MAX);
+    else
+        worker->slot->progress = 1000;
+    stopped = xf_stop_requested(call, XF_FOREVER);
+    worker->slot->progress = progress;
+    return stopped ? xf_fail(call, 9, "stopped") : 0;
+}
+
+/* A worker cannot put its timeout off. */
+static void a_claim_in_the_future(void **state)
+{
+    scene scene = open_scene(1, 1);
+    const int lie = LIE_TIME;
+    xf_map map = {.task = &lie_and_wait, .in = &lie, .count = 1, .timeout_ms = 50};
+
+    (void)state;
+    release_worker(&scene);
+    expect_all(&scene, XF_END_DONE);
+    xf_future_free(scene.future);
+    assert_int_equal(xf_pool_map_async(&scene.future, scene.pool, &map), 0);
+    expect_item(&scene, 0, XF_END_TIMED_OUT);
+    close_scene(&scene);
+}
+
+/* The item that was asked to stop is one of the chunk. */
+static void progress_beyond_the_chunk(void **state)
+{
+    scene scene = open_scene(1, 1);
+    const int lie = LIE_PROGRESS;
+    xf_map map = {.task = &lie_and_wait, .in = &lie, .count = 1, .timeout_ms = 50};
+
+    (void)state;
+    release_worker(&scene);
+    expect_all(&scene, XF_END_DONE);
+    xf_future_free(scene.future);
+    assert_int_equal(xf_pool_map_async(&scene.future, scene.pool, &map), 0);
+    expect_item(&scene, 0, XF_END_TIMED_OUT);
+    close_scene(&scene);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -378,8 +615,19 @@ int main(int argc, char **argv)
         cmocka_unit_test(outputs_at_impossible_places),
         cmocka_unit_test(an_output_longer_than_its_buffer),
         cmocka_unit_test(an_output_that_moves_later),
+        cmocka_unit_test(an_empty_output_anywhere),
         cmocka_unit_test(guard_bytes_that_were_overwritten),
         cmocka_unit_test(an_end_that_is_taken_back),
+        cmocka_unit_test(a_list_that_names_pages_of_another_job),
+        cmocka_unit_test(a_count_of_pages_that_is_wrong),
+        cmocka_unit_test(a_queued_chunk_with_more_finished_items),
+        cmocka_unit_test(marks_outside_of_the_shard),
+        cmocka_unit_test(a_head_beyond_the_ring),
+        cmocka_unit_test(a_head_that_makes_room),
+        cmocka_unit_test(idle_bits_that_were_cleared),
+        cmocka_unit_test(an_intent_of_no_job),
+        cmocka_unit_test(a_claim_in_the_future),
+        cmocka_unit_test(progress_beyond_the_chunk),
     };
 
     xf_main(argc, argv);

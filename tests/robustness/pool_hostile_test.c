@@ -30,6 +30,13 @@ static void change_intents(worker *worker, uint64_t round)
         atomic_store(&worker->segment.slots[i].intent, job_intent((uint32_t)(round % JOBS), round % ITEMS));
 }
 
+/* Of any job and chunk, mostly of none that there is. */
+static void write_any_intent(worker *worker, uint64_t round)
+{
+    for (uint64_t i = 0; i < 2; i++)
+        atomic_store(&worker->segment.slots[i].intent, (round + i) * UINT64_C(0x9E3779B97F4A7C15) >> round % 40);
+}
+
 static void take_ends_back(worker *worker, uint64_t round)
 {
     (void)round;
@@ -140,6 +147,7 @@ static const attack attacks[] = {{"heads of rings", move_heads},
                                  {"claims of others", claim_all},
                                  {"cursors", hide_chunks},
                                  {"lists of slabs", lose_slabs},
+                                 {"any intent", write_any_intent},
                                  {"failed", say_failed},
                                  {"idle and done words", wake_nobody}};
 
@@ -199,15 +207,17 @@ static void submit_victims(xf_pool *pool, xf_future *futures[3], bool stop_at_fa
 {
     static const double numbers[ITEMS] = {1, 2, 3};
     static const size_t sizes[ITEMS] = {100, 5000, 70000};
+    const xf_map single = {.task = &square,
+                           .in = numbers,
+                           .count = ITEMS,
+                           .chunk = 1,
+                           .timeout_ms = 4 * BOUND_MS,
+                           .stop_at_failure = stop_at_failure};
     xf_bytes bytes[ITEMS];
 
     for (int i = 0; i < ITEMS; i++)
         bytes[i] = (xf_bytes){&sizes[i], sizeof sizes[i]};
-    assert_int_equal(
-        xf_pool_map_async(
-            &futures[0], pool,
-            &(xf_map){.task = &square, .in = numbers, .count = ITEMS, .chunk = 1, .stop_at_failure = stop_at_failure}),
-        0);
+    assert_int_equal(xf_pool_map_async(&futures[0], pool, &single), 0);
     assert_int_equal(
         xf_pool_map_async(&futures[1], pool, &(xf_map){.task = &give, .bytes = bytes, .count = ITEMS, .chunk = 5}), 0);
     assert_int_equal(
@@ -298,6 +308,75 @@ static void exits_that_look_like_failed_starts_end_no_pool(void **state)
     expect_ends(future, "exits before the start");
     assert_true(pool->broken == NULL);
     expect_squares(pool, 1000, NULL);
+    xf_pool_free(pool);
+}
+
+typedef enum last_word {
+    INTENT_OF_NO_CHUNK,
+    INTENT_OF_ANOTHERS_CHUNK,
+    INTENT_OF_NO_JOB,
+    INTENT_OF_NOTHING,
+    PROGRESS_BEYOND,
+    PROGRESS_FAR_BEYOND,
+    LAST_WORDS
+} last_word;
+
+typedef struct lie {
+    uint32_t item;
+    last_word word;
+} lie;
+
+/* Writes something wrong about what this worker has claimed. */
+static void say_last_word(worker *worker, last_word word)
+{
+    uint32_t job = worker->claimed.number;
+    const uint64_t intents[] = {job_intent(job, (UINT64_C(1) << 40) - 1), job_intent(job, 0),
+                                job_intent((1 << 22) - 1, 1), 0};
+
+    if (word <= INTENT_OF_NOTHING)
+        atomic_store(&worker->slot->intent, intents[word]);
+    else
+        worker->slot->progress = word == PROGRESS_BEYOND ? 2 : UINT32_MAX;
+}
+
+/* Item 1 lies and dies once item 0 runs, which waits until the chunk of item 1 has ended. */
+XF_TASK(lie_and_die, const lie *in, int *out)
+{
+    worker *worker = call->backend_arg;
+    claim_word *other =
+        pool_segment_claim(&worker->segment, worker->claimed.number, worker->claimed.plan, in->item == 0);
+    claim_state wanted = in->item == 0 ? CLAIM_DONE : CLAIM_CLAIMED;
+
+    *out = 0;
+    while (claim_word_state(atomic_load(other)) != wanted)
+        if (xf_stop_requested(call, 0))
+            return 5;
+    if (in->item == 1) {
+        say_last_word(worker, in->word);
+        support_kill_self();
+    }
+    return 0;
+}
+
+/* What a worker says last of its claim may cost its own item, and no other worker's. */
+static void lies_of_the_dead_cost_their_own_item(void **state)
+{
+    xf_pool *pool = open_attacked_pool();
+
+    (void)state;
+    for (uint32_t word = 0; word < LAST_WORDS; word++) {
+        const lie lies[2] = {{0, (last_word)word}, {1, (last_word)word}};
+        const xf_map map = {.task = &lie_and_die, .in = lies, .count = 2, .chunk = 1};
+        xf_end expected = word < PROGRESS_BEYOND ? XF_END_PROTOCOL_ERROR : XF_END_KILLED;
+        xf_future *future = NULL;
+        assert_int_equal(xf_pool_map_async(&future, pool, &map), 0);
+        if (xf_future_wait(future, BOUND_MS) == XF_ETIMEDOUT)
+            fail_msg("last word %u", word);
+        assert_string_equal(xf_end_name(xf_future_status(future, 0).kind), xf_end_name(XF_END_DONE));
+        assert_string_equal(xf_end_name(xf_future_status(future, 1).kind), xf_end_name(expected));
+        xf_future_free(future);
+        expect_squares(pool, 100, NULL);
+    }
     xf_pool_free(pool);
 }
 
@@ -429,6 +508,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_attack_that_goes_on_holds_no_future),
         cmocka_unit_test(pages_that_no_list_names_come_back),
+        cmocka_unit_test(lies_of_the_dead_cost_their_own_item),
         cmocka_unit_test(exits_that_look_like_failed_starts_end_no_pool),
         cmocka_unit_test(a_write_to_the_books_is_the_worker_s_crash),
         cmocka_unit_test(lists_that_lead_back_end),
