@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __cplusplus
+#include <type_traits>
+#endif
 
 /* ---- A task ---------------------------------------------------------------------------------- */
 
@@ -47,6 +50,11 @@
 
 /* Outputs are zeroed up to this size. */
 #define XF_ZEROED_MAX 65536
+
+/* Inputs and outputs are aligned to this at most. */
+#define XF_ALIGN_MAX 64
+
+#define XF_ALIGN_TEXT "a task's type is aligned to more than XF_ALIGN_MAX"
 
 /* The start of an xf_call; XF_IN_COPY says whether this process is a copy that the task has forked. */
 typedef struct xf_call_head {
@@ -101,8 +109,17 @@ typedef struct xf_call_head {
     in_parameter = NULL;                                                                                               \
     out_parameter = NULL;                                                                                              \
     (void)in, (void)out;                                                                                               \
+    XF_CHECK_ALIGN(*in);                                                                                               \
+    XF_CHECK_ALIGN(*out);                                                                                              \
     task.input_size = in_size;                                                                                         \
     task.output_size = out_size
+
+/* Only GCC and Clang tell in C to what an object is aligned. */
+#ifdef __GNUC__
+#define XF_CHECK_ALIGN(object) _Static_assert(__alignof__(object) <= XF_ALIGN_MAX, XF_ALIGN_TEXT)
+#else
+#define XF_CHECK_ALIGN(object) (void)0
+#endif
 
 #else
 
@@ -199,6 +216,10 @@ int xf_batch_of(xf_call *call, const void *from, void *to, size_t left, volatile
     typename Form::out_type *out = static_cast<typename Form::out_type *>(to);
     unsigned done = *settled;
 
+    static_assert(alignof(typename Form::in_type) <= XF_ALIGN_MAX, XF_ALIGN_TEXT);
+    static_assert(alignof(typename Form::out_type) <= XF_ALIGN_MAX, XF_ALIGN_TEXT);
+    static_assert(std::is_trivially_copyable<typename Form::in_type>::value, "the input is not trivially copyable");
+    static_assert(std::is_trivially_copyable<typename Form::out_type>::value, "the output is not trivially copyable");
     for (; left > 0; left--, in++, out++) {
         int code;
         if (Form::out_size <= XF_ZEROED_MAX)

@@ -218,7 +218,7 @@ XF_API xf_status xf_future_status(xf_future *future, size_t item);
 
 /* The output of an item that is done.
  *   size  Set to the number of bytes; may be NULL.
- * Returns memory of the future, aligned to 8 bytes at least, valid until the future is freed; NULL when the item is not
+ * Returns memory of the future, aligned for any type, valid until the future is freed; NULL when the item is not
  * done. */
 XF_API const void *xf_future_result(xf_future *future, size_t item, size_t *size);
 

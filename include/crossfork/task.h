@@ -85,7 +85,8 @@ XF_API xf_task *xf_task_find(const char *name);
 /* ---- Defining tasks -------------------------------------------------------------------------- */
 
 /* XF_TASK(name, const In *in, Out *out) { ... }  defines and registers the task `name` of fixed-size input and output.
- * The parameters are called in and out; both types must be complete and hold no pointers.  *out is zero when the task
+ * The parameters are called in and out; both types must be complete and hold no pointers.  A type that is aligned to
+ * more than XF_ALIGN_MAX bytes (64), or in C++ is not trivially copyable, does not compile.  *out is zero when the task
  * begins, unless it is larger than XF_ZEROED_MAX.  Use in and out, and not xf_call_input and xf_call_output.
  * Differences: in C++ a type may hold commas, as std::pair<int, int> does. */
 #define XF_TASK(task, ...) XF_INPUT_AND_OUTPUT(task, __VA_ARGS__)
@@ -127,7 +128,8 @@ XF_API xf_task *xf_task_find(const char *name);
 
 /* ---- Inside a task --------------------------------------------------------------------------- */
 
-/* The input's bytes, which the task must not change; aligned for any type.  Valid until the entry returns.
+/* The input's bytes, which the task must not change; aligned for any type, to XF_ALIGN_MAX at most.  Valid until the
+ * entry returns.
  *   size  Set to the number of bytes; may be NULL. */
 XF_API const void *xf_call_input(const xf_call *call, size_t *size);
 
@@ -135,7 +137,7 @@ XF_API const void *xf_call_input(const xf_call *call, size_t *size);
  * the entry has returned. */
 XF_API void *xf_call_object(const xf_call *call);
 
-/* Gives memory of size bytes, aligned for any type, that becomes the task's output when the entry returns 0.  It is
+/* Gives memory of size bytes, aligned as the input, that becomes the task's output when the entry returns 0.  It is
  * zero-filled up to a size of XF_ZEROED_MAX; larger memory of a pool may hold bytes of another task.  Large output is
  * written straight into memory that the parent sees, and is never copied.  In a pool, an item that writes beyond its
  * output ends as XF_END_CRASHED: at the line that does it, where it comes to an unmapped page, or afterwards with

@@ -13,7 +13,7 @@
 
 enum {
     CACHE_LINE = 64,        /* bytes of memory that processors exchange at a time */
-    JOB_ALIGN = 16,         /* alignment of an input or output that is kept by itself */
+    JOB_ALIGN = 16,         /* alignment of what is kept by itself and is no input or output */
     OUTPUT_ALIGN = 64,      /* alignment of the memory that a task writes its output to */
     JOB_BUFFER_SIZE = 64,   /* bytes of input, and of output, that fit into the job */
     JOB_EMBEDDED_SIZE = 32, /* bytes of input, and of output, that fit into its first lines */

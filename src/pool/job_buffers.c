@@ -1,5 +1,6 @@
 #include "pool/job_buffers.h"
 
+#include "base/aligned.h"
 #include "pool/output_guard.h"
 
 #include <string.h>
@@ -47,7 +48,7 @@ static uint64_t bytes_to_copy(const xf_pool *pool, const submission *work)
 
     for (size_t i = 0; i < work->count; i++)
         if (!job_buffers_hold(pool, work->inputs[i].data, work->inputs[i].size))
-            bytes += job_aligned(work->inputs[i].size);
+            bytes = aligned_place(bytes, work->inputs[i].size) + work->inputs[i].size;
     return bytes;
 }
 
@@ -135,10 +136,11 @@ static void copy_inputs(xf_pool *pool, const submission *work, span *spans, job_
             spans[i] = (span){pool_segment_offset(&pool->segment, input->data), input->size};
             continue;
         }
+        data = aligned_place(data, input->size);
         spans[i] = (span){data, input->size};
         if (input->size > 0)
             memcpy(pool_segment_place(&pool->segment, data), input->data, input->size);
-        data += job_aligned(input->size);
+        data += input->size;
     }
 }
 

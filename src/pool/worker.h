@@ -2,6 +2,7 @@
 #ifndef WORKER_H
 #define WORKER_H
 
+#include "base/aligned.h"
 #include "os/machine.h"
 #include "pool/chunk_claim.h"
 #include "process/call.h"
@@ -13,7 +14,7 @@
 extern xf_task worker_task;
 
 typedef struct worker_start {
-    uint32_t slot;
+    _Alignas(ALIGNED_MAX) uint32_t slot; /* so the input that follows is aligned for any type */
     uint32_t epoch;
     os_cpu_set cpus; /* where it runs; an empty set: anywhere */
 } worker_start;

@@ -1,5 +1,6 @@
 #include "pool/worker_output.h"
 
+#include "base/aligned.h"
 #include "base/error.h"
 #include "pool/output_guard.h"
 
@@ -36,7 +37,7 @@ static int add_slab(worker *worker, uint64_t size)
 }
 
 /* Takes memory that stays as long as the job; NULL when there is none.
- *   align  JOB_ALIGN or OUTPUT_ALIGN. */
+ *   align  At most OUTPUT_ALIGN. */
 static void *take_from_slab(worker *worker, uint64_t size, uint64_t align)
 {
     uint64_t minimum = worker->claimed.plan->flags & JOB_ONE_CHUNK ? 0 : SLAB_SIZE, at;
@@ -113,7 +114,7 @@ static void *take_output(worker *worker, size_t size)
     if (worker->claimed.plan->flags & JOB_ONE_ITEM && size <= JOB_BUFFER_SIZE)
         return worker->segment.states[worker->claimed.number].out_buffer;
     if (is_staged(worker, size))
-        return take_from_slab(worker, size, JOB_ALIGN);
+        return take_from_slab(worker, size, aligned_for(size));
     return take_guarded(worker, size);
 }
 

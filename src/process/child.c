@@ -1,5 +1,6 @@
 #include "process/child.h"
 
+#include "base/aligned.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "crossfork/process.h"
@@ -40,7 +41,7 @@ static int child_output(xf_call *call, size_t size)
 {
     if (size > FRAME_INLINE_MAX)
         return os_shm_create(&call->output, size, OS_SHM_COPIED);
-    call->output = (os_shm){calloc(1, size ? size : 1), size, -1, 0};
+    call->output = (os_shm){aligned_create(size), size, -1, 0};
     return call->output.address ? 0 : error_detail(XF_ENOMEM, "%zu bytes of output", size);
 }
 
@@ -49,7 +50,7 @@ static void child_drop_output(xf_call *call)
     if (call->output.handle >= 0)
         os_shm_close(&call->output);
     else
-        free(call->output.address);
+        aligned_free(call->output.address);
 }
 
 static int child_log_line(xf_call *call, xf_log_line *line, size_t size)
@@ -172,7 +173,7 @@ static int take_task_input(xf_call *call, frame_reader *reader)
         return 0;
     if (reader->left != call->input_size)
         return error_detail(XF_EPROTO, "%zu bytes of input arrived, not %zu", reader->left, call->input_size);
-    copy = malloc(call->input_size);
+    copy = aligned_create(call->input_size);
     if (!copy)
         return error_detail(XF_ENOMEM, "%zu bytes of input", call->input_size);
     memcpy(copy, reader->at, call->input_size);

@@ -1,5 +1,6 @@
 #include "process/replay_run.h"
 
+#include "base/aligned.h"
 #include "base/error.h"
 #include "base/printable.h"
 #include "process/call.h"
@@ -23,13 +24,13 @@ static struct {
 
 static int replay_run_output(xf_call *call, size_t size)
 {
-    call->output = (os_shm){calloc(1, size ? size : 1), size, -1, 0};
+    call->output = (os_shm){aligned_create(size), size, -1, 0};
     return call->output.address ? 0 : error_detail(XF_ENOMEM, "%zu bytes of output", size);
 }
 
 static void replay_run_drop_output(xf_call *call)
 {
-    free(call->output.address);
+    aligned_free(call->output.address);
 }
 
 /* Writes a line with a text that the task, or the file, has chosen. */
@@ -83,10 +84,9 @@ static _Noreturn void refuse_replay(void)
     exit(EXIT_REFUSED);
 }
 
-/* malloc aligns the copy for any type, as a task's input is. */
 static void *copy_replay_input(const void *input, size_t size)
 {
-    void *copy = malloc(size + 1);
+    void *copy = aligned_create(size + 1);
 
     if (!copy) {
         error_detail(XF_ENOMEM, "%zu bytes of input", size);
@@ -117,7 +117,7 @@ static int run_again(const xf_task *task, const void *input, size_t size)
     if (code == 0 && call_lacks_output(call))
         code = xf_fail(call, XF_ESIZE, "task %s gave no output", task->name);
     call_drop_output(call);
-    free(copy);
+    aligned_free(copy);
     return code;
 }
 
@@ -153,7 +153,7 @@ static void set_replay_variable(const char *variable)
     name[end ? end - variable : 0] = 0;
     if (*name)
         uv_os_setenv(name, end + 1);
-    free(name);
+    aligned_free(name);
 }
 
 static void prepare_replay_run(const replay_file *file)

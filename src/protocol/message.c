@@ -1,5 +1,6 @@
 #include "protocol/message.h"
 
+#include "base/aligned.h"
 #include "base/error.h"
 #include "protocol/frame.h"
 
@@ -8,12 +9,14 @@
 
 message *message_create(size_t size)
 {
-    message *message = size < SIZE_MAX / 2 ? malloc(sizeof *message + size) : NULL;
+    size_t room = aligned_for(size); /* malloc aligns for less */
+    message *message = size < SIZE_MAX / 2 ? malloc(sizeof *message + room + size) : NULL;
 
     if (message) {
         message->next = NULL;
         message->segment = OS_SHM_NONE;
         message->size = size;
+        message->bytes = (char *)(message + 1) + (room - (uintptr_t)(message + 1) % room) % room;
     }
     return message;
 }

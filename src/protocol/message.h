@@ -9,8 +9,8 @@
 typedef struct message {
     struct message *next;
     size_t size;
-    os_shm segment; /* OS_SHM_NONE when the bytes follow */
-    max_align_t bytes[];
+    os_shm segment; /* OS_SHM_NONE when there are bytes */
+    void *bytes;    /* aligned for any type */
 } message;
 
 /* Makes a message with room for size bytes; NULL when there is no memory. */
