@@ -208,6 +208,14 @@ template <typename Run> struct xf_neither {
     }
 };
 
+/* Whether a copy of an object's bytes is a copy of the object.  std::pair is only not trivially copyable because it can
+ * be assigned where its members are references. */
+template <typename Type> struct xf_is_plain {
+    static const bool value =
+        std::is_trivially_copyable<Type>::value ||
+        (std::is_trivially_copy_constructible<Type>::value && std::is_trivially_destructible<Type>::value);
+};
+
 /* The batch function of a task of that form. */
 template <typename Form, typename Form::run function>
 int xf_batch_of(xf_call *call, const void *from, void *to, size_t left, volatile unsigned *settled)
@@ -218,8 +226,8 @@ int xf_batch_of(xf_call *call, const void *from, void *to, size_t left, volatile
 
     static_assert(alignof(typename Form::in_type) <= XF_ALIGN_MAX, XF_ALIGN_TEXT);
     static_assert(alignof(typename Form::out_type) <= XF_ALIGN_MAX, XF_ALIGN_TEXT);
-    static_assert(std::is_trivially_copyable<typename Form::in_type>::value, "the input is not trivially copyable");
-    static_assert(std::is_trivially_copyable<typename Form::out_type>::value, "the output is not trivially copyable");
+    static_assert(xf_is_plain<typename Form::in_type>::value, "the input is not trivially copyable");
+    static_assert(xf_is_plain<typename Form::out_type>::value, "the output is not trivially copyable");
     for (; left > 0; left--, in++, out++) {
         int code;
         if (Form::out_size <= XF_ZEROED_MAX)
