@@ -58,7 +58,9 @@ typedef void (*xf_log_callback)(xf_process *process, const xf_log_line *line, vo
 typedef struct xf_process_options {
     const char *name; /* for reports; default: the task's name */
     xf_start_method start;
-    const char *const *environment; /* "NAME=value" strings, then NULL, added to the parent's environment */
+    const char *const *environment; /* strings, then NULL: how the child's environment differs from the parent's.
+                                       "NAME=value" adds a variable, or replaces the one of that name; "NAME" removes
+                                       it */
     const char *directory;          /* the child's working directory; default: the parent's */
     xf_stdio stdin_from;
     xf_stdio stdout_to;
@@ -97,7 +99,8 @@ typedef struct xf_process_options {
  * directory, a stream's file, or dumps; XF_ENOTSUP for fork or limits.files on Windows; XF_EINVAL for an option out of
  * range, an input that is NULL although it has a size, an XF_START in the environment that names no method, or a
  * stream's file that is a named pipe, unless it is for output and somebody reads it (Windows: XF_ENOENT or XF_EBUSY);
- * XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
+ * XF_ELIMIT for a variable of the environment that is longer than the system passes on (Windows: 32,766 characters with
+ * its name; spawn on Linux: 128 KiB); XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
  * Differences: POSIX defines little for a fork in a program with several threads, so use fork only with one; the
  * supervisor thread of crossfork does not count. */
 XF_API int xf_process_start(xf_process **process, xf_task *task, const void *input, size_t size,

@@ -51,7 +51,8 @@ typedef struct os_start {
     os_method method;
     os_server *server;              /* for OS_SERVER */
     os_entry entry;                 /* what the child runs; a child that is executed anew calls os_self_child first */
-    const char *const *environment; /* "NAME=value" ..., NULL: added to this process's own; NULL: nothing */
+    const char *const *environment; /* changes to this process's own: "NAME=value" sets, "NAME" removes ..., NULL; NULL:
+                                       none */
     const char *directory;          /* NULL: this process's own */
     const xf_limits *limits;        /* NULL: none */
     xf_stdio stdio[3];              /* no XF_STDIO_DEFAULT or _LOG; [0] is not captured */
@@ -81,8 +82,9 @@ typedef struct os_start {
  * They are never wider than this process's own.  Windows: limits of the job.  POSIX: setrlimit in the child.
  * XF_EINVAL (environment, directory or path that is not UTF-8, on Windows; a named pipe that nobody reads, or that is
  * to be read, in stdio_path, on POSIX: no path makes this wait); XF_ENOENT, XF_ENOTDIR, XF_EACCESS (the
- * directory, or a path of stdio_path); XF_EHANDLES, XF_EPROCESSES, XF_ENOMEM, XF_ENOTSUP (fork, or limits.files, on
- * Windows), XF_ESYSTEM; XF_EEND when the server has ended. */
+ * directory, or a path of stdio_path); XF_EHANDLES, XF_EPROCESSES, XF_ENOMEM, XF_ELIMIT (a
+ * variable that is longer than the system passes on, which the detail names; not for fork), XF_ENOTSUP (fork, or
+ * limits.files, on Windows), XF_ESYSTEM; XF_EEND when the server has ended. */
 int os_child_start(os_child **child, const os_start *start);
 
 /* A child's channel, and its output. */

@@ -166,7 +166,7 @@ int exec_again(pid_t *pid, const char *argument, char *const *environment, const
         goto close_lifted;
     error = execute_image(pid, arguments, environment, &lifted);
     if (error)
-        rc = os_error(error, "executing " IMAGE);
+        rc = error == E2BIG ? environment_error(environment) : os_error(error, "executing " IMAGE);
 
 close_lifted:
     list_passed(&lifted, passed);

@@ -97,8 +97,14 @@ bool file_read_line(char *line, size_t size, const char *format, ...) XF_PRINTF(
 
 /* ---- os_environment.c ------------------------------------------------------------------------ */
 
-/* Makes this process's environment with the additions, as pointers to both; the caller frees it.  NULL: no memory. */
-char **merge_environment(const char *const *additions);
+/* Makes this process's environment with the changes, as pointers to the strings of both; the caller frees it.
+ *   changes  "NAME=value" sets a variable, "NAME" removes it.  NULL: none.
+ * NULL: no memory. */
+char **merge_environment(const char *const *changes);
+
+/* Why the system does not take an environment for a program that it executes: XF_ELIMIT, with the name of a variable that
+ * is too long, or else the size of them all. */
+int environment_error(char *const *environment);
 
 /* Joins the strings, each with its terminating 0; the caller frees the result.  NULL: no memory. */
 char *flatten_strings(char *const *strings, size_t *size);

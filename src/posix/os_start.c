@@ -238,8 +238,8 @@ static _Noreturn void run_forked(const os_start *start, os_inherited *inherited,
         if (fds->stdio[i] > 2)
             fd_close(&fds->stdio[i]);
     fd_close(&fds->directory);
-    for (const char *const *addition = start->environment; addition && *addition; addition++)
-        putenv((char *)*addition);
+    for (const char *const *change = start->environment; change && *change; change++)
+        putenv((char *)*change); /* removes a variable whose name it gets alone */
     start->entry(inherited);
     abort();
 }

@@ -66,9 +66,10 @@ int process_start_check_options(const xf_process_options *options)
         return error_detail(XF_EINVAL, "option log_rate is %d", options->log_rate);
     if (options->capture_limit > SIZE_MAX / 4)
         return error_detail(XF_EINVAL, "option capture_limit is %zu", options->capture_limit);
-    for (const char *const *addition = options->environment; addition && *addition; addition++)
-        if (!strchr(*addition + (**addition != 0), '='))
-            return error_detail(XF_EINVAL, "option environment holds \"%s\", which is not NAME=value", *addition);
+    for (const char *const *change = options->environment; change && *change; change++)
+        if (!**change || **change == '=')
+            return error_detail(XF_EINVAL, "option environment holds \"%s\", which is neither NAME=value nor NAME",
+                                *change);
     return 0;
 }
 

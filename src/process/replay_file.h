@@ -16,7 +16,7 @@ typedef struct replay_case {
     const char *initializer; /* of a pool, run before it; "": none */
     const void *initializer_input;
     size_t initializer_size;
-    const char *const *environment; /* additions, and a NULL at the end; NULL: none */
+    const char *const *environment; /* changes, and a NULL at the end; NULL: none */
     const char *directory;          /* NULL: this process's own */
 } replay_case;
 

@@ -150,9 +150,12 @@ static void set_replay_variable(const char *variable)
     const char *end = strchr(variable + (*variable != 0), '=');
     char *name = copy_replay_input(variable, strlen(variable));
 
-    name[end ? end - variable : 0] = 0;
-    if (*name)
+    if (end)
+        name[end - variable] = 0;
+    if (end && *name)
         uv_os_setenv(name, end + 1);
+    else if (*name)
+        uv_os_unsetenv(name);
     aligned_free(name);
 }
 

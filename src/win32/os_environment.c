@@ -23,13 +23,6 @@ static int compare_names(const void *one, const void *other)
     return CompareStringOrdinal(first, name_length(first), second, name_length(second), TRUE) - CSTR_EQUAL;
 }
 
-static int wide_variable(const char *addition, wchar_t **variable)
-{
-    if (*addition == '=' || !strchr(addition, '='))
-        return error_detail(XF_EINVAL, "environment: %s is not NAME=value", addition);
-    return wide_text(addition, variable);
-}
-
 static void free_variables(wchar_t **variables, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -37,19 +30,19 @@ static void free_variables(wchar_t **variables, size_t count)
     free(variables);
 }
 
-static int wide_variables(const char *const *additions, wchar_t ***variables, size_t *count)
+static int wide_variables(const char *const *changes, wchar_t ***variables, size_t *count)
 {
     size_t wanted = 0, made = 0;
     wchar_t **wide;
     int rc = 0;
 
-    while (additions[wanted])
+    while (changes[wanted])
         wanted++;
     wide = calloc(wanted + 1, sizeof *wide);
     if (!wide)
         return os_error(ERROR_NOT_ENOUGH_MEMORY, "calloc");
     while (made < wanted && rc == 0) {
-        rc = wide_variable(additions[made], &wide[made]);
+        rc = wide_text(changes[made], &wide[made]);
         made += rc == 0;
     }
     if (rc < 0) {
@@ -61,15 +54,30 @@ static int wide_variables(const char *const *additions, wchar_t ***variables, si
     return 0;
 }
 
-/* Replaces the variable of the same name, or adds one at the end; returns the new count. */
-static size_t put_variable(wchar_t **list, size_t count, wchar_t *variable)
+/* Makes one change in a list that has room for it; returns the new count. */
+static size_t change_variable(wchar_t **list, size_t count, wchar_t *change)
 {
-    size_t at = 0;
+    size_t kept = 0;
 
-    while (at < count && compare_names(&list[at], &variable) != 0)
-        at++;
-    list[at] = variable;
-    return at == count ? count + 1 : count;
+    for (size_t i = 0; i < count; i++)
+        if (compare_names(&list[i], &change) != 0)
+            list[kept++] = list[i];
+    if (change[name_length(change)])
+        list[kept++] = change;
+    return kept;
+}
+
+/* XF_ELIMIT for a variable that the system would cut. */
+static int check_lengths(wchar_t *const *list, size_t count)
+{
+    enum { LONGEST = 32766 }; /* "Environment Variables": 32,767 with the terminating 0 */
+
+    for (size_t i = 0; i < count; i++)
+        if (wcslen(list[i]) > LONGEST)
+            return error_detail(XF_ELIMIT,
+                                "environment: %.*ls has %zu characters, and Windows passes on %d with the name",
+                                name_length(list[i]), list[i], wcslen(list[i]), LONGEST);
+    return 0;
 }
 
 /* Joins the variables to a block: each with its terminating 0, and one 0 more at the end. */
@@ -88,43 +96,57 @@ static wchar_t *join_variables(wchar_t **list, size_t count)
     return block;
 }
 
-/* Makes the block of this process's own variables and the added ones. */
-static wchar_t *add_to_own(wchar_t *own, wchar_t **added, size_t added_count)
+/* Makes the list of this process's own variables with the changes; the caller frees it.  NULL: no memory. */
+static wchar_t **change_own(wchar_t *own, wchar_t **changes, size_t changed, size_t *out_count)
 {
     size_t count = 0;
-    wchar_t **list, *block = NULL;
+    wchar_t **list;
 
     for (wchar_t *at = own; *at; at += wcslen(at) + 1)
         count++;
-    list = calloc(count + added_count + 1, sizeof *list);
+    list = calloc(count + changed + 1, sizeof *list);
     if (!list)
         return NULL;
     count = 0;
     for (wchar_t *at = own; *at; at += wcslen(at) + 1)
         list[count++] = at;
-    for (size_t i = 0; i < added_count; i++)
-        count = put_variable(list, count, added[i]);
+    for (size_t i = 0; i < changed; i++)
+        count = change_variable(list, count, changes[i]);
     qsort(list, count, sizeof *list, compare_names);
-    block = join_variables(list, count);
-    free(list);
-    return block;
+    *out_count = count;
+    return list;
 }
 
-int merge_environment(const char *const *additions, wchar_t **block)
+static int make_block(wchar_t *own, wchar_t **changes, size_t changed, wchar_t **block)
+{
+    size_t count;
+    wchar_t **list = change_own(own, changes, changed, &count);
+    int rc;
+
+    if (!list)
+        return os_error(ERROR_NOT_ENOUGH_MEMORY, "calloc");
+    rc = check_lengths(list, count);
+    if (rc == 0) {
+        *block = join_variables(list, count);
+        rc = *block ? 0 : os_error(ERROR_NOT_ENOUGH_MEMORY, "calloc");
+    }
+    free(list);
+    return rc;
+}
+
+int merge_environment(const char *const *changes, wchar_t **block)
 {
     static const char *const none[] = {NULL};
-    wchar_t **added = NULL, *own;
+    wchar_t **wide = NULL, *own;
     size_t count = 0;
-    int rc = wide_variables(additions ? additions : none, &added, &count);
+    int rc = wide_variables(changes ? changes : none, &wide, &count);
 
     if (rc < 0)
         return rc;
     own = GetEnvironmentStringsW();
-    *block = own ? add_to_own(own, added, count) : NULL;
-    if (!*block)
-        rc = os_error(ERROR_NOT_ENOUGH_MEMORY, "the environment");
+    rc = own ? make_block(own, wide, count, block) : os_error(ERROR_NOT_ENOUGH_MEMORY, "GetEnvironmentStringsW");
     if (own)
         FreeEnvironmentStringsW(own);
-    free_variables(added, count);
+    free_variables(wide, count);
     return rc;
 }

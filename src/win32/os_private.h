@@ -53,9 +53,9 @@ void path_add_prefix(wchar_t *path);
 
 /* ---- os_environment.c ------------------------------------------------------------------------ */
 
-/* Makes this process's environment with the additions, as CreateProcessW takes it; the caller frees it.
- * XF_EINVAL for an addition that is not UTF-8, or has no name. */
-int merge_environment(const char *const *additions, wchar_t **block);
+/* Makes this process's environment with the changes, as CreateProcessW takes it; the caller frees it.
+ * XF_EINVAL for a change that is not UTF-8; XF_ELIMIT for a variable that is too long, which the detail names. */
+int merge_environment(const char *const *changes, wchar_t **block);
 
 /* ---- os_channel.c ---------------------------------------------------------------------------- */
 

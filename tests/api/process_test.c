@@ -39,7 +39,7 @@ XF_ENTRY(come_half_way)
 }
 
 /* Reports that it runs, and never stops by itself. */
-XF_ENTRY(spin)
+XF_ENTRY(spin_for_ever)
 {
     send_number(call, 1);
     for (;;)
@@ -116,10 +116,13 @@ XF_ENTRY(print_both)
 
 XF_ENTRY(get_variable)
 {
-    size_t size = 256;
-    char *out = xf_call_output(call, size);
+    static char value[1 << 20];
+    size_t size = sizeof value;
 
-    return uv_os_getenv("XF_TEST_VARIABLE", out, &size) == 0 ? 0 : 1;
+    if (uv_os_getenv("XF_TEST_VARIABLE", value, &size) != 0)
+        return 1;
+    memcpy(xf_call_output(call, size + 1), value, size + 1);
+    return 0;
 }
 
 XF_ENTRY(get_directory)
@@ -439,7 +442,7 @@ static void terminate_is_polite_first(void **state)
 
 static void terminate_kills_after_the_grace(void **state)
 {
-    xf_process *process = start(&spin, NULL, 0, &(xf_process_options){.grace_ms = 50});
+    xf_process *process = start(&spin_for_ever, NULL, 0, &(xf_process_options){.grace_ms = 50});
 
     (void)state;
     receive_number(process);
@@ -449,7 +452,7 @@ static void terminate_kills_after_the_grace(void **state)
 
 static void terminate_works_while_nobody_joins(void **state)
 {
-    xf_process *process = start(&spin, NULL, 0, &(xf_process_options){.grace_ms = -1});
+    xf_process *process = start(&spin_for_ever, NULL, 0, &(xf_process_options){.grace_ms = -1});
 
     (void)state;
     receive_number(process);
@@ -460,7 +463,7 @@ static void terminate_works_while_nobody_joins(void **state)
 
 static void kill_ends_it_at_once(void **state)
 {
-    xf_process *process = start(&spin, NULL, 0, NULL);
+    xf_process *process = start(&spin_for_ever, NULL, 0, NULL);
     int64_t pid = xf_process_pid(process);
 
     (void)state;
@@ -475,7 +478,7 @@ static void kill_ends_it_at_once(void **state)
 
 static void free_of_a_running_process_kills_it(void **state)
 {
-    xf_process *process = start(&spin, NULL, 0, NULL);
+    xf_process *process = start(&spin_for_ever, NULL, 0, NULL);
     int64_t pid = xf_process_pid(process);
 
     (void)state;
@@ -487,7 +490,7 @@ static void free_of_a_running_process_kills_it(void **state)
 
 static void a_detached_process_is_freed_when_it_ends(void **state)
 {
-    xf_process *process = start(&spin, NULL, 0, NULL);
+    xf_process *process = start(&spin_for_ever, NULL, 0, NULL);
     int64_t pid = xf_process_pid(process);
 
     (void)state;
@@ -608,6 +611,96 @@ static void the_environment_is_added_to(void **state)
     uv_os_unsetenv("XF_TEST_VARIABLE");
 }
 
+static void a_variable_is_removed(void **state)
+{
+    const char *const removed[] = {"XF_TEST_VARIABLE", NULL};
+    xf_pool_options options = {.workers = 1, .process = &(xf_process_options){.environment = removed}};
+    xf_pool *pool;
+    xf_future *future;
+
+    (void)state;
+    uv_os_setenv("XF_TEST_VARIABLE", "set");
+    expect_end(start(&get_variable, NULL, 0, options.process), XF_END_FAILED, 1);
+    assert_int_equal(xf_pool_create(&pool, &options), 0);
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &get_variable}), 0);
+    assert_int_equal(xf_future_wait(future, XF_FOREVER), XF_EFAILED);
+    assert_int_equal(xf_future_status(future, 0).code, 1);
+    xf_future_free(future);
+    xf_pool_free(pool);
+    uv_os_unsetenv("XF_TEST_VARIABLE");
+}
+
+/* Starts a child with a variable of so many bytes, with its name.  It arrives whole, or the start fails and names it.
+ * Returns whether it arrived. */
+static bool arrives_whole(size_t length)
+{
+    char *variable = malloc(length + 1);
+    const char *const environment[] = {variable, NULL};
+    const xf_process_options options = {.environment = environment};
+    xf_process *process;
+    int rc;
+
+    assert_non_null(variable);
+    memset(variable, 'x', length);
+    memcpy(variable, "XF_TEST_VARIABLE=", 17);
+    variable[length] = 0;
+    rc = xf_process_start(&process, &get_variable, NULL, 0, &options);
+    if (rc == 0) {
+        assert_int_equal(join(process).kind, XF_END_DONE);
+        assert_string_equal(xf_process_result(process, NULL), variable + 17);
+        xf_process_free(process);
+    } else {
+        assert_int_equal(rc, XF_ELIMIT);
+        assert_non_null(strstr(xf_error_detail(), "XF_TEST_VARIABLE has"));
+    }
+    free(variable);
+    return rc == 0;
+}
+
+static void a_variable_is_not_cut(void **state)
+{
+    (void)state;
+    assert_true(arrives_whole(20000));
+    assert_true(arrives_whole(32766));
+    for (size_t length = 32767; length < 1000000; length += length / 4)
+        arrives_whole(length);
+    for (size_t length = 131070; length < 131074; length++)
+        arrives_whole(length);
+}
+
+/* The same for one that the program has set itself. */
+static void an_own_variable_is_not_cut(void **state)
+{
+    char value[50001];
+    xf_process *process = NULL;
+    int rc;
+
+    (void)state;
+    memset(value, 'y', sizeof value - 1);
+    value[sizeof value - 1] = 0;
+    if (uv_os_setenv("XF_TEST_VARIABLE", value) != 0)
+        skip();
+    rc = xf_process_start(&process, &get_variable, NULL, 0, NULL);
+    assert_true(rc == 0 || (rc == XF_ELIMIT && strstr(xf_error_detail(), "XF_TEST_VARIABLE has")));
+    if (rc == 0 && join(process).kind == XF_END_DONE)
+        assert_string_equal(xf_process_result(process, NULL), value);
+    xf_process_free(process);
+    uv_os_unsetenv("XF_TEST_VARIABLE");
+}
+
+static void a_change_without_a_name_is_refused(void **state)
+{
+    const char *const nothing[] = {"", NULL}, *const nameless[] = {"XF_TEST_VARIABLE=1", "=x", NULL};
+    xf_process *process;
+
+    (void)state;
+    assert_int_equal(xf_process_start(&process, &get_variable, NULL, 0, &(xf_process_options){.environment = nothing}),
+                     XF_EINVAL);
+    assert_int_equal(xf_process_start(&process, &get_variable, NULL, 0, &(xf_process_options){.environment = nameless}),
+                     XF_EINVAL);
+    assert_non_null(strstr(xf_error_detail(), "\"=x\""));
+}
+
 static void the_directory_is_the_childs_own(void **state)
 {
     char directory[4096], before[4096], after[4096];
@@ -658,6 +751,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(capture_keeps_the_newest),
         cmocka_unit_test(the_input_stream_is_empty),
         cmocka_unit_test(the_environment_is_added_to),
+        cmocka_unit_test(a_variable_is_removed),
+        cmocka_unit_test(a_variable_is_not_cut),
+        cmocka_unit_test(an_own_variable_is_not_cut),
+        cmocka_unit_test(a_change_without_a_name_is_refused),
         cmocka_unit_test(the_directory_is_the_childs_own),
     };
 

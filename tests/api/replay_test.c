@@ -151,12 +151,14 @@ XF_ENTRY(exit_with_what_was_learned)
 /* Returns 10, plus 1 if it has the environment, plus 2 if it has the directory that was set; sends a message. */
 XF_ENTRY(look_around)
 {
-    char path[1024] = "", value[16] = "";
+    char path[1024] = "", value[16] = "", gone[16];
     size_t size = sizeof value, length = sizeof path;
 
     xf_send(call, "x", 1);
     uv_os_getenv("XF_REPLAY_TEST", value, &size);
     uv_cwd(path, &length);
+    if (uv_os_getenv("XF_REPLAY_GONE", gone, &(size_t){sizeof gone}) != UV_ENOENT)
+        exit(9);
     exit(10 + (strcmp(value, "yes=1") == 0) + 2 * (strstr(path, "crossfork-") != NULL));
 }
 
@@ -256,17 +258,19 @@ static void what_is_killed_or_out_of_time_is_saved(void **state)
 
 static void environment_and_directory_come_back(void **state)
 {
-    const char *const environment[] = {"XF_REPLAY_TEST=yes=1", NULL};
+    const char *const environment[] = {"XF_REPLAY_TEST=yes=1", "XF_REPLAY_GONE", NULL};
     xf_process_options options = saving();
     xf_process *process;
 
     (void)state;
+    uv_os_setenv("XF_REPLAY_GONE", "here");
     options.environment = environment;
     options.directory = directory;
     process = start(&look_around, NULL, 0, &options);
     assert_int_equal(join(process).code, 13);
     assert_int_equal(run_again(xf_process_report(process)->saved), 13);
     xf_process_free(process);
+    uv_os_unsetenv("XF_REPLAY_GONE");
 }
 
 /* ---- Pools ----------------------------------------------------------------------------------- */

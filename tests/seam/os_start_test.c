@@ -394,26 +394,39 @@ static void expect_variable(const char *const *environment, const char *name, co
     finish_well(&kid);
 }
 
-static void the_environment_is_added_to(void **state)
+static void the_environment_is_changed(void **state)
 {
     static const char *const additions[] = {"XF_TEST_NEW=\xc3\xa4 = \xe6\x97\xa5", "XF_TEST_CHANGED=after",
-                                            "XF_TEST_EMPTY=", NULL};
+                                            "XF_TEST_EMPTY=", "XF_TEST_GONE", NULL};
+    static const char *const in_turn[] = {"XF_TEST_CHANGED",
+                                          "XF_TEST_CHANGED=again",
+                                          "XF_TEST_NEW=new",
+                                          "XF_TEST_NEW",
+                                          "XF_TEST_NEVER",
+                                          "XF_TEST_GON",
+                                          NULL};
     char own[64];
     size_t size = sizeof own;
 
     (void)state;
     uv_os_setenv("XF_TEST_OWN", "\xe6\x97\xa5");
     uv_os_setenv("XF_TEST_CHANGED", "before");
+    uv_os_setenv("XF_TEST_GONE", "here");
     expect_variable(additions, "XF_TEST_NEW", "\xc3\xa4 = \xe6\x97\xa5");
     expect_variable(additions, "XF_TEST_CHANGED", "after");
     expect_variable(additions, "XF_TEST_EMPTY", "");
     expect_variable(additions, "XF_TEST_OWN", "\xe6\x97\xa5");
+    expect_variable(additions, "XF_TEST_GONE", "(none)");
     expect_variable(NULL, "XF_TEST_CHANGED", "before");
+    expect_variable(in_turn, "XF_TEST_CHANGED", "again");
+    expect_variable(in_turn, "XF_TEST_NEW", "(none)");
+    expect_variable(in_turn, "XF_TEST_GONE", "here");
     assert_int_equal(uv_os_getenv("XF_TEST_CHANGED", own, &size), 0);
     assert_string_equal(own, "before");
     assert_int_equal(uv_os_getenv("XF_TEST_NEW", own, &size), UV_ENOENT);
     uv_os_unsetenv("XF_TEST_OWN");
     uv_os_unsetenv("XF_TEST_CHANGED");
+    uv_os_unsetenv("XF_TEST_GONE");
 }
 
 static void a_large_environment_arrives(void **state)
@@ -462,7 +475,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_child_has_the_directory_it_was_given),
     cmocka_unit_test(a_child_has_this_process_directory),
     cmocka_unit_test(a_directory_that_is_none_is_refused),
-    cmocka_unit_test(the_environment_is_added_to),
+    cmocka_unit_test(the_environment_is_changed),
     cmocka_unit_test(a_large_environment_arrives),
     cmocka_unit_test(nothing_is_left_behind),
 };
