@@ -35,7 +35,8 @@
  *               further work or messages.  xf_X_free ends the object in this process; where processes share it, the
  *               last one ends it altogether.
  *   Threads     Any thread may make any call, and several at the same time, unless a comment says otherwise.  A call
- *               that frees or detaches an object is the last call on it: no other may be under way.
+ *               that frees or detaches an object is the last call on it: no other may be under way.  A thread that is
+ *               cancelled in a call (pthread_cancel) completes it.
  *   Mistakes    Of the caller return XF_EINVAL; nothing is written to stdout or stderr unless asked. */
 #ifndef CROSSFORK_H
 #define CROSSFORK_H

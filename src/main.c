@@ -1,5 +1,6 @@
 /* Start-up and clean-up. */
 #include "crossfork.h"
+#include "os/cancel.h"
 #include "process/child.h"
 #include "process/replay_run.h"
 #include "process/stack_helper.h"
@@ -24,6 +25,8 @@ void xf_main(int argc, char **argv)
 
 int xf_cleanup(void)
 {
+    OS_HOLD_CANCEL;
+
     stack_helper_end();
     return supervisor_end();
 }

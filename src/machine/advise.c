@@ -3,6 +3,7 @@
 
 #include "base/number.h"
 #include "machine/machine.h"
+#include "os/cancel.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -226,6 +227,7 @@ static void explain_advice(const scale *scale)
 
 int xf_advise(xf_advice *out, const xf_workload *load)
 {
+    OS_HOLD_CANCEL;
     os_machine machine;
     xf_advice advice = {.workers = 0};
     scale scale = {&machine, &advice, load ? load->own : 0, load ? load->shared : 0, .at_cache = 0};

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/monitor.h"
 #include "messaging/pipe.h"
+#include "os/cancel.h"
 #include "os/identity.h"
 #include "rendezvous/acceptor.h"
 #include "rendezvous/connector.h"
@@ -65,6 +66,7 @@ static int check_pipe(const xf_pipe_options *options)
 
 int xf_listener_create(xf_listener **out, const char *name, const xf_listener_options *options)
 {
+    OS_HOLD_CANCEL;
     static const xf_listener_options defaults;
     xf_listener *listener;
     int rc;
@@ -141,6 +143,7 @@ static void end_serving(xf_listener *listener)
 
 int xf_listener_accept(xf_listener *listener, xf_pipe **pipe, int timeout_ms)
 {
+    OS_HOLD_CANCEL;
     uint64_t deadline = clock_deadline(timeout_ms);
     void *granted;
     int rc = check_listener(listener);
@@ -167,6 +170,8 @@ void xf_listener_stop(xf_listener *listener)
 
 void xf_listener_free(xf_listener *listener)
 {
+    OS_HOLD_CANCEL;
+
     if (!listener)
         return;
     if (check_listener(listener) < 0) {
@@ -194,6 +199,7 @@ static int open_granted(xf_pipe **pipe, const xf_ref *ref, uint64_t memory)
 
 int xf_connect(xf_pipe **out, const char *name, const xf_connect_options *options, int timeout_ms)
 {
+    OS_HOLD_CANCEL;
     static const xf_connect_options defaults;
     uint64_t deadline = clock_deadline(timeout_ms), memory;
     xf_pipe *pipe = NULL;

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "messaging/ring.h"
 #include "objects/object.h"
+#include "os/cancel.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +184,7 @@ static int open_ends(xf_pipe **one, xf_pipe **other, object *object)
 
 int xf_pipe_create(xf_pipe **one, xf_pipe **other, const xf_pipe_options *options)
 {
+    OS_HOLD_CANCEL;
     static const xf_pipe_options defaults;
     ring_plan plan;
     object *object;

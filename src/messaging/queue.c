@@ -7,6 +7,7 @@
 #include "messaging/queue.h"
 #include "messaging/ring.h"
 #include "objects/object.h"
+#include "os/cancel.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,7 @@ static int create_queue(xf_queue *queue, const ring_plan *plan)
 
 int xf_queue_create(xf_queue **out, const xf_queue_options *options)
 {
+    OS_HOLD_CANCEL;
     static const xf_queue_options defaults;
     ring_plan plan;
     xf_queue *queue;

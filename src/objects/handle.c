@@ -4,6 +4,7 @@
 #include "objects/object_client.h"
 #include "objects/object_entry.h"
 #include "objects/object_kind.h"
+#include "os/cancel.h"
 
 /* After a handle has been taken, neither this process nor a child has it open any more.  Called with the table's lock
  * held. */
@@ -51,6 +52,7 @@ int handle_take(const xf_ref *ref, intptr_t *handle)
 
 int xf_handle_ref(intptr_t handle, xf_ref *out)
 {
+    OS_HOLD_CANCEL;
     os_shm shm = OS_SHM_NONE;
     xf_ref ref;
     object_entry *entry;
@@ -77,6 +79,8 @@ int xf_handle_ref(intptr_t handle, xf_ref *out)
 
 int xf_handle_take(const xf_ref *ref, intptr_t *handle)
 {
+    OS_HOLD_CANCEL;
+
     if (ref->kind != XF_KIND_HANDLE)
         return error_detail(XF_EINVAL, "a reference to a %s, where one to a handle is needed",
                             object_kind_name(ref->kind));

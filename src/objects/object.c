@@ -4,6 +4,7 @@
 #include "objects/object_client.h"
 #include "objects/object_entry.h"
 #include "objects/object_kind.h"
+#include "os/cancel.h"
 #include "os/identity.h"
 
 #include <assert.h>
@@ -31,6 +32,7 @@ static int create_segment(os_shm *shm, const object_head *head, int flags)
 
 int object_create(object **out, xf_object_kind kind, uint32_t version, size_t size, int flags)
 {
+    OS_HOLD_CANCEL;
     object_head head = {.magic = OBJECT_MAGIC, .version = version, .size = size};
     os_shm shm;
     object_entry *entry;
@@ -56,6 +58,7 @@ int object_create(object **out, xf_object_kind kind, uint32_t version, size_t si
 
 int object_open(object **out, const xf_ref *ref, xf_object_kind kind, uint32_t version)
 {
+    OS_HOLD_CANCEL;
     object_entry *entry;
     int rc;
 
@@ -76,6 +79,7 @@ int object_open(object **out, const xf_ref *ref, xf_object_kind kind, uint32_t v
 
 int object_open_any(object **out, const xf_ref *ref)
 {
+    OS_HOLD_CANCEL;
     object_entry *entry;
     int rc = object_entry_open(&entry, ref);
 
@@ -86,6 +90,7 @@ int object_open_any(object **out, const xf_ref *ref)
 
 int object_adopt(object **out, const xf_ref *ref, intptr_t handle, uint64_t size, int flags)
 {
+    OS_HOLD_CANCEL;
     object_entry *entry;
     int rc = object_entry_receive(&entry, ref, handle, size, flags);
 
@@ -96,6 +101,7 @@ int object_adopt(object **out, const xf_ref *ref, intptr_t handle, uint64_t size
 
 int object_ref(object *object, xf_ref *ref)
 {
+    OS_HOLD_CANCEL;
     object_entry *entry = (object_entry *)object;
     bool reported;
     int rc = 0;
@@ -117,6 +123,8 @@ bool object_is_own(const object *object)
 
 void object_close(object *object)
 {
+    OS_HOLD_CANCEL;
+
     if (!object)
         return;
     if (object_is_own(object))

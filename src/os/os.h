@@ -2,6 +2,7 @@
 #ifndef OS_H
 #define OS_H
 
+#include "os/cancel.h"
 #include "os/channel.h"
 #include "os/child.h"
 #include "os/crash.h"

@@ -4,7 +4,8 @@
  * these contracts: the same files, the same functions, in the same order.  tests/seam asserts the contracts sentence by
  * sentence.
  *
- *   memory.h channel.h child.h server.h identity.h   The core port: processes, pools, queues and locks need no more.
+ *   memory.h channel.h child.h server.h identity.h cancel.h
+ *                                                    The core port: processes, pools, queues and locks need no more.
  *   machine.h endpoint.h crash.h                     A new system may leave these out: each function says what it
  *                                                    returns then.
  *

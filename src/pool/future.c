@@ -4,6 +4,7 @@
 #include "base/codec.h"
 #include "base/error.h"
 #include "base/spin.h"
+#include "os/cancel.h"
 #include "pool/future_callbacks.h"
 #include "pool/item_results.h"
 #include "pool/pool_audit.h"
@@ -239,6 +240,7 @@ int xf_future_result_object(xf_future *future, size_t item, void **object)
 
 const xf_report *xf_future_report(xf_future *future, size_t item)
 {
+    OS_HOLD_CANCEL;
     item_failure *failure;
 
     if (!collect_if_complete(future))
@@ -272,6 +274,7 @@ static void cancel_future(xf_pool *pool, xf_future *future)
 
 void xf_future_cancel(xf_future *future)
 {
+    OS_HOLD_CANCEL;
     xf_pool *pool = future->pool;
 
     if (future_check(future) < 0)
@@ -283,6 +286,8 @@ void xf_future_cancel(xf_future *future)
 
 void xf_pool_cancel(xf_pool *pool)
 {
+    OS_HOLD_CANCEL;
+
     if (pool_state_check_own(pool) < 0)
         return;
     uv_mutex_lock(&pool->lock);
@@ -293,6 +298,7 @@ void xf_pool_cancel(xf_pool *pool)
 
 void xf_future_free(xf_future *future)
 {
+    OS_HOLD_CANCEL;
     xf_pool *pool = future ? future->pool : NULL;
 
     if (!future)

@@ -1,6 +1,7 @@
 #include "pool/future_callbacks.h"
 
 #include "base/error.h"
+#include "os/cancel.h"
 #include "pool/item_results.h"
 #include "pool/pool_futures.h"
 #include "pool/pool_jobs.h"
@@ -82,6 +83,7 @@ void future_callbacks_dispatch(xf_pool *pool)
  * thread is woken by a deadline that has passed. */
 void future_callbacks_schedule(xf_future *future)
 {
+    OS_HOLD_CANCEL;
     xf_pool *pool = future->pool;
 
     if (handling_of(future) == HANDLE_NOTHING)

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/writer.h"
+#include "os/cancel.h"
 #include "pool/chunk_claim.h"
 #include "pool/output_guard.h"
 #include "process/replay_file.h"
@@ -332,6 +333,7 @@ static void check_guard(xf_future *future)
 
 void item_results_collect(xf_future *future)
 {
+    OS_HOLD_CANCEL;
     const job_plan *plan = &future->plan;
 
     if (future->collected)

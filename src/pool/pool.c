@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/monitor.h"
 #include "machine/machine.h"
+#include "os/cancel.h"
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
 #include "pool/output_guard.h"
@@ -220,6 +221,7 @@ static int start_pool(xf_pool *pool)
 
 int xf_pool_create(xf_pool **out, const xf_pool_options *options)
 {
+    OS_HOLD_CANCEL;
     static const xf_pool_options defaults;
     xf_pool *pool;
     int rc = check_pool_options(options ? options : &defaults);
@@ -267,6 +269,8 @@ free_pool:
 
 void xf_pool_close(xf_pool *pool)
 {
+    OS_HOLD_CANCEL;
+
     if (pool_state_check_own(pool) < 0)
         return;
     uv_mutex_lock(&pool->lock);
@@ -297,6 +301,7 @@ static int await_workers(xf_pool *pool, uint64_t deadline)
 
 int xf_pool_join(xf_pool *pool, int timeout_ms)
 {
+    OS_HOLD_CANCEL;
     int rc = pool_state_check_wait(pool, timeout_ms);
 
     if (rc < 0)
@@ -336,6 +341,7 @@ static int terminate_workers(xf_pool *pool, int grace_ms, int timeout_ms)
 
 int xf_pool_terminate(xf_pool *pool, int timeout_ms)
 {
+    OS_HOLD_CANCEL;
     int rc = pool_state_check_wait(pool, timeout_ms);
     int grace_ms = timeout_ms >= 0 && timeout_ms < pool->grace_ms ? timeout_ms : pool->grace_ms;
 
@@ -411,6 +417,8 @@ static void ask_for_release(xf_pool *pool)
 
 void xf_pool_free(xf_pool *pool)
 {
+    OS_HOLD_CANCEL;
+
     if (!pool)
         return;
     if (pool_state_check_own(pool) < 0)
@@ -426,6 +434,7 @@ void xf_pool_free(xf_pool *pool)
 
 int xf_pool_resize(xf_pool *pool, int workers)
 {
+    OS_HOLD_CANCEL;
     int rc = pool_state_check_own(pool);
 
     if (rc < 0)

@@ -1,6 +1,7 @@
 #include "pool/pool_audit.h"
 
 #include "base/clock.h"
+#include "os/cancel.h"
 #include "pool/future_callbacks.h"
 #include "pool/pool_jobs.h"
 #include "pool/pool_wake.h"
@@ -149,6 +150,7 @@ static void repair_heads(xf_pool *pool)
 
 static void look_through(xf_pool *pool)
 {
+    OS_HOLD_CANCEL;
     bool any = false;
 
     repair_heads(pool);

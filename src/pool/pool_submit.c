@@ -3,6 +3,7 @@
 #include "base/codec.h"
 #include "base/error.h"
 #include "base/writer.h"
+#include "os/cancel.h"
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
 #include "pool/job_buffers.h"
@@ -323,6 +324,7 @@ static int map_bytes(xf_future **future, xf_pool *pool, const xf_map *map, const
 
 int xf_pool_map_async(xf_future **future, xf_pool *pool, const xf_map *map)
 {
+    OS_HOLD_CANCEL;
     int rc = pool_state_check_own(pool);
 
     if (rc < 0)
@@ -353,6 +355,7 @@ int xf_pool_map(xf_pool *pool, const xf_map *map)
 
 int xf_pool_submit(xf_future **future, xf_pool *pool, const xf_map *map)
 {
+    OS_HOLD_CANCEL;
     xf_bytes bytes = {map->in, map->size};
     int rc = pool_state_check_own(pool);
 

@@ -159,6 +159,7 @@ int os_self_threads(void)
  * The program's name, in parentheses, may hold any characters, so the fields are counted from its last parenthesis. */
 static uint64_t thread_start(pid_t id, char *state)
 {
+    OS_HOLD_CANCEL;
     char path[40], text[1024], *fields;
     unsigned long long start = 0;
     ssize_t size;

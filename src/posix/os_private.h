@@ -102,8 +102,8 @@ bool file_read_line(char *line, size_t size, const char *format, ...) XF_PRINTF(
  * NULL: no memory. */
 char **merge_environment(const char *const *changes);
 
-/* Why the system does not take an environment for a program that it executes: XF_ELIMIT, with the name of a variable that
- * is too long, or else the size of them all. */
+/* Why the system does not take an environment for a program that it executes: XF_ELIMIT, with the name of a variable
+ * that is too long, or else the size of them all. */
 int environment_error(char *const *environment);
 
 /* Joins the strings, each with its terminating 0; the caller frees the result.  NULL: no memory. */

@@ -155,6 +155,7 @@ static int shm_map_forked(os_shm *shm, size_t size, int flags)
 
 int os_shm_create(os_shm *shm, size_t size, int flags)
 {
+    OS_HOLD_CANCEL;
     int rc, fd;
 
     if (flags & OS_SHM_FORKED)
@@ -216,6 +217,7 @@ os_shm shm_map_inherited(int fd, size_t size, input_access access)
 
 int os_shm_open(os_shm *shm, intptr_t handle, size_t size, int flags)
 {
+    OS_HOLD_CANCEL;
     int rc, fd = (int)handle, seals = fcntl(fd, F_GET_SEALS);
     struct stat facts;
 
@@ -239,6 +241,8 @@ void os_shm_forget(os_shm *shm)
 
 void os_shm_close(os_shm *shm)
 {
+    OS_HOLD_CANCEL;
+
     if (shm->flags & OS_SHM_COPIED)
         remove_copied(shm->address);
     if (shm->address)

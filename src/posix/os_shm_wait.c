@@ -63,6 +63,8 @@ static bool sleep_on_some(const watchers *watchers, size_t count, const struct t
 /* Sleeps on the first words, while a helper thread sleeps on the rest. */
 static void sleep_on_all(void *arg)
 {
+    OS_HOLD_CANCEL;
+
     static _Atomic bool cannot;
     const watchers *all = arg;
     size_t own = all->count < WORDS ? all->count : WORDS;

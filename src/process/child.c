@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "crossfork/process.h"
 #include "objects/object_client.h"
+#include "os/cancel.h"
 #include "os/identity.h"
 #include "process/call.h"
 #include "process/stack_service.h"
@@ -262,6 +263,7 @@ _Noreturn void child_run(const os_inherited *inherited)
     frame frame;
     int code;
 
+    (void)os_cancel_hold(); /* a forked child inherits that its parent's thread is to be cancelled */
     memset(call, 0, offsetof(xf_call, channel)); /* if a task has forked this child, this is that task's call */
     call_begin(call);
     call->backend = &child_backend;

@@ -1,6 +1,7 @@
 #include "process/child_log.h"
 
 #include "base/clock.h"
+#include "os/cancel.h"
 #include "process/call.h"
 #include "protocol/line_splitter.h"
 
@@ -100,6 +101,7 @@ static bool admit_line(xf_call *call)
 
 int child_log_put(xf_call *call, const xf_log_line *line, size_t size)
 {
+    OS_HOLD_CANCEL;
     int rc = 0;
 
     uv_mutex_lock(&call->log.lock);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/error.h"
+#include "os/cancel.h"
 #include "process/process_lead.h"
 
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 int xf_process_join(xf_process *process, xf_status *status, int timeout_ms)
 {
+    OS_HOLD_CANCEL;
     int rc = process_lead_check_own(process);
 
     if (rc < 0)
@@ -61,6 +63,7 @@ int xf_process_result_object(xf_process *process, void **object)
 
 int xf_process_receive(xf_process *process, xf_message *message, int timeout_ms)
 {
+    OS_HOLD_CANCEL;
     struct message *received;
     int rc = process_lead_check_own(process);
 
@@ -80,6 +83,8 @@ int xf_process_receive(xf_process *process, xf_message *message, int timeout_ms)
 
 void xf_message_free(xf_message *message)
 {
+    OS_HOLD_CANCEL;
+
     message_free(message->reserved);
     *message = (xf_message){NULL, 0, NULL};
 }
@@ -119,6 +124,8 @@ void xf_memory_free(void *memory)
 
 void xf_process_terminate(xf_process *process)
 {
+    OS_HOLD_CANCEL;
+
     if (process_lead_check_own(process) < 0)
         return;
     uv_mutex_lock(&process->lock);
@@ -165,6 +172,8 @@ static void kill_without_delay(xf_process *process)
 
 void process_kill_late(xf_process *process)
 {
+    OS_HOLD_CANCEL;
+
     uv_mutex_lock(&process->lock);
     if (!process->ended && !process->exited) {
         process->kill_asked = true;
@@ -175,6 +184,8 @@ void process_kill_late(xf_process *process)
 
 void xf_process_kill(xf_process *process)
 {
+    OS_HOLD_CANCEL;
+
     if (process_lead_check_own(process) < 0)
         return;
     uv_mutex_lock(&process->lock);
@@ -184,6 +195,7 @@ void xf_process_kill(xf_process *process)
 
 int64_t xf_process_pid(xf_process *process)
 {
+    OS_HOLD_CANCEL;
     int64_t pid;
 
     if (process_lead_check_own(process) < 0)
@@ -247,6 +259,7 @@ const xf_report *process_report(xf_process *process)
 
 const xf_report *xf_process_report(xf_process *process)
 {
+    OS_HOLD_CANCEL;
     const xf_report *report = process_lead_check_own(process) < 0 ? NULL : process_report(process);
 
     if (report && process->trace)
@@ -256,6 +269,7 @@ const xf_report *xf_process_report(xf_process *process)
 
 int xf_process_stack(xf_process *process, xf_stack *stack)
 {
+    OS_HOLD_CANCEL;
     os_record_head *record;
     stack_trace *trace = NULL;
     int rc = process_lead_check_own(process);
@@ -290,6 +304,7 @@ void xf_stack_free(xf_stack *stack)
 
 void xf_process_detach(xf_process *process)
 {
+    OS_HOLD_CANCEL;
     bool finished;
 
     if (process_lead_check_own(process) < 0) {
@@ -306,6 +321,7 @@ void xf_process_detach(xf_process *process)
 
 int xf_process_free(xf_process *process)
 {
+    OS_HOLD_CANCEL;
     int rc;
 
     if (!process)

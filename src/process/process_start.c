@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/monitor.h"
 #include "base/writer.h"
+#include "os/cancel.h"
 #include "process/child.h"
 #include "process/process_lead.h"
 #include "process/start_method.h"
@@ -354,6 +355,7 @@ free_payload:
 
 int xf_process_start(xf_process **out, xf_task *task, const void *input, size_t size, const xf_process_options *options)
 {
+    OS_HOLD_CANCEL;
     static const xf_process_options defaults;
     process_plan plan = {.task = task, .input = input, .size = size};
     int rc;

@@ -1,6 +1,7 @@
 #include "process/report.h"
 
 #include "crossfork/error.h"
+#include "os/cancel.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,6 +122,7 @@ void report_free(xf_report *report)
 
 void report_find_stack(xf_report *report)
 {
+    OS_HOLD_CANCEL;
     kept_report *copy = (kept_report *)report;
 
     if (copy->trace)

@@ -3,6 +3,7 @@
 #include "base/number.h"
 #include "base/printable.h"
 #include "crossfork/report.h"
+#include "os/cancel.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -89,6 +90,8 @@ static void put_json_stack(FILE *stream, const xf_report *report)
 
 int xf_report_json(const xf_report *report, FILE *stream)
 {
+    OS_HOLD_CANCEL;
+
     fprintf(stream, "{\"crossfork_report\": %d", JSON_VERSION);
     put_json_member(stream, "kind", report->kind_name);
     fprintf(stream, ", \"code\": %d", report->status.code);

@@ -3,6 +3,7 @@
 #include "base/number.h"
 #include "base/printable.h"
 #include "crossfork/report.h"
+#include "os/cancel.h"
 #include "os/machine.h"
 #include "process/task_boundary.h"
 
@@ -218,6 +219,7 @@ static const char *colour_of(xf_end kind)
 
 int xf_report_print(const xf_report *report, FILE *stream)
 {
+    OS_HOLD_CANCEL;
     bool coloured = wants_colour(stream);
 
     if (coloured)

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "os/cancel.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,7 @@ int channel_send_handle(channel *channel, frame_type type, const frame_fields *f
 
 int channel_send_segment(channel *channel, frame_type type, os_shm *segment)
 {
+    OS_HOLD_CANCEL;
     frame frame = {.type = type, .attached = segment->size};
     int rc;
 
@@ -109,6 +111,7 @@ static int send_large(channel *channel, frame_type type, const void *data, size_
 int channel_send(channel *channel, frame_type type, const frame_fields *fields, const void *data, size_t size,
                  bool flush)
 {
+    OS_HOLD_CANCEL;
     frame frame = {.type = type, .size = (fields ? fields->size : 0) + size};
     int rc;
 
@@ -139,6 +142,7 @@ size_t channel_take_pending(channel *channel, uint8_t *bytes, size_t room)
 
 int channel_flush(channel *channel)
 {
+    OS_HOLD_CANCEL;
     int rc;
 
     uv_mutex_lock(&channel->lock);
@@ -166,6 +170,8 @@ static int read_frame(channel *channel, int timeout_ms, frame *frame)
 
 int channel_receive(channel *channel, frame *frame)
 {
+    OS_HOLD_CANCEL;
+
     return read_frame(channel, -1, frame);
 }
 
@@ -191,6 +197,7 @@ static void read_and_wake(channel *channel, int timeout_ms)
 
 int channel_wait(channel *channel, bool (*holds)(const void *arg), const void *arg, int timeout_ms)
 {
+    OS_HOLD_CANCEL;
     uint64_t deadline = clock_deadline(timeout_ms), now;
     int rc = 0;
 
@@ -220,6 +227,8 @@ static bool is_acknowledged(const void *arg)
 
 void channel_wait_acknowledged(channel *channel)
 {
+    OS_HOLD_CANCEL;
+
     if (os.attach_needs_ack && channel->segment_sent)
         (void)channel_wait(channel, is_acknowledged, channel, -1);
 }

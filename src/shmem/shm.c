@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "os/cancel.h"
 #include "rendezvous/connector.h"
 
 #include <stdatomic.h>
@@ -176,6 +177,8 @@ int xf_shm_grow(xf_shm *shm, size_t size)
 
 void xf_shm_free(xf_shm *shm)
 {
+    OS_HOLD_CANCEL;
+
     if (!shm)
         return;
     publication_close(shm->publication);
@@ -193,6 +196,8 @@ static const xf_key no_key;
 
 int xf_shm_publish(xf_shm *shm, const char *name, const xf_key *key)
 {
+    OS_HOLD_CANCEL;
+
     if (shm->publication)
         return error_detail(XF_ESTATE, "this handle to shared memory has a name already");
     return publication_open(&shm->publication, shm->object, name, key ? key : &no_key);
@@ -200,6 +205,7 @@ int xf_shm_publish(xf_shm *shm, const char *name, const xf_key *key)
 
 int xf_shm_find(xf_shm **out, const char *name, const xf_shm_find_options *options, int timeout_ms)
 {
+    OS_HOLD_CANCEL;
     static const xf_shm_find_options defaults;
     uint64_t deadline = clock_deadline(timeout_ms);
     xf_shm *shm = NULL;

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "messaging/pipe.h"
 #include "messaging/queue.h"
+#include "os/cancel.h"
 #include "pool/future.h"
 #include "process/call.h"
 #include "process/process_lead.h"
@@ -197,6 +198,8 @@ void wait_rearm(xf_wait_item *items, int count)
 
 int xf_wait(xf_wait_item *items, int count, int timeout_ms)
 {
+    OS_HOLD_CANCEL;
+
     enum { FEW = 16 };
     os_word few[FEW];
     waiter waiter = {.items = items, .count = count, .words = few};

@@ -1,6 +1,7 @@
 /* Watches: a thread that waits for many items, and calls back on a loop. */
 #include "base/clock.h"
 #include "base/error.h"
+#include "os/cancel.h"
 #include "os/identity.h"
 #include "wait/wait.h"
 
@@ -107,6 +108,7 @@ static int check_watch(const xf_watch_options *options)
 
 int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_watch_options *options)
 {
+    OS_HOLD_CANCEL;
     xf_watch *watch = NULL;
     int rc = check_watch(options);
 
@@ -136,6 +138,8 @@ int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_watch_options *opti
 
 void xf_watch_stop(xf_watch *watch)
 {
+    OS_HOLD_CANCEL;
+
     if (!watch || watch->generation != os_self_generation()) /* a forked copy has no such thread, and no such loop */
         return;
     atomic_store(watch->turn, STOPPED);
