@@ -22,6 +22,11 @@ bool os_self_locate(uintptr_t code, char *path, size_t size, uint64_t *offset);
  * which stays when it gives them up.  Windows: never, as no program has rights by its file. */
 bool os_self_is_privileged(void);
 
+/* Names this process for who lists processes: the program's name and what it runs, each cut where both are too long.
+ * POSIX: the name of the calling thread, which is the process's for its first thread; 15 bytes, "program:task".
+ * Windows: nothing, as a list of processes shows the name of the image there. */
+void os_self_show(const char *task);
+
 /* A number that differs in a copy of this process that fork made, and in copies of copies; costs nothing.
  * Windows: always 0, as nothing copies a process.  POSIX: counts the forks between the program and this process, except
  * those that the C library does not see (a bare system call). */

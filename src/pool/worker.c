@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/spin.h"
+#include "os/identity.h"
 #include "pool/worker_output.h"
 #include "process/child.h"
 #include "process/task_boundary.h"
@@ -342,6 +343,7 @@ static int worker_entry(xf_call *call)
     worker_start start;
     int code;
 
+    os_self_show("worker");
     memcpy(&start, call->input, sizeof start);
     code = bind_to_cpus(call, &start.cpus);
     if (code != 0)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -128,6 +129,20 @@ bool os_self_locate(uintptr_t code, char *path, size_t size, uint64_t *offset)
 bool os_self_is_privileged(void)
 {
     return getauxval(AT_SECURE) != 0;
+}
+
+/* The task's name has room first, but for some letters of the program's. */
+void os_self_show(const char *task)
+{
+    enum { ROOM = 15, LETTERS = 5 };
+    const char *program = program_invocation_short_name;
+    size_t all = strlen(program), least = all < LETTERS ? all : LETTERS, size = strlen(task);
+    char name[ROOM + 1];
+
+    if (size > ROOM - 1 - least)
+        size = ROOM - 1 - least;
+    snprintf(name, sizeof name, "%.*s:%.*s", (int)(ROOM - 1 - size), program, (int)size, task);
+    prctl(PR_SET_NAME, name);
 }
 
 /* Counted in each forked child. */

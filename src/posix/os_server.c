@@ -448,6 +448,7 @@ _Noreturn void server_run(int requests, os_entry entry)
     child_reset_signals(); /* these three are done once here, for all children */
     child_catch_exit();
     os_self_build(build);
+    os_self_show("forkserver");
     sigemptyset(&open);
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGCHLD);

@@ -274,12 +274,15 @@ _Noreturn void child_run(const os_inherited *inherited)
     object_client_open(&call->channel);
     send_hello(call);
     code = channel_receive(&call->channel, &frame);
-    if (code == 0 && frame.type == FRAME_NAMES)
+    if (code == 0 && frame.type == FRAME_NAMES) {
+        os_self_show("stacks");
         stack_service_run(&call->channel, call->box, &frame);
+    }
     if (code == 0)
         code = load_only_task(call, &frame);
     if (code < 0)
         refuse_task(call, code);
+    os_self_show(call->task->name);
     if (atomic_load(&call->box->stop))
         send_bye_and_exit(call, FRAME_OUTCOME_STOPPED, 0);
     decode_task_input(call);

@@ -66,6 +66,11 @@ bool os_self_is_privileged(void)
     return false;
 }
 
+void os_self_show(const char *task)
+{
+    (void)task;
+}
+
 uint32_t os_self_generation(void)
 {
     return 0;
