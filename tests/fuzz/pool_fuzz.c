@@ -158,6 +158,12 @@ uint64_t uv_hrtime(void)
     return now;
 }
 
+bool os_self_locate(uintptr_t code, char *path, size_t size, uint64_t *offset)
+{
+    (void)code, (void)path, (void)size, (void)offset;
+    return false;
+}
+
 uint32_t os_self_generation(void)
 {
     return 0;
@@ -493,33 +499,50 @@ static uint32_t take_below(uint64_t bound)
 }
 
 /* Writes to what has memory. */
-static void poke(uint64_t at, const void *data, size_t size)
+static void poke_into(const os_shm *shm, uint64_t at, const void *data, size_t size)
 {
-    const memory *segment = segment_of(&pool->segment.work);
+    const memory *segment = segment_of(shm);
 
     for (size_t i = 0; i < size; i++)
         if (at + i < segment->size && segment->pages[(at + i) / OS_PAGE] == PAGE_LIVE)
             segment->address[at + i] = ((const char *)data)[i];
 }
 
-/* Any bytes anywhere. */
+static void poke(uint64_t at, const void *data, size_t size)
+{
+    poke_into(&pool->segment.work, at, data, size);
+}
+
+/* A part of a segment. */
+typedef struct part {
+    uint64_t at, size;
+} part;
+
+/* Any bytes anywhere; for one place in four in the books, which workers cannot write to where the system says so. */
 static void scribble(void)
 {
     const segment_layout *layout = &pool->segment.layout;
-    const struct {
-        uint64_t at, size;
-    } parts[] = {{0, sizeof(work_head)},
-                 {layout->slots_at, WORKERS * sizeof(worker_slot)},
-                 {layout->states_at, SHAPES * sizeof(job_state)},
-                 {layout->control_at, MEMORY},
-                 {layout->slab_words_at, MEMORY / OS_PAGE * sizeof(uint64_t)},
-                 {layout->slabs_at, 2 * OS_PAGE},
-                 {layout->buffers_at, 4 * OS_PAGE}};
-    uint32_t part = take_below(sizeof parts / sizeof *parts), at = fuzz_number(&input, 3) & ~3U, size = take_below(33);
+    const part books[] = {{0, sizeof(books_head)},
+                          {layout->orders_at, WORKERS * sizeof(worker_order)},
+                          {layout->tasks_at, 4 * sizeof(segment_task)},
+                          {layout->jobs_at, SHAPES * sizeof(job)},
+                          {layout->entries_at, OS_PAGE},
+                          {layout->inputs_at, 2 * OS_PAGE}};
+    const part parts[] = {{0, sizeof(work_head)},
+                          {layout->slots_at, WORKERS * sizeof(worker_slot)},
+                          {layout->states_at, SHAPES * sizeof(job_state)},
+                          {layout->control_at, MEMORY},
+                          {layout->slab_words_at, MEMORY / OS_PAGE * sizeof(uint64_t)},
+                          {layout->slabs_at, 2 * OS_PAGE},
+                          {layout->buffers_at, 4 * OS_PAGE}};
+    uint32_t number = take_below(sizeof parts / sizeof *parts), at = (uint32_t)fuzz_number(&input, 3);
+    bool in_books = at % 4 == 3;
+    part part = in_books ? books[number % (sizeof books / sizeof *books)] : parts[number];
+    size_t size = take_below(33);
     uint8_t data[32];
 
     fuzz_take(&input, data, size);
-    poke(parts[part].at + at % parts[part].size, data, size);
+    poke_into(in_books ? &pool->segment.books : &pool->segment.work, part.at + (at & ~3U) % part.size, data, size);
 }
 
 /* A future, and one of its chunks. */
