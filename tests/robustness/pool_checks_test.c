@@ -499,13 +499,17 @@ static void a_head_that_makes_room(void **state)
     scene scene = open_scene(4, 2);
     xf_pool *pool = scene.pool;
     uint64_t *end = &pool->ring_ends[XF_PRIORITY_LOW], end_before = *end;
+    _Atomic uint64_t *head = &pool->segment.shared->rings[XF_PRIORITY_LOW].head;
 
     (void)state;
     *end = pool->ring_heads[XF_PRIORITY_LOW] + SEGMENT_RING - 1;
-    atomic_store(&pool->segment.shared->rings[XF_PRIORITY_LOW].head, UINT64_MAX / 2);
+    atomic_store(head, UINT64_MAX / 2);
     assert_int_equal(pool_jobs_reserve_entry(pool, XF_PRIORITY_LOW), XF_ELIMIT);
-    assert_int_equal(pool_jobs_reserve_entry(pool, XF_PRIORITY_LOW), XF_ELIMIT);
+    atomic_store(head, *end);
+    assert_int_equal(pool_jobs_reserve_entry(pool, XF_PRIORITY_LOW), 0);
     *end = end_before;
+    pool->ring_heads[XF_PRIORITY_LOW] = end_before;
+    atomic_store(head, end_before);
     close_scene(&scene);
 }
 

@@ -158,16 +158,41 @@ typedef struct strike {
     uint32_t token;  /* not 0; another one each time */
 } strike;
 
-/* Strikes until it is asked to stop, and says that it has begun, in its output's place. */
+/* What an attacker says of itself, in its output's place. */
+typedef struct strike_count {
+    _Atomic uint32_t token, rounds;
+} strike_count;
+
+static strike_count *count_of(const pool_segment *segment, uint32_t job)
+{
+    return (strike_count *)segment->states[job].out_buffer;
+}
+
+/* Strikes until it is asked to stop. */
 XF_TASK(strike_on, const strike *in, int *out)
 {
     worker *worker = call->backend_arg;
+    strike_count *count = count_of(&worker->segment, worker->claimed.number);
 
     for (uint64_t round = 0; !xf_stop_requested(call, 0); round++) {
         attacks[in->number].strike(worker, round);
-        atomic_store((_Atomic uint32_t *)&worker->segment.states[worker->claimed.number].out_buffer, in->token);
+        atomic_store(&count->rounds, (uint32_t)round);
+        atomic_store(&count->token, in->token);
     }
     *out = 0;
+    return 0;
+}
+
+/* Lasts until the attacker, which has that job, has struck once more, or is gone. */
+XF_TASK(outlast, const uint32_t *in, uint32_t *out)
+{
+    const pool_segment *segment = &((worker *)call->backend_arg)->segment;
+    const strike_count *count = count_of(segment, *in);
+
+    *out = atomic_load(&count->rounds) + 1;
+    while ((int32_t)(atomic_load(&count->rounds) - *out) <= 0 && !xf_stop_requested(call, 0) &&
+           claim_word_state(atomic_load(&segment->states[*in].claim)) == CLAIM_CLAIMED)
+        ;
     return 0;
 }
 
@@ -196,32 +221,34 @@ static xf_future *begin_attack(xf_pool *pool, uint32_t number)
 
     assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &strike_on, .in = &strike, .size = sizeof strike}),
                      0);
-    while (!future_is_complete(future) &&
-           atomic_load((_Atomic uint32_t *)&future_state(future)->out_buffer) != strike.token)
+    while (!future_is_complete(future) && atomic_load(&count_of(&pool->segment, future->number)->token) != strike.token)
         ;
     return future;
 }
 
 /* Many chunks of fixed size, of any size, and one item. */
-static void submit_victims(xf_pool *pool, xf_future *futures[3], bool stop_at_failure)
+static void submit_victims(xf_pool *pool, xf_future *futures[3], uint32_t attacker, bool stop_at_failure)
 {
-    static const double numbers[ITEMS] = {1, 2, 3};
+    static const double number = 3;
     static const size_t sizes[ITEMS] = {100, 5000, 70000};
-    const xf_map single = {.task = &square,
-                           .in = numbers,
+    uint32_t attackers[ITEMS];
+    const xf_map single = {.task = &outlast,
+                           .in = attackers,
                            .count = ITEMS,
                            .chunk = 1,
                            .timeout_ms = 4 * BOUND_MS,
                            .stop_at_failure = stop_at_failure};
     xf_bytes bytes[ITEMS];
 
-    for (int i = 0; i < ITEMS; i++)
+    for (int i = 0; i < ITEMS; i++) {
+        attackers[i] = attacker;
         bytes[i] = (xf_bytes){&sizes[i], sizeof sizes[i]};
+    }
     assert_int_equal(xf_pool_map_async(&futures[0], pool, &single), 0);
     assert_int_equal(
         xf_pool_map_async(&futures[1], pool, &(xf_map){.task = &give, .bytes = bytes, .count = ITEMS, .chunk = 5}), 0);
     assert_int_equal(
-        xf_pool_submit(&futures[2], pool, &(xf_map){.task = &square, .in = numbers, .size = sizeof *numbers}), 0);
+        xf_pool_submit(&futures[2], pool, &(xf_map){.task = &square, .in = &number, .size = sizeof number}), 0);
 }
 
 /* Each item has an end, which is a result or the reason why there is none. */
@@ -245,7 +272,7 @@ static void an_attack_that_goes_on_holds_no_future(void **state)
     (void)state;
     for (uint32_t number = 0; number < ATTACKS; number++) {
         xf_future *attacker = begin_attack(pool, number), *victims[3];
-        submit_victims(pool, victims, number % 2);
+        submit_victims(pool, victims, attacker->number, number % 2);
         for (int i = 0; i < 3; i++)
             expect_ends(victims[i], attacks[number].name);
         xf_future_cancel(attacker);
@@ -274,6 +301,9 @@ static void pages_that_no_list_names_come_back(void **state)
     for (int round = 0; round < 10; round++) {
         xf_future *victim = NULL;
         assert_int_equal(xf_pool_map_async(&victim, pool, &(xf_map){.task = &give, .bytes = bytes, .count = 8}), 0);
+        assert_int_equal(xf_future_wait(victim, BOUND_MS), 0);
+        while (atomic_load(&future_state(victim)->slabs))
+            ;
         expect_ends(victim, "lists of slabs");
         while (stats_of(pool).memory > before)
             assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &give_large, .in = numbers, .count = 1}), 0);
