@@ -40,7 +40,7 @@ typedef struct xf_future xf_future;
 /* ---- Creating and closing -------------------------------------------------------------------- */
 
 /* As the number of workers: none.  Tasks run in the calls that submit them, for debugging.  A crash or an exit is then
- * the program's own, and timeouts, limits and captured streams have no effect. */
+ * the program's own, and timeouts, deadlines, limits and captured streams have no effect. */
 #define XF_POOL_INLINE (-1)
 
 #define XF_POOL_WORKERS_MAX 1024
@@ -140,7 +140,7 @@ typedef struct xf_map {
                               them.  An item that is not done leaves unspecified bytes there */
     size_t count;
     size_t chunk;         /* items that a worker claims at a time; 0: so many that each worker claims some 1,000 times.
-                             With a timeout it is always 1 */
+                             With timeout_ms or deadline_ms it is always 1 */
     int timeout_ms;       /* how long one item may run: then it is asked to stop (xf_stop_requested), and grace_ms later
                              its worker is killed.  0: no limit */
     xf_priority priority; /* workers claim work of a higher priority first; within one priority, older work first */
@@ -153,6 +153,10 @@ typedef struct xf_map {
     xf_future **results; /* for xf_pool_map: set to the future with each item's status, which the caller frees, once the
                             items were submitted, whatever the call returns then.  Untouched before that, so make it
                             NULL first.  NULL: no future is wanted */
+    int deadline_ms;     /* how long all items together may take from this call on, waiting for a worker included: then
+                            those that run are asked to stop as for timeout_ms, and those that wait never start.  Both
+                            end as XF_END_TIMED_OUT; the attempt in the report of one that never started is 0.
+                            0: no limit */
 } xf_map;
 
 /* Runs the task on each input, and waits.  The callbacks may be called after this has returned.
@@ -264,6 +268,7 @@ typedef struct xf_imap_options {
     bool unordered;    /* xf_imap_next gives results as they come, not in the order of inputs */
     int timeout_ms;    /* as in xf_map */
     xf_priority priority;
+    int deadline_ms; /* as in xf_map, for each input by itself, from when next gave it */
 } xf_imap_options;
 
 /* Begins to run a task on the inputs of a generator, however many there are.

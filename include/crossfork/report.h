@@ -33,7 +33,8 @@ typedef enum xf_end {
     XF_END_UNKNOWN,        /* the program took the exit status itself (waitpid(-1), SIGCHLD ignored), and the task had
                               not reported its end before; or, for an item, the program had no memory to keep how it
                               ended: it may be done; code 0 */
-    XF_END_TIMED_OUT,      /* it ran longer than a pool's timeout_ms, or than limits.wall_ms; code 0 */
+    XF_END_TIMED_OUT,      /* it ran longer than a pool's timeout_ms, or than limits.wall_ms, or deadline_ms of its map
+                              had passed, perhaps before it began; code 0 */
     XF_END_CANCELLED,      /* a pool's item was cancelled; code 0 */
     XF_END_MEMORY_LIMIT,   /* it died of limits.memory; code 0 */
     XF_END_CPU_LIMIT,      /* it used up limits.cpu_ms; code 0 */

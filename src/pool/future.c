@@ -248,7 +248,8 @@ const xf_report *xf_future_report(xf_future *future, size_t item)
     uv_mutex_lock(&future->pool->lock);
     failure = item_results_find(future, item);
     if (failure && !failure->report) { /* made on demand: cancelled items may be many */
-        xf_report report = item_results_blank_report(future, item, failure->status, "");
+        const char *why = item_results_why_unclaimed(future, failure->status);
+        xf_report report = item_results_blank_report(future, item, failure->status, why);
         report.phase = XF_PHASE_STARTING;
         report.attempt = 0;
         failure->report = report_copy(&report, NULL);

@@ -64,7 +64,10 @@ int xf_imap_create(xf_imap **out, xf_pool *pool, const xf_imap_options *options)
         return error_detail(XF_ENOMEM, "an imap");
     *imap = (xf_imap){
         .pool = pool, .next = options->next, .arg = options->arg, .state = 1, .unordered = options->unordered};
-    imap->map = (xf_map){.task = options->task, .timeout_ms = options->timeout_ms, .priority = options->priority};
+    imap->map = (xf_map){.task = options->task,
+                         .timeout_ms = options->timeout_ms,
+                         .priority = options->priority,
+                         .deadline_ms = options->deadline_ms};
     imap->window = options->window ? options->window : 4 * (size_t)pool->worker_limit;
     if (imap->window > XF_FUTURES_MAX)
         imap->window = XF_FUTURES_MAX;

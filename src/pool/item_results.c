@@ -204,15 +204,21 @@ static void collect_failures(xf_future *future)
         future->damaged = true;
 }
 
+const char *item_results_why_unclaimed(const xf_future *future, xf_status status)
+{
+    if (status.kind == XF_END_TIMED_OUT)
+        return "the deadline had passed before it began";
+    return future->unclaimed_report ? future->unclaimed_report->message : "";
+}
+
 static void add_unclaimed(xf_future *future, uint64_t item)
 {
     xf_status status = future->unclaimed_status;
-    const char *why = future->unclaimed_report ? future->unclaimed_report->message : "";
     xf_report report;
 
     if (status.kind == XF_END_NONE)
         status = (xf_status){XF_END_CANCELLED, 0, 0};
-    report = item_results_blank_report(future, item, status, why);
+    report = item_results_blank_report(future, item, status, item_results_why_unclaimed(future, status));
     report.phase = XF_PHASE_STARTING;
     report.attempt = 0;
     item_results_add(future, item, status.kind == XF_END_START_FAILED ? report_copy(&report, NULL) : NULL, status);

@@ -1,5 +1,4 @@
-/* How the items of a future ended.  All functions but item_results_blank_report are called with the pool's lock
- * held. */
+/* How the items of a future ended.  All functions but the first two are called with the pool's lock held. */
 #ifndef ITEM_RESULTS_H
 #define ITEM_RESULTS_H
 
@@ -7,6 +6,9 @@
 
 /* A report of an item that ended in no particular process; its texts are those of its arguments and of the future. */
 xf_report item_results_blank_report(const xf_future *future, uint64_t item, xf_status status, const char *message);
+
+/* Why an item that no worker has claimed ended so; "": there is nothing to add. */
+const char *item_results_why_unclaimed(const xf_future *future, xf_status status);
 
 /* Notes an item that is not done.  The future owns the report, which may be NULL. */
 void item_results_add(xf_future *future, uint64_t item, xf_report *report, xf_status status);

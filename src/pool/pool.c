@@ -232,6 +232,7 @@ int xf_pool_create(xf_pool **out, const xf_pool_options *options)
     if (!pool)
         return error_detail(XF_ENOMEM, "a pool");
     pool->supervised.on_due = on_pool_deadline;
+    pool->next_check = CLOCK_NEVER;
     pool->audit_ms = POOL_AUDIT_MS;
     pool->release = release_pool;
     pool->generation = os_self_generation();

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "pool/pool_audit.h"
+#include "pool/pool_jobs.h"
 
 /* The claim word of a worker's intent, if the worker holds that chunk; otherwise NULL.
  *   claim   Set to the word's value.
@@ -43,7 +44,8 @@ static void ask_item_to_stop(worker_handle *worker, xf_future *future, uint64_t 
     process_wake(worker->process);
 }
 
-void pool_deadlines_stop(xf_pool *pool, const xf_future *future, xf_end why)
+/* Asks the workers that run items of the future to stop. */
+static void ask_workers_to_stop(xf_pool *pool, const xf_future *future, xf_end why)
 {
     for (uint32_t i = 0; i < pool->slots_used; i++) {
         worker_handle *worker = &pool->workers[i];
@@ -52,6 +54,11 @@ void pool_deadlines_stop(xf_pool *pool, const xf_future *future, xf_end why)
         if (worker->process && held_claim(worker, intent, &claim, &held) && held == future)
             ask_item_to_stop(worker, held, intent, why);
     }
+}
+
+void pool_deadlines_stop(xf_pool *pool, const xf_future *future, xf_end why)
+{
+    ask_workers_to_stop(pool, future, why);
     pool_deadlines_check(pool);
 }
 
@@ -106,12 +113,38 @@ static uint64_t sooner_of(uint64_t one, uint64_t other)
     return one < other ? one : other;
 }
 
+/* Acts on the deadline of a future.  Returns when to look at it again: its items may be claimed at any time. */
+static uint64_t check_future(xf_pool *pool, xf_future *future, uint64_t now)
+{
+    uint64_t timeout = (uint64_t)future->options.timeout_ms * CLOCK_NS_PER_MS;
+
+    if (future_is_complete(future))
+        return CLOCK_NEVER;
+    if (future->deadline <= now) {
+        future->deadline = CLOCK_NEVER;
+        pool_jobs_cancel_unclaimed(pool, future, XF_END_TIMED_OUT);
+        ask_workers_to_stop(pool, future, XF_END_TIMED_OUT);
+        pool->callbacks_due = true;
+    }
+    return timeout ? sooner_of(future->deadline, now + timeout) : future->deadline;
+}
+
+static uint64_t check_futures(xf_pool *pool, uint64_t now)
+{
+    uint64_t next = CLOCK_NEVER;
+
+    for (xf_future *future = pool->first; future; future = future->next)
+        next = sooner_of(next, check_future(pool, future, now));
+    return next;
+}
+
 void pool_deadlines_check(xf_pool *pool)
 {
     bool over = pool->free_asked && pool->running == 0;
     uint64_t now = uv_hrtime(), next = pool_audit_on_deadline(pool, now);
 
     pool->audit_due = next != CLOCK_NEVER;
+    next = sooner_of(next, check_futures(pool, now));
     if (pool->callbacks_due || over)
         next = now;
     if (pool->awaits_start)
@@ -126,9 +159,6 @@ void pool_deadlines_check(xf_pool *pool)
         if (worker->stop_intent)
             next = sooner_of(next, worker->kill_time);
     }
-    for (const xf_future *future = pool->first; future;
-         future = future->next) /* its items may be claimed at any time */
-        if (future->options.timeout_ms && !future_is_complete(future))
-            next = sooner_of(next, now + (uint64_t)future->options.timeout_ms * CLOCK_NS_PER_MS);
+    pool->next_check = next;
     supervisor_set_deadline(&pool->supervised, next);
 }

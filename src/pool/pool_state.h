@@ -67,6 +67,7 @@ struct xf_future {
     int priority;
     void *out; /* the caller's buffer, to be filled in; NULL: none */
     job_pages pages;
+    uint64_t deadline;      /* of uv_hrtime; CLOCK_NEVER: none, or what it ends was ended */
     uint64_t guard;         /* offset of guard bytes behind the outputs; 0: none */
     uint64_t ring_entry;    /* the number of its entry in the ring */
     uint64_t strays_before; /* a sum over words that did not fit when the job was looked through last; 0: none */
@@ -140,6 +141,7 @@ struct xf_pool {
     xf_report *broken;              /* why no worker can be started; NULL: workers can be started */
     xf_status broken_status;
     uv_async_t *user_async; /* on the user's loop; NULL: callbacks are called on the supervisor's thread */
+    uint64_t next_check;    /* of its deadlines, of uv_hrtime */
     bool audit_due;         /* the supervisor looks the jobs through at a time that it knows */
     bool callbacks_due;     /* a future has completed without a worker that notifies the supervisor */
     uint32_t job_count;     /* job slots that were ever used */

@@ -23,7 +23,7 @@ static uint64_t choose_chunk_size(const xf_pool *pool, const xf_map *map, size_t
 {
     uint64_t chunk = map->chunk, most = UINT32_MAX;
 
-    if (map->timeout_ms)
+    if (map->timeout_ms || map->deadline_ms)
         return 1;
     if (!chunk)
         chunk = count / ((uint64_t)pool->worker_limit * 1024);
@@ -128,7 +128,8 @@ static int publish_job(xf_pool *pool, xf_future *future)
     pool_jobs_push(pool, future);
     if (pool->inline_worker)
         return 0;
-    if (future->options.timeout_ms || (future->callbacks == CALLBACKS_PENDING && !pool->audit_due))
+    if (future->options.timeout_ms || future->deadline < pool->next_check ||
+        (future->callbacks == CALLBACKS_PENDING && !pool->audit_due))
         pool_deadlines_check(pool);
     return pool_workers_call(pool, future->plan.chunk_count);
 }
@@ -175,14 +176,17 @@ static int create_future(xf_future **out, xf_pool *pool, const xf_map *map)
 {
     xf_future *future;
 
-    if (map->timeout_ms < 0 || map->priority < XF_PRIORITY_NORMAL || map->priority > XF_PRIORITY_LOW)
-        return error_detail(XF_EINVAL, "option timeout_ms is %d, priority %d", map->timeout_ms, (int)map->priority);
+    if (map->timeout_ms < 0 || map->deadline_ms < 0 || map->priority < XF_PRIORITY_NORMAL ||
+        map->priority > XF_PRIORITY_LOW)
+        return error_detail(XF_EINVAL, "option timeout_ms is %d, deadline_ms %d, priority %d", map->timeout_ms,
+                            map->deadline_ms, (int)map->priority);
     future = calloc(1, sizeof *future);
     if (!future)
         return error_detail(XF_ENOMEM, "a future");
     future->pool = pool;
     future->task = map->task;
     future->options = *map;
+    future->deadline = map->deadline_ms ? clock_deadline(map->deadline_ms) : CLOCK_NEVER;
     future->priority = (int)map->priority;
     if (map->on_success || map->on_failure || map->on_done)
         future->callbacks = CALLBACKS_PENDING;

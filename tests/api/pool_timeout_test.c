@@ -1,5 +1,5 @@
-/* Goal: items that take too long, that are cancelled, or whose pool is terminated end soon, and no other item ends with
- * them. */
+/* Goal: items that take too long, whose map has a deadline, that are cancelled, or whose pool is terminated end soon, and
+ * no other item ends with them. */
 #include "pool_tasks.h"
 
 XF_TASK(is_asked, const int *in, int *out)
@@ -74,6 +74,150 @@ static void an_item_that_takes_too_long_is_ended(void **state)
     xf_pool_free(pool);
 }
 
+/* ---- Deadlines ------------------------------------------------------------------------------- */
+
+static void expect_never_began(xf_future *future, size_t item)
+{
+    const xf_report *report = xf_future_report(future, item);
+
+    assert_string_equal(xf_end_name(xf_future_status(future, item).kind), xf_end_name(XF_END_TIMED_OUT));
+    assert_non_null(report);
+    assert_int_equal(report->attempt, 0);
+    assert_int_equal(report->phase, XF_PHASE_STARTING);
+    assert_string_equal(report->message, "the deadline had passed before it began");
+}
+
+static void a_deadline_counts_the_wait_for_a_worker(void **state)
+{
+    xf_pool *pool = open_workers(1);
+    xf_future *running = order_one(pool, HANG, NULL), *waiting, *many;
+    order orders[50] = {{FINE, 0}};
+
+    (void)state;
+    waiting = order_one(pool, FINE, &(xf_map){.deadline_ms = 50});
+    many = order_many(pool, orders, 50, &(xf_map){.deadline_ms = 30, .timeout_ms = 10000, .chunk = 20});
+    assert_int_equal(xf_future_wait(waiting, 60000), XF_EFAILED);
+    expect_never_began(waiting, 0);
+    assert_int_equal(xf_future_wait(many, 60000), XF_EFAILED);
+    assert_int_equal(xf_future_failures(many), 50);
+    expect_never_began(many, 0);
+    expect_never_began(many, 49);
+    assert_int_equal(xf_future_wait(running, 0), XF_ETIMEDOUT); /* it has none */
+    xf_future_cancel(running);
+    expect_kind(running, XF_END_CANCELLED, 0);
+    xf_future_free(waiting);
+    xf_future_free(many);
+    expect_squares(pool, 100, NULL);
+    xf_pool_free(pool);
+}
+
+/* More items than workers, each of which would take for ever: one grace is waited for, and not one for each. */
+static void a_deadline_is_for_all_items_of_a_map(void **state)
+{
+    static order orders[1000] = {{FINE, 0}, {FINE, 0}, {FINE, 0}};
+    xf_pool *pool = open_workers(2);
+    xf_map map = {.task = &obey, .in = orders, .count = 1000, .chunk = 100, .deadline_ms = 500};
+    xf_future *future = NULL;
+    int began = 0;
+
+    (void)state;
+    for (size_t i = 3; i < 1000; i++)
+        orders[i].what = i == 3 ? PATIENT : HANG;
+    map.results = &future;
+    assert_int_equal(xf_pool_map(pool, &map), XF_EFAILED);
+    for (size_t i = 0; i < 1000; i++) {
+        if (xf_future_status(future, i).kind == XF_END_DONE && orders[i].what == FINE)
+            continue;
+        assert_int_equal(xf_future_status(future, i).kind, XF_END_TIMED_OUT);
+        began += xf_future_report(future, i)->attempt;
+    }
+    assert_in_range(began, 0, 2);
+    assert_in_range(stats_of(pool).replaced, 0, 2);
+    xf_future_free(future);
+    expect_squares(pool, 100, &(xf_map){.deadline_ms = 60000});
+    xf_pool_free(pool);
+}
+
+/* Each attempt kills its worker, and there could be very many. */
+static void a_deadline_ends_retries(void **state)
+{
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = 1, .max_attempts = 1000000});
+
+    (void)state;
+    expect_kind(order_one(pool, DIE, &(xf_map){.deadline_ms = 100}), XF_END_TIMED_OUT, 0);
+    expect_squares(pool, 100, NULL);
+    xf_pool_free(pool);
+}
+
+static void count_call(xf_future *future, void *arg)
+{
+    (void)future;
+    uv_sem_post(arg);
+}
+
+/* Also of a future that the program has freed. */
+static void a_deadline_has_callbacks_called(void **state)
+{
+    xf_pool *pool = open_workers(1);
+    xf_future *running = order_one(pool, HANG, NULL);
+    uv_sem_t calls;
+
+    (void)state;
+    assert_int_equal(uv_sem_init(&calls, 0), 0);
+    for (int i = 0; i < 3; i++)
+        xf_future_free(
+            order_one(pool, FINE, &(xf_map){.deadline_ms = 20 + i, .on_failure = count_call, .arg = &calls}));
+    for (int i = 0; i < 3; i++)
+        uv_sem_wait(&calls);
+    uv_sem_destroy(&calls);
+    xf_future_cancel(running);
+    expect_kind(running, XF_END_CANCELLED, 0);
+    await_memory(pool, 0);
+    xf_pool_free(pool);
+}
+
+static int give_orders(void *arg, xf_bytes *input)
+{
+    static const order hang = {HANG, 0};
+    int *left = arg;
+
+    *input = (xf_bytes){&hang, sizeof hang};
+    return (*left)-- > 0;
+}
+
+static void each_input_of_a_generator_has_a_deadline(void **state)
+{
+    xf_pool *pool = open_workers(1);
+    xf_imap_options options = {.task = &obey, .next = give_orders, .window = 3, .deadline_ms = 50};
+    int left = 5;
+    xf_imap *imap;
+    xf_future *future;
+
+    (void)state;
+    options.arg = &left;
+    assert_int_equal(xf_imap_create(&imap, pool, &options), 0);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(xf_imap_next(imap, &future, NULL, 60000), 1);
+        expect_kind(future, XF_END_TIMED_OUT, 0);
+    }
+    assert_int_equal(xf_imap_next(imap, &future, NULL, 60000), 0);
+    xf_imap_free(imap);
+    xf_pool_free(pool);
+}
+
+static void a_deadline_is_not_negative(void **state)
+{
+    xf_pool *pool = open_workers(1);
+    xf_future *future;
+
+    (void)state;
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = &reverse, .deadline_ms = -1}), XF_EINVAL);
+    assert_non_null(strstr(xf_error_detail(), "deadline_ms"));
+    xf_pool_free(pool);
+}
+
+/* ---- Cancelling ------------------------------------------------------------------------------ */
+
 static void a_cancelled_item_ends_whether_it_likes_or_not(void **state)
 {
     const int whats[] = {PATIENT, STUBBORN};
@@ -127,6 +271,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_item_that_obeyed_leaves_no_request_behind),
         cmocka_unit_test(cancelling_with_much_in_flight_costs_nothing_else),
         cmocka_unit_test(an_item_that_takes_too_long_is_ended),
+        cmocka_unit_test(a_deadline_counts_the_wait_for_a_worker),
+        cmocka_unit_test(a_deadline_is_for_all_items_of_a_map),
+        cmocka_unit_test(a_deadline_ends_retries),
+        cmocka_unit_test(a_deadline_has_callbacks_called),
+        cmocka_unit_test(each_input_of_a_generator_has_a_deadline),
+        cmocka_unit_test(a_deadline_is_not_negative),
         cmocka_unit_test(a_cancelled_item_ends_whether_it_likes_or_not),
         cmocka_unit_test(terminating_with_much_queued_is_prompt),
     };
