@@ -128,13 +128,13 @@ typedef struct xf_report {
  * environment).  Escapes as C has them stand for what the child sent and a terminal would take for commands: control
  * characters, U+0080 to U+009F among them, line separators, and characters that turn the direction of text; and for
  * bytes that are not UTF-8.  Numbers have a point in every locale.
- * Returns 0, or XF_EIO when writing to the stream fails. */
+ * Returns 0; XF_EINVAL when report is NULL, as for an item that is done; XF_EIO when writing to the stream fails. */
 XF_API int xf_report_print(const xf_report *report, FILE *stream);
 
 /* Writes a report for a tool: one line, a JSON object in UTF-8; docs/report.md describes its members.  Bytes of
  * the child's texts that are not UTF-8 become U+FFFD.  Numbers have a point in every locale; one that the child made
  * infinite or no number at all is null.
- * Returns 0, or XF_EIO when writing to the stream fails. */
+ * Returns 0; XF_EINVAL when report is NULL; XF_EIO when writing to the stream fails. */
 XF_API int xf_report_json(const xf_report *report, FILE *stream);
 
 /* Names for messages: "crashed", "access violation", "running"; docs/report.md lists them.  Never NULL. */

@@ -5,11 +5,13 @@
 #include "base/error.h"
 #include "base/spin.h"
 #include "os/cancel.h"
+#include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
 #include "pool/item_results.h"
 #include "pool/pool_audit.h"
 #include "pool/pool_deadlines.h"
 #include "pool/pool_futures.h"
+#include "pool/pool_inline.h"
 #include "pool/pool_jobs.h"
 #include "pool/pool_state.h"
 
@@ -94,13 +96,27 @@ bool future_is_ready(xf_future *future, wait_target *target)
     return future_is_complete(future);
 }
 
+/* An inline pool has such work when an exception has left the task that submitted it. */
+static void run_work_that_is_left(xf_pool *pool)
+{
+    OS_HOLD_CANCEL;
+
+    if (!pool->inline_worker || !chunk_claim_has_work(&pool->segment))
+        return;
+    uv_mutex_lock(&pool->lock);
+    pool_inline_run(pool);
+    uv_mutex_unlock(&pool->lock);
+}
+
 /* Waits until the condition holds.  Returns 0, or XF_ETIMEDOUT. */
 static int await_futures(xf_pool *pool, spin_condition holds, awaited_futures *awaited, int timeout_ms)
 {
     uint64_t deadline = clock_deadline(timeout_ms);
     uint32_t spin_us = timeout_ms ? atomic_load(&pool->spin_us) : 0;
-    bool complete = spin(holds, awaited, spin_us, deadline);
+    bool complete;
 
+    run_work_that_is_left(pool);
+    complete = spin(holds, awaited, spin_us, deadline);
     if (complete)
         return 0;
     if (timeout_ms == 0)

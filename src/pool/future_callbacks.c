@@ -24,16 +24,33 @@ static handling handling_of(const xf_future *future)
     return future->detached && future->callbacks != CALLBACKS_RUNNING ? HANDLE_FREE : HANDLE_NOTHING;
 }
 
+typedef struct callbacks_call {
+    xf_pool *pool;
+    xf_future *future;
+    pool_frame frame;
+    bool returned; /* false when an exception leaves a callback: then nobody waits for the lock to be held */
+} callbacks_call;
+
+/* A callback may have detached the future: then it is handled once more, and freed. */
+static void end_callbacks(callbacks_call *call)
+{
+    pool_state_leave(&call->frame);
+    uv_mutex_lock(&call->pool->lock);
+    call->future->callbacks = CALLBACKS_DONE;
+    if (!call->returned)
+        uv_mutex_unlock(&call->pool->lock);
+}
+
 static void call_callbacks(xf_pool *pool, xf_future *future)
 {
+    __attribute__((cleanup(end_callbacks))) callbacks_call call = {.pool = pool, .future = future};
     xf_map options = future->options;
-    pool_frame frame;
     bool succeeded;
 
     item_results_collect(future);
     succeeded = future->failure_count == 0 && !future->short_of_memory;
     future->callbacks = CALLBACKS_RUNNING;
-    pool_state_enter(&frame, pool, POOL_CALLS_BACK);
+    pool_state_enter(&call.frame, pool, POOL_CALLS_BACK);
     uv_mutex_unlock(&pool->lock);
     if (succeeded && options.on_success)
         options.on_success(future, options.arg);
@@ -41,9 +58,7 @@ static void call_callbacks(xf_pool *pool, xf_future *future)
         options.on_failure(future, options.arg);
     if (options.on_done)
         options.on_done(future, options.arg);
-    pool_state_leave(&frame);
-    uv_mutex_lock(&pool->lock);
-    future->callbacks = CALLBACKS_DONE; /* a callback may have detached it: then it is handled once more, and freed */
+    call.returned = true;
 }
 
 static void handle_future(xf_pool *pool, xf_future *future, handling what)

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
+#include "pool/pool_jobs.h"
 #include "pool/worker_output.h"
 #include "process/child.h"
 
@@ -81,22 +82,56 @@ void pool_inline_close(xf_pool *pool)
     free(context);
 }
 
-/* A task may submit more work, and so may another thread.  The call that runs already runs that work too, when it is
- * its turn. */
-void pool_inline_run(xf_pool *pool)
-{
+typedef struct inline_run {
+    xf_pool *pool;
     pool_frame frame;
+    bool returned; /* false when an exception leaves a task; without the lock then */
+} inline_run;
 
-    if (pool->inline_running)
-        return;
+/* The exception leaves the call that submitted the work, too, so what is left of that work is cancelled. */
+static void abandon_work(xf_pool *pool)
+{
+    worker *worker = pool->inline_worker;
+
+    worker_abandon_item(worker);
+    pool_jobs_cancel_unclaimed(pool, pool->futures[worker->claimed.number], XF_END_CANCELLED);
+    worker_abandon_chunk(worker);
+}
+
+static void end_inline_run(inline_run *run)
+{
+    xf_pool *pool = run->pool;
+
+    if (!run->returned) {
+        uv_mutex_lock(&pool->lock);
+        abandon_work(pool);
+    }
+    pool_state_leave(&run->frame);
+    pool->inline_running = false;
+    if (!run->returned)
+        uv_mutex_unlock(&pool->lock);
+}
+
+static void run_queued_work(xf_pool *pool)
+{
+    __attribute__((cleanup(end_inline_run))) inline_run run = {.pool = pool};
+
     pool->inline_running = true;
-    pool_state_enter(&frame, pool, POOL_RUNS_TASKS);
+    pool_state_enter(&run.frame, pool, POOL_RUNS_TASKS);
     do {
         uv_mutex_unlock(&pool->lock);
         worker_run_inline(pool->inline_worker);
         uv_mutex_lock(&pool->lock);
     } while (chunk_claim_has_work(&pool->segment));
-    pool_state_leave(&frame);
-    pool->inline_running = false;
+    run.returned = true;
+}
+
+/* A task may submit more work, and so may another thread.  The call that runs already runs that work too, when it is
+ * its turn. */
+void pool_inline_run(xf_pool *pool)
+{
+    if (pool->inline_running)
+        return;
+    run_queued_work(pool);
     future_callbacks_run(pool);
 }

@@ -277,10 +277,15 @@ static int encode_objects(const xf_task *task, const xf_bytes *in, size_t count,
     return 0;
 }
 
+static void free_bytes(xf_bytes **bytes)
+{
+    free(*bytes);
+}
+
 static int map_objects(xf_future **future, xf_pool *pool, const xf_map *map, const xf_bytes *in, size_t count)
 {
-    xf_writer encoded = {0};
-    xf_bytes *bytes = calloc(count ? count : 1, sizeof *bytes);
+    __attribute__((cleanup(writer_free))) xf_writer encoded = {0};
+    __attribute__((cleanup(free_bytes))) xf_bytes *bytes = calloc(count ? count : 1, sizeof *bytes);
     int rc =
         bytes ? encode_objects(map->task, in, count, bytes, &encoded) : error_detail(XF_ENOMEM, "%zu inputs", count);
 
@@ -288,8 +293,6 @@ static int map_objects(xf_future **future, xf_pool *pool, const xf_map *map, con
         submission work = submission_of_bytes(pool, map->task, bytes, count);
         rc = submit(future, pool, &work, map);
     }
-    writer_free(&encoded);
-    free(bytes);
     return rc;
 }
 
@@ -340,9 +343,14 @@ int xf_pool_map_async(xf_future **future, xf_pool *pool, const xf_map *map)
     return map->bytes ? map_bytes(future, pool, map, map->bytes, map->count) : map_sized(future, pool, map);
 }
 
+static void free_kept_future(xf_future **future)
+{
+    xf_future_free(*future);
+}
+
 int xf_pool_map(xf_pool *pool, const xf_map *map)
 {
-    xf_future *future;
+    __attribute__((cleanup(free_kept_future))) xf_future *future = NULL; /* also when an exception leaves a task */
     int rc = pool_state_check_wait(pool, XF_FOREVER);
 
     if (rc == 0)
@@ -350,10 +358,10 @@ int xf_pool_map(xf_pool *pool, const xf_map *map)
     if (rc < 0)
         return rc;
     rc = xf_future_wait(future, XF_FOREVER);
-    if (map->results)
+    if (map->results) {
         *map->results = future;
-    else
-        xf_future_free(future);
+        future = NULL;
+    }
     return rc;
 }
 

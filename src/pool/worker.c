@@ -378,3 +378,17 @@ void worker_run_inline(worker *worker)
 {
     (void)run_chunks(worker);
 }
+
+void worker_abandon_item(worker *worker)
+{
+    (void)xf_fail(worker->call, XF_EFAILED, "an exception left the task");
+    worker_output_fail_item(worker, XF_EFAILED);
+    worker->slot->progress++;
+    call_end_object(worker->call);
+}
+
+void worker_abandon_chunk(worker *worker)
+{
+    (void)chunk_claim_commit(&worker->me, &worker->claimed, worker->slot->progress);
+    chunk_claim_leave(&worker->me, &worker->claimed);
+}

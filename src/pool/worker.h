@@ -48,6 +48,10 @@ typedef struct worker {
 /* Runs all queued chunks in the calling process: the worker of an inline pool. */
 void worker_run_inline(worker *worker);
 
+/* After an exception has left a task of an inline pool: end the item, which has failed, and its chunk. */
+void worker_abandon_item(worker *worker);
+void worker_abandon_chunk(worker *worker);
+
 /* Parts of the back-end of a task's calls, for inline pools too; backend_arg is the worker.
  *   worker_asked_to_stop  Whether the item, or the whole pool, was asked to stop. */
 int worker_send(xf_call *call, const void *data, size_t size);

@@ -92,6 +92,8 @@ int xf_report_json(const xf_report *report, FILE *stream)
 {
     OS_HOLD_CANCEL;
 
+    if (!report)
+        return error_detail(XF_EINVAL, "report is NULL");
     fprintf(stream, "{\"crossfork_report\": %d", JSON_VERSION);
     put_json_member(stream, "kind", report->kind_name);
     fprintf(stream, ", \"code\": %d", report->status.code);

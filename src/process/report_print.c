@@ -220,8 +220,11 @@ static const char *colour_of(xf_end kind)
 int xf_report_print(const xf_report *report, FILE *stream)
 {
     OS_HOLD_CANCEL;
-    bool coloured = wants_colour(stream);
+    bool coloured;
 
+    if (!report)
+        return error_detail(XF_EINVAL, "report is NULL");
+    coloured = wants_colour(stream);
     if (coloured)
         fprintf(stream, "\x1b[1m%s", colour_of(report->status.kind));
     print_headline(report, stream);

@@ -232,6 +232,143 @@ static void an_exception_that_nobody_catches_is_a_crash_with_a_stack(void **)
     xf_process_free(process);
 }
 
+/* ---- Exceptions in an inline pool -------------------------------------------------------------------------------- */
+
+XF_TASK(throw_at_zero, const int *in, int *out)
+{
+    std::string other = "this is destroyed on the way";
+
+    if (*in == 0)
+        throw std::runtime_error(other);
+    *out = *in * 2;
+    return 0;
+}
+
+static xf_pool *open_inline_pool()
+{
+    xf_pool_options options = xf_pool_options();
+    xf_pool *pool = nullptr;
+
+    options.workers = XF_POOL_INLINE;
+    assert_int_equal(xf_pool_create(&pool, &options), 0);
+    return pool;
+}
+
+/* Whether an exception came out of the call. */
+static bool maps_and_throws(xf_pool *pool, const std::vector<int> &in, xf_future **future, std::size_t chunk)
+{
+    xf_map map = {};
+
+    map.task = &throw_at_zero;
+    map.in = in.data();
+    map.count = in.size();
+    map.chunk = chunk;
+    try {
+        assert_int_equal(future ? xf_pool_map_async(future, pool, &map) : xf_pool_map(pool, &map), 0);
+    } catch (const std::runtime_error &error) {
+        assert_string_equal(error.what(), "this is destroyed on the way");
+        return true;
+    }
+    return false;
+}
+
+static void an_exception_ends_its_item_and_the_pool_goes_on(void **)
+{
+    xf_pool *pool = open_inline_pool();
+
+    for (std::size_t chunk = 0; chunk <= 20; chunk++) {
+        assert_true(maps_and_throws(pool, {1, 2, 3, 0, 5, 6, 7, 8, 9}, nullptr, chunk));
+        assert_true(maps_and_throws(pool, {0}, nullptr, chunk));
+        assert_false(maps_and_throws(pool, {1, 2, 3, 4}, nullptr, chunk));
+    }
+    xf_pool_free(pool);
+}
+
+/* The future is set before the tasks run. */
+static void a_future_says_which_item_an_exception_has_left(void **)
+{
+    xf_pool *pool = open_inline_pool();
+
+    for (std::size_t chunk = 0; chunk <= 3; chunk++) {
+        xf_future *future = nullptr;
+        assert_true(maps_and_throws(pool, {1, 2, 3, 0, 5, 6}, &future, chunk));
+        assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
+        for (std::size_t i = 0; i < 6; i++)
+            assert_int_equal(xf_future_status(future, i).kind, i < 3    ? XF_END_DONE
+                                                               : i == 3 ? XF_END_FAILED
+                                                                        : XF_END_CANCELLED);
+        assert_string_equal(xf_future_report(future, 3)->message, "an exception left the task");
+        assert_int_equal(*static_cast<const int *>(xf_future_result(future, 2, nullptr)), 6);
+        xf_future_free(future);
+    }
+    xf_pool_free(pool);
+}
+
+static xf_pool *outer_pool;
+static xf_future *submitted_before;
+
+XF_TASK(submit_and_throw, const int *in, int *out)
+{
+    static const int one = 1;
+    xf_map map = {};
+
+    (void)in, (void)out;
+    map.task = &throw_at_zero;
+    map.in = &one;
+    map.count = 1;
+    assert_int_equal(xf_pool_map_async(&submitted_before, outer_pool, &map), 0);
+    throw std::runtime_error("after that");
+}
+
+static void what_the_task_has_submitted_is_done(void **)
+{
+    int in = 1;
+    bool thrown = false;
+    xf_map map = {};
+
+    outer_pool = open_inline_pool();
+    map.task = &submit_and_throw;
+    map.in = &in;
+    map.count = 1;
+    try {
+        xf_pool_map(outer_pool, &map);
+    } catch (const std::runtime_error &) {
+        thrown = true;
+    }
+    assert_true(thrown);
+    assert_int_equal(xf_future_wait(submitted_before, 60000), 0);
+    assert_int_equal(*static_cast<const int *>(xf_future_result(submitted_before, 0, nullptr)), 2);
+    xf_future_free(submitted_before);
+    xf_pool_free(outer_pool);
+}
+
+static void throw_in_callback(xf_future *, void *)
+{
+    throw std::runtime_error("a callback");
+}
+
+static void an_exception_may_leave_a_callback(void **)
+{
+    xf_pool *pool = open_inline_pool();
+    int in = 1, out = 0;
+    bool thrown = false;
+    xf_map map = {};
+
+    map.task = &throw_at_zero;
+    map.in = &in;
+    map.out = &out;
+    map.count = 1;
+    map.on_done = throw_in_callback;
+    try {
+        xf_pool_map(pool, &map);
+    } catch (const std::runtime_error &) {
+        thrown = true;
+    }
+    assert_true(thrown);
+    assert_false(maps_and_throws(pool, {1, 2, 3, 4}, nullptr, 1));
+    xf_pool_free(pool);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +381,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_entry_takes_bytes_of_any_length),
         cmocka_unit_test(a_caught_exception_is_the_tasks_own_affair),
         cmocka_unit_test(an_exception_that_nobody_catches_is_a_crash_with_a_stack),
+        cmocka_unit_test(an_exception_ends_its_item_and_the_pool_goes_on),
+        cmocka_unit_test(a_future_says_which_item_an_exception_has_left),
+        cmocka_unit_test(what_the_task_has_submitted_is_done),
+        cmocka_unit_test(an_exception_may_leave_a_callback),
     };
 
     xf_main(argc, argv);

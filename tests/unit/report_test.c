@@ -377,6 +377,15 @@ static void a_report_is_a_screen_of_text(void **state)
 
 /* ---- The stream ------------------------------------------------------------------------------ */
 
+static void no_report_is_an_error(void **state)
+{
+    (void)state;
+    faults_forget_detail();
+    assert_int_equal(xf_report_print(NULL, stderr), XF_EINVAL);
+    assert_string_not_equal(xf_error_detail(), "");
+    assert_int_equal(xf_report_json(NULL, stderr), XF_EINVAL);
+}
+
 static void a_stream_that_takes_nothing_is_an_error(void **state)
 {
     FILE *file = fopen(file_name(), "wb");
@@ -721,6 +730,7 @@ int main(void)
         cmocka_unit_test(every_end_has_a_name),
         cmocka_unit_test(every_crash_has_a_name),
         cmocka_unit_test(an_unknown_phase_has_a_name),
+        cmocka_unit_test(no_report_is_an_error),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
