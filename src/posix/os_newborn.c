@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -78,6 +79,26 @@ bool child_has_others(void)
 {
     return !others_closed;
 }
+
+/* ---- Streams --------------------------------------------------------------------------------- */
+
+#ifdef XF_STREAM_LIST
+extern FILE *_IO_list_all; /* glibc's list of all open streams */
+
+void child_drop_pending(void)
+{
+    for (FILE *stream = _IO_list_all; stream; stream = stream->_chain)
+        if (fileno_unlocked(stream) >= 0)
+            __fpurge(stream);
+}
+#else
+void child_drop_pending(void)
+{
+    __fpurge(stdin);
+    __fpurge(stdout);
+    __fpurge(stderr);
+}
+#endif
 
 /* ---- Signals --------------------------------------------------------------------------------- */
 

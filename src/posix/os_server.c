@@ -445,6 +445,7 @@ _Noreturn void server_run(int requests, os_entry entry)
     uint8_t build[OS_BUILD_ID_SIZE];
     sigset_t blocked, open;
 
+    child_drop_pending();
     child_reset_signals(); /* these three are done once here, for all children */
     child_catch_exit();
     os_self_build(build);

@@ -340,6 +340,99 @@ static void files_that_cannot_be_had_are_named(void **state)
     assert_int_equal(support_handles(), handles);
 }
 
+/* ---- What the program has not flushed ------------------------------------------------------- */
+
+enum { OWN_FILES = 6, PATH_SIZE = 100 };
+
+/* How the task ends, after it has opened files, which get the numbers that the program's files had. */
+enum { FLUSHES_ALL, CLOSES_ALL, EXITS, RETURNS, RUNS_SHELL, PENDING_WAYS };
+
+typedef struct own_files {
+    char paths[OWN_FILES][PATH_SIZE];
+    int way;
+} own_files;
+
+XF_TASK(write_own_files, const own_files *in, int *out)
+{
+    FILE *files[OWN_FILES];
+
+    for (int i = 0; i < OWN_FILES; i++) {
+        files[i] = fopen(in->paths[i], "w");
+        if (!files[i])
+            return xf_fail(call, 1, "%s", in->paths[i]);
+        fprintf(files[i], "own\n");
+        if (in->way != FLUSHES_ALL)
+            fflush(files[i]);
+    }
+    printf("task\n");
+    *out = in->way;
+    if (in->way == FLUSHES_ALL)
+        fflush(NULL);
+    for (int i = 0; i < OWN_FILES && in->way == CLOSES_ALL; i++)
+        fclose(files[i]);
+    if (in->way == RUNS_SHELL && system("echo shell"))
+        return 2;
+    if (in->way == EXITS)
+        exit(0);
+    return 0;
+}
+
+static void expect_file(const char *path, const char *expected)
+{
+    char text[200] = "";
+    FILE *file = fopen(path, "r");
+    size_t size;
+
+    assert_non_null(file);
+    size = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[size] = 0;
+    assert_string_equal(text, expected);
+}
+
+static void run_with_pending(FILE *log, int way)
+{
+    own_files in = {.way = way};
+    xf_process_options options = {.stdout_to = XF_STDIO_CAPTURE};
+    xf_process *process;
+
+    for (int i = 0; i < OWN_FILES; i++)
+        snprintf(in.paths[i], PATH_SIZE, "%.90s.%d", own_name("stdio_test.own"), i);
+    fprintf(log, "secret %d\n", way);
+    printf("pending");
+    process = start(&write_own_files, &in, sizeof in, &options);
+    assert_int_equal(join(process).kind, way == EXITS ? XF_END_EXITED : XF_END_DONE);
+    expect_output(process, 1, way == RUNS_SHELL ? "shell\ntask\n" : "task\n");
+    xf_process_free(process);
+    for (int i = 0; i < OWN_FILES; i++) {
+        expect_file(in.paths[i], "own\n");
+        remove(in.paths[i]);
+    }
+}
+
+/* A file that the program has written to and not flushed, and a line on its standard output. */
+static void what_is_pending_is_written_once_and_where_it_belongs(void **state)
+{
+    char path[PATH_SIZE];
+    FILE *unused[4], *log;
+
+    (void)state;
+    snprintf(path, sizeof path, "%.90s", own_name("stdio_test.log"));
+    for (int i = 0; i < 4; i++) { /* so that the log's descriptor is one that a child uses */
+        unused[i] = fopen(path, "a");
+        assert_non_null(unused[i]);
+    }
+    log = fopen(path, "w");
+    assert_non_null(log);
+    for (int i = 0; i < 4; i++)
+        fclose(unused[i]);
+    for (int way = 0; way < PENDING_WAYS; way++)
+        run_with_pending(log, way);
+    fclose(log);
+    expect_file(path, "secret 0\nsecret 1\nsecret 2\nsecret 3\nsecret 4\n");
+    remove(path);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +444,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(forged_marks_are_text),
         cmocka_unit_test(a_mark_that_is_never_passed_does_no_harm),
         cmocka_unit_test(streams_are_files),
+        cmocka_unit_test(what_is_pending_is_written_once_and_where_it_belongs),
     };
 
     xf_main(argc, argv);
