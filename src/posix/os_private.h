@@ -180,8 +180,8 @@ void child_list_terminal_stops(sigset_t *stops);
 void child_catch_exit(void);
 
 /* In a new child that was forked and not executed, or in the server: drops what the program has written to its streams
- * and not flushed, so that only the program writes it.  Streams without a descriptor, and those of C++ that have buffers
- * of their own, keep theirs; with other C libraries than glibc so do all but the standard streams. */
+ * and not flushed, so that only the program writes it.  Streams without a descriptor, and those of C++ that have
+ * buffers of their own, keep theirs; with other C libraries than glibc so do all but the standard streams. */
 void child_drop_pending(void);
 
 /* In a new child that was forked and not executed: closes every descriptor above 2 that is not in fds.
