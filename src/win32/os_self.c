@@ -87,24 +87,20 @@ static bool second_argument(const wchar_t *line, char *word, size_t size)
 
 /* ---- Becoming a child ------------------------------------------------------------------------ */
 
-/* Maps an inherited section and closes its handle. */
+/* Maps an inherited section; the handle stays open. */
 static int map_inherited(os_shm *shm, const passed_section *section)
 {
     int flags = (int)section->flags;
-    int rc;
 
     if (flags & OS_SHM_OWNED)
         flags |= OS_SHM_READONLY;
-    rc = shm_map(shm, (HANDLE)(uintptr_t)section->handle, (size_t)section->size, flags);
-
-    if (rc == 0)
-        os_shm_forget(shm);
-    return rc;
+    return shm_map(shm, (HANDLE)(uintptr_t)section->handle, (size_t)section->size, flags);
 }
 
 static os_shm self_box;
 
-/* Runs before main, so that a main which ends before it comes to os_self_child counts as an exit, too. */
+/* Runs before main, so that a main which ends before it comes to os_self_child counts as an exit, too.  The handle stays
+ * open until then: a DLL of the program may have a copy of this library linked into it, in which this runs first. */
 XF_BEFORE_MAIN(find_status)
 {
     char argument[ARGUMENT_MAX];
@@ -114,6 +110,7 @@ XF_BEFORE_MAIN(find_status)
     if (!second_argument(GetCommandLineW(), argument, sizeof argument) || !parse_argument(argument, &token) ||
         token.box.size < sizeof *status || map_inherited(&self_box, &token.box) < 0)
         return;
+    SetHandleInformation((HANDLE)self_box.handle, HANDLE_FLAG_INHERIT, 0);
     status = self_box.address;
     if (status->nonce == token.nonce)
         child_take_status(status, (size_t)token.box.size);
@@ -140,6 +137,8 @@ static int become_child(const child_token *token, const os_inherited **out)
     for (int i = 0; i < OS_INPUTS && rc == 0; i++)
         if (token->inputs[i].handle)
             rc = map_inherited(&self.inherited.inputs[i], &token->inputs[i]);
+    for (int i = 0; i < OS_INPUTS; i++)
+        os_shm_forget(&self.inherited.inputs[i]);
     if (rc < 0)
         goto unmap_inputs;
     SetHandleInformation(pipe, HANDLE_FLAG_INHERIT, 0); /* so that the task's own children do not inherit it */
@@ -147,6 +146,7 @@ static int become_child(const child_token *token, const os_inherited **out)
     if (rc < 0)
         goto unmap_inputs;
     self.inherited.channel = &self.channel;
+    os_shm_forget(&self_box);
     self.inherited.box = self_box;
     child_get_ready();
     *out = &self.inherited;
