@@ -3,6 +3,7 @@
  *     primes N    how many primes there are up to N, counted by the pool
  *     ping        pong, at once, whatever the pool has to do
  *     quit        ends the server, once its clients have disconnected
+ * `serve MS` gives each part of a request so many milliseconds; a request of which a part takes longer is "too late".
  * Everything here happens on the loop's thread, the ends of the pool's work too: options.loop sees to that. */
 #include <crossfork.h>
 
@@ -30,8 +31,11 @@ static bool is_prime(uint32_t number)
 
 XF_TASK(count_primes, const range *in, uint32_t *out)
 {
-    for (uint32_t number = in->first; number <= in->last; number++)
+    for (uint32_t number = in->first; number <= in->last; number++) {
         *out += is_prime(number);
+        if (number % 1024 == 0 && xf_stop_requested(call, 0)) /* too late: so the worker need not be killed */
+            return xf_fail(call, 1, "stopped");
+    }
     return 0;
 }
 
@@ -42,6 +46,7 @@ typedef struct server {
     uv_tcp_t listener;
     xf_pool *pool;
     int clients;
+    int deadline_ms; /* 0: none */
     bool quit;
 } server;
 
@@ -124,6 +129,8 @@ static void on_counted(xf_future *future, void *arg)
         for (int i = 0; i < ITEMS; i++)
             count += request->out[i];
         snprintf(text, sizeof text, "%" PRIu64 " primes up to %" PRIu32, count, request->limit);
+    } else if (xf_future_status(future, xf_future_failure(future, 0)).kind == XF_END_TIMED_OUT) {
+        snprintf(text, sizeof text, "too late");
     } else {
         snprintf(text, sizeof text, "%zu parts of the work were lost", xf_future_failures(future));
     }
@@ -137,7 +144,12 @@ static void on_counted(xf_future *future, void *arg)
 static void count_up_to(client *client, uint32_t limit)
 {
     request *request = calloc(1, sizeof *request);
-    xf_map map = {.task = &count_primes, .count = ITEMS, .on_done = on_counted, .arg = request};
+    xf_map map = {.task = &count_primes,
+                  .count = ITEMS,
+                  .on_done = on_counted,
+                  .arg = request,
+                  .timeout_ms = client->server->deadline_ms,
+                  .stop_at_failure = true}; /* the other parts of a request that is late anyway */
     xf_future *future;
     int rc = XF_ENOMEM;
 
@@ -257,6 +269,7 @@ int main(int argc, char **argv)
     int port, rc;
 
     xf_main(argc, argv);
+    server.deadline_ms = argc > 1 ? atoi(argv[1]) : 0;
     uv_loop_init(&server.loop);
     rc = xf_pool_create(&server.pool, &(xf_pool_options){.loop = &server.loop});
     if (rc < 0) {

@@ -16,6 +16,9 @@
  * when its producer has ended.  So joining first and getting afterwards works, at any size.
  * No lock is held.  A process that is killed, at whatever instruction, blocks no other; at most the message that each
  * of its threads was putting or getting is lost with it, and xf_queue_stats_get counts those.
+ * Nothing closes a queue by itself: a producer waits for room (XF_FOREVER) also when all consumers have died.  So wait
+ * for all processes of a queue at once (xf_wait), and close it when the last consumer or the last producer has ended,
+ * as examples/producer_consumer.c does; or wait with timeouts.
  * A message is bytes; it may be an xf_ref, and so hand over an object. */
 #ifndef CROSSFORK_QUEUE_H
 #define CROSSFORK_QUEUE_H
