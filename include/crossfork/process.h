@@ -13,7 +13,7 @@
  * The parent reads and keeps all that a child sends at all times, on a thread that waits for the child or on
  * crossfork's one supervisor thread, so joining first and reading afterwards never deadlocks, at any size.
  * A child ends with its parent, however the parent ends and whatever the child does, and its own descendants end with
- * it.  Differences: on POSIX a process that leaves the child's process group (setsid, setpgid) escapes.
+ * it, in whichever group or session they are: docs/semantics/ends.md has the gaps.
  * In a process that the program forked by itself, xf_process_free and xf_process_detach free that process's copy alone,
  * and other calls fail with XF_ESTATE: docs/semantics/copies.md. */
 #ifndef CROSSFORK_PROCESS_H
@@ -152,11 +152,12 @@ XF_API void xf_process_terminate(xf_process *process);
 
 /* Kills the child and its descendants at once; harmless on a process that has ended.  The process ends as
  * XF_END_TERMINATED.
- * Differences: on POSIX a descendant that made a session of its own (setsid) escapes. */
+ * Differences: on POSIX a descendant that has become another user escapes. */
 XF_API void xf_process_kill(xf_process *process);
 
 /* The system's id of the child; 0 when it could not be started.  After the child has ended, the id it had.
- * Differences: with XF_START_FORKSERVER this may wait a moment, until the helper process has sent it. */
+ * Differences: on POSIX this may wait a moment, until the child is there; its parent is its keeper
+ * (docs/semantics/ends.md). */
 XF_API int64_t xf_process_pid(xf_process *process);
 
 /* The name given in the options, or the task's.  Valid until the process is freed. */

@@ -28,7 +28,6 @@ typedef struct os_status {
     uint64_t image;          /* set by the child, before main: where crossfork was loaded; 0 on POSIX */
     xf_limits limits;        /* set by os_child_start; the child applies them to itself */
     _Atomic int32_t refused; /* set by the child when it crashes or exits: limits.memory is used up, or nearly */
-    uint32_t held;           /* set by os_child_start: the parent holds the lifeline's end; not used on Windows */
 } os_status;
 
 enum { OS_INPUTS = 2 };
@@ -73,9 +72,11 @@ typedef struct os_start {
  * and the signals that would stop it for the terminal, which it ignores.
  * The child and its descendants end at once when this process ends, however it ends, whatever they are doing.
  * Windows: CreateProcessW of the running image with a handle list, in a kill-on-close job object of its own.
- * POSIX: fork, posix_spawn of the running image, or a request to the server; pidfd; a process group; a lifeline pipe
- * whose hang-up makes the kernel send SIGKILL to the group.  This process holds both ends of it, so that the child
- * cannot close or change them.  A process that leaves the group (setsid, setpgid) escapes.
+ * POSIX: fork, posix_spawn of the running image, or a request to the server; a process group; a lifeline pipe whose
+ * hang-up makes the kernel send SIGKILL to the group, of which this process holds both ends, so that the child cannot
+ * close or change them; and a keeper, a process between this one and the child that kills all that the child has
+ * started, in whichever group it is.  There is no keeper when an image has other threads before it comes to
+ * os_self_child: a process that leaves the group (setsid, setpgid) escapes then.
  * A copy of the child that its task forks has the box and the inputs as memory of its own: nothing that it writes
  * reaches this process.  It is no child: what it does with signals, exit() and faults is not recorded.
  * Limits hold from os_self_child on; for a child that is not executed anew, and on Windows, from its first instruction.
@@ -84,7 +85,8 @@ typedef struct os_start {
  * to be read, in stdio_path, on POSIX: no path makes this wait); XF_ENOENT, XF_ENOTDIR, XF_EACCESS (the
  * directory, or a path of stdio_path); XF_EHANDLES, XF_EPROCESSES, XF_ENOMEM, XF_ELIMIT (a
  * variable that is longer than the system passes on, which the detail names; not for fork), XF_ENOTSUP (fork, or
- * limits.files, on Windows), XF_ESYSTEM; XF_EEND when the server has ended. */
+ * limits.files, on Windows), XF_ESYSTEM; XF_EEND when the server has ended, XF_EMAIN when it did so before its main
+ * came to os_self_child, XF_ETIMEDOUT when it has taken no request for seconds. */
 int os_child_start(os_child **child, const os_start *start);
 
 /* A child's channel, and its output. */
@@ -122,8 +124,8 @@ typedef struct os_end {
 
 /* Returns how the child's process ended, kills what is left of its descendants, and lets the system forget it.  Its
  * channels can be read after that.
- *   end  OS_LOST when another part of the program took the status; OS_UNSTARTED when the server could not make the
- *        child.
+ *   end  OS_LOST when another part of the program took the status, which on POSIX is possible only where there is no
+ *        keeper; OS_UNSTARTED when the server, or the keeper, could not make the child.
  *        OS_CPU_LIMIT when limits.cpu_ms were used up.  Windows: the job's exit code for that.  POSIX: SIGXCPU, or
  *        SIGKILL when about a second more was used up.
  *        OS_OUT_OF_MEMORY when the system killed it for lack of memory.  Windows: never.  Linux: SIGKILL, not by
@@ -138,8 +140,7 @@ int os_child_end(os_child *child, os_end *end);
 /* Kills the child and its descendants at once.  Harmless when it has ended. */
 void os_child_kill(os_child *child);
 
-/* Returns the child's process id, or 0 while that of a child of the server is not known; nothing becomes ready when it
- * is. */
+/* Returns the child's process id, or 0 while it is not known, on POSIX; nothing becomes ready when it is. */
 int64_t os_child_pid(os_child *child);
 
 /* Returns what becomes ready when the child ends: an fd that polls readable, or a HANDLE. */

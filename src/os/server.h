@@ -9,7 +9,7 @@
  * Windows, and any system where os.has_server is false: there is nothing to start, and OS_SERVER means OS_SPAWN. */
 int os_server_open(os_server **server);
 
-/* Ends the server, and with it what is left of its children.  NULL is harmless. */
+/* Ends the server, whatever it is doing; the children that it has made do not need it any more.  NULL is harmless. */
 void os_server_close(os_server *server);
 
 #endif

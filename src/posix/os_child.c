@@ -112,82 +112,173 @@ static bool is_end_of_child(const siginfo_t *info)
            (info->si_code == CLD_EXITED || info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED);
 }
 
-/* A zombie still holds its group's id, so this kills the descendants before it reaps the child. */
-static int collect_own(os_child *child)
-{
-    siginfo_t info;
-    struct rusage usage;
-    int rc = wait_process(child->pidfd, child->pid, &info, WEXITED | WNOHANG | WNOWAIT, NULL);
+/* ---- What its keeper reports ----------------------------------------------------------------- */
 
-    if (rc == 0 && !is_end_of_child(&info))
-        return XF_EAGAIN;
-    if (rc == 0) {
-        kill(-child->pid, SIGKILL);
-        rc = wait_process(child->pidfd, child->pid, &info, WEXITED | WNOHANG, &usage);
-    }
-    child->end = rc == 0 ? judge_exit(child, &info, &usage) : judge_stolen(child);
-    return 0;
-}
-
-/* Returns the id of a child of the server; 0: it is not known yet, or nobody is left of its group.  The child makes
- * itself the owner of its lifeline's signals before it runs any task, and then has no descriptor with which a task
- * could make another process the owner. */
-static pid_t pid_of_served(const os_child *child)
+/* Returns the process that the lifeline kills with its group: the child, once it has armed it, before it runs any task;
+ * before that the process that was executed, or 0.  Also 0 when nobody is left of the group.  The child has no
+ * descriptor with which a task could change that. */
+static pid_t owner_of_lifeline(const os_child *child)
 {
     int owner = fcntl(child->hold, F_GETOWN);
 
     return owner < -1 ? -owner : 0;
 }
 
-static int collect_from_server(os_child *child)
+/* Whether there is a child that runs a task, or may do so at once.  One that the lifeline was armed for later ends
+ * itself when that is closed already. */
+static bool has_begun(const os_child *child)
 {
-    server_news news;
+    pid_t owner = owner_of_lifeline(child);
+
+    return (owner && owner != child->started) || atomic_load(&child->status->armed);
+}
+
+/* Reads the keeper's report.  Returns XF_EAGAIN while there is none, and XF_EEND when there will be none. */
+static int hear_keeper(os_child *child, keeper_news *news)
+{
     ssize_t size;
 
     do
-        size = recv(child->exit_fd, &news, sizeof news, MSG_DONTWAIT);
+        size = recv(child->news, news, sizeof *news, MSG_DONTWAIT);
     while (size < 0 && errno == EINTR);
-    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+    if (size == sizeof *news)
+        return 0;
+    return size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? XF_EAGAIN : XF_EEND;
+}
+
+static os_end judge_news(os_child *child, const keeper_news *news)
+{
+    siginfo_t info = info_of_status(news->pid, news->status);
+
+    if (news->error)
+        return end_of(OS_UNSTARTED, os_error(news->error, "fork of a child"), 0);
+    child->pid = news->pid;
+    return judge_exit(child, &info, &news->usage);
+}
+
+/* ---- Collecting ------------------------------------------------------------------------------ */
+
+/* Judges a child without a keeper: its main has not come to xf_main, or has threads of its own then.  A zombie still
+ * holds its group's id, so this kills the descendants before it reaps the child. */
+static int collect_alone(os_child *child)
+{
+    siginfo_t info;
+    struct rusage usage;
+    int rc = wait_process(child->pidfd, child->started, &info, WEXITED | WNOHANG | WNOWAIT, &usage);
+
+    if (rc == 0 && !is_end_of_child(&info))
         return XF_EAGAIN;
-    child->pid = size == sizeof news ? news.info.si_pid : pid_of_served(child);
-    fd_close(&child->lifeline);
-    if (size != sizeof news) { /* the server has ended, and nobody waits for its child */
-        bool was_started = child->pid || atomic_load(&child->status->armed);
-        child->end = was_started ? end_of(OS_LOST, 0, 0) : end_of(OS_UNSTARTED, XF_ESYSTEM, 0);
-    } else if (news.error) {
-        child->end = end_of(OS_UNSTARTED, os_error(news.error, "fork in the server"), 0);
-    } else {
-        child->end = judge_exit(child, &news.info, &news.usage);
+    if (rc == 0) {
+        siginfo_t again;
+        kill(-child->started, SIGKILL);
+        wait_process(child->pidfd, child->started, &again, WEXITED | WNOHANG, NULL);
     }
+    if (!child->pid)
+        child->pid = child->started;
+    child->end = rc == 0 ? judge_exit(child, &info, &usage) : judge_stolen(child);
+    return 0;
+}
+
+/* The keeper has nothing more to do, and is killed because it may have been stopped. */
+static void reap_keeper(os_child *child)
+{
+    siginfo_t info;
+
+    signal_process(child->pidfd, child->started, SIGKILL);
+    wait_process(child->pidfd, child->started, &info, WEXITED, NULL);
+}
+
+/* The keeper reports before it ends, so its report is looked for again after it was seen to have ended. */
+static int collect_own(os_child *child)
+{
+    keeper_news news;
+    int rc = hear_keeper(child, &news);
+
+    if (rc < 0) {
+        int alone = collect_alone(child);
+        return alone < 0 || hear_keeper(child, &news) < 0 ? alone : (child->end = judge_news(child, &news), 0);
+    }
+    reap_keeper(child);
+    child->end = judge_news(child, &news);
+    return 0;
+}
+
+/* A child whose keeper was killed is killed with it. */
+static int collect_from_server(os_child *child)
+{
+    siginfo_t info;
+    keeper_news news;
+    int rc = hear_keeper(child, &news);
+
+    if (rc == XF_EAGAIN)
+        return rc;
+    if (rc == 0) {
+        child->end = judge_news(child, &news);
+        return 0;
+    }
+    os_child_pid(child);
+    if (has_begun(child) || child->killed)
+        child->end = end_of(OS_KILLED, 0, SIGKILL);
+    else if (server_has_reached(child->server, &info))
+        child->end = end_of(OS_UNSTARTED, XF_ESYSTEM, 0);
+    else
+        child->end = judge_signal(child, &info); /* main has ended, or was killed, before it came to xf_main */
     return 0;
 }
 
 int os_child_end(os_child *child, os_end *end)
 {
-    int rc = child->ended ? 0 : child->by_server ? collect_from_server(child) : collect_own(child);
+    int rc = child->ended ? 0 : child->started ? collect_own(child) : collect_from_server(child);
 
     if (rc < 0)
         return rc;
     child->ended = true;
+    fd_close(&child->lifeline);
     *end = child->end;
     return 0;
 }
 
+/* Lets a keeper go on that somebody has stopped.  That of a child of the server is found as the child's parent. */
+static void wake_keeper(const os_child *child)
+{
+    char path[40], line[512], *fields;
+    int keeper;
+
+    if (child->started) {
+        signal_process(child->pidfd, child->started, SIGCONT);
+        return;
+    }
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)owner_of_lifeline(child));
+    if (file_read_line(line, sizeof line, "%s", path) && (fields = strrchr(line, ')')) &&
+        sscanf(fields, ") %*c %d", &keeper) == 1 && keeper > 1)
+        kill(keeper, SIGCONT);
+}
+
+/* The kernel kills the child's group when the lifeline is closed, and its keeper whatever else there is.  A child that
+ * has not begun yet ends itself when it does, so nothing has to be waited for. */
 void os_child_kill(os_child *child)
 {
     if (child->ended)
         return;
     child->killed = true;
-    if (!child->by_server) {
-        kill(-child->pid, SIGKILL);
-        kill(child->pid, SIGKILL); /* the child may not have made its group yet */
-    }
     fd_close(&child->lifeline);
+    if (has_begun(child)) {
+        shutdown(child->news, SHUT_WR);
+        wake_keeper(child);
+    } else {
+        shutdown(child->news, SHUT_RDWR);
+        if (child->started)
+            signal_process(child->pidfd, child->started, SIGKILL);
+    }
+    if (child->started && owner_of_lifeline(child) == child->started)
+        kill(-child->started, SIGKILL);
 }
 
 int64_t os_child_pid(os_child *child)
 {
-    return child->pid || child->ended ? child->pid : pid_of_served(child);
+    if (!child->pid && !child->ended && (!child->started || has_begun(child)))
+        child->pid = owner_of_lifeline(child);
+    return child->pid;
 }
 
 intptr_t os_child_sentinel(const os_child *child)
@@ -199,9 +290,11 @@ void child_free(os_child *child)
 {
     for (int i = 0; i < OS_STREAMS; i++)
         stream_release(&child->stream[i]);
-    fd_close(&child->exit_fd);
+    fd_close(&child->pidfd);
+    fd_close(&child->news);
     fd_close(&child->lifeline);
     fd_close(&child->hold);
+    server_let_go(child->server);
     free(child->dumps);
     free(child);
 }

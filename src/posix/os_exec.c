@@ -20,8 +20,9 @@ static void list_passed(child_fds *fds, int *passed[PASSED])
     passed[0] = &fds->channel;
     passed[1] = &fds->lifeline;
     passed[2] = &fds->box;
+    passed[3] = &fds->news;
     for (int i = 0; i < OS_INPUTS; i++)
-        passed[3 + i] = &fds->inputs[i];
+        passed[4 + i] = &fds->inputs[i];
 }
 
 #ifdef XF_CLOSEFROM

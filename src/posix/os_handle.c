@@ -79,9 +79,39 @@ int fd_null(int *fd)
     return *fd < 0 ? os_error(errno, "/dev/null") : 0;
 }
 
+/* Profiles of containers that are older than a system call answer it with EPERM. */
 int pidfd_of(pid_t pid)
 {
-    return fd_above_stdio((int)syscall(SYS_pidfd_open, pid, 0));
+    int fd = fd_above_stdio((int)syscall(SYS_pidfd_open, pid, 0));
+
+    if (fd < 0 && errno == EPERM)
+        errno = ENOSYS;
+    return fd;
+}
+
+siginfo_t info_of_status(pid_t pid, int status)
+{
+    siginfo_t info = {0};
+
+    info.si_pid = pid;
+    info.si_code = WIFEXITED(status) ? CLD_EXITED : CLD_KILLED;
+    info.si_status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
+    return info;
+}
+
+/* Does it with wait4 where a container's profile is older than waitid.  A process cannot be looked at with that before
+ * it is reaped: asked to do so, this reaps it, and there is nothing to be reaped later. */
+static int wait_by_pid(pid_t pid, siginfo_t *info, int options, struct rusage *usage)
+{
+    int status;
+    pid_t ended;
+
+    do
+        ended = wait4(pid, &status, options & WNOHANG, usage);
+    while (ended < 0 && errno == EINTR);
+    if (ended > 0)
+        *info = info_of_status(ended, status);
+    return ended < 0 ? -1 : 0;
 }
 
 /* Calls the system directly, because the system call has one parameter more than the C library's function: usage. */
@@ -93,7 +123,15 @@ int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusa
     do
         rc = syscall(SYS_waitid, pidfd < 0 ? P_PID : P_PIDFD, pidfd < 0 ? pid : (pid_t)pidfd, info, options, usage);
     while (rc < 0 && errno == EINTR);
-    return (int)rc;
+    return rc < 0 && errno == EPERM ? wait_by_pid(pid, info, options, usage) : (int)rc;
+}
+
+void signal_process(int pidfd, pid_t pid, int number)
+{
+    if (pidfd >= 0 && syscall(SYS_pidfd_send_signal, pidfd, number, NULL, 0) == 0)
+        return;
+    if (pidfd < 0 || errno == ENOSYS || errno == EPERM)
+        kill(pid, number);
 }
 
 /* ---- The seam -------------------------------------------------------------------------------- */

@@ -1,15 +1,159 @@
 /* What a new child does to itself before it runs anything of the program's. */
 #include "os_private.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-/* ---- Its group, streams and descriptors ------------------------------------------------------ */
+/* ---- Its keeper ------------------------------------------------------------------------------ */
+
+/* A new process forks once more: it stays as the keeper of the process that runs the program's code.  What that process
+ * starts becomes the keeper's when its own parent ends (PR_SET_CHILD_SUBREAPER), whatever groups and sessions it makes,
+ * so the keeper can kill all of it.  The keeper runs nothing of the program's, and has no descriptor but one. */
+
+static void on_keeper_child(int number)
+{
+    (void)number; /* the signal only interrupts ppoll */
+}
+
+void keeper_tell(int socket, const keeper_news *news)
+{
+    send(socket, news, sizeof *news, MSG_NOSIGNAL | MSG_DONTWAIT);
+    close(socket);
+}
+
+/* Waits for whatever has ended.  Returns whether the child has.  It is wait4, and not waitid, which tells no usage. */
+static bool keeper_reap(keeper_news *news)
+{
+    struct rusage usage;
+    int status;
+    pid_t pid;
+
+    while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0 && pid != news->pid)
+        continue;
+    if (pid == news->pid) {
+        news->status = status;
+        news->usage = usage;
+    }
+    return pid == news->pid || (pid < 0 && errno == ECHILD);
+}
+
+/* Kills the processes whose ids are in that text, which ends with a space.  Returns how many it could kill. */
+static int keeper_kill_listed(const char *text, size_t size)
+{
+    int count = 0;
+    pid_t pid = 0;
+
+    for (size_t i = 0; i < size; i++)
+        if (text[i] >= '0' && text[i] <= '9') {
+            pid = 10 * pid + (text[i] - '0');
+        } else if (pid) {
+            count += kill(pid, SIGKILL) == 0;
+            pid = 0;
+        }
+    return count;
+}
+
+/* Kills the keeper's own children, as the kernel lists them: proc(5), children.  Returns how many it could kill. */
+static int keeper_kill_children(void)
+{
+    static char list[65536];
+    size_t size = 0;
+    ssize_t got = 1;
+    int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return 0;
+    while (size < sizeof list && (got = read(fd, list + size, sizeof list - size)) > 0)
+        size += (size_t)got;
+    close(fd);
+    return keeper_kill_listed(list, size);
+}
+
+/* Kills and reaps what the child has left.  When one of these ends, its children become the keeper's in their turn.
+ * The kernel's list may lack some while others end, so it has to be empty several times.  A process that cannot be
+ * killed, or does not end for a while, is left. */
+static void keeper_clear(const sigset_t *open)
+{
+    enum { ROUNDS = 1000, IDLE_ROUNDS = 20 };
+    const struct timespec patience = {.tv_nsec = 1000000};
+    pid_t pid = 1;
+
+    for (int round = 0, idle = 0; round < ROUNDS && idle < IDLE_ROUNDS; round++) {
+        while ((pid = wait4(-1, NULL, WNOHANG, NULL)) > 0)
+            continue;
+        if (pid < 0)
+            return;
+        idle = keeper_kill_children() > 0 ? 0 : idle + 1;
+        ppoll(NULL, 0, &patience, open);
+    }
+}
+
+static _Noreturn void keeper_run(int socket, keeper_news *news)
+{
+    struct pollfd asked = {.fd = socket, .events = POLLIN};
+    sigset_t open;
+
+    child_close_range(0, (unsigned)socket - 1);
+    child_close_range((unsigned)socket + 1, ~0U);
+    prctl(PR_SET_NAME, "crossfork-keep");
+    sigfillset(&open);
+    sigdelset(&open, SIGCHLD);
+    while (!keeper_reap(news))
+        if (ppoll(&asked, 1, NULL, &open) > 0) {
+            kill(news->pid, SIGKILL);
+            asked.fd = -1;
+        }
+    keeper_clear(&open);
+    keeper_tell(socket, news);
+    _exit(0);
+}
+
+/* The child that is killed with its keeper could change that, but only if its task means to. */
+static void child_follow_keeper(pid_t keeper)
+{
+    setpgid(0, 0);
+    child_reset_signal(SIGCHLD);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != keeper)
+        _exit(1);
+}
+
+void child_divide(child_fds *fds)
+{
+    struct sigaction action = {.sa_handler = on_keeper_child}; /* who ignores SIGCHLD, learns of no end */
+    pid_t keeper = getpid();
+    keeper_news news = {0};
+    sigset_t all, before;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    sigaction(SIGCHLD, &action, NULL);
+    setpgid(0, 0); /* what kills the server's group is not to kill the keeper */
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    news.pid = fork();
+    if (news.pid > 0)
+        keeper_run(fds->news, &news);
+    if (news.pid < 0) {
+        news.error = errno;
+        keeper_tell(fds->news, &news);
+        _exit(1);
+    }
+    child_follow_keeper(keeper);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    fd_close(&fds->news);
+}
+
+/* ---- Its streams and descriptors ------------------------------------------------------ */
 
 /* When the pipe hangs up, Linux sends the signal of F_SETSIG to the whole group, also to processes that block every
  * signal or never make a system call: fcntl(2), F_SETOWN and F_SETSIG.  All that belongs to the open file, which lives
@@ -22,21 +166,19 @@ void child_arm_lifeline(int end, pid_t leader)
 }
 
 /* A child that had a descriptor of the open file could change what the parent's descriptor does, too. */
-void child_tie_life(int lifeline, const os_status *status)
+void child_tie_life(int lifeline)
 {
     struct pollfd hangup = {.fd = lifeline};
 
     child_arm_lifeline(lifeline, getpid());
     if (poll(&hangup, 1, 0) > 0)
         kill(getpid(), SIGKILL);
-    if (status->held)
-        close(lifeline);
+    close(lifeline);
 }
 
-void child_settle(child_fds *fds, const os_status *status)
+void child_settle(child_fds *fds)
 {
-    setpgid(0, 0);
-    child_tie_life(fds->lifeline, status);
+    child_tie_life(fds->lifeline);
     fds->lifeline = -1;
     for (int i = 0; i < 3; i++)
         if (fds->stdio[i] != i)
@@ -57,8 +199,8 @@ static bool others_closed;
 
 void child_close_others(const child_fds *fds)
 {
-    const int kept[] = {fds->stdio[0], fds->stdio[1], fds->stdio[2],  fds->directory, fds->channel,
-                        fds->lifeline, fds->box,      fds->inputs[0], fds->inputs[1]};
+    const int kept[] = {fds->stdio[0], fds->stdio[1], fds->stdio[2], fds->directory, fds->channel,
+                        fds->lifeline, fds->box,      fds->news,     fds->inputs[0], fds->inputs[1]};
     int next = 3;
 
     others_closed = true;

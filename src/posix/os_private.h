@@ -29,18 +29,24 @@ int fd_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 /* Moves a new descriptor above those of the standard streams; -1 and errno as from fcntl. */
 int fd_above_stdio(int fd);
 
-/* Open a pipe, a connected pair of AF_UNIX sockets, and /dev/null for reading and writing.  The descriptors are
- * close-on-exec and above those of the standard streams. */
+/* Open a pipe, a connected pair of AF_UNIX sockets, and /dev/null for reading and writing.  The descriptors
+ * are close-on-exec and above those of the standard streams. */
 int fd_pipe(int ends[2]);
 int fd_socketpair(int ends[2], int type);
 int fd_null(int *fd);
 
-/* Opens a pidfd; -1 and errno: ENOSYS where the system has none. */
+/* Opens a pidfd; -1 and errno: ENOSYS where the system has none, or does not let this process have one. */
 int pidfd_of(pid_t pid);
 
 /* Calls waitid for a child that is known by a pidfd, or, if that is -1, by its pid.
  *   usage  Set to what the child has used; may be NULL. */
 int wait_process(int pidfd, pid_t pid, siginfo_t *info, int options, struct rusage *usage);
+
+/* Translates what wait says about the end of a process to what waitid says. */
+siginfo_t info_of_status(pid_t pid, int status);
+
+/* Sends a signal to a child that is known in the same way. */
+void signal_process(int pidfd, pid_t pid, int number);
 
 /* ---- os_shm.c -------------------------------------------------------------------------------- */
 
@@ -123,14 +129,16 @@ void quota_describe(os_machine *machine, const char *root);
 /* A child, as its parent sees it. */
 struct os_child {
     os_channel stream[OS_STREAMS];
-    int exit_fd;    /* readable at the end: the pidfd, or the socket on which the server reports, or a lifeline */
-    int pidfd;      /* -1: the system has none, or the server started the child; closed as exit_fd */
-    int lifeline;   /* the writing end: closing it kills the group */
-    int hold;       /* the reading end, which the child does not have; -1: it has, and the parent has not */
-    int watched_by; /* epoll set, or -1 */
-    pid_t pid;      /* 0: the server started it, and it runs */
-    bool by_server;
-    bool killed; /* by os_child_kill */
+    int exit_fd;       /* readable at the end: pidfd or news */
+    int pidfd;         /* of started; -1: the system has none, or the server started it */
+    int news;          /* the keeper reports on it, and kills when this end is closed or shut down */
+    int lifeline;      /* the writing end: closing it kills the group */
+    int hold;          /* the reading end, which the child does not have */
+    int watched_by;    /* epoll set, or -1 */
+    pid_t started;     /* the process that this one has started: the keeper, once it has a child; 0: the server did */
+    pid_t pid;         /* 0: not known yet */
+    os_server *server; /* NULL: the child was started otherwise */
+    bool killed;       /* by os_child_kill */
     bool ended;
     os_end end;
     const os_status *status; /* the child writes to it */
@@ -147,8 +155,11 @@ typedef struct child_fds {
     int channel;
     int lifeline;
     int box;
+    int news;
     int inputs[OS_INPUTS];
 } child_fds;
+
+#define NO_CHILD_FDS ((child_fds){{-1, -1, -1}, -1, -1, -1, -1, -1, {-1, -1}})
 
 /* Frees a child that was not started, or has ended. */
 void child_free(os_child *child);
@@ -161,9 +172,25 @@ typedef struct newborn {
 
 /* ---- os_newborn.c ---------------------------------------------------------------------------- */
 
-/* In a new child: makes a group of its own, ties its life to the parent's, and sets up the standard streams and the
- * directory.  Async-signal-safe. */
-void child_settle(child_fds *fds, const os_status *status);
+/* What a keeper reports about its child, once. */
+typedef struct keeper_news {
+    int error;  /* errno of fork; 0: there was a child */
+    pid_t pid;  /* the child's */
+    int status; /* as wait gave it */
+    struct rusage usage;
+} keeper_news;
+
+/* Sends such a report, and closes the socket. */
+void keeper_tell(int socket, const keeper_news *news);
+
+/* In a new process: divides it into a keeper and its child, and returns in the child.  The keeper waits for the end of
+ * the child and of all that the child has left, and kills both when the other end of fds->news is shut down or closed.
+ * Other threads than the calling one are not in the child. */
+void child_divide(child_fds *fds);
+
+/* In a new child: ties its life to the parent's, and sets up the standard streams and the directory.
+ * Async-signal-safe. */
+void child_settle(child_fds *fds);
 
 /* In a new child: restore the system's default for every signal but those that stop it for the terminal, or for one.
  * Async-signal-safe. */
@@ -195,9 +222,9 @@ bool child_has_others(void);
 /* Makes the kernel kill that group when the other end of the lifeline is closed.  Async-signal-safe. */
 void child_arm_lifeline(int end, pid_t leader);
 
-/* In a new child: arms its lifeline and, if the parent holds that end too, closes it; ends this process at once if the
- * parent has ended already.  Async-signal-safe. */
-void child_tie_life(int lifeline, const os_status *status);
+/* In a new child: arms its lifeline and closes it; ends this process at once if the parent has ended already.
+ * Async-signal-safe. */
+void child_tie_life(int lifeline);
 
 /* In a new child: closes the descriptors of a range, open or not.  Async-signal-safe. */
 void child_close_range(unsigned first, unsigned last);
@@ -302,18 +329,28 @@ void limit_judge(const os_child *child, const struct rusage *usage, os_end *end)
 
 /* Executes the running image anew with one argument.
  *   environment  As for execve.
- *   fds          The new image finds channel, lifeline, box and inputs at EXEC_CHANNEL and the numbers after it. */
+ *   fds          The new image finds channel, lifeline, box, news and inputs at EXEC_CHANNEL and the numbers after
+ *                it. */
 int exec_again(pid_t *pid, const char *argument, char *const *environment, const child_fds *fds);
 
-enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_INPUT, EXEC_END = EXEC_INPUT + OS_INPUTS };
+enum { EXEC_CHANNEL = 3, EXEC_LIFELINE, EXEC_BOX, EXEC_NEWS, EXEC_INPUT, EXEC_END = EXEC_INPUT + OS_INPUTS };
 
 #define CHILD_ARGUMENT "--crossfork-child="
 #define SERVER_ARGUMENT "--crossfork-server"
 
 /* ---- os_server.c ----------------------------------------------------------------------------- */
 
-/* Asks the server to fork a child.  The server sends server_news to status. */
-int server_start(os_server *server, const os_start *start, const child_fds *fds, int status);
+/* Asks the server to fork a process that divides itself (child_divide).  XF_EMAIN when its main ended before it came to
+ * xf_main, XF_EEND when it ended later, XF_ETIMEDOUT when it takes no requests. */
+int server_start(os_server *server, const os_start *start, const child_fds *fds);
+
+/* A child keeps what is known of its server until it is freed; NULL is harmless. */
+os_server *server_hold(os_server *server);
+void server_let_go(os_server *server);
+
+/* Whether a server that has ended, or is about to, has come to xf_main.
+ *   info  Set to how it ended if it has not. */
+bool server_has_reached(os_server *server, siginfo_t *info);
 
 /* In the server: a datagram and the number of descriptors that came with it, as a request. */
 typedef struct server_request {
@@ -332,13 +369,6 @@ bool server_is_whole(const server_request *head, size_t size, size_t descriptors
  *   sent  Ends with a 0, or is empty.
  * NULL: no memory. */
 char **server_unflatten(const char *sent, size_t size, char **flat);
-
-/* What the server reports about a child, once: how it ended, or why there is none. */
-typedef struct server_news {
-    int error;      /* errno of fork; 0: there was a child */
-    siginfo_t info; /* as waitid gave it */
-    struct rusage usage;
-} server_news;
 
 /* Runs the server on its request socket; never returns. */
 _Noreturn void server_run(int requests, os_entry entry);

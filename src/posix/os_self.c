@@ -56,6 +56,25 @@ static int refuse_argument(void)
     return error_detail(XF_EPROTO, "%s is crossfork's own and needs a parent", CHILD_ARGUMENT);
 }
 
+/* The parent arms the lifeline for the process that it has executed, and then sends the first bytes.  The child arms it
+ * for itself only after that, so that what it does stays. */
+static void await_first(void)
+{
+    struct pollfd first = {.fd = EXEC_CHANNEL, .events = POLLIN};
+
+    (void)fd_poll(&first, 1, -1);
+}
+
+/* A program whose main, or whose libraries, have started threads by now has no keeper, because the threads would be
+ * lost. */
+static void divide_if_alone(child_fds *fds)
+{
+    if (os_self_threads() <= 1)
+        child_divide(fds);
+    else
+        fcntl(fds->news, F_SETFD, FD_CLOEXEC);
+}
+
 static int become_child(const char *token, const os_inherited **out)
 {
     static newborn self;
@@ -63,14 +82,17 @@ static int become_child(const char *token, const os_inherited **out)
     int access[OS_INPUTS];
     os_inherited *inherited = &self.inherited;
     struct stat facts;
+    child_fds fds = NO_CHILD_FDS;
 
+    fds.news = EXEC_NEWS;
     if (sscanf(token, "%llx,%d,%d", &nonce, &access[0], &access[1]) != 1 + OS_INPUTS ||
         fstat(EXEC_CHANNEL, &facts) < 0 || !S_ISSOCK(facts.st_mode) || fstat(EXEC_LIFELINE, &facts) < 0 ||
-        !S_ISFIFO(facts.st_mode))
+        !S_ISFIFO(facts.st_mode) || fstat(EXEC_NEWS, &facts) < 0 || !S_ISSOCK(facts.st_mode))
         return refuse_argument();
     inherited->box = map_whole_file(EXEC_BOX, INPUT_BOX);
     if (inherited->box.size < sizeof(os_status) || ((os_status *)inherited->box.address)->nonce != nonce)
         return refuse_argument();
+    divide_if_alone(&fds);
     for (int i = 0; i < OS_INPUTS; i++) {
         inherited->inputs[i] = access[i] ? map_whole_file(EXEC_INPUT + i, (input_access)access[i]) : OS_SHM_NONE;
         if (access[i] && !inherited->inputs[i].address)
@@ -81,7 +103,8 @@ static int become_child(const char *token, const os_inherited **out)
     inherited->channel = &self.channel;
     fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
     fcntl(EXEC_LIFELINE, F_SETFD, FD_CLOEXEC);
-    child_tie_life(EXEC_LIFELINE, inherited->box.address);
+    await_first();
+    child_tie_life(EXEC_LIFELINE);
     limit_self(inherited->box.address);
     child_reset_signals();
     child_catch_exit();
@@ -113,6 +136,7 @@ int os_self_child(int argc, char **argv, os_entry entry, const os_inherited **in
         return refuse_stranger();
     if (strcmp(argument, SERVER_ARGUMENT) == 0) {
         fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
+        fcntl(EXEC_LIFELINE, F_SETFD, FD_CLOEXEC);
         server_run(EXEC_CHANNEL, entry);
     }
     return become_child(argument + strlen(CHILD_ARGUMENT), inherited);

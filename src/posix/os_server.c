@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,12 +20,18 @@ extern char **environ;
 struct os_server {
     int requests;
     pid_t pid;
-    int pidfd; /* -1: the system has none */
+    int pidfd;       /* -1: the system has none */
+    int lifeline[2]; /* as of a child; this process holds both ends */
+    pthread_mutex_t lock;
+    _Atomic int holders; /* its children, and who has opened it */
+    bool is_closed;      /* requests is closed, and the next two say all */
+    bool reached;        /* it has come to xf_main */
+    siginfo_t end;
 };
 
 /* The descriptors of a request, in the order in which they are sent. */
 enum {
-    IN_STATUS, /* first, so that a request whose other descriptors are missing can be answered */
+    IN_NEWS, /* first, so that a request whose other descriptors are missing can be answered */
     IN_STDIN,
     IN_STDOUT,
     IN_STDERR,
@@ -43,59 +50,143 @@ typedef server_request request;
 
 /* ---- In the program -------------------------------------------------------------------------- */
 
+/* Executes the server.  Its main may hang before it comes to xf_main, so the kernel ends it with this process. */
+static int execute_server(os_server *server, int socket, int null)
+{
+    child_fds fds = NO_CHILD_FDS;
+    int rc = fd_pipe(server->lifeline);
+
+    if (rc < 0)
+        return rc;
+    fds.stdio[0] = fds.stdio[1] = fds.stdio[2] = null;
+    fds.channel = socket;
+    fds.lifeline = server->lifeline[0]; /* so that there is a reader when this process has ended */
+    rc = exec_again(&server->pid, SERVER_ARGUMENT, environ, &fds);
+    if (rc < 0)
+        return rc;
+    child_arm_lifeline(server->lifeline[0], server->pid);
+    server->pidfd = pidfd_of(server->pid);
+    return 0;
+}
+
+static void close_server_fds(os_server *server)
+{
+    fd_close(&server->requests);
+    fd_close(&server->pidfd);
+    fd_close(&server->lifeline[0]);
+    fd_close(&server->lifeline[1]);
+}
+
+os_server *server_hold(os_server *server)
+{
+    atomic_fetch_add(&server->holders, 1);
+    return server;
+}
+
+void server_let_go(os_server *server)
+{
+    if (!server || atomic_fetch_sub(&server->holders, 1) > 1)
+        return;
+    close_server_fds(server);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}
+
 int os_server_open(os_server **out)
 {
-    child_fds fds = {{-1, -1, -1}, -1, -1, -1, -1, {-1, -1}};
     int pair[2] = {-1, -1}, rc, null = -1;
-    pid_t pid;
     os_server *server = malloc(sizeof *server);
 
     if (!server)
         return os_error(ENOMEM, "malloc");
+    *server =
+        (os_server){.requests = -1, .pidfd = -1, .lifeline = {-1, -1}, .lock = PTHREAD_MUTEX_INITIALIZER, .holders = 1};
     rc = fd_socketpair(pair, SOCK_SEQPACKET);
-    if (rc < 0)
-        goto free_server;
-    rc = fd_null(&null);
-    if (rc < 0)
-        goto close_pair;
-    fds.stdio[0] = fds.stdio[1] = fds.stdio[2] = null;
-    fds.channel = pair[1];
-    rc = exec_again(&pid, SERVER_ARGUMENT, environ, &fds);
-    if (rc < 0)
-        goto close_pair;
     server->requests = pair[0];
-    server->pid = pid;
-    server->pidfd = pidfd_of(pid);
-    if (server->pidfd < 0 && errno != ENOSYS) {
-        rc = os_error(errno, "pidfd_open");
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
-        goto close_pair;
-    }
-    close(null);
-    close(pair[1]);
-    *out = server;
-    return 0;
-
-close_pair:
+    if (rc == 0)
+        rc = fd_null(&null);
+    if (rc == 0)
+        rc = execute_server(server, pair[1], null);
     fd_close(&null);
-    fd_close(&pair[0]);
     fd_close(&pair[1]);
-free_server:
-    free(server);
+    if (rc < 0)
+        server_let_go(server);
+    else
+        *out = server;
     return rc;
 }
 
+/* Sees whether the server has said that it has come to xf_main.  Called with its lock held. */
+static void hear_server(os_server *server)
+{
+    char said;
+
+    if (!server->is_closed)
+        server->reached = recv(server->requests, &said, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+/* The server has nothing that is worth waiting for, and may not even be able to end. */
 void os_server_close(os_server *server)
+{
+    if (!server)
+        return;
+    pthread_mutex_lock(&server->lock);
+    hear_server(server);
+    signal_process(server->pidfd, server->pid, SIGKILL);
+    wait_process(server->pidfd, server->pid, &server->end, WEXITED, NULL);
+    close_server_fds(server);
+    server->is_closed = true;
+    pthread_mutex_unlock(&server->lock);
+    server_let_go(server);
+}
+
+/* A process that ends closes its sockets a moment before it can be waited for. */
+static void await_server_end(const os_server *server, siginfo_t *info)
+{
+    struct pollfd ended = {.fd = server->pidfd, .events = POLLIN};
+    enum { PATIENCE_MS = 1000 };
+
+    if (server->pidfd >= 0)
+        (void)fd_poll(&ended, 1, PATIENCE_MS);
+    wait_process(server->pidfd, server->pid, info, WEXITED | WNOHANG | WNOWAIT, NULL);
+}
+
+bool server_has_reached(os_server *server, siginfo_t *info)
+{
+    bool reached;
+
+    pthread_mutex_lock(&server->lock);
+    hear_server(server);
+    reached = server->reached;
+    *info = server->end;
+    if (!server->is_closed && !reached)
+        await_server_end(server, info);
+    pthread_mutex_unlock(&server->lock);
+    return reached || !info->si_pid;
+}
+
+/* Waits until the server has taken some of the requests before.  One that hangs in its main, or is stopped, takes
+ * none. */
+static bool can_take_request(os_server *server)
+{
+    struct pollfd room = {.fd = server->requests, .events = POLLOUT};
+    enum { PATIENCE_MS = 2000 };
+    bool has_room = fd_poll(&room, 1, PATIENCE_MS) == 0;
+
+    errno = ETIMEDOUT;
+    return has_room;
+}
+
+static int explain_server(os_server *server)
 {
     siginfo_t info;
 
-    if (!server)
-        return;
-    close(server->requests);
-    wait_process(server->pidfd, server->pid, &info, WEXITED, NULL);
-    fd_close(&server->pidfd);
-    free(server);
+    if (server_has_reached(server, &info))
+        return error_detail(XF_EEND, "the server has ended");
+    if (info.si_code == CLD_EXITED)
+        return error_detail(XF_EMAIN, "the child's main ended with exit code %d before it reached xf_main",
+                            info.si_status);
+    return error_detail(XF_EMAIN, "signal %d ended the child's main before it reached xf_main", info.si_status);
 }
 
 static int send_request(os_server *server, request *head, const char *environment, const int *fds, size_t count)
@@ -115,14 +206,16 @@ static int send_request(os_server *server, request *head, const char *environmen
         (struct cmsghdr){.cmsg_len = CMSG_LEN(count * sizeof *fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
     memcpy(CMSG_DATA(&control.header), fds, count * sizeof *fds);
     do
-        sent = sendmsg(server->requests, &message, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
+        sent = sendmsg(server->requests, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && (errno == EINTR || (errno == EAGAIN && can_take_request(server))));
+    if (sent < 0 && errno == EPIPE)
+        return explain_server(server);
     return sent < 0 ? os_error(errno, "sendmsg to the server") : 0;
 }
 
-int server_start(os_server *server, const os_start *start, const child_fds *fds, int status)
+int server_start(os_server *server, const os_start *start, const child_fds *fds)
 {
-    int sent[IN_MAX] = {status,         fds->stdio[0], fds->stdio[1], fds->stdio[2],
+    int sent[IN_MAX] = {fds->news,      fds->stdio[0], fds->stdio[1], fds->stdio[2],
                         fds->directory, fds->channel,  fds->lifeline, fds->box};
     size_t count = IN_EXTRA;
     request head = {.box_size = start->box->size};
@@ -160,35 +253,20 @@ free_environment:
 
 /* ---- In the server --------------------------------------------------------------------------- */
 
-typedef struct served {
-    pid_t pid;
-    int status;
-} served;
-
 typedef struct server {
     int requests;
     os_entry entry;
-    served *children;
-    size_t count;
-    size_t room;
     char *environment; /* the one that was sent last; environ points into it */
     size_t environment_size;
     char **pointers;
 } server;
 
-/* Reports to the program how a child ended, or why there is none. */
-static void server_report(int status, int error, const siginfo_t *info, const struct rusage *usage)
+/* Reports to the program why there is no child. */
+static void server_refuse(int socket, int error)
 {
-    server_news news;
+    keeper_news news = {.error = error};
 
-    memset(&news, 0, sizeof news);
-    news.error = error;
-    if (info) {
-        news.info = *info;
-        news.usage = *usage;
-    }
-    send(status, &news, sizeof news, MSG_NOSIGNAL | MSG_DONTWAIT);
-    close(status);
+    keeper_tell(socket, &news);
 }
 
 static void on_child_end(int number)
@@ -196,31 +274,11 @@ static void on_child_end(int number)
     (void)number; /* the signal only interrupts ppoll */
 }
 
-static void server_reap(server *self)
+/* Lets the system forget the keepers that have ended: what they had to say they have said themselves. */
+static void server_reap(void)
 {
-    siginfo_t info = {0};
-    struct rusage usage;
-
-    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid) {
-        pid_t pid = info.si_pid;
-        kill(-pid, SIGKILL); /* before the group's id is free again */
-        wait_process(-1, pid, &info, WEXITED, &usage);
-        for (size_t i = 0; i < self->count; i++)
-            if (self->children[i].pid == pid) {
-                server_report(self->children[i].status, 0, &info, &usage);
-                self->children[i--] = self->children[--self->count];
-            }
-        info.si_pid = 0;
-    }
-}
-
-static _Noreturn void server_end_all(server *self)
-{
-    for (size_t i = 0; i < self->count; i++) {
-        kill(-self->children[i].pid, SIGKILL);
-        kill(self->children[i].pid, SIGKILL);
-    }
-    _exit(0);
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        continue;
 }
 
 static os_shm server_map(int fd, size_t size, input_access access)
@@ -316,44 +374,29 @@ static void server_map_inputs(const request *head, const int *received, os_shm i
 static _Noreturn void server_run_child(server *self, const request *head, const int *received)
 {
     static newborn child;
-    struct sigaction standard = {.sa_handler = SIG_DFL};
     child_fds fds = {{received[IN_STDIN], received[IN_STDOUT], received[IN_STDERR]},
                      received[IN_DIRECTORY],
                      received[IN_CHANNEL],
                      received[IN_LIFELINE],
                      -1,
+                     received[IN_NEWS],
                      {-1, -1}};
 
+    child_divide(&fds);
     child.channel = CHANNEL_OF(fds.channel);
     child.inherited.channel = &child.channel;
     child.inherited.box = server_map(received[IN_BOX], head->box_size, INPUT_BOX);
     shm_copy_box(&child.inherited.box);
     server_map_inputs(head, received, child.inherited.inputs, fds.inputs);
     child_close_others(&fds);
-    child_settle(&fds, child.inherited.box.address);
+    child_settle(&fds);
     limit_self(child.inherited.box.address);
     for (int i = 0; i < 3; i++)
         fd_close(&fds.stdio[i]);
     fd_close(&fds.directory);
-    sigaction(SIGCHLD, &standard, NULL); /* undoes the only handler that the server has installed */
     child_catch_faults(child.inherited.box.address);
     self->entry(&child.inherited);
     abort();
-}
-
-static bool server_make_room(server *self)
-{
-    size_t room = self->room ? 2 * self->room : 64;
-    served *children;
-
-    if (self->count < self->room)
-        return true;
-    children = realloc(self->children, room * sizeof *children);
-    if (!children)
-        return false;
-    self->children = children;
-    self->room = room;
-    return true;
 }
 
 static void server_serve(server *self, const request *head, const char *environment, const int *received)
@@ -361,16 +404,14 @@ static void server_serve(server *self, const request *head, const char *environm
     pid_t pid = -1;
 
     errno = ENOMEM;
-    if (server_make_room(self) && server_take_environment(self, head, environment, received) == 0)
+    if (server_take_environment(self, head, environment, received) == 0)
         pid = fork();
     if (pid == 0)
         server_run_child(self, head, received);
-    if (pid < 0) {
-        server_report(received[IN_STATUS], errno, NULL, NULL);
-        return;
-    }
-    setpgid(pid, pid);
-    self->children[self->count++] = (served){pid, received[IN_STATUS]};
+    if (pid < 0)
+        server_refuse(received[IN_NEWS], errno);
+    else
+        close(received[IN_NEWS]);
 }
 
 typedef struct received_request {
@@ -430,9 +471,9 @@ static bool server_take_request(server *self)
         return errno != EBADF && errno != ENOTCONN;
     if (server_is_whole(&received.head, (size_t)size, count, received.environment))
         server_serve(self, &received.head, received.environment, fds);
-    else if (count > IN_STATUS)
-        server_report(fds[IN_STATUS], EMFILE, NULL, NULL); /* the process has no number left for some */
-    for (size_t i = IN_STATUS + 1; i < count; i++)
+    else if (count > IN_NEWS)
+        server_refuse(fds[IN_NEWS], EMFILE); /* the process has no number left for some */
+    for (size_t i = IN_NEWS + 1; i < count; i++)
         close(fds[i]);
     return true;
 }
@@ -455,10 +496,11 @@ _Noreturn void server_run(int requests, os_entry entry)
     sigaddset(&blocked, SIGCHLD);
     sigprocmask(SIG_BLOCK, &blocked, NULL);
     sigaction(SIGCHLD, &action, NULL);
+    send(requests, "", 1, MSG_NOSIGNAL); /* it has come to xf_main */
     for (;;) {
         int ready = ppoll(&waiting, 1, NULL, &open);
-        server_reap(&self);
+        server_reap();
         if (ready > 0 && !server_take_request(&self))
-            server_end_all(&self);
+            _exit(0);
     }
 }

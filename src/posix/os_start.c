@@ -29,6 +29,7 @@ static void close_child_fds(child_fds *fds)
     fd_close(&fds->directory);
     fd_close(&fds->channel);
     fd_close(&fds->lifeline);
+    fd_close(&fds->news);
 }
 
 /* Why open() failed.  ENXIO is its answer where it would wait for who reads a named pipe. */
@@ -101,21 +102,11 @@ static int open_directory(const os_start *start, int *fd)
     return *fd < 0 ? os_error(errno, path ? path : "the working directory") : 0;
 }
 
-static int open_child_fds(os_child *child, const os_start *start, child_fds *fds)
+/* Opens what ties a child to this process: its channel, its lifeline, and the socket of its keeper. */
+static int open_ties(os_child *child, child_fds *fds)
 {
-    int channel[2], lifeline[2], rc;
+    int channel[2], lifeline[2], news[2], rc = fd_socketpair(channel, SOCK_STREAM);
 
-    *fds = (child_fds){{-1, -1, -1}, -1, -1, -1, (int)start->box->handle, {-1, -1}};
-    for (int i = 0; i < OS_INPUTS; i++)
-        if (start->inputs[i])
-            fds->inputs[i] = (int)start->inputs[i]->handle;
-    rc = open_directory(start, &fds->directory);
-    for (int i = 0; i < 3 && rc == 0; i++)
-        rc = start->stdio[i] == XF_STDIO_FILE ? open_file_once(start, i, fds->stdio)
-                                              : open_stdio(child, start->stdio[i], i, &fds->stdio[i]);
-    if (rc < 0)
-        return rc;
-    rc = fd_socketpair(channel, SOCK_STREAM);
     if (rc < 0)
         return rc;
     child->stream[OS_CHANNEL] = CHANNEL_OF(channel[0]);
@@ -125,7 +116,28 @@ static int open_child_fds(os_child *child, const os_start *start, child_fds *fds
         return rc;
     fds->lifeline = lifeline[0];
     child->lifeline = lifeline[1];
+    rc = fd_socketpair(news, SOCK_SEQPACKET);
+    if (rc < 0)
+        return rc;
+    child->news = news[0];
+    fds->news = news[1];
     return 0;
+}
+
+static int open_child_fds(os_child *child, const os_start *start, child_fds *fds)
+{
+    int rc;
+
+    *fds = NO_CHILD_FDS;
+    fds->box = (int)start->box->handle;
+    for (int i = 0; i < OS_INPUTS; i++)
+        if (start->inputs[i])
+            fds->inputs[i] = (int)start->inputs[i]->handle;
+    rc = open_directory(start, &fds->directory);
+    for (int i = 0; i < 3 && rc == 0; i++)
+        rc = start->stdio[i] == XF_STDIO_FILE ? open_file_once(start, i, fds->stdio)
+                                              : open_stdio(child, start->stdio[i], i, &fds->stdio[i]);
+    return rc < 0 ? rc : open_ties(child, fds);
 }
 
 /* ---- The three methods ----------------------------------------------------------------------- */
@@ -227,10 +239,11 @@ static void map_other_inputs(const os_start *start, os_inherited *inherited, chi
 
 static _Noreturn void run_forked(const os_start *start, os_inherited *inherited, child_fds *fds)
 {
+    child_divide(fds);
     child_drop_pending();
     map_other_inputs(start, inherited, fds);
     shm_copy_box(start->box);
-    child_settle(fds, start->box->address);
+    child_settle(fds);
     limit_self(start->box->address);
     child_reset_signals();
     child_catch_exit();
@@ -251,7 +264,7 @@ static int start_fork(os_child *child, const os_start *start, child_fds *fds)
     child_fds kept = *fds;
     sigset_t all, before;
     int error;
-    pid_t pid; /* child->pid is set later: each page of its parent's that the child writes to is copied */
+    pid_t pid; /* child->started is set later: each page of its parent's that the child writes to is copied */
 
     flush_before_fork();
     sigfillset(&all);
@@ -269,7 +282,7 @@ static int start_fork(os_child *child, const os_start *start, child_fds *fds)
     if (pid < 0)
         return os_error(error, "fork");
     setpgid(pid, pid); /* parent and child both do it, as either may run first */
-    child->pid = pid;
+    child->started = pid;
     return 0;
 }
 
@@ -283,55 +296,23 @@ static int start_spawn(os_child *child, const os_start *start, child_fds *fds)
         return os_error(ENOMEM, "malloc");
     snprintf(argument, sizeof argument, CHILD_ARGUMENT "%016llx,%d,%d", (unsigned long long)child->status->nonce,
              (int)shm_access_of_child(start->inputs[0]), (int)shm_access_of_child(start->inputs[1]));
-    rc = exec_again(&child->pid, argument, environment, fds);
+    rc = exec_again(&child->started, argument, environment, fds);
     free(environment);
     if (rc == 0)
-        child_arm_lifeline(fds->lifeline, child->pid); /* the child does it too, but only when it comes to xf_main */
+        child_arm_lifeline(fds->lifeline, child->started); /* until the child does it, when it comes to xf_main */
     return rc;
 }
 
-static int start_server(os_child *child, const os_start *start, child_fds *fds)
-{
-    int news[2];
-    int rc = fd_socketpair(news, SOCK_SEQPACKET);
-
-    if (rc < 0)
-        return rc;
-    child->by_server = true;
-    child->exit_fd = news[0];
-    rc = server_start(start->server, start, fds, news[1]);
-    close(news[1]);
-    return rc;
-}
-
-/* Opens the descriptor that shows the child's end.  Without pidfds (Linux before 5.3, valgrind), and for a child that
- * was reaped already because the program ignores SIGCHLD, this is the lifeline: poll reports an error on it when nobody
- * is left to read it. */
+/* Opens the descriptor that shows the child's end.  Without pidfds (Linux before 5.3, valgrind), and for a process that
+ * was reaped already because the program ignores SIGCHLD, this is the keeper's socket, which is closed then. */
 static int open_exit(os_child *child)
 {
-    child->pidfd = pidfd_of(child->pid);
-    if (child->pidfd >= 0) {
-        child->exit_fd = child->pidfd;
-        return 0;
-    }
-    if (errno != ENOSYS && errno != ESRCH)
+    if (child->started)
+        child->pidfd = pidfd_of(child->started);
+    if (child->started && child->pidfd < 0 && errno != ENOSYS && errno != ESRCH)
         return os_error(errno, "pidfd_open");
-    fd_close(&child->hold);
-    child->exit_fd = fcntl(child->lifeline, F_DUPFD_CLOEXEC, 3);
-    return child->exit_fd < 0 ? os_error(errno, "fcntl F_DUPFD_CLOEXEC") : 0;
-}
-
-/* Holds the lifeline's end that the child has been given.  When this process ends, the kernel closes its two ends in an
- * order that is not documented, and the one that is left for the moment kills the group: so both are armed.  (The
- * server kills its children itself when this process ends.) */
-static void hold_lifeline(os_child *child, child_fds *fds)
-{
-    if (!child->status->held)
-        return;
-    child->hold = fds->lifeline;
-    fds->lifeline = -1;
-    if (!child->by_server)
-        child_arm_lifeline(child->lifeline, child->pid);
+    child->exit_fd = child->pidfd >= 0 ? child->pidfd : child->news;
+    return 0;
 }
 
 /* The child runs nothing of a task before it has read this, and by now it cannot outlive this process any more.  A
@@ -347,24 +328,34 @@ static int send_first(os_child *child, const os_start *start)
     return os_error(errno, "send");
 }
 
+static void undo_start(os_child *child)
+{
+    os_child_kill(child);
+    if (child->started)
+        waitpid(child->started, NULL, 0);
+}
+
+/* The child does not keep its end of the lifeline, so that it cannot change what this process has of it. */
 static int start_by_method(os_child *child, const os_start *start, child_fds *fds)
 {
-    int rc = start->method == OS_SERVER ? start_server(child, start, fds)
-             : start->method == OS_FORK ? start_fork(child, start, fds)
-                                        : start_spawn(child, start, fds);
+    int rc;
+
+    if (start->method == OS_SERVER)
+        child->server = server_hold(start->server);
+    rc = start->method == OS_SERVER ? server_start(start->server, start, fds)
+         : start->method == OS_FORK ? start_fork(child, start, fds)
+                                    : start_spawn(child, start, fds);
 
     if (rc < 0)
         return rc;
-    hold_lifeline(child, fds);
-    if (child->by_server)
-        return send_first(child, start);
+    child->hold = fds->lifeline;
+    fds->lifeline = -1;
+    fd_close(&fds->news); /* so that its end is the keeper's */
     rc = open_exit(child);
     if (rc == 0)
         rc = send_first(child, start);
-    if (rc < 0) {
-        kill(child->pid, SIGKILL);
-        waitpid(child->pid, NULL, 0);
-    }
+    if (rc < 0)
+        undo_start(child);
     return rc;
 }
 
@@ -375,25 +366,10 @@ static uint64_t make_nonce(void)
     return uv_hrtime() * 0x9E3779B97F4A7C15U + ((uint64_t)getpid() << 32) + atomic_fetch_add(&counter, 1);
 }
 
-/* Where there are no pidfds, the lifeline is needed for another purpose: see open_exit. */
-static bool has_pidfds(void)
-{
-    static _Atomic int known; /* 1: no; 2: yes */
-    int fd;
-
-    if (atomic_load(&known) == 0) {
-        fd = pidfd_of(getpid());
-        atomic_store(&known, fd < 0 && errno == ENOSYS ? 1 : 2);
-        fd_close(&fd);
-    }
-    return atomic_load(&known) == 2;
-}
-
 /* Fills in the status block, and keeps what the child may change in it later and this process relies on. */
 static int prepare_status(os_child *child, const os_start *start, os_status *status)
 {
     status->nonce = make_nonce();
-    status->held = start->method == OS_SERVER || has_pidfds();
     child->status = status;
     child->record = status->record_at ? (os_record *)((char *)status + status->record_at) : NULL;
     child->dumps = status->dump_at ? strdup((char *)status + status->dump_at) : NULL;
@@ -404,7 +380,7 @@ static int prepare_status(os_child *child, const os_start *start, os_status *sta
 
 int os_child_start(os_child **out, const os_start *start)
 {
-    child_fds fds = {{-1, -1, -1}, -1, -1, -1, -1, {-1, -1}};
+    child_fds fds = NO_CHILD_FDS;
     os_child *child = calloc(1, sizeof *child);
     int rc;
 
@@ -412,7 +388,7 @@ int os_child_start(os_child **out, const os_start *start)
         return os_error(ENOMEM, "calloc");
     for (int i = 0; i < OS_STREAMS; i++)
         child->stream[i] = CHANNEL_OF(-1);
-    child->pidfd = child->exit_fd = child->lifeline = child->hold = child->watched_by = -1;
+    child->pidfd = child->exit_fd = child->news = child->lifeline = child->hold = child->watched_by = -1;
     rc = prepare_status(child, start, start->box->address);
     if (rc == 0)
         rc = open_child_fds(child, start, &fds);

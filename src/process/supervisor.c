@@ -440,19 +440,18 @@ static int start_by_server(os_child **child, os_start *start)
     int rc = 0;
 
     for (int attempt = 0; attempt < 2; attempt++) {
-        if (!self.server)
-            rc = os_server_open(&self.server);
+        rc = self.server ? 0 : os_server_open(&self.server);
         if (rc < 0)
             return rc;
         start->server = self.server;
         rc = os_child_start(child, start);
-        if (rc != XF_EEND)
+        if (rc != XF_EEND && rc != XF_EMAIN)
             return rc;
         os_server_close(self.server);
         self.server = NULL;
-        rc = 0;
     }
-    return error_detail(XF_ESYSTEM, "the server of XF_START_FORKSERVER ends as soon as it is started");
+    return rc == XF_EMAIN ? rc
+                          : error_detail(XF_ESYSTEM, "the server of XF_START_FORKSERVER ends as soon as it is started");
 }
 
 int supervisor_start_child(os_child **child, os_start *start)

@@ -25,28 +25,36 @@ static void a_program_without_xf_main_starts_no_child(void **state)
     check_prints("never", "XF_EMAIN: call xf_main at the top of main\n");
 }
 
+#define UNREACHED "one child of one\nstart failure XF_EMAIN\n"
+#define EARLY UNREACHED "the child's main ended with exit code 3 before it reached xf_main\n"
+#define LATE UNREACHED "the child did not reach xf_main within 300 ms\n"
+
 static void a_child_whose_main_ends_early_is_named(void **state)
 {
     (void)state;
-    check_prints("returns", "one child of one\nstart failure XF_EMAIN\n");
+    check_prints("returns", EARLY);
+    check_prints("server returns", EARLY);
 }
 
 static void a_child_whose_main_does_not_come_to_xf_main_is_killed(void **state)
 {
     (void)state;
-    check_prints("hangs", "one child of one\nstart failure XF_EMAIN\n");
+    check_prints("hangs", LATE);
+    check_prints("server hangs", LATE);
 }
 
 static void a_child_whose_main_starts_processes_itself_starts_none(void **state)
 {
     (void)state;
-    check_prints("bomb", "one child of one\nstart failure XF_EMAIN\n");
+    check_prints("bomb", EARLY);
+    check_prints("server bomb", EARLY);
 }
 
 static void a_child_without_its_arguments_is_still_a_child(void **state)
 {
     (void)state;
     check_prints("blind", "one child of one\ndone XF_OK\n");
+    check_prints("server blind", "one child of one\ndone XF_OK\n");
 }
 
 static void the_argument_of_children_is_not_for_people(void **state)

@@ -1,7 +1,40 @@
 /* Goal: both twins keep every sentence of src/os/server.h. */
 #include "seam.h"
 
+#include <stdio.h>
+#include <string.h>
+#include <uv.h>
+
+/* The server is the parent of the child's keeper. */
+static int64_t server_of_keeper(int64_t keeper)
+{
+    char path[64], line[512] = "", *fields;
+    long long server = 0;
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%lld/stat", (long long)keeper);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    fields = fgets(line, sizeof line, file) ? strrchr(line, ')') : NULL;
+    fclose(file);
+    assert_non_null(fields);
+    assert_int_equal(sscanf(fields, ") %*c %lld", &server), 1);
+    return server;
+}
+
+/* Says the ids of this process and its parent, and waits. */
+static void be_linked(const char *argument)
+{
+    char byte;
+
+    (void)argument;
+    say_number(uv_os_getpid());
+    say_number(uv_os_getppid());
+    hear_parent(&byte, 1);
+}
+
 static const seam_role roles[] = {
+    {"linked", be_linked},
     {0},
 };
 
@@ -9,32 +42,9 @@ static const seam_role roles[] = {
 
 static void a_server_that_was_killed_starts_nothing(void **state)
 {
-    os_start start = role_start("pid");
+    os_start start = role_start("linked");
     int64_t server_pid;
-    kid kid;
-    int rc;
-
-    (void)state;
-    if (!os.has_server)
-        skip();
-    start.method = OS_SERVER;
-    assert_int_equal(os_server_open(&start.server), 0);
-    kid = start_as(&start);
-    hear_number(&kid);
-    server_pid = hear_number(&kid);
-    finish_well(&kid);
-    support_kill(server_pid);
-    assert_true(support_has_ended(server_pid, SOON));
-    rc = try_start(&kid, &start);
-    assert_int_equal(rc, XF_EEND);
-    os_server_close(start.server);
-}
-
-static void a_server_takes_its_children_along(void **state)
-{
-    os_start start = role_start("spin");
-    int64_t pid;
-    kid kid;
+    kid kid, another;
     os_end end;
 
     (void)state;
@@ -43,12 +53,33 @@ static void a_server_takes_its_children_along(void **state)
     start.method = OS_SERVER;
     assert_int_equal(os_server_open(&start.server), 0);
     kid = start_as(&start);
-    expect_line(&kid, "spinning");
-    pid = pid_of(&kid);
+    hear_number(&kid);
+    server_pid = server_of_keeper(hear_number(&kid));
+    support_kill(server_pid);
+    assert_true(support_has_ended(server_pid, SOON));
+    assert_int_equal(try_start(&another, &start), XF_EEND);
     os_server_close(start.server);
-    assert_true(support_has_ended(pid, SOON));
+    os_child_kill(kid.child);
     end = finish(&kid);
-    assert_true(end.kind == OS_KILLED || end.kind == OS_LOST);
+    assert_true(end.kind == OS_KILLED && end.system == 9);
+}
+
+static void children_do_not_need_their_server_any_more(void **state)
+{
+    os_start start = role_start("wait");
+    kid kid;
+
+    (void)state;
+    if (!os.has_server)
+        skip();
+    start.method = OS_SERVER;
+    assert_int_equal(os_server_open(&start.server), 0);
+    kid = start_as(&start);
+    pid_of(&kid);
+    os_server_close(start.server);
+    assert_true(support_alive(pid_of(&kid)));
+    send_text(&kid, "go\n");
+    finish_well(&kid);
 }
 
 static void a_server_can_be_opened_everywhere(void **state)
@@ -81,7 +112,7 @@ static void nothing_is_left_behind(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_server_that_was_killed_starts_nothing),
-    cmocka_unit_test(a_server_takes_its_children_along),
+    cmocka_unit_test(children_do_not_need_their_server_any_more),
     cmocka_unit_test(a_server_can_be_opened_everywhere),
     cmocka_unit_test(nothing_is_left_behind),
 };
