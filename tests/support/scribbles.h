@@ -108,7 +108,7 @@ static void write_word(part part, size_t at, size_t size, uint64_t value)
     memcpy(part.at + at, &value, size);
 }
 
-/* Writes to eight words, mostly in use: those that are not 0, and one in four of the others. */
+/* Writes to eight words, mostly in use: those that are not 0, and one in eight of the others. */
 static void write_at_random(const worker *worker, const scribble *order)
 {
     scribble_count *count = order->count ? pool_segment_at(&worker->segment, order->count) : NULL;
@@ -120,7 +120,7 @@ static void write_at_random(const worker *worker, const scribble *order)
         uint64_t value = next_random(&seed), word = 0;
         if (part.size)
             memcpy(&word, part.at + at, sizeof word);
-        if (part.size == 0 || (word == 0 && value % 4 != 0))
+        if (part.size == 0 || (word == 0 && value % 8 != 0))
             continue;
         if (count) {
             atomic_fetch_add(&count->words, 1);
