@@ -1,8 +1,9 @@
 /* Goal: each check that the parent makes of what workers can write is needed, and holds: the test itself writes one
  * wrong thing at the moment at which it counts, and sees that the parent does not believe it.
  *
- * The pool's only worker runs an item that waits, so that nobody else writes. */
+ * The pool's workers run items that wait, so that nobody else writes. */
 #include "pool/output_guard.h"
+#include "pool/pool_deadlines.h"
 #include "pool/pool_jobs.h"
 #include "pool/pool_state.h"
 #include "pool/worker.h"
@@ -12,25 +13,39 @@ enum { MEMORY_LIMIT = 16 << 20, BOUND_MS = 60000, AUDIT_MS = 20 };
 
 typedef struct scene {
     xf_pool *pool;
-    xf_future *holder; /* of the item that waits */
+    xf_future *holder; /* of the items that wait */
     xf_future *future; /* of work that nobody begins */
 } scene;
 
-/* A future of so many items of ints in chunks of that size. */
-static scene open_scene(size_t count, size_t chunk)
+/* Whether each worker runs an item that waits. */
+static bool are_all_held(const scene *scene)
+{
+    bool held = true;
+
+    for (uint64_t i = 0; i < scene->holder->plan.chunk_count; i++)
+        held &= claim_word_state(atomic_load(future_claim(scene->holder, i))) == CLAIM_CLAIMED;
+    return held;
+}
+
+/* A pool whose workers all wait, and a future of so many items of ints in chunks of that size. */
+static scene open_scene_of(int workers, size_t count, const xf_map *options)
 {
     static const xf_process_options process = {.grace_ms = 100};
-    static order orders[4096];
-    xf_pool_options options = {.workers = 1, .memory_limit = MEMORY_LIMIT, .process = &process};
-    scene scene = {.pool = open_pool(&options)};
+    static const order waits[2] = {{PATIENT, 0}, {PATIENT, 0}}, orders[4096];
+    xf_pool_options pool = {.workers = workers, .memory_limit = MEMORY_LIMIT, .process = &process};
+    scene scene = {.pool = open_pool(&pool)};
 
-    scene.holder = order_one(scene.pool, PATIENT, NULL);
-    while (stats_of(scene.pool).busy == 0 ||
-           claim_word_state(atomic_load(future_claim(scene.holder, 0))) != CLAIM_CLAIMED)
+    scene.holder = order_many(scene.pool, waits, (size_t)workers, &(xf_map){.chunk = 1});
+    while (!are_all_held(&scene))
         ;
     scene.pool->audit_ms = 3600 * 1000;
-    scene.future = order_many(scene.pool, orders, count, &(xf_map){.chunk = chunk});
+    scene.future = order_many(scene.pool, orders, count, options);
     return scene;
+}
+
+static scene open_scene(size_t count, size_t chunk)
+{
+    return open_scene_of(1, count, &(xf_map){.chunk = chunk});
 }
 
 static scene open_scene_of_bytes(size_t count)
@@ -434,7 +449,7 @@ static void a_count_of_pages_that_is_wrong(void **state)
     assert_null(xf_pool_buffer_alloc(scene.pool, MEMORY_LIMIT / 2));
     atomic_store(&segment->shared->slab_pages, MEMORY_LIMIT / OS_PAGE);
     assert_int_equal(pool_segment_take_slab(segment, 1, word, &at), 0);
-    atomic_store(&segment->shared->slabs.committed, UINT64_MAX);
+    atomic_store(&segment->shared->slabs.committed, UINT64_MAX / 2 / OS_PAGE);
     assert_in_range(stats_of(scene.pool).memory_peak, 1, 4 * MEMORY_LIMIT);
     atomic_store(&segment->shared->slabs.committed, 0);
     xf_pool_buffer_free(scene.pool, page);
@@ -465,21 +480,61 @@ static void a_queued_chunk_with_more_finished_items(void **state)
     close_scene(&scene);
 }
 
+/* Each worker finds the marks of the other's shard, too. */
 static void marks_outside_of_the_shard(void **state)
 {
     static const uint64_t marks[][2] = {{UINT64_MAX, UINT64_MAX}, {0, UINT64_MAX}, {UINT64_MAX, 0}, {1000, 1000}};
 
     (void)state;
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
-        scene scene = open_scene(40, 2);
-        worker_cursor *cursor = pool_segment_cursor(&scene.pool->segment, &scene.future->plan, 0);
-        atomic_store(&cursor->next, marks[i][0]);
-        atomic_store(&cursor->tail, marks[i][1]);
+        scene scene = open_scene_of(2, 40, &(xf_map){.chunk = 2});
+        for (uint32_t k = 0; k < 2; k++) {
+            worker_cursor *cursor = pool_segment_cursor(&scene.pool->segment, &scene.future->plan, k);
+            atomic_store(&cursor->next, marks[i][0]);
+            atomic_store(&cursor->tail, marks[i][1]);
+        }
         release_worker(&scene);
         expect_all(&scene, XF_END_DONE);
         assert_int_equal(stats_of(scene.pool).replaced, 0);
         close_scene(&scene);
     }
+}
+
+static void a_claim_of_no_worker(void **state)
+{
+    scene scene = open_scene(4, 2);
+
+    (void)state;
+    atomic_store(future_claim(scene.future, 0), claim_word_make(CLAIM_CLAIMED, 4000, 0, 0));
+    release_worker(&scene);
+    expect_item(&scene, 0, XF_END_PROTOCOL_ERROR);
+    expect_item(&scene, 2, XF_END_DONE);
+    close_scene(&scene);
+}
+
+/* A worker whose claim reads as doomed waits to be killed, though nobody is about to. */
+static void a_doom_that_nobody_decided(void **state)
+{
+    scene scene = open_scene(4, 2);
+    claim_word *word = future_claim(scene.holder, 0);
+
+    (void)state;
+    atomic_store(word, claim_word_doom(atomic_load(word)));
+    release_worker(&scene);
+    expect_all(&scene, XF_END_DONE);
+    close_scene(&scene);
+}
+
+/* Workers leave a job alone of which an item seems to have failed, and none of them tells the parent. */
+static void a_failure_that_there_was_not(void **state)
+{
+    scene scene = open_scene_of(1, 4, &(xf_map){.chunk = 2, .stop_at_failure = true});
+
+    (void)state;
+    atomic_store(&future_state(scene.future)->failed, 1);
+    release_worker(&scene);
+    expect_all(&scene, XF_END_CANCELLED);
+    close_scene(&scene);
 }
 
 static void a_head_beyond_the_ring(void **state)
@@ -545,6 +600,13 @@ static void an_intent_of_no_job(void **state)
     assert_int_equal(xf_pool_stats_get(scene.pool, &stats, &worker, 1), 1);
     assert_string_equal(worker.task, "");
     xf_future_cancel(scene.future);
+    uv_mutex_lock(&scene.pool->lock);
+    atomic_store(&slot->intent, job_intent(scene.future->number, UINT64_C(1) << 39));
+    pool_deadlines_stop(scene.pool, scene.future, XF_END_CANCELLED);
+    atomic_store(&slot->intent, job_intent(scene.future->number, 0)); /* which the worker does not hold */
+    pool_deadlines_stop(scene.pool, scene.future, XF_END_CANCELLED);
+    uv_mutex_unlock(&scene.pool->lock);
+    assert_int_equal(scene.future->stopped_count, 0);
     atomic_store(&slot->intent, before);
     close_scene(&scene);
 }
@@ -568,19 +630,23 @@ XF_TASK(lie_and_wait, const int *in, int *out)
     return stopped ? xf_fail(call, 9, "stopped") : 0;
 }
 
-/* A worker cannot put its timeout off. */
+/* What a worker says of the time makes its item neither end at once nor last for ever. */
 static void a_claim_in_the_future(void **state)
 {
+    enum { TIMEOUT_MS = 300 };
     scene scene = open_scene(1, 1);
     const int lie = LIE_TIME;
-    xf_map map = {.task = &lie_and_wait, .in = &lie, .count = 1, .timeout_ms = 50};
+    xf_map map = {.task = &lie_and_wait, .in = &lie, .count = 1, .timeout_ms = TIMEOUT_MS};
+    uint64_t begin;
 
     (void)state;
     release_worker(&scene);
     expect_all(&scene, XF_END_DONE);
     xf_future_free(scene.future);
+    begin = uv_hrtime();
     assert_int_equal(xf_pool_map_async(&scene.future, scene.pool, &map), 0);
     expect_item(&scene, 0, XF_END_TIMED_OUT);
+    assert_true(uv_hrtime() - begin >= (uint64_t)TIMEOUT_MS * 1000000);
     close_scene(&scene);
 }
 
@@ -626,6 +692,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_count_of_pages_that_is_wrong),
         cmocka_unit_test(a_queued_chunk_with_more_finished_items),
         cmocka_unit_test(marks_outside_of_the_shard),
+        cmocka_unit_test(a_claim_of_no_worker),
+        cmocka_unit_test(a_doom_that_nobody_decided),
+        cmocka_unit_test(a_failure_that_there_was_not),
         cmocka_unit_test(a_head_beyond_the_ring),
         cmocka_unit_test(a_head_that_makes_room),
         cmocka_unit_test(idle_bits_that_were_cleared),

@@ -204,10 +204,11 @@ XF_TASK(give_large, const int *in, chunk *out)
 
 /* ---- Attacks that go on ---------------------------------------------------------------------- */
 
-static xf_pool *open_attacked_pool(void)
+static xf_pool *open_attacked_pool(int workers)
 {
     static const xf_process_options process = {.grace_ms = 100};
-    xf_pool *pool = open_pool(&(xf_pool_options){.workers = 2, .memory_limit = MEMORY_LIMIT, .process = &process});
+    xf_pool *pool =
+        open_pool(&(xf_pool_options){.workers = workers, .memory_limit = MEMORY_LIMIT, .process = &process});
 
     pool->audit_ms = AUDIT_MS;
     return pool;
@@ -267,7 +268,7 @@ static void expect_ends(xf_future *future, const char *what)
 
 static void an_attack_that_goes_on_holds_no_future(void **state)
 {
-    xf_pool *pool = open_attacked_pool();
+    xf_pool *pool = open_attacked_pool(2);
 
     (void)state;
     for (uint32_t number = 0; number < ATTACKS; number++) {
@@ -287,7 +288,7 @@ static void pages_that_no_list_names_come_back(void **state)
 {
     static const int numbers[8] = {1, 2, 3};
     static const size_t sizes[8] = {100000, 200000, 300000, 400000, 500000, 600000, 700000, 800000};
-    xf_pool *pool = open_attacked_pool();
+    xf_pool *pool = open_attacked_pool(2);
     xf_bytes bytes[8];
     xf_future *attacker;
     size_t before;
@@ -328,7 +329,7 @@ XF_TASK(exit_as_if_unstarted, const int *in, int *out)
 static void exits_that_look_like_failed_starts_end_no_pool(void **state)
 {
     static const int zeros[12];
-    xf_pool *pool = open_attacked_pool();
+    xf_pool *pool = open_attacked_pool(1);
     xf_future *future = NULL;
 
     (void)state;
@@ -391,7 +392,7 @@ XF_TASK(lie_and_die, const lie *in, int *out)
 /* What a worker says last of its claim may cost its own item, and no other worker's. */
 static void lies_of_the_dead_cost_their_own_item(void **state)
 {
-    xf_pool *pool = open_attacked_pool();
+    xf_pool *pool = open_attacked_pool(2);
 
     (void)state;
     for (uint32_t word = 0; word < LAST_WORDS; word++) {
@@ -428,7 +429,7 @@ XF_TASK(write_to_book, const int *in, int *out)
 
 static void a_write_to_the_books_is_the_worker_s_crash(void **state)
 {
-    xf_pool *pool = open_attacked_pool();
+    xf_pool *pool = open_attacked_pool(2);
 
     (void)state;
     for (int book = 0; book < BOOKS; book++) {
@@ -465,7 +466,7 @@ XF_TASK(fail_in_a_circle, const int *in, int *out)
 static void lists_that_lead_back_end(void **state)
 {
     static const int numbers[ITEMS] = {1, 2, 3};
-    xf_pool *pool = open_attacked_pool();
+    xf_pool *pool = open_attacked_pool(2);
 
     (void)state;
     for (int round = 0; round < 20; round++) {
@@ -504,7 +505,7 @@ XF_ENTRY(damage_a_neighbour)
 /* Outputs within its reach may be damaged; no end, no size and no other part of the pool is. */
 static void a_neighbour_s_output_is_all_that_can_be_damaged(void **state)
 {
-    xf_pool *pool = open_attacked_pool();
+    xf_pool *pool = open_attacked_pool(2);
     reach reaches[ITEMS] = {{0}};
     xf_bytes bytes[ITEMS];
 
