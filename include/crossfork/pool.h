@@ -40,8 +40,8 @@ typedef struct xf_future xf_future;
 /* ---- Creating and closing -------------------------------------------------------------------- */
 
 /* As the number of workers: none.  Tasks run in the calls that submit them, for debugging.  A crash or an exit is then
- * the program's own, and timeouts, deadlines, limits and captured streams have no effect.  A C++ exception that leaves a
- * task or a callback leaves the call that submitted the work, too: the item has failed, what is left of that work is
+ * the program's own, and timeouts, deadlines, limits and captured streams have no effect.  A C++ exception that leaves
+ * a task or a callback leaves the call that submitted the work, too: the item has failed, what is left of that work is
  * cancelled, and the pool can be used as before.  On POSIX it does not notice a longjmp out of a task. */
 #define XF_POOL_INLINE (-1)
 

@@ -113,7 +113,7 @@ static uint64_t sooner_of(uint64_t one, uint64_t other)
     return one < other ? one : other;
 }
 
-/* Acts on the deadline of a future.  Returns when to look at it again: its items may be claimed at any time. */
+/* Acts on the deadline of a future.  Returns when to check the future again: its items may be claimed at any time. */
 static uint64_t check_future(xf_pool *pool, xf_future *future, uint64_t now)
 {
     uint64_t timeout = (uint64_t)future->options.timeout_ms * CLOCK_NS_PER_MS;

@@ -99,8 +99,9 @@ static int map_inherited(os_shm *shm, const passed_section *section)
 
 static os_shm self_box;
 
-/* Runs before main, so that a main which ends before it comes to os_self_child counts as an exit, too.  The handle stays
- * open until then: a DLL of the program may have a copy of this library linked into it, in which this runs first. */
+/* Runs before main, so that a main which ends before it comes to os_self_child counts as an exit, too.  The handle
+ * stays open until then: a DLL of the program may have a copy of this library linked into it, in which this runs
+ * first. */
 XF_BEFORE_MAIN(find_status)
 {
     char argument[ARGUMENT_MAX];

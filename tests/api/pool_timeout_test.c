@@ -1,5 +1,5 @@
-/* Goal: items that take too long, whose map has a deadline, that are cancelled, or whose pool is terminated end soon, and
- * no other item ends with them. */
+/* Goal: items that take too long, whose map has a deadline, that are cancelled, or whose pool is terminated end soon,
+ * and no other item ends with them. */
 #include "pool_tasks.h"
 
 XF_TASK(is_asked, const int *in, int *out)
