@@ -109,11 +109,13 @@ static ssize_t stream_send_attached(int fd, const void *data, size_t size, int a
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {.header = {.cmsg_len = CMSG_LEN(sizeof attached), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+    } control = {.bytes = {0}}; /* whole, as the kernel reads what is between its parts, too */
     struct iovec part = {(void *)data, size};
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
 
+    control.header =
+        (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof attached), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
     memcpy(CMSG_DATA(&control.header), &attached, sizeof attached);
     return sendmsg(fd, &message, flags);
 }

@@ -194,7 +194,7 @@ static int send_request(os_server *server, request *head, const char *environmen
     union {
         struct cmsghdr header;
         char bytes[CMSG_SPACE(IN_MAX * sizeof(int))];
-    } control;
+    } control = {.bytes = {0}}; /* whole, as the kernel reads what is between its parts, too */
     struct iovec parts[2] = {{head, sizeof *head}, {(char *)environment, head->environment_size}};
     struct msghdr message = {.msg_iov = parts,
                              .msg_iovlen = head->environment_apart ? 1 : 2,
@@ -218,11 +218,13 @@ int server_start(os_server *server, const os_start *start, const child_fds *fds)
     int sent[IN_MAX] = {fds->news,      fds->stdio[0], fds->stdio[1], fds->stdio[2],
                         fds->directory, fds->channel,  fds->lifeline, fds->box};
     size_t count = IN_EXTRA;
-    request head = {.box_size = start->box->size};
+    request head;
     os_shm apart = OS_SHM_NONE;
     int rc = XF_ENOMEM;
     char *environment = NULL, **merged = merge_environment(start->environment);
 
+    memset(&head, 0, sizeof head); /* its padding is sent, too */
+    head.box_size = start->box->size;
     if (merged)
         environment = flatten_strings(merged, &head.environment_size);
     free(merged);
