@@ -9,6 +9,12 @@
  * Windows, and any system where os.has_server is false: there is nothing to start, and OS_SERVER means OS_SPAWN. */
 int os_server_open(os_server **server);
 
+/* Whether children of the server would have the rights and surroundings that children have that this process starts by
+ * itself now: user and groups, capabilities, filters of system calls, root directory, namespaces, file mode mask,
+ * limits, priority, processors.  False also when this cannot be found out any more.
+ * Windows: true. */
+bool os_server_is_current(const os_server *server);
+
 /* Ends the server, whatever it is doing; the children that it has made do not need it any more.  NULL is harmless. */
 void os_server_close(os_server *server);
 

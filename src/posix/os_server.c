@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,9 +24,10 @@ struct os_server {
     int pidfd;       /* -1: the system has none */
     int lifeline[2]; /* as of a child; this process holds both ends */
     pthread_mutex_t lock;
-    _Atomic int holders; /* its children, and who has opened it */
-    bool is_closed;      /* requests is closed, and the next two say all */
-    bool reached;        /* it has come to xf_main */
+    uint64_t surroundings; /* of this process when the server was started */
+    _Atomic int holders;   /* its children, and who has opened it */
+    bool is_closed;        /* requests is closed, and the next two say all */
+    bool reached;          /* it has come to xf_main */
     siginfo_t end;
 };
 
@@ -48,6 +50,64 @@ enum { INLINE_ENVIRONMENT = 65536 };
 /* The head of a request.  The environment follows, or is in a segment when it is large. */
 typedef server_request request;
 
+/* ---- The rights and surroundings of this process ---------------------------------------------- */
+
+static void mix(uint64_t *sum, const void *data, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        *sum = (*sum ^ ((const uint8_t *)data)[i]) * UINT64_C(0x100000001b3); /* FNV-1a */
+}
+
+/* Adds the lines of proc(5), status, that children inherit. */
+static void mix_status(uint64_t *sum)
+{
+    static const char *const wanted[] = {"Umask",      "Uid",     "Gid",          "Groups",      "Cap",
+                                         "NoNewPrivs", "Seccomp", "Cpus_allowed", "Mems_allowed"};
+    char line[4096];
+    FILE *file = fopen("/proc/self/status", "re");
+
+    while (file && fgets(line, sizeof line, file))
+        for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+            if (strncmp(line, wanted[i], strlen(wanted[i])) == 0)
+                mix(sum, line, strlen(line));
+    if (file)
+        fclose(file);
+}
+
+static void mix_place(uint64_t *sum, const char *path)
+{
+    struct stat facts = {.st_ino = 0};
+
+    (void)stat(path, &facts);
+    mix(sum, &facts.st_dev, sizeof facts.st_dev);
+    mix(sum, &facts.st_ino, sizeof facts.st_ino);
+}
+
+/* Sums up what children inherit of this process besides its directory, streams and environment. */
+static uint64_t sum_surroundings(void)
+{
+    static const char *const places[] = {"/",
+                                         "/proc/self/ns/mnt",
+                                         "/proc/self/ns/pid_for_children",
+                                         "/proc/self/ns/net",
+                                         "/proc/self/ns/user",
+                                         "/proc/self/ns/ipc",
+                                         "/proc/self/ns/uts",
+                                         "/proc/self/ns/cgroup"};
+    uint64_t sum = UINT64_C(0xcbf29ce484222325);
+    struct rlimit limit;
+    int priority = getpriority(PRIO_PROCESS, (id_t)getpid());
+
+    mix_status(&sum);
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        mix_place(&sum, places[i]);
+    for (int resource = 0; resource < RLIM_NLIMITS; resource++)
+        if (getrlimit(resource, &limit) == 0)
+            mix(&sum, &limit, sizeof limit);
+    mix(&sum, &priority, sizeof priority);
+    return sum;
+}
+
 /* ---- In the program -------------------------------------------------------------------------- */
 
 /* Executes the server.  Its main may hang before it comes to xf_main, so the kernel ends it with this process. */
@@ -60,6 +120,7 @@ static int execute_server(os_server *server, int socket, int null)
         return rc;
     fds.stdio[0] = fds.stdio[1] = fds.stdio[2] = null;
     fds.channel = socket;
+    server->surroundings = sum_surroundings();
     fds.lifeline = server->lifeline[0]; /* so that there is a reader when this process has ended */
     rc = exec_again(&server->pid, SERVER_ARGUMENT, environ, &fds);
     if (rc < 0)
@@ -116,6 +177,11 @@ int os_server_open(os_server **out)
     return rc;
 }
 
+bool os_server_is_current(const os_server *server)
+{
+    return server->surroundings == sum_surroundings();
+}
+
 /* Sees whether the server has said that it has come to xf_main.  Called with its lock held. */
 static void hear_server(os_server *server)
 {
@@ -125,13 +191,16 @@ static void hear_server(os_server *server)
         server->reached = recv(server->requests, &said, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
 }
 
-/* The server has nothing that is worth waiting for, and may not even be able to end. */
+/* The server has nothing that is worth waiting for, and may not even be able to end.  It has the rights that this
+ * process had once, so that this process may not be allowed to kill it; the kernel is, by the lifeline. */
 void os_server_close(os_server *server)
 {
     if (!server)
         return;
     pthread_mutex_lock(&server->lock);
     hear_server(server);
+    fd_close(&server->requests);
+    fd_close(&server->lifeline[1]);
     signal_process(server->pidfd, server->pid, SIGKILL);
     wait_process(server->pidfd, server->pid, &server->end, WEXITED, NULL);
     close_server_fds(server);

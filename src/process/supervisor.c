@@ -434,11 +434,20 @@ bool supervisor_is_this_thread(void)
 
 /* ---- The server ------------------------------------------------------------------------------ */
 
-/* Starts a child by the server, and another server first when that one turns out to have been killed. */
+static void close_server(void)
+{
+    os_server_close(self.server);
+    self.server = NULL;
+}
+
+/* Starts a child by the server, and another server first when that one turns out to have been killed, or is no longer
+ * what this process is. */
 static int start_by_server(os_child **child, os_start *start)
 {
     int rc = 0;
 
+    if (self.server && !os_server_is_current(self.server))
+        close_server();
     for (int attempt = 0; attempt < 2; attempt++) {
         rc = self.server ? 0 : os_server_open(&self.server);
         if (rc < 0)
@@ -447,8 +456,7 @@ static int start_by_server(os_child **child, os_start *start)
         rc = os_child_start(child, start);
         if (rc != XF_EEND && rc != XF_EMAIN)
             return rc;
-        os_server_close(self.server);
-        self.server = NULL;
+        close_server();
     }
     return rc == XF_EMAIN ? rc
                           : error_detail(XF_ESYSTEM, "the server of XF_START_FORKSERVER ends as soon as it is started");
