@@ -69,7 +69,8 @@ typedef struct xf_pool_options {
     bool eager;             /* xf_pool_create starts all workers */
     bool guard_pages;       /* for debugging: each output is written in front of an unmapped page and copied from there,
                                so a write beyond it is an access violation, whose report has the line */
-    size_t memory_limit;    /* bytes of shared memory at most; default: the memory of the machine, or of its group */
+    size_t memory_limit;    /* bytes of shared memory at most, and a sixteenth and 1 MiB more to note how items failed;
+                               default: the memory of the machine, or of its group */
     xf_placement placement; /* where workers run, among the processors that this process may use when it creates the
                                pool; processes that they start run there, too.  Not for XF_POOL_INLINE */
     const xf_process_options *process; /* how workers are started, and where their logs go; NULL: the default, except
@@ -235,7 +236,7 @@ XF_API const void *xf_future_result(xf_future *future, size_t item, size_t *size
 XF_API int xf_future_result_object(xf_future *future, size_t item, void **object);
 
 /* The report of an item that is not done; valid until the future is freed.  NULL when the item is done, or the future
- * not complete, and for XF_END_UNKNOWN. */
+ * not complete, and where the program had no memory for one. */
 XF_API const xf_report *xf_future_report(xf_future *future, size_t item);
 
 /* Cancels the items that have not ended: an item that no worker has claimed never starts, an item that runs is asked to

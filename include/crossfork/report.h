@@ -26,13 +26,14 @@ typedef enum xf_end {
     XF_END_FAILED,         /* the task returned another value or called xf_fail; code is that value */
     XF_END_EXITED,         /* the process exited inside the task, whatever the exit code; code is the exit code */
     XF_END_CRASHED,        /* a fault or abort; code is an xf_crash */
-    XF_END_KILLED,         /* killed from outside: by another program, or a user; code 0 */
+    XF_END_KILLED,         /* killed from outside: by another program, or a user; or ended by a signal that is no
+                              fault, as SIGPIPE; code 0 */
     XF_END_TERMINATED,     /* by xf_process_terminate, _kill or _free; code 0 */
     XF_END_PROTOCOL_ERROR, /* the parent could not read or keep what it sent, and ended it; code is an XF_E* code */
     XF_END_START_FAILED,   /* the task never began; code is an XF_E* code: XF_EMAIN, XF_EBUILD, XF_ENOTASK ... */
     XF_END_UNKNOWN,        /* the program took the exit status itself (waitpid(-1), SIGCHLD ignored), and the task had
-                              not reported its end before; or, for an item, the program had no memory to keep how it
-                              ended: it may be done; code 0 */
+                              not reported its end before; or, for an item, there was no memory to keep how it ended: it
+                              may be done; code 0 */
     XF_END_TIMED_OUT,      /* it ran longer than a pool's timeout_ms, or than limits.wall_ms, or deadline_ms of its map
                               had passed, perhaps before it began; code 0 */
     XF_END_CANCELLED,      /* a pool's item was cancelled; code 0 */
@@ -90,22 +91,26 @@ typedef struct xf_register {
 typedef struct xf_report {
     xf_status status;
     const char *kind_name; /* "crashed" */
-    const char *code_name; /* "access violation", "XF_EMAIN", or "" when code is a plain number */
+    const char *code_name; /* "access violation", "SIGPIPE", "XF_EMAIN"; "" when code is the task's own, or there is no
+                              more to say */
     const char *message;   /* the text of xf_fail, or a sentence on what went wrong; "" when there is nothing to add */
     const char *name;      /* of the process */
     const char *task;      /* name of the task */
     int64_t pid;
     xf_phase phase;
-    double started; /* seconds since 1970 */
+    double started; /* seconds since 1970.  An item that failed: when its worker began it, or for one of many small ones
+                       of XF_TASK, its chunk or the chunks before it.  An item whose worker died: when the worker was
+                       started */
     double ended;
-    const xf_log_line *log; /* the last lines, oldest first */
+    const xf_log_line *log; /* the last lines, oldest first; of an item, its own */
     size_t log_count;
     uint64_t log_total;      /* how many lines there were */
-    const char *stderr_tail; /* the end of the captured standard error, and a NUL; "" when none was captured */
+    const char *stderr_tail; /* the end of the captured standard error, and a NUL; "" when none was captured.  In a pool
+                                it is the worker's, and may be of items that it ran before */
     size_t stderr_tail_size; /* without the NUL */
     uint64_t item;           /* of a pool's future; 0 for a process */
     int attempt;             /* of the item, counted from 1; 0 for a process */
-    const xf_frame *stack;   /* where it was when it crashed or was stopped for its time, innermost first */
+    const xf_frame *stack;   /* where it was when it crashed, exited or was stopped for its time, innermost first */
     size_t stack_count;      /* 0: not known, as for a kill from outside */
     uint64_t fault_address;  /* of an access violation; 0 otherwise */
     const xf_register *registers;

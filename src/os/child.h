@@ -137,6 +137,12 @@ typedef struct os_end {
  * XF_EAGAIN while it runs.  May be called again, and returns the same. */
 int os_child_end(os_child *child, os_end *end);
 
+/* Returns the system's name of a signal or exception that ends processes, for os_end.system: "SIGPIPE"; "" when it has
+ * none.
+ *   cause  Set to what it means, as a sentence, where that is not for os_end.code to say; "" otherwise.
+ * Windows: names of exceptions.  POSIX: names of signals. */
+const char *os_end_name(int64_t system, const char **cause);
+
 /* Kills the child and its descendants at once.  Harmless when it has ended. */
 void os_child_kill(os_child *child);
 

@@ -4,6 +4,7 @@
 #include "base/writer.h"
 #include "os/cancel.h"
 #include "pool/chunk_claim.h"
+#include "pool/item_lines.h"
 #include "pool/output_guard.h"
 #include "process/replay_file.h"
 
@@ -84,7 +85,8 @@ xf_report item_results_blank_report(const xf_future *future, uint64_t item, xf_s
 void item_results_add(xf_future *future, uint64_t item, xf_report *report, xf_status status)
 {
     if (pool_state_grow(&future->failures, future->failure_count, &future->failure_room, sizeof(item_failure)) == 0) {
-        future->failures[future->failure_count++] = (item_failure){item, status, report};
+        future->failures[future->failure_count] = (item_failure){item, future->failure_count, status, report};
+        future->failure_count++;
     } else {
         future->short_of_memory = true;
         report_free(report);
@@ -114,7 +116,7 @@ void item_results_add_report(xf_future *future, uint64_t item, const xf_report *
 typedef struct failure_walk {
     const xf_future *future;
     uint64_t at;
-    uint64_t records; /* that may come yet */
+    uint64_t records; /* that may come yet; one that is about several items counts for each */
     uint64_t room;    /* bytes of the pool's memory that no record before took */
 } failure_walk;
 
@@ -133,32 +135,57 @@ static bool take_room(failure_walk *walk, uint64_t size)
     return fits;
 }
 
-/* Goes to the next record: false at the end of the list, or where the list is damaged.
- *   record  Set to a copy.
- *   text    Set to where its text was. */
-static bool next_record(failure_walk *walk, failure_record *record, const char **text)
+/* A copy of a record and its details, and where its text and its lines are. */
+typedef struct failure_note {
+    failure_record record;
+    failure_details details;
+    const char *text, *lines;
+} failure_note;
+
+/* Copies what follows a record: false if it cannot be there. */
+static bool copy_details(pool_segment *segment, uint64_t at, failure_note *note)
+{
+    uint64_t size = note->record.size, details_at = sizeof note->record + job_words(size), end;
+
+    note->details = (failure_details){0};
+    note->text = note->lines = "";
+    if (size == 0)
+        return true;
+    end = details_at + sizeof note->details;
+    if (size > segment->work.size || !pool_segment_is_slab(segment, at, end))
+        return false;
+    note->text = (const char *)pool_segment_at(segment, at) + sizeof note->record;
+    note->lines = (const char *)pool_segment_at(segment, at) + end;
+    memcpy(&note->details, (const char *)pool_segment_at(segment, at) + details_at, sizeof note->details);
+    return note->details.lines_size <= segment->work.size &&
+           pool_segment_is_slab(segment, at, end + note->details.lines_size);
+}
+
+/* Goes to the next record: false at the end of the list, or where the list is damaged. */
+static bool next_record(failure_walk *walk, failure_note *note)
 {
     pool_segment *segment = &walk->future->pool->segment;
-    uint64_t at = walk->at;
+    uint64_t at = walk->at, count = walk->future->plan.count;
+    failure_record *record = &note->record;
 
-    if (!at || walk->records-- == 0 || at % sizeof(uint64_t) || !pool_segment_is_slab(segment, at, sizeof *record))
+    if (!at || at % sizeof(uint64_t) || !pool_segment_is_slab(segment, at, sizeof *record))
         return false;
     memcpy(record, pool_segment_at(segment, at), sizeof *record);
-    *text = (const char *)pool_segment_at(segment, at) + sizeof *record;
+    if (record->item >= count || record->more >= count - record->item || record->kind >= FAILURE_KINDS ||
+        walk->records <= record->more || !copy_details(segment, at, note))
+        return false;
     walk->at = record->next;
-    return record->item < walk->future->plan.count && record->kind <= FAILURE_OVERRUN &&
-           pool_segment_is_slab(segment, at + sizeof *record, record->size) &&
-           take_room(walk, sizeof *record + record->size);
+    walk->records -= record->more + 1;
+    return take_room(walk, sizeof *record + record->size + note->details.lines_size);
 }
 
 bool item_results_has_record(const xf_future *future, uint64_t item)
 {
     failure_walk walk = begin_walk(future);
-    failure_record record;
-    const char *text;
+    failure_note note;
 
-    while (next_record(&walk, &record, &text))
-        if (record.item == item)
+    while (next_record(&walk, &note))
+        if (item - note.record.item <= note.record.more)
             return true;
     return false;
 }
@@ -184,22 +211,62 @@ static void add_end(xf_future *future, uint64_t item, xf_status status, const ch
     item_results_add_report(future, item, &report, NULL);
 }
 
+/* A copy of the text of a record, or else what crossfork has to say.  NULL: no memory. */
+static char *text_of_note(const xf_future *future, const failure_note *note)
+{
+    size_t size = note->record.size < TEXT_MAX ? (size_t)note->record.size : TEXT_MAX,
+           room = size < 200 ? 200 : size + 1;
+    char *text = malloc(room);
+
+    if (!text)
+        return NULL;
+    memcpy(text, note->text, size);
+    text[size] = 0;
+    if (!*text && note->record.refused)
+        snprintf(text, room, "memory_limit of the pool, %s%llu bytes, did not leave %llu bytes for an output",
+                 future->pool->limit_is_default ? "by default " : "",
+                 (unsigned long long)future->pool->segment.memory_limit, (unsigned long long)note->record.refused);
+    return text;
+}
+
+/* Adds an item of a note.  Its lines are about the first one, and its text, too, unless it is crossfork's own. */
+static void add_noted(xf_future *future, const failure_note *note, uint64_t more, const char *text,
+                      const item_lines *lines)
+{
+    xf_status status = status_of_failure(future, &note->record);
+    bool has_text = text && (more == 0 || note->record.refused);
+    xf_report report = item_results_blank_report(future, note->record.item + more, status, has_text ? text : "");
+
+    report.pid = note->details.pid;
+    report.started = note->details.began;
+    report.ended = note->details.ended;
+    report.log = lines->lines;
+    report.log_count = more == 0 ? lines->count : 0;
+    report.log_total = more == 0 ? note->details.lines_total : 0;
+    if (note->record.kind == FAILURE_OWN_CODE && status.kind == XF_END_FAILED)
+        report.code_name = report_error_name(status.code);
+    item_results_add_report(future, report.item, &report, NULL);
+}
+
+static void add_note(xf_future *future, const failure_note *note)
+{
+    char *text = text_of_note(future, note);
+    item_lines lines;
+
+    item_lines_copy(&lines, &note->record, &note->details, note->lines, future->task->name);
+    for (uint64_t i = 0; i <= note->record.more; i++)
+        add_noted(future, note, i, text, &lines);
+    free(lines.texts);
+    free(text);
+}
+
 static void collect_failures(xf_future *future)
 {
     failure_walk walk = begin_walk(future);
-    failure_record record;
-    const char *shared;
+    failure_note note;
 
-    while (next_record(&walk, &record, &shared)) {
-        size_t size = record.size < TEXT_MAX ? (size_t)record.size : TEXT_MAX;
-        char *text = malloc(size + 1);
-        if (text) {
-            memcpy(text, shared, size);
-            text[size] = 0;
-        }
-        add_end(future, record.item, status_of_failure(future, &record), text ? text : "");
-        free(text);
-    }
+    while (next_record(&walk, &note))
+        add_note(future, &note);
     if (walk.at)
         future->damaged = true;
 }
@@ -208,6 +275,8 @@ const char *item_results_why_unclaimed(const xf_future *future, xf_status status
 {
     if (status.kind == XF_END_TIMED_OUT)
         return "the deadline had passed before it began";
+    if (status.kind == XF_END_UNKNOWN)
+        return "memory_limit left no room to note how it ended";
     return future->unclaimed_report ? future->unclaimed_report->message : "";
 }
 
@@ -265,14 +334,22 @@ static int compare_failures(const void *one, const void *other)
     return (first->item > second->item) - (first->item < second->item);
 }
 
-/* Sorts the failures by item.  If a worker has recorded a failure and then died, its item is in the list twice: the
- * second one is dropped. */
+static int compare_additions(const void *one, const void *other)
+{
+    const item_failure *first = one, *second = other;
+    int order = compare_failures(one, other);
+
+    return order != 0 ? order : (first->number > second->number) - (first->number < second->number);
+}
+
+/* Sorts the failures by item.  If an item is in the list twice, what was added first counts: a worker has recorded a
+ * failure and then died, or the item failed, and the place of its output holds what was there before. */
 static void sort_failures(xf_future *future)
 {
     size_t kept = 0;
 
     if (future->failure_count > 1)
-        qsort(future->failures, future->failure_count, sizeof(item_failure), compare_failures);
+        qsort(future->failures, future->failure_count, sizeof(item_failure), compare_additions);
     for (size_t i = 0; i < future->failure_count; i++) {
         if (kept > 0 && future->failures[kept - 1].item == future->failures[i].item)
             report_free(future->failures[i].report);
@@ -280,6 +357,21 @@ static void sort_failures(xf_future *future)
             future->failures[kept++] = future->failures[i];
     }
     future->failure_count = kept;
+}
+
+/* Workers had no room to note some failures: every item without a note may be one of these. */
+static void add_unknown(xf_future *future)
+{
+    static const xf_status unknown = {XF_END_UNKNOWN, 0, 0};
+    size_t known = 0, count = future->failure_count;
+
+    for (uint64_t item = 0; item < future->plan.count; item++) {
+        while (known < count && future->failures[known].item < item)
+            known++;
+        if (known == count || future->failures[known].item > item)
+            item_results_add(future, item, NULL, unknown);
+    }
+    sort_failures(future);
 }
 
 /* Whether the place of an output is one that its task can have got. */
@@ -349,6 +441,8 @@ void item_results_collect(xf_future *future)
     collect_spans(future);
     check_guard(future);
     sort_failures(future);
+    if (atomic_load(&future_state(future)->unknown))
+        add_unknown(future);
     if (future->out && !(plan->flags & JOB_OUT_SPANS))
         memcpy(future->out, pool_segment_at(&future->pool->segment, plan->out), (size_t)(plan->count * plan->out_size));
     future->collected = true;

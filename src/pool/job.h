@@ -83,6 +83,7 @@ typedef struct job_state {
     _Alignas(JOB_EMBEDDED_SIZE) uint8_t embedded[JOB_EMBEDDED_SIZE]; /* the output */
     _Atomic uint32_t complete;                                       /* all of its many chunks are done */
     _Atomic uint32_t failed;                                         /* an item of a JOB_STOP_AT_FAILURE job failed */
+    _Atomic uint32_t unknown;                                        /* there was no room to note some failure */
     _Atomic uint64_t failures;                                       /* list of failure_record */
     _Atomic uint64_t slabs;                                          /* list of slab */
     _Alignas(CACHE_LINE) uint8_t out_buffer[JOB_BUFFER_SIZE];
@@ -97,7 +98,12 @@ typedef struct worker_cursor {
     uint64_t requeues;                     /* the job's requeues that this slot has dealt with */
 } worker_cursor;
 
-typedef enum failure_kind { FAILURE_CODE, FAILURE_OVERRUN } failure_kind;
+typedef enum failure_kind {
+    FAILURE_CODE,     /* of the task's own */
+    FAILURE_OWN_CODE, /* an XF_E* code of crossfork's own */
+    FAILURE_OVERRUN,
+    FAILURE_KINDS
+} failure_kind;
 
 /* An item that ended with a code, or that wrote beyond its output. */
 typedef struct failure_record {
@@ -105,8 +111,25 @@ typedef struct failure_record {
     uint64_t item;
     uint32_t kind; /* failure_kind */
     int32_t code;
-    uint64_t size; /* of the text that follows, with its terminating 0 */
+    uint64_t size;    /* of the text that follows, with its terminating 0; 0: nothing follows */
+    uint64_t more;    /* items behind it that ended in the same way */
+    uint64_t refused; /* bytes of output that it asked for and did not get; 0: none */
 } failure_record;
+
+/* What follows the text of a record, from the next multiple of 8 bytes on.  The lines are behind it. */
+typedef struct failure_details {
+    uint64_t lines_size;  /* of the failure_line */
+    uint64_t lines_total; /* that the item logged, as far as known */
+    int64_t pid;
+    double began, ended; /* seconds since 1970 */
+} failure_details;
+
+/* A line that the item logged.  The text follows, up to a multiple of 8 bytes. */
+typedef struct failure_line {
+    double time;
+    uint32_t level;
+    uint32_t size;
+} failure_line;
 
 /* Pages that a worker has filled for a job. */
 typedef struct slab {
@@ -131,6 +154,12 @@ static inline uint32_t job_ring_last(uint64_t tail)
 static inline uint64_t job_aligned(uint64_t size)
 {
     return (size + JOB_ALIGN - 1) / JOB_ALIGN * JOB_ALIGN;
+}
+
+/* The size, rounded up to whole words of 8 bytes. */
+static inline uint64_t job_words(uint64_t size)
+{
+    return (size + sizeof(uint64_t) - 1) / sizeof(uint64_t) * sizeof(uint64_t);
 }
 
 /* The first item of the chunk. */

@@ -82,7 +82,8 @@ static int read_machine(xf_pool *pool)
 
     if (rc < 0)
         return rc;
-    if (!pool->options.memory_limit)
+    pool->limit_is_default = pool->options.memory_limit == 0;
+    if (pool->limit_is_default)
         pool->options.memory_limit = memory < SIZE_MAX / 8 ? (size_t)memory : SIZE_MAX / 8;
     return 0;
 }

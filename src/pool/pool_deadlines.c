@@ -38,7 +38,7 @@ static void ask_item_to_stop(worker_handle *worker, xf_future *future, uint64_t 
     worker->stop_reason = why;
     worker->kill_time = clock_deadline(pool->grace_ms);
     if (pool_state_grow(&future->stopped, future->stopped_count, &future->stopped_room, sizeof(item_failure)) == 0)
-        future->stopped[future->stopped_count++] = (item_failure){item, {why, 0, 0}, NULL};
+        future->stopped[future->stopped_count++] = (item_failure){.item = item, .status = {why, 0, 0}};
     atomic_store(&pool_state_order(worker)->stop_serial, future->plan.serial);
     atomic_store(&pool_state_order(worker)->stop_intent, intent);
     process_wake(worker->process);

@@ -4,6 +4,7 @@
 #include "pool/chunk_claim.h"
 #include "pool/future_callbacks.h"
 #include "pool/pool_jobs.h"
+#include "pool/worker_failure.h"
 #include "pool/worker_output.h"
 #include "process/child.h"
 
@@ -21,11 +22,10 @@ static int inline_log(xf_call *call, xf_log_line *line, size_t size)
     const inline_context *context = call->backend_arg;
     const xf_process_options *options = &context->pool->process;
 
-    (void)size;
-    line->item = worker_output_item(call);
+    line->item = worker_failure_item(call);
     if (options->on_log)
         options->on_log(NULL, line, options->on_log_arg);
-    return 0;
+    return child_log_put(call, line, size); /* which the parent does not want: it is the same process */
 }
 
 /* Does not wait: the only thread that could ask the task to stop runs it. */
@@ -36,7 +36,7 @@ static bool inline_stop_requested(xf_call *call, int timeout_ms)
 }
 
 static const call_backend inline_backend = {.output = worker_output_give,
-                                            .begin_failure = worker_output_begin_failure,
+                                            .begin_failure = worker_failure_replace,
                                             .log = inline_log,
                                             .send = worker_send,
                                             .stop_requested = inline_stop_requested};
@@ -55,6 +55,7 @@ int pool_inline_open(xf_pool *pool)
     }
     call_begin(&context->call);
     context->call.box = context->box.address;
+    child_log_open(&context->call.log);
     context->call.depth = child_depth();
     context->call.backend = &inline_backend;
     context->call.backend_arg = &context->worker;
@@ -78,6 +79,7 @@ void pool_inline_close(xf_pool *pool)
     if (!context)
         return;
     os_guarded_free(&context->worker.staging.memory);
+    uv_mutex_destroy(&context->call.log.lock);
     os_shm_close(&context->box);
     free(context);
 }

@@ -77,7 +77,8 @@ int pool_pages_take(pool_pages *pages, pages_use use, uint64_t size, uint64_t *a
     else if (reserved)
         release_pages(pages, count);
     if (rc == XF_EAGAIN)
-        return error_detail(XF_ENOMEM, "the pool's memory_limit does not leave %llu bytes", (unsigned long long)size);
+        return error_detail(XF_ENOMEM, "the pool's memory_limit of %llu bytes does not leave %llu bytes",
+                            (unsigned long long)pages->segment->memory_limit, (unsigned long long)size);
     return rc;
 }
 

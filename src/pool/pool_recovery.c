@@ -30,12 +30,27 @@ static int count_attempt(xf_future *future, uint64_t item)
     return 1;
 }
 
+/* Leaves only the lines of the item in a report: a worker has run others before, of the same chunk perhaps. */
+static void keep_own_lines(xf_report *report, xf_log_line *lines, uint64_t item)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < report->log_count; i++)
+        if (report->log[i].item == item)
+            lines[count++] = report->log[i];
+    if (count < report->log_count || report->log_total == report->log_count)
+        report->log_total = count;
+    report->log = lines;
+    report->log_count = count;
+}
+
 /* Decides about the item that was running when the worker died: true when it has ended, false when it is tried
  * again. */
 static bool end_lost_item(xf_pool *pool, xf_future *future, uint64_t item, xf_end why, xf_process *dead)
 {
     int attempts;
     xf_report lost = *process_report(dead);
+    xf_log_line lines[XF_REPORT_LOG_LINES];
 
     if (item_results_has_record(future, item))
         return true;
@@ -45,6 +60,7 @@ static bool end_lost_item(xf_pool *pool, xf_future *future, uint64_t item, xf_en
     lost.item = item;
     lost.attempt = attempts;
     lost.task = future->task->name;
+    keep_own_lines(&lost, lines, item);
     if (why != XF_END_NONE) {
         lost.status = (xf_status){why, 0, lost.status.system};
         lost.kind_name = xf_end_name(why);

@@ -20,6 +20,12 @@ static uint64_t control_size(uint64_t limit)
     return limit;
 }
 
+/* Bytes beyond the limit in which workers note how items failed: a short note has 48. */
+static uint64_t kept_back_size(uint64_t limit)
+{
+    return page_arena_pages_size(limit / 16) + (uint64_t)256 * OS_PAGE;
+}
+
 static segment_layout segment_lay_out(uint32_t slots, uint64_t limit)
 {
     segment_layout layout;
@@ -37,8 +43,8 @@ static segment_layout segment_lay_out(uint32_t slots, uint64_t limit)
     layout.slots_at = place_section(&end, slots * sizeof(worker_slot));
     layout.states_at = place_section(&end, SEGMENT_JOBS * sizeof(job_state));
     layout.control_at = place_section(&end, control_size(limit));
-    layout.slab_words_at = place_section(&end, page_arena_words_size(limit));
-    layout.slabs_at = place_section(&end, limit);
+    layout.slab_words_at = place_section(&end, page_arena_words_size(limit + kept_back_size(limit)));
+    layout.slabs_at = place_section(&end, limit + kept_back_size(limit));
     layout.buffers_at = place_section(&end, limit);
     layout.work_size = end;
     return layout;
@@ -63,7 +69,7 @@ static void point_to_sections(pool_segment *segment, uint32_t slots, uint64_t li
     segment->slots = (worker_slot *)(work + layout.slots_at);
     segment->states = (job_state *)(work + layout.states_at);
     page_arena_attach(&segment->slabs, &segment->work, &segment->shared->slabs,
-                      &(page_arena_layout){layout.slab_words_at, layout.slabs_at, limit, NULL});
+                      &(page_arena_layout){layout.slab_words_at, layout.slabs_at, limit + kept_back_size(limit), NULL});
 }
 
 void pool_segment_attach(pool_segment *segment, const os_shm *books, const os_shm *work)
@@ -118,9 +124,10 @@ void pool_segment_close(pool_segment *segment)
 
 /* ---- Pages that workers take ----------------------------------------------------------------- */
 
-static int no_pages_left(uint64_t size)
+static int no_pages_left(const pool_segment *segment, uint64_t size)
 {
-    return error_detail(XF_ENOMEM, "the pool's memory_limit does not leave %llu bytes", (unsigned long long)size);
+    return error_detail(XF_ENOMEM, "the pool's memory_limit of %llu bytes does not leave %llu bytes",
+                        (unsigned long long)segment->memory_limit, (unsigned long long)size);
 }
 
 uint64_t pool_segment_slab_pages(const pool_segment *segment)
@@ -130,31 +137,46 @@ uint64_t pool_segment_slab_pages(const pool_segment *segment)
     return pages < segment->slabs.count ? pages : segment->slabs.count;
 }
 
-/* Whether the limit leaves so many pages, counted anew before it is said that it does not. */
-static bool has_room_for(pool_segment *segment, uint64_t count)
+/* Whether a limit leaves so many pages, counted anew before it is said that it does not. */
+static bool has_room_for(pool_segment *segment, uint64_t count, uint64_t limit)
 {
-    uint64_t limit = segment->memory_limit / OS_PAGE, others = atomic_load(&segment->head->pages_taken);
+    uint64_t others = atomic_load(&segment->head->pages_taken);
 
+    if (count > limit)
+        return false;
     if (pool_segment_slab_pages(segment) + others <= limit - count)
         return true;
     pool_segment_count_slabs(segment);
     return pool_segment_slab_pages(segment) + others <= limit - count;
 }
 
-int pool_segment_take_slab(pool_segment *segment, uint64_t size, uint64_t word, uint64_t *at)
+/* Takes pages while there are no more than that many of all. */
+static int take_up_to(pool_segment *segment, uint64_t size, uint64_t word, uint64_t limit, uint64_t *at)
 {
-    uint64_t count = page_arena_count(size), limit = segment->memory_limit / OS_PAGE, first;
+    uint64_t count = page_arena_count(size), first;
     int rc;
 
-    if (count > limit || !has_room_for(segment, count))
-        return no_pages_left(size);
+    if (!has_room_for(segment, count, limit))
+        return no_pages_left(segment, size);
     atomic_fetch_add(&segment->shared->slab_pages, count);
     rc = page_arena_take(&segment->slabs, word, count, &first);
     if (rc == 0)
         *at = page_arena_offset(&segment->slabs, first);
     else
         atomic_fetch_sub(&segment->shared->slab_pages, count);
-    return rc == XF_EAGAIN ? no_pages_left(size) : rc;
+    return rc == XF_EAGAIN ? no_pages_left(segment, size) : rc;
+}
+
+int pool_segment_take_slab(pool_segment *segment, uint64_t size, uint64_t word, uint64_t *at)
+{
+    return take_up_to(segment, size, word, segment->memory_limit / OS_PAGE, at);
+}
+
+int pool_segment_take_kept_back(pool_segment *segment, uint64_t size, uint64_t word, uint64_t *at)
+{
+    uint64_t limit = segment->memory_limit;
+
+    return take_up_to(segment, size, word, (limit + kept_back_size(limit)) / OS_PAGE, at);
 }
 
 /* Makes sure that a process can read up to that offset, whatever workers have written about what has memory. */

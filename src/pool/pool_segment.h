@@ -170,6 +170,9 @@ static inline uint32_t pool_segment_slab_job(uint64_t word)
  * taken but in no list; pool_segment_sweep_slabs finds them. */
 int pool_segment_take_slab(pool_segment *segment, uint64_t size, uint64_t word, uint64_t *at);
 
+/* The same, also of the pages that are kept back beyond the limit for notes of failures. */
+int pool_segment_take_kept_back(pool_segment *segment, uint64_t size, uint64_t word, uint64_t *at);
+
 /* Frees the run of pages that begins at the offset, if it is one that was taken for that job; false if it is not. */
 bool pool_segment_free_slab(pool_segment *segment, uint64_t at, uint64_t word);
 

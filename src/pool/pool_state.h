@@ -33,6 +33,7 @@ typedef struct worker_handle {
 /* An item that is not done. */
 typedef struct item_failure {
     uint64_t item;
+    size_t number; /* in the order in which they were added */
     xf_status status;
     xf_report *report; /* NULL: none, or no memory for it */
 } item_failure;
@@ -114,6 +115,7 @@ struct xf_pool {
     pool_segment segment;
     pool_pages pages;
     xf_pool_options options;
+    bool limit_is_default; /* options.memory_limit is not what the program has asked for */
     xf_process_options process;
     os_method method;
     int grace_ms;

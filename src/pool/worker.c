@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/spin.h"
 #include "os/identity.h"
+#include "pool/worker_failure.h"
 #include "pool/worker_output.h"
 #include "process/child.h"
 #include "process/task_boundary.h"
@@ -18,7 +19,7 @@
 
 static int worker_log(xf_call *call, xf_log_line *line, size_t size)
 {
-    line->item = worker_output_item(call);
+    line->item = worker_failure_item(call);
     return child_log_put(call, line, size);
 }
 
@@ -55,7 +56,7 @@ static bool worker_stop_requested(xf_call *call, int timeout_ms)
 }
 
 static const call_backend worker_backend = {.output = worker_output_give,
-                                            .begin_failure = worker_output_begin_failure,
+                                            .begin_failure = worker_failure_replace,
                                             .log = worker_log,
                                             .send = worker_send,
                                             .stop_requested = worker_stop_requested,
@@ -99,6 +100,7 @@ static int run_item(worker *worker)
     call->output = OS_SHM_NONE;
     call->has_output = false;
     worker_output_forget(worker);
+    worker_failure_begin(worker);
     point_to_input(worker);
     atomic_store_explicit(&call->box->phase, XF_PHASE_LOADING, memory_order_relaxed);
     code = call_decode(call);
@@ -133,6 +135,8 @@ static int run_batch(worker *worker, uint32_t end)
     return task_boundary(worker->call, &batch);
 }
 
+enum { TIMED_BATCH = 16 }; /* of fewer items, to read the clock could take longer than to run them */
+
 /* Runs items until one fails.  Returns the code of that one, or 0 when all are finished. */
 static int run_items(worker *worker, uint32_t end)
 {
@@ -142,6 +146,8 @@ static int run_items(worker *worker, uint32_t end)
 
     worker->item = first + worker->slot->progress;
     worker->call->input = NULL;
+    if (plan->flags & JOB_BATCH && (plan->flags & JOB_ONE_ITEM || end - worker->slot->progress >= TIMED_BATCH))
+        worker_failure_begin(worker);
     if (plan->flags & JOB_BATCH)
         return plan->flags & JOB_ONE_ITEM ? run_batch_of_one(worker) : run_batch(worker, end);
     while (code == 0 && worker->slot->progress < end) {
@@ -166,13 +172,13 @@ static bool run_chunk(worker *worker)
         int code = run_items(worker, end);
         if (code == 0)
             break;
-        worker_output_fail_item(worker, code);
+        worker_failure_note(worker, code);
         slot->progress++;
         if (plan->flags & JOB_STOP_AT_FAILURE)
             break;
     }
     if (worker->call->fail_code != 0)
-        worker_output_flush_failure(worker); /* the task has called xf_fail and returned 0 */
+        worker_failure_flush(worker); /* the task has called xf_fail and returned 0 */
     if (plan->flags & JOB_OUT_GUARDED && worker->claimed.chunk + 1 == plan->chunk_count)
         worker_output_check_guard(worker);
     committed = chunk_claim_commit(&worker->me, &worker->claimed, slot->progress);
@@ -227,6 +233,8 @@ static bool run_chunks(worker *worker)
 {
     while (claim_first(worker)) {
         uint32_t flags = worker->claimed.plan->flags;
+        if (flags & JOB_BATCH && !(flags & JOB_ONE_ITEM))
+            worker_failure_begin(worker);
         do
             if (!run_chunk(worker))
                 leave_lost_claim(worker);
@@ -382,7 +390,7 @@ void worker_run_inline(worker *worker)
 void worker_abandon_item(worker *worker)
 {
     (void)xf_fail(worker->call, XF_EFAILED, "an exception left the task");
-    worker_output_fail_item(worker, XF_EFAILED);
+    worker_failure_note(worker, XF_EFAILED);
     worker->slot->progress++;
     call_end_object(worker->call);
 }

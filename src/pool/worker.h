@@ -28,6 +28,11 @@ typedef struct worker_staging {
     size_t guard_size; /* 0: none */
 } worker_staging;
 
+/* Room in a slab, which is for the job with that serial number. */
+typedef struct slab_room {
+    uint64_t serial, at, end;
+} slab_room;
+
 typedef struct worker {
     pool_segment segment;
     chunk_claimer me;
@@ -38,9 +43,13 @@ typedef struct worker {
     chunk_ref claimed;
     uint64_t item; /* of the job: the one that runs */
     worker_staging staging;
-    size_t overrun;                /* bytes that the item which has run wrote beyond its output */
-    uint64_t slab_at, slab_end;    /* room in the slab that was taken last */
-    uint64_t slab_serial;          /* serial of the job that this slab is for */
+    size_t overrun; /* bytes that the item which has run wrote beyond its output */
+    slab_room outputs, notes,
+        short_notes;               /* room in the slabs that were taken last for outputs, and for worker_failure.h */
+    failure_record *last_note;     /* that it has written, */
+    uint64_t last_serial;          /* for the job with that serial number */
+    double began;                  /* clock_now when the item, or the chunk, began */
+    uint64_t refused;              /* bytes of output that it asked for last and did not get; 0: none */
     bool is_inline;                /* it runs in the process of the pool, where no supervisor is to be notified */
     xf_task *tasks[SEGMENT_TASKS]; /* by number; NULL: not looked up yet */
 } worker;
@@ -60,7 +69,7 @@ bool worker_asked_to_stop(const xf_call *call);
 /* Exit codes of a worker that cannot go on: it holds what it runs, or its claim was overwritten. */
 enum { WORKER_HELPLESS = 1, WORKER_LOST_CLAIM = 250 };
 
-/* Ends a worker that cannot even record that an item failed, or that has lost its claim. */
+/* Ends a worker that cannot run what it has claimed, or that has lost its claim. */
 static inline _Noreturn void worker_exit(const char *why, int code)
 {
     fprintf(stderr, "crossfork: a worker exits: %s\n", why);

@@ -3,58 +3,12 @@
 #include "base/aligned.h"
 #include "base/error.h"
 #include "pool/output_guard.h"
+#include "pool/worker_failure.h"
+#include "pool/worker_slab.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { SLAB_SIZE = 65536, STAGED_MAX = OS_PAGE };
-
-/* ---- Slabs ----------------------------------------------------------------------------------- */
-
-/* Takes pages, and adds them to the job's list of slabs, with which they are freed. */
-static int add_slab(worker *worker, uint64_t size)
-{
-    pool_segment *segment = &worker->segment;
-    job_state *state = &segment->states[worker->claimed.number];
-    uint64_t at, next;
-    slab *slab;
-    uint64_t word = pool_segment_slab_word(worker->claimed.number, worker->claimed.plan->serial);
-    int rc = pool_segment_take_slab(segment, size, word, &at);
-
-    if (rc < 0)
-        return rc;
-    slab = pool_segment_at(segment, at);
-    slab->size = size;
-    next = atomic_load(&state->slabs);
-    do
-        slab->next = next;
-    while (!atomic_compare_exchange_weak(&state->slabs, &next, at));
-    worker->slab_serial = worker->claimed.plan->serial;
-    worker->slab_at = at + OUTPUT_ALIGN;
-    worker->slab_end = at + size;
-    return 0;
-}
-
-/* Takes memory that stays as long as the job; NULL when there is none.
- *   align  At most OUTPUT_ALIGN. */
-static void *take_from_slab(worker *worker, uint64_t size, uint64_t align)
-{
-    uint64_t minimum = worker->claimed.plan->flags & JOB_ONE_CHUNK ? 0 : SLAB_SIZE, at;
-
-    if (size > UINT64_MAX / 2)
-        return NULL;
-    at = (worker->slab_at + align - 1) / align * align;
-    if (worker->slab_serial != worker->claimed.plan->serial || at > worker->slab_end || worker->slab_end - at < size) {
-        uint64_t needed = size + OUTPUT_ALIGN;
-        if (add_slab(worker, needed < minimum ? minimum : needed) < 0)
-            return NULL;
-        at = worker->slab_at;
-    }
-    size = job_aligned(size);
-    worker->slab_at = worker->slab_end - at < size ? worker->slab_end : at + size;
-    return pool_segment_at(&worker->segment, at);
-}
+enum { STAGED_MAX = OS_PAGE };
 
 /* ---- Output ---------------------------------------------------------------------------------- */
 
@@ -95,8 +49,9 @@ static bool is_staged(const worker *worker, size_t size)
 static void *take_guarded(worker *worker, size_t size)
 {
     worker_staging *staging = &worker->staging;
-    char *memory =
-        size > SIZE_MAX - 2 * OUTPUT_GUARD ? NULL : take_from_slab(worker, size + 2 * OUTPUT_GUARD, OUTPUT_ALIGN);
+    char *memory = size > SIZE_MAX - 2 * OUTPUT_GUARD
+                       ? NULL
+                       : worker_slab_take_output(worker, size + 2 * OUTPUT_GUARD, OUTPUT_ALIGN);
 
     if (!memory)
         return NULL;
@@ -114,7 +69,7 @@ static void *take_output(worker *worker, size_t size)
     if (worker->claimed.plan->flags & JOB_ONE_ITEM && size <= JOB_BUFFER_SIZE)
         return worker->segment.states[worker->claimed.number].out_buffer;
     if (is_staged(worker, size))
-        return take_from_slab(worker, size, aligned_for(size));
+        return worker_slab_take_output(worker, size, aligned_for(size));
     return take_guarded(worker, size);
 }
 
@@ -135,6 +90,7 @@ int worker_output_give(xf_call *call, size_t size)
     output = sized ? place_of_output(worker, worker->item) : take_output(worker, size);
     if (output && is_staged(worker, size))
         output = stage_output(worker, output, size);
+    worker->refused = output ? 0 : size;
     if (!output)
         return XF_ENOMEM;
     if (size <= XF_ZEROED_MAX)
@@ -184,98 +140,12 @@ int worker_output_keep(worker *worker, int code)
     if (code != 0)
         return code;
     if (!is_batch && call_lacks_output(call))
-        return xf_fail(call, XF_ESIZE, "task %s returned no output", call->task->name);
+        return call_fail_own(call, XF_ESIZE, "task %s returned no output", call->task->name);
     if (staging->kept)
         memcpy(staging->kept, (const char *)staging->guard - size, size);
     if (worker->claimed.plan->flags & JOB_OUT_SPANS)
         keep_span(worker);
     return 0;
-}
-
-/* ---- Failures -------------------------------------------------------------------------------- */
-
-static void record_failure(worker *worker, uint64_t item, failure_kind kind, int code, const char *text)
-{
-    pool_segment *segment = &worker->segment;
-    job_state *state = &segment->states[worker->claimed.number];
-    size_t size = strlen(text) + 1;
-    failure_record *record = take_from_slab(worker, sizeof *record + size, JOB_ALIGN);
-    uint64_t next;
-
-    if (!record) {
-        size = 1;
-        text = "";
-        record = take_from_slab(worker, sizeof *record + size, JOB_ALIGN);
-    }
-    if (!record)
-        worker_exit("no memory to record a failure", WORKER_HELPLESS);
-    *record = (failure_record){.item = item, .kind = kind, .code = code, .size = size};
-    memcpy(record + 1, text, size);
-    next = atomic_load(&state->failures);
-    do
-        record->next = next;
-    while (!atomic_compare_exchange_weak(&state->failures, &next, pool_segment_offset(segment, record)));
-    if (worker->claimed.plan->flags & JOB_STOP_AT_FAILURE)
-        atomic_store(&state->failed, 1);
-}
-
-static void record_overrun(worker *worker, uint64_t item, size_t bytes)
-{
-    char text[64];
-
-    snprintf(text, sizeof text, "wrote %zu bytes beyond its output", bytes);
-    record_failure(worker, item, FAILURE_OVERRUN, 0, text);
-}
-
-static void drop_failure(xf_call *call)
-{
-    free(call->fail_text);
-    call->fail_text = NULL;
-    call->fail_code = 0;
-}
-
-void worker_output_flush_failure(worker *worker)
-{
-    xf_call *call = worker->call;
-
-    if (call->fail_code != 0)
-        record_failure(worker, call->fail_item, FAILURE_CODE, call->fail_code, call->fail_text ? call->fail_text : "");
-    drop_failure(call);
-}
-
-uint64_t worker_output_item(const xf_call *call)
-{
-    const worker *worker = call->backend_arg;
-
-    return worker->claims ? job_first_item(worker->claimed.plan, worker->claimed.chunk) + worker->slot->progress : 0;
-}
-
-void worker_output_begin_failure(xf_call *call)
-{
-    worker *worker = call->backend_arg;
-    uint64_t item = worker_output_item(call);
-
-    if (!worker->claims)
-        return; /* the initializer */
-    if (call->fail_code != 0 && call->fail_item != item)
-        worker_output_flush_failure(worker);
-    call->fail_item = item;
-}
-
-void worker_output_fail_item(worker *worker, int code)
-{
-    xf_call *call = worker->call;
-    uint64_t item = worker_output_item(call);
-    bool said = call->fail_code != 0 && call->fail_item == item;
-
-    if (said && worker->overrun > 0)
-        drop_failure(call);
-    worker_output_flush_failure(worker);
-    if (worker->overrun > 0)
-        record_overrun(worker, item, worker->overrun);
-    else if (!said)
-        record_failure(worker, item, FAILURE_CODE, code, "");
-    worker->overrun = 0;
 }
 
 void worker_output_check_guard(worker *worker)
@@ -287,6 +157,6 @@ void worker_output_check_guard(worker *worker)
 
     if (overrun == 0)
         return;
-    record_overrun(worker, plan->count - 1, overrun);
+    worker_failure_note_overrun(worker, plan->count - 1, overrun);
     output_guard_set(guard, OUTPUT_GUARD);
 }

@@ -238,6 +238,52 @@ int os_child_end(os_child *child, os_end *end)
     return 0;
 }
 
+/* ---- Names ----------------------------------------------------------------------------------- */
+
+const char *os_end_name(int64_t system, const char **cause)
+{
+    static const char timer[] = "a timer of its own ran out, and it had no handler for the signal";
+    static const struct {
+        int number;
+        const char *name, *cause;
+    } signals[] = {
+#define SIGNAL(name, cause) {name, #name, cause}
+        SIGNAL(SIGHUP, ""),
+        SIGNAL(SIGINT, ""),
+        SIGNAL(SIGQUIT, ""),
+        SIGNAL(SIGILL, ""),
+        SIGNAL(SIGTRAP, ""),
+        SIGNAL(SIGABRT, ""),
+        SIGNAL(SIGBUS, ""),
+        SIGNAL(SIGFPE, ""),
+        SIGNAL(SIGKILL, ""),
+        SIGNAL(SIGUSR1, ""),
+        SIGNAL(SIGSEGV, ""),
+        SIGNAL(SIGUSR2, ""),
+        SIGNAL(SIGALRM, timer),
+        SIGNAL(SIGTERM, ""),
+        SIGNAL(SIGSTKFLT, ""),
+        SIGNAL(SIGPROF, timer),
+        SIGNAL(SIGPWR, ""),
+        SIGNAL(SIGVTALRM, timer),
+        SIGNAL(SIGPIPE, "it wrote to a pipe or socket that nobody reads any more"),
+        SIGNAL(SIGXFSZ, "a file would have become larger than RLIMIT_FSIZE allows"),
+        SIGNAL(SIGXCPU, "it computed for longer than RLIMIT_CPU allows"),
+        SIGNAL(SIGSYS, "it made a system call that was forbidden to it"),
+        SIGNAL(SIGIO, "a file or socket became ready, and it had no handler for the signal"),
+#undef SIGNAL
+    };
+
+    *cause = "";
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        if (signals[i].number != system)
+            continue;
+        *cause = signals[i].cause;
+        return signals[i].name;
+    }
+    return system >= SIGRTMIN && system <= SIGRTMAX ? "a real-time signal" : "";
+}
+
 /* Lets a keeper go on that somebody has stopped.  That of a child of the server is found as the child's parent. */
 static void wake_keeper(const os_child *child)
 {

@@ -23,9 +23,11 @@ static xf_log_line copy_box_line(const black_box_line *from, int64_t pid, line_t
 size_t box_lines_copy(const black_box *box, int64_t pid, xf_log_line *lines, line_text **texts, uint64_t *total)
 {
     uint64_t written = atomic_load_explicit(&box->line_count, memory_order_acquire);
-    size_t count = written < XF_REPORT_LOG_LINES ? (size_t)written : XF_REPORT_LOG_LINES;
+    uint64_t before = atomic_load_explicit(&box->item_lines, memory_order_relaxed);
+    uint64_t new_lines = before <= written ? written - before : written;
+    size_t count = new_lines < XF_REPORT_LOG_LINES ? (size_t)new_lines : XF_REPORT_LOG_LINES;
 
-    *total = written;
+    *total = new_lines;
     *texts = count > 0 ? calloc(count, sizeof **texts) : NULL;
     if (!*texts)
         return 0;

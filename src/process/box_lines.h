@@ -13,7 +13,7 @@ typedef struct line_text {
 /* Copies the last lines, oldest first.  The child wrote them, and may still do so: they are not trusted.
  *   lines  XF_REPORT_LOG_LINES of them.
  *   texts  Set to what they point to, which the caller frees; NULL: there are none, or no memory.
- *   total  Set to how many lines there were.
+ *   total  Set to how many lines there were, of a pool's worker since it began its item.
  * Returns how many it has copied. */
 size_t box_lines_copy(const black_box *box, int64_t pid, xf_log_line *lines, line_text **texts, uint64_t *total);
 

@@ -115,18 +115,35 @@ static char *format_fail_text(const char *format, va_list arguments)
     return text;
 }
 
+static void set_failure(xf_call *call, int code, const char *format, va_list arguments)
+{
+    if (call->backend->begin_failure)
+        call->backend->begin_failure(call);
+    free(call->fail_text);
+    call->fail_text = format_fail_text(format, arguments);
+    call->fail_code = code;
+    call->fail_is_own = false;
+}
+
 int xf_fail(xf_call *call, int code, const char *format, ...)
 {
     va_list arguments;
 
-    if (call->backend->begin_failure)
-        call->backend->begin_failure(call);
     va_start(arguments, format);
-    free(call->fail_text);
-    call->fail_text = format_fail_text(format, arguments);
+    set_failure(call, code ? code : XF_EFAILED, format, arguments);
     va_end(arguments);
-    call->fail_code = code ? code : XF_EFAILED;
     return call->fail_code;
+}
+
+int call_fail_own(xf_call *call, int code, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    set_failure(call, code, format, arguments);
+    va_end(arguments);
+    call->fail_is_own = true;
+    return code;
 }
 
 int xf_log(xf_call *call, xf_log_level level, const char *format, ...)
@@ -188,7 +205,7 @@ int call_decode(xf_call *call)
     if (!task->input_codec ||
         codec_decode_for(task, task->input_codec, call->input, call->input_size, &call->object) == 0)
         return 0;
-    xf_fail(call, XF_ECODEC, "%s", xf_error_detail());
+    call_fail_own(call, XF_ECODEC, "%s", xf_error_detail());
     return XF_ECODEC;
 }
 

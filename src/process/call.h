@@ -46,6 +46,7 @@ struct xf_call {
     bool has_output;
     int fail_code;      /* of xf_fail; 0: not called */
     char *fail_text;    /* NULL: none, or there was no memory for it */
+    bool fail_is_own;   /* crossfork itself has found the failure, not the task */
     uint64_t fail_item; /* of a pool's chunk, to which fail_code belongs */
     int depth;
     child_log log;
@@ -71,6 +72,9 @@ void call_drop_output(xf_call *call);
 
 /* Whether the task has to give an output, and has not. */
 bool call_lacks_output(const xf_call *call);
+
+/* As xf_fail, for what crossfork itself has found: code is one of XF_ERRORS, and the report names it. */
+int call_fail_own(xf_call *call, int code, const char *format, ...) XF_PRINTF(3, 4);
 
 /* Decodes the input if the task has an input codec.  XF_ECODEC; the failure is set then. */
 int call_decode(xf_call *call);

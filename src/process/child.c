@@ -226,7 +226,7 @@ static int load_only_task(xf_call *call, const frame *frame)
 static void decode_task_input(xf_call *call)
 {
     if (call_decode(call) < 0)
-        send_bye_and_exit(call, FRAME_OUTCOME_FAILED, XF_ECODEC);
+        send_bye_and_exit(call, FRAME_OUTCOME_FAILED_BY_US, XF_ECODEC);
 }
 
 static int send_task_output(xf_call *call)
@@ -253,7 +253,7 @@ static int run_only_task(xf_call *call)
         return code;
     code = send_task_output(call);
     if (code < 0)
-        xf_fail(call, code, "sending the result: %s", xf_error_detail());
+        call_fail_own(call, code, "sending the result: %s", xf_error_detail());
     return code;
 }
 
@@ -289,5 +289,7 @@ _Noreturn void child_run(const os_inherited *inherited)
     code = run_only_task(call);
     if (code != 0 && atomic_load(&call->box->stop))
         send_bye_and_exit(call, FRAME_OUTCOME_STOPPED, 0);
-    send_bye_and_exit(call, code == 0 ? FRAME_OUTCOME_DONE : FRAME_OUTCOME_FAILED, code);
+    if (code == 0)
+        send_bye_and_exit(call, FRAME_OUTCOME_DONE, 0);
+    send_bye_and_exit(call, call->fail_is_own ? FRAME_OUTCOME_FAILED_BY_US : FRAME_OUTCOME_FAILED, code);
 }

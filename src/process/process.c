@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "os/cancel.h"
 #include "process/process_lead.h"
+#include "process/report.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -263,7 +264,7 @@ const xf_report *xf_process_report(xf_process *process)
     const xf_report *report = process_lead_check_own(process) < 0 ? NULL : process_report(process);
 
     if (report && process->trace)
-        process->report.stack = stack_trace_frames(process->trace, &process->report.stack_count);
+        report_set_stack(&process->report, process->trace);
     return report;
 }
 

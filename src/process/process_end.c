@@ -17,6 +17,16 @@ static void set_message(xf_process *process, const char *text)
     snprintf(process->message, sizeof process->message, "%s", text);
 }
 
+/* Why the system has ended the child, where its signal or exception says so. */
+static void set_cause(xf_process *process, const char *otherwise)
+{
+    const char *cause;
+
+    (void)os_end_name(process->end.system, &cause);
+    if (*cause || *otherwise)
+        set_message(process, *cause ? cause : otherwise);
+}
+
 static xf_status status_with(xf_end kind, int code, const xf_process *process)
 {
     return (xf_status){kind, code, process->end.system};
@@ -47,8 +57,8 @@ static void note_last_failure(xf_process *process, const xf_status *status)
 {
     const os_record_head *record = black_box_record(process->box.address);
 
-    if (process->limits.memory && status->kind == XF_END_CRASHED && atomic_load(&record->state) == OS_RECORD_WHOLE &&
-        record->error == ENOMEM)
+    if (process->limits.memory && !*process->message && status->kind == XF_END_CRASHED &&
+        atomic_load(&record->state) == OS_RECORD_WHOLE && record->error == ENOMEM)
         set_message(process, "limits.memory was not used up, but the last call that failed there had found no memory");
 }
 
@@ -73,6 +83,7 @@ static xf_status judge_goodbye(xf_process *process)
     static const xf_end kinds[] = {
         [FRAME_OUTCOME_DONE] = XF_END_DONE,
         [FRAME_OUTCOME_FAILED] = XF_END_FAILED,
+        [FRAME_OUTCOME_FAILED_BY_US] = XF_END_FAILED,
         [FRAME_OUTCOME_UNSTARTED] = XF_END_START_FAILED,
     };
 
@@ -119,6 +130,7 @@ static xf_status judge_end(xf_process *process, xf_phase phase)
                                                                  : "the process exited inside the task");
         return judge_memory(process, status_with(XF_END_EXITED, end->code, process));
     case OS_CRASHED:
+        set_cause(process, "");
         return judge_memory(process, status_with(XF_END_CRASHED, end->code, process));
     case OS_CPU_LIMIT:
         set_message(process, "it used up limits.cpu_ms");
@@ -127,7 +139,7 @@ static xf_status judge_end(xf_process *process, xf_phase phase)
         set_message(process, "the system killed it because memory was short");
         return status_with(XF_END_OUT_OF_MEMORY, 0, process);
     case OS_KILLED:
-        set_message(process, "another process killed it");
+        set_cause(process, "another process killed it");
         return status_with(XF_END_KILLED, 0, process);
     default:
         set_message(process, "another part of the program took its exit status");
@@ -203,6 +215,8 @@ void process_end_judge(xf_process *process)
         report->phase = XF_PHASE_ENDED;
     report->kind_name = xf_end_name(report->status.kind);
     report->code_name = report_code_name(report->status);
+    if (process->inbox.bye && process->inbox.outcome == FRAME_OUTCOME_FAILED_BY_US)
+        report->code_name = report_error_name(report->status.code);
     report->message = process->inbox.failure ? process->inbox.failure : process->message;
     report->name = process->name;
     report->task = process->task->name;

@@ -2,6 +2,7 @@
 
 #include "crossfork/error.h"
 #include "os/cancel.h"
+#include "os/child.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,8 +35,7 @@ const char *xf_phase_name(xf_phase phase)
     return phase >= 0 && (size_t)phase < sizeof names / sizeof *names ? names[phase] : "?";
 }
 
-/* The name of an error code; "" for any other number, which is the task's own. */
-static const char *error_name_or_none(int code)
+const char *report_error_name(int code)
 {
     switch (code) {
 #define ERROR_NAME(name, value, text)                                                                                  \
@@ -48,18 +48,66 @@ static const char *error_name_or_none(int code)
     }
 }
 
+/* A fault for which there is no xf_crash has the system's name. */
+static const char *crash_name_of(xf_status status)
+{
+    const char *cause, *name = status.code == XF_CRASH_OTHER ? os_end_name(status.system, &cause) : "";
+
+    return *name ? name : xf_crash_name((xf_crash)status.code);
+}
+
 const char *report_code_name(xf_status status)
 {
+    const char *cause;
+
     switch (status.kind) {
     case XF_END_CRASHED:
-        return xf_crash_name((xf_crash)status.code);
+        return crash_name_of(status);
+    case XF_END_KILLED:
+        return os_end_name(status.system, &cause);
     case XF_END_PROTOCOL_ERROR:
     case XF_END_START_FAILED:
-    case XF_END_FAILED:
-        return error_name_or_none(status.code);
+        return report_error_name(status.code);
     default:
         return "";
     }
+}
+
+/* ---- The stack of an exit -------------------------------------------------------------------- */
+
+/* Whether a function is exit, or one of its kind, under a name of the C library's own: "exit", "__GI_exit", "_Exit",
+ * "MSVCRT_exit". */
+static bool is_exit_function(const char *function)
+{
+    static const char *const prefixes[] = {"__GI_", "MSVCRT_", "__real_", "__wrap_"};
+
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
+        if (strncmp(function, prefixes[i], strlen(prefixes[i])) == 0)
+            function += strlen(prefixes[i]);
+    function += strspn(function, "_");
+    return strcmp(function, "exit") == 0 || strcmp(function, "Exit") == 0 || strcmp(function, "quick_exit") == 0;
+}
+
+size_t report_skip_exit(const xf_frame *frames, size_t count)
+{
+    enum { DEPTH = 16 };
+    size_t skip = 0;
+
+    for (size_t i = 0; i < count && i < DEPTH; i++)
+        if (is_exit_function(frames[i].function))
+            skip = i + 1;
+    return skip < count ? skip : 0;
+}
+
+void report_set_stack(xf_report *report, stack_trace *trace)
+{
+    size_t count, skip = 0;
+    const xf_frame *frames = stack_trace_frames(trace, &count);
+
+    if (report->status.kind == XF_END_EXITED)
+        skip = report_skip_exit(frames, count);
+    report->stack = frames + skip;
+    report->stack_count = count - skip;
 }
 
 /* ---- Copies ---------------------------------------------------------------------------------- */
@@ -126,7 +174,7 @@ void report_find_stack(xf_report *report)
     kept_report *copy = (kept_report *)report;
 
     if (copy->trace)
-        report->stack = stack_trace_frames(copy->trace, &report->stack_count);
+        report_set_stack(report, copy->trace);
 }
 
 char *report_add_reason(const char *message, const char *why)

@@ -5,12 +5,21 @@
 #include "crossfork/report.h"
 #include "process/stack_trace.h"
 
-/* The name of a status's code: of the crash, of an XF_E* code, or "" for any other number. */
+/* The name of a status's code: of the crash, the signal or the XF_E* code; "" when it is the task's own. */
 const char *report_code_name(xf_status status);
+
+/* The name of a code of XF_ERRORS; "" for any other number. */
+const char *report_error_name(int code);
 
 /* A copy in memory of its own; NULL: no memory.  The trace, which may be NULL, is shared with it. */
 xf_report *report_copy(const xf_report *report, stack_trace *trace);
 void report_free(xf_report *report);
+
+/* How many of the innermost frames of a process that called exit are of exit itself. */
+size_t report_skip_exit(const xf_frame *frames, size_t count);
+
+/* Finds the frames of a report; of an exit, from the function on that called it. */
+void report_set_stack(xf_report *report, stack_trace *trace);
 
 /* Finds the frames of a report that is a copy. */
 void report_find_stack(xf_report *report);

@@ -140,7 +140,8 @@ static void print_stderr(const xf_report *report, FILE *stream)
             first = at;
     if (size == 0)
         return;
-    fprintf(stream, "  stderr   the last %zu bytes\n    ", size - first);
+    fprintf(stream, "  stderr   the last %zu bytes%s\n    ", size - first,
+            report->attempt > 0 ? " of the worker, which ran other items before" : "");
     print_lines(stream, report->stderr_tail + first, size - first, "    ", PRINTED_TEXT_LINES);
     fputc('\n', stream);
 }

@@ -26,9 +26,10 @@ typedef struct black_box {
     uint32_t log_wanted;               /* set by the parent: the child sends it the lines that it logs */
     int32_t log_rate;                  /* set by the parent: the most lines that are sent in a second; 0: no limit */
     uint32_t marked; /* set by the parent: bits 1 and 2 say that standard output and error are cut into lines */
-    _Atomic uint64_t heartbeat;                 /* the uv_hrtime at which the task last called crossfork */
-    _Atomic uint64_t done, total;               /* of xf_progress */
-    _Atomic uint64_t line_count;                /* lines that were logged; the last of them are in lines */
+    _Atomic uint64_t heartbeat;   /* the uv_hrtime at which the task last called crossfork */
+    _Atomic uint64_t done, total; /* of xf_progress */
+    _Atomic uint64_t item_lines;  /* of a pool's worker: how many lines there were when it began its item, or chunk */
+    _Atomic uint64_t line_count;  /* lines that were logged; the last of them are in lines */
     uint8_t last_frames[BLACK_BOX_LAST_FRAMES]; /* frames that the child would have written last: see child.c */
     /* A child that logs nothing and does not crash never writes to the rest. */
     _Alignas(OS_PAGE) black_box_line lines[XF_REPORT_LOG_LINES + 1]; /* circular; one of them may be half written */

@@ -50,6 +50,7 @@ typedef enum frame_outcome {
     FRAME_OUTCOME_DONE = 1,
     FRAME_OUTCOME_FAILED,
     FRAME_OUTCOME_STOPPED,
+    FRAME_OUTCOME_FAILED_BY_US, /* crossfork itself found it: the code is one of XF_ERRORS */
     FRAME_OUTCOME_UNSTARTED
 } frame_outcome;
 

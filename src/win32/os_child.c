@@ -139,6 +139,42 @@ int os_child_end(os_child *child, os_end *end)
     return 0;
 }
 
+/* ---- Names ----------------------------------------------------------------------------------- */
+
+const char *os_end_name(int64_t system, const char **cause)
+{
+    static const struct {
+        DWORD code;
+        const char *name, *cause;
+    } exceptions[] = {
+#define EXCEPTION(name, cause) {(DWORD)name, #name, cause}
+        EXCEPTION(EXCEPTION_ACCESS_VIOLATION, ""),
+        EXCEPTION(EXCEPTION_IN_PAGE_ERROR, ""),
+        EXCEPTION(EXCEPTION_STACK_OVERFLOW, ""),
+        EXCEPTION(EXCEPTION_ILLEGAL_INSTRUCTION, ""),
+        EXCEPTION(EXCEPTION_INT_DIVIDE_BY_ZERO, ""),
+        EXCEPTION(EXCEPTION_BREAKPOINT, ""),
+        EXCEPTION(EXCEPTION_INVALID_HANDLE, "it used a handle that was none"),
+        EXCEPTION(EXCEPTION_NONCONTINUABLE_EXCEPTION, "a handler continued after a fatal exception"),
+#undef EXCEPTION
+        {0xC0000374, "STATUS_HEAP_CORRUPTION", "its heap was damaged"},
+        {0xC0000409, "STATUS_STACK_BUFFER_OVERRUN", "the C library, or a check that the compiler put in, ended it"},
+        {0xC0000602, "STATUS_FAIL_FAST_EXCEPTION", "it ended itself by RaiseFailFastException"},
+        {0xC0000135, "STATUS_DLL_NOT_FOUND", "a library that it needs was not found"},
+        {0xC0000142, "STATUS_DLL_INIT_FAILED", "a library that it needs could not be initialized"},
+        {0xE06D7363, "a C++ exception", "nothing caught an exception of C++"},
+    };
+
+    *cause = "";
+    for (size_t i = 0; i < sizeof exceptions / sizeof *exceptions; i++) {
+        if (exceptions[i].code != (uint64_t)system)
+            continue;
+        *cause = exceptions[i].cause;
+        return exceptions[i].name;
+    }
+    return "";
+}
+
 void os_child_kill(os_child *child)
 {
     TerminateJobObject(child->job, KILL_CODE);

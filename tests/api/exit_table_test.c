@@ -145,20 +145,18 @@ static void a_returned_value_is_the_tasks_own(void **state)
         expect_end(start(&do_return, &codes[i], sizeof *codes, NULL), codes[i] ? XF_END_FAILED : XF_END_DONE, codes[i]);
 }
 
-/* Goal: a code that a task returns has its name, or none, wherever the task ran. */
-static void a_code_has_one_name_in_processes_and_pools(void **state)
+/* Goal: a task's own codes have no name, wherever it ran, so that they never look like the library's. */
+static void a_tasks_own_code_has_no_name_in_processes_and_pools(void **state)
 {
-    static const struct {
-        int code;
-        const char *name;
-    } codes[] = {
-#define CODE(name, value, text) {value, #name},
+    static const int codes[] = {
+#define CODE(name, value, text) value,
         XF_ERRORS(CODE)
 #undef CODE
-            {XF_EEXIST - 1, ""},
-        {-1000, ""},
-        {INT_MIN, ""},
-        {1, ""},
+                XF_EEXIST -
+            1,
+        -1000,
+        INT_MIN,
+        1,
     };
     enum { COUNT = sizeof codes / sizeof *codes };
     xf_bytes in[COUNT];
@@ -167,22 +165,84 @@ static void a_code_has_one_name_in_processes_and_pools(void **state)
 
     (void)state;
     for (size_t i = 0; i < COUNT; i++)
-        in[i] = (xf_bytes){&codes[i].code, sizeof codes[i].code};
+        in[i] = (xf_bytes){&codes[i], sizeof codes[i]};
     for (int workers = XF_POOL_INLINE; workers <= 1; workers += 1 - XF_POOL_INLINE) {
         assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = workers}), 0);
         assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &do_return, .bytes = in, .count = COUNT}),
                          0);
         assert_int_equal(xf_future_wait(future, XF_FOREVER), XF_EFAILED);
         for (size_t i = 0; i < COUNT; i++)
-            assert_string_equal(xf_future_report(future, i)->code_name, codes[i].name);
+            assert_string_equal(xf_future_report(future, i)->code_name, "");
         xf_future_free(future);
         xf_pool_free(pool);
     }
     for (size_t i = 0; i < COUNT; i++) {
-        xf_process *process = start(&do_return, &codes[i].code, sizeof codes[i].code, NULL);
+        xf_process *process = start(&do_return, &codes[i], sizeof codes[i], NULL);
         join(process);
-        assert_string_equal(xf_process_report(process)->code_name, codes[i].name);
-        expect_end(process, XF_END_FAILED, codes[i].code);
+        assert_string_equal(xf_process_report(process)->code_name, "");
+        expect_end(process, XF_END_FAILED, codes[i]);
+    }
+}
+
+static int encode_a_byte(xf_writer *writer, const void *object)
+{
+    (void)object;
+    return xf_writer_put(writer, "x", 1);
+}
+
+static int refuse_to_decode(const void *data, size_t size, void **object)
+{
+    (void)data, (void)size, (void)object;
+    return -5;
+}
+
+static const xf_codec refusing = {encode_a_byte, refuse_to_decode, NULL};
+
+XF_ENTRY_CODEC(never_decoded, &refusing, NULL)
+{
+    (void)call;
+    return 0;
+}
+
+/* Declares an output and gives none. */
+static int give_nothing(xf_call *call)
+{
+    (void)call;
+    return 0;
+}
+
+static xf_task without_output = {
+    .name = "without_output", .entry = give_nothing, .input_size = XF_ANY_SIZE, .output_size = 8};
+
+XF_BEFORE_MAIN(register_without_output)
+{
+    (void)xf_task_register(&without_output);
+}
+
+static void what_the_library_has_found_has_the_name_of_its_code(void **state)
+{
+    static const struct {
+        xf_task *task;
+        int code;
+        const char *name;
+    } found[] = {{&without_output, XF_ESIZE, "XF_ESIZE"}, {&never_decoded, XF_ECODEC, "XF_ECODEC"}};
+    int nothing = 0;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        xf_map map = {.task = found[i].task, .in = &nothing, .size = sizeof nothing};
+        xf_process *process = start(found[i].task, &nothing, sizeof nothing, NULL);
+        xf_pool *pool;
+        xf_future *future;
+        join(process);
+        assert_string_equal(xf_process_report(process)->code_name, found[i].name);
+        expect_end(process, XF_END_FAILED, found[i].code);
+        assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = 1}), 0);
+        assert_int_equal(xf_pool_submit(&future, pool, &map), 0);
+        assert_int_equal(xf_future_wait(future, XF_FOREVER), XF_EFAILED);
+        assert_string_equal(xf_future_report(future, 0)->code_name, found[i].name);
+        xf_future_free(future);
+        xf_pool_free(pool);
     }
 }
 
@@ -218,7 +278,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(exit_in_a_task_is_no_success),
         cmocka_unit_test(exit_without_handlers_is_the_same),
         cmocka_unit_test(a_returned_value_is_the_tasks_own),
-        cmocka_unit_test(a_code_has_one_name_in_processes_and_pools),
+        cmocka_unit_test(a_tasks_own_code_has_no_name_in_processes_and_pools),
+        cmocka_unit_test(what_the_library_has_found_has_the_name_of_its_code),
         cmocka_unit_test(killed_by_us_is_terminated),
         cmocka_unit_test(killed_by_another_is_killed),
     };

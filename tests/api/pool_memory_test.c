@@ -81,6 +81,100 @@ static void memory_beyond_the_limit_is_refused_and_comes_back(void **state)
     xf_pool_free(pool);
 }
 
+enum { FULL = 600 };
+
+/* Fills a pool with outputs until there is no room, and then for one small output after the other. */
+static void a_full_pool_fails_items_and_loses_no_worker(void **state)
+{
+    static size_t sizes[FULL];
+    static xf_bytes in[FULL];
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = 2, .memory_limit = 4 << 20});
+    xf_future *future;
+    size_t done = 0;
+
+    (void)state;
+    for (size_t i = 0; i < FULL; i++) {
+        sizes[i] = (size_t)(1 << 20) >> i % 15;
+        in[i] = (xf_bytes){&sizes[i], sizeof sizes[i]};
+    }
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &give, .bytes = in, .count = FULL}), 0);
+    assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
+    for (size_t i = 0; i < FULL; i++) {
+        xf_status status = xf_future_status(future, i);
+        done += status.kind == XF_END_DONE;
+        if (status.kind == XF_END_DONE)
+            continue;
+        assert_int_equal(status.kind, XF_END_FAILED);
+        assert_int_equal(status.code, XF_TASK_NO_MEMORY);
+        assert_non_null(strstr(xf_future_report(future, i)->message, "memory_limit"));
+    }
+    assert_in_range(done, 4, FULL - 1);
+    assert_int_equal(stats_of(pool).replaced, 0);
+    assert_int_equal(stats_of(pool).lost, 0);
+    xf_future_free(future);
+    expect_squares(pool, 1000, NULL);
+    xf_pool_free(pool);
+}
+
+/* Returns its input. */
+XF_TASK(fail_with, const int *in, char *out)
+{
+    *out = 0;
+    return *in;
+}
+
+/* Has so many items fail that there is no room for a note of each. */
+static xf_future *fail_many(xf_pool *pool, int codes)
+{
+    enum { MANY = 50000 };
+    int *in = calloc(MANY, sizeof *in);
+    xf_future *future;
+
+    for (int i = 0; i < MANY; i++)
+        in[i] = 7 + i % codes;
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &fail_with, .in = in, .count = MANY}), 0);
+    free(in);
+    return future;
+}
+
+static void failures_beyond_the_room_for_notes_are_kept_together(void **state)
+{
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = 2, .memory_limit = 1 << 20});
+    xf_future *future = fail_many(pool, 1);
+
+    (void)state;
+    assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
+    assert_int_equal(xf_future_failures(future), xf_future_count(future));
+    for (size_t i = 0; i < xf_future_count(future); i++) {
+        assert_int_equal(xf_future_status(future, i).kind, XF_END_FAILED);
+        assert_int_equal(xf_future_status(future, i).code, 7);
+    }
+    assert_int_equal(stats_of(pool).replaced, 0);
+    xf_future_free(future);
+    xf_pool_free(pool);
+}
+
+static void failures_that_cannot_be_noted_are_not_known(void **state)
+{
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = 2, .memory_limit = 1 << 20});
+    xf_future *future = fail_many(pool, 2);
+    size_t known = 0;
+
+    (void)state;
+    assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
+    for (size_t i = 0; i < xf_future_count(future); i++) {
+        xf_status status = xf_future_status(future, i);
+        assert_true(status.kind == XF_END_UNKNOWN || (status.kind == XF_END_FAILED && status.code == 7 + (int)(i % 2)));
+        known += status.kind == XF_END_FAILED;
+        assert_non_null(xf_future_report(future, i));
+    }
+    assert_true(known > 1000);
+    assert_int_equal(stats_of(pool).replaced, 0);
+    xf_future_free(future);
+    expect_squares(pool, 1000, NULL);
+    xf_pool_free(pool);
+}
+
 /* The memory of a future that was freed can be used for the next one, even if a worker still accesses it. */
 static void memory_that_was_just_freed_can_be_had(void **state)
 {
@@ -136,6 +230,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(pool_memory_is_used_in_place),
         cmocka_unit_test(a_huge_map_needs_eight_bytes_an_item_beside_its_data),
         cmocka_unit_test(memory_beyond_the_limit_is_refused_and_comes_back),
+        cmocka_unit_test(a_full_pool_fails_items_and_loses_no_worker),
+        cmocka_unit_test(failures_beyond_the_room_for_notes_are_kept_together),
+        cmocka_unit_test(failures_that_cannot_be_noted_are_not_known),
         cmocka_unit_test(memory_that_was_just_freed_can_be_had),
         cmocka_unit_test(nothing_is_left_behind),
     };

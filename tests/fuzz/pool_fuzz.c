@@ -308,6 +308,13 @@ void process_lead_let_go(xf_process *process)
 }
 
 /* Nobody has recorded one. */
+const char *os_end_name(int64_t system, const char **cause)
+{
+    (void)system;
+    *cause = "";
+    return "";
+}
+
 stack_trace *stack_trace_share(stack_trace *trace)
 {
     CHECK(!trace);
@@ -624,14 +631,24 @@ static void record_failures(void)
 {
     xf_future *future = futures[take_below(SHAPES)];
     uint64_t at = pool->segment.layout.slabs_at + fuzz_number(&input, 2) * 8, step = take_below(32) * 8;
-    uint32_t count = take_below(8) == 7 ? 4096 : 3, items = take_below(ITEMS_MAX) + 1, kind = take_below(3);
+    uint32_t count = take_below(8) == 7 ? 4096 : 3, items = take_below(ITEMS_MAX) + 1,
+             kind = take_below(FAILURE_KINDS + 1);
     uint64_t size = take_below(2) ? take_odd() : fuzz_number(&input, 3);
+    uint64_t more = take_below(2) ? 0 : take_odd();
+    failure_details details = {.lines_size = take_below(2) ? 0 : take_odd()};
 
     if (!future)
         return;
     for (uint32_t i = 0; i < count; i++) {
-        failure_record record = {i + 1 < count ? at + (i + 1) * step : 0, i % items, kind, -5, size};
+        failure_record record = {.next = i + 1 < count ? at + (i + 1) * step : 0,
+                                 .item = i % items,
+                                 .kind = kind,
+                                 .code = -5,
+                                 .size = size,
+                                 .more = more};
         poke(at + i * step, &record, sizeof record);
+        if (take_below(2))
+            poke(at + i * step + sizeof record + (size < 4096 ? job_words(size) : 0), &details, sizeof details);
     }
     atomic_store(&future_state(future)->failures, at);
 }

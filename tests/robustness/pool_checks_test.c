@@ -270,7 +270,8 @@ static void records_that_lie_over_each_other(void **state)
 
     (void)state;
     for (uint64_t i = 0; i < ITEMS; i++)
-        records[i] = (failure_record){at + (i + 1) % ITEMS * sizeof *records, i, FAILURE_CODE, 9, 1 << 20};
+        records[i] =
+            (failure_record){.next = at + (i + 1) % ITEMS * sizeof *records, .item = i, .code = 9, .size = 1 << 20};
     end_chunks(&scene, 1);
     assert_int_not_equal(xf_future_wait(scene.future, BOUND_MS), XF_ETIMEDOUT);
     assert_in_range(xf_future_failures(scene.future), 1, MEMORY_LIMIT >> 20);

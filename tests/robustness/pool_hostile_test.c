@@ -456,7 +456,7 @@ XF_TASK(fail_in_a_circle, const int *in, int *out)
     if (pool_segment_take_slab(&worker->segment, OS_PAGE,
                                pool_segment_slab_word(worker->claimed.number, worker->claimed.plan->serial), &at) < 0)
         return XF_TASK_NO_MEMORY;
-    *(failure_record *)pool_segment_at(&worker->segment, at) = (failure_record){at, 0, FAILURE_CODE, 9, 3};
+    *(failure_record *)pool_segment_at(&worker->segment, at) = (failure_record){.next = at, .code = 9, .size = 3};
     *(slab *)pool_segment_at(&worker->segment, at + 1024) = (slab){at + 1024, 100};
     atomic_store(&state->failures, at);
     atomic_store(&state->slabs, at + 1024);
