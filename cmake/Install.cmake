@@ -24,6 +24,16 @@ if(XF_MAN)
   install(DIRECTORY ${XF_REFERENCE}/man/man3/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 FILES_MATCHING PATTERN xf_*.3)
 endif()
 
+# ---- What a static library is linked to -------------------------------------------------------------------------
+
+# Libbacktrace is the compiler's own, in a directory that changes with its version, or was built for this.  So it is installed,
+# too; the other libraries are for the user to have.
+set(XF_BACKTRACE "")
+if(XF_KIND STREQUAL STATIC_LIBRARY AND Libbacktrace_FOUND AND Libbacktrace_LIBRARY MATCHES "[.]a$")
+  set(XF_BACKTRACE ${CMAKE_INSTALL_LIBDIR}/crossfork/libbacktrace.a)
+  install(FILES ${Libbacktrace_LIBRARY} DESTINATION ${CMAKE_INSTALL_LIBDIR}/crossfork RENAME libbacktrace.a)
+endif()
+
 # ---- find_package(crossfork) ------------------------------------------------------------------------------------
 
 install(EXPORT crossforkTargets NAMESPACE crossfork:: DESTINATION ${XF_CONFIG_DIR})
@@ -36,6 +46,7 @@ install(FILES ${PROJECT_BINARY_DIR}/crossforkConfig.cmake ${PROJECT_BINARY_DIR}/
 
 # Only one kind of the library is installed.  What a static one needs is therefore said to everybody, and not only to
 # those who ask with --static; a shared one needs nothing when a program is linked.
+set(XF_PC_NAME crossfork)
 set(XF_PC_REQUIRES "")
 set(XF_PC_LIBS "")
 set(XF_PC_FLAGS "")
@@ -46,8 +57,10 @@ else()
   if(NETTLE_FOUND)
     string(APPEND XF_PC_REQUIRES ", nettle")
   endif()
-  if(Libbacktrace_FOUND)
-    string(APPEND XF_PC_LIBS " ${Libbacktrace_LIBRARY}")
+  if(XF_BACKTRACE)
+    string(APPEND XF_PC_LIBS " \${libdir}/crossfork/libbacktrace.a")
+  elseif(Libbacktrace_FOUND)
+    string(APPEND XF_PC_LIBS " -lbacktrace")
   endif()
   if(WIN32)
     string(APPEND XF_PC_LIBS " -lbcrypt -lntdll")
@@ -67,3 +80,11 @@ file(RELATIVE_PATH XF_PC_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_I
 string(REGEX REPLACE "/$" "" XF_PC_PREFIX "${XF_PC_PREFIX}")
 configure_file(cmake/crossfork.pc.in crossfork.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/crossfork.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# For programs that are linked -static: where libuv is shared and static, as in Debian, each has a file of its own.
+if(XF_KIND STREQUAL STATIC_LIBRARY AND NOT WIN32)
+  set(XF_PC_NAME crossfork-static)
+  string(REPLACE "libuv >=" "libuv-static >=" XF_PC_REQUIRES "${XF_PC_REQUIRES}")
+  configure_file(cmake/crossfork.pc.in crossfork-static.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/crossfork-static.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endif()

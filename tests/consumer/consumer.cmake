@@ -6,6 +6,7 @@ cmake_minimum_required(VERSION 3.25)
 string(REPLACE "|" ";" options "${OPTIONS}") # the options of this project, for the consumer's project
 set(installed ${OUT}/installed)
 set(libraries ${installed}/${LIBDIR})
+set(moved ${OUT}/moved-${WAY}) # a copy of it
 set(work ${OUT}/${WAY})
 
 function(run)
@@ -43,26 +44,53 @@ function(install_way)
     if(NOT built EQUAL -1 OR NOT sources EQUAL -1)
       message(FATAL_ERROR "${text} names the tree that it was built in")
     endif()
+    if(text MATCHES "[.](pc|cmake)$" AND content MATCHES "[ =\"]/[a-z][^ \"]*[.]a[\" \n]")
+      message(FATAL_ERROR "${text} names a library by where it is on this machine")
+    endif()
   endforeach()
 endfunction()
 
+# Makes a copy of the installed tree, which is to be used in its place.
+function(move_installed)
+  file(REMOVE_RECURSE ${moved})
+  file(COPY ${installed}/ DESTINATION ${moved})
+  set(ENV{LD_LIBRARY_PATH} ${moved}/${LIBDIR})
+  set(ENV{WINEPATH} ${moved}/bin)
+endfunction()
+
 function(find_package_way)
-  build_project(-DCMAKE_PREFIX_PATH=${installed} -Dcrossfork_DIR=${libraries}/cmake/crossfork)
+  move_installed()
+  build_project(-DCMAKE_PREFIX_PATH=${moved})
+  build_project(-Dcrossfork_ROOT=${moved})
 endfunction()
 
 # Uses a compiler and pkg-config, and nothing else.
-function(pkg_config_way)
+#   module  What pkg-config is asked for; further arguments are options of both.
+function(build_by_pkg_config module)
   file(MAKE_DIRECTORY ${work})
   if(PKG_CONFIG_LIBDIR)
     set(ENV{PKG_CONFIG_LIBDIR} ${PKG_CONFIG_LIBDIR})
   endif()
-  set(ENV{PKG_CONFIG_PATH} ${libraries}/pkgconfig)
-  execute_process(COMMAND ${PKG_CONFIG} --cflags --libs crossfork
+  set(ENV{PKG_CONFIG_PATH} ${moved}/${LIBDIR}/pkgconfig)
+  execute_process(COMMAND ${PKG_CONFIG} --cflags --libs ${module}
       OUTPUT_VARIABLE flags OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
   separate_arguments(flags UNIX_COMMAND "${flags}")
-  run(${CC} -std=c11 -Wall -Wextra -Wpedantic -Werror "-DVERSION=\"${VERSION}\"" ${CMAKE_CURRENT_LIST_DIR}/hello.c
+  run(${CC} ${ARGN} -std=c11 -Wall -Wextra -Wpedantic -Werror "-DVERSION=\"${VERSION}\"" ${CMAKE_CURRENT_LIST_DIR}/hello.c
       -o ${work}/hello${SUFFIX} ${flags})
   run(${EMULATOR} ${work}/hello${SUFFIX})
+endfunction()
+
+function(pkg_config_way)
+  move_installed()
+  build_by_pkg_config(crossfork)
+endfunction()
+
+# A program that needs no shared library.
+function(static_way)
+  move_installed()
+  build_by_pkg_config(crossfork-static -static)
+  set(WAY find_package)
+  build_project(-DCMAKE_PREFIX_PATH=${moved} -Dcrossfork_STATIC=ON -DCMAKE_EXE_LINKER_FLAGS=-static)
 endfunction()
 
 function(subdirectory_way)
