@@ -6,7 +6,9 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,9 +159,63 @@ static int lift_for_exec(const child_fds *fds, child_fds *lifted)
     return 0;
 }
 
+/* ---- A program that was started through the loader ------------------------------------------- */
+
+static char loaded_program[4096]; /* its path; "": the running image is the program itself */
+
+/* Sets the address at which the program is, which dl_iterate_phdr reports first. */
+static int visit_program(struct dl_phdr_info *object, size_t size, void *arg)
+{
+    (void)size;
+    *(uintptr_t *)arg = (uintptr_t)object->dlpi_phdr;
+    return 1;
+}
+
+/* Finds the path of the file that is mapped at that address; false when it is the running image. */
+static bool is_mapped_apart(uintptr_t address, const char *image, char *path, size_t size)
+{
+    char line[sizeof loaded_program + 100], *name;
+    unsigned long start, end;
+    bool found = false;
+    FILE *maps = fopen("/proc/self/maps", "re");
+
+    while (maps && !found && fgets(line, sizeof line, maps)) {
+        found = sscanf(line, "%lx-%lx", &start, &end) == 2 && start <= address && address < end;
+        line[strcspn(line, "\n")] = 0;
+    }
+    if (maps)
+        fclose(maps);
+    name = found ? strchr(line, '/') : NULL;
+    return name && strcmp(name, image) != 0 && (size_t)snprintf(path, size, "%s", name) < size;
+}
+
+/* "ld.so program": the running image is ld.so, and executing it anew does not execute the program. */
+static void find_loaded_program(void)
+{
+    char image[sizeof loaded_program] = "";
+    uintptr_t address = 0;
+
+    dl_iterate_phdr(visit_program, &address);
+    if (readlink(IMAGE, image, sizeof image - 1) < 0 ||
+        !is_mapped_apart(address, image, loaded_program, sizeof loaded_program))
+        loaded_program[0] = 0;
+}
+
+static const char *through_loader(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, find_loaded_program);
+    return *loaded_program ? loaded_program : NULL;
+}
+
+/* ---- Executing ------------------------------------------------------------------------------- */
+
 int exec_again(pid_t *pid, const char *argument, char *const *environment, const child_fds *fds)
 {
-    char *arguments[] = {program_invocation_name, (char *)argument, NULL};
+    char *loaded = (char *)through_loader();
+    char *arguments[] = {program_invocation_name, loaded ? loaded : (char *)argument, loaded ? (char *)argument : NULL,
+                         NULL};
     child_fds lifted;
     int *passed[PASSED], error, rc = lift_for_exec(fds, &lifted);
 

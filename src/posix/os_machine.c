@@ -164,6 +164,19 @@ void machine_describe(os_machine *machine, const char *root)
 
 /* ---- This process ---------------------------------------------------------------------------- */
 
+/* Where the system does not say which processors this process may use, because a container's profile does not know the
+ * call, takes all that there are. */
+static bool take_online(size_t size, cpu_set_t *set, int error)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (error != EPERM && error != ENOSYS)
+        return false;
+    for (long i = 0; i < count && i < OS_CPUS_MAX; i++)
+        CPU_SET_S((size_t)i, size, set);
+    return count > 0;
+}
+
 /* The set has room for as many processors as a kernel can be built for, because the system call demands room for as
  * many as this one was built for. */
 int os_machine_read(os_machine *machine)
@@ -173,7 +186,7 @@ int os_machine_read(os_machine *machine)
 
     memset(machine, 0, sizeof *machine);
     CPU_ZERO_S(size, set);
-    if (sched_getaffinity(0, size, set) < 0)
+    if (sched_getaffinity(0, size, set) < 0 && !take_online(size, set, errno))
         return os_error(errno, "sched_getaffinity");
     for (uint32_t i = 0; i < OS_CPUS_MAX; i++)
         if (CPU_ISSET_S(i, size, set))
