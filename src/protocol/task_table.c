@@ -72,9 +72,9 @@ static void describe_place(const xf_task *task, char place[PLACE_SIZE])
     if (os_self_locate((uintptr_t)task->entry, module, sizeof module, &offset))
         name = last_component(module);
     if (!task->where)
-        snprintf(place, PLACE_SIZE, "%s+0x%llx", name, (unsigned long long)offset);
+        snprintf(place, PLACE_SIZE, "%.100s+0x%llx", name, (unsigned long long)offset);
     else if (*name)
-        snprintf(place, PLACE_SIZE, "%s in %s", task->where, name);
+        snprintf(place, PLACE_SIZE, "%.90s in %.100s", task->where, name);
     else
         snprintf(place, PLACE_SIZE, "%s", task->where);
 }
