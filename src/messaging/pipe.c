@@ -280,6 +280,8 @@ static int pipe_result(int rc)
 
 int pipe_check(const xf_pipe *pipe, bool send)
 {
+    if (!object_is_own(pipe->object))
+        return object_not_own();
     if (send ? pipe->sends : pipe->receives)
         return 0;
     return error_detail(XF_ESTATE, "this end of the pipe only %s", send ? "receives" : "sends");

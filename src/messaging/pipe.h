@@ -12,7 +12,7 @@ uint64_t pipe_memory(const xf_pipe *pipe);
  *   target  See wait_target.h. */
 bool pipe_is_ready(xf_pipe *pipe, bool send, wait_target *target);
 
-/* Checks that this end of the pipe sends, or receives.  XF_ESTATE when it does not. */
+/* Checks that this process has the pipe, and that its end sends, or receives.  XF_ESTATE when it does not. */
 int pipe_check(const xf_pipe *pipe, bool send);
 
 #endif

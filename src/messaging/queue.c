@@ -105,8 +105,15 @@ free_queue:
     return rc;
 }
 
+int queue_check(const xf_queue *queue)
+{
+    return object_is_own(queue->object) ? 0 : object_not_own();
+}
+
 int xf_queue_close(xf_queue *queue)
 {
+    if (!object_is_own(queue->object))
+        return object_not_own();
     return ring_shut_down(&queue->ring);
 }
 
@@ -124,6 +131,8 @@ int xf_queue_put(xf_queue *queue, const void *data, size_t size, int timeout_ms)
 {
     int rc = error_check_data(data, size, "data");
 
+    if (!object_is_own(queue->object))
+        return object_not_own();
     return rc < 0 ? rc : ring_push(&queue->ring, data, size, clock_deadline(timeout_ms));
 }
 
@@ -132,6 +141,8 @@ int xf_queue_put_many(xf_queue *queue, const xf_bytes *messages, int count, int 
     uint64_t deadline = clock_deadline(timeout_ms);
     int rc = 0, put = 0;
 
+    if (!object_is_own(queue->object))
+        return object_not_own();
     if (count < 1 || !messages)
         return error_detail(XF_EINVAL, "%d messages%s", count, messages ? "" : " at NULL");
     for (int i = 0; i < count && rc == 0; i++) /* none is put when one cannot be */
@@ -159,8 +170,11 @@ int xf_queue_reserve(xf_queue *queue, size_t size, xf_queue_slot *slot, int time
 {
     uint64_t block;
     void *data;
-    int rc = ring_reserve(&queue->ring, size, clock_deadline(timeout_ms), &block, &data);
+    int rc;
 
+    if (!object_is_own(queue->object))
+        return object_not_own();
+    rc = ring_reserve(&queue->ring, size, clock_deadline(timeout_ms), &block, &data);
     if (rc == 0)
         *slot = (xf_queue_slot){data, size, {block, size}};
     return rc;
@@ -170,6 +184,8 @@ int xf_queue_commit(xf_queue *queue, xf_queue_slot *slot, int timeout_ms)
 {
     int rc;
 
+    if (!object_is_own(queue->object))
+        return object_not_own();
     if (slot->size > slot->reserved[1])
         return error_detail(XF_EINVAL, "%zu bytes in a slot of %llu", slot->size,
                             (unsigned long long)slot->reserved[1]);
@@ -183,6 +199,8 @@ int xf_queue_commit(xf_queue *queue, xf_queue_slot *slot, int timeout_ms)
 
 void xf_queue_cancel(xf_queue *queue, xf_queue_slot *slot)
 {
+    if (!object_is_own(queue->object))
+        return;
     if (slot->reserved[0])
         ring_cancel(&queue->ring, slot->reserved[0], slot->reserved[1]);
     *slot = (xf_queue_slot){0};
@@ -192,6 +210,8 @@ void xf_queue_cancel(xf_queue *queue, xf_queue_slot *slot)
 
 int xf_queue_get(xf_queue *queue, xf_message *message, int timeout_ms)
 {
+    if (!object_is_own(queue->object))
+        return object_not_own();
     return ring_pop(&queue->ring, message, clock_deadline(timeout_ms));
 }
 
@@ -199,6 +219,8 @@ int xf_queue_get_into(xf_queue *queue, void *room, size_t size, size_t *got, int
 {
     int rc = error_check_data(room, size, "room");
 
+    if (!object_is_own(queue->object))
+        return object_not_own();
     return rc < 0 ? rc : ring_pop_into(&queue->ring, room, size, got, clock_deadline(timeout_ms));
 }
 
@@ -220,9 +242,13 @@ int xf_queue_view(xf_queue *queue, xf_queue_message_view *view, int timeout_ms)
 {
     ring_message message;
     uint64_t deadline = clock_deadline(timeout_ms);
-    void *copy = malloc(queue->ring.plan.room);
-    int rc = copy ? ring_take(&queue->ring, &message, UINT64_MAX, deadline) : error_detail(XF_ENOMEM, "a view");
+    void *copy;
+    int rc;
 
+    if (!object_is_own(queue->object))
+        return object_not_own();
+    copy = malloc(queue->ring.plan.room);
+    rc = copy ? ring_take(&queue->ring, &message, UINT64_MAX, deadline) : error_detail(XF_ENOMEM, "a view");
     if (rc < 0) {
         free(copy);
         return rc;
@@ -240,6 +266,8 @@ int xf_queue_view(xf_queue *queue, xf_queue_message_view *view, int timeout_ms)
 
 void xf_queue_release(xf_queue *queue, xf_queue_message_view *view)
 {
+    if (!object_is_own(queue->object))
+        return;
     if (view->reserved[0])
         ring_release(&queue->ring, view->reserved[0], view->size);
     else
@@ -261,6 +289,8 @@ int xf_queue_get_object(xf_queue *queue, const xf_codec *codec, void **object, i
 
 int xf_queue_peek(xf_queue *queue, size_t *size, int timeout_ms)
 {
+    if (!object_is_own(queue->object))
+        return object_not_own();
     return ring_peek(&queue->ring, size, clock_deadline(timeout_ms));
 }
 
@@ -278,11 +308,15 @@ static int does_not_count(void)
 
 int xf_queue_task_done(xf_queue *queue)
 {
+    if (!object_is_own(queue->object))
+        return object_not_own();
     return queue->ring.plan.consumers ? ring_acknowledge(&queue->ring) : does_not_count();
 }
 
 int xf_queue_join(xf_queue *queue, int timeout_ms)
 {
+    if (!object_is_own(queue->object))
+        return object_not_own();
     return queue->ring.plan.consumers ? ring_wait_done(&queue->ring, clock_deadline(timeout_ms)) : does_not_count();
 }
 
@@ -294,6 +328,8 @@ int xf_queue_stats_get(xf_queue *queue, xf_queue_stats *stats, xf_queue_loss *lo
     ring_stats counts;
     int count;
 
+    if (!object_is_own(queue->object))
+        return object_not_own();
     if (!losses && room > 0)
         return error_check_data(losses, (uint64_t)room, "losses");
     count = ring_stats_get(&queue->ring, &counts, last, room < RING_LOSSES ? room : RING_LOSSES);

@@ -10,4 +10,7 @@
  *   target  See wait_target.h. */
 bool queue_is_ready(xf_queue *queue, bool put, wait_target *target);
 
+/* XF_ESTATE in a forked copy of the process that has the queue. */
+int queue_check(const xf_queue *queue);
+
 #endif

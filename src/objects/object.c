@@ -106,6 +106,8 @@ int object_ref(object *object, xf_ref *ref)
     bool reported;
     int rc = 0;
 
+    if (!object_is_own(object))
+        return object_not_own();
     object_table_lock();
     reported = entry->reported > 0;
     object_table_unlock();
@@ -119,6 +121,11 @@ int object_ref(object *object, xf_ref *ref)
 bool object_is_own(const object *object)
 {
     return ((const object_entry *)object)->generation == os_self_generation();
+}
+
+int object_not_own(void)
+{
+    return error_detail(XF_ESTATE, "this process is a forked copy of the one that has the object");
 }
 
 void object_close(object *object)

@@ -48,6 +48,9 @@ int object_ref(object *object, xf_ref *ref);
 /* Whether this process opened the object: false in a forked copy of the process that did, where it is not mapped. */
 bool object_is_own(const object *object);
 
+/* XF_ESTATE, for calls on an object that is not. */
+int object_not_own(void);
+
 /* Closes an object, once for each time that it was created, opened or adopted.  NULL is harmless. */
 void object_close(object *object);
 

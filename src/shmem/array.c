@@ -116,7 +116,7 @@ void *xf_array_data(const xf_array *array)
 
 size_t xf_array_count(const xf_array *array)
 {
-    return (size_t)array_head_of(array)->count;
+    return object_is_own(array->shm->object) ? (size_t)array_head_of(array)->count : 0;
 }
 
 xf_lock *xf_array_lock(const xf_array *array)

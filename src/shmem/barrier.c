@@ -105,6 +105,8 @@ int xf_barrier_register(xf_barrier *barrier)
 {
     barrier_state *state = barrier_of(barrier);
 
+    if (!object_is_own(barrier->handle.object))
+        return object_not_own();
     return take_party(state, os_self_thread())
                ? 0
                : error_detail(XF_ELIMIT, "the barrier has its %u parties already", (unsigned)state->head.parameter);
@@ -138,10 +140,13 @@ static int barrier_wait_for_all(xf_barrier *barrier, uint32_t generation, int ti
 int xf_barrier_wait(xf_barrier *barrier, int timeout_ms)
 {
     barrier_state *state = barrier_of(barrier);
-    uint32_t generation = atomic_load(&state->generation);
+    uint32_t generation;
     party *party;
     int rc;
 
+    if (!object_is_own(barrier->handle.object))
+        return object_not_own();
+    generation = atomic_load(&state->generation);
     if (generation & BROKEN)
         return barrier_error(generation);
     rc = xf_barrier_register(barrier);
@@ -157,8 +162,11 @@ int xf_barrier_wait(xf_barrier *barrier, int timeout_ms)
 void xf_barrier_reset(xf_barrier *barrier)
 {
     barrier_state *state = barrier_of(barrier);
-    uint32_t generation = atomic_load(&state->generation);
+    uint32_t generation;
 
+    if (!object_is_own(barrier->handle.object))
+        return;
+    generation = atomic_load(&state->generation);
     for (uint32_t i = 0; i < state->head.parameter; i++) {
         atomic_store(&state->parties[i].arrived, 0);
         atomic_store(&state->parties[i].thread, 0);

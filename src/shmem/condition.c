@@ -49,9 +49,13 @@ static int wait_for_signal(xf_condition *condition, const xf_lock *lock, uint32_
 
 int xf_condition_wait(xf_condition *condition, xf_lock *lock, int timeout_ms)
 {
-    uint32_t depth, seen = atomic_load(&condition_changes(condition)->count);
-    int again, rc = lock_release_all(lock, &depth);
+    uint32_t depth, seen;
+    int again, rc;
 
+    if (!object_is_own(condition->handle.object) || !object_is_own(lock->handle.object))
+        return object_not_own();
+    seen = atomic_load(&condition_changes(condition)->count);
+    rc = lock_release_all(lock, &depth);
     if (rc < 0)
         return rc;
     rc = wait_for_signal(condition, lock, seen, timeout_ms);
@@ -61,10 +65,14 @@ int xf_condition_wait(xf_condition *condition, xf_lock *lock, int timeout_ms)
 
 void xf_condition_signal(xf_condition *condition)
 {
+    if (!object_is_own(condition->handle.object))
+        return;
     sync_wake(&condition->handle, condition_changes(condition), 1);
 }
 
 void xf_condition_broadcast(xf_condition *condition)
 {
+    if (!object_is_own(condition->handle.object))
+        return;
     sync_wake(&condition->handle, condition_changes(condition), OS_ALL);
 }

@@ -40,17 +40,23 @@ void xf_event_set(xf_event *event)
 {
     event_state *state = event_of(event);
 
+    if (!object_is_own(event->handle.object))
+        return;
     atomic_store(&state->set, 1);
     sync_wake(&event->handle, &state->changes, OS_ALL);
 }
 
 void xf_event_clear(xf_event *event)
 {
+    if (!object_is_own(event->handle.object))
+        return;
     atomic_store(&event_of(event)->set, 0);
 }
 
 bool xf_event_is_set(const xf_event *event)
 {
+    if (!object_is_own(event->handle.object))
+        return false;
     return atomic_load(&event_of(event)->set) != 0;
 }
 
@@ -59,8 +65,11 @@ int xf_event_wait(xf_event *event, int timeout_ms)
 {
     event_state *state = event_of(event);
     sync_wait wait = sync_wait_begin(timeout_ms);
-    uint32_t seen = atomic_load(&state->changes.count);
+    uint32_t seen;
 
+    if (!object_is_own(event->handle.object))
+        return object_not_own();
+    seen = atomic_load(&state->changes.count);
     while (atomic_load(&state->set) == 0 && atomic_load(&state->changes.count) == seen) {
         (void)sync_is_time_to_check(&wait);
         if (sync_has_expired(&wait))
@@ -71,6 +80,11 @@ int xf_event_wait(xf_event *event, int timeout_ms)
 }
 
 /* ---- Among many things ----------------------------------------------------------------------- */
+
+int event_check(const xf_event *event)
+{
+    return object_is_own(event->handle.object) ? 0 : object_not_own();
+}
 
 uint32_t event_count(const xf_event *event)
 {

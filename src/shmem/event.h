@@ -11,6 +11,9 @@
 bool event_is_ready(xf_event *event, uint32_t since, wait_target *target);
 uint32_t event_count(const xf_event *event);
 
+/* XF_ESTATE in a forked copy of the process that has the event. */
+int event_check(const xf_event *event);
+
 /* Says that this thread is about to sleep until the event is set, and that it does not sleep any more. */
 void event_add_sleeper(xf_event *event);
 void event_remove_sleeper(xf_event *event);

@@ -352,6 +352,8 @@ int xf_heap_alloc(xf_heap *heap, size_t size, void **out)
     void *memory = NULL;
     int rc;
 
+    if (!object_is_own(heap->object))
+        return object_not_own();
     if (page_arena_count(size) > heap->arena.count)
         return error_detail(XF_ELIMIT, "%zu bytes are more than a heap of %llu has", size,
                             (unsigned long long)heap->head->limit);
@@ -430,6 +432,8 @@ int xf_heap_dealloc(xf_heap *heap, void *memory)
 {
     allocation allocation;
 
+    if (!object_is_own(heap->object))
+        return object_not_own();
     if (!memory || (find_allocation(heap, memory, &allocation) && heap_release(heap, &allocation)))
         return 0;
     return no_allocation(heap, memory);
@@ -447,11 +451,15 @@ static int heap_give_to(xf_heap *heap, void *memory, uint64_t owner)
 
 int xf_heap_keep(xf_heap *heap, void *memory)
 {
+    if (!object_is_own(heap->object))
+        return object_not_own();
     return heap_give_to(heap, memory, KEPT);
 }
 
 int xf_heap_own(xf_heap *heap, void *memory)
 {
+    if (!object_is_own(heap->object))
+        return object_not_own();
     return heap_give_to(heap, memory, heap->me);
 }
 
@@ -459,21 +467,29 @@ size_t xf_heap_size(const xf_heap *heap, const void *memory)
 {
     allocation allocation;
 
+    if (!object_is_own(heap->object))
+        return 0;
     return find_allocation(heap, memory, &allocation) ? allocation.size : 0;
 }
 
 uint64_t xf_heap_offset(const xf_heap *heap, const void *address)
 {
     uintptr_t start = (uintptr_t)heap->object->shm.address, at = (uintptr_t)address;
-    uint64_t begin = heap->arena.pages_at, size = page_arena_committed(&heap->arena) * OS_PAGE;
+    uint64_t begin = heap->arena.pages_at, size;
 
+    if (!object_is_own(heap->object))
+        return 0;
+    size = page_arena_committed(&heap->arena) * OS_PAGE;
     return at >= start + begin && at - start - begin < size ? at - start : 0;
 }
 
 void *xf_heap_at(const xf_heap *heap, uint64_t offset)
 {
-    uint64_t begin = heap->arena.pages_at, size = page_arena_committed(&heap->arena) * OS_PAGE;
+    uint64_t begin = heap->arena.pages_at, size;
 
+    if (!object_is_own(heap->object))
+        return NULL;
+    size = page_arena_committed(&heap->arena) * OS_PAGE;
     return offset >= begin && offset - begin < size ? (char *)heap->object->shm.address + offset : NULL;
 }
 
@@ -512,10 +528,13 @@ static size_t reclaim_run(xf_heap *heap, uint64_t page, uint64_t word, liveness 
 
 size_t xf_heap_reclaim(xf_heap *heap)
 {
-    uint64_t searched = page_arena_searched(&heap->arena);
     liveness cache = {.next = 0};
+    uint64_t searched;
     size_t count = 0;
 
+    if (!object_is_own(heap->object))
+        return 0;
+    searched = page_arena_searched(&heap->arena);
     for (uint64_t page = 0; page < searched; page++) {
         uint64_t word = atomic_load(&heap->arena.words[page]);
         if (word == 0 || word & PAGE_ARENA_FOLLOWS)
@@ -543,8 +562,12 @@ static void count_slots(const xf_heap *heap, uint64_t page, int size_class, xf_h
 
 void xf_heap_stats_get(const xf_heap *heap, xf_heap_stats *stats)
 {
-    uint64_t searched = page_arena_searched(&heap->arena);
+    uint64_t searched;
 
+    if (!object_is_own(heap->object))
+        return;
+    *stats = (xf_heap_stats){0};
+    searched = page_arena_searched(&heap->arena);
     *stats = (xf_heap_stats){
         .limit = (size_t)(heap->arena.count * OS_PAGE),
         .committed = (size_t)(page_arena_committed(&heap->arena) * OS_PAGE),

@@ -55,6 +55,8 @@ int xf_lock_acquire(xf_lock *lock, int timeout_ms)
     lock_state *state = lock_of(lock);
     uint64_t own = os_self_thread();
 
+    if (!object_is_own(lock->handle.object))
+        return object_not_own();
     if (lock_take(state, 0, own))
         return 0;
     if (atomic_load(&state->owner) != own)
@@ -84,6 +86,8 @@ int xf_lock_release(xf_lock *lock)
 {
     lock_state *state = lock_of(lock);
 
+    if (!object_is_own(lock->handle.object))
+        return object_not_own();
     if (atomic_load(&state->owner) != os_self_thread())
         return lock_not_owned();
     if (state->depth > 0)

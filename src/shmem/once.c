@@ -40,6 +40,8 @@ int xf_once_begin(xf_once *once, int timeout_ms)
     uint64_t own = os_self_thread();
     sync_wait wait = sync_wait_begin(timeout_ms);
 
+    if (!object_is_own(once->handle.object))
+        return object_not_own();
     for (;;) {
         uint32_t seen = atomic_load(&state->changes.count);
         uint64_t runner = atomic_load(&state->runner);
@@ -65,6 +67,8 @@ int xf_once_end(xf_once *once)
 {
     once_state *state = once_of(once);
 
+    if (!object_is_own(once->handle.object))
+        return object_not_own();
     if (atomic_load(&state->runner) != os_self_thread())
         return error_detail(XF_ESTATE, "this thread does not run the initialization");
     atomic_store(&state->runner, DONE);

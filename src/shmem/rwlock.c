@@ -85,9 +85,12 @@ static _Atomic uint64_t *rwlock_enter(rwlock_state *state, uint64_t own, bool ch
 int xf_rwlock_read(xf_rwlock *rwlock, int timeout_ms)
 {
     rwlock_state *state = rwlock_of(rwlock);
-    uint64_t own = os_self_thread(), writer = atomic_load(&state->writer);
+    uint64_t own = os_self_thread(), writer;
     sync_wait wait = sync_wait_begin(timeout_ms);
 
+    if (!object_is_own(rwlock->handle.object))
+        return object_not_own();
+    writer = atomic_load(&state->writer);
     if (writer_thread(writer) == own)
         return error_detail(XF_EDEADLK, "this thread holds the lock for writing");
     for (;;) {
@@ -171,6 +174,8 @@ int xf_rwlock_write(xf_rwlock *rwlock, int timeout_ms)
     sync_wait wait = sync_wait_begin(timeout_ms);
     int rc;
 
+    if (!object_is_own(rwlock->handle.object))
+        return object_not_own();
     if (writer_thread(atomic_load(&state->writer)) == own || sync_find(state->readers, XF_RWLOCK_READERS_MAX, own))
         return error_detail(XF_EDEADLK, "this thread holds the lock already");
     rc = rwlock_become_writer(rwlock, own, &wait);
@@ -190,6 +195,8 @@ int xf_rwlock_release(xf_rwlock *rwlock)
     uint64_t own = os_self_thread();
     _Atomic uint64_t *word;
 
+    if (!object_is_own(rwlock->handle.object))
+        return object_not_own();
     if (writer_thread(atomic_load(&state->writer)) == own) {
         atomic_store(&state->writer, 0);
     } else {

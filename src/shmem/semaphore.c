@@ -118,6 +118,8 @@ int xf_semaphore_acquire(xf_semaphore *semaphore, int timeout_ms)
     uint64_t own = os_self_thread();
     sync_wait wait = sync_wait_begin(timeout_ms);
 
+    if (!object_is_own(semaphore->handle.object))
+        return object_not_own();
     for (;;) {
         uint32_t seen = atomic_load(&state->changes.count);
         int rc = semaphore_try(state, own, &wait);
@@ -131,5 +133,7 @@ int xf_semaphore_acquire(xf_semaphore *semaphore, int timeout_ms)
 
 int xf_semaphore_release(xf_semaphore *semaphore)
 {
+    if (!object_is_own(semaphore->handle.object))
+        return object_not_own();
     return semaphore_of(semaphore)->head.parameter ? give_permit_back(semaphore) : add_one(semaphore);
 }

@@ -162,11 +162,15 @@ void *xf_shm_data(const xf_shm *shm)
 
 size_t xf_shm_size(const xf_shm *shm)
 {
+    if (!object_is_own(shm->object))
+        return 0;
     return (size_t)(shm_end(shm->object) - DATA_AT);
 }
 
 int xf_shm_grow(xf_shm *shm, size_t size)
 {
+    if (!object_is_own(shm->object))
+        return object_not_own();
     if (shm->view.address)
         return error_detail(XF_ESTATE, "this handle to shared memory is for reading only");
     if (size > shm_limit(shm))
@@ -198,6 +202,8 @@ int xf_shm_publish(xf_shm *shm, const char *name, const xf_key *key)
 {
     OS_HOLD_CANCEL;
 
+    if (!object_is_own(shm->object))
+        return object_not_own();
     if (shm->publication)
         return error_detail(XF_ESTATE, "this handle to shared memory has a name already");
     return publication_open(&shm->publication, shm->object, name, key ? key : &no_key);

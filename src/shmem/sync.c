@@ -17,6 +17,8 @@ static int sync_check_place(const xf_sync_place *place, size_t bytes)
 {
     size_t size = xf_shm_size(place->shm);
 
+    if (!object_is_own(place->shm->object))
+        return object_not_own();
     if (place->shm->view.address)
         return error_detail(XF_EINVAL, "a place in shared memory that is open for reading only");
     if (place->at % XF_SYNC_ALIGN != 0 || place->at > size || bytes > size - place->at)

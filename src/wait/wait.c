@@ -130,6 +130,15 @@ int wait_for(waiter *waiter, uint64_t deadline)
 
 /* ---- Checks ---------------------------------------------------------------------------------- */
 
+static int prepare_event(xf_wait_item *item)
+{
+    int rc = event_check(item->event);
+
+    if (rc == 0)
+        item->reserved = event_count(item->event);
+    return rc;
+}
+
 static int prepare_item(xf_wait_item *item, bool sleeps)
 {
     switch (item->kind) {
@@ -141,9 +150,11 @@ static int prepare_item(xf_wait_item *item, bool sleeps)
     case XF_WAIT_RECEIVE:
     case XF_WAIT_SEND:
         return pipe_check(item->pipe, item->kind == XF_WAIT_SEND);
+    case XF_WAIT_GET:
+    case XF_WAIT_PUT:
+        return queue_check(item->queue);
     case XF_WAIT_EVENT:
-        item->reserved = event_count(item->event);
-        return 0;
+        return prepare_event(item);
     default:
         return 0;
     }

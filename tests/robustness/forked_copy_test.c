@@ -353,6 +353,11 @@ typedef struct things {
     xf_lock *lock;
     xf_lock *placed;
     xf_event *event;
+    xf_rwlock *rwlock;
+    xf_semaphore *semaphore;
+    xf_condition *condition;
+    xf_barrier *barrier;
+    xf_once *once;
     xf_shm *shm, *again, *reader;
     xf_heap *heap;
     xf_array *array;
@@ -386,12 +391,123 @@ static void free_things_in_copy(void *arg)
     xf_lock_free(things->placed);
     xf_lock_free(things->lock);
     xf_event_free(things->event);
+    xf_rwlock_free(things->rwlock);
+    xf_semaphore_free(things->semaphore);
+    xf_condition_free(things->condition);
+    xf_barrier_free(things->barrier);
+    xf_once_free(things->once);
     xf_shm_free(things->reader);
     xf_shm_free(things->again);
     xf_shm_free(things->shm);
     xf_heap_free(things->heap);
     xf_array_free(things->array);
     CHECK(xf_cleanup() == 0);
+}
+
+static void use_messages_in_copy(things *things)
+{
+    const xf_bytes bytes = {"x", 1};
+    char room[4];
+    size_t size;
+    xf_message message;
+    xf_queue_slot slot = {0};
+    xf_queue_message_view view;
+    xf_queue_stats stats;
+    xf_ref ref;
+
+    CHECK(xf_queue_put(things->queue, "x", 1, XF_FOREVER) == XF_ESTATE);
+    CHECK(strstr(xf_error_detail(), "forked copy"));
+    CHECK(xf_queue_put_many(things->queue, &bytes, 1, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_queue_reserve(things->queue, 1, &slot, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_queue_commit(things->queue, &slot, XF_FOREVER) == XF_ESTATE);
+    xf_queue_cancel(things->queue, &slot);
+    CHECK(xf_queue_get(things->queue, &message, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_queue_get_into(things->queue, room, sizeof room, &size, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_queue_get_many(things->queue, &message, 1, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_queue_view(things->queue, &view, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_queue_peek(things->queue, &size, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_queue_task_done(things->queue) == XF_ESTATE);
+    CHECK(xf_queue_join(things->queue, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_queue_stats_get(things->queue, &stats, NULL, 0) == XF_ESTATE);
+    CHECK(xf_queue_close(things->queue) == XF_ESTATE);
+    CHECK(xf_queue_ref(things->queue, &ref) == XF_ESTATE);
+    CHECK(xf_pipe_send(things->one, "x", 1, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_pipe_receive(things->other, &message, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_pipe_receive_into(things->other, room, sizeof room, &size, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_pipe_peek(things->other, &size, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_pipe_ref(things->one, &ref) == XF_ESTATE);
+}
+
+static void use_locks_in_copy(things *things)
+{
+    xf_lock *lock = NULL;
+    xf_ref ref;
+
+    CHECK(xf_lock_acquire(things->lock, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_lock_release(things->lock) == XF_ESTATE);
+    CHECK(xf_lock_acquire(things->placed, 0) == XF_ESTATE);
+    CHECK(xf_lock_ref(things->lock, &ref) == XF_ESTATE);
+    CHECK(xf_lock_create(&lock, &(xf_lock_options){.place = {things->shm, 128}}) == XF_ESTATE);
+    CHECK(xf_rwlock_read(things->rwlock, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_rwlock_write(things->rwlock, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_rwlock_release(things->rwlock) == XF_ESTATE);
+    CHECK(xf_semaphore_acquire(things->semaphore, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_semaphore_release(things->semaphore) == XF_ESTATE);
+    CHECK(xf_condition_wait(things->condition, things->lock, XF_FOREVER) == XF_ESTATE);
+    xf_condition_signal(things->condition);
+    xf_condition_broadcast(things->condition);
+    CHECK(xf_barrier_register(things->barrier) == XF_ESTATE);
+    CHECK(xf_barrier_wait(things->barrier, XF_FOREVER) == XF_ESTATE);
+    xf_barrier_reset(things->barrier);
+    CHECK(xf_once_begin(things->once, XF_FOREVER) == XF_ESTATE);
+    CHECK(xf_once_end(things->once) == XF_ESTATE);
+    CHECK(xf_event_wait(things->event, XF_FOREVER) == XF_ESTATE);
+    CHECK(!xf_event_is_set(things->event));
+    xf_event_set(things->event);
+    xf_event_clear(things->event);
+}
+
+static void use_memory_in_copy(things *things)
+{
+    xf_heap_stats stats;
+    void *memory;
+    xf_ref ref;
+
+    CHECK(xf_heap_alloc(things->heap, 1, &memory) == XF_ESTATE);
+    CHECK(xf_heap_dealloc(things->heap, things) == XF_ESTATE);
+    CHECK(xf_heap_keep(things->heap, things) == XF_ESTATE);
+    CHECK(xf_heap_own(things->heap, things) == XF_ESTATE);
+    CHECK(xf_heap_size(things->heap, things) == 0);
+    CHECK(xf_heap_offset(things->heap, things) == 0);
+    CHECK(!xf_heap_at(things->heap, 4096));
+    CHECK(xf_heap_reclaim(things->heap) == 0);
+    xf_heap_stats_get(things->heap, &stats);
+    CHECK(xf_heap_ref(things->heap, &ref) == XF_ESTATE);
+    CHECK(xf_shm_size(things->shm) == 0);
+    CHECK(xf_shm_grow(things->shm, 8192) == XF_ESTATE);
+    CHECK(xf_shm_publish(things->again, "copy", NULL) == XF_ESTATE);
+    CHECK(xf_shm_ref(things->shm, &ref) == XF_ESTATE);
+    CHECK(xf_array_count(things->array) == 0);
+    CHECK(xf_array_ref(things->array, &ref) == XF_ESTATE);
+}
+
+static void use_things_in_copy(void *arg)
+{
+    things *things = arg;
+    xf_wait_item items[] = {{.kind = XF_WAIT_GET, .queue = things->queue},
+                            {.kind = XF_WAIT_PUT, .queue = things->queue},
+                            {.kind = XF_WAIT_SEND, .pipe = things->one},
+                            {.kind = XF_WAIT_RECEIVE, .pipe = things->other},
+                            {.kind = XF_WAIT_EVENT, .event = things->event}};
+
+    use_messages_in_copy(things);
+    use_locks_in_copy(things);
+    use_memory_in_copy(things);
+    for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
+        CHECK(xf_wait(&items[i], 1, 0) == XF_ESTATE);
+        CHECK(xf_wait(&items[i], 1, XF_FOREVER) == XF_ESTATE);
+    }
+    free_things_in_copy(things);
 }
 
 static const char *thing_name(const char *kind)
@@ -406,10 +522,15 @@ static void make_things(things *things)
 {
     xf_ref ref;
 
-    assert_int_equal(xf_queue_create(&things->queue, NULL), 0);
+    assert_int_equal(xf_queue_create(&things->queue, &(xf_queue_options){.counts_tasks = true}), 0);
     assert_int_equal(xf_pipe_create(&things->one, &things->other, NULL), 0);
     assert_int_equal(xf_lock_create(&things->lock, NULL), 0);
     assert_int_equal(xf_event_create(&things->event, NULL), 0);
+    assert_int_equal(xf_rwlock_create(&things->rwlock, NULL), 0);
+    assert_int_equal(xf_semaphore_create(&things->semaphore, NULL), 0);
+    assert_int_equal(xf_condition_create(&things->condition, NULL), 0);
+    assert_int_equal(xf_barrier_create(&things->barrier, 2, NULL), 0);
+    assert_int_equal(xf_once_create(&things->once, NULL), 0);
     assert_int_equal(xf_shm_create(&things->shm, 4096, NULL), 0);
     assert_int_equal(xf_shm_ref(things->shm, &ref), 0);
     assert_int_equal(xf_shm_open(&things->again, &ref, XF_SHM_WRITE), 0);
@@ -479,7 +600,7 @@ static void a_copy_frees_what_processes_share(void **state)
     (void)state;
     make_things(&things);
     run_in_copy(free_things_in_copy, &things);
-    run_in_copy(free_things_in_copy, &things);
+    run_in_copy(use_things_in_copy, &things);
     expect_things(&things);
     assert_int_equal(uv_loop_close(&things.loop), 0);
     xf_listener_free(things.listener);
@@ -489,6 +610,11 @@ static void a_copy_frees_what_processes_share(void **state)
     xf_lock_free(things.placed);
     xf_lock_free(things.lock);
     xf_event_free(things.event);
+    xf_rwlock_free(things.rwlock);
+    xf_semaphore_free(things.semaphore);
+    xf_condition_free(things.condition);
+    xf_barrier_free(things.barrier);
+    xf_once_free(things.once);
     xf_shm_free(things.reader);
     xf_shm_free(things.again);
     xf_shm_free(things.shm);

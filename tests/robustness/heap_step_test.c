@@ -3,6 +3,7 @@
  *
  * A forked process stops, runs for N instructions of this program, and is killed there; N is 1, 2, 3, ... until the
  * process ends by itself; after 200, only each seventh. */
+#include "keep_in_copies.h"
 #include "os/identity.h"
 #include "shmem/heap.h"
 #include "single_step.h"
@@ -154,18 +155,12 @@ static bool play_to(const scene *scene, xf_heap *heap, int steps, uint64_t *effe
     return killed;
 }
 
-/* A forked process does not inherit objects; these it does. */
-static void make_inherited(const os_shm *shm)
-{
-    assert_int_equal(madvise(shm->address, shm->size, MADV_DOFORK), 0);
-}
-
 static xf_heap *make(void)
 {
     xf_heap *heap;
 
     assert_int_equal(xf_heap_create(&heap, PAGES * PAGE), 0);
-    make_inherited(&heap->object->shm);
+    keep_in_copies(heap->object);
     return heap;
 }
 

@@ -6,6 +6,7 @@
  * memory, a kill in another library is a kill before or after the call.  Their number also differs from run to run,
  * because the clock is read again when it changes meanwhile. */
 #include "crossfork.h"
+#include "keep_in_copies.h"
 #include "shmem/lock.h"
 #include "shmem/sync.h"
 #include "single_step.h"
@@ -77,9 +78,7 @@ static const kind a_permit = {permit_begin, permit_end, true, 0};
 /* A forked process does not inherit objects; these it does. */
 static void *inherit(void *object)
 {
-    const os_shm *shm = &((sync_handle *)object)->object->shm;
-
-    assert_int_equal(madvise(shm->address, shm->size, MADV_DOFORK), 0);
+    keep_in_copies(((sync_handle *)object)->object);
     return object;
 }
 

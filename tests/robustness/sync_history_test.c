@@ -6,6 +6,7 @@
  * the process owned.  XF_ETIMEDOUT is right only while a living process is in the way; for a reader-writer lock, also
  * while other processes try at the same time. */
 #include "crossfork.h"
+#include "keep_in_copies.h"
 #include "linearizability.h"
 #include "shmem/sync.h"
 #include "tasks.h"
@@ -429,9 +430,7 @@ static int count_reported_deaths(void)
 /* A forked process does not inherit objects; these it does. */
 static void *make_inherited(void *object)
 {
-    const os_shm *shm = &((sync_handle *)object)->object->shm;
-
-    assert_int_equal(madvise(shm->address, shm->size, MADV_DOFORK), 0);
+    keep_in_copies(((sync_handle *)object)->object);
     return object;
 }
 
