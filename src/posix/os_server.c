@@ -453,6 +453,7 @@ static _Noreturn void server_run_child(server *self, const request *head, const 
                      received[IN_NEWS],
                      {-1, -1}};
 
+    close(self->requests); /* so that nobody has it once the server has ended */
     child_divide(&fds);
     child.channel = CHANNEL_OF(fds.channel);
     child.inherited.channel = &child.channel;
