@@ -365,6 +365,7 @@ XF_TASK(write_own_files, const own_files *in, int *out)
             fflush(files[i]);
     }
     printf("task\n");
+    fflush(stdout); /* so that it comes before what a shell prints */
     *out = in->way;
     if (in->way == FLUSHES_ALL)
         fflush(NULL);
@@ -402,7 +403,7 @@ static void run_with_pending(FILE *log, int way)
     printf("pending");
     process = start(&write_own_files, &in, sizeof in, &options);
     assert_int_equal(join(process).kind, way == EXITS ? XF_END_EXITED : XF_END_DONE);
-    expect_output(process, 1, way == RUNS_SHELL ? "shell\ntask\n" : "task\n");
+    expect_output(process, 1, way == RUNS_SHELL ? "task\nshell\n" : "task\n");
     xf_process_free(process);
     for (int i = 0; i < OWN_FILES; i++) {
         expect_file(in.paths[i], "own\n");
