@@ -70,7 +70,8 @@ typedef struct xf_pool_options {
     bool guard_pages;       /* for debugging: each output is written in front of an unmapped page and copied from there,
                                so a write beyond it is an access violation, whose report has the line */
     size_t memory_limit;    /* bytes of shared memory at most, and a sixteenth and 1 MiB more to note how items failed;
-                               default: the memory of the machine, or of its group */
+                               default: 60 percent of what the machine has left, or its group, and no more than limits
+                               on address space (RLIMIT_AS) allow with as much left for the program */
     xf_placement placement; /* where workers run, among the processors that this process may use when it creates the
                                pool; processes that they start run there, too.  Not for XF_POOL_INLINE */
     const xf_process_options *process; /* how workers are started, and where their logs go; NULL: the default, except

@@ -107,6 +107,16 @@ int machine_outline(int *workers, uint64_t *memory)
     return 0;
 }
 
+uint64_t machine_pool_memory(uint64_t memory)
+{
+    enum { PERCENT = 60 };
+    uint64_t spare = os_machine_spare(memory < uv_get_total_memory());
+
+    if (spare == 0 || spare > memory)
+        spare = memory;
+    return spare / 100 * PERCENT;
+}
+
 /* ---- Places ---------------------------------------------------------------------------------- */
 
 /* Counts the cores (or caches) before this processor's own that belong to the same larger share. */

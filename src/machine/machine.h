@@ -23,6 +23,11 @@ uint64_t machine_memory(const os_machine *machine);
  * read again when the number of processors that this process may use has changed.  As os_machine_read. */
 int machine_outline(int *workers, uint64_t *memory);
 
+/* The bytes of memory that a pool may take by default: a share of what is left, with which the machine and the group go
+ * on.
+ *   memory  Of machine_outline. */
+uint64_t machine_pool_memory(uint64_t memory);
+
 /* The places of workers, in the order in which workers get them; after the last place comes the first again.
  *   places  Set to an array that the caller frees with free; NULL for XF_PLACEMENT_NONE.
  *   count   Set to its length.

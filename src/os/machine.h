@@ -46,6 +46,18 @@ int os_self_bind(const os_cpu_set *set);
  * Windows: 0, as a child begins with nothing of its parent's.  Linux: those of this process.  Left out: 0. */
 size_t os_self_memory(void);
 
+/* Bytes of memory that this process and its children can take before the system, or their group, is short of it; 0: not
+ * known.
+ *   limited  os_machine_read has found a memory_limit, so the group is looked at, too.
+ * Windows: GlobalMemoryStatusEx, and the job's limit.  Linux: MemAvailable, and what the cgroups have not used yet;
+ * files that they can drop count as unused.  Left out: 0. */
+uint64_t os_machine_spare(bool limited);
+
+/* Bytes of address space for shared segments of this process, with as much left for all else; UINT64_MAX: no limit.
+ * Windows: no limit.  POSIX: half of what RLIMIT_AS leaves; RLIMIT_FSIZE; and where mlockall locks each new mapping,
+ * half of RLIMIT_MEMLOCK, unless this process may exceed it.  Left out: no limit. */
+uint64_t os_self_room(void);
+
 /* Whether this process may make a file, or on POSIX a shared segment, of that size: XF_ELIMIT when it may not.
  * Windows: always.  POSIX: RLIMIT_FSIZE; without this question the kernel would answer the attempt with SIGXFSZ, which
  * ends the program.  Left out: 0. */

@@ -75,22 +75,38 @@ static void choose_spin_time(xf_pool *pool)
     atomic_store(&pool->segment.head->spin_us, atomic_load(&pool->spin_us));
 }
 
-static int read_machine(xf_pool *pool)
+/* Each job has a line of memory for each of them, so a small pool cannot grow to XF_POOL_WORKERS_MAX. */
+static int max_workers_of(const xf_pool *pool)
 {
-    uint64_t memory;
-    int rc = machine_outline(&pool->cpu_count, &memory);
+    int limit = pool->initial_limit < XF_POOL_RESIZE_MIN / 4 ? XF_POOL_RESIZE_MIN : 4 * pool->initial_limit;
 
-    if (rc < 0)
-        return rc;
+    if (pool->options.workers == XF_POOL_INLINE)
+        return 1;
+    return limit < XF_POOL_WORKERS_MAX ? limit : XF_POOL_WORKERS_MAX;
+}
+
+/* What is left of memory and of address space decides. */
+static void choose_memory_limit(xf_pool *pool, uint64_t memory)
+{
+    enum { LEAST = 1 << 20 };
+    uint64_t limit, room;
+
     pool->limit_is_default = pool->options.memory_limit == 0;
-    if (pool->limit_is_default)
-        pool->options.memory_limit = memory < SIZE_MAX / 8 ? (size_t)memory : SIZE_MAX / 8;
-    return 0;
+    if (!pool->limit_is_default)
+        return;
+    limit = machine_pool_memory(memory);
+    room = pool_segment_limit_in((uint32_t)max_workers_of(pool), os_self_room());
+    if (room < limit)
+        limit = room;
+    if (limit > SIZE_MAX / 64)
+        limit = SIZE_MAX / 64;
+    pool->options.memory_limit = limit < LEAST ? LEAST : (size_t)limit;
 }
 
 static int set_pool_options(xf_pool *pool, const xf_pool_options *options)
 {
     static const os_method server = OS_SERVER;
+    uint64_t memory;
     int rc;
 
     pool->options = *options;
@@ -101,13 +117,14 @@ static int set_pool_options(xf_pool *pool, const xf_pool_options *options)
     pool->grace_ms = process_start_grace_ms(&pool->process);
     if (!pool->options.max_attempts)
         pool->options.max_attempts = 1;
-    rc = read_machine(pool);
+    rc = machine_outline(&pool->cpu_count, &memory);
     if (rc < 0)
         return rc;
     pool->worker_limit = options->workers > 0 ? options->workers : pool->cpu_count;
     if (options->workers == XF_POOL_INLINE)
         pool->worker_limit = 1;
     pool->initial_limit = pool->worker_limit;
+    choose_memory_limit(pool, memory);
     rc = start_method_choose(pool->process.start, &server, &pool->method);
     if (rc < 0 || options->workers == XF_POOL_INLINE)
         return rc;
@@ -146,16 +163,6 @@ static int depth_limit_of(const xf_pool_options *options)
         return next;
     return options->nesting == 0 || options->nesting > child_depth_limit() - next ? child_depth_limit()
                                                                                   : next + options->nesting;
-}
-
-/* Each job has a line of memory for each of them, so a small pool cannot grow to XF_POOL_WORKERS_MAX. */
-static int max_workers_of(const xf_pool *pool)
-{
-    int limit = pool->initial_limit < XF_POOL_RESIZE_MIN / 4 ? XF_POOL_RESIZE_MIN : 4 * pool->initial_limit;
-
-    if (pool->options.workers == XF_POOL_INLINE)
-        return 1;
-    return limit < XF_POOL_WORKERS_MAX ? limit : XF_POOL_WORKERS_MAX;
 }
 
 static int open_pool_segment(xf_pool *pool)

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- Layout ---------------------------------------------------------------------------------- */
@@ -50,6 +51,15 @@ static segment_layout segment_lay_out(uint32_t slots, uint64_t limit)
     return layout;
 }
 
+/* Inputs, claim words, outputs and buffers may be as large as the limit each; the rest is less than one more. */
+uint64_t pool_segment_limit_in(uint32_t slots, uint64_t room)
+{
+    segment_layout least = segment_lay_out(slots, 0);
+    uint64_t fixed = least.books_size + least.work_size;
+
+    return room > fixed ? (room - fixed) / 5 : 0;
+}
+
 /* Sets the pointers, which a process keeps: nobody else can change where it looks. */
 static void point_to_sections(pool_segment *segment, uint32_t slots, uint64_t limit)
 {
@@ -81,6 +91,16 @@ void pool_segment_attach(pool_segment *segment, const os_shm *books, const os_sh
     point_to_sections(segment, head->slot_count, head->memory_limit);
 }
 
+/* Adds to the error detail what the memory is for. */
+static int no_segment(int rc, uint64_t limit, uint64_t size)
+{
+    char why[256];
+
+    snprintf(why, sizeof why, "%s", xf_error_detail());
+    return error_detail(rc, "a memory_limit of %llu bytes needs %llu bytes of address space in one piece: %s",
+                        (unsigned long long)limit, (unsigned long long)size, why);
+}
+
 static int create_reserved(os_shm *shm, uint64_t size, int flags, uint64_t used)
 {
     int rc = os_shm_create(shm, (size_t)size, flags | OS_SHM_RESERVED);
@@ -103,11 +123,11 @@ int pool_segment_create(pool_segment *segment, uint32_t slots, size_t memory_lim
         return error_detail(XF_ENOMEM, "a memory_limit of %zu bytes", memory_limit);
     rc = create_reserved(&segment->books, layout.books_size, flags | OS_SHM_OWNED, layout.tasks_at);
     if (rc < 0)
-        return rc;
+        return no_segment(rc, limit, layout.books_size);
     rc = create_reserved(&segment->work, layout.work_size, flags | OS_SHM_WAITABLE | OS_SHM_PRIVATE, layout.states_at);
     if (rc < 0) {
         os_shm_close(&segment->books);
-        return rc;
+        return no_segment(rc, limit, layout.work_size);
     }
     point_to_sections(segment, slots, limit);
     segment->head->magic = SEGMENT_MAGIC;

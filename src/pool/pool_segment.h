@@ -114,6 +114,9 @@ typedef struct pool_segment {
     uint64_t words_readable, slabs_readable; /* the ends of what the parent has made sure that it can read */
 } pool_segment;
 
+/* The largest limit for which the segments fit into that many bytes of address space; 0: none. */
+uint64_t pool_segment_limit_in(uint32_t slots, uint64_t room);
+
 /* Creates the segments.
  *   flags  OS_SHM_COPIED, where tasks run in this process; otherwise 0.
  * XF_ENOMEM, XF_EHANDLES. */

@@ -7,8 +7,80 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* ---- This process ---------------------------------------------------------------------------- */
+
+static uint64_t limit_value(int resource)
+{
+    struct rlimit limit;
+
+    return getrlimit(resource, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+}
+
+/* The first number of statm is the size of all mappings, in pages: proc(5). */
+static uint64_t own_address_space(void)
+{
+    unsigned long long pages;
+    char line[256];
+
+    if (!file_read_line(line, sizeof line, "/proc/self/statm") || sscanf(line, "%llu", &pages) != 1)
+        return 0;
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* With MCL_FUTURE a new page is there although nobody has used it. */
+int limit_locks_mappings(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    unsigned char is_there = 0;
+    void *probe = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (probe == MAP_FAILED)
+        return errno == EAGAIN ? 1 : -1;
+    if (mincore(probe, page, &is_there) < 0)
+        is_there = 0;
+    munmap(probe, page);
+    return is_there & 1;
+}
+
+/* Whether a mapping of that size can be locked.  Nothing is used of it. */
+static bool can_lock(uint64_t size)
+{
+    void *probe = mmap(NULL, (size_t)size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (probe == MAP_FAILED)
+        return errno != EAGAIN;
+    munmap(probe, (size_t)size);
+    return true;
+}
+
+uint64_t os_self_room(void)
+{
+    uint64_t room = limit_value(RLIMIT_AS), taken = own_address_space(), lockable = limit_value(RLIMIT_MEMLOCK);
+
+    if (room != UINT64_MAX)
+        room = room > taken ? (room - taken) / 2 : 0;
+    if (limit_value(RLIMIT_FSIZE) < room)
+        room = limit_value(RLIMIT_FSIZE);
+    if (lockable / 2 < room && limit_locks_mappings() > 0 && !can_lock(lockable + OS_PAGE))
+        room = lockable / 2;
+    return room;
+}
+
+int limit_explain_map(int error, size_t size)
+{
+    uint64_t space = limit_value(RLIMIT_AS);
+
+    if (error == EAGAIN)
+        return error_detail(XF_ENOMEM,
+                            "mlockall locks each mapping, RLIMIT_MEMLOCK is %llu bytes, and %zu more are needed",
+                            (unsigned long long)limit_value(RLIMIT_MEMLOCK), size);
+    if (error == ENOMEM && space != UINT64_MAX)
+        return error_detail(XF_ENOMEM, "RLIMIT_AS allows %llu bytes of address space, and %zu more are needed",
+                            (unsigned long long)space, size);
+    return os_error(error, "mmap");
+}
 
 /* A thread that changes the limit between this and the attempt is not reckoned with. */
 int os_self_check_file_size(uint64_t size)
@@ -76,8 +148,7 @@ void limit_mark_refused(os_status *status, int error)
 
 /* ---- Kills for lack of memory ---------------------------------------------------------------- */
 
-/* Reads "key number" out of a file; false when it is not there. */
-static bool read_number(const char *path, const char *key, uint64_t *number)
+bool limit_read_number(const char *path, const char *key, uint64_t *number)
 {
     char line[512];
     unsigned long long found;
@@ -107,7 +178,7 @@ static bool count_in_group(const char *line, uint64_t *count)
         return false;
     snprintf(path, sizeof path,
              is_second ? "/sys/fs/cgroup%s/memory.events" : "/sys/fs/cgroup/memory%s/memory.oom_control", group);
-    return read_number(path, "oom_kill", count);
+    return limit_read_number(path, "oom_kill", count);
 }
 
 /* Counts the kills in this process's own cgroup: its children are in it, and kills in other cgroups do not count.  If
@@ -124,7 +195,7 @@ static uint64_t count_kills(void)
     if (groups)
         fclose(groups);
     if (!is_known)
-        (void)read_number("/proc/vmstat", "oom_kill", &count);
+        (void)limit_read_number("/proc/vmstat", "oom_kill", &count);
     return count;
 }
 

@@ -197,6 +197,17 @@ int os_machine_read(os_machine *machine)
     return 0;
 }
 
+/* The numbers of meminfo are in KiB: proc(5). */
+uint64_t os_machine_spare(bool limited)
+{
+    uint64_t spare = 0, group = limited ? quota_spare("") : UINT64_MAX;
+
+    if (!limit_read_number("/proc/meminfo", "MemAvailable:", &spare))
+        return group == UINT64_MAX ? 0 : group;
+    spare *= 1024;
+    return group < spare ? group : spare;
+}
+
 /* The kernel leaves out the processors that this process may not use. */
 int os_self_bind(const os_cpu_set *set)
 {

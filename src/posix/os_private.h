@@ -124,6 +124,10 @@ void machine_describe(os_machine *machine, const char *root);
 /* Fills in the quota and the memory limit. */
 void quota_describe(os_machine *machine, const char *root);
 
+/* Bytes that the group, and each around it, may still take; UINT64_MAX: there is no limit.
+ *   root  As for quota_describe. */
+uint64_t quota_spare(const char *root);
+
 /* ---- os_child.c, os_start.c ------------------------------------------------------------------ */
 
 /* A child, as its parent sees it. */
@@ -314,6 +318,16 @@ static inline __attribute__((always_inline)) uintptr_t record_registers_here(os_
 
 /* In a new child: sets the limits that are in the status block.  Async-signal-safe. */
 void limit_self(const os_status *status);
+
+/* Whether mlockall has every new mapping locked, and so filled with memory at once; -1 with errno when there is no room
+ * for any mapping. */
+int limit_locks_mappings(void);
+
+/* The error of mmap, by the limit that is the reason. */
+int limit_explain_map(int error, size_t size);
+
+/* Reads "key number" out of a file; false when it is not there. */
+bool limit_read_number(const char *path, const char *key, uint64_t *number);
 
 /* In a child that crashes or exits with that errno: notes whether it is short of memory.  Async-signal-safe. */
 void limit_mark_refused(os_status *status, int error);

@@ -144,6 +144,38 @@ static bool quota_read_memory_1(const char *directory, double *limit)
     return read_positive(directory, "memory.limit_in_bytes", limit) && *limit < 0x1p62;
 }
 
+/* What a group may take beyond what it has, without the files that the kernel would drop; 1 when that is nothing. */
+static double unused_of(double limit, double used, const char *directory, const char *key)
+{
+    char path[8400];
+    uint64_t dropped = 0;
+
+    snprintf(path, sizeof path, "%s/memory.stat", directory);
+    (void)limit_read_number(path, key, &dropped);
+    used -= (double)dropped;
+    return limit > used + 1 ? limit - used : 1;
+}
+
+static bool read_spare_2(const char *directory, double *spare)
+{
+    double limit, used;
+
+    if (!quota_read_memory_2(directory, &limit) || !read_positive(directory, "memory.current", &used))
+        return false;
+    *spare = unused_of(limit, used, directory, "inactive_file");
+    return true;
+}
+
+static bool read_spare_1(const char *directory, double *spare)
+{
+    double limit, used;
+
+    if (!quota_read_memory_1(directory, &limit) || !read_positive(directory, "memory.usage_in_bytes", &used))
+        return false;
+    *spare = unused_of(limit, used, directory, "total_inactive_file");
+    return true;
+}
+
 /* The least of the group's own limit and of the limits of those groups around it that can be seen; 0 where there is
  * none. */
 static double least_limit(const char *root, const char *controller, limit_reader read)
@@ -182,4 +214,11 @@ void quota_describe(os_machine *machine, const char *root)
     machine->quota = lesser_limit(least_limit(root, "", read_quota_2), least_limit(root, "cpu", read_quota_1));
     machine->memory_limit = (uint64_t)lesser_limit(least_limit(root, "", quota_read_memory_2),
                                                    least_limit(root, "memory", quota_read_memory_1));
+}
+
+uint64_t quota_spare(const char *root)
+{
+    double spare = lesser_limit(least_limit(root, "", read_spare_2), least_limit(root, "memory", read_spare_1));
+
+    return spare > 0 ? (uint64_t)spare : UINT64_MAX;
 }

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* ---- Segments -------------------------------------------------------------------------------- */
@@ -94,6 +95,29 @@ void shm_copy_box(const os_shm *box)
 
 /* ---- Mapping --------------------------------------------------------------------------------- */
 
+/* Has a mapping that was made without access locked page by page, as they are used: mlock2(2). */
+static void lock_when_used(void *address, size_t size, int protection)
+{
+    enum { LOCK_ON_FAULT = 1 };
+
+    if (syscall(SYS_mlock2, address, size, LOCK_ON_FAULT) < 0)
+        munlock(address, size);
+    mprotect(address, size, protection);
+}
+
+/* As mmap.  After mlockall with MCL_FUTURE the kernel would give memory to all of a reserved segment. */
+static void *map_lazily(size_t size, int protection, int kind, int fd, int flags)
+{
+    int locks = flags & OS_SHM_RESERVED ? limit_locks_mappings() : 0;
+    void *address = MAP_FAILED;
+
+    if (locks >= 0)
+        address = mmap(NULL, size, locks ? PROT_NONE : protection, MAP_SHARED | kind, fd, 0);
+    if (locks && address != MAP_FAILED)
+        lock_when_used(address, size, protection);
+    return address;
+}
+
 /* As mmap, in one step with what a copy of this process is to have of it. */
 static void *shm_map_for(size_t size, int protection, int kind, int fd, int flags)
 {
@@ -102,7 +126,7 @@ static void *shm_map_for(size_t size, int protection, int kind, int fd, int flag
 
     if (concerns_forks)
         shm_lock_forks();
-    address = mmap(NULL, size, protection, MAP_SHARED | kind, fd, 0);
+    address = map_lazily(size, protection, kind, fd, flags);
     if (concerns_forks && address != MAP_FAILED) {
         if (flags & OS_SHM_COPIED)
             add_copied(address, size, fd);
@@ -122,7 +146,7 @@ static int shm_map(os_shm *shm, int fd, size_t size, int flags)
     void *address = shm_map_for(size, protection, 0, fd, flags);
 
     if (address == MAP_FAILED)
-        return os_error(errno, "mmap");
+        return limit_explain_map(errno, size);
     if (flags & OS_SHM_HUGE)
         madvise(address, size, MADV_HUGEPAGE);
     if (flags & OS_SHM_RESERVED)
@@ -148,7 +172,7 @@ static int shm_map_forked(os_shm *shm, size_t size, int flags)
     void *address = shm_map_for(size, PROT_READ | PROT_WRITE, MAP_ANONYMOUS, -1, flags);
 
     if (address == MAP_FAILED)
-        return os_error(errno, "mmap");
+        return limit_explain_map(errno, size);
     *shm = (os_shm){address, size, -1, flags};
     return 0;
 }

@@ -6,6 +6,11 @@
 
 /* ---- This process ---------------------------------------------------------------------------- */
 
+uint64_t os_self_room(void)
+{
+    return UINT64_MAX;
+}
+
 int os_self_check_file_size(uint64_t size)
 {
     (void)size;

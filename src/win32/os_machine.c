@@ -162,6 +162,20 @@ static int bind_error(const char *call)
                : os_error(system, call);
 }
 
+uint64_t os_machine_spare(bool limited)
+{
+    MEMORYSTATUSEX memory = {.dwLength = sizeof memory};
+    os_machine machine = {0};
+    uint64_t spare;
+
+    if (!GlobalMemoryStatusEx(&memory))
+        return 0;
+    spare = memory.ullAvailPhys < memory.ullAvailPageFile ? memory.ullAvailPhys : memory.ullAvailPageFile;
+    if (limited)
+        quota_describe(&machine);
+    return machine.memory_limit && machine.memory_limit < spare ? machine.memory_limit : spare;
+}
+
 /* SetProcessAffinityMask works for a process in one group, and refuses bits that the process may not have. */
 int os_self_bind(const os_cpu_set *set)
 {

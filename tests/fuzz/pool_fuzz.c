@@ -169,6 +169,16 @@ uint32_t os_self_generation(void)
     return 0;
 }
 
+uint64_t machine_pool_memory(uint64_t memory)
+{
+    return memory;
+}
+
+uint64_t os_self_room(void)
+{
+    return UINT64_MAX;
+}
+
 int machine_outline(int *workers, uint64_t *memory)
 {
     *workers = WORKERS;

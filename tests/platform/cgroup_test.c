@@ -95,6 +95,22 @@ static void max_is_no_limit(void **state)
     expect_limits(0, 0);
 }
 
+static void what_a_group_has_taken_is_not_spare(void **state)
+{
+    (void)state;
+    put("/proc/self/cgroup", "0::/a.slice/b\n");
+    put("/proc/self/mountinfo", MOUNT_2);
+    assert_true(quota_spare(root) == UINT64_MAX);
+    put("/sys/fs/cgroup/a.slice/b/memory.max", "1000000\n");
+    put("/sys/fs/cgroup/a.slice/b/memory.current", "400000\n");
+    assert_int_equal(quota_spare(root), 600000);
+    put("/sys/fs/cgroup/a.slice/b/memory.stat", "anon 5\ninactive_file 100000\n");
+    assert_int_equal(quota_spare(root), 700000);
+    put("/sys/fs/cgroup/a.slice/memory.max", "500000\n");
+    put("/sys/fs/cgroup/a.slice/memory.current", "600000\n");
+    assert_int_equal(quota_spare(root), 1);
+}
+
 static void a_quota_may_be_a_fraction(void **state)
 {
     (void)state;
@@ -328,6 +344,7 @@ int main(int argc, char **argv)
         TEST(without_files_there_are_no_limits),
         TEST(the_group_limits),
         TEST(max_is_no_limit),
+        TEST(what_a_group_has_taken_is_not_spare),
         TEST(a_quota_may_be_a_fraction),
         TEST(a_group_around_may_allow_less),
         TEST(the_top_limits_too),
