@@ -13,9 +13,9 @@
 
 /* ---- A task ---------------------------------------------------------------------------------- */
 
-/* Defines and registers the task of task##_entry.  Where a shared library and the program each define a task of one
- * name, the linker may give both the program's variable, and the program's entry with it: they are two tasks all the
- * same.
+/* Defines and registers the task whose entry has its name and "_entry" behind it.  Where a shared library and the
+ * program each define a task of one name, the linker may give both the program's variable, and the program's entry with
+ * it: they are two tasks all the same.
  *   sizes  Sets those that are not known before. */
 #define XF_DEFINE(task, in_size, out_size, in_codec, out_codec, in_batch, sizes)                                       \
     xf_task task = {#task, task##_entry, in_size, out_size, in_codec, out_codec, in_batch, {XF_NULL, 0}, XF_HERE};     \
