@@ -481,14 +481,15 @@ static void read_future(xf_future *future)
     xf_future_wait(future, 0);
 }
 
+/* Four uses of memory may each be as large as the limit, and what is kept back for notes of failures comes on top. */
 static void read_stats(void)
 {
+    const size_t most = 4 * (size_t)MEMORY + MEMORY / 16 + (1 << 20);
     xf_pool_stats stats;
     xf_worker_stats workers[WORKERS];
     int count = xf_pool_stats_get(pool, &stats, workers, WORKERS);
 
-    CHECK(count >= 0 && count <= WORKERS && stats.memory <= 4 * (size_t)MEMORY &&
-          stats.memory_peak <= 4 * (size_t)MEMORY);
+    CHECK(count >= 0 && count <= WORKERS && stats.memory <= most && stats.memory_peak <= most);
     for (int i = 0; i < count; i++)
         CHECK(memchr(workers[i].task, 0, sizeof workers[i].task));
 }
