@@ -79,12 +79,13 @@ static void expect_own_lines(const xf_report *report, int number)
 static void expect_report(xf_future *future, size_t item, const step *what, double begun)
 {
     const xf_report *report = xf_future_report(future, item);
-    char text[64];
+    char text[64] = "";
 
     assert_non_null(report);
     assert_true(report->pid > 0);
     assert_true(report->ended <= seconds_now());
-    snprintf(text, sizeof text, what->what == FAIL_DEED ? "reason of %d" : "", what->number);
+    if (what->what == FAIL_DEED)
+        snprintf(text, sizeof text, "reason of %d", what->number);
     if (what->what != DIE_DEED) {
         assert_true(report->started >= begun && report->ended >= report->started);
         assert_string_equal(report->message, text);
