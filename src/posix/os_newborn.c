@@ -128,7 +128,19 @@ static void child_follow_keeper(pid_t keeper)
         _exit(1);
 }
 
-void child_divide(child_fds *fds)
+/* In a process that was forked, fork handlers have run.  They are not to run once more: libuv's would close descriptors
+ * that the first run of it has made, of which some may be standard streams where the program has closed its own. */
+static pid_t divide(bool was_forked)
+{
+#ifdef XF_BARE_FORK
+    return was_forked ? _Fork() : fork();
+#else
+    (void)was_forked;
+    return fork();
+#endif
+}
+
+void child_divide(child_fds *fds, bool was_forked)
 {
     struct sigaction action = {.sa_handler = on_keeper_child}; /* who ignores SIGCHLD, learns of no end */
     pid_t keeper = getpid();
@@ -140,7 +152,7 @@ void child_divide(child_fds *fds)
     sigaction(SIGCHLD, &action, NULL);
     setpgid(0, 0); /* what kills the server's group is not to kill the keeper */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    news.pid = fork();
+    news.pid = divide(was_forked);
     if (news.pid > 0)
         keeper_run(fds->news, &news);
     if (news.pid < 0) {

@@ -189,8 +189,9 @@ void keeper_tell(int socket, const keeper_news *news);
 
 /* In a new process: divides it into a keeper and its child, and returns in the child.  The keeper waits for the end of
  * the child and of all that the child has left, and kills both when the other end of fds->news is shut down or closed.
- * Other threads than the calling one are not in the child. */
-void child_divide(child_fds *fds);
+ * Other threads than the calling one are not in the child.
+ *   was_forked  The process was forked, and not executed. */
+void child_divide(child_fds *fds, bool was_forked);
 
 /* In a new child: ties its life to the parent's, and sets up the standard streams and the directory.
  * Async-signal-safe. */

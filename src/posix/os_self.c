@@ -70,7 +70,7 @@ static void await_first(void)
 static void divide_if_alone(child_fds *fds)
 {
     if (os_self_threads() <= 1)
-        child_divide(fds);
+        child_divide(fds, false);
     else
         fcntl(fds->news, F_SETFD, FD_CLOEXEC);
 }

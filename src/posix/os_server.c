@@ -454,7 +454,7 @@ static _Noreturn void server_run_child(server *self, const request *head, const 
                      {-1, -1}};
 
     close(self->requests); /* so that nobody has it once the server has ended */
-    child_divide(&fds);
+    child_divide(&fds, true);
     child.channel = CHANNEL_OF(fds.channel);
     child.inherited.channel = &child.channel;
     child.inherited.box = server_map(received[IN_BOX], head->box_size, INPUT_BOX);

@@ -239,7 +239,7 @@ static void map_other_inputs(const os_start *start, os_inherited *inherited, chi
 
 static _Noreturn void run_forked(const os_start *start, os_inherited *inherited, child_fds *fds)
 {
-    child_divide(fds);
+    child_divide(fds, true);
     child_drop_pending();
     map_other_inputs(start, inherited, fds);
     shm_copy_box(start->box);
