@@ -93,7 +93,8 @@ typedef struct xf_process_options {
  *            encode, and size is ignored.
  *   options  NULL for the default.  Borrowed during the call.
  * Returns 0 once the system has started the child: join and the report give later errors.  XF_EMAIN when the program
- * never called xf_main; XF_ENOTASK when the task is not registered, XF_EDUPTASK when two tasks have its name, XF_ESIZE
+ * never called xf_main, and, by the fork server, when its main has ended already before it came there, which otherwise
+ * the report says; XF_ENOTASK when the task is not registered, XF_EDUPTASK when two tasks have its name, XF_ESIZE
  * when size is not what the task declares, XF_ECODEC; XF_EDEPTH beyond XF_DEPTH_MAX processes inside each other, or
  * beyond the nesting that the pool allows whose task makes this call; XF_ENOENT, XF_ENOTDIR or XF_EACCESS for the
  * directory, a stream's file, or dumps; XF_ENOTSUP for fork or limits.files on Windows; XF_EINVAL for an option out of
