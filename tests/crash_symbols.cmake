@@ -12,7 +12,7 @@ set(posix
   __errno_location          # errno
   gettid process_vm_readv   # plain system calls of Linux
   __stack_chk_fail _GLOBAL_OFFSET_TABLE_
-  limit_mark_refused                # of os_limit.c: mmap and munmap, plain system calls everywhere
+  limit_mark_refused        # of os_limit.c: mmap and munmap, plain system calls everywhere
   # Called where handlers are installed, or by exit(), and not in a handler.
   getrlimit pthread_sigmask setrlimit sigaltstack)
 
@@ -23,6 +23,7 @@ set(win32
   RtlCaptureContext RtlRestoreContext RtlLookupFunctionEntry RtlVirtualUnwind
   GetThreadContext ResumeThread SuspendThread
   __ImageBase               # the address where the program or DLL begins
+  limit_mark_refused        # of os_limit.c: VirtualAlloc and VirtualFree, calls into the kernel
   memcpy memset _errno __chkstk_ms ___chkstk_ms
   abort                     # never called, because TerminateProcess does not return
   # Called where handlers are installed, or by exit(), and not in a filter.

@@ -265,10 +265,19 @@ void child_reset_signal(int number)
     syscall(SYS_rt_sigaction, number, standard, NULL, _NSIG / 8);
 }
 
+/* The first real-time signals are the C library's, which cancels threads by them, and has each thread change the user:
+ * it sets their handlers once, before the first thread starts, and a child that loses them would die of the signals. */
+static bool is_of_threads(int number)
+{
+    enum { FIRST_REAL_TIME = 32 }; /* the kernel's */
+
+    return number >= FIRST_REAL_TIME && number < SIGRTMIN;
+}
+
 void child_reset_signals(void)
 {
     for (int number = 1; number < NSIG; number++)
-        if (!crash_is_fault(number))
+        if (!crash_is_fault(number) && !is_of_threads(number))
             child_reset_signal(number);
     crash_reset_faults();
     signal(SIGTTIN, SIG_IGN);
