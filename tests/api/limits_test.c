@@ -398,7 +398,7 @@ static void files_are_limited_or_refused(void **state)
 static void processes_are_limited(void **state)
 {
     const xf_process_options options = {.limits.processes = 2};
-    int nothing = 0;
+    int nothing = 0, least = support_limits_memory() ? 2 : 1; /* a sanitizer's own thread counts on Linux, too */
     xf_process *process;
 
     (void)state;
@@ -406,7 +406,7 @@ static void processes_are_limited(void **state)
         skip();
     process = start(&start_many, &nothing, sizeof nothing, &options);
     assert_int_equal(join(process).kind, XF_END_DONE);
-    assert_int_equal(*(const int *)xf_process_result(process, NULL), 2);
+    assert_in_range(*(const int *)xf_process_result(process, NULL), least, 2);
     xf_process_free(process);
 }
 
