@@ -214,12 +214,16 @@ static xf_future *submit_in_front(xf_pool *pool, xf_task *task, const overrun *o
 {
     uint64_t done = stats_of(pool).done;
     xf_future *hole = submit_overrun(pool, &overrun_any, &(overrun){.output = order->output});
+    size_t memory;
 
     await_done(pool, done + 1);
     for (int i = 0; i < NEIGHBOURS; i++)
         others[i] = submit_overrun(pool, &overrun_any, &(overrun){.output = i % 2 ? LARGE : OUTPUT});
     await_done(pool, done + 1 + NEIGHBOURS);
+    memory = stats_of(pool).memory;
     xf_future_free(hole);
+    while (stats_of(pool).memory == memory) /* a worker that looks for work may hold it for a moment */
+        ;
     return submit_overrun(pool, task, order);
 }
 
