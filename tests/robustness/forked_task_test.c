@@ -84,12 +84,36 @@ XF_ENTRY(copy_fails)
     return rc;
 }
 
+/* Forks a copy that goes on when this process calls this function again, in another item, or ends. */
+static pid_t fork_for_later(void)
+{
+    static int held = -1; /* the copy's pipe, which nobody writes to */
+    int ends[2];
+    char byte;
+    pid_t copy;
+
+    if (held >= 0)
+        close(held);
+    held = -1;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        abort();
+    copy = fork();
+    if (copy == 0) {
+        close(ends[1]);
+        while (read(ends[0], &byte, 1) < 0)
+            ;
+    } else {
+        held = ends[1];
+    }
+    close(ends[0]);
+    return copy;
+}
+
 /* Nobody waits for the copy, which returns after the task has ended; the copy forks another one. */
 XF_TASK(copies_return_later, const int *in, int *out)
 {
-    if (fork() == 0) {
+    if (fork_for_later() == 0) {
         (void)fork();
-        usleep(20000);
         *out = -1;
         return 3;
     }
@@ -165,8 +189,7 @@ XF_TASK(note_run, const noted *in, int *out)
     ssize_t written = write(fd, line, (size_t)snprintf(line, sizeof line, "%d\n", in->number));
 
     close(fd);
-    if (fork() == 0 && in->number % 2 == 0)
-        usleep(3000);
+    (void)(in->number % 2 ? fork() : fork_for_later());
     *out = written > 0 ? in->number : -1;
     return 0;
 }
