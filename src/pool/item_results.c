@@ -16,21 +16,20 @@ enum { TEXT_MAX = 1 << 20 }; /* bytes of what xf_fail was called with */
 
 /* ---- Items that are not done ----------------------------------------------------------------- */
 
-/* The input of an item; empty if its span is wrong, where workers could write to the span. */
+/* The input of an item; empty if its span leads elsewhere than to an input, where workers could write to the span. */
 static xf_bytes input_of_item(const xf_future *future, uint64_t item)
 {
     const pool_segment *segment = &future->pool->segment;
     const job_plan *plan = &future->plan;
     const char *inputs = pool_segment_inputs(segment, plan);
     span input;
-    uint64_t at, end;
+    pages_use use;
 
     if (!(plan->flags & JOB_IN_SPANS))
         return (xf_bytes){inputs + item * plan->in_size, (size_t)plan->in_size};
     input = ((const span *)inputs)[item];
-    at = input.at & ~PLACE_IN_BOOKS;
-    end = input.at & PLACE_IN_BOOKS ? segment->books.size : segment->work.size;
-    if (at > end || input.size > end - at)
+    use = input.at & PLACE_IN_BOOKS ? PAGES_INPUTS : PAGES_BUFFERS;
+    if (!pool_pages_hold(&future->pool->pages, use, input.at & ~PLACE_IN_BOOKS, input.size))
         return (xf_bytes){"", 0};
     return (xf_bytes){pool_segment_place(segment, input.at), (size_t)input.size};
 }

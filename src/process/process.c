@@ -313,8 +313,8 @@ void xf_process_detach(xf_process *process)
         return;
     }
     uv_mutex_lock(&process->lock);
-    process->detached = true;
     finished = process->ended;
+    process->detached = !finished; /* from then on the supervisor destroys it: one of the two does */
     uv_mutex_unlock(&process->lock);
     if (finished)
         process_lead_destroy(process);

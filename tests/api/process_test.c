@@ -504,6 +504,18 @@ static void a_detached_process_is_freed_when_it_ends(void **state)
         uv_os_getppid(); /* the supervisor frees it soon */
 }
 
+/* The supervisor hears of the end at the same time. */
+static void a_process_is_detached_as_it_ends(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        xf_process *process = start(&wait_for_stop, NULL, 0, NULL);
+        xf_process_kill(process);
+        assert_int_equal(join(process).kind, XF_END_TERMINATED);
+        xf_process_detach(process);
+    }
+}
+
 static void the_sentinel_becomes_ready_at_the_end(void **state)
 {
     xf_process *process = start(&wait_for_stop, NULL, 0, NULL);
@@ -744,6 +756,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(kill_ends_it_at_once),
         cmocka_unit_test(free_of_a_running_process_kills_it),
         cmocka_unit_test(a_detached_process_is_freed_when_it_ends),
+        cmocka_unit_test(a_process_is_detached_as_it_ends),
         cmocka_unit_test(the_sentinel_becomes_ready_at_the_end),
         cmocka_unit_test(two_threads_may_join),
         cmocka_unit_test(a_process_has_a_name_and_a_report),
