@@ -117,6 +117,15 @@ typedef struct request {
     uint32_t out[ITEMS];
 } request;
 
+/* Whether a part took too long: then the others were cancelled. */
+static bool is_late(xf_future *future)
+{
+    for (size_t i = 0; i < xf_future_failures(future); i++)
+        if (xf_future_status(future, xf_future_failure(future, i)).kind == XF_END_TIMED_OUT)
+            return true;
+    return false;
+}
+
 /* The pool has done all of a request, or cannot. */
 static void on_counted(xf_future *future, void *arg)
 {
@@ -129,7 +138,7 @@ static void on_counted(xf_future *future, void *arg)
         for (int i = 0; i < ITEMS; i++)
             count += request->out[i];
         snprintf(text, sizeof text, "%" PRIu64 " primes up to %" PRIu32, count, request->limit);
-    } else if (xf_future_status(future, xf_future_failure(future, 0)).kind == XF_END_TIMED_OUT) {
+    } else if (is_late(future)) {
         snprintf(text, sizeof text, "too late");
     } else {
         snprintf(text, sizeof text, "%zu parts of the work were lost", xf_future_failures(future));
