@@ -110,28 +110,25 @@ void item_results_add_report(xf_future *future, uint64_t item, const xf_report *
 /* ---- What workers have recorded -------------------------------------------------------------- */
 
 /* A walk along the list of failures.  Any worker can write to it, even now, so each record is copied and checked first.
- * The walk ends after more records than the items can have, and after more bytes than there are in the pool's memory: a
- * list that leads back to itself, or whose records lie over each other, costs no more. */
+ * The walk ends after more records than the items can have, and after more bytes than workers can have taken: a list
+ * that leads back to itself, or whose records lie over each other, costs no more. */
 typedef struct failure_walk {
     const xf_future *future;
-    uint64_t at;
-    uint64_t records; /* that may come yet; one that is about several items counts for each */
-    uint64_t room;    /* bytes of the pool's memory that no record before took */
+    uint64_t at;    /* of the next record; where the walk has ended, 0, unless the list is damaged there */
+    uint64_t noted; /* items about which the records so far are; one of several records counts for each */
+    uint64_t room;  /* bytes of the pages that workers take that no record before took */
 } failure_walk;
 
-/* An item has one record, or a second one where its worker died before it said that the item had ended. */
 static failure_walk begin_walk(const xf_future *future)
 {
-    return (failure_walk){future, atomic_load(&future_state(future)->failures), 2 * future->plan.count + 2,
-                          future->pool->segment.memory_limit};
+    return (failure_walk){future, atomic_load(&future_state(future)->failures), 0,
+                          future->pool->segment.slabs.count * OS_PAGE};
 }
 
-static bool take_room(failure_walk *walk, uint64_t size)
+/* An item has one record, or a second one where its worker died before it said that the item had ended. */
+static uint64_t notes_left(const failure_walk *walk)
 {
-    bool fits = size <= walk->room;
-
-    walk->room -= fits ? size : 0;
-    return fits;
+    return 2 * walk->future->plan.count + 2 - walk->noted;
 }
 
 /* A copy of a record and its details, and where its text and its lines are. */
@@ -164,18 +161,22 @@ static bool copy_details(pool_segment *segment, uint64_t at, failure_note *note)
 static bool next_record(failure_walk *walk, failure_note *note)
 {
     pool_segment *segment = &walk->future->pool->segment;
-    uint64_t at = walk->at, count = walk->future->plan.count;
+    uint64_t at = walk->at, count = walk->future->plan.count, size;
     failure_record *record = &note->record;
 
     if (!at || at % sizeof(uint64_t) || !pool_segment_is_slab(segment, at, sizeof *record))
         return false;
     memcpy(record, pool_segment_at(segment, at), sizeof *record);
     if (record->item >= count || record->more >= count - record->item || record->kind >= FAILURE_KINDS ||
-        walk->records <= record->more || !copy_details(segment, at, note))
+        notes_left(walk) <= record->more || !copy_details(segment, at, note))
+        return false;
+    size = sizeof *record + record->size + note->details.lines_size;
+    if (size > walk->room)
         return false;
     walk->at = record->next;
-    walk->records -= record->more + 1;
-    return take_room(walk, sizeof *record + record->size + note->details.lines_size);
+    walk->noted += record->more + 1;
+    walk->room -= size;
+    return true;
 }
 
 bool item_results_has_record(const xf_future *future, uint64_t item)
@@ -259,19 +260,31 @@ static void add_note(xf_future *future, const failure_note *note)
     free(text);
 }
 
-static void collect_failures(xf_future *future)
+/* Adds the items of which there are notes.  Returns how the others ended, as far as the notes say: XF_END_UNKNOWN when
+ * workers had no room to note some failures, and XF_END_PROTOCOL_ERROR when notes are lost, because the list does not
+ * come to its end, or comes to fewer notes than workers have counted.  They count a note once it is in the list, so the
+ * count is read before the list. */
+static xf_end collect_failures(xf_future *future)
 {
+    const job_state *state = future_state(future);
+    uint64_t noted = atomic_load(&state->noted);
+    bool lack_room = atomic_load(&state->unknown);
     failure_walk walk = begin_walk(future);
     failure_note note;
 
     while (next_record(&walk, &note))
         add_note(future, &note);
-    if (walk.at)
+    if (walk.at || (walk.noted < noted && !lack_room)) {
         future->damaged = true;
+        return XF_END_PROTOCOL_ERROR;
+    }
+    return lack_room ? XF_END_UNKNOWN : XF_END_DONE;
 }
 
 const char *item_results_why_unclaimed(const xf_future *future, xf_status status)
 {
+    if (status.kind == XF_END_PROTOCOL_ERROR)
+        return "what says how it ended was overwritten";
     if (status.kind == XF_END_TIMED_OUT)
         return "the deadline had passed before it began";
     if (status.kind == XF_END_UNKNOWN)
@@ -358,17 +371,17 @@ static void sort_failures(xf_future *future)
     future->failure_count = kept;
 }
 
-/* Workers had no room to note some failures: every item without a note may be one of these. */
-static void add_unknown(xf_future *future)
+/* Some notes are missing: every item without one may have failed. */
+static void add_unnoted(xf_future *future, xf_end kind)
 {
-    static const xf_status unknown = {XF_END_UNKNOWN, 0, 0};
+    xf_status status = {kind, kind == XF_END_PROTOCOL_ERROR ? XF_EPROTO : 0, 0};
     size_t known = 0, count = future->failure_count;
 
     for (uint64_t item = 0; item < future->plan.count; item++) {
         while (known < count && future->failures[known].item < item)
             known++;
         if (known == count || future->failures[known].item > item)
-            item_results_add(future, item, NULL, unknown);
+            item_results_add(future, item, NULL, status);
     }
     sort_failures(future);
 }
@@ -432,16 +445,17 @@ void item_results_collect(xf_future *future)
 {
     OS_HOLD_CANCEL;
     const job_plan *plan = &future->plan;
+    xf_end unnoted;
 
     if (future->collected)
         return;
-    collect_failures(future);
+    unnoted = collect_failures(future);
     collect_chunks(future);
     collect_spans(future);
     check_guard(future);
     sort_failures(future);
-    if (atomic_load(&future_state(future)->unknown))
-        add_unknown(future);
+    if (unnoted != XF_END_DONE)
+        add_unnoted(future, unnoted);
     if (future->out && !(plan->flags & JOB_OUT_SPANS))
         memcpy(future->out, pool_segment_at(&future->pool->segment, plan->out), (size_t)(plan->count * plan->out_size));
     future->collected = true;

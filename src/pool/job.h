@@ -85,6 +85,7 @@ typedef struct job_state {
     _Atomic uint32_t failed;                                         /* an item of a JOB_STOP_AT_FAILURE job failed */
     _Atomic uint32_t unknown;                                        /* there was no room to note some failure */
     _Atomic uint64_t failures;                                       /* list of failure_record */
+    _Atomic uint64_t noted;                                          /* items in that list, or for which was no room */
     _Atomic uint64_t slabs;                                          /* list of slab */
     _Alignas(CACHE_LINE) uint8_t out_buffer[JOB_BUFFER_SIZE];
 } job_state;

@@ -145,6 +145,7 @@ static void note_failure(worker *worker, const failure *what)
     }
     if (record)
         publish_note(worker, record);
+    atomic_fetch_add(&state->noted, 1);
     if (worker->claimed.plan->flags & JOB_STOP_AT_FAILURE)
         atomic_store(&state->failed, 1);
 }

@@ -108,6 +108,7 @@ static failure_record *begin_records(scene *scene)
 
     assert_int_equal(pool_segment_take_slab(&scene->pool->segment, 2 << 20, word, &at), 0);
     atomic_store(&future_state(scene->future)->failures, at);
+    atomic_store(&future_state(scene->future)->noted, 1);
     return at_offset(scene, at);
 }
 
@@ -115,6 +116,12 @@ static void expect_item(scene *scene, size_t item, xf_end kind)
 {
     assert_int_not_equal(xf_future_wait(scene->future, BOUND_MS), XF_ETIMEDOUT);
     assert_string_equal(xf_end_name(xf_future_status(scene->future, item).kind), xf_end_name(kind));
+}
+
+static void expect_all(scene *scene, xf_end kind)
+{
+    for (size_t i = 0; i < xf_future_count(scene->future); i++)
+        expect_item(scene, i, kind);
 }
 
 /* ---- Claim words ----------------------------------------------------------------------------- */
@@ -183,6 +190,19 @@ static void a_record_that_is_right(void **state)
     close_scene(&scene);
 }
 
+/* Where the list of failures is damaged, any item without a note may have failed. */
+static void expect_no_notes(scene *scene)
+{
+    expect_all(scene, XF_END_PROTOCOL_ERROR);
+    for (size_t i = 0; i < xf_future_count(scene->future); i++) {
+        assert_int_equal(xf_future_status(scene->future, i).code, XF_EPROTO);
+        assert_null(xf_future_result(scene->future, i, NULL));
+        assert_string_equal(xf_future_report(scene->future, i)->message, "what says how it ended was overwritten");
+    }
+    assert_int_equal(xf_future_wait(scene->future, 0), XF_EFAILED);
+    assert_int_equal(xf_future_failures(scene->future), xf_future_count(scene->future));
+}
+
 /* In memory that can be read, but is none that workers take. */
 static void a_record_where_none_can_be(void **state)
 {
@@ -193,8 +213,7 @@ static void a_record_where_none_can_be(void **state)
     memcpy(at->out_buffer, &(failure_record){.item = 1, .code = 9}, sizeof(failure_record));
     atomic_store(&at->failures, pool_segment_offset(&scene.pool->segment, at->out_buffer));
     end_chunks(&scene, 2);
-    expect_item(&scene, 1, XF_END_DONE);
-    assert_int_equal(xf_future_failures(scene.future), 0);
+    expect_no_notes(&scene);
     close_scene(&scene);
 }
 
@@ -207,7 +226,7 @@ static void a_record_at_an_odd_place(void **state)
     memcpy(record, &(failure_record){.item = 1, .code = 9}, sizeof(failure_record));
     atomic_store(&future_state(scene.future)->failures, pool_segment_offset(&scene.pool->segment, record));
     end_chunks(&scene, 2);
-    expect_item(&scene, 1, XF_END_DONE);
+    expect_no_notes(&scene);
     close_scene(&scene);
 }
 
@@ -218,8 +237,7 @@ static void a_record_of_no_item(void **state)
     (void)state;
     *begin_records(&scene) = (failure_record){.item = 4, .code = 9};
     end_chunks(&scene, 2);
-    expect_item(&scene, 3, XF_END_DONE);
-    assert_int_equal(xf_future_failures(scene.future), 0);
+    expect_no_notes(&scene);
     close_scene(&scene);
 }
 
@@ -230,7 +248,7 @@ static void a_record_of_no_kind(void **state)
     (void)state;
     *begin_records(&scene) = (failure_record){.item = 1, .kind = FAILURE_OVERRUN + 1, .code = 9};
     end_chunks(&scene, 2);
-    expect_item(&scene, 1, XF_END_DONE);
+    expect_no_notes(&scene);
     close_scene(&scene);
 }
 
@@ -241,8 +259,88 @@ static void a_record_whose_text_is_elsewhere(void **state)
     (void)state;
     *begin_records(&scene) = (failure_record){.item = 1, .code = 9, .size = UINT64_MAX / 2};
     end_chunks(&scene, 2);
-    expect_item(&scene, 1, XF_END_DONE);
+    expect_no_notes(&scene);
     close_scene(&scene);
+}
+
+/* A list of the failures of the first items of 8. */
+static failure_record *record_failures(scene *scene, uint64_t count)
+{
+    failure_record *records = begin_records(scene);
+    uint64_t at = pool_segment_offset(&scene->pool->segment, records);
+
+    for (uint64_t i = 0; i < count; i++)
+        records[i] = (failure_record){.next = i + 1 < count ? at + (i + 1) * sizeof *records : 0, .item = i, .code = 7};
+    atomic_store(&future_state(scene->future)->noted, count);
+    return records;
+}
+
+/* The items of the notes that are left have failed, and no other reads as done. */
+static void expect_known(scene *scene, uint64_t known)
+{
+    end_chunks(scene, 2);
+    for (uint64_t i = 0; i < 8; i++)
+        expect_item(scene, i, i < known ? XF_END_FAILED : XF_END_PROTOCOL_ERROR);
+    assert_int_equal(xf_future_failures(scene->future), 8);
+    close_scene(scene);
+}
+
+static void a_list_that_was_emptied(void **state)
+{
+    scene scene = open_scene(8, 2);
+
+    (void)state;
+    record_failures(&scene, 5);
+    atomic_store(&future_state(scene.future)->failures, 0);
+    expect_known(&scene, 0);
+}
+
+static void a_list_that_was_cut_off(void **state)
+{
+    static const uint64_t ends[] = {0, 24, UINT64_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        scene scene = open_scene(8, 2);
+        record_failures(&scene, 5)[2].next = ends[i];
+        expect_known(&scene, 3);
+    }
+}
+
+static void a_list_that_leads_back_to_itself(void **state)
+{
+    scene scene = open_scene(8, 2);
+    failure_record *records = record_failures(&scene, 5);
+
+    (void)state;
+    records[3].next = pool_segment_offset(&scene.pool->segment, records);
+    expect_known(&scene, 4);
+}
+
+static void a_note_that_is_about_fewer_items(void **state)
+{
+    scene scene = open_scene(8, 2);
+
+    (void)state;
+    *begin_records(&scene) = (failure_record){.item = 0, .code = 7, .more = 2};
+    atomic_store(&future_state(scene.future)->noted, 5);
+    expect_known(&scene, 3);
+}
+
+/* Without a word that there was no room, there was room for what is missing. */
+static void a_lack_of_room_that_is_not_known_any_more(void **state)
+{
+    static const xf_end kinds[2] = {XF_END_PROTOCOL_ERROR, XF_END_UNKNOWN};
+
+    (void)state;
+    for (uint32_t unknown = 0; unknown < 2; unknown++) {
+        scene scene = open_scene(8, 2);
+        atomic_store(&future_state(scene.future)->noted, 5);
+        atomic_store(&future_state(scene.future)->unknown, unknown);
+        end_chunks(&scene, 2);
+        expect_all(&scene, kinds[unknown]);
+        close_scene(&scene);
+    }
 }
 
 static void a_text_is_kept_to_its_limit(void **state)
@@ -260,13 +358,13 @@ static void a_text_is_kept_to_its_limit(void **state)
     close_scene(&scene);
 }
 
-/* Records whose texts lie over each other, and cost more together than the pool has. */
+/* Records whose texts lie over each other, and cost more together than workers can take. */
 static void records_that_lie_over_each_other(void **state)
 {
     enum { ITEMS = 1000 };
     scene scene = open_scene(ITEMS, 1);
     failure_record *records = begin_records(&scene);
-    uint64_t at = pool_segment_offset(&scene.pool->segment, records);
+    uint64_t at = pool_segment_offset(&scene.pool->segment, records), known = 0;
 
     (void)state;
     for (uint64_t i = 0; i < ITEMS; i++)
@@ -274,7 +372,10 @@ static void records_that_lie_over_each_other(void **state)
             (failure_record){.next = at + (i + 1) % ITEMS * sizeof *records, .item = i, .code = 9, .size = 1 << 20};
     end_chunks(&scene, 1);
     assert_int_not_equal(xf_future_wait(scene.future, BOUND_MS), XF_ETIMEDOUT);
-    assert_in_range(xf_future_failures(scene.future), 1, MEMORY_LIMIT >> 20);
+    assert_int_equal(xf_future_failures(scene.future), ITEMS);
+    for (size_t i = 0; i < ITEMS; i++)
+        known += xf_future_status(scene.future, i).kind == XF_END_FAILED;
+    assert_in_range(known, 1, (MEMORY_LIMIT >> 20) + 2);
     close_scene(&scene);
 }
 
@@ -460,12 +561,6 @@ static void a_count_of_pages_that_is_wrong(void **state)
 }
 
 /* ---- What keeps work from workers ------------------------------------------------------------ */
-
-static void expect_all(scene *scene, xf_end kind)
-{
-    for (size_t i = 0; i < xf_future_count(scene->future); i++)
-        expect_item(scene, i, kind);
-}
 
 /* A chunk of which more is finished than it has is not run, and is not done. */
 static void a_queued_chunk_with_more_finished_items(void **state)
@@ -680,6 +775,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_record_of_no_item),
         cmocka_unit_test(a_record_of_no_kind),
         cmocka_unit_test(a_record_whose_text_is_elsewhere),
+        cmocka_unit_test(a_list_that_was_emptied),
+        cmocka_unit_test(a_list_that_was_cut_off),
+        cmocka_unit_test(a_list_that_leads_back_to_itself),
+        cmocka_unit_test(a_note_that_is_about_fewer_items),
+        cmocka_unit_test(a_lack_of_room_that_is_not_known_any_more),
         cmocka_unit_test(a_text_is_kept_to_its_limit),
         cmocka_unit_test(records_that_lie_over_each_other),
         cmocka_unit_test(an_item_that_is_recorded_twice),
