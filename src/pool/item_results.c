@@ -193,14 +193,28 @@ bool item_results_has_record(const xf_future *future, uint64_t item)
 /* ---- Collecting ------------------------------------------------------------------------------ */
 
 /* An item that was asked to stop and then failed has ended for the reason for which it was asked. */
-static xf_status status_of_failure(const xf_future *future, const failure_record *record)
+static xf_status status_of_failure(const xf_future *future, uint64_t item, int code)
+{
+    for (size_t i = 0; i < future->stopped_count; i++)
+        if (future->stopped[i].item == item)
+            return future->stopped[i].status;
+    return (xf_status){XF_END_FAILED, code, 0};
+}
+
+static xf_status status_of_noted(const xf_future *future, const failure_record *record, uint64_t item)
 {
     if (record->kind == FAILURE_OVERRUN)
         return (xf_status){XF_END_CRASHED, XF_CRASH_OVERRUN, 0};
-    for (size_t i = 0; i < future->stopped_count; i++)
-        if (future->stopped[i].item == record->item)
-            return future->stopped[i].status;
-    return (xf_status){XF_END_FAILED, record->code, 0};
+    return status_of_failure(future, item, record->code);
+}
+
+void item_results_add_said(xf_future *future, uint64_t item, int code, int64_t pid)
+{
+    static const char message[] = "xf_fail was called, and the worker died before it noted the text";
+    xf_report report = item_results_blank_report(future, item, status_of_failure(future, item, code), message);
+
+    report.pid = pid;
+    item_results_add_report(future, item, &report, NULL);
 }
 
 /* Adds an item that ended in no particular process. */
@@ -233,7 +247,7 @@ static char *text_of_note(const xf_future *future, const failure_note *note)
 static void add_noted(xf_future *future, const failure_note *note, uint64_t more, const char *text,
                       const item_lines *lines)
 {
-    xf_status status = status_of_failure(future, &note->record);
+    xf_status status = status_of_noted(future, &note->record, note->record.item + more);
     bool has_text = text && (more == 0 || note->record.refused);
     xf_report report = item_results_blank_report(future, note->record.item + more, status, has_text ? text : "");
 

@@ -16,6 +16,10 @@ void item_results_add(xf_future *future, uint64_t item, xf_report *report, xf_st
 /* Notes that an item has ended as the report says, and saves the item if that is wanted.  The report is copied. */
 void item_results_add_report(xf_future *future, uint64_t item, const xf_report *report, stack_trace *trace);
 
+/* Notes that the task of an item has called xf_fail with that code, in a worker that died before it recorded that.
+ *   pid  Of the worker. */
+void item_results_add_said(xf_future *future, uint64_t item, int code, int64_t pid);
+
 /* Whether a worker has recorded that the item failed. */
 bool item_results_has_record(const xf_future *future, uint64_t item);
 

@@ -79,20 +79,37 @@ static uint32_t finished_items(const worker_handle *worker, uint64_t claim, uint
     return at >= before && at <= size ? at : before < size ? before : size;
 }
 
+/* Adds the item of the chunk whose task had called xf_fail and returned 0, if the dead worker had not recorded that.
+ * Returns whether there was one. */
+static bool add_said(worker_handle *worker, xf_future *future, uint64_t begin, uint64_t end)
+{
+    worker_slot *slot = pool_state_slot(worker);
+    uint64_t item = atomic_load(&slot->said_item) - 1;
+    int code = atomic_load(&slot->said_code);
+
+    if (item < begin || item >= end || item_results_has_record(future, item))
+        return false;
+    item_results_add_said(future, item, code ? code : XF_EFAILED, process_report(worker->process)->pid);
+    return true;
+}
+
 /* Ends the dead worker's chunk, or queues what is left of it. */
 static void recover_chunk(worker_handle *worker, xf_future *future, uint64_t chunk, xf_end why)
 {
     xf_pool *pool = worker->pool;
     claim_word *word = future_claim(future, chunk);
     uint64_t claim = atomic_load(word);
+    uint64_t first = job_first_item(&future->plan, chunk);
     uint32_t size = job_items_in(&future->plan, chunk), at = finished_items(worker, claim, size);
+    bool failed = add_said(worker, future, first + claim_word_skip(claim), first + at);
 
     pool->items_before += at > claim_word_skip(claim) ? at - claim_word_skip(claim) : 0; /* it counts when it commits */
-    if (at < size && end_lost_item(pool, future, job_first_item(&future->plan, chunk) + at, why, worker->process)) {
+    if (at < size && end_lost_item(pool, future, first + at, why, worker->process)) {
         at++;
-        if (future->options.stop_at_failure)
-            pool_jobs_close(future);
+        failed = true;
     }
+    if (failed && future->options.stop_at_failure)
+        pool_jobs_close(future);
     if (at >= size || future_is_closing(future)) {
         pool_jobs_complete_chunk(pool, future, chunk, at);
     } else {

@@ -78,6 +78,9 @@ typedef struct worker_slot {
     _Atomic uint64_t items_done; /* of all jobs */
     _Atomic uint32_t busy;       /* it is not waiting for work */
     _Atomic uint32_t idle_exit;  /* it exits because it had nothing to do for idle_ms */
+    _Atomic uint64_t
+        said_item; /* number + 1 of the item whose task has called xf_fail, which is not noted yet; 0: none */
+    _Atomic int32_t said_code; /* and the code */
 } worker_slot;
 
 typedef struct work_head {

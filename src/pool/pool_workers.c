@@ -52,6 +52,7 @@ static int start_worker(xf_pool *pool, worker_handle *worker)
     if (pool->options.initializer_size > 0)
         memcpy(input.initializer_input, pool->options.initializer_input, pool->options.initializer_size);
     atomic_store(&slot->intent, 0);
+    atomic_store(&slot->said_item, 0);
     atomic_store(&slot->hazard, 0);
     atomic_store(&slot->busy, 1);
     atomic_store(&slot->items_done, 0);

@@ -19,6 +19,8 @@ void worker_failure_begin(worker *worker)
 {
     black_box *box = worker->call->box;
 
+    if (worker->call->fail_code != 0)
+        worker_failure_flush(worker); /* the task of the item before has called xf_fail and returned 0 */
     worker->began = clock_now();
     worker->refused = 0;
     atomic_store_explicit(&box->item_lines, atomic_load_explicit(&box->line_count, memory_order_relaxed),
@@ -160,8 +162,19 @@ void worker_failure_note_overrun(worker *worker, uint64_t item, size_t bytes)
 
 /* ---- What xf_fail was called for ------------------------------------------------------------- */
 
-static void drop_failure(xf_call *call)
+/* A failure is noted when it is seen that its item has ended.  Where a task calls xf_fail and returns 0, the batch
+ * function runs other items before that.  Until then the slot has the failure, for the case that this worker dies. */
+static void say_failure(worker *worker, uint64_t item, int code)
 {
+    atomic_store(&worker->slot->said_code, code);
+    atomic_store(&worker->slot->said_item, item + 1);
+}
+
+static void drop_failure(worker *worker)
+{
+    xf_call *call = worker->call;
+
+    atomic_store(&worker->slot->said_item, 0);
     free(call->fail_text);
     call->fail_text = NULL;
     call->fail_code = 0;
@@ -174,7 +187,7 @@ void worker_failure_flush(worker *worker)
     if (call->fail_code != 0)
         note_failure(worker, &(failure){call->fail_item, call->fail_is_own ? FAILURE_OWN_CODE : FAILURE_CODE,
                                         call->fail_code, call->fail_text ? call->fail_text : ""});
-    drop_failure(call);
+    drop_failure(worker);
 }
 
 uint64_t worker_failure_item(const xf_call *call)
@@ -184,7 +197,7 @@ uint64_t worker_failure_item(const xf_call *call)
     return worker->claims ? job_first_item(worker->claimed.plan, worker->claimed.chunk) + worker->slot->progress : 0;
 }
 
-void worker_failure_replace(xf_call *call)
+void worker_failure_replace(xf_call *call, int code)
 {
     worker *worker = call->backend_arg;
     uint64_t item = worker_failure_item(call);
@@ -194,6 +207,7 @@ void worker_failure_replace(xf_call *call)
     if (call->fail_code != 0 && call->fail_item != item)
         worker_failure_flush(worker);
     call->fail_item = item;
+    say_failure(worker, item, code);
 }
 
 void worker_failure_note(worker *worker, int code)
@@ -203,7 +217,7 @@ void worker_failure_note(worker *worker, int code)
     bool said = call->fail_code != 0 && call->fail_item == item;
 
     if (said && worker->overrun > 0)
-        drop_failure(call);
+        drop_failure(worker);
     worker_failure_flush(worker);
     if (worker->overrun > 0)
         worker_failure_note_overrun(worker, item, worker->overrun);

@@ -13,7 +13,7 @@
 void worker_failure_begin(worker *worker);
 
 /* A part of the back-end of a task's calls; backend_arg is the worker. */
-void worker_failure_replace(xf_call *call);
+void worker_failure_replace(xf_call *call, int code);
 
 /* The item that runs now. */
 uint64_t worker_failure_item(const xf_call *call);

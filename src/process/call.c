@@ -118,7 +118,7 @@ static char *format_fail_text(const char *format, va_list arguments)
 static void set_failure(xf_call *call, int code, const char *format, va_list arguments)
 {
     if (call->backend->begin_failure)
-        call->backend->begin_failure(call);
+        call->backend->begin_failure(call, code);
     free(call->fail_text);
     call->fail_text = format_fail_text(format, arguments);
     call->fail_code = code;

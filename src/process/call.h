@@ -17,8 +17,8 @@ typedef struct call_backend {
     /* Frees call->output, if there is one; NULL: the back-end frees it later. */
     void (*drop_output)(xf_call *call);
 
-    /* xf_fail is about to replace the failure that is set; NULL: the last failure counts. */
-    void (*begin_failure)(xf_call *call);
+    /* xf_fail is about to set a failure with that code, which replaces another one; NULL: the last failure counts. */
+    void (*begin_failure)(xf_call *call, int code);
 
     /* Takes a line, whose text has size bytes; the item is the back-end's to fill in.  Threads: any. */
     int (*log)(xf_call *call, xf_log_line *line, size_t size);

@@ -111,6 +111,106 @@ static void a_failing_item_tells_why_and_the_others_are_done(void **state)
     xf_pool_free(pool);
 }
 
+/* Calls xf_fail, and returns 0 all the same; the item after it may be the worker's last. */
+static int say_or_die(xf_call *call, const order *order)
+{
+    if (order->what == FAIL)
+        (void)xf_fail(call, order->value, "item with code %d", order->value);
+    if (order->what == ABORT)
+        abort();
+    if (order->what == DIE)
+        support_kill_self();
+    return 0;
+}
+
+XF_TASK(say_in_batch, const order *in, int *out)
+{
+    *out = 1;
+    return say_or_die(call, in);
+}
+
+XF_ENTRY(say_alone)
+{
+    int *out = xf_call_output(call, sizeof *out);
+
+    return out ? say_or_die(call, xf_call_input(call, NULL)) : XF_TASK_NO_MEMORY;
+}
+
+enum { SAYING = 20 };
+
+static const order sayings[SAYING] = {
+    [3] = {FAIL, 76}, [4] = {FAIL, 77}, [6] = {ABORT, 0},  [9] = {FAIL, 78}, [10] = {DIE, 0},  [12] = {FAIL, 79},
+    [13] = {FINE, 0}, [14] = {DIE, 0},  [17] = {FAIL, 80}, [18] = {DIE, 0},  [19] = {FAIL, 81}};
+
+static xf_future *map_sayings(xf_pool *pool, xf_task *task, size_t chunk, bool stop_at_failure)
+{
+    xf_bytes bytes[SAYING];
+    xf_map map = {.task = task, .bytes = bytes, .count = SAYING, .chunk = chunk, .stop_at_failure = stop_at_failure};
+    xf_future *future;
+
+    for (int i = 0; i < SAYING; i++)
+        bytes[i] = (xf_bytes){&sayings[i], sizeof sayings[i]};
+    if (task == &say_in_batch) {
+        map.bytes = NULL;
+        map.in = sayings;
+    }
+    assert_int_equal(xf_pool_map_async(&future, pool, &map), 0);
+    assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
+    return future;
+}
+
+static void expect_saying(xf_future *future, size_t item, bool has_text)
+{
+    static const xf_end kinds[] = {
+        [FINE] = XF_END_DONE, [DIE] = XF_END_KILLED, [ABORT] = XF_END_CRASHED, [FAIL] = XF_END_FAILED};
+    const xf_report *report = xf_future_report(future, item);
+    xf_status status = xf_future_status(future, item);
+    char text[128];
+
+    assert_string_equal(xf_end_name(status.kind), xf_end_name(kinds[sayings[item].what]));
+    if (status.kind != XF_END_FAILED)
+        return;
+    snprintf(text, sizeof text, "item with code %d", sayings[item].value);
+    assert_int_equal(status.code, sayings[item].value);
+    assert_true(report->pid > 0);
+    assert_null(xf_future_result(future, item, NULL));
+    if (!has_text && strcmp(report->message, text) != 0)
+        strcpy(text, "xf_fail was called, and the worker died before it noted the text");
+    assert_string_equal(report->message, text);
+}
+
+static void a_failure_that_returned_0_outlives_its_worker(void **state)
+{
+    static const size_t chunks[] = {SAYING, 1, 5, 0};
+
+    (void)state;
+    for (int attempts = 1; attempts <= 2; attempts++) {
+        xf_pool *pool = open_pool(&(xf_pool_options){.workers = 1, .max_attempts = attempts});
+        for (size_t i = 0; i < 2 * sizeof chunks / sizeof *chunks; i++) {
+            xf_future *future = map_sayings(pool, i % 2 ? &say_alone : &say_in_batch, chunks[i / 2], false);
+            for (size_t item = 0; item < SAYING; item++)
+                expect_saying(future, item, i % 2);
+            xf_future_free(future);
+        }
+        xf_pool_free(pool);
+    }
+}
+
+/* The first chunk has the failure, and the death behind it. */
+static void a_failure_that_returned_0_ends_the_rest_when_asked(void **state)
+{
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = 1, .max_attempts = 2});
+    xf_future *future = map_sayings(pool, &say_in_batch, 7, true);
+
+    (void)state;
+    for (size_t item = 0; item < 6; item++)
+        expect_saying(future, item, false);
+    for (size_t item = 7; item < SAYING; item++)
+        assert_int_equal(xf_future_status(future, item).kind, XF_END_CANCELLED);
+    xf_future_free(future);
+    xf_pool_free(pool);
+}
+
 static void expect_one_lost(int what, xf_end kind, int code)
 {
     order orders[200];
@@ -349,6 +449,8 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failing_item_tells_why_and_the_others_are_done),
+        cmocka_unit_test(a_failure_that_returned_0_outlives_its_worker),
+        cmocka_unit_test(a_failure_that_returned_0_ends_the_rest_when_asked),
         cmocka_unit_test(a_killed_worker_costs_one_item),
         cmocka_unit_test(workers_killed_in_a_large_map_cost_one_item_each),
         cmocka_unit_test(an_exit_inside_a_task_costs_one_item),

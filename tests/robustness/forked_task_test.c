@@ -480,6 +480,34 @@ static void a_copy_says_nothing_for_its_item(void **state)
 }
 
 /* What was printed before the fork, and in either process after it, appears once, though both return. */
+/* The last item ends the worker, before the worker has told what the items before have said. */
+XF_TASK(copy_says_it_failed, const int *in, int *out)
+{
+    pid_t copy;
+
+    *out = *in;
+    if (*in == 3)
+        support_kill_self();
+    copy = fork();
+    return copy == 0 ? xf_fail(call, 7, "the copy fails") : await_copy(call, copy, 1);
+}
+
+static void a_copy_has_no_item_fail(void **state)
+{
+    static const int in[3] = {1, 2, 3};
+    xf_pool *pool = open_workers(1);
+    xf_future *future = NULL;
+
+    (void)state;
+    assert_int_equal(
+        xf_pool_map_async(&future, pool, &(xf_map){.task = &copy_says_it_failed, .in = in, .count = 3, .chunk = 3}), 0);
+    assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
+    assert_int_equal(xf_future_failures(future), 1);
+    assert_int_equal(xf_future_status(future, 2).kind, XF_END_KILLED);
+    xf_future_free(future);
+    xf_pool_free(pool);
+}
+
 XF_TASK(print_in_both, const int *in, int *out)
 {
     pid_t copy;
@@ -549,6 +577,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(items_whose_copies_end),
         cmocka_unit_test(a_copy_says_nothing_for_its_task),
         cmocka_unit_test(a_copy_says_nothing_for_its_item),
+        cmocka_unit_test(a_copy_has_no_item_fail),
         cmocka_unit_test(what_is_printed_appears_once),
         cmocka_unit_test(a_copy_cannot_write_to_a_copied_segment),
     };

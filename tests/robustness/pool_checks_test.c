@@ -395,6 +395,24 @@ static void an_item_that_is_recorded_twice(void **state)
     close_scene(&scene);
 }
 
+/* Of the items that share a note, the one that was asked to stop has another end than the others. */
+static void a_note_of_several_items_of_which_one_was_stopped(void **state)
+{
+    (void)state;
+    for (uint64_t stopped = 0; stopped < 3; stopped++) {
+        scene scene = open_scene(4, 2);
+        xf_future *future = scene.future;
+        *begin_records(&scene) = (failure_record){.item = 0, .code = 7, .more = 2};
+        assert_int_equal(pool_state_grow(&future->stopped, 0, &future->stopped_room, sizeof *future->stopped), 0);
+        future->stopped[future->stopped_count++] = (item_failure){.item = stopped, .status = {XF_END_TIMED_OUT, 0, 0}};
+        end_chunks(&scene, 2);
+        for (uint64_t i = 0; i < 3; i++)
+            expect_item(&scene, i, i == stopped ? XF_END_TIMED_OUT : XF_END_FAILED);
+        expect_item(&scene, 3, XF_END_DONE);
+        close_scene(&scene);
+    }
+}
+
 /* ---- Outputs --------------------------------------------------------------------------------- */
 
 typedef struct place_case {
@@ -783,6 +801,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_text_is_kept_to_its_limit),
         cmocka_unit_test(records_that_lie_over_each_other),
         cmocka_unit_test(an_item_that_is_recorded_twice),
+        cmocka_unit_test(a_note_of_several_items_of_which_one_was_stopped),
         cmocka_unit_test(outputs_at_impossible_places),
         cmocka_unit_test(an_output_longer_than_its_buffer),
         cmocka_unit_test(an_output_that_moves_later),

@@ -349,6 +349,9 @@ typedef enum last_word {
     INTENT_OF_NOTHING,
     PROGRESS_BEYOND,
     PROGRESS_FAR_BEYOND,
+    FAILURE_OF_ANOTHERS_ITEM,
+    FAILURE_OF_ITS_OWN_ITEM,
+    FAILURE_OF_NO_ITEM,
     LAST_WORDS
 } last_word;
 
@@ -363,9 +366,12 @@ static void say_last_word(worker *worker, last_word word)
     uint32_t job = worker->claimed.number;
     const uint64_t intents[] = {job_intent(job, (UINT64_C(1) << 40) - 1), job_intent(job, 0),
                                 job_intent((1 << 22) - 1, 1), 0};
+    const uint64_t items[] = {1, 2, UINT64_MAX};
 
     if (word <= INTENT_OF_NOTHING)
         atomic_store(&worker->slot->intent, intents[word]);
+    else if (word >= FAILURE_OF_ANOTHERS_ITEM)
+        atomic_store(&worker->slot->said_item, items[word - FAILURE_OF_ANOTHERS_ITEM]);
     else
         worker->slot->progress = word == PROGRESS_BEYOND ? 2 : UINT32_MAX;
 }
