@@ -42,7 +42,9 @@ typedef struct xf_future xf_future;
 /* As the number of workers: none.  Tasks run in the calls that submit them, for debugging.  A crash or an exit is then
  * the program's own, and timeouts, deadlines, limits and captured streams have no effect.  A C++ exception that leaves
  * a task or a callback leaves the call that submitted the work, too: the item has failed, what is left of that work is
- * cancelled, and the pool can be used as before.  On POSIX it does not notice a longjmp out of a task. */
+ * cancelled, and the pool can be used as before.  Where threads share the pool, one of them may run what another has
+ * submitted, and gets its exceptions; what it leaves behind then is run by the threads that wait for it.  On POSIX it
+ * does not notice a longjmp out of a task. */
 #define XF_POOL_INLINE (-1)
 
 #define XF_POOL_WORKERS_MAX 1024

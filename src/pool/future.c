@@ -42,20 +42,6 @@ static bool are_all_complete(void *arg)
     return true;
 }
 
-/* Sleeps until more is done, unless the condition holds.  Each wake-up clears the sleepers' bit, so it is set each
- * time.  A wake-up may be missing where a worker has overwritten the word, so nobody sleeps for longer than until the
- * jobs are to be looked through. */
-static void sleep_until_done(xf_pool *pool, spin_condition holds, awaited_futures *awaited, int timeout_ms)
-{
-    pool_segment *segment = &pool->segment;
-    wake_word *done = &segment->shared->done;
-    uint32_t seen = wake_word_arm(done);
-
-    if (!holds(awaited))
-        os_shm_wait(&segment->work, done, seen,
-                    timeout_ms < 0 || timeout_ms > pool->audit_ms ? pool->audit_ms : timeout_ms);
-}
-
 int future_check(const xf_future *future)
 {
     return future->pool ? pool_state_check_own(future->pool) : error_detail(XF_ESTATE, "the future's pool was freed");
@@ -84,6 +70,20 @@ static int check_wait_for_many(xf_future *const *futures, int count, int timeout
     return rc < 0 || count < 1 ? rc : pool_state_check_wait(futures[0]->pool, timeout_ms);
 }
 
+/* What an exception has left in an inline pool when it left a task: work that waits for no thread but this one, and
+ * callbacks. */
+static void run_what_is_left(xf_pool *pool)
+{
+    OS_HOLD_CANCEL;
+
+    if (!pool->inline_worker)
+        return;
+    uv_mutex_lock(&pool->lock);
+    if (pool->callbacks_due || chunk_claim_has_work(&pool->segment))
+        pool_inline_run(pool);
+    uv_mutex_unlock(&pool->lock);
+}
+
 bool future_is_ready(xf_future *future, wait_target *target)
 {
     pool_segment *segment = &future->pool->segment;
@@ -93,19 +93,23 @@ bool future_is_ready(xf_future *future, wait_target *target)
         pool_audit_if_due(future->pool);
         *target = (wait_target){{&segment->work, done, wake_word_arm(done), NULL}, future->pool->audit_ms};
     }
+    run_what_is_left(future->pool);
     return future_is_complete(future);
 }
 
-/* An inline pool has such work when an exception has left the task that submitted it. */
-static void run_work_that_is_left(xf_pool *pool)
+/* Sleeps until more is done, unless the condition holds.  Each wake-up clears the sleepers' bit, so it is set each
+ * time.  A wake-up may be missing where a worker has overwritten the word, so nobody sleeps for longer than until the
+ * jobs are to be looked through. */
+static void sleep_until_done(xf_pool *pool, spin_condition holds, awaited_futures *awaited, int timeout_ms)
 {
-    OS_HOLD_CANCEL;
+    pool_segment *segment = &pool->segment;
+    wake_word *done = &segment->shared->done;
+    uint32_t seen = wake_word_arm(done);
 
-    if (!pool->inline_worker || !chunk_claim_has_work(&pool->segment))
-        return;
-    uv_mutex_lock(&pool->lock);
-    pool_inline_run(pool);
-    uv_mutex_unlock(&pool->lock);
+    run_what_is_left(pool);
+    if (!holds(awaited))
+        os_shm_wait(&segment->work, done, seen,
+                    timeout_ms < 0 || timeout_ms > pool->audit_ms ? pool->audit_ms : timeout_ms);
 }
 
 /* Waits until the condition holds.  Returns 0, or XF_ETIMEDOUT. */
@@ -115,7 +119,7 @@ static int await_futures(xf_pool *pool, spin_condition holds, awaited_futures *a
     uint32_t spin_us = timeout_ms ? atomic_load(&pool->spin_us) : 0;
     bool complete;
 
-    run_work_that_is_left(pool);
+    run_what_is_left(pool);
     complete = spin(holds, awaited, spin_us, deadline);
     if (complete)
         return 0;

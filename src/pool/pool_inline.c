@@ -100,6 +100,14 @@ static void abandon_work(xf_pool *pool)
     worker_abandon_chunk(worker);
 }
 
+/* Others may have submitted work meanwhile: who waits for it runs it now.  The lock is released. */
+static void leave_the_rest(xf_pool *pool)
+{
+    pool->callbacks_due = true;
+    uv_mutex_unlock(&pool->lock);
+    pool_segment_wake_waiters(&pool->segment);
+}
+
 static void end_inline_run(inline_run *run)
 {
     xf_pool *pool = run->pool;
@@ -111,7 +119,7 @@ static void end_inline_run(inline_run *run)
     pool_state_leave(&run->frame);
     pool->inline_running = false;
     if (!run->returned)
-        uv_mutex_unlock(&pool->lock);
+        leave_the_rest(pool);
 }
 
 static void run_queued_work(xf_pool *pool)
@@ -135,5 +143,6 @@ void pool_inline_run(xf_pool *pool)
     if (pool->inline_running)
         return;
     run_queued_work(pool);
+    pool->callbacks_due = false;
     future_callbacks_run(pool);
 }

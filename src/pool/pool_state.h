@@ -145,7 +145,7 @@ struct xf_pool {
     uv_async_t *user_async; /* on the user's loop; NULL: callbacks are called on the supervisor's thread */
     uint64_t next_check;    /* of its deadlines, of uv_hrtime */
     bool audit_due;         /* the supervisor looks the jobs through at a time that it knows */
-    bool callbacks_due;     /* a future has completed without a worker that notifies the supervisor */
+    bool callbacks_due;     /* a future has completed without anybody who calls them or notifies the supervisor */
     uint32_t job_count;     /* job slots that were ever used */
     uint32_t jobs_committed;
     uint64_t last_serial; /* of a job */

@@ -207,11 +207,17 @@ void wait_rearm(xf_wait_item *items, int count)
             items[i].reserved = event_count(items[i].event);
 }
 
+static void free_words(os_word **words)
+{
+    free(*words);
+}
+
 int xf_wait(xf_wait_item *items, int count, int timeout_ms)
 {
     OS_HOLD_CANCEL;
 
     enum { FEW = 16 };
+    __attribute__((cleanup(free_words))) os_word *many = NULL; /* also when an exception leaves a task that it runs */
     os_word few[FEW];
     waiter waiter = {.items = items, .count = count, .words = few};
     uint64_t deadline = clock_deadline(timeout_ms);
@@ -222,11 +228,8 @@ int xf_wait(xf_wait_item *items, int count, int timeout_ms)
     if (timeout_ms == 0)
         poll_processes(items, count);
     else if (count > FEW)
-        waiter.words = malloc((size_t)count * sizeof *waiter.words);
+        waiter.words = many = malloc((size_t)count * sizeof *many);
     if (!waiter.words)
         return error_detail(XF_ENOMEM, "a wait for %d items", count);
-    rc = wait_for(&waiter, deadline);
-    if (waiter.words != few)
-        free(waiter.words);
-    return rc;
+    return wait_for(&waiter, deadline);
 }

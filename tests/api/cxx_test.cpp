@@ -8,6 +8,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <uv.h>
 #include <vector>
 
 extern "C" { // cmocka does not say so itself
@@ -342,6 +343,101 @@ static void what_the_task_has_submitted_is_done(void **)
     xf_pool_free(outer_pool);
 }
 
+static uv_sem_t first_runs, second_waits;
+
+/* Throws while another thread waits for work of its own.  The time is for that thread to fall asleep, which is when it
+ * would be left behind; it may also come too late for that. */
+XF_TASK_BARE(throw_before_another)
+{
+    uv_sem_post(&first_runs);
+    uv_sem_wait(&second_waits);
+    uv_sleep(100);
+    throw std::runtime_error("to the first thread");
+}
+
+enum { TIMEOUT_MS = 60000 };
+
+static int await_alone(xf_future *future)
+{
+    return xf_future_wait(future, TIMEOUT_MS);
+}
+
+static int await_any(xf_future *future)
+{
+    return xf_future_wait_any(&future, 1, TIMEOUT_MS);
+}
+
+static int await_many_things(xf_future *future)
+{
+    std::vector<xf_wait_item> items(20);
+
+    items[3].kind = XF_WAIT_FUTURE;
+    items[3].future = future;
+    return xf_wait(items.data(), static_cast<int>(items.size()), TIMEOUT_MS) == 1 ? 0 : -1;
+}
+
+static void count_call(xf_future *, void *calls)
+{
+    ++*static_cast<int *>(calls);
+}
+
+struct first_thread {
+    xf_pool *pool;
+    uv_thread_t thread;
+    int calls;
+    bool thrown;
+};
+
+static void map_what_throws_before_another(void *arg)
+{
+    first_thread *first = static_cast<first_thread *>(arg);
+    xf_map map = {};
+
+    map.task = &throw_before_another;
+    map.count = 3;
+    map.on_done = count_call;
+    map.arg = &first->calls;
+    try {
+        xf_pool_map(first->pool, &map);
+    } catch (const std::runtime_error &) {
+        first->thrown = true;
+    }
+}
+
+static void another_thread_runs_what_an_exception_has_left(int (*await)(xf_future *))
+{
+    static const int one = 1;
+    first_thread first = {};
+    xf_future *future = nullptr;
+    xf_map map = {};
+
+    first.pool = open_inline_pool();
+    map.task = &throw_at_zero;
+    map.in = &one;
+    map.count = 1;
+    assert_int_equal(uv_thread_create(&first.thread, map_what_throws_before_another, &first), 0);
+    uv_sem_wait(&first_runs);
+    assert_int_equal(xf_pool_map_async(&future, first.pool, &map), 0);
+    uv_sem_post(&second_waits);
+    assert_int_equal(await(future), 0);
+    uv_thread_join(&first.thread);
+    assert_true(first.thrown);
+    assert_int_equal(*static_cast<const int *>(xf_future_result(future, 0, nullptr)), 2);
+    assert_int_equal(first.calls, 1);
+    xf_future_free(future);
+    xf_pool_free(first.pool);
+}
+
+static void who_waits_runs_what_an_exception_has_left(void **)
+{
+    assert_int_equal(uv_sem_init(&first_runs, 0), 0);
+    assert_int_equal(uv_sem_init(&second_waits, 0), 0);
+    for (int (*await)(xf_future *) : {await_alone, await_any, await_many_things})
+        another_thread_runs_what_an_exception_has_left(await);
+    uv_sem_destroy(&first_runs);
+    uv_sem_destroy(&second_waits);
+}
+
 static void throw_in_callback(xf_future *, void *)
 {
     throw std::runtime_error("a callback");
@@ -384,6 +480,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_exception_ends_its_item_and_the_pool_goes_on),
         cmocka_unit_test(a_future_says_which_item_an_exception_has_left),
         cmocka_unit_test(what_the_task_has_submitted_is_done),
+        cmocka_unit_test(who_waits_runs_what_an_exception_has_left),
         cmocka_unit_test(an_exception_may_leave_a_callback),
     };
 
