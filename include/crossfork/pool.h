@@ -150,8 +150,8 @@ typedef struct xf_map {
     int timeout_ms;       /* how long one item may run: then it is asked to stop (xf_stop_requested), and grace_ms later
                              its worker is killed.  0: no limit */
     xf_priority priority; /* workers claim work of a higher priority first; within one priority, older work first */
-    bool stop_at_failure; /* once an item did not end as XF_END_DONE, the items that are not claimed yet are
-                             cancelled */
+    bool stop_at_failure; /* once an item did not end as XF_END_DONE, the items that have not begun are cancelled;
+                             items of an XF_TASK that are claimed may begin as after xf_future_cancel */
     xf_future_callback on_success; /* every item is done */
     xf_future_callback on_failure; /* some item is not */
     xf_future_callback on_done;    /* in either case, after those two */
@@ -242,8 +242,9 @@ XF_API int xf_future_result_object(xf_future *future, size_t item, void **object
  * not complete, and where the program had no memory for one. */
 XF_API const xf_report *xf_future_report(xf_future *future, size_t item);
 
-/* Cancels the items that have not ended: an item that no worker has claimed never starts, an item that runs is asked to
- * stop and killed grace_ms later.
+/* Cancels the items that have not ended: an item that runs is asked to stop and killed grace_ms later, and the others
+ * never start.  Only the items of an XF_TASK that a worker has claimed with the one that runs go on while each of them
+ * returns 0: a call runs them all.
  * Does not wait: the future becomes complete when all of them have ended. */
 XF_API void xf_future_cancel(xf_future *future);
 

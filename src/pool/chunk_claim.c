@@ -91,8 +91,7 @@ static bool claim_requeued_chunk(const chunk_claimer *me, chunk_ref *ref)
     return false;
 }
 
-/* Whether no more of the job is to be claimed. */
-static bool is_closing(const pool_segment *segment, const chunk_ref *ref)
+bool chunk_claim_is_closing(const pool_segment *segment, const chunk_ref *ref)
 {
     return atomic_load_explicit(&segment->jobs[ref->number].progress, memory_order_relaxed) & JOB_CLOSING ||
            (ref->plan->flags & JOB_STOP_AT_FAILURE &&
@@ -101,7 +100,7 @@ static bool is_closing(const pool_segment *segment, const chunk_ref *ref)
 
 static bool claim_in_job(const chunk_claimer *me, chunk_ref *ref)
 {
-    if (is_closing(me->segment, ref))
+    if (chunk_claim_is_closing(me->segment, ref))
         return false;
     if (claim_own_chunk(me, ref))
         return true;

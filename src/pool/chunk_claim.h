@@ -32,6 +32,9 @@ bool chunk_claim_first(const chunk_claimer *me, chunk_ref *claimed);
 /* Claims the next chunk of the same job, unless a job of a higher priority has queued chunks. */
 bool chunk_claim_next(const chunk_claimer *me, chunk_ref *claimed);
 
+/* Whether no more of the job is to be claimed, nor begun of what is claimed. */
+bool chunk_claim_is_closing(const pool_segment *segment, const chunk_ref *ref);
+
 /* Ends a worker's use of a job of which it has claimed something.  If all chunks of the job are done by now, marks
  * the job complete and wakes the processes that wait for it. */
 void chunk_claim_leave(const chunk_claimer *me, const chunk_ref *claimed);

@@ -196,7 +196,7 @@ bool item_results_has_record(const xf_future *future, uint64_t item)
 static xf_status status_of_failure(const xf_future *future, uint64_t item, int code)
 {
     for (size_t i = 0; i < future->stopped_count; i++)
-        if (future->stopped[i].item == item)
+        if (item >= future->stopped[i].first && item <= future->stopped[i].last)
             return future->stopped[i].status;
     return (xf_status){XF_END_FAILED, code, 0};
 }

@@ -23,13 +23,22 @@ static claim_word *held_claim(const worker_handle *worker, uint64_t intent, uint
     return claim_word_is_held_by(*claim, worker->number, worker->epoch) ? word : NULL;
 }
 
+/* Notes that the items of the chunk which have not ended are asked to stop.  The worker may be on its way to the next
+ * one, and a batch function comes to the next one by itself. */
+static void note_stopped(const worker_handle *worker, xf_future *future, uint64_t chunk, xf_end why)
+{
+    uint32_t at = pool_state_slot(worker)->progress, last = job_items_in(&future->plan, chunk) - 1;
+    uint64_t first = job_first_item(&future->plan, chunk);
+
+    if (pool_state_grow(&future->stopped, future->stopped_count, &future->stopped_room, sizeof(stopped_items)) == 0)
+        future->stopped[future->stopped_count++] =
+            (stopped_items){first + (at < last ? at : last), first + last, {why, 0, 0}};
+}
+
 /* Asks the task of the intent to stop, and sets the time at which its worker is killed if it does not. */
 static void ask_item_to_stop(worker_handle *worker, xf_future *future, uint64_t intent, xf_end why)
 {
     xf_pool *pool = worker->pool;
-    uint64_t chunk = job_chunk_of_intent(intent);
-    uint32_t at = pool_state_slot(worker)->progress, last = job_items_in(&future->plan, chunk) - 1;
-    uint64_t item = job_first_item(&future->plan, chunk) + (at < last ? at : last);
 
     if (pool_state_is_stopped(worker, future, intent))
         return;
@@ -37,8 +46,7 @@ static void ask_item_to_stop(worker_handle *worker, xf_future *future, uint64_t 
     worker->stop_serial = future->plan.serial;
     worker->stop_reason = why;
     worker->kill_time = clock_deadline(pool->grace_ms);
-    if (pool_state_grow(&future->stopped, future->stopped_count, &future->stopped_room, sizeof(item_failure)) == 0)
-        future->stopped[future->stopped_count++] = (item_failure){.item = item, .status = {why, 0, 0}};
+    note_stopped(worker, future, job_chunk_of_intent(intent), why);
     atomic_store(&pool_state_order(worker)->stop_serial, future->plan.serial);
     atomic_store(&pool_state_order(worker)->stop_intent, intent);
     process_wake(worker->process);

@@ -38,6 +38,12 @@ typedef struct item_failure {
     xf_report *report; /* NULL: none, or no memory for it */
 } item_failure;
 
+/* Items that a worker was asked to stop, and why: from the one that ran on, to the last one of the chunk. */
+typedef struct stopped_items {
+    uint64_t first, last;
+    xf_status status;
+} stopped_items;
+
 /* How often an item was tried that may be tried again. */
 typedef struct item_attempts {
     uint64_t item;
@@ -79,7 +85,7 @@ struct xf_future {
     int lost_claims;        /* workers that found their claims of it overwritten */
     item_failure *failures; /* in the order of items once collected is set */
     size_t failure_count, failure_room;
-    item_failure *stopped; /* items that were asked to stop, and why */
+    stopped_items *stopped;
     size_t stopped_count, stopped_room;
     item_attempts *attempts;
     size_t attempt_count, attempt_room;

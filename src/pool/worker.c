@@ -137,12 +137,12 @@ static int run_batch(worker *worker, uint32_t end)
 
 enum { TIMED_BATCH = 16 }; /* of fewer items, to read the clock could take longer than to run them */
 
-/* Runs items until one fails.  Returns the code of that one, or 0 when all are finished. */
+/* Runs items until one fails, or the rest is not to begin.  Returns the code of the one that failed, or 0. */
 static int run_items(worker *worker, uint32_t end)
 {
     const job_plan *plan = worker->claimed.plan;
     uint64_t first = job_first_item(plan, worker->claimed.chunk);
-    int code = 0;
+    int code;
 
     worker->item = first + worker->slot->progress;
     worker->call->input = NULL;
@@ -150,12 +150,12 @@ static int run_items(worker *worker, uint32_t end)
         worker_failure_begin(worker);
     if (plan->flags & JOB_BATCH)
         return plan->flags & JOB_ONE_ITEM ? run_batch_of_one(worker) : run_batch(worker, end);
-    while (code == 0 && worker->slot->progress < end) {
+    do {
         worker->item = first + worker->slot->progress;
         code = run_item(worker);
         if (code == 0)
             worker->slot->progress++;
-    }
+    } while (code == 0 && worker->slot->progress < end && !chunk_claim_is_closing(&worker->segment, &worker->claimed));
     return code;
 }
 
@@ -174,7 +174,7 @@ static bool run_chunk(worker *worker)
             break;
         worker_failure_note(worker, code);
         slot->progress++;
-        if (plan->flags & JOB_STOP_AT_FAILURE)
+        if (chunk_claim_is_closing(&worker->segment, &worker->claimed))
             break;
     }
     if (worker->call->fail_code != 0)

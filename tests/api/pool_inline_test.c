@@ -51,6 +51,34 @@ static void an_inline_pool_recycles_nobody(void **state)
     xf_pool_free(pool);
 }
 
+static xf_future *own_future;
+
+XF_TASK(cancel_at_three, const int *in, int *out)
+{
+    *out = *in;
+    if (*in == 3)
+        xf_future_cancel(own_future);
+    return 0;
+}
+
+/* With guard pages each item is run by itself, and no batch function runs the chunk. */
+static void a_task_cancels_what_comes_after_it(void **state)
+{
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = XF_POOL_INLINE, .guard_pages = true});
+    int in[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+    xf_map map = {.task = &cancel_at_three, .in = in, .count = 8};
+
+    (void)state;
+    for (map.chunk = 1; map.chunk < 10; map.chunk++) {
+        assert_int_equal(xf_pool_map_async(&own_future, pool, &map), 0);
+        assert_int_equal(xf_future_wait(own_future, 0), XF_EFAILED);
+        for (size_t i = 0; i < 8; i++)
+            assert_int_equal(xf_future_status(own_future, i).kind, i <= 3 ? XF_END_DONE : XF_END_CANCELLED);
+        xf_future_free(own_future);
+    }
+    xf_pool_free(pool);
+}
+
 /* In a task or a callback of the inline pool itself. */
 static xf_pool *running_pool;
 static int map_result, wait_result;
@@ -104,6 +132,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_inline_pool_does_the_same_here),
         cmocka_unit_test(threads_share_an_inline_pool),
         cmocka_unit_test(an_inline_pool_recycles_nobody),
+        cmocka_unit_test(a_task_cancels_what_comes_after_it),
         cmocka_unit_test(a_task_of_an_inline_pool_cannot_wait_for_it),
     };
 

@@ -241,6 +241,47 @@ static void a_cancelled_item_ends_whether_it_likes_or_not(void **state)
     xf_pool_free(pool);
 }
 
+/* Waits to be asked to stop, and returns its input then. */
+XF_TASK(stop_with_code, const int *in, int *out)
+{
+    *out = *in;
+    return xf_stop_requested(call, XF_FOREVER) ? *in : 99;
+}
+
+/* Cancels while the first item of the first chunk runs. */
+static void expect_cancelled_but_for_the_first(xf_pool *pool, int first_code)
+{
+    int codes[10] = {first_code, 9, 9, 9, 9, 9, 9, 9, 9, 9};
+    xf_future *future;
+
+    assert_int_equal(
+        xf_pool_map_async(&future, pool, &(xf_map){.task = &stop_with_code, .in = codes, .count = 10, .chunk = 5}), 0);
+    while (stats_of(pool).queued != 5)
+        continue;
+    xf_future_cancel(future);
+    assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
+    for (size_t i = 0; i < 10; i++)
+        assert_string_equal(xf_end_name(xf_future_status(future, i).kind),
+                            xf_end_name(i == 0 && first_code == 0 ? XF_END_DONE : XF_END_CANCELLED));
+    xf_future_free(future);
+}
+
+/* Whether a batch function runs the items, or, for guard pages, each is run by itself. */
+static void the_rest_of_a_cancelled_chunk_does_not_fail(void **state)
+{
+    xf_process_options process = {.grace_ms = 60000};
+
+    (void)state;
+    for (int guarded = 0; guarded < 2; guarded++) {
+        xf_pool *pool = open_pool(&(xf_pool_options){.workers = 1, .process = &process, .guard_pages = guarded});
+        expect_cancelled_but_for_the_first(pool, 9);
+        expect_cancelled_but_for_the_first(pool, 0);
+        expect_squares(pool, 100, NULL);
+        assert_int_equal(stats_of(pool).replaced, 0);
+        xf_pool_free(pool);
+    }
+}
+
 static void terminating_with_much_queued_is_prompt(void **state)
 {
     enum { COUNT = 10000 };
@@ -278,6 +319,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(each_input_of_a_generator_has_a_deadline),
         cmocka_unit_test(a_deadline_is_not_negative),
         cmocka_unit_test(a_cancelled_item_ends_whether_it_likes_or_not),
+        cmocka_unit_test(the_rest_of_a_cancelled_chunk_does_not_fail),
         cmocka_unit_test(terminating_with_much_queued_is_prompt),
     };
 
