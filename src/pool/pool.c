@@ -165,6 +165,23 @@ static int depth_limit_of(const xf_pool_options *options)
                                                                                   : next + options->nesting;
 }
 
+/* Enters a task that workers run by itself. */
+static int number_one(xf_pool *pool, xf_task *task, uint32_t *number)
+{
+    int rc = task ? pool_jobs_number_task(pool, task, number) : 0;
+
+    if (task && rc == 0)
+        ++*number;
+    return rc;
+}
+
+static int number_initializer(xf_pool *pool)
+{
+    int rc = number_one(pool, pool->options.initializer, &pool->segment.head->initializer);
+
+    return rc < 0 ? rc : number_one(pool, pool->options.finalizer, &pool->segment.head->finalizer);
+}
+
 static int open_pool_segment(xf_pool *pool)
 {
     uint32_t slots = (uint32_t)max_workers_of(pool);
@@ -184,17 +201,18 @@ static int open_pool_segment(xf_pool *pool)
     }
     for (uint32_t i = 0; i < slots; i++)
         pool->workers[i] = (worker_handle){.pool = pool, .number = i, .kill_time = CLOCK_NEVER};
+    rc = number_initializer(pool);
+    if (rc < 0)
+        goto free_workers;
     head = pool->segment.head;
     head->idle_ms = pool->options.idle_ms;
     head->depth_limit = depth_limit_of(&pool->options);
     head->tasks_per_worker = pool->options.workers == XF_POOL_INLINE ? 0 : pool->options.tasks_per_worker;
-    if (pool->options.initializer && pool_jobs_number_task(pool, pool->options.initializer, &head->initializer) == 0)
-        head->initializer++;
-    if (pool->options.finalizer && pool_jobs_number_task(pool, pool->options.finalizer, &head->finalizer) == 0)
-        head->finalizer++;
     choose_spin_time(pool);
     return 0;
 
+free_workers:
+    free(pool->workers);
 close_pages:
     pool_pages_close(&pool->pages);
 close_segment:

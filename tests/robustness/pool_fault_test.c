@@ -9,9 +9,19 @@
 
 enum { MOST_ROUNDS = 500, WAIT_MS = 60000, COUNT = 50, LARGE = 100000 };
 
+static bool is_initialized;
+
+XF_TASK_BARE(initialize)
+{
+    is_initialized = true;
+    return 0;
+}
+
 XF_TASK(square, const int *in, int *out)
 {
     *out = *in * *in;
+    if (!is_initialized)
+        return xf_fail(call, 8, "without the initializer");
     if (*in == 20)
         return xf_fail(call, 7, "twenty");
     if (*in == 30)
@@ -127,7 +137,7 @@ static void use_memory(outcome *outcome, xf_pool *pool)
 static outcome run(void)
 {
     xf_process_options process = {.stderr_to = XF_STDIO_NULL};
-    xf_pool_options options = {.workers = 1, .memory_limit = 64 << 20, .process = &process};
+    xf_pool_options options = {.workers = 1, .memory_limit = 64 << 20, .process = &process, .initializer = &initialize};
     outcome outcome = {.complete = true};
     xf_pool *pool;
 
