@@ -4,6 +4,7 @@
 #include "crossfork/pool.h"
 #include "pool/pool_state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct imap_item {
@@ -19,7 +20,8 @@ struct xf_imap {
     bool unordered;
     size_t window;
     size_t index;        /* of the next input */
-    int state;           /* 1: the generator has more inputs; 0: it has no more; or its error */
+    int state;           /* 1: the generator has more inputs; 0: it has no more; or its error, */
+    char why[256];       /* and, if the next input could not be submitted, the detail of that */
     size_t count;        /* of items */
     imap_item *items;    /* submitted and not returned yet, the oldest first */
     xf_future **futures; /* room for xf_future_wait_any */
@@ -32,6 +34,15 @@ static int submit_input(xf_imap *imap, const xf_bytes *input, xf_future **future
     return xf_pool_submit(future, imap->pool, &imap->map);
 }
 
+static int submit_or_say_why(xf_imap *imap, const xf_bytes *input, xf_future **future)
+{
+    int rc = submit_input(imap, input, future);
+
+    if (rc < 0)
+        snprintf(imap->why, sizeof imap->why, ": %s", xf_error_detail());
+    return rc;
+}
+
 /* Submits inputs until the window is full. */
 static void fill_window(xf_imap *imap)
 {
@@ -40,7 +51,7 @@ static void fill_window(xf_imap *imap)
         xf_future *future;
         int rc = imap->next(imap->arg, &input);
         if (rc > 0)
-            rc = submit_input(imap, &input, &future);
+            rc = submit_or_say_why(imap, &input, &future);
         else
             imap->state = rc;
         if (rc < 0)
@@ -106,7 +117,7 @@ int xf_imap_next(xf_imap *imap, xf_future **future, size_t *index, int timeout_m
     if (imap->count == 0) {
         end = imap->state == 1 ? 0 : imap->state;
         imap->state = 0; /* an error is returned once */
-        return end < 0 ? error_detail(end, "input %zu", imap->index) : 0;
+        return end < 0 ? error_detail(end, "input %zu%s", imap->index, imap->why) : 0;
     }
     at = await_next(imap, timeout_ms);
     if (at < 0)

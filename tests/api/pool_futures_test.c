@@ -71,6 +71,42 @@ static void a_generator_is_pulled_through_a_window(void **state)
     xf_pool_free(pool);
 }
 
+enum { MUCH = 4 << 20 };
+
+/* The third input does not fit the pool's limit. */
+static int next_is_larger(void *arg, xf_bytes *input)
+{
+    static const char much[MUCH] = "much";
+    int *count = arg;
+
+    *input = (xf_bytes){much, ++*count == 3 ? MUCH : 8};
+    return 1;
+}
+
+static void an_input_that_cannot_be_submitted_has_its_reason(void **state)
+{
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = 1, .memory_limit = MUCH / 4});
+    xf_imap_options options = {.task = &reverse, .next = next_is_larger};
+    int count = 0;
+    xf_imap *imap;
+    xf_future *future;
+
+    (void)state;
+    options.arg = &count;
+    assert_int_equal(xf_imap_create(&imap, pool, &options), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(xf_imap_next(imap, &future, NULL, 60000), 1);
+        xf_future_free(future);
+    }
+    assert_int_equal(xf_pool_submit(&future, pool, &(xf_map){.task = NULL}), XF_EINVAL); /* another reason */
+    assert_int_equal(xf_imap_next(imap, &future, NULL, 60000), XF_ENOMEM);
+    assert_int_equal(count, 3);
+    assert_non_null(strstr(xf_error_detail(), "input 2"));
+    assert_non_null(strstr(xf_error_detail(), "memory_limit"));
+    xf_imap_free(imap);
+    xf_pool_free(pool);
+}
+
 static void an_abandoned_generator_leaves_nothing(void **state)
 {
     xf_pool *pool = open_workers(2);
@@ -117,6 +153,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(exactly_the_complete_future_is_found),
         cmocka_unit_test(a_generator_is_pulled_through_a_window),
+        cmocka_unit_test(an_input_that_cannot_be_submitted_has_its_reason),
         cmocka_unit_test(an_abandoned_generator_leaves_nothing),
         cmocka_unit_test(futures_may_outlive_their_pool),
         cmocka_unit_test(a_future_that_was_given_up_is_completed_all_the_same),
