@@ -45,12 +45,13 @@ typedef struct worker {
     worker_staging staging;
     size_t overrun; /* bytes that the item which has run wrote beyond its output */
     slab_room outputs, notes,
-        short_notes;               /* room in the slabs that were taken last for outputs, and for worker_failure.h */
-    failure_record *last_note;     /* that it has written, */
-    uint64_t last_serial;          /* for the job with that serial number */
-    double began;                  /* clock_now when the item, or the chunk, began */
-    uint64_t refused;              /* bytes of output that it asked for last and did not get; 0: none */
-    bool is_inline;                /* it runs in the process of the pool, where no supervisor is to be notified */
+        short_notes;           /* room in the slabs that were taken last for outputs, and for worker_failure.h */
+    failure_record *last_note; /* that it has written, */
+    uint64_t last_serial;      /* for the job with that serial number */
+    double began;              /* clock_now when the item, or the chunk, began */
+    uint64_t refused;          /* bytes of output that it asked for last and that memory_limit did not leave; 0: none */
+    uint64_t unstaged;         /* the same, for which the worker itself had no memory */
+    bool is_inline;            /* it runs in the process of the pool, where no supervisor is to be notified */
     xf_task *tasks[SEGMENT_TASKS]; /* by number; NULL: not looked up yet */
 } worker;
 

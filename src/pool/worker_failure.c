@@ -22,7 +22,7 @@ void worker_failure_begin(worker *worker)
     if (worker->call->fail_code != 0)
         worker_failure_flush(worker); /* the task of the item before has called xf_fail and returned 0 */
     worker->began = clock_now();
-    worker->refused = 0;
+    worker->refused = worker->unstaged = 0;
     atomic_store_explicit(&box->item_lines, atomic_load_explicit(&box->line_count, memory_order_relaxed),
                           memory_order_relaxed);
 }
@@ -210,6 +210,17 @@ void worker_failure_replace(xf_call *call, int code)
     say_failure(worker, item, code);
 }
 
+/* An item that gives no reason: perhaps it did not get the memory for its output. */
+static void note_code(worker *worker, uint64_t item, int code)
+{
+    char text[100] = "";
+
+    if (worker->unstaged)
+        snprintf(text, sizeof text, "the worker had no memory in which to write %llu bytes of output",
+                 (unsigned long long)worker->unstaged);
+    note_failure(worker, &(failure){item, FAILURE_CODE, code, text});
+}
+
 void worker_failure_note(worker *worker, int code)
 {
     xf_call *call = worker->call;
@@ -222,6 +233,6 @@ void worker_failure_note(worker *worker, int code)
     if (worker->overrun > 0)
         worker_failure_note_overrun(worker, item, worker->overrun);
     else if (!said)
-        note_failure(worker, &(failure){item, FAILURE_CODE, code, ""});
+        note_code(worker, item, code);
     worker->overrun = 0;
 }

@@ -88,9 +88,10 @@ int worker_output_give(xf_call *call, size_t size)
 
     worker_output_forget(worker);
     output = sized ? place_of_output(worker, worker->item) : take_output(worker, size);
+    worker->refused = output ? 0 : size;
     if (output && is_staged(worker, size))
         output = stage_output(worker, output, size);
-    worker->refused = output ? 0 : size;
+    worker->unstaged = output || worker->refused ? 0 : size;
     if (!output)
         return XF_ENOMEM;
     if (size <= XF_ZEROED_MAX)

@@ -266,6 +266,41 @@ static void it_is_none_in_a_pool_either(void **state)
     xf_pool_free(pool);
 }
 
+XF_ENTRY(return_much)
+{
+    const size_t *size = xf_call_input(call, NULL);
+
+    return xf_call_output(call, *size) ? 0 : XF_TASK_NO_MEMORY;
+}
+
+/* Its own limit does not leave the memory that the pool's limit leaves. */
+static void a_report_names_the_limit_that_was_reached(void **state)
+{
+    const xf_process_options process = {.limits.memory = MEMORY};
+    const size_t size = MEMORY + MEMORY / 4;
+    const xf_map map = {.task = &return_much, .in = &size, .size = sizeof size};
+
+    (void)state;
+    if (!support_limits_memory())
+        skip();
+    for (int i = 0; i < 2; i++) {
+        bool is_small = i == 1; /* the pool's limit is the smaller one */
+        xf_pool_options options = {.workers = 1, .process = &process, .guard_pages = true};
+        const char *message;
+        xf_future *future;
+        xf_pool *pool;
+        options.memory_limit = is_small ? MEMORY / 8 : 4 * (size_t)MEMORY;
+        assert_int_equal(xf_pool_create(&pool, &options), 0);
+        assert_int_equal(xf_pool_submit(&future, pool, &map), 0);
+        assert_int_equal(xf_future_wait(future, XF_FOREVER), XF_EFAILED);
+        message = xf_future_report(future, 0)->message;
+        assert_true((strstr(message, "memory_limit of the pool") != NULL) == is_small);
+        assert_true((strstr(message, "the worker had no memory") != NULL) == !is_small);
+        xf_future_free(future);
+        xf_pool_free(pool);
+    }
+}
+
 static void without_a_limit_memory_is_no_reason(void **state)
 {
     int what = XF_TASK_NO_MEMORY;
@@ -504,6 +539,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(it_is_none_in_a_pool_either),
         cmocka_unit_test(without_a_limit_memory_is_no_reason),
         cmocka_unit_test(a_pool_reports_it_for_the_item),
+        cmocka_unit_test(a_report_names_the_limit_that_was_reached),
         cmocka_unit_test(used_up_time_is_recognized),
         cmocka_unit_test(a_task_is_asked_to_stop_when_its_time_is_over),
         cmocka_unit_test(one_that_then_returns_0_is_done),
