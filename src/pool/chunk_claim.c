@@ -2,40 +2,32 @@
 
 #include <uv.h>
 
-static worker_slot *slot_of(const chunk_claimer *me)
-{
-    return &me->segment->slots[me->slot];
-}
-
 /* ---- In one job ------------------------------------------------------------------------------ */
 
 /* Tries to claim a chunk whose word was read as queued.  The intent is written before the claim, so that the parent
  * knows which word to look at when it finds this worker dead. */
-static bool try_claim(const chunk_claimer *me, chunk_ref *ref)
+static inline bool try_claim(const chunk_claimer *me, chunk_ref *ref, uint64_t seen)
 {
-    worker_slot *slot = slot_of(me);
-    uint32_t skip = claim_word_skip(ref->claim);
-    uint64_t mine = claim_word_make(CLAIM_CLAIMED, me->slot, me->epoch, skip);
+    uint32_t skip = claim_word_skip(seen);
 
     if (ref->plan->flags & JOB_TIMED)
-        atomic_store(&slot->claim_time, uv_hrtime());
-    slot->progress = skip;
-    atomic_store_explicit(&slot->intent, job_intent(ref->number, ref->chunk), memory_order_release);
-    if (!claim_word_change(ref->word, ref->claim, mine))
-        return false;
-    ref->claim = mine;
-    return true;
+        atomic_store(&me->says->claim_time, uv_hrtime());
+    me->says->progress = skip;
+    atomic_store_explicit(&me->says->intent, job_intent(ref->number, ref->chunk), memory_order_release);
+    ref->claim = me->claimed | skip;
+    return claim_word_change(ref->word, seen, ref->claim);
 }
 
 /* A word of more finished items than the chunk has is damaged: the parent ends that chunk. */
-static bool try_chunk(const chunk_claimer *me, chunk_ref *ref, uint64_t chunk)
+static inline bool try_chunk(const chunk_claimer *me, chunk_ref *ref, uint64_t chunk)
 {
+    uint64_t seen = atomic_load_explicit(&ref->words[chunk], memory_order_relaxed);
+
     ref->chunk = chunk;
-    ref->word = pool_segment_claim(me->segment, ref->number, ref->plan, chunk);
-    ref->claim = atomic_load_explicit(ref->word, memory_order_relaxed);
-    return claim_word_state(ref->claim) == CLAIM_QUEUED &&
-           (claim_word_skip(ref->claim) == 0 || claim_word_skip(ref->claim) <= job_items_in(ref->plan, chunk)) &&
-           try_claim(me, ref);
+    ref->word = &ref->words[chunk];
+    return claim_word_state(seen) == CLAIM_QUEUED &&
+           (claim_word_skip(seen) == 0 || claim_word_skip(seen) <= job_items_in(ref->plan, chunk)) &&
+           try_claim(me, ref, seen);
 }
 
 /* A mark of a cursor as it was read, kept inside of the shard. */
@@ -49,15 +41,14 @@ static uint64_t mark_within(const _Atomic uint64_t *mark, uint64_t begin, uint64
 /* Claims from the worker's own shard, beginning at its front. */
 static bool claim_own_chunk(const chunk_claimer *me, chunk_ref *ref)
 {
-    worker_cursor *cursor = pool_segment_cursor(me->segment, ref->plan, ref->shard);
     uint64_t end = ref->shard_end;
 
-    for (uint64_t i = mark_within(&cursor->next, ref->shard_begin, end); i < end; i++)
+    for (uint64_t i = mark_within(&ref->front->next, ref->shard_begin, end); i < end; i++)
         if (try_chunk(me, ref, i)) {
-            atomic_store_explicit(&cursor->next, i + 1, memory_order_relaxed);
+            atomic_store_explicit(&ref->front->next, i + 1, memory_order_relaxed);
             return true;
         }
-    atomic_store_explicit(&cursor->next, end, memory_order_relaxed);
+    atomic_store_explicit(&ref->front->next, end, memory_order_relaxed);
     return false;
 }
 
@@ -79,15 +70,14 @@ static bool steal_chunk(const chunk_claimer *me, chunk_ref *ref, uint32_t shard)
 /* Claims a chunk that the parent has queued again: such a chunk may be anywhere, also before a cursor. */
 static bool claim_requeued_chunk(const chunk_claimer *me, chunk_ref *ref)
 {
-    worker_cursor *own = pool_segment_cursor(me->segment, ref->plan, me->slot);
     uint32_t requeues = atomic_load(&me->segment->jobs[ref->number].requeues);
 
-    if (own->requeues == requeues)
+    if (ref->own->requeues == requeues)
         return false;
     for (uint64_t i = 0; i < ref->plan->chunk_count; i++)
         if (try_chunk(me, ref, i))
             return true;
-    own->requeues = requeues;
+    ref->own->requeues = requeues;
     return false;
 }
 
@@ -98,16 +88,19 @@ bool chunk_claim_is_closing(const pool_segment *segment, const chunk_ref *ref)
             atomic_load_explicit(&segment->states[ref->number].failed, memory_order_relaxed));
 }
 
-static bool claim_in_job(const chunk_claimer *me, chunk_ref *ref)
+/* Claims what is not in the worker's own shard.  It is rare, and not inlined, because each claim from the own shard
+ * would have to save the registers that it needs. */
+static __attribute__((noinline)) bool claim_elsewhere(const chunk_claimer *me, chunk_ref *ref)
 {
-    if (chunk_claim_is_closing(me->segment, ref))
-        return false;
-    if (claim_own_chunk(me, ref))
-        return true;
     for (uint32_t i = 1; i < ref->plan->shards; i++)
         if (steal_chunk(me, ref, (ref->shard + i) % ref->plan->shards))
             return true;
     return claim_requeued_chunk(me, ref);
+}
+
+static bool claim_in_job(const chunk_claimer *me, chunk_ref *ref)
+{
+    return !chunk_claim_is_closing(me->segment, ref) && (claim_own_chunk(me, ref) || claim_elsewhere(me, ref));
 }
 
 /* ---- The end of a job ------------------------------------------------------------------------ */
@@ -136,14 +129,13 @@ static bool are_all_chunks_done(const chunk_claimer *me, const job_plan *plan)
 void chunk_claim_leave(const chunk_claimer *me, const chunk_ref *claimed)
 {
     pool_segment *segment = me->segment;
-    worker_slot *slot = slot_of(me);
     bool last;
 
-    if (atomic_load_explicit(&slot->hazard, memory_order_relaxed) == 0)
+    if (atomic_load_explicit(&me->says->hazard, memory_order_relaxed) == 0)
         return; /* the job had one chunk only, and its number may be another job's by now */
-    last = !(claimed->plan->flags & JOB_ONE_CHUNK) && are_all_chunks_done(me, claimed->plan) &&
+    last = claimed->own && are_all_chunks_done(me, claimed->plan) &&
            !atomic_exchange(&segment->states[claimed->number].complete, 1);
-    atomic_store_explicit(&slot->hazard, 0, memory_order_release);
+    atomic_store_explicit(&me->says->hazard, 0, memory_order_release);
     atomic_thread_fence(memory_order_seq_cst);
     if (last || !(atomic_load_explicit(&segment->jobs[claimed->number].progress, memory_order_relaxed) & JOB_ACTIVE))
         pool_segment_wake_waiters(segment); /* the parent may wait for the job's memory */
@@ -151,18 +143,15 @@ void chunk_claim_leave(const chunk_claimer *me, const chunk_ref *claimed)
 
 bool chunk_claim_commit(const chunk_claimer *me, const chunk_ref *claimed, uint32_t items)
 {
-    uint64_t done = claim_word_make(CLAIM_DONE, me->slot, me->epoch, items);
-    bool one_chunk = claimed->plan->flags & JOB_ONE_CHUNK; /* afterwards the number may be another job's */
+    worker_cursor *own = claimed->own;
 
-    if (!claim_word_change(claimed->word, claimed->claim, done))
+    if (!claim_word_change(claimed->word, claimed->claim, me->done | items))
         return false;
-    if (one_chunk) {
-        pool_segment_wake_waiters(me->segment);
-    } else {
-        worker_cursor *own = pool_segment_cursor(me->segment, claimed->plan, me->slot);
+    if (own) /* the plan may be another job's by now if there is one chunk */
         atomic_store_explicit(&own->finished, atomic_load_explicit(&own->finished, memory_order_relaxed) + 1,
                               memory_order_release);
-    }
+    else
+        pool_segment_wake_waiters(me->segment);
     return true;
 }
 
@@ -183,34 +172,43 @@ bool chunk_claim_complete(pool_segment *segment, uint32_t number, const job_plan
  * hazards, and frees the memory afterwards. */
 static bool set_hazard(const chunk_claimer *me, uint32_t number)
 {
-    worker_slot *slot = slot_of(me);
-
-    atomic_store(&slot->hazard, (uint64_t)number + 1);
+    atomic_store(&me->says->hazard, (uint64_t)number + 1);
     if (atomic_load(&me->segment->jobs[number].progress) & JOB_ACTIVE)
         return true;
-    atomic_store(&slot->hazard, 0);
+    atomic_store(&me->says->hazard, 0);
     return false;
+}
+
+/* Works out what follows from the plan, which stays as it is while the hazard is set. */
+static void refer_to_job(const chunk_claimer *me, chunk_ref *ref)
+{
+    const job_plan *plan = ref->plan;
+
+    ref->words = pool_segment_claim(me->segment, ref->number, plan, 0);
+    ref->own = NULL;
+    if (plan->flags & JOB_ONE_CHUNK)
+        return;
+    ref->own = pool_segment_cursor(me->segment, plan, me->slot);
+    ref->shard = me->slot % plan->shards;
+    ref->front = pool_segment_cursor(me->segment, plan, ref->shard);
+    ref->shard_begin = job_shard_begin(plan, ref->shard);
+    ref->shard_end = job_shard_begin(plan, ref->shard + 1);
 }
 
 /* Claims a chunk of the job.  On success the hazard stays set, except that the claim of an only chunk is enough to
  * keep the job's memory. */
 static bool enter_job(const chunk_claimer *me, chunk_ref *ref, uint32_t number)
 {
-    bool one_chunk, claimed;
+    bool claimed;
 
     ref->number = number;
     ref->plan = &me->segment->jobs[number].plan;
     if (!set_hazard(me, number))
         return false;
-    one_chunk = ref->plan->flags & JOB_ONE_CHUNK;
-    if (!one_chunk) {
-        ref->shard = me->slot % ref->plan->shards;
-        ref->shard_begin = job_shard_begin(ref->plan, ref->shard);
-        ref->shard_end = job_shard_begin(ref->plan, ref->shard + 1);
-    }
-    claimed = one_chunk ? try_chunk(me, ref, 0) : claim_in_job(me, ref);
-    if (claimed && one_chunk)
-        atomic_store_explicit(&slot_of(me)->hazard, 0, memory_order_release);
+    refer_to_job(me, ref);
+    claimed = ref->own ? claim_in_job(me, ref) : try_chunk(me, ref, 0);
+    if (claimed && !ref->own)
+        atomic_store_explicit(&me->says->hazard, 0, memory_order_release);
     else if (!claimed)
         chunk_claim_leave(me, ref);
     return claimed;
@@ -240,7 +238,7 @@ static bool claim_in_ring(const chunk_claimer *me, chunk_ref *claimed, int prior
 
     while (has_entries(head, tail = atomic_load(ring_tail))) {
         bool got = enter_job(me, claimed, job_of_entry(segment, priority, head, tail));
-        if (got && !(claimed->plan->flags & JOB_ONE_CHUNK))
+        if (got && claimed->own)
             return true;
         /* nothing of the job is queued any more: any worker that sees this may move the head, and one does */
         if (atomic_compare_exchange_strong(ring_head, &head, head + 1))
@@ -265,7 +263,7 @@ static bool is_ring_empty(const pool_segment *segment, int priority)
 
 bool chunk_claim_next(const chunk_claimer *me, chunk_ref *claimed)
 {
-    return atomic_load_explicit(&slot_of(me)->hazard, memory_order_relaxed) &&
+    return claimed->own && atomic_load_explicit(&me->says->hazard, memory_order_relaxed) &&
            is_ring_empty(me->segment, XF_PRIORITY_HIGH) && claim_in_job(me, claimed);
 }
 

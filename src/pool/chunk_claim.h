@@ -12,19 +12,31 @@
 typedef struct chunk_claimer {
     pool_segment *segment;
     uint32_t slot;
-    uint32_t epoch;
+    worker_slot *says;      /* what it says in that slot */
+    uint64_t claimed, done; /* its claim words, without the finished items */
 } chunk_claimer;
 
-/* A chunk that is claimed, or about to be. */
+/* A chunk that is claimed, or about to be.  What follows from the job is worked out once for all chunks that are
+ * claimed of it in turn. */
 typedef struct chunk_ref {
     uint32_t number; /* of its job */
     const job_plan *plan;
-    uint32_t shard;                  /* of a job of many chunks: where the worker begins */
+    claim_word *words;               /* of the job, one a chunk */
+    worker_cursor *own;              /* the worker's; NULL: the job has one chunk.  Of a job of many chunks: */
+    worker_cursor *front;            /* that of the shard */
+    uint32_t shard;                  /* where the worker begins */
     uint64_t shard_begin, shard_end; /* its bounds */
     uint64_t chunk;
     claim_word *word;
-    uint64_t claim; /* the word as it was read, or as this worker's claim has set it */
+    uint64_t claim; /* the word as this worker's claim has set it */
 } chunk_ref;
+
+/* The worker of the slot. */
+static inline chunk_claimer chunk_claim_by(pool_segment *segment, uint32_t slot, uint32_t epoch)
+{
+    return (chunk_claimer){segment, slot, &segment->slots[slot], claim_word_make(CLAIM_CLAIMED, slot, epoch, 0),
+                           claim_word_make(CLAIM_DONE, slot, epoch, 0)};
+}
 
 /* Claims a chunk of the highest priority: false when no job has queued chunks. */
 bool chunk_claim_first(const chunk_claimer *me, chunk_ref *claimed);

@@ -61,7 +61,7 @@ int pool_inline_open(xf_pool *pool)
     context->call.backend_arg = &context->worker;
     context->call.output = OS_SHM_NONE;
     context->worker.segment = pool->segment;
-    context->worker.me = (chunk_claimer){&context->worker.segment, 0, 0};
+    context->worker.me = chunk_claim_by(&context->worker.segment, 0, 0);
     context->worker.slot = pool->segment.slots;
     context->worker.order = pool->segment.orders;
     context->worker.call = &context->call;

@@ -79,14 +79,13 @@ static void point_to_input(worker *worker)
 {
     pool_segment *segment = &worker->segment;
     const job_plan *plan = worker->claimed.plan;
-    const char *in = pool_segment_inputs(segment, plan);
 
     if (plan->flags & JOB_IN_SPANS) {
-        span input = ((const span *)in)[worker->item];
+        span input = ((const span *)(const void *)worker->in)[worker->item];
         worker->call->input = pool_segment_place(segment, input.at);
         worker->call->input_size = (size_t)input.size;
     } else {
-        worker->call->input = in + worker->item * plan->in_size;
+        worker->call->input = worker->in + worker->item * plan->in_size;
         worker->call->input_size = (size_t)plan->in_size;
     }
 }
@@ -114,49 +113,55 @@ static int run_item(worker *worker)
 static int run_batch_of_one(worker *worker)
 {
     volatile unsigned settled = worker->slot->progress;
-    task_batch batch = {pool_segment_inputs(&worker->segment, worker->claimed.plan), worker_output_of_one(worker), 1,
-                        &settled};
-    int code = worker_output_keep(worker, task_boundary(worker->call, &batch));
+    task_batch batch = {worker->in, worker_output_of_one(worker), 1, &settled};
+    int code;
 
+    worker_failure_begin(worker);
+    code = worker_output_keep(worker, task_boundary(worker->call, &batch));
     if (code == 0)
         worker->slot->progress = settled;
     return code;
 }
 
-/* Runs items by the batch function until one fails. */
-static int run_batch(worker *worker, uint32_t end)
+enum { TIMED_BATCH = 16 }; /* of fewer items, to read the clock could take longer than to run them */
+
+/* Runs so many items by the batch function until one fails. */
+static int run_batch(worker *worker, uint32_t count)
 {
     const job_plan *plan = worker->claimed.plan;
-    pool_segment *segment = &worker->segment;
-    char *out = pool_segment_outputs(segment, worker->claimed.number, plan);
-    task_batch batch = {(const char *)pool_segment_inputs(segment, plan) + worker->item * plan->in_size,
-                        out + worker->item * plan->out_size, end - worker->slot->progress, &worker->slot->progress};
+    task_batch batch = {worker->in + worker->item * plan->in_size, worker->out + worker->item * plan->out_size, count,
+                        &worker->slot->progress};
 
+    if (count >= TIMED_BATCH)
+        worker_failure_begin(worker);
     return task_boundary(worker->call, &batch);
 }
 
-enum { TIMED_BATCH = 16 }; /* of fewer items, to read the clock could take longer than to run them */
-
-/* Runs items until one fails, or the rest is not to begin.  Returns the code of the one that failed, or 0. */
-static int run_items(worker *worker, uint32_t end)
+/* Runs one item after the other until one fails, or the rest is not to begin. */
+static int run_singly(worker *worker, uint32_t count)
 {
-    const job_plan *plan = worker->claimed.plan;
-    uint64_t first = job_first_item(plan, worker->claimed.chunk);
     int code;
 
-    worker->item = first + worker->slot->progress;
-    worker->call->input = NULL;
-    if (plan->flags & JOB_BATCH && (plan->flags & JOB_ONE_ITEM || end - worker->slot->progress >= TIMED_BATCH))
-        worker_failure_begin(worker);
-    if (plan->flags & JOB_BATCH)
-        return plan->flags & JOB_ONE_ITEM ? run_batch_of_one(worker) : run_batch(worker, end);
     do {
-        worker->item = first + worker->slot->progress;
         code = run_item(worker);
-        if (code == 0)
+        if (code == 0) {
             worker->slot->progress++;
-    } while (code == 0 && worker->slot->progress < end && !chunk_claim_is_closing(&worker->segment, &worker->claimed));
+            worker->item++;
+        }
+    } while (code == 0 && --count > 0 && !chunk_claim_is_closing(&worker->segment, &worker->claimed));
     return code;
+}
+
+/* Runs the items of the chunk, of which so many are finished, until one fails, or the rest is not to begin.  Returns the
+ * code of the one that failed, or 0. */
+static int run_items(worker *worker, uint32_t finished, uint32_t end)
+{
+    const job_plan *plan = worker->claimed.plan;
+
+    worker->item = job_first_item(plan, worker->claimed.chunk) + finished;
+    if (!(plan->flags & JOB_BATCH))
+        return run_singly(worker, end - finished);
+    return plan->flags & JOB_ONE_ITEM ? run_batch_of_one(worker) : run_batch(worker, end - finished);
 }
 
 /* Runs the claimed chunk, and commits it: false when this worker is doomed. */
@@ -164,12 +169,11 @@ static bool run_chunk(worker *worker)
 {
     const job_plan *plan = worker->claimed.plan;
     worker_slot *slot = worker->slot;
-    uint32_t before = slot->progress, end = job_items_in(plan, worker->claimed.chunk);
+    uint32_t before = slot->progress, end = job_items_in(plan, worker->claimed.chunk), finished;
     bool committed;
 
-    worker->call->task = task_of_number(worker, plan->task);
-    while (slot->progress < end) {
-        int code = run_items(worker, end);
+    while ((finished = slot->progress) < end) {
+        int code = run_items(worker, finished, end);
         if (code == 0)
             break;
         worker_failure_note(worker, code);
@@ -181,9 +185,10 @@ static bool run_chunk(worker *worker)
         worker_failure_flush(worker); /* the task has called xf_fail and returned 0 */
     if (plan->flags & JOB_OUT_GUARDED && worker->claimed.chunk + 1 == plan->chunk_count)
         worker_output_check_guard(worker);
-    committed = chunk_claim_commit(&worker->me, &worker->claimed, slot->progress);
+    finished = slot->progress;
+    committed = chunk_claim_commit(&worker->me, &worker->claimed, finished);
     atomic_store_explicit(&slot->items_done,
-                          atomic_load_explicit(&slot->items_done, memory_order_relaxed) + slot->progress - before,
+                          atomic_load_explicit(&slot->items_done, memory_order_relaxed) + finished - before,
                           memory_order_relaxed);
     return committed;
 }
@@ -212,7 +217,7 @@ static _Noreturn void leave_lost_claim(worker *worker)
         os_shm_wait(&worker->call->channel.inherited->box, wake, atomic_load(wake), -1);
 }
 
-static bool must_exit(const worker *worker)
+static inline bool must_exit(const worker *worker)
 {
     const books_head *head = worker->segment.head;
     uint64_t limit = head->tasks_per_worker;
@@ -228,13 +233,25 @@ static bool claim_first(worker *worker)
     return worker->claims;
 }
 
+/* The plan is that of the claimed chunk only once that is claimed. */
+static void begin_job(worker *worker)
+{
+    const chunk_ref *claimed = &worker->claimed;
+
+    worker->call->task = task_of_number(worker, claimed->plan->task);
+    worker->call->input = NULL;
+    worker->in = pool_segment_inputs(&worker->segment, claimed->plan);
+    worker->out = pool_segment_outputs(&worker->segment, claimed->number, claimed->plan);
+    if (claimed->plan->flags & JOB_BATCH && !(claimed->plan->flags & JOB_ONE_ITEM))
+        worker_failure_begin(worker);
+}
+
 /* Runs chunks until no job has queued ones: false when this worker has to exit. */
 static bool run_chunks(worker *worker)
 {
     while (claim_first(worker)) {
         uint32_t flags = worker->claimed.plan->flags;
-        if (flags & JOB_BATCH && !(flags & JOB_ONE_ITEM))
-            worker_failure_begin(worker);
+        begin_job(worker);
         do
             if (!run_chunk(worker))
                 leave_lost_claim(worker);
@@ -359,7 +376,7 @@ static int worker_entry(xf_call *call)
     call->input = (const char *)call->input + sizeof start;
     call->input_size -= sizeof start;
     begin_worker(&self, call);
-    self.me = (chunk_claimer){&self.segment, start.slot, start.epoch};
+    self.me = chunk_claim_by(&self.segment, start.slot, start.epoch);
     self.slot = &self.segment.slots[start.slot];
     self.order = &self.segment.orders[start.slot];
     call->backend_arg = &self;

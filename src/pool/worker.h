@@ -41,7 +41,9 @@ typedef struct worker {
     xf_call *call;
     bool claims; /* it has claimed a chunk: */
     chunk_ref claimed;
-    uint64_t item; /* of the job: the one that runs */
+    const char *in; /* of its job: the inputs, or the spans of them */
+    char *out;      /* and the outputs, or the spans of those */
+    uint64_t item;  /* of the job: the one that runs */
     worker_staging staging;
     size_t overrun; /* bytes that the item which has run wrote beyond its output */
     slab_room outputs, notes,

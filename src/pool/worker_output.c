@@ -75,9 +75,7 @@ static void *take_output(worker *worker, size_t size)
 
 static void *place_of_output(worker *worker, uint64_t item)
 {
-    const job_plan *plan = worker->claimed.plan;
-
-    return (char *)pool_segment_outputs(&worker->segment, worker->claimed.number, plan) + item * plan->out_size;
+    return worker->out + item * worker->claimed.plan->out_size;
 }
 
 int worker_output_give(xf_call *call, size_t size)

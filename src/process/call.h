@@ -63,9 +63,16 @@ static inline bool call_is_in_copy(const xf_call *call)
     return XF_IN_COPY(call);
 }
 
-/* Ends this process if it is such a copy.
+/* Ends this process, which is such a copy.
  *   code  Of the task. */
-void call_end_copy(const xf_call *call, int code);
+_Noreturn void call_exit_copy(int code);
+
+/* Ends this process if it is such a copy. */
+static inline void call_end_copy(const xf_call *call, int code)
+{
+    if (call_is_in_copy(call))
+        call_exit_copy(code);
+}
 
 /* Frees the output that xf_call_output made, if there is one. */
 void call_drop_output(xf_call *call);
