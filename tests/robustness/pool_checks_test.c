@@ -404,7 +404,7 @@ static void a_note_of_several_items_of_which_one_was_stopped(void **state)
         xf_future *future = scene.future;
         *begin_records(&scene) = (failure_record){.item = 0, .code = 7, .more = 2};
         assert_int_equal(pool_state_grow(&future->stopped, 0, &future->stopped_room, sizeof *future->stopped), 0);
-        future->stopped[future->stopped_count++] = (item_failure){.item = stopped, .status = {XF_END_TIMED_OUT, 0, 0}};
+        future->stopped[future->stopped_count++] = (stopped_items){stopped, stopped, {XF_END_TIMED_OUT, 0, 0}};
         end_chunks(&scene, 2);
         for (uint64_t i = 0; i < 3; i++)
             expect_item(&scene, i, i == stopped ? XF_END_TIMED_OUT : XF_END_FAILED);
