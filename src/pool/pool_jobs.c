@@ -1,6 +1,7 @@
 #include "pool/pool_jobs.h"
 
 #include "base/clock.h"
+#include "base/copy_once.h"
 #include "base/error.h"
 #include "pool/chunk_claim.h"
 
@@ -169,16 +170,30 @@ static bool is_of_job(const void *arg, uint64_t word)
     return word == *wanted;
 }
 
-/* Frees the slabs of a job.  A list that was damaged ends early, and the rest is found by a look at all pages. */
+/* Frees the slab at the offset.  Returns how many pages it has; 0: none is there.
+ *   next  Set to the next one of the list. */
+static uint64_t free_listed_slab(pool_segment *segment, uint64_t at, uint64_t slab_word, uint64_t *next)
+{
+    slab head;
+
+    if (at % OS_PAGE || !pool_segment_is_slab(segment, at, sizeof head))
+        return 0;
+    copy_once(&head, pool_segment_at(segment, at), sizeof head);
+    *next = head.next;
+    return pool_segment_free_slab(segment, at, slab_word);
+}
+
+/* Frees the slabs of a job.  A list that was damaged ends early, and the rest is found by a look at all pages.  A list
+ * of more pages than there are leads back to itself, where a worker says that the pages are taken once more. */
 static void free_slabs(pool_segment *segment, const retired_job *retired)
 {
-    uint64_t at = atomic_load(&segment->states[retired->number].slabs);
+    uint64_t at = atomic_load(&segment->states[retired->number].slabs), left = segment->slabs.count;
     bool may_leak = retired->may_leak;
 
     while (at && !may_leak) {
-        bool fits = at % OS_PAGE == 0 && pool_segment_is_slab(segment, at, sizeof(slab));
-        uint64_t next = fits ? ((slab *)pool_segment_at(segment, at))->next : 0;
-        may_leak = !fits || !pool_segment_free_slab(segment, at, retired->slab_word);
+        uint64_t next = 0, pages = free_listed_slab(segment, at, retired->slab_word, &next);
+        may_leak = pages == 0 || pages > left;
+        left -= pages;
         at = next;
     }
     if (may_leak)

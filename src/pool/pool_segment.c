@@ -221,21 +221,21 @@ static uint64_t readable_words(pool_segment *segment)
     return can_read(segment, &segment->words_readable, begin, begin + count * sizeof(uint64_t)) ? count : 0;
 }
 
-bool pool_segment_free_slab(pool_segment *segment, uint64_t at, uint64_t word)
+uint64_t pool_segment_free_slab(pool_segment *segment, uint64_t at, uint64_t word)
 {
     page_arena *slabs = &segment->slabs;
     uint64_t first, count = 1, words = readable_words(segment);
 
     if (at % OS_PAGE || at < slabs->pages_at || page_arena_page(slabs, at) >= words)
-        return false;
+        return 0;
     first = page_arena_page(slabs, at);
     if (atomic_load(&slabs->words[first]) != word)
-        return false;
+        return 0;
     while (first + count < words && atomic_load(&slabs->words[first + count]) & PAGE_ARENA_FOLLOWS)
         count++;
     page_arena_free(slabs, first, count);
     atomic_fetch_sub(&segment->shared->slab_pages, count);
-    return true;
+    return count;
 }
 
 /* A dead worker has taken no page from page_arena_searched on. */

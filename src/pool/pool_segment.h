@@ -179,8 +179,9 @@ int pool_segment_take_slab(pool_segment *segment, uint64_t size, uint64_t word, 
 /* The same, also of the pages that are kept back beyond the limit for notes of failures. */
 int pool_segment_take_kept_back(pool_segment *segment, uint64_t size, uint64_t word, uint64_t *at);
 
-/* Frees the run of pages that begins at the offset, if it is one that was taken for that job; false if it is not. */
-bool pool_segment_free_slab(pool_segment *segment, uint64_t at, uint64_t word);
+/* Frees the run of pages that begins at the offset, if it was taken for that job.  Returns how many pages it has; 0:
+ * there is none. */
+uint64_t pool_segment_free_slab(pool_segment *segment, uint64_t at, uint64_t word);
 
 /* Frees all pages whose word is a stale one. */
 void pool_segment_sweep_slabs(pool_segment *segment, bool (*is_stale)(const void *arg, uint64_t word), const void *arg);

@@ -554,6 +554,51 @@ static void a_list_that_names_pages_of_another_job(void **state)
     close_scene(&scene);
 }
 
+/* A worker that says at once that pages are taken which the parent has just freed; it stops after so many times. */
+static uint64_t takes_left, times_taken;
+
+void __real_xf__page_arena_free(page_arena *arena, uint64_t first, uint64_t count);
+void __wrap_xf__page_arena_free(page_arena *arena, uint64_t first, uint64_t count);
+
+void __wrap_xf__page_arena_free(page_arena *arena, uint64_t first, uint64_t count)
+{
+    uint64_t word = atomic_load(&arena->words[first]);
+
+    __real_xf__page_arena_free(arena, first, count);
+    for (uint64_t i = 0; i < count && takes_left > 0; i++)
+        atomic_store(&arena->words[first + i], i ? word | PAGE_ARENA_FOLLOWS : word);
+    times_taken += takes_left > 0;
+    takes_left -= takes_left > 0;
+}
+
+/* A list that leads back to itself, of pages that are taken whenever the parent looks. */
+static void a_list_of_pages_without_end(void **state)
+{
+    enum { SLABS = 64, SLAB_PAGES = 4 };
+    scene scene = open_scene(4, 2);
+    pool_segment *segment = &scene.pool->segment;
+    uint64_t word = pool_segment_slab_word(scene.future->number, scene.future->plan.serial), first = 0, at = 0;
+
+    (void)state;
+    for (int i = 0; i < SLABS; i++) {
+        uint64_t before = at;
+        assert_int_equal(pool_segment_take_slab(segment, SLAB_PAGES * OS_PAGE, word, &at), 0);
+        *(slab *)at_offset(&scene, at) = (slab){before, SLAB_PAGES * OS_PAGE};
+        first = first ? first : at;
+    }
+    ((slab *)at_offset(&scene, first))->next = at;
+    atomic_store(&future_state(scene.future)->slabs, at);
+    end_chunks(&scene, 2);
+    expect_item(&scene, 0, XF_END_DONE);
+    takes_left = 10 * segment->slabs.count;
+    times_taken = 0;
+    xf_future_free(scene.future);
+    takes_left = 0;
+    scene.future = NULL;
+    assert_in_range(times_taken, SLABS, segment->slabs.count);
+    close_scene(&scene);
+}
+
 /* What says how many pages workers have taken is not believed when memory is given out. */
 static void a_count_of_pages_that_is_wrong(void **state)
 {
@@ -809,6 +854,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(guard_bytes_that_were_overwritten),
         cmocka_unit_test(an_end_that_is_taken_back),
         cmocka_unit_test(a_list_that_names_pages_of_another_job),
+        cmocka_unit_test(a_list_of_pages_without_end),
         cmocka_unit_test(a_count_of_pages_that_is_wrong),
         cmocka_unit_test(a_queued_chunk_with_more_finished_items),
         cmocka_unit_test(marks_outside_of_the_shard),
