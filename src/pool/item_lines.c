@@ -1,5 +1,7 @@
 #include "pool/item_lines.h"
 
+#include "base/copy_once.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +33,7 @@ void item_lines_copy(item_lines *lines, const failure_record *record, const fail
     *lines = (item_lines){.count = 0};
     if (size == 0 || size > LINES_MAX || !(lines->texts = malloc((size_t)size)))
         return;
-    memcpy(lines->texts, shared, (size_t)size);
+    copy_once(lines->texts, shared, (size_t)size);
     for (uint64_t at = 0; lines->count < XF_REPORT_LOG_LINES; at += used) {
         xf_log_line *line = &lines->lines[lines->count];
         used = cut_line(lines->texts + at, size - at, line);

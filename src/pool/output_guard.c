@@ -1,5 +1,7 @@
 #include "pool/output_guard.h"
 
+#include "base/copy_once.h"
+
 #include <string.h>
 
 /* Bytes that no program writes by chance: the fraction of the square root of 2, in hexadecimal. */
@@ -16,11 +18,12 @@ void output_guard_set(void *at, size_t size)
 
 size_t output_guard_overrun(const void *front, const void *at, size_t size)
 {
-    const unsigned char *bytes = at;
+    unsigned char bytes[OUTPUT_GUARD]; /* a copy, as workers can write to the guard bytes even now */
 
-    if (memcmp(bytes, guard_bytes, size) == 0 || (front && memcmp(front, guard_bytes, OUTPUT_GUARD) != 0))
+    if (memcmp(at, guard_bytes, size) == 0 || (front && memcmp(front, guard_bytes, OUTPUT_GUARD) != 0))
         return 0;
-    while (bytes[size - 1] == guard_bytes[size - 1])
+    copy_once(bytes, at, size);
+    while (size > 0 && bytes[size - 1] == guard_bytes[size - 1])
         size--;
     return size;
 }
