@@ -1,5 +1,6 @@
 #include "pool/item_results.h"
 
+#include "base/copy_once.h"
 #include "base/error.h"
 #include "base/writer.h"
 #include "os/cancel.h"
@@ -27,7 +28,7 @@ static xf_bytes input_of_item(const xf_future *future, uint64_t item)
 
     if (!(plan->flags & JOB_IN_SPANS))
         return (xf_bytes){inputs + item * plan->in_size, (size_t)plan->in_size};
-    input = ((const span *)inputs)[item];
+    copy_once(&input, (const span *)inputs + item, sizeof input);
     use = input.at & PLACE_IN_BOOKS ? PAGES_INPUTS : PAGES_BUFFERS;
     if (!pool_pages_hold(&future->pool->pages, use, input.at & ~PLACE_IN_BOOKS, input.size))
         return (xf_bytes){"", 0};
@@ -152,7 +153,7 @@ static bool copy_details(pool_segment *segment, uint64_t at, failure_note *note)
         return false;
     note->text = (const char *)pool_segment_at(segment, at) + sizeof note->record;
     note->lines = (const char *)pool_segment_at(segment, at) + end;
-    memcpy(&note->details, (const char *)pool_segment_at(segment, at) + details_at, sizeof note->details);
+    copy_once(&note->details, (const char *)pool_segment_at(segment, at) + details_at, sizeof note->details);
     return note->details.lines_size <= segment->work.size &&
            pool_segment_is_slab(segment, at, end + note->details.lines_size);
 }
@@ -166,7 +167,7 @@ static bool next_record(failure_walk *walk, failure_note *note)
 
     if (!at || at % sizeof(uint64_t) || !pool_segment_is_slab(segment, at, sizeof *record))
         return false;
-    memcpy(record, pool_segment_at(segment, at), sizeof *record);
+    copy_once(record, pool_segment_at(segment, at), sizeof *record);
     if (record->item >= count || record->more >= count - record->item || record->kind >= FAILURE_KINDS ||
         notes_left(walk) <= record->more || !copy_details(segment, at, note))
         return false;
@@ -234,7 +235,7 @@ static char *text_of_note(const xf_future *future, const failure_note *note)
 
     if (!text)
         return NULL;
-    memcpy(text, note->text, size);
+    copy_once(text, note->text, size);
     text[size] = 0;
     if (!*text && note->record.refused)
         snprintf(text, room, "memory_limit of the pool, %s%llu bytes, did not leave %llu bytes for an output",
@@ -385,18 +386,36 @@ static void sort_failures(xf_future *future)
     future->failure_count = kept;
 }
 
+/* Goes through items in their order, beside the failures that were sorted. */
+typedef struct failure_cursor {
+    const xf_future *future;
+    size_t at, count;
+} failure_cursor;
+
+static failure_cursor begin_failures(const xf_future *future)
+{
+    return (failure_cursor){future, 0, future->failure_count};
+}
+
+/* Whether the item, which is not before the one that was asked about last, has failed. */
+static bool has_failed(failure_cursor *cursor, uint64_t item)
+{
+    const xf_future *future = cursor->future;
+
+    while (cursor->at < cursor->count && future->failures[cursor->at].item < item)
+        cursor->at++;
+    return cursor->at < cursor->count && future->failures[cursor->at].item == item;
+}
+
 /* Some notes are missing: every item without one may have failed. */
 static void add_unnoted(xf_future *future, xf_end kind)
 {
     xf_status status = {kind, kind == XF_END_PROTOCOL_ERROR ? XF_EPROTO : 0, 0};
-    size_t known = 0, count = future->failure_count;
+    failure_cursor failures = begin_failures(future);
 
-    for (uint64_t item = 0; item < future->plan.count; item++) {
-        while (known < count && future->failures[known].item < item)
-            known++;
-        if (known == count || future->failures[known].item > item)
+    for (uint64_t item = 0; item < future->plan.count; item++)
+        if (!has_failed(&failures, item))
             item_results_add(future, item, NULL, status);
-    }
     sort_failures(future);
 }
 
@@ -410,10 +429,30 @@ static bool is_output(const xf_future *future, const span *output)
            (output->at == own && output->size <= JOB_BUFFER_SIZE);
 }
 
-/* Copies the places of outputs of any size, and checks them. */
-static void collect_spans(xf_future *future)
+/* Checks the places of the outputs.  An item that has failed has none, whatever stands there: it may never have run. */
+static void check_spans(xf_future *future)
 {
     static const xf_status unknown = {XF_END_PROTOCOL_ERROR, XF_EPROTO, 0};
+    failure_cursor failures = begin_failures(future);
+
+    for (uint64_t i = 0; i < future->plan.count; i++) {
+        span *output = &future->out_spans[i];
+        if (has_failed(&failures, i)) {
+            *output = (span){0, 0};
+        } else if (!is_output(future, output)) {
+            *output = (span){0, 0};
+            add_end(future, i, unknown, "the place of its output was overwritten");
+        }
+        if (output->size == 0)
+            output->at = 0; /* which may be anything, and is added to an address */
+    }
+    if (future->failure_count > failures.count)
+        sort_failures(future);
+}
+
+/* Copies the places of outputs of any size. */
+static void collect_spans(xf_future *future)
+{
     const job_plan *plan = &future->plan;
     const span *shared = plan->flags & JOB_ONE_ITEM ? &future_state(future)->out_span
                                                     : pool_segment_at(&future->pool->segment, plan->out);
@@ -425,16 +464,8 @@ static void collect_spans(xf_future *future)
         future->short_of_memory = true;
         return;
     }
-    memcpy(future->out_spans, shared, (size_t)plan->count * sizeof *shared);
-    for (uint64_t i = 0; i < plan->count; i++) {
-        span *output = &future->out_spans[i];
-        if (!is_output(future, output)) {
-            *output = (span){0, 0};
-            add_end(future, i, unknown, "the place of its output was overwritten");
-        }
-        if (output->size == 0)
-            output->at = 0; /* which may be anything, and is added to an address */
-    }
+    copy_once(future->out_spans, shared, (size_t)plan->count * sizeof *shared);
+    check_spans(future);
 }
 
 /* Looks at the guard bytes behind the outputs as a whole; a worker has mostly done so. */
@@ -465,11 +496,11 @@ void item_results_collect(xf_future *future)
         return;
     unnoted = collect_failures(future);
     collect_chunks(future);
-    collect_spans(future);
     check_guard(future);
     sort_failures(future);
     if (unnoted != XF_END_DONE)
         add_unnoted(future, unnoted);
+    collect_spans(future);
     if (future->out && !(plan->flags & JOB_OUT_SPANS))
         memcpy(future->out, pool_segment_at(&future->pool->segment, plan->out), (size_t)(plan->count * plan->out_size));
     future->collected = true;

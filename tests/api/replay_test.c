@@ -344,6 +344,36 @@ static void a_pool_saves_its_items(void **state)
     assert_int_equal(empty_directory(), 9);
 }
 
+/* Of a map that is cancelled, one item has run at most.  Where the outputs of the others would be is what was there. */
+static void items_that_never_ran_are_not_saved(void **state)
+{
+    enum { COUNT = 400 };
+    static order in[10 * COUNT];
+    const order wait = {WAIT, 0};
+    const xf_process_options process = saving();
+    xf_pool *pool;
+    xf_future *future;
+    xf_bytes bytes[COUNT];
+
+    (void)state;
+    for (int i = 0; i < COUNT; i++)
+        bytes[i] = (xf_bytes){&wait, sizeof wait};
+    for (size_t i = 0; i < sizeof in / sizeof *in; i++)
+        in[i] = (order){FINE, -1};
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = 1, .process = &process}), 0);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &obey, .in = in, .count = sizeof in / sizeof *in, .chunk = 1}),
+                     0);
+    assert_int_equal(
+        xf_pool_map_async(&future, pool, &(xf_map){.task = &obey_last, .bytes = bytes, .count = COUNT, .chunk = 1}), 0);
+    xf_future_cancel(future);
+    xf_future_wait(future, XF_FOREVER);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_string_equal(xf_end_name(xf_future_status(future, i).kind), xf_end_name(XF_END_CANCELLED));
+    xf_future_free(future);
+    xf_pool_free(pool);
+    assert_int_equal(empty_directory(), 0);
+}
+
 static void the_initializer_runs_first(void **state)
 {
     const xf_process_options process = saving();
@@ -669,6 +699,7 @@ int main(int argc, char **argv)
         TEST(what_is_killed_or_out_of_time_is_saved),
         TEST(environment_and_directory_come_back),
         TEST(a_pool_saves_its_items),
+        TEST(items_that_never_ran_are_not_saved),
         TEST(the_initializer_runs_first),
         TEST(broken_files_are_refused),
         TEST(a_program_refuses_a_broken_file),
