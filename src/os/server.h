@@ -15,7 +15,9 @@ int os_server_open(os_server **server);
  * Windows: true. */
 bool os_server_is_current(const os_server *server);
 
-/* Ends the server, whatever it is doing; the children that it has made do not need it any more.  NULL is harmless. */
+/* Asks the server for nothing more.  It makes the children that it has been asked for, and ends; the children do not
+ * need it any more.  Where all of its children have been closed (os_child_close), and when the last of them is, it is
+ * ended whatever it is doing.  NULL is harmless. */
 void os_server_close(os_server *server);
 
 #endif

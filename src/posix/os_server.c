@@ -1,6 +1,8 @@
 /* The server: a small process that forks children on request, so that starting a child costs the same however large the
  * program is.  Requests and reports are datagrams of a SOCK_SEQPACKET pair. */
+#include "base/clock.h"
 #include "base/error.h"
+#include "os/identity.h"
 #include "os_private.h"
 
 #include <errno.h>
@@ -25,9 +27,11 @@ struct os_server {
     int lifeline[2]; /* as of a child; this process holds both ends */
     pthread_mutex_t lock;
     uint64_t surroundings; /* of this process when the server was started */
+    uint32_t generation;   /* of the process that has started it */
     _Atomic int holders;   /* its children, and who has opened it */
-    bool is_closed;        /* requests is closed, and the next two say all */
+    bool is_closed;        /* it is asked for nothing more */
     bool reached;          /* it has come to xf_main */
+    bool is_reaped;        /* it has ended, and the next one says how, if that is known */
     siginfo_t end;
 };
 
@@ -125,6 +129,7 @@ static int execute_server(os_server *server, int socket, int null)
     rc = exec_again(&server->pid, SERVER_ARGUMENT, environ, &fds);
     if (rc < 0)
         return rc;
+    server->is_reaped = false;
     child_arm_lifeline(server->lifeline[0], server->pid);
     server->pidfd = pidfd_of(server->pid);
     return 0;
@@ -138,19 +143,94 @@ static void close_server_fds(os_server *server)
     fd_close(&server->lifeline[1]);
 }
 
+/* Sees whether the server has said that it has come to xf_main.  Where it has ended with requests that it had not read,
+ * the system reports that once, before it gives what the server has said.  Called with its lock held. */
+static void hear_server(os_server *server)
+{
+    ssize_t size;
+    char said;
+
+    if (server->reached || server->requests < 0)
+        return;
+    do
+        size = recv(server->requests, &said, 1, MSG_PEEK | MSG_DONTWAIT);
+    while (size < 0 && (errno == ECONNRESET || errno == EINTR));
+    server->reached = size == 1;
+}
+
+/* Waits for the server's end and has the system forget it.  One that another part of the program has reaped has ended,
+ * too.  False when it has not ended in that time.  Called with its lock held. */
+static bool reap_server(os_server *server, int patience_ms)
+{
+    struct pollfd ended = {.fd = server->pidfd, .events = POLLIN};
+    uint64_t deadline = clock_deadline(patience_ms);
+
+    while (!server->is_reaped) {
+        int left_ms = clock_left_ms(deadline);
+        server->is_reaped = wait_process(server->pidfd, server->pid, &server->end, WEXITED | WNOHANG, NULL) < 0 ||
+                            server->end.si_pid != 0;
+        if (left_ms == 0)
+            break;
+        if (!server->is_reaped)
+            (void)fd_poll(&ended, 1, server->pidfd < 0 ? 1 : left_ms);
+    }
+    return server->is_reaped;
+}
+
+/* Closes what is left of a server that is asked for nothing more, once it has ended.  Called with its lock held. */
+static void clear_server(os_server *server, int patience_ms)
+{
+    if (!server->is_closed || !reap_server(server, patience_ms))
+        return;
+    hear_server(server);
+    close_server_fds(server);
+}
+
+/* Ends a server that nobody needs any more, whatever it is doing.  It has the rights that this process had once, so
+ * that this process may not be allowed to kill it; the kernel is, by the lifeline.  A byte is news on that as its end
+ * would be, which does not come while a copy of this process has the other end, too. */
+static void end_server(os_server *server)
+{
+    enum { PATIENCE_MS = 2000 }; /* it may wait for a disk */
+
+    if (server->is_reaped)
+        return;
+    (void)!write(server->lifeline[1], "", 1);
+    signal_process(server->pidfd, server->pid, SIGKILL);
+    (void)reap_server(server, PATIENCE_MS);
+}
+
+static void free_server(os_server *server)
+{
+    close_server_fds(server);
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}
+
 os_server *server_hold(os_server *server)
 {
     atomic_fetch_add(&server->holders, 1);
     return server;
 }
 
+/* A copy of the process that has started the server frees its own memory only. */
 void server_let_go(os_server *server)
 {
-    if (!server || atomic_fetch_sub(&server->holders, 1) > 1)
+    bool is_own;
+
+    if (!server)
         return;
-    close_server_fds(server);
-    pthread_mutex_destroy(&server->lock);
-    free(server);
+    is_own = server->generation == os_self_generation();
+    if (is_own) {
+        pthread_mutex_lock(&server->lock);
+        clear_server(server, 0);
+        pthread_mutex_unlock(&server->lock);
+    }
+    if (atomic_fetch_sub(&server->holders, 1) > 1)
+        return;
+    if (is_own)
+        end_server(server);
+    free_server(server);
 }
 
 int os_server_open(os_server **out)
@@ -160,8 +240,13 @@ int os_server_open(os_server **out)
 
     if (!server)
         return os_error(ENOMEM, "malloc");
-    *server =
-        (os_server){.requests = -1, .pidfd = -1, .lifeline = {-1, -1}, .lock = PTHREAD_MUTEX_INITIALIZER, .holders = 1};
+    *server = (os_server){.requests = -1,
+                          .pidfd = -1,
+                          .lifeline = {-1, -1},
+                          .lock = PTHREAD_MUTEX_INITIALIZER,
+                          .generation = os_self_generation(),
+                          .holders = 1,
+                          .is_reaped = true};
     rc = fd_socketpair(pair, SOCK_SEQPACKET);
     server->requests = pair[0];
     if (rc == 0)
@@ -182,54 +267,34 @@ bool os_server_is_current(const os_server *server)
     return server->surroundings == sum_surroundings();
 }
 
-/* Sees whether the server has said that it has come to xf_main.  Called with its lock held. */
-static void hear_server(os_server *server)
-{
-    char said;
-
-    if (!server->is_closed)
-        server->reached = recv(server->requests, &said, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
-}
-
-/* The server has nothing that is worth waiting for, and may not even be able to end.  It has the rights that this
- * process had once, so that this process may not be allowed to kill it; the kernel is, by the lifeline. */
+/* The server reads what it was sent, and then the end: closing would not give it that while a copy of this process has
+ * the socket, too. */
 void os_server_close(os_server *server)
 {
+    enum { PATIENCE_MS = 100 }; /* it ends at once, or is waited for again when one of its children is freed */
+
     if (!server)
         return;
     pthread_mutex_lock(&server->lock);
-    hear_server(server);
-    fd_close(&server->requests);
-    fd_close(&server->lifeline[1]);
-    signal_process(server->pidfd, server->pid, SIGKILL);
-    wait_process(server->pidfd, server->pid, &server->end, WEXITED, NULL);
-    close_server_fds(server);
     server->is_closed = true;
+    (void)shutdown(server->requests, SHUT_WR);
+    clear_server(server, atomic_load(&server->holders) > 1 ? PATIENCE_MS : 0);
     pthread_mutex_unlock(&server->lock);
     server_let_go(server);
 }
 
 /* A process that ends closes its sockets a moment before it can be waited for. */
-static void await_server_end(const os_server *server, siginfo_t *info)
-{
-    struct pollfd ended = {.fd = server->pidfd, .events = POLLIN};
-    enum { PATIENCE_MS = 1000 };
-
-    if (server->pidfd >= 0)
-        (void)fd_poll(&ended, 1, PATIENCE_MS);
-    wait_process(server->pidfd, server->pid, info, WEXITED | WNOHANG | WNOWAIT, NULL);
-}
-
 bool server_has_reached(os_server *server, siginfo_t *info)
 {
+    enum { PATIENCE_MS = 1000 };
     bool reached;
 
     pthread_mutex_lock(&server->lock);
     hear_server(server);
     reached = server->reached;
+    if (!reached)
+        (void)reap_server(server, PATIENCE_MS);
     *info = server->end;
-    if (!server->is_closed && !reached)
-        await_server_end(server, info);
     pthread_mutex_unlock(&server->lock);
     return reached || !info->si_pid;
 }
@@ -277,7 +342,7 @@ static int send_request(os_server *server, request *head, const char *environmen
     do
         sent = sendmsg(server->requests, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (sent < 0 && (errno == EINTR || (errno == EAGAIN && can_take_request(server))));
-    if (sent < 0 && errno == EPIPE)
+    if (sent < 0 && (errno == EPIPE || errno == ECONNRESET)) /* the latter once, where it has not read all */
         return explain_server(server);
     return sent < 0 ? os_error(errno, "sendmsg to the server") : 0;
 }
@@ -480,10 +545,12 @@ static void server_serve(server *self, const request *head, const char *environm
         pid = fork();
     if (pid == 0)
         server_run_child(self, head, received);
-    if (pid < 0)
+    if (pid < 0) {
         server_refuse(received[IN_NEWS], errno);
-    else
-        close(received[IN_NEWS]);
+        return;
+    }
+    setpgid(pid, pid); /* the keeper does it, too, and may be later than the end of the server, which its group gets */
+    close(received[IN_NEWS]);
 }
 
 typedef struct received_request {

@@ -98,6 +98,86 @@ static void change_user(void)
         _exit(9);
 }
 
+/* ---- What was started before ------------------------------------------------------------------ */
+
+/* Each start comes before the fork server has read the one before it, which was made by another server. */
+static void what_was_started_before_a_change_is_done(void **state)
+{
+    enum { STARTS = 8 };
+    const mode_t mask = umask(0);
+    xf_process *processes[STARTS];
+    int in = 0;
+
+    (void)state;
+    assert_int_equal(xf_cleanup(), 0);
+    for (int i = 0; i < STARTS; i++) {
+        umask(i % 2 ? 022 : 077);
+        processes[i] = start(&look, &in, sizeof in, NULL);
+    }
+    umask(mask);
+    for (int i = 0; i < STARTS; i++)
+        expect_end(processes[i], XF_END_DONE, 0);
+}
+
+static void a_worker_from_before_a_change_works(void **state)
+{
+    const mode_t mask = umask(0);
+    facts out[4];
+    int in[4] = {0};
+    xf_pool *pool;
+
+    (void)state;
+    assert_int_equal(xf_cleanup(), 0);
+    assert_int_equal(xf_pool_create(&pool, &(xf_pool_options){.workers = 1, .eager = true}), 0);
+    umask(077);
+    expect_end(start(&look, in, sizeof *in, NULL), XF_END_DONE, 0);
+    umask(mask);
+    assert_int_equal(xf_pool_map(pool, &(xf_map){.task = &look, .in = in, .out = out, .count = 4}), 0);
+    xf_pool_free(pool);
+}
+
+/* ---- Rights that are given up ----------------------------------------------------------------- */
+
+enum { NOT_ROOT = 77 };
+
+/* Has a server and a copy of this process, which has the server's descriptors, too; then gives up the right to kill
+ * that server, and starts a child. */
+static int role_drops(void)
+{
+    enum { PATIENCE_S = 60 };
+    int ends[2];
+    char byte;
+    pid_t copy;
+
+    if (geteuid() != 0)
+        return NOT_ROOT;
+    alarm(PATIENCE_S); /* ends this process when the start hangs */
+    if (!children_are_as_this() || pipe(ends) < 0)
+        return 1;
+    copy = fork();
+    if (copy == 0) {
+        close(ends[1]);
+        _exit(read(ends[0], &byte, 1) != 0);
+    }
+    change_user();
+    return copy < 0 || !children_are_as_this() || xf_cleanup() < 0 ? 2 : 0;
+}
+
+static void a_server_that_may_not_be_killed_holds_nothing_up(void **state)
+{
+    const char *const arguments[] = {"drops", NULL};
+    int64_t code = program_end(program_start(NULL, arguments, NULL), NULL);
+
+    (void)state;
+    if (code == NOT_ROOT) {
+        print_message("this user is not root, and has no rights to give up\n");
+        skip();
+    }
+    assert_int_equal(code, 0);
+}
+
+/* ---- Each change ------------------------------------------------------------------------------ */
+
 /* Returns the number of the first change that children do not follow; 0: they follow all. */
 static int role_changes(void)
 {
@@ -124,12 +204,20 @@ static void later_children_follow_each_change(void **state)
     assert_int_equal(program_end(program_start(NULL, arguments, NULL), NULL), 0);
 }
 
+static int run_role(const char *role)
+{
+    return strcmp(role, "drops") == 0 ? role_drops() : role_changes();
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(later_children_follow_each_change),
+        cmocka_unit_test(what_was_started_before_a_change_is_done),
+        cmocka_unit_test(a_worker_from_before_a_change_works),
+        cmocka_unit_test(a_server_that_may_not_be_killed_holds_nothing_up),
     };
 
     xf_main(argc, argv);
-    return argc > 1 ? role_changes() : cmocka_run_group_tests(tests, NULL, NULL);
+    return argc > 1 ? run_role(argv[1]) : cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* Goal: both twins keep every sentence of src/os/server.h. */
 #include "seam.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <uv.h>
@@ -39,6 +40,86 @@ static const seam_role roles[] = {
 };
 
 /* ---- The server ------------------------------------------------------------------------------ */
+
+#ifdef SIGSTOP
+/* Stops the server of a new child, which is left to itself, so that it reads no request. */
+static int64_t stop_server(os_start *start)
+{
+    kid kid = start_as(start);
+    int64_t server_pid;
+
+    hear_number(&kid);
+    server_pid = server_of_keeper(hear_number(&kid));
+    kill_and_finish(&kid);
+    assert_int_equal(kill((pid_t)server_pid, SIGSTOP), 0);
+    return server_pid;
+}
+
+static void a_closed_server_makes_what_it_was_asked_for(void **state)
+{
+    os_start start = role_start("linked");
+    int64_t server_pid;
+    kid kids[3];
+
+    (void)state;
+    start.method = OS_SERVER;
+    assert_int_equal(os_server_open(&start.server), 0);
+    server_pid = stop_server(&start);
+    start.first = "hello";
+    start.first_size = sizeof "hello";
+    for (int i = 0; i < 3; i++)
+        kids[i] = start_as(&start);
+    os_server_close(start.server);
+    assert_int_equal(kill((pid_t)server_pid, SIGCONT), 0);
+    for (int i = 0; i < 3; i++)
+        expect_line(&kids[i], "hello");
+    assert_true(support_has_ended(server_pid, SOON));
+    for (int i = 0; i < 3; i++)
+        finish_well(&kids[i]);
+}
+
+static void a_closed_server_that_hangs_ends_with_its_last_child(void **state)
+{
+    os_start start = role_start("linked");
+    int64_t server_pid;
+    kid kid;
+
+    (void)state;
+    start.method = OS_SERVER;
+    assert_int_equal(os_server_open(&start.server), 0);
+    server_pid = stop_server(&start);
+    kid = start_as(&start);
+    os_server_close(start.server);
+    assert_true(support_alive(server_pid));
+    kill_and_finish(&kid);
+    assert_false(support_alive(server_pid));
+}
+
+/* The system reports once that requests were lost, to whichever call comes next. */
+static void what_a_killed_server_has_not_read_is_unstarted(void **state)
+{
+    os_start start = role_start("linked");
+    kid kid, another;
+    os_end end;
+
+    (void)state;
+    start.method = OS_SERVER;
+    for (int asked_again = 0; asked_again < 2; asked_again++) {
+        int64_t server_pid;
+        assert_int_equal(os_server_open(&start.server), 0);
+        server_pid = stop_server(&start);
+        kid = start_as(&start);
+        support_kill(server_pid);
+        assert_true(support_has_ended(server_pid, SOON));
+        if (asked_again)
+            assert_int_equal(try_start(&another, &start), XF_EEND);
+        end = finish(&kid);
+        assert_int_equal(end.kind, OS_UNSTARTED);
+        assert_int_equal(end.code, XF_ESYSTEM);
+        os_server_close(start.server);
+    }
+}
+#endif
 
 static void a_server_that_was_killed_starts_nothing(void **state)
 {
@@ -111,6 +192,11 @@ static void nothing_is_left_behind(void **state)
 /* ---- The program ----------------------------------------------------------------------------- */
 
 static const struct CMUnitTest tests[] = {
+#ifdef SIGSTOP
+    cmocka_unit_test(a_closed_server_makes_what_it_was_asked_for),
+    cmocka_unit_test(a_closed_server_that_hangs_ends_with_its_last_child),
+    cmocka_unit_test(what_a_killed_server_has_not_read_is_unstarted),
+#endif
     cmocka_unit_test(a_server_that_was_killed_starts_nothing),
     cmocka_unit_test(children_do_not_need_their_server_any_more),
     cmocka_unit_test(a_server_can_be_opened_everywhere),
