@@ -617,6 +617,14 @@ static bool server_take_request(server *self)
     return true;
 }
 
+/* A descriptor of a request could get the number of a standard stream that main has closed, and not be kept. */
+static void open_closed_streams(void)
+{
+    for (int i = 0; i < 3; i++)
+        if (fcntl(i, F_GETFD) < 0)
+            (void)open("/dev/null", O_RDWR); /* at that number, as it is the lowest free one */
+}
+
 _Noreturn void server_run(int requests, os_entry entry)
 {
     server self = {.requests = requests, .entry = entry};
@@ -625,6 +633,7 @@ _Noreturn void server_run(int requests, os_entry entry)
     uint8_t build[OS_BUILD_ID_SIZE];
     sigset_t blocked, open;
 
+    open_closed_streams();
     child_drop_pending();
     child_reset_signals(); /* these three are done once here, for all children */
     child_catch_exit();

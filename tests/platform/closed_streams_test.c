@@ -1,8 +1,10 @@
-/* Goal: a program that has closed its standard streams, any of them, starts children as every program does (POSIX). */
+/* Goal: a program that has closed its standard streams, any of them, starts children as every program does, and so does
+ * one whose main closes them before it comes to xf_main (POSIX). */
 #include "program.h"
 #include "tasks.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { ITEMS = 200, BAD_START = 2, BAD_END, BAD_POOL, BAD_MAP };
@@ -40,14 +42,20 @@ static int run_pool(void)
     return 0;
 }
 
-/* Closes the streams of which the bits are set.  Twice, since the first child may find other numbers free. */
+/* Closes the streams of which the bits are set. */
+static void close_streams(int streams)
+{
+    for (int i = 0; i < 3; i++)
+        if (streams & 1 << i)
+            close(i);
+}
+
+/* Twice, since the first child may find other numbers free. */
 static int role_closer(int streams)
 {
     int rc = 0;
 
-    for (int i = 0; i < 3; i++)
-        if (streams & 1 << i)
-            close(i);
+    close_streams(streams);
     for (int i = 0; i < 2 && rc == 0; i++)
         rc = run_process();
     return rc ? rc : run_pool();
@@ -65,10 +73,30 @@ static void any_standard_stream_may_be_closed(void **state)
     }
 }
 
+static void any_standard_stream_may_be_closed_before_xf_main(void **state)
+{
+    (void)state;
+    for (int streams = 1; streams < 8; streams++) {
+        char setting[] = "XF_TEST_CLOSES=0";
+        const char *const arguments[] = {"0", NULL};
+        int64_t code;
+        setting[sizeof setting - 2] = (char)('0' + streams);
+        code = program_end(program_start(NULL, arguments, setting), NULL);
+        if (code != 0)
+            fail_msg("without the streams %d: %d", streams, (int)code);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(any_standard_stream_may_be_closed)};
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_standard_stream_may_be_closed),
+        cmocka_unit_test(any_standard_stream_may_be_closed_before_xf_main),
+    };
+    const char *early = getenv("XF_TEST_CLOSES");
 
+    if (early)
+        close_streams(atoi(early));
     xf_main(argc, argv);
     return argc > 1 ? role_closer(atoi(argv[1])) : cmocka_run_group_tests(tests, NULL, NULL);
 }
