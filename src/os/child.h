@@ -76,7 +76,7 @@ typedef struct os_start {
  * hang-up makes the kernel send SIGKILL to the group, of which this process holds both ends, so that the child cannot
  * close or change them; and a keeper, a process between this one and the child that kills all that the child has
  * started, in whichever group it is.  There is no keeper when an image has other threads before it comes to
- * os_self_child: a process that leaves the group (setsid, setpgid) escapes then.
+ * os_self_child: a process that leaves the group (setsid, setpgid) escapes then, other than the child itself.
  * A copy of the child that its task forks has the box and the inputs as memory of its own: nothing that it writes
  * reaches this process.  It is no child: what it does with signals, exit() and faults is not recorded.
  * Limits hold from os_self_child on; for a child that is not executed anew, and on Windows, from its first instruction.

@@ -124,13 +124,13 @@ static pid_t owner_of_lifeline(const os_child *child)
     return owner < -1 ? -owner : 0;
 }
 
-/* Whether there is a child that runs a task, or may do so at once.  One that the lifeline was armed for later ends
- * itself when that is closed already. */
-static bool has_begun(const os_child *child)
+/* What the child has marked its lifeline with, before it runs any task.  LIFE_BEGUN: it runs one, or may do so at once;
+ * one that arms it later ends itself when the other end is closed already.  LIFE_ALONE: it has no keeper. */
+static int marks_of(const os_child *child)
 {
-    pid_t owner = owner_of_lifeline(child);
+    int flags = fcntl(child->hold, F_GETFL);
 
-    return (owner && owner != child->started) || atomic_load(&child->status->armed);
+    return flags < 0 ? 0 : flags & (LIFE_BEGUN | LIFE_ALONE);
 }
 
 /* Reads the keeper's report.  Returns XF_EAGAIN while there is none, and XF_EEND when there will be none. */
@@ -217,7 +217,7 @@ static int collect_from_server(os_child *child)
         return 0;
     }
     os_child_pid(child);
-    if (has_begun(child) || child->killed)
+    if (marks_of(child) || child->killed)
         child->end = end_of(OS_KILLED, 0, SIGKILL);
     else if (server_has_reached(child->server, &info))
         child->end = end_of(OS_UNSTARTED, XF_ESYSTEM, 0);
@@ -301,28 +301,29 @@ static void wake_keeper(const os_child *child)
 }
 
 /* The kernel kills the child's group when the lifeline is closed, and its keeper whatever else there is.  A child that
- * has not begun yet ends itself when it does, so nothing has to be waited for. */
+ * has not begun yet ends itself when it does, so nothing has to be waited for.  The process that was started is killed
+ * where it is no keeper yet, or never becomes one. */
 void os_child_kill(os_child *child)
 {
+    int marks;
+
     if (child->ended)
         return;
     child->killed = true;
     fd_close(&child->lifeline);
-    if (has_begun(child)) {
-        shutdown(child->news, SHUT_WR);
+    marks = marks_of(child);
+    shutdown(child->news, marks ? SHUT_WR : SHUT_RDWR);
+    if (marks == LIFE_BEGUN)
         wake_keeper(child);
-    } else {
-        shutdown(child->news, SHUT_RDWR);
-        if (child->started)
-            signal_process(child->pidfd, child->started, SIGKILL);
-    }
+    else if (child->started)
+        signal_process(child->pidfd, child->started, SIGKILL);
     if (child->started && owner_of_lifeline(child) == child->started)
         kill(-child->started, SIGKILL);
 }
 
 int64_t os_child_pid(os_child *child)
 {
-    if (!child->pid && !child->ended && (!child->started || has_begun(child)))
+    if (!child->pid && !child->ended && (!child->started || marks_of(child)))
         child->pid = owner_of_lifeline(child);
     return child->pid;
 }

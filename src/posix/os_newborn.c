@@ -170,19 +170,19 @@ void child_divide(child_fds *fds, bool was_forked)
 /* When the pipe hangs up, Linux sends the signal of F_SETSIG to the whole group, also to processes that block every
  * signal or never make a system call: fcntl(2), F_SETOWN and F_SETSIG.  All that belongs to the open file, which lives
  * as long as any process has a descriptor of it: the parent's is enough. */
-void child_arm_lifeline(int end, pid_t leader)
+void child_arm_lifeline(int end, pid_t leader, int marks)
 {
     fcntl(end, F_SETSIG, SIGKILL);
     fcntl(end, F_SETOWN, -leader);
-    fcntl(end, F_SETFL, O_ASYNC);
+    fcntl(end, F_SETFL, O_ASYNC | marks);
 }
 
 /* A child that had a descriptor of the open file could change what the parent's descriptor does, too. */
-void child_tie_life(int lifeline)
+void child_tie_life(int lifeline, bool is_alone)
 {
     struct pollfd hangup = {.fd = lifeline};
 
-    child_arm_lifeline(lifeline, getpid());
+    child_arm_lifeline(lifeline, getpid(), is_alone ? LIFE_BEGUN | LIFE_ALONE : LIFE_BEGUN);
     if (poll(&hangup, 1, 0) > 0)
         kill(getpid(), SIGKILL);
     close(lifeline);
@@ -190,7 +190,7 @@ void child_tie_life(int lifeline)
 
 void child_settle(child_fds *fds)
 {
-    child_tie_life(fds->lifeline);
+    child_tie_life(fds->lifeline, false);
     fds->lifeline = -1;
     for (int i = 0; i < 3; i++)
         if (fds->stdio[i] != i)

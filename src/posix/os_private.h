@@ -5,6 +5,7 @@
 #include "os/os.h"
 #include "os/twins.h"
 
+#include <fcntl.h>
 #include <link.h>
 #include <poll.h>
 #include <pthread.h>
@@ -224,12 +225,18 @@ void child_close_others(const child_fds *fds);
  * not: there their numbers may stand for others. */
 bool child_has_others(void);
 
-/* Makes the kernel kill that group when the other end of the lifeline is closed.  Async-signal-safe. */
-void child_arm_lifeline(int end, pid_t leader);
-
-/* In a new child: arms its lifeline and closes it; ends this process at once if the parent has ended already.
+/* Makes the kernel kill that group when the other end of the lifeline is closed.
+ *   marks  What the end's open file says about the child from then on, to who has a descriptor of it.  They are file
+ *          status flags that mean nothing to an end which nobody reads.
  * Async-signal-safe. */
-void child_tie_life(int lifeline);
+enum { LIFE_BEGUN = O_NONBLOCK, LIFE_ALONE = O_APPEND };
+void child_arm_lifeline(int end, pid_t leader, int marks);
+
+/* In a new child: arms its lifeline and closes it; ends this process at once if the parent has ended already.  The
+ * lifeline says from then on that the child has begun, and whether it is alone.
+ *   is_alone  It has no keeper.
+ * Async-signal-safe. */
+void child_tie_life(int lifeline, bool is_alone);
 
 /* In a new child: closes the descriptors of a range, open or not.  Async-signal-safe. */
 void child_close_range(unsigned first, unsigned last);

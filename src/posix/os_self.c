@@ -66,13 +66,16 @@ static void await_first(void)
 }
 
 /* A program whose main, or whose libraries, have started threads by now has no keeper, because the threads would be
- * lost. */
-static void divide_if_alone(child_fds *fds)
+ * lost.  Returns whether there is one. */
+static bool divide_without_threads(child_fds *fds)
 {
-    if (os_self_threads() <= 1)
+    bool divides = os_self_threads() <= 1;
+
+    if (divides)
         child_divide(fds, false);
     else
         fcntl(fds->news, F_SETFD, FD_CLOEXEC);
+    return divides;
 }
 
 static int become_child(const char *token, const os_inherited **out)
@@ -82,6 +85,7 @@ static int become_child(const char *token, const os_inherited **out)
     int access[OS_INPUTS];
     os_inherited *inherited = &self.inherited;
     struct stat facts;
+    bool has_keeper;
     child_fds fds = NO_CHILD_FDS;
 
     fds.news = EXEC_NEWS;
@@ -92,7 +96,7 @@ static int become_child(const char *token, const os_inherited **out)
     inherited->box = map_whole_file(EXEC_BOX, INPUT_BOX);
     if (inherited->box.size < sizeof(os_status) || ((os_status *)inherited->box.address)->nonce != nonce)
         return refuse_argument();
-    divide_if_alone(&fds);
+    has_keeper = divide_without_threads(&fds);
     for (int i = 0; i < OS_INPUTS; i++) {
         inherited->inputs[i] = access[i] ? map_whole_file(EXEC_INPUT + i, (input_access)access[i]) : OS_SHM_NONE;
         if (access[i] && !inherited->inputs[i].address)
@@ -104,7 +108,7 @@ static int become_child(const char *token, const os_inherited **out)
     fcntl(EXEC_CHANNEL, F_SETFD, FD_CLOEXEC);
     fcntl(EXEC_LIFELINE, F_SETFD, FD_CLOEXEC);
     await_first();
-    child_tie_life(EXEC_LIFELINE);
+    child_tie_life(EXEC_LIFELINE, !has_keeper);
     limit_self(inherited->box.address);
     child_reset_signals();
     child_catch_exit();

@@ -130,7 +130,7 @@ static int execute_server(os_server *server, int socket, int null)
     if (rc < 0)
         return rc;
     server->is_reaped = false;
-    child_arm_lifeline(server->lifeline[0], server->pid);
+    child_arm_lifeline(server->lifeline[0], server->pid, 0);
     server->pidfd = pidfd_of(server->pid);
     return 0;
 }

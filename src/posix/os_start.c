@@ -299,7 +299,7 @@ static int start_spawn(os_child *child, const os_start *start, child_fds *fds)
     rc = exec_again(&child->started, argument, environment, fds);
     free(environment);
     if (rc == 0)
-        child_arm_lifeline(fds->lifeline, child->started); /* until the child does it, when it comes to xf_main */
+        child_arm_lifeline(fds->lifeline, child->started, 0); /* until the child does it, when it comes to xf_main */
     return rc;
 }
 

@@ -1,11 +1,14 @@
 /* Goal: whatever a task has started ends with its child, in whichever group or session it is; no child can be kept from
  * being killed by what it does to its own group; and how it ended is known whatever the program does about SIGCHLD.
  * POSIX only: on Windows a job has them all (orphans_test.c). */
+#include "process/call.h"
 #include "program.h"
+#include "protocol/black_box.h"
 #include "tasks.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -104,7 +107,7 @@ XF_TASK(leave_and_wait, const int *in, int *out)
 }
 
 /* Moves itself to the group of a process that it has started, so that nobody is left in its own. */
-static void leave_own_group(void)
+static pid_t join_another_group(void)
 {
     pid_t other = fork();
 
@@ -112,6 +115,12 @@ static void leave_own_group(void)
         sleep_on();
     setpgid(other, other);
     setpgid(0, other);
+    return other;
+}
+
+static void leave_own_group(void)
+{
+    join_another_group();
     for (int fd = 3; fd < 256; fd++)
         close(fd);
 }
@@ -120,6 +129,25 @@ XF_ENTRY(change_group)
 {
     send_number(call, 1);
     leave_own_group();
+    sleep_on();
+    return 0;
+}
+
+XF_ENTRY(change_group_and_say)
+{
+    send_number(call, join_another_group());
+    sleep_on();
+    return 0;
+}
+
+/* Leaves a process behind, takes back what it can of what the program knows of this one, and says so. */
+XF_ENTRY(hide_and_leave_one)
+{
+    pid_t escaped = start_escaped(SESSION);
+
+    join_another_group();
+    memset(&call->box->status, 0, sizeof call->box->status);
+    send_number(call, escaped);
     sleep_on();
     return 0;
 }
@@ -367,6 +395,35 @@ static void a_child_without_its_group_can_be_killed(void **state)
     expect_end(process, XF_END_TERMINATED, 0);
 }
 
+static void a_child_that_hides_takes_its_descendants(void **state)
+{
+    xf_process *process = start(&hide_and_leave_one, NULL, 0, NULL);
+    int64_t escaped = receive_number(process);
+
+    (void)state;
+    assert_true(escaped > 0);
+    xf_process_kill(process);
+    expect_end(process, XF_END_TERMINATED, 0);
+    expect_gone(escaped, "its descendant");
+}
+
+/* By spawn it has no keeper, as its main would lose the thread; what it has started escapes then. */
+static void a_child_with_a_thread_before_xf_main_can_be_killed(void **state)
+{
+    xf_process *process;
+    int64_t other;
+
+    (void)state;
+    setenv("XF_TEST_THREAD", "1", 1);
+    process = start(&change_group_and_say, NULL, 0, NULL);
+    unsetenv("XF_TEST_THREAD");
+    other = receive_number(process);
+    xf_process_kill(process);
+    expect_end(process, XF_END_TERMINATED, 0);
+    if (support_alive(other))
+        support_kill(other);
+}
+
 static void a_child_without_its_group_can_time_out(void **state)
 {
     xf_process_options options = {.limits.wall_ms = 300, .grace_ms = 50};
@@ -461,6 +518,19 @@ static void the_end_is_known_when_the_program_reaps_everything(void **state)
 
 /* ---- The program ----------------------------------------------------------------------------- */
 
+static void *idle(void *arg)
+{
+    sleep_on();
+    return arg;
+}
+
+static void start_thread(void)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, idle, NULL);
+}
+
 static int run_descendants_role(const char *role, const char *argument)
 {
     if (strcmp(role, "hangs") == 0)
@@ -479,6 +549,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_end_of_the_program_takes_each_descendant),
         cmocka_unit_test(a_main_that_hangs_ends_with_the_program),
         cmocka_unit_test(a_child_without_its_group_can_be_killed),
+        cmocka_unit_test(a_child_that_hides_takes_its_descendants),
+        cmocka_unit_test(a_child_with_a_thread_before_xf_main_can_be_killed),
         cmocka_unit_test(a_child_without_its_group_can_time_out),
         cmocka_unit_test(a_worker_without_its_group_can_time_out),
         cmocka_unit_test(a_stopped_keeper_holds_nothing_up),
@@ -489,6 +561,8 @@ int main(int argc, char **argv)
 
     if (getenv("XF_TEST_HANGS"))
         sleep_on();
+    if (getenv("XF_TEST_THREAD"))
+        start_thread();
     xf_main(argc, argv);
     return argc > 2 ? run_descendants_role(argv[1], argv[2]) : cmocka_run_group_tests(tests, NULL, NULL);
 }
