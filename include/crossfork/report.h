@@ -110,7 +110,8 @@ typedef struct xf_report {
     size_t stderr_tail_size; /* without the NUL */
     uint64_t item;           /* of a pool's future; 0 for a process */
     int attempt;             /* of the item, counted from 1; 0 for a process */
-    const xf_frame *stack;   /* where it was when it crashed, exited or was stopped for its time, innermost first */
+    const xf_frame *stack;   /* where it was when it crashed, exited or was stopped for its time, innermost first; of an
+                                exit or an abort, from the program's function on that called the C library */
     size_t stack_count;      /* 0: not known, as for a kill from outside */
     uint64_t fault_address;  /* of an access violation; 0 otherwise */
     const xf_register *registers;

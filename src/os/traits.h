@@ -28,7 +28,8 @@ typedef struct os_traits {
     bool has_fork;         /* OS_FORK works */
     bool has_server;       /* OS_SERVER differs from OS_SPAWN */
     bool attach_needs_ack; /* a handle in a channel is lost if its sender ends before the receiver has taken it */
-    const char *const *register_names; /* of an os_record_head (crash.h), and a NULL */
+    const char *const *register_names;  /* of an os_record_head (crash.h), and a NULL */
+    const char *const *runtime_modules; /* how files of the C and C++ libraries begin, in lower case, and a NULL */
 } os_traits;
 
 extern const os_traits os;

@@ -16,8 +16,14 @@
 #include <unistd.h>
 #include <uv.h>
 
-const os_traits os = {
-    .has_fork = true, .has_server = true, .attach_needs_ack = false, .register_names = record_register_names};
+static const char *const runtime_modules[] = {"libc.so",       "libc-2.",   "libc.musl", "ld-musl",   "libpthread.so",
+                                              "libpthread-2.", "libstdc++", "libc++",    "libgcc_s.", NULL};
+
+const os_traits os = {.has_fork = true,
+                      .has_server = true,
+                      .attach_needs_ack = false,
+                      .register_names = record_register_names,
+                      .runtime_modules = runtime_modules};
 
 /* ---- The command line ------------------------------------------------------------------------ */
 

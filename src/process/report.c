@@ -3,6 +3,7 @@
 #include "crossfork/error.h"
 #include "os/cancel.h"
 #include "os/child.h"
+#include "process/stack_trim.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,39 +74,12 @@ const char *report_code_name(xf_status status)
     }
 }
 
-/* ---- The stack of an exit -------------------------------------------------------------------- */
-
-/* Whether a function is exit, or one of its kind, under a name of the C library's own: "exit", "__GI_exit", "_Exit",
- * "MSVCRT_exit". */
-static bool is_exit_function(const char *function)
-{
-    static const char *const prefixes[] = {"__GI_", "MSVCRT_", "__real_", "__wrap_"};
-
-    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
-        if (strncmp(function, prefixes[i], strlen(prefixes[i])) == 0)
-            function += strlen(prefixes[i]);
-    function += strspn(function, "_");
-    return strcmp(function, "exit") == 0 || strcmp(function, "Exit") == 0 || strcmp(function, "quick_exit") == 0;
-}
-
-size_t report_skip_exit(const xf_frame *frames, size_t count)
-{
-    enum { DEPTH = 16 };
-    size_t skip = 0;
-
-    for (size_t i = 0; i < count && i < DEPTH; i++)
-        if (is_exit_function(frames[i].function))
-            skip = i + 1;
-    return skip < count ? skip : 0;
-}
-
 void report_set_stack(xf_report *report, stack_trace *trace)
 {
-    size_t count, skip = 0;
+    size_t count;
     const xf_frame *frames = stack_trace_frames(trace, &count);
+    size_t skip = stack_trim(report->status, frames, count);
 
-    if (report->status.kind == XF_END_EXITED)
-        skip = report_skip_exit(frames, count);
     report->stack = frames + skip;
     report->stack_count = count - skip;
 }

@@ -15,10 +15,7 @@ const char *report_error_name(int code);
 xf_report *report_copy(const xf_report *report, stack_trace *trace);
 void report_free(xf_report *report);
 
-/* How many of the innermost frames of a process that called exit are of exit itself. */
-size_t report_skip_exit(const xf_frame *frames, size_t count);
-
-/* Finds the frames of a report; of an exit, from the function on that called it. */
+/* Finds the frames of a report; of an exit or an abort, from the function on that called it (stack_trim.h). */
 void report_set_stack(xf_report *report, stack_trace *trace);
 
 /* Finds the frames of a report that is a copy. */

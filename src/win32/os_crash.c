@@ -68,15 +68,12 @@ static void write_record(DWORD code, uint64_t address, const CONTEXT *context)
         fill_record(code, address, context);
 }
 
-static void record_here(DWORD code)
+/* The context is of the function that is to be the stack's first. */
+static void record_context(DWORD code, const CONTEXT *context)
 {
-    CONTEXT context;
-
     limit_mark_refused(guard.status, last_failure());
-    if (!guard.record)
-        return;
-    RtlCaptureContext(&context);
-    write_record(code, 0, &context);
+    if (guard.record)
+        write_record(code, 0, context);
 }
 
 static void record_exception(const EXCEPTION_POINTERS *exception)
@@ -91,7 +88,10 @@ static void record_exception(const EXCEPTION_POINTERS *exception)
 
 void crash_record_exit(void)
 {
-    record_here(0);
+    CONTEXT context;
+
+    RtlCaptureContext(&context);
+    record_context(0, &context);
 }
 
 /* Records the main thread from another thread.  The main thread may hold any lock, so while it is suspended, nothing is
@@ -192,10 +192,15 @@ static LONG WINAPI on_unhandled(EXCEPTION_POINTERS *exception)
     return answer;
 }
 
+/* Recorded is the caller, in the C library: the stack shows nothing of this function. */
 static void on_abort(int number)
 {
+    CONTEXT context;
+
     (void)number;
-    record_here(FATAL_APP_EXIT);
+    RtlCaptureContext(&context);
+    record_step(&context);
+    record_context(FATAL_APP_EXIT, &context);
     await_dump(NULL);
     end_by_crash(XF_CRASH_ABORT, FATAL_APP_EXIT);
 }

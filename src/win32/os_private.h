@@ -254,6 +254,9 @@ _Static_assert(sizeof(struct os_record) <= OS_RECORD_SIZE, "a record is as large
  *   context  Of this thread, or of one that is suspended. */
 void record_stack(os_record *record, const CONTEXT *context);
 
+/* Goes from a function's context to that of its caller. */
+void record_step(CONTEXT *context);
+
 /* Copies the registers, in the order of os.register_names. */
 void record_registers(os_record_head *head, const CONTEXT *context);
 

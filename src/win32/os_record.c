@@ -65,7 +65,7 @@ static uint32_t find_or_add_module(os_record *record, uint64_t address)
 
 /* Goes from a frame to its caller.  A function without unwinding data has called no other function and has not moved
  * the stack pointer: "x64 exception handling". */
-static void step_to_caller(CONTEXT *context)
+void record_step(CONTEXT *context)
 {
     DWORD64 base, frame;
     void *data;
@@ -103,7 +103,7 @@ void record_stack(os_record *record, const CONTEXT *context)
         if (at.Rsp <= before || at.Rsp % sizeof(DWORD64) != 0 || at.Rsp + sizeof(DWORD64) > end)
             break;
         before = at.Rsp;
-        step_to_caller(&at);
+        record_step(&at);
     }
 }
 

@@ -9,8 +9,15 @@ static const char *const register_names[OS_REGISTERS_MAX] = {"rax", "rcx", "rdx"
                                                              "rsi", "rdi", "r8",  "r9",  "r10", "r11",
                                                              "r12", "r13", "r14", "r15", "rip", "eflags"};
 
-const os_traits os = {
-    .has_fork = false, .has_server = false, .attach_needs_ack = true, .register_names = register_names};
+static const char *const runtime_modules[] = {"ucrtbase", "msvcr",       "vcruntime", "msvcp",
+                                              "ntdll.",   "kernelbase.", "kernel32.", "libstdc++",
+                                              "libc++",   "libgcc_s",    NULL};
+
+const os_traits os = {.has_fork = false,
+                      .has_server = false,
+                      .attach_needs_ack = true,
+                      .register_names = register_names,
+                      .runtime_modules = runtime_modules};
 
 enum { ARGUMENT_MAX = 300 };
 
