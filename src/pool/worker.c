@@ -152,8 +152,8 @@ static int run_singly(worker *worker, uint32_t count)
     return code;
 }
 
-/* Runs the items of the chunk, of which so many are finished, until one fails, or the rest is not to begin.  Returns the
- * code of the one that failed, or 0. */
+/* Runs the items of the chunk, of which so many are finished, until one fails, or the rest is not to begin.  Returns
+ * the code of the one that failed, or 0. */
 static int run_items(worker *worker, uint32_t finished, uint32_t end)
 {
     const job_plan *plan = worker->claimed.plan;
