@@ -57,24 +57,14 @@ static findings look_at_chunks(const xf_pool *pool, const xf_future *future)
     return found;
 }
 
-/* Ends a chunk that has not ended.  If a worker runs it, its commit fails, and it is killed as one that was doomed. */
-static void end_chunk(xf_pool *pool, xf_future *future, uint64_t chunk)
-{
-    uint64_t claim = atomic_load(future_claim(future, chunk));
-    uint32_t owner = claim_word_owner(claim);
-
-    pool_jobs_end_damaged(pool, future, chunk);
-    if (owner < pool->slots_used && pool->workers[owner].process &&
-        claim_word_is_held_by(claim, owner, pool->workers[owner].epoch))
-        process_kill_late(pool->workers[owner].process);
-}
-
 /* Ends the chunks whose words fit no state, as they did not a second ago. */
 static void end_strays(xf_pool *pool, xf_future *future)
 {
-    for (uint64_t i = 0; i < future->plan.chunk_count; i++)
-        if (!is_in_order(pool, future, i, atomic_load(future_claim(future, i))))
-            end_chunk(pool, future, i);
+    for (uint64_t i = 0; i < future->plan.chunk_count; i++) {
+        uint64_t claim = atomic_load(future_claim(future, i));
+        if (!is_in_order(pool, future, i, claim))
+            pool_jobs_end_damaged(pool, future, i, claim);
+    }
 }
 
 /* Ends the job for good.  Workers can go on to write that it has not ended. */
@@ -85,12 +75,23 @@ static void end_job(xf_pool *pool, xf_future *future)
     pool_segment_wake_waiters(&pool->segment);
 }
 
+/* Ends a chunk for good.  A word changes at most twice by itself before it is DONE: a worker claims the chunk, and
+ * commits it. */
+static void give_up_chunk(xf_pool *pool, xf_future *future, uint64_t chunk)
+{
+    for (int tries = 0; tries < 3; tries++) {
+        uint64_t claim = atomic_load(future_claim(future, chunk));
+        if (claim_word_state(claim) == CLAIM_DONE)
+            return;
+        pool_jobs_end_damaged(pool, future, chunk, claim);
+    }
+}
+
 /* Something keeps the chunks from ending, again and again. */
 static void give_up(xf_pool *pool, xf_future *future)
 {
     for (uint64_t i = 0; i < future->plan.chunk_count; i++)
-        if (claim_word_state(atomic_load(future_claim(future, i))) != CLAIM_DONE)
-            end_chunk(pool, future, i);
+        give_up_chunk(pool, future, i);
     end_job(pool, future);
 }
 

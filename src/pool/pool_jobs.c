@@ -331,17 +331,30 @@ static _Atomic uint64_t *parents_count(xf_pool *pool, const xf_future *future)
     return &pool_segment_cursor(&pool->segment, &future->plan, pool->segment.slot_count)->finished;
 }
 
-void pool_jobs_complete_chunk(xf_pool *pool, xf_future *future, uint64_t chunk, uint32_t items)
+static void count_chunk(xf_pool *pool, const xf_future *future)
 {
-    atomic_store(future_claim(future, chunk), claim_word_make(CLAIM_DONE, pool->segment.slot_count, 0, items));
     if (!(future->plan.flags & JOB_ONE_CHUNK))
         atomic_fetch_add(parents_count(pool, future), 1);
 }
 
-void pool_jobs_end_damaged(xf_pool *pool, xf_future *future, uint64_t chunk)
+void pool_jobs_complete_chunk(xf_pool *pool, xf_future *future, uint64_t chunk, uint32_t items)
 {
+    atomic_store(future_claim(future, chunk), claim_word_make(CLAIM_DONE, pool->segment.slot_count, 0, items));
+    count_chunk(pool, future);
+}
+
+void pool_jobs_end_damaged(xf_pool *pool, xf_future *future, uint64_t chunk, uint64_t claim)
+{
+    uint64_t done = claim_word_make(CLAIM_DONE, pool->segment.slot_count, 0, CLAIM_SKIP_UNKNOWN);
+    uint32_t owner = claim_word_owner(claim);
+
+    if (!claim_word_change(future_claim(future, chunk), claim, done))
+        return;
     future->damaged = true;
-    pool_jobs_complete_chunk(pool, future, chunk, CLAIM_SKIP_UNKNOWN);
+    count_chunk(pool, future);
+    if (owner < pool->slots_used && pool->workers[owner].process &&
+        claim_word_is_held_by(claim, owner, pool->workers[owner].epoch))
+        process_kill_late(pool->workers[owner].process);
 }
 
 bool pool_jobs_check_complete(xf_pool *pool, const xf_future *future)

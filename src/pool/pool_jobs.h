@@ -30,8 +30,10 @@ void pool_jobs_close(xf_future *future);
 /* Ends a chunk for the parent, with so many finished items.  No other process may change the chunk's word any more. */
 void pool_jobs_complete_chunk(xf_pool *pool, xf_future *future, uint64_t chunk, uint32_t items);
 
-/* Ends a chunk whose claim word was overwritten: how its items ended is not known. */
-void pool_jobs_end_damaged(xf_pool *pool, xf_future *future, uint64_t chunk);
+/* Ends a chunk whose claim word was overwritten: how its items ended is not known.  If a worker runs it, its commit
+ * fails, and it is killed as one that was doomed.
+ *   claim  The word as it was read.  If it has changed since, nothing is done. */
+void pool_jobs_end_damaged(xf_pool *pool, xf_future *future, uint64_t chunk, uint64_t claim);
 
 /* Whether all chunks of the job are done now; the process that finds that first wakes the waiters. */
 bool pool_jobs_check_complete(xf_pool *pool, const xf_future *future);

@@ -130,7 +130,7 @@ static xf_end stop_reason_of(const worker_handle *worker, const xf_future *futur
 
 /* ---- Claims that were overwritten ------------------------------------------------------------ */
 
-enum { LOST_CLAIMS_MAX = 4 }; /* of one job, and of jobs that are not known */
+enum { LOST_CLAIMS_MAX = 4 }; /* of one job */
 
 /* The number of the first chunk that is queued; chunk_count: none is. */
 static uint64_t first_queued(const xf_future *future)
@@ -165,26 +165,34 @@ static xf_future *next_in_line(const xf_pool *pool)
     return next;
 }
 
-/* A worker has found that its claim was overwritten, so that its chunk is perhaps queued again, without a count of
- * attempts.  After some of these that chunk ends: the one of the worker's intent, if it fits, or else the next one,
- * which will be run over and over. */
+/* After some claims of the job that were lost the chunk ends, unless its word has changed. */
 static void count_lost_claim(xf_pool *pool, xf_future *future, uint64_t chunk)
 {
-    bool is_known = future && chunk < future->plan.chunk_count &&
-                    claim_word_state(atomic_load(future_claim(future, chunk))) != CLAIM_DONE;
-    int *count = is_known ? &future->lost_claims : &pool->lost_claims;
+    uint64_t claim = atomic_load(future_claim(future, chunk));
 
-    if (++*count <= LOST_CLAIMS_MAX)
+    if (++future->lost_claims <= LOST_CLAIMS_MAX || claim_word_state(claim) == CLAIM_DONE)
         return;
-    *count = 0;
-    if (!is_known) {
+    future->lost_claims = 0;
+    pool_jobs_end_damaged(pool, future, chunk, claim);
+    pool_jobs_check_complete(pool, future);
+}
+
+/* A worker has found that its claim was overwritten, so that its chunk is perhaps queued again, without a count of
+ * attempts.  It counts for the chunk of the worker's intent, unless the parent has ended that; if the intent names no
+ * chunk that can be run again, for the next one, which is the one that will be run over and over. */
+static void recover_lost_claim(xf_pool *pool, xf_future *future, uint64_t chunk)
+{
+    bool is_known = future && chunk < future->plan.chunk_count;
+    uint64_t claim = is_known ? atomic_load(future_claim(future, chunk)) : claim_word_make(CLAIM_DONE, 0, 0, 0);
+
+    if (claim_word_state(claim) == CLAIM_DONE && claim_word_skip(claim) == CLAIM_SKIP_UNKNOWN)
+        return;
+    if (claim_word_state(claim) == CLAIM_DONE) {
         future = next_in_line(pool);
         chunk = future ? first_queued(future) : 0;
     }
-    if (!future)
-        return;
-    pool_jobs_end_damaged(pool, future, chunk);
-    pool_jobs_check_complete(pool, future);
+    if (future)
+        count_lost_claim(pool, future, chunk);
 }
 
 /* ---- Recovering ------------------------------------------------------------------------------ */
@@ -219,5 +227,5 @@ void pool_recovery_recover(worker_handle *worker)
     xf_status status = process_report(worker->process)->status;
 
     if (!recover_intent(worker, future, intent) && status.kind == XF_END_EXITED && status.code == WORKER_LOST_CLAIM)
-        count_lost_claim(pool, future, job_chunk_of_intent(intent));
+        recover_lost_claim(pool, future, job_chunk_of_intent(intent));
 }

@@ -82,7 +82,7 @@ struct xf_future {
     int hurt_looks;         /* looks since then at which something did not fit */
     atomic_bool given_up;   /* the parent has ended it, whatever workers write from now on */
     bool damaged;           /* what it shares does not fit */
-    int lost_claims;        /* workers that found their claims of it overwritten */
+    int lost_claims;        /* workers that found their claims overwritten, of this job or when it was the next */
     item_failure *failures; /* in the order of items once collected is set */
     size_t failure_count, failure_room;
     stopped_items *stopped;
@@ -139,7 +139,6 @@ struct xf_pool {
     _Atomic uint32_t spin_us; /* and this, which waits read without the lock */
     uint64_t looked_through;  /* when the jobs were looked through last, of uv_hrtime */
     int audit_ms;             /* how long after that they are looked through again; POOL_AUDIT_MS */
-    int lost_claims;          /* workers that found their claims overwritten, of jobs that are not known */
     bool free_asked; /* xf_pool_free was called where it must not wait: release is called as soon as it need not */
     void (*release)(xf_pool *pool); /* ends what is left, and frees all; waits while workers run */
     int failed_starts;              /* in a row, by what the workers did themselves */

@@ -672,6 +672,27 @@ static void a_claim_of_no_worker(void **state)
 }
 
 /* A worker whose claim reads as doomed waits to be killed, though nobody is about to. */
+/* A worker may claim a chunk, and commit it, while the parent is about to end it. */
+static void an_end_that_comes_too_late(void **state)
+{
+    scene scene = open_scene(4, 2);
+    claim_word *word = future_claim(scene.future, 0);
+    uint64_t before = atomic_load(word), claimed = claim_word_make(CLAIM_CLAIMED, 0, 7, 0);
+
+    (void)state;
+    atomic_store(word, claimed);
+    uv_mutex_lock(&scene.pool->lock);
+    pool_jobs_end_damaged(scene.pool, scene.future, 0, before);
+    uv_mutex_unlock(&scene.pool->lock);
+    assert_true(atomic_load(word) == claimed);
+    assert_int_equal(chunk_claim_sum(&scene.pool->segment, &scene.future->plan, scene.pool->slots_used), 0);
+    assert_false(scene.future->damaged);
+    atomic_store(word, before);
+    release_worker(&scene);
+    expect_all(&scene, XF_END_DONE);
+    close_scene(&scene);
+}
+
 static void a_doom_that_nobody_decided(void **state)
 {
     scene scene = open_scene(4, 2);
@@ -859,6 +880,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_queued_chunk_with_more_finished_items),
         cmocka_unit_test(marks_outside_of_the_shard),
         cmocka_unit_test(a_claim_of_no_worker),
+        cmocka_unit_test(an_end_that_comes_too_late),
         cmocka_unit_test(a_doom_that_nobody_decided),
         cmocka_unit_test(a_failure_that_there_was_not),
         cmocka_unit_test(a_head_beyond_the_ring),

@@ -342,6 +342,82 @@ static void exits_that_look_like_failed_starts_end_no_pool(void **state)
     xf_pool_free(pool);
 }
 
+/* ---- Claims that are lost -------------------------------------------------------------------- */
+
+enum { LOSERS = 12, FEW_TIMES = 2, MANY_TIMES = 1000000 };
+
+/* Makes its claim word one that fits no state, and returns once the parent has ended the chunk for that. */
+XF_TASK(ruin_own_claim, const int *in, int *out)
+{
+    claim_word *word = ((worker *)call->backend_arg)->claimed.word;
+
+    *out = *in;
+    atomic_store(word, claim_word_make(CLAIM_UNUSED, 0, 0, 0));
+    while (claim_word_state(atomic_load(word)) != CLAIM_DONE)
+        ;
+    return 0;
+}
+
+/* What waits behind it is not ended in its place, however often that happens in the life of a pool. */
+static void a_chunk_that_ended_for_its_word_costs_no_other(void **state)
+{
+    static const order orders[8];
+    static const int zero;
+    xf_pool *pool = open_attacked_pool(1);
+    xf_map ruin = {.task = &ruin_own_claim, .in = &zero, .count = 1};
+
+    (void)state;
+    for (int round = 0; round < LOSERS; round++) {
+        xf_future *ruined = NULL, *behind;
+        assert_int_equal(xf_pool_map_async(&ruined, pool, &ruin), 0);
+        behind = order_many(pool, orders, 8, &(xf_map){.chunk = 1});
+        assert_int_equal(xf_future_wait(behind, BOUND_MS), 0);
+        expect_kind(ruined, XF_END_PROTOCOL_ERROR, XF_EPROTO);
+        xf_future_free(behind);
+    }
+    xf_pool_free(pool);
+}
+
+/* So many times in all, queues its chunk again, hides which one it is, and loses its claim. */
+XF_TASK(lose_claim, const int *in, int *out)
+{
+    worker *worker = call->backend_arg;
+    strike_count *count = count_of(&worker->segment, worker->claimed.number);
+
+    *out = 0;
+    if (atomic_fetch_add(&count->rounds, 1) < (uint32_t)*in) {
+        atomic_store(&worker->slot->intent, 0);
+        atomic_store(worker->claimed.word, claim_word_make(CLAIM_QUEUED, 0, 0, 0));
+    }
+    return 0;
+}
+
+static xf_future *begin_loser(xf_pool *pool, int times)
+{
+    xf_future *future = NULL;
+
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &lose_claim, .in = &times, .count = 1}), 0);
+    return future;
+}
+
+static void what_loses_its_claim_ends_after_some_times(void **state)
+{
+    xf_pool *pool = open_attacked_pool(1);
+
+    (void)state;
+    for (int i = 0; i < LOSERS; i++) {
+        xf_future *future = begin_loser(pool, FEW_TIMES);
+        assert_int_equal(xf_future_wait(future, BOUND_MS), 0);
+        atomic_store(&count_of(&pool->segment, future->number)->rounds, 0);
+        xf_future_free(future);
+    }
+    expect_kind(begin_loser(pool, MANY_TIMES), XF_END_PROTOCOL_ERROR, XF_EPROTO);
+    expect_squares(pool, 1000, NULL);
+    xf_pool_free(pool);
+}
+
+/* ---- What workers say last ------------------------------------------------------------------- */
+
 typedef enum last_word {
     INTENT_OF_NO_CHUNK,
     INTENT_OF_ANOTHERS_CHUNK,
@@ -546,6 +622,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_attack_that_goes_on_holds_no_future),
         cmocka_unit_test(pages_that_no_list_names_come_back),
         cmocka_unit_test(lies_of_the_dead_cost_their_own_item),
+        cmocka_unit_test(a_chunk_that_ended_for_its_word_costs_no_other),
+        cmocka_unit_test(what_loses_its_claim_ends_after_some_times),
         cmocka_unit_test(exits_that_look_like_failed_starts_end_no_pool),
         cmocka_unit_test(a_write_to_the_books_is_the_worker_s_crash),
         cmocka_unit_test(lists_that_lead_back_end),
