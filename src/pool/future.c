@@ -158,19 +158,32 @@ int xf_future_wait(xf_future *future, int timeout_ms)
     return rc < 0 ? rc : wait_result(future);
 }
 
+/* The index of a future that is complete; count: none is. */
+static int find_complete(const awaited_futures *awaited)
+{
+    int i = 0;
+
+    while (i < awaited->count && !future_is_complete(awaited->futures[i]))
+        i++;
+    return i;
+}
+
+/* A worker may take back that a future is complete, before it is found. */
 int xf_future_wait_any(xf_future *const *futures, int count, int timeout_ms)
 {
+    awaited_futures awaited = {futures, count};
+    uint64_t deadline = clock_deadline(timeout_ms);
     int rc = count < 1 ? error_detail(XF_EINVAL, "%d futures", count) : check_wait_for_many(futures, count, timeout_ms);
+    int found = count;
 
+    while (rc == 0 && found == count) {
+        rc = await_futures(futures[0]->pool, is_any_complete, &awaited, clock_left_ms(deadline));
+        found = rc == 0 ? find_complete(&awaited) : count;
+    }
     if (rc < 0)
         return rc;
-    rc = await_futures(futures[0]->pool, is_any_complete, &(awaited_futures){futures, count}, timeout_ms);
-    for (int i = 0; i < count && rc == 0; i++)
-        if (future_is_complete(futures[i])) {
-            wait_result(futures[i]);
-            return i;
-        }
-    return rc;
+    wait_result(futures[found]);
+    return found;
 }
 
 int xf_future_wait_all(xf_future *const *futures, int count, int timeout_ms)

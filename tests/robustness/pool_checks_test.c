@@ -124,6 +124,55 @@ static void expect_all(scene *scene, xf_end kind)
         expect_item(scene, i, kind);
 }
 
+/* ---- Whether it is complete ------------------------------------------------------------------ */
+
+typedef struct flicker {
+    _Atomic uint32_t *word;
+    atomic_bool ends;
+    uv_thread_t thread;
+} flicker;
+
+static void write_both(void *arg)
+{
+    flicker *flicker = arg;
+
+    for (uint32_t value = 0; !atomic_load(&flicker->ends); value = !value)
+        atomic_store(flicker->word, value);
+}
+
+/* As if it had never been complete. */
+static void forget_results(xf_future *future)
+{
+    for (size_t i = 0; i < future->failure_count; i++)
+        report_free(future->failures[i].report);
+    future->failure_count = 0;
+    future->collected = false;
+}
+
+/* A future that is complete now and then is found, or is not; the other one never is. */
+static void an_end_that_comes_and_goes(void **state)
+{
+    scene scene = open_scene(4, 2);
+    flicker flicker = {.word = &future_state(scene.future)->complete};
+    xf_future *futures[2] = {scene.holder, scene.future};
+    int before = 0, changes = 0;
+
+    (void)state;
+    assert_int_equal(uv_thread_create(&flicker.thread, write_both, &flicker), 0);
+    while (changes < 2000) {
+        int rc = xf_future_wait_any(futures, 2, 0);
+        if (rc != XF_ETIMEDOUT)
+            assert_int_equal(rc, 1);
+        changes += rc != before;
+        before = rc;
+        forget_results(scene.future);
+    }
+    atomic_store(&flicker.ends, true);
+    uv_thread_join(&flicker.thread);
+    atomic_store(flicker.word, 0);
+    close_scene(&scene);
+}
+
 /* ---- Claim words ----------------------------------------------------------------------------- */
 
 static void more_finished_items_than_the_chunk_has(void **state)
@@ -849,6 +898,7 @@ static void progress_beyond_the_chunk(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_end_that_comes_and_goes),
         cmocka_unit_test(more_finished_items_than_the_chunk_has),
         cmocka_unit_test(a_chunk_of_a_job_that_ended_has_not),
         cmocka_unit_test(items_that_never_ran_though_nobody_cancelled),
