@@ -290,7 +290,7 @@ const xf_report *xf_future_report(xf_future *future, size_t item)
     uv_mutex_unlock(&future->pool->lock);
     if (!failure || !failure->report)
         return NULL;
-    report_find_stack(failure->report);
+    report_find_stack(failure->report, &future->pool->lock);
     return failure->report;
 }
 

@@ -264,7 +264,7 @@ const xf_report *xf_process_report(xf_process *process)
     const xf_report *report = process_lead_check_own(process) < 0 ? NULL : process_report(process);
 
     if (report && process->trace)
-        report_set_stack(&process->report, process->trace);
+        report_set_stack(&process->report, process->trace, &process->lock);
     return report;
 }
 

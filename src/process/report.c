@@ -74,14 +74,18 @@ const char *report_code_name(xf_status status)
     }
 }
 
-void report_set_stack(xf_report *report, stack_trace *trace)
+void report_set_stack(xf_report *report, stack_trace *trace, uv_mutex_t *lock)
 {
     size_t count;
     const xf_frame *frames = stack_trace_frames(trace, &count);
     size_t skip = stack_trim(report->status, frames, count);
 
-    report->stack = frames + skip;
-    report->stack_count = count - skip;
+    uv_mutex_lock(lock);
+    if (!report->stack) {
+        report->stack = frames + skip;
+        report->stack_count = count - skip;
+    }
+    uv_mutex_unlock(lock);
 }
 
 /* ---- Copies ---------------------------------------------------------------------------------- */
@@ -142,13 +146,13 @@ void report_free(xf_report *report)
     free(copy);
 }
 
-void report_find_stack(xf_report *report)
+void report_find_stack(xf_report *report, uv_mutex_t *lock)
 {
     OS_HOLD_CANCEL;
     kept_report *copy = (kept_report *)report;
 
     if (copy->trace)
-        report_set_stack(report, copy->trace);
+        report_set_stack(report, copy->trace, lock);
 }
 
 char *report_add_reason(const char *message, const char *why)

@@ -5,6 +5,8 @@
 #include "crossfork/report.h"
 #include "process/stack_trace.h"
 
+#include <uv.h>
+
 /* The name of a status's code: of the crash, the signal or the XF_E* code; "" when it is the task's own. */
 const char *report_code_name(xf_status status);
 
@@ -15,11 +17,12 @@ const char *report_error_name(int code);
 xf_report *report_copy(const xf_report *report, stack_trace *trace);
 void report_free(xf_report *report);
 
-/* Finds the frames of a report; of an exit or an abort, from the function on that called it (stack_trim.h). */
-void report_set_stack(xf_report *report, stack_trace *trace);
+/* Finds the frames of a report, once; of an exit or an abort, from the function on that called it (stack_trim.h).
+ *   lock  Held while the report is changed, and not while frames are looked for.  Threads: any. */
+void report_set_stack(xf_report *report, stack_trace *trace, uv_mutex_t *lock);
 
-/* Finds the frames of a report that is a copy. */
-void report_find_stack(xf_report *report);
+/* The same for a report that is a copy. */
+void report_find_stack(xf_report *report, uv_mutex_t *lock);
 
 /* The message, and why the task was not saved.  Freed with free; NULL: no memory. */
 char *report_add_reason(const char *message, const char *why);

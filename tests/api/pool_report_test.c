@@ -218,6 +218,46 @@ static void a_refused_output_is_the_reason_of_a_failure(void **state)
     }
 }
 
+typedef struct asker {
+    xf_future *future;
+    uv_thread_t thread;
+    const xf_report *report;
+    size_t frames;
+} asker;
+
+static void ask_for_report(void *arg)
+{
+    asker *asker = arg;
+
+    asker->report = xf_future_report(asker->future, 0);
+    asker->frames = asker->report->stack_count;
+}
+
+/* The thread sanitizer sees what they write. */
+static void threads_may_ask_for_a_report_at_the_same_time(void **state)
+{
+    const step what = {DIE_DEED, 1};
+    xf_pool *pool = open_workers(1);
+    asker askers[4] = {{0}};
+    xf_future *future = NULL;
+
+    (void)state;
+    assert_int_equal(xf_pool_map_async(&future, pool, &(xf_map){.task = &do_step, .in = &what, .count = 1}), 0);
+    assert_int_equal(xf_future_wait(future, 60000), XF_EFAILED);
+    for (int i = 0; i < 4; i++) {
+        askers[i].future = future;
+        assert_int_equal(uv_thread_create(&askers[i].thread, ask_for_report, &askers[i]), 0);
+    }
+    for (int i = 0; i < 4; i++)
+        uv_thread_join(&askers[i].thread);
+    for (int i = 1; i < 4; i++) {
+        assert_ptr_equal(askers[i].report, askers[0].report);
+        assert_int_equal(askers[i].frames, askers[0].frames);
+    }
+    xf_future_free(future);
+    xf_pool_free(pool);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -226,6 +266,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_death_does_not_have_the_lines_of_other_items),
         cmocka_unit_test(the_last_lines_are_kept),
         cmocka_unit_test(a_refused_output_is_the_reason_of_a_failure),
+        cmocka_unit_test(threads_may_ask_for_a_report_at_the_same_time),
     };
 
     xf_main(argc, argv);
