@@ -493,18 +493,18 @@ static int take_buffer(xf_pool *pool, size_t size, uint64_t *at)
 
 void *xf_pool_buffer_alloc(xf_pool *pool, size_t size)
 {
+    OS_HOLD_CANCEL;
     uint64_t at, deadline = clock_deadline(POOL_MEMORY_MS);
     int rc = pool_state_check_own(pool);
     char *buffer;
 
-    if (rc == 0)
+    if (rc < 0)
+        return NULL;
+    uv_mutex_lock(&pool->lock);
+    do
         rc = take_buffer(pool, size, &at);
-    if (rc == XF_ENOMEM) {
-        uv_mutex_lock(&pool->lock);
-        while (rc == XF_ENOMEM && pool_jobs_await_memory(pool, deadline))
-            rc = take_buffer(pool, size, &at);
-        uv_mutex_unlock(&pool->lock);
-    }
+    while (rc == XF_ENOMEM && pool_jobs_await_memory(pool, deadline));
+    uv_mutex_unlock(&pool->lock);
     if (rc < 0)
         return NULL;
     buffer = pool_segment_at(&pool->segment, at);
@@ -514,6 +514,11 @@ void *xf_pool_buffer_alloc(xf_pool *pool, size_t size)
 
 void xf_pool_buffer_free(xf_pool *pool, void *memory)
 {
-    if (memory && pool_state_check_own(pool) == 0)
-        pool_pages_free(&pool->pages, PAGES_BUFFERS, pool_segment_offset(&pool->segment, memory));
+    OS_HOLD_CANCEL;
+
+    if (!memory || pool_state_check_own(pool) < 0)
+        return;
+    uv_mutex_lock(&pool->lock);
+    pool_pages_free(&pool->pages, PAGES_BUFFERS, pool_segment_offset(&pool->segment, memory));
+    uv_mutex_unlock(&pool->lock);
 }

@@ -39,24 +39,20 @@ void pool_pages_close(pool_pages *pages)
     os_shm_close(&pages->words);
 }
 
-static void release_pages(pool_pages *pages, uint64_t count)
+static void count_pages(pool_pages *pages, uint64_t taken)
 {
-    atomic_fetch_sub(&pages->taken, count);
-    atomic_store(&pages->segment->head->pages_taken, atomic_load(&pages->taken));
+    pages->taken = taken;
+    atomic_store(&pages->segment->head->pages_taken, taken);
 }
 
 /* Counts the pages as taken if the limit leaves them. */
 static bool reserve_pages(pool_pages *pages, uint64_t count)
 {
     uint64_t limit = pages->segment->memory_limit / OS_PAGE;
-    bool fits;
+    bool fits = count <= limit && pages->taken + pool_segment_slab_pages(pages->segment) <= limit - count;
 
-    if (count > limit)
-        return false;
-    fits = atomic_fetch_add(&pages->taken, count) + pool_segment_slab_pages(pages->segment) <= limit - count;
-    if (!fits)
-        atomic_fetch_sub(&pages->taken, count);
-    atomic_store(&pages->segment->head->pages_taken, atomic_load(&pages->taken));
+    if (fits)
+        count_pages(pages, pages->taken + count);
     return fits;
 }
 
@@ -75,7 +71,7 @@ int pool_pages_take(pool_pages *pages, pages_use use, uint64_t size, uint64_t *a
     if (rc == 0)
         *at = page_arena_offset(&pages->arenas[use], first);
     else if (reserved)
-        release_pages(pages, count);
+        count_pages(pages, pages->taken - count);
     if (rc == XF_EAGAIN)
         return error_detail(XF_ENOMEM, "the pool's memory_limit of %llu bytes does not leave %llu bytes",
                             (unsigned long long)pages->segment->memory_limit, (unsigned long long)size);
@@ -94,7 +90,7 @@ bool pool_pages_free(pool_pages *pages, pages_use use, uint64_t at)
         return false;
     count = page_arena_run(arena, first);
     page_arena_free(arena, first, count);
-    release_pages(pages, count);
+    count_pages(pages, pages->taken - count);
     return true;
 }
 
@@ -111,7 +107,7 @@ uint64_t pool_pages_used(const pool_pages *pages)
     pool_segment *segment = pages->segment;
 
     pool_segment_count_slabs(segment);
-    return (atomic_load(&pages->taken) + pool_segment_slab_pages(segment)) * OS_PAGE;
+    return (pages->taken + pool_segment_slab_pages(segment)) * OS_PAGE;
 }
 
 uint64_t pool_pages_committed(const pool_pages *pages)

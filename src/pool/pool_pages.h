@@ -1,4 +1,5 @@
-/* The pages that a pool's parent takes, in both segments.  What is taken stands in memory that only the parent has. */
+/* The pages that a pool's parent takes, in both segments.  What is taken stands in memory that only the parent has.
+ * All functions but pool_pages_hold are called with the pool's lock held, or where no other thread has the pool. */
 #ifndef POOL_PAGES_H
 #define POOL_PAGES_H
 
@@ -13,7 +14,7 @@ typedef enum pages_use {
 
 typedef struct pool_pages {
     pool_segment *segment;
-    _Atomic uint64_t taken; /* pages; the books have a copy for workers */
+    uint64_t taken; /* pages; the books have a copy for workers */
     os_shm words;
     page_arena arenas[PAGES_USES];
 } pool_pages;
@@ -24,8 +25,7 @@ void pool_pages_close(pool_pages *pages);
 
 /* Takes a run of pages for size bytes, and gives it memory.
  *   at  Set to the offset of the run in its segment.
- * XF_ENOMEM when the limit does not leave as much.
- * Threads: any. */
+ * XF_ENOMEM when the limit does not leave as much. */
 int pool_pages_take(pool_pages *pages, pages_use use, uint64_t size, uint64_t *at);
 
 /* Frees the run of pages that begins at the offset; false when none begins there. */

@@ -797,7 +797,7 @@ static void close_pool(void)
     }
     xf_pool_buffer_free(pool, buffer);
     read_stats(); /* which frees what can be freed */
-    CHECK(!pool->first && pool->retired_count == 0 && atomic_load(&pool->pages.taken) == 0);
+    CHECK(!pool->first && pool->retired_count == 0 && pool->pages.taken == 0);
     xf_pool_free(pool);
 }
 

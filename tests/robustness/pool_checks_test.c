@@ -895,6 +895,55 @@ static void progress_beyond_the_chunk(void **state)
     close_scene(&scene);
 }
 
+/* ---- Memory in several threads --------------------------------------------------------------- */
+
+enum { TAKERS = 3, ROUNDS = 200000 };
+
+typedef struct taker {
+    xf_pool *pool;
+    size_t size;
+    atomic_int *busy; /* threads that take what fits */
+    uv_thread_t thread;
+    int failures;
+} taker;
+
+static void take_often(void *arg)
+{
+    taker *taker = arg;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        void *memory = xf_pool_buffer_alloc(taker->pool, taker->size);
+        taker->failures += memory == NULL;
+        xf_pool_buffer_free(taker->pool, memory);
+    }
+    atomic_fetch_sub(taker->busy, 1);
+}
+
+/* What fits is given, also while another thread asks for what does not fit; and workers see what is taken. */
+static void threads_that_take_memory_do_not_disturb_each_other(void **state)
+{
+    xf_pool *pool = open_pool(&(xf_pool_options){.workers = 1, .memory_limit = MEMORY_LIMIT});
+    void *held = xf_pool_buffer_alloc(pool, 4 * OS_PAGE);
+    atomic_int busy = TAKERS;
+    taker takers[TAKERS];
+
+    (void)state;
+    for (int i = 0; i < TAKERS; i++) {
+        takers[i] = (taker){.pool = pool, .size = (size_t)(1 + 2 * i) * OS_PAGE, .busy = &busy};
+        assert_int_equal(uv_thread_create(&takers[i].thread, take_often, &takers[i]), 0);
+    }
+    while (atomic_load(&busy) > 0)
+        assert_null(xf_pool_buffer_alloc(pool, MEMORY_LIMIT - OS_PAGE));
+    for (int i = 0; i < TAKERS; i++) {
+        uv_thread_join(&takers[i].thread);
+        assert_int_equal(takers[i].failures, 0);
+    }
+    xf_pool_buffer_free(pool, held);
+    assert_int_equal(atomic_load(&pool->segment.head->pages_taken), 0);
+    assert_int_equal(stats_of(pool).memory, 0);
+    xf_pool_free(pool);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -939,6 +988,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_intent_of_no_job),
         cmocka_unit_test(a_claim_in_the_future),
         cmocka_unit_test(progress_beyond_the_chunk),
+        cmocka_unit_test(threads_that_take_memory_do_not_disturb_each_other),
     };
 
     xf_main(argc, argv);
