@@ -6,6 +6,7 @@
 #include "pool/pool_futures.h"
 #include "pool/pool_jobs.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 /* ---- Calling --------------------------------------------------------------------------------- */
@@ -31,7 +32,7 @@ typedef struct callbacks_call {
     bool returned; /* false when an exception leaves a callback: then nobody waits for the lock to be held */
 } callbacks_call;
 
-/* A callback may have detached the future: then it is handled once more, and freed. */
+/* A callback may have detached the future: it is freed when the futures are looked through next. */
 static void end_callbacks(callbacks_call *call)
 {
     pool_state_leave(&call->frame);
@@ -61,54 +62,99 @@ static void call_callbacks(xf_pool *pool, xf_future *future)
     call.returned = true;
 }
 
-static void handle_future(xf_pool *pool, xf_future *future, handling what)
+/* Does for all futures what needs no callback.  Returns whether callbacks are due. */
+static bool settle_futures(xf_pool *pool)
 {
-    if (what == HANDLE_CANCEL)
-        pool_jobs_cancel_unclaimed(pool, future, XF_END_CANCELLED);
-    else if (what == HANDLE_CALL)
+    bool due = false;
+
+    for (xf_future *future = pool->free_asked ? NULL : pool->first, *next; future; future = next) {
+        handling what = handling_of(future);
+        next = future->next;
+        if (what == HANDLE_CANCEL) {
+            pool_jobs_cancel_unclaimed(pool, future, XF_END_CANCELLED);
+            what = handling_of(future);
+        }
+        if (what == HANDLE_FREE)
+            pool_futures_free(future);
+        due |= what == HANDLE_CALL;
+    }
+    return due;
+}
+
+static void call_what_is_due(xf_pool *pool)
+{
+    xf_future *future = pool->first;
+
+    while (future && !pool->free_asked) {
+        if (handling_of(future) != HANDLE_CALL) {
+            future = future->next;
+            continue;
+        }
         call_callbacks(pool, future);
-    else
-        pool_futures_free(future);
+        future = pool->first; /* the list may have changed while the lock was released */
+    }
 }
 
 void future_callbacks_run(xf_pool *pool)
 {
-    xf_future *future = pool->free_asked ? NULL : pool->first;
-
-    while (future) {
-        handling what = handling_of(future);
-        if (what == HANDLE_NOTHING) {
-            future = future->next;
-            continue;
-        }
-        handle_future(pool, future, what);
-        future = pool->free_asked ? NULL : pool->first; /* the list may have changed while the lock was released */
-    }
+    while (settle_futures(pool))
+        call_what_is_due(pool);
 }
 
-void future_callbacks_dispatch(xf_pool *pool)
+/* ---- Having them called ---------------------------------------------------------------------- */
+
+/* An inline pool calls them where it runs tasks, unless there is a loop. */
+static void have_callbacks_run(xf_pool *pool)
 {
     if (pool->user_async)
         uv_async_send(pool->user_async);
     else
-        future_callbacks_run(pool);
+        callback_thread_post(&pool->callbacks);
 }
 
-/* An inline pool has no supervisor: there the thread that runs tasks calls callbacks too.  Otherwise the supervisor's
- * thread is woken by a deadline that has passed. */
+void future_callbacks_dispatch(xf_pool *pool)
+{
+    if (settle_futures(pool))
+        have_callbacks_run(pool);
+}
+
 void future_callbacks_schedule(xf_future *future)
 {
     OS_HOLD_CANCEL;
     xf_pool *pool = future->pool;
+    handling what = handling_of(future);
 
-    if (handling_of(future) == HANDLE_NOTHING)
+    if (what == HANDLE_NOTHING)
         return;
-    if (pool->user_async) {
-        uv_async_send(pool->user_async);
-    } else if (!pool->inline_worker) {
+    if (what == HANDLE_CALL || pool->inline_worker) {
+        have_callbacks_run(pool);
+    } else {
         pool->callbacks_due = true;
         supervisor_set_deadline(&pool->supervised, 0);
     }
+}
+
+/* ---- On the callback thread ------------------------------------------------------------------ */
+
+static void on_turn(callback_source *source)
+{
+    xf_pool *pool = (xf_pool *)((char *)source - offsetof(xf_pool, callbacks));
+
+    uv_mutex_lock(&pool->lock);
+    pool->calls_back = true;
+    future_callbacks_run(pool);
+    pool->calls_back = false;
+    if (pool->free_asked)
+        supervisor_set_deadline(&pool->supervised, 0);
+    uv_mutex_unlock(&pool->lock);
+}
+
+int future_callbacks_prepare(xf_pool *pool)
+{
+    if (pool->user_async || pool->inline_worker || pool->callbacks.added)
+        return 0;
+    pool->callbacks.call = on_turn;
+    return callback_thread_add(&pool->callbacks);
 }
 
 /* ---- On the user's loop ---------------------------------------------------------------------- */

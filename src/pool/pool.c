@@ -149,7 +149,7 @@ static void on_pool_deadline(supervised *supervised)
     }
     pool_deadlines_check(pool);
     future_callbacks_dispatch(pool);
-    over = pool->free_asked && !pool->user_async && pool->running == 0 && pool->ending == 0;
+    over = pool_state_is_left(pool) && pool->ending == 0;
     uv_mutex_unlock(&pool->lock);
     if (over)
         pool->release(pool);
@@ -399,8 +399,9 @@ static void release_pool(xf_pool *pool)
     if (!pool->inline_worker)
         terminate_workers(pool, 0, XF_FOREVER);
     uv_mutex_unlock(&pool->lock);
+    callback_thread_remove(&pool->callbacks); /* afterwards no thread is in a callback of the pool, */
     if (!pool->inline_worker)
-        supervisor_remove(&pool->supervised); /* afterwards no thread is in a callback of the pool */
+        supervisor_remove(&pool->supervised); /* nor in on_due */
     pool_futures_orphan(pool);
     future_callbacks_close(pool);
     free_pool_memory(pool);
@@ -442,6 +443,12 @@ static void ask_for_release(xf_pool *pool)
     uv_mutex_unlock(&pool->lock);
 }
 
+/* Whether this thread is in a callback, or in the log callback of a worker. */
+static bool is_called_back(const xf_pool *pool)
+{
+    return supervisor_is_this_thread() || callback_thread_is_this() || pool_state_is_here(pool, POOL_CALLS_BACK);
+}
+
 void xf_pool_free(xf_pool *pool)
 {
     OS_HOLD_CANCEL;
@@ -453,7 +460,7 @@ void xf_pool_free(xf_pool *pool)
     else if (pool->inline_worker &&
              (pool_state_is_here(pool, POOL_RUNS_TASKS) || pool_state_is_here(pool, POOL_CALLS_BACK)))
         error_detail(XF_EDEADLK, "an inline pool cannot be freed in its own task or callback");
-    else if (!pool->inline_worker && (supervisor_is_this_thread() || pool_state_is_here(pool, POOL_CALLS_BACK)))
+    else if (!pool->inline_worker && is_called_back(pool))
         ask_for_release(pool);
     else
         release_pool(pool);

@@ -148,7 +148,7 @@ static uint64_t check_futures(xf_pool *pool, uint64_t now)
 
 void pool_deadlines_check(xf_pool *pool)
 {
-    bool over = pool->free_asked && pool->running == 0;
+    bool over = pool_state_is_left(pool);
     uint64_t now = uv_hrtime(), next = pool_audit_on_deadline(pool, now);
 
     pool->audit_due = next != CLOCK_NEVER;

@@ -8,6 +8,7 @@
 #include "os/machine.h"
 #include "pool/pool_pages.h"
 #include "pool/pool_segment.h"
+#include "process/callback_thread.h"
 #include "process/process.h"
 #include "process/process_start.h"
 #include "process/report.h"
@@ -147,10 +148,12 @@ struct xf_pool {
     bool awaits_start;              /* workers are missing until then */
     xf_report *broken;              /* why no worker can be started; NULL: workers can be started */
     xf_status broken_status;
-    uv_async_t *user_async; /* on the user's loop; NULL: callbacks are called on the supervisor's thread */
+    uv_async_t *user_async; /* on the user's loop; NULL: there is no such loop */
     uint64_t next_check;    /* of its deadlines, of uv_hrtime */
     bool audit_due;         /* the supervisor looks the jobs through at a time that it knows */
-    bool callbacks_due;     /* a future has completed without anybody who calls them or notifies the supervisor */
+    callback_source callbacks; /* added once a future has callbacks, if there is no such loop */
+    bool calls_back;           /* the callback thread is in the pool */
+    bool callbacks_due;        /* the supervisor looks futures through that no worker tells it about */
     uint32_t job_count;     /* job slots that were ever used */
     uint32_t jobs_committed;
     uint64_t last_serial; /* of a job */
@@ -201,8 +204,15 @@ void pool_state_leave(const pool_frame *frame);
 bool pool_state_is_here(const xf_pool *pool, pool_duty duty);
 
 /* XF_EDEADLK when a wait for the pool could not end, because the thread that would wait is needed for its end: the
- * supervisor's, or the one that runs the tasks of an inline pool.  A poll is no wait.  XF_ESTATE as above. */
+ * supervisor's or the callback thread, or the one that runs the tasks of an inline pool.  A poll is no wait.  XF_ESTATE as above. */
 int pool_state_check_wait(const xf_pool *pool, int timeout_ms);
+
+/* Whether the pool was freed where that could not wait, and the supervisor has to release it: no worker runs any more,
+ * and no callback. */
+static inline bool pool_state_is_left(const xf_pool *pool)
+{
+    return pool->free_asked && !pool->user_async && pool->running == 0 && !pool->calls_back;
+}
 
 /* Makes room for one more element of that size in a growing array.  XF_ENOMEM. */
 int pool_state_grow(void *array, size_t count, size_t *room, size_t size);

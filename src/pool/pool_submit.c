@@ -205,7 +205,12 @@ static int submit(xf_future **out, xf_pool *pool, const submission *work, const 
         return rc;
     uv_mutex_lock(&pool->lock);
     pool_futures_reap(pool);
-    rc = submit_locked(pool, future, work);
+    if (future->callbacks == CALLBACKS_PENDING)
+        rc = future_callbacks_prepare(pool);
+    if (rc == 0)
+        rc = submit_locked(pool, future, work);
+    else
+        free(future);
     if (rc == 0)
         *out = future; /* before any callback is called */
     if (rc == 0 && pool->inline_worker)

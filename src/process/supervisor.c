@@ -3,9 +3,11 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/per_process.h"
+#include "base/thread.h"
 #include "lockfree/wake_word.h"
 #include "os/identity.h"
 #include "os/server.h"
+#include "process/callback_thread.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +30,6 @@ typedef struct supervisor {
     uv_cond_t on_due_returned;
     int state;
     uv_thread_t thread;
-    uv_sem_t begun;
     uv_loop_t loop;
     uv_async_t wake;
     uv_timer_t timer;
@@ -174,9 +175,9 @@ static void run_supervisor(void *arg)
 {
     (void)arg;
     supervises = os_self_generation() + 1;
-    uv_sem_post(&self.begun);
     uv_run(&self.loop, UV_RUN_DEFAULT);
     uv_loop_close(&self.loop);
+    callback_thread_end();
     os_server_close(self.server); /* no child is started before this thread was joined */
     self.server = NULL;
     atomic_store(&self.open_wake_page, NULL);
@@ -184,21 +185,6 @@ static void run_supervisor(void *arg)
 }
 
 /* ---- Starting and ending --------------------------------------------------------------------- */
-
-/* Returns when the thread runs.  A thread that begins holds locks of the system or of a sanitizer, and in a child
- * that is forked meanwhile they would stay locked for ever. */
-static int create_thread(void)
-{
-    int rc = uv_sem_init(&self.begun, 0);
-
-    if (rc == 0) {
-        rc = uv_thread_create(&self.thread, run_supervisor, NULL);
-        if (rc == 0)
-            uv_sem_wait(&self.begun);
-        uv_sem_destroy(&self.begun);
-    }
-    return rc < 0 ? error_from_uv(rc, "uv_thread_create") : 0;
-}
 
 /* Opens the loop and starts the thread.  Called with starting and lock held. */
 static int start_thread(void)
@@ -218,7 +204,7 @@ static int start_thread(void)
         goto close_wake;
     self.next_check = CLOCK_NEVER;
     self.end_now = false;
-    rc = create_thread();
+    rc = thread_start(&self.thread, run_supervisor, NULL);
     if (rc < 0)
         goto close_watcher;
     self.state = RUNNING;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/per_process.h"
+#include "base/thread.h"
 #include "rendezvous/acceptor.h"
 
 #include <stdlib.h>
@@ -94,11 +95,9 @@ int publication_open(publication **out, object *object, const char *name, const 
     rc = acceptor_open(&publication->acceptor, name, key);
     if (rc < 0)
         goto free_publication;
-    rc = uv_thread_create(&publication->thread, run_publication, publication);
-    if (rc < 0) {
-        rc = error_from_uv(rc, "uv_thread_create");
+    rc = thread_start(&publication->thread, run_publication, publication);
+    if (rc < 0)
         goto close_acceptor;
-    }
     atomic_fetch_add(count_of_threads(), 1);
     *out = publication;
     return 0;

@@ -1,6 +1,7 @@
 /* Watches: a thread that waits for many items, and calls back on a loop. */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/thread.h"
 #include "os/cancel.h"
 #include "os/identity.h"
 #include "wait/wait.h"
@@ -127,10 +128,10 @@ int xf_watch_start(xf_watch **out, uv_loop_t *loop, const xf_watch_options *opti
         free_watch((uv_handle_t *)watch);
         return rc;
     }
-    rc = uv_thread_create(&watch->thread, run_watch, watch);
+    rc = thread_start(&watch->thread, run_watch, watch);
     if (rc < 0) {
         uv_close((uv_handle_t *)&watch->async, free_watch);
-        return error_from_uv(rc, "uv_thread_create");
+        return rc;
     }
     *out = watch;
     return 0;

@@ -240,7 +240,6 @@ static void end_trial(trial *trial)
     uv_sem_destroy(&trial->tried);
 }
 
-/* The supervisor's thread is needed for what is waited for: to see that a worker has died, and to start another. */
 static void a_wait_in_a_callback_is_refused(void **state)
 {
     static const int whats[] = {FINE, DIE};
@@ -277,6 +276,104 @@ static void a_wait_in_a_log_callback_of_a_worker_is_refused(void **state)
     assert_int_equal(xf_future_wait(future, 60000), 0);
     xf_future_free(future);
     end_trial(&trial);
+}
+
+/* ---- Slow callbacks -------------------------------------------------------------------------- */
+
+typedef struct slow_callback {
+    uv_sem_t begun, go_on;
+    int submit;
+    xf_pool *pool;
+} slow_callback;
+
+static void open_slow_callback(slow_callback *slow, xf_pool *pool)
+{
+    *slow = (slow_callback){.submit = NOT_CALLED, .pool = pool};
+    assert_int_equal(uv_sem_init(&slow->begun, 0), 0);
+    assert_int_equal(uv_sem_init(&slow->go_on, 0), 0);
+}
+
+static void close_slow_callback(slow_callback *slow)
+{
+    uv_sem_destroy(&slow->begun);
+    uv_sem_destroy(&slow->go_on);
+}
+
+static void return_late(xf_future *future, void *arg)
+{
+    slow_callback *slow = arg;
+
+    xf_future_free(future);
+    uv_sem_post(&slow->begun);
+    uv_sem_wait(&slow->go_on);
+}
+
+static void expect_timed_out(xf_future *future)
+{
+    expect_kind(future, XF_END_TIMED_OUT, 0);
+}
+
+/* Of a pool: the time of an item, of a whole map, and the replacement of a worker. */
+static void expect_deadlines_are_kept(xf_pool *pool)
+{
+    expect_timed_out(order_one(pool, PATIENT, &(xf_map){.timeout_ms = 20}));
+    expect_timed_out(order_one(pool, PATIENT, &(xf_map){.deadline_ms = 20}));
+    expect_kind(order_one(pool, DIE, NULL), XF_END_KILLED, 0);
+    assert_int_equal(map_one(pool), 0);
+}
+
+/* What nobody waits for is ended in time, too: the supervisor is free. */
+static void a_slow_callback_holds_nothing_up(void **state)
+{
+    xf_pool *pool = open_workers(2), *other = open_workers(1);
+    xf_process_options brief = {.limits.wall_ms = 20, .grace_ms = -1};
+    slow_callback slow;
+    xf_process *process;
+    int64_t pid;
+
+    (void)state;
+    open_slow_callback(&slow, pool);
+    order_one(pool, FINE, &(xf_map){.on_done = return_late, .arg = &slow});
+    uv_sem_wait(&slow.begun);
+    expect_deadlines_are_kept(pool);
+    expect_deadlines_are_kept(other);
+    assert_int_equal(xf_process_start(&process, &obey, &(order){HANG, 1}, sizeof(order), &brief), 0);
+    pid = xf_process_pid(process);
+    assert_true(support_has_ended(pid, 60000));
+    assert_int_equal(xf_process_free(process), 0);
+    uv_sem_post(&slow.go_on);
+    xf_pool_free(other);
+    xf_pool_free(pool);
+    close_slow_callback(&slow);
+}
+
+static void submit_late(xf_future *future, void *arg)
+{
+    slow_callback *slow = arg;
+
+    uv_sem_post(&slow->begun);
+    uv_sem_wait(&slow->go_on);
+    do {
+        xf_future_free(future);
+        slow->submit = xf_pool_submit(&future, slow->pool,
+                                      &(xf_map){.task = &obey, .in = &(order){FINE, 1}, .size = sizeof(order)});
+    } while (slow->submit == 0);
+}
+
+/* The callback goes on using the pool until the pool takes no more work. */
+static void free_waits_for_a_callback(void **state)
+{
+    xf_pool *pool = open_workers(1);
+    slow_callback slow;
+
+    (void)state;
+    open_slow_callback(&slow, pool);
+    order_one(pool, FINE, &(xf_map){.on_done = submit_late, .arg = &slow});
+    uv_sem_wait(&slow.begun);
+    uv_sem_post(&slow.go_on);
+    xf_pool_free(pool);
+    assert_string_equal(xf_err_name(slow.submit), "XF_ESTATE");
+    close_slow_callback(&slow);
 }
 
 /* ---- Freeing the pool in a callback ---------------------------------------------------------- */
@@ -409,6 +506,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(callbacks_come_on_the_loop_that_was_given),
         cmocka_unit_test(a_wait_in_a_callback_is_refused),
         cmocka_unit_test(a_wait_in_a_log_callback_of_a_worker_is_refused),
+        cmocka_unit_test(a_slow_callback_holds_nothing_up),
+        cmocka_unit_test(free_waits_for_a_callback),
         cmocka_unit_test(a_pool_may_be_freed_in_its_callback),
         cmocka_unit_test(an_idle_pool_may_be_freed_in_its_callback),
         cmocka_unit_test(another_pool_may_be_freed_in_a_callback),

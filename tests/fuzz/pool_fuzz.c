@@ -235,6 +235,31 @@ bool supervisor_is_this_thread(void)
     return false;
 }
 
+static callback_source *posted;
+
+int callback_thread_add(callback_source *source)
+{
+    source->added = true;
+    return 0;
+}
+
+void callback_thread_remove(callback_source *source)
+{
+    source->added = false;
+    posted = NULL;
+}
+
+void callback_thread_post(callback_source *source)
+{
+    if (source->added)
+        posted = source;
+}
+
+bool callback_thread_is_this(void)
+{
+    return false;
+}
+
 int pool_inline_open(xf_pool *pool)
 {
     (void)pool;
@@ -711,10 +736,21 @@ static void end_some_worker(void)
 
 /* ---- A whole input --------------------------------------------------------------------------- */
 
+static void run_threads(void)
+{
+    callback_source *source;
+
+    pool->supervised.on_due(&pool->supervised);
+    source = posted;
+    posted = NULL;
+    if (source)
+        source->call(source);
+}
+
 static void let_time_pass(void)
 {
     now += (uint64_t)fuzz_number(&input, 2) * CLOCK_NS_PER_MS;
-    pool->supervised.on_due(&pool->supervised);
+    run_threads();
 }
 
 static void act_as_worker(uint32_t step)
@@ -778,7 +814,7 @@ static void look_through(void)
     for (int i = 0; i < 4; i++) {
         now += (uint64_t)POOL_AUDIT_MS * CLOCK_NS_PER_MS;
         pool_audit_if_due(pool);
-        pool->supervised.on_due(&pool->supervised);
+        run_threads();
     }
 }
 
