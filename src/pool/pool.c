@@ -446,7 +446,7 @@ static void ask_for_release(xf_pool *pool)
 /* Whether this thread is in a callback, or in the log callback of a worker. */
 static bool is_called_back(const xf_pool *pool)
 {
-    return supervisor_is_this_thread() || callback_thread_is_this() || pool_state_is_here(pool, POOL_CALLS_BACK);
+    return callback_thread_is_this() || pool_state_is_here(pool, POOL_CALLS_BACK);
 }
 
 void xf_pool_free(xf_pool *pool)

@@ -51,8 +51,8 @@ int pool_state_check_wait(const xf_pool *pool, int timeout_ms)
         return pool_state_is_here(pool, POOL_RUNS_TASKS)
                    ? error_detail(XF_EDEADLK, "a task of an inline pool waits for the pool that runs it")
                    : 0;
-    return supervisor_is_this_thread() || callback_thread_is_this()
-               ? error_detail(XF_EDEADLK, "a pool cannot be waited for in a callback on a thread of the library's")
+    return callback_thread_is_this()
+               ? error_detail(XF_EDEADLK, "a pool cannot be waited for in a callback on the callback thread")
                : 0;
 }
 

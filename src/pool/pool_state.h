@@ -131,7 +131,7 @@ struct xf_pool {
     int cpu_count;     /* workers that the machine can run at a time, when the pool was opened */
     int target;        /* workers that the work so far has called for */
     int running;       /* workers that have been started and have not ended */
-    int ending;        /* workers whose end the supervisor's thread is dealing with */
+    int ending;        /* workers that have ended and whose processes are not freed yet: on_log may be behind */
     worker_handle *workers;
     os_cpu_set *cpu_sets; /* workers are bound to them in turn; NULL: they run anywhere */
     uint32_t cpu_set_count;
@@ -204,7 +204,7 @@ void pool_state_leave(const pool_frame *frame);
 bool pool_state_is_here(const xf_pool *pool, pool_duty duty);
 
 /* XF_EDEADLK when a wait for the pool could not end, because the thread that would wait is needed for its end: the
- * supervisor's or the callback thread, or the one that runs the tasks of an inline pool.  A poll is no wait.  XF_ESTATE as above. */
+ * callback thread, or the one that runs the tasks of an inline pool.  A poll is no wait.  XF_ESTATE as above. */
 int pool_state_check_wait(const xf_pool *pool, int timeout_ms);
 
 /* Whether the pool was freed where that could not wait, and the supervisor has to release it: no worker runs any more,

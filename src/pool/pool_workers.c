@@ -9,6 +9,7 @@
 #include "pool/pool_recovery.h"
 #include "pool/pool_wake.h"
 #include "pool/worker.h"
+#include "process/process_lead.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,7 @@ static void on_worker_progress(void *arg)
 }
 
 static void on_worker_end(void *arg);
+static void on_worker_released(void *arg);
 
 static int start_worker(xf_pool *pool, worker_handle *worker)
 {
@@ -41,7 +43,7 @@ static int start_worker(xf_pool *pool, worker_handle *worker)
                          .size = sizeof input.start + pool->options.initializer_size,
                          .method = pool->method,
                          .segments = {&pool->segment.books, &pool->segment.work},
-                         .owner = {on_worker_progress, on_worker_end, worker}};
+                         .owner = {on_worker_progress, on_worker_end, on_worker_released, worker}};
     worker_slot *slot = pool_state_slot(worker);
     int rc;
 
@@ -72,12 +74,14 @@ static int start_worker(xf_pool *pool, worker_handle *worker)
     return 0;
 }
 
-/* Starts workers until so many run, or one cannot be started. */
+enum { ENDING_MAX = 64 };
+
+/* Starts workers until so many run, or one cannot be started, or too many that have ended wait for on_log. */
 static int start_missing(xf_pool *pool, int count)
 {
     int rc = 0;
 
-    for (int i = 0; i < pool->worker_limit && pool->running < count && rc == 0; i++)
+    for (int i = 0; i < pool->worker_limit && pool->running < count && pool->ending < ENDING_MAX && rc == 0; i++)
         if (!pool->workers[i].process)
             rc = start_worker(pool, &pool->workers[i]);
     return rc;
@@ -329,12 +333,24 @@ static void on_worker_end(void *arg)
         &pool->lock); /* so that a thread that waits for a lost item does not wait for the start of a worker too */
     uv_mutex_lock(&pool->lock);
     pool_workers_replace(pool);
-    uv_mutex_unlock(&pool->lock);
-    xf_process_free(process);
-    uv_mutex_lock(&pool->lock);
     pool_deadlines_check(pool);
     future_callbacks_dispatch(pool);
+    uv_mutex_unlock(&pool->lock);
+    process_lead_release(process);
+}
+
+/* On the supervisor's thread, in on_worker_end, or on the callback thread, once on_log has had the last line.  As
+ * there, the pool may be freed when the lock is released. */
+static void on_worker_released(void *arg)
+{
+    xf_pool *pool = ((worker_handle *)arg)->pool;
+
+    if (callback_thread_is_this())
+        callback_thread_enter(&pool->callbacks);
+    uv_mutex_lock(&pool->lock);
     pool->ending--;
+    pool_workers_replace(pool);
+    pool_deadlines_check(pool);
     uv_cond_broadcast(&pool->changed);
     uv_mutex_unlock(&pool->lock);
 }

@@ -110,12 +110,18 @@ static void forget_post(callback_source *source)
 void callback_thread_remove(callback_source *source)
 {
     lock_callback_thread();
-    if (source->added) {
-        source->added = false;
+    source->added = false;
+    if (source->posted)
         forget_post(source);
-        while (self.current == source && !callback_thread_is_this())
-            uv_cond_wait(&self.changed, &self.lock);
-    }
+    while (self.current == source && !callback_thread_is_this())
+        uv_cond_wait(&self.changed, &self.lock);
+    uv_mutex_unlock(&self.lock);
+}
+
+void callback_thread_enter(callback_source *source)
+{
+    lock_callback_thread();
+    self.current = source;
     uv_mutex_unlock(&self.lock);
 }
 

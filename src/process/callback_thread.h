@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-/* A member of what has callbacks: a pool. */
+/* A member of what has callbacks: a process, a pool. */
 typedef struct callback_source {
     void (*call)(struct callback_source *source); /* on the callback thread: calls what is due */
     struct callback_source *next;                 /* this and the following are the callback thread's own */
@@ -17,11 +17,15 @@ typedef struct callback_source {
 int callback_thread_add(callback_source *source);
 
 /* When this returns, call does not run and will not be called again, unless this is called from call itself.  Harmless
- * for a source that was never added. */
+ * for a source that was never added, or is removed already. */
 void callback_thread_remove(callback_source *source);
 
 /* Has call called once, soon; never, for a source that is not there any more.  Does not wait. */
 void callback_thread_post(callback_source *source);
+
+/* Called from call of another one (a process's): from here on that call counts as a call of this one's (the pool's), for
+ * which callback_thread_remove waits. */
+void callback_thread_enter(callback_source *source);
 
 /* Whether the calling thread is the callback thread. */
 bool callback_thread_is_this(void);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "os/cancel.h"
 #include "process/process_lead.h"
+#include "process/process_log.h"
 #include "process/report.h"
 
 #include <stdlib.h>
@@ -13,12 +14,17 @@
 int xf_process_join(xf_process *process, xf_status *status, int timeout_ms)
 {
     OS_HOLD_CANCEL;
+    uint64_t deadline = clock_deadline(timeout_ms);
     int rc = process_lead_check_own(process);
 
     if (rc < 0)
         return rc;
     uv_mutex_lock(&process->lock);
-    rc = process_lead_await(process, process_lead_has_ended, clock_deadline(timeout_ms));
+    rc = process_log_check_wait(process);
+    if (rc == 0)
+        rc = process_lead_await(process, process_lead_has_ended, deadline);
+    if (rc == 0)
+        process_log_await(process, deadline);
     if (rc == 0 && status)
         *status = process->report.status;
     uv_mutex_unlock(&process->lock);
@@ -306,18 +312,12 @@ void xf_stack_free(xf_stack *stack)
 void xf_process_detach(xf_process *process)
 {
     OS_HOLD_CANCEL;
-    bool finished;
 
     if (process_lead_check_own(process) < 0) {
         process_lead_let_go(process);
         return;
     }
-    uv_mutex_lock(&process->lock);
-    finished = process->ended;
-    process->detached = !finished; /* from then on the supervisor destroys it: one of the two does */
-    uv_mutex_unlock(&process->lock);
-    if (finished)
-        process_lead_destroy(process);
+    process_lead_release(process);
 }
 
 int xf_process_free(xf_process *process)
@@ -332,9 +332,12 @@ int xf_process_free(xf_process *process)
         return 0;
     }
     uv_mutex_lock(&process->lock);
-    if (!process_lead_is_own(process))
+    rc = process_log_check_wait(process);
+    if (rc == 0) {
         kill_without_delay(process);
-    rc = process_lead_await(process, process_lead_has_ended, CLOCK_NEVER);
+        rc = process_lead_await(process, process_lead_has_ended, CLOCK_NEVER);
+        process_log_await(process, CLOCK_NEVER);
+    }
     uv_mutex_unlock(&process->lock);
     if (rc < 0)
         return rc;

@@ -6,6 +6,7 @@
 #include "objects/object_server.h"
 #include "os/identity.h"
 #include "process/box_lines.h"
+#include "process/callback_thread.h"
 #include "process/replay_file.h"
 #include "process/stack_trace.h"
 #include "process/supervisor.h"
@@ -16,13 +17,16 @@
 
 #include <uv.h>
 
-/* A pool owns its workers' processes.  The supervisor's thread calls these functions, and no other thread waits for
- * such a process. */
+/* A pool owns its workers' processes.  The supervisor's thread calls the first two of these functions, and no other
+ * thread waits for such a process. */
 typedef struct process_owner {
     void (*progress)(void *arg); /* the child has sent FRAME_PROGRESS */
-    void (*ended)(void *arg);    /* the report is complete; may free the process */
+    void (*ended)(void *arg);    /* the report is complete; ends with process_lead_release */
+    void (*released)(void *arg); /* on the supervisor's or the callback thread: the process was freed */
     void *arg;
 } process_owner;
+
+typedef struct queued_line queued_line;
 
 /* One thread at a time leads: it alone reads the channel and waits for the child.  See process_lead.h. */
 struct xf_process {
@@ -30,7 +34,6 @@ struct xf_process {
     uv_mutex_t lock;       /* of everything below; the leader does not hold it while it waits */
     uv_cond_t changed;     /* no thread leads any more, or something was received */
     bool leading;
-    uv_thread_t leader;
     os_child *child;
     os_shm box, input;
     frame_decoder in;
@@ -44,6 +47,10 @@ struct xf_process {
     const char *name;    /* behind the struct */
     xf_log_callback on_log;
     void *on_log_arg;
+    callback_source log_calls;
+    queued_line *first_queued, *last_queued; /* for on_log */
+    size_t queued_size;                      /* of them, in bytes */
+    bool in_on_log;
     uint64_t start_deadline; /* of uv_hrtime; CLOCK_NEVER: none */
     uint64_t grace_deadline;
     uint64_t wall_deadline;
@@ -53,7 +60,7 @@ struct xf_process {
     char dump[1024];     /* path of one; "" while there is none */
     uint32_t generation; /* of the process that started it: os_self_generation */
     bool detached;
-    bool unwatched; /* the system had no room to watch it, so it is polled */
+    bool unwatched; /* it is polled: the system had no room to watch it, or on_log is behind */
     int64_t pid;    /* 0 while it is not known */
     bool exited;    /* the child's process has exited; its channel may not be drained yet */
     bool kill_asked;

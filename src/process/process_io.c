@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "process/process_log.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,15 +27,7 @@ static void process_io_give_up(xf_process *process, int code)
 
 /* ---- Standard output and error --------------------------------------------------------------- */
 
-/* Calls on_log without the lock.  The calling thread leads, so no other thread reads meanwhile. */
-static void deliver_line(xf_process *process, const xf_log_line *line)
-{
-    uv_mutex_unlock(&process->lock);
-    process->on_log(process, line, process->on_log_arg);
-    uv_mutex_lock(&process->lock);
-}
-
-static void deliver_printed(xf_process *process, int stream, const line_splitter_piece *piece)
+static int log_printed(xf_process *process, int stream, const line_splitter_piece *piece)
 {
     char text[XF_LOG_LINE_MAX + 1];
     xf_log_line line = {.time = clock_now(),
@@ -46,11 +39,11 @@ static void deliver_printed(xf_process *process, int stream, const line_splitter
 
     memcpy(text, piece->text, piece->size);
     text[piece->size] = 0;
-    deliver_line(process, &line);
+    return process_log_put(process, &line);
 }
 
-/* Delivers the lines that are complete and whose turn it is.
- *   all  Delivers incomplete lines too, because no more will come. */
+/* Logs the lines that are complete and whose turn it is.
+ *   all  Logs incomplete lines too, because no more will come. */
 static int take_printed(xf_process *process, int stream, bool all)
 {
     line_splitter *lines = &process->printed[stream - OS_STDOUT];
@@ -59,7 +52,8 @@ static int take_printed(xf_process *process, int stream, bool all)
 
     while (rc == 0 && lines->bytes && line_splitter_next(lines, all, &piece)) {
         rc = tail_buffer_put(&process->captured[stream - OS_STDOUT], piece.text, piece.raw_size);
-        deliver_printed(process, stream, &piece);
+        if (rc == 0)
+            rc = log_printed(process, stream, &piece);
     }
     return rc;
 }
@@ -123,7 +117,7 @@ static void read_printed_before_frame(xf_process *process)
     }
 }
 
-/* Delivers what was printed after a log frame, once the frame itself has been delivered. */
+/* Logs what was printed after a log frame, once the frame itself has been logged. */
 static int take_printed_after_frame(xf_process *process)
 {
     int rc = 0;
@@ -149,8 +143,8 @@ static int take_log_frame(xf_process *process, const frame *frame)
     if (rc < 0 || !process->on_log)
         return rc;
     read_printed_before_frame(process);
-    deliver_line(process, &line);
-    return take_printed_after_frame(process);
+    rc = process_log_put(process, &line);
+    return rc < 0 ? rc : take_printed_after_frame(process);
 }
 
 static void acknowledge_bye(xf_process *process)
@@ -211,7 +205,10 @@ void process_io_drain(xf_process *process)
     enum { ROUNDS = 16, LAST_ROUNDS = 4096 };
 
     for (int round = 0; round < (process->exited ? LAST_ROUNDS : ROUNDS); round++) {
-        bool more = read_channel(process);
+        bool more = false;
+        if (process_log_is_full(process) && !process->exited)
+            break;
+        more |= read_channel(process);
         more |= process->captured[0].limit && read_captured(process, OS_STDOUT);
         more |= process->captured[1].limit && read_captured(process, OS_STDERR);
         if (!more)

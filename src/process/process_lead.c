@@ -6,8 +6,12 @@
 #include "base/writer.h"
 #include "process/process_end.h"
 #include "process/process_io.h"
+#include "process/process_log.h"
 
+#include <stddef.h>
 #include <stdlib.h>
+
+enum { POLL_MS = 10 }; /* how often a child is looked at that is not watched */
 
 /* ---- Deadlines ------------------------------------------------------------------------------- */
 
@@ -19,7 +23,7 @@ void process_lead_kill_late(xf_process *process)
 
 static uint64_t next_process_deadline(const xf_process *process)
 {
-    uint64_t next = process->unwatched ? uv_hrtime() + 10 * CLOCK_NS_PER_MS : CLOCK_NEVER;
+    uint64_t next = process->unwatched ? clock_deadline(POLL_MS) : CLOCK_NEVER;
 
     if (process->start_deadline < next)
         next = process->start_deadline;
@@ -65,15 +69,19 @@ static void check_process_deadlines(xf_process *process)
             process_lead_kill_late(process);
         }
     }
-    if (process->wall_deadline <= now && !process->exited) {
+    if (process->wall_deadline <= now) {
         process->wall_deadline = CLOCK_NEVER;
-        process->timed_out = !process->stop_asked;
-        process_lead_ask_to_stop(process);
+        if (!process->exited) {
+            process->timed_out = !process->stop_asked;
+            process_lead_ask_to_stop(process);
+        }
     }
     if (process->grace_deadline <= now) {
         process->grace_deadline = CLOCK_NEVER;
-        process->kill_asked = true;
-        process_lead_kill_late(process);
+        if (!process->exited) {
+            process->kill_asked = true;
+            process_lead_kill_late(process);
+        }
     }
 }
 
@@ -115,7 +123,6 @@ static void read_and_judge(xf_process *process)
 static void begin_to_lead(xf_process *process)
 {
     process->leading = true;
-    process->leader = uv_thread_self();
     os_child_unwatch(process->child);
 }
 
@@ -130,17 +137,25 @@ static void wake_waiters(xf_process *process)
 static void stop_leading(xf_process *process)
 {
     process->leading = false;
-    process->unwatched = !process->ended && supervisor_watch(&process->supervised, process->child) < 0;
+    process->unwatched =
+        !process->ended && (process_log_is_full(process) || supervisor_watch(&process->supervised, process->child) < 0);
     if (process->unwatched)
         supervisor_set_deadline(&process->supervised, next_process_deadline(process));
     wake_waiters(process);
 }
 
-bool process_lead_is_own(const xf_process *process)
+/* Waits for news of the child; while on_log is behind, only until it is not. */
+static void await_news(xf_process *process, int timeout_ms)
 {
-    uv_thread_t caller = uv_thread_self();
-
-    return process->leading && uv_thread_equal(&process->leader, &caller);
+    if (process_log_is_full(process)) {
+        if (timeout_ms < 0 || timeout_ms > POLL_MS)
+            timeout_ms = POLL_MS; /* the child may end meanwhile */
+        (void)uv_cond_timedwait(&process->changed, &process->lock, (uint64_t)timeout_ms * CLOCK_NS_PER_MS);
+        return;
+    }
+    uv_mutex_unlock(&process->lock);
+    os_child_wait(process->child, timeout_ms);
+    uv_mutex_lock(&process->lock);
 }
 
 /* Leads until the condition holds, and returns 0; or until the deadline passes, and returns XF_ETIMEDOUT. */
@@ -150,10 +165,7 @@ static int lead_until(xf_process *process, process_condition holds, uint64_t dea
     read_and_judge(process);
     while (!holds(process) && !process->ended && (deadline == CLOCK_NEVER || uv_hrtime() < deadline)) {
         uint64_t next = next_process_deadline(process);
-        int timeout_ms = clock_left_ms(deadline < next ? deadline : next);
-        uv_mutex_unlock(&process->lock);
-        os_child_wait(process->child, timeout_ms);
-        uv_mutex_lock(&process->lock);
+        await_news(process, clock_left_ms(deadline < next ? deadline : next));
         read_and_judge(process);
         wake_waiters(process);
     }
@@ -167,8 +179,9 @@ int process_lead_await(xf_process *process, process_condition holds, uint64_t de
 {
     while (!holds(process) && !process->ended) {
         uint64_t now = uv_hrtime();
-        if (process_lead_is_own(process))
-            return error_detail(XF_EDEADLK, "process %s waits for itself in its log callback", process->name);
+        int rc = process_log_check_wait(process);
+        if (rc < 0)
+            return rc;
         if (!process->leading) {
             if (lead_until(process, holds, deadline) == 0 || process->ended)
                 return 0;
@@ -235,9 +248,35 @@ void process_lead_discard(xf_process *process)
 
 void process_lead_destroy(xf_process *process)
 {
+    process_owner owner = process->owner;
+
+    process_log_close(process);
     supervisor_remove(&process->supervised);
     os_child_close(process->child);
     process_lead_discard(process);
+    if (owner.released)
+        owner.released(owner.arg);
+}
+
+/* Whether the process is detached and over.  It is true once: its caller destroys the process. */
+static bool take_finished(xf_process *process)
+{
+    bool finished = process->detached && process->ended && process_log_is_over(process);
+
+    process->detached &= !finished;
+    return finished;
+}
+
+void process_lead_release(xf_process *process)
+{
+    bool finished;
+
+    uv_mutex_lock(&process->lock);
+    process->detached = true;
+    finished = take_finished(process);
+    uv_mutex_unlock(&process->lock);
+    if (finished)
+        process_lead_destroy(process);
 }
 
 /* ---- In a forked copy ------------------------------------------------------------------------ */
@@ -258,6 +297,7 @@ void process_lead_let_go(xf_process *process)
     os_child_let_go(process->child);
     os_shm_let_go(&process->box);
     os_shm_let_go(&process->input);
+    process_log_let_go(process);
     free_process_memory(process);
     free(process);
 }
@@ -288,9 +328,11 @@ void process_lead_on_due(supervised *supervised)
     }
     if (!process->ended && next_process_deadline(process) != CLOCK_NEVER)
         supervisor_set_deadline(supervised, next_process_deadline(process));
-    finished = process->detached && process->ended;
+    finished = take_finished(process);
     owner = process->owner;
     ended = process->ended;
+    if (ended)
+        process->owner.ended = NULL; /* it hears of the end once */
     progress = process->inbox.progress;
     process->inbox.progress = false;
     uv_mutex_unlock(&process->lock);
@@ -300,22 +342,33 @@ void process_lead_on_due(supervised *supervised)
         process_lead_destroy(process);
 }
 
+/* ---- The callback thread --------------------------------------------------------------------- */
+
+void process_lead_on_log_turn(callback_source *source)
+{
+    xf_process *process = (xf_process *)((char *)source - offsetof(xf_process, log_calls));
+    bool finished;
+
+    uv_mutex_lock(&process->lock);
+    process_log_take_turn(process);
+    finished = take_finished(process);
+    uv_mutex_unlock(&process->lock);
+    if (finished)
+        process_lead_destroy(process);
+}
+
 /* ---- Waiting for many things ----------------------------------------------------------------- */
 
 int process_lead_prepare(xf_process *process)
 {
     int rc = process_lead_check_own(process);
-    bool own;
 
     if (rc < 0)
         return rc;
     uv_mutex_lock(&process->lock);
-    own = process_lead_is_own(process);
+    rc = process_log_check_wait(process);
     uv_mutex_unlock(&process->lock);
-    if (own || supervisor_is_this_thread())
-        return error_detail(XF_EDEADLK, "process %s cannot be waited for on the thread that reads its channel",
-                            process->name);
-    return supervisor_open_wake_word();
+    return rc < 0 ? rc : supervisor_open_wake_word();
 }
 
 void process_lead_poll(xf_process *process)

@@ -18,9 +18,6 @@ bool process_lead_has_pid(const xf_process *process);
  * process has ended.  XF_ETIMEDOUT; XF_EDEADLK in the process's own log callback. */
 int process_lead_await(xf_process *process, process_condition holds, uint64_t deadline);
 
-/* With the lock held: whether the calling thread leads. */
-bool process_lead_is_own(const xf_process *process);
-
 /* With the lock held: asks the child for its process id if it is not known yet. */
 void process_lead_learn_pid(xf_process *process);
 
@@ -46,11 +43,17 @@ void process_lead_let_go(xf_process *process);
 /* The supervisor calls this for a process. */
 void process_lead_on_due(supervised *supervised);
 
+/* The callback thread calls this for a process whose on_log is due. */
+void process_lead_on_log_turn(callback_source *source);
+
 /* Frees a process that has no child and that the supervisor does not know. */
 void process_lead_discard(xf_process *process);
 
 /* Frees a process that has ended. */
 void process_lead_destroy(xf_process *process);
+
+/* The same, once its on_log has had every line. */
+void process_lead_release(xf_process *process);
 
 /* The parts of xf_wait that are about processes.
  *   process_lead_prepare   Called before the wait.  XF_EDEADLK on a thread that would wait for itself; XF_ENOMEM,

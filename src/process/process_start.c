@@ -8,6 +8,7 @@
 #include "os/cancel.h"
 #include "process/child.h"
 #include "process/process_lead.h"
+#include "process/process_log.h"
 #include "process/start_method.h"
 #include "protocol/task_table.h"
 
@@ -182,6 +183,7 @@ static int create_xf_process(xf_process **out, const xf_task *task, const xf_pro
     if (!process)
         return error_detail(XF_ENOMEM, "process %s", name);
     process->supervised.on_due = process_lead_on_due;
+    process->log_calls.call = process_lead_on_log_turn;
     process->generation = os_self_generation();
     process->task = task;
     process->box.handle = process->input.handle = -1;
@@ -318,10 +320,13 @@ static int start_created(xf_process *process, const process_plan *plan, const pa
         rc = supervisor_add(&process->supervised);
     if (rc < 0)
         return rc;
-    rc = black_box_create(&process->box, plan->method);
+    rc = process_log_open(process);
+    if (rc == 0)
+        rc = black_box_create(&process->box, plan->method);
     if (rc == 0)
         rc = start_process_child(process, plan, payload, options);
     if (rc < 0) {
+        process_log_close(process);
         supervisor_remove(&process->supervised);
         return rc;
     }

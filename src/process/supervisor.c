@@ -49,9 +49,6 @@ typedef struct supervisor {
 
 static supervisor self;
 
-/* In the supervisor's own thread: the generation of its process, + 1, as a child that it forks is no supervisor. */
-static _Thread_local uint32_t supervises;
-
 static supervisor parents; /* in a forked child: it cannot free this memory, and keeps it in sight of leak checkers */
 
 static void end_at_exit(void);
@@ -107,12 +104,16 @@ static void on_child_news(uint64_t key, void *arg)
     uv_mutex_unlock(&self.lock);
 }
 
-static supervised *find_due(uint64_t now)
+/* Each of them once, though on_due may set a deadline that has passed, too: the others have their turn. */
+static void call_all_due(uint64_t now)
 {
-    for (uint32_t i = 0; i < self.room; i++)
-        if (self.slots[i].supervised && self.slots[i].supervised->deadline <= now)
-            return self.slots[i].supervised;
-    return NULL;
+    for (uint32_t i = 0; i < self.room; i++) {
+        supervised *supervised = self.slots[i].supervised;
+        if (!supervised || supervised->deadline > now)
+            continue;
+        supervised->deadline = CLOCK_NEVER;
+        call_on_due(supervised);
+    }
 }
 
 static uint64_t find_next_check(void)
@@ -139,13 +140,9 @@ static void on_supervisor_timer(uv_timer_t *timer);
 static void check_due(void)
 {
     uint64_t now = uv_hrtime(), next;
-    supervised *due;
 
     uv_mutex_lock(&self.lock);
-    while ((due = find_due(now))) {
-        due->deadline = CLOCK_NEVER;
-        call_on_due(due);
-    }
+    call_all_due(now);
     next = find_next_check();
     if (self.next_check <= now || next < self.next_check)
         self.next_check = next; /* an earlier time stays: a check for nothing is cheaper than being woken to move it */
@@ -174,7 +171,6 @@ static void on_supervisor_wake(uv_async_t *wake)
 static void run_supervisor(void *arg)
 {
     (void)arg;
-    supervises = os_self_generation() + 1;
     uv_run(&self.loop, UV_RUN_DEFAULT);
     uv_loop_close(&self.loop);
     callback_thread_end();
@@ -411,11 +407,6 @@ void supervisor_wake_waiters(void)
 
     if (shm)
         wake_word_signal(shm, shm->address);
-}
-
-bool supervisor_is_this_thread(void)
-{
-    return supervises == os_self_generation() + 1;
 }
 
 /* ---- The server ------------------------------------------------------------------------------ */

@@ -43,9 +43,6 @@ int supervisor_open_wake_word(void);
 void supervisor_arm(os_word *word);
 void supervisor_wake_waiters(void);
 
-/* Whether the calling thread is the supervisor's.  Costs two loads. */
-bool supervisor_is_this_thread(void);
-
 /* Starts a child; for OS_SERVER, by the server, which is started if it does not run. */
 int supervisor_start_child(os_child **child, os_start *start);
 

@@ -230,11 +230,6 @@ void supervisor_set_deadline(supervised *supervised, uint64_t deadline)
     supervised->deadline = deadline;
 }
 
-bool supervisor_is_this_thread(void)
-{
-    return false;
-}
-
 static callback_source *posted;
 
 int callback_thread_add(callback_source *source)
@@ -253,6 +248,11 @@ void callback_thread_post(callback_source *source)
 {
     if (source->added)
         posted = source;
+}
+
+void callback_thread_enter(callback_source *source)
+{
+    (void)source;
 }
 
 bool callback_thread_is_this(void)
@@ -331,10 +331,12 @@ void xf_process_kill(xf_process *process)
     process->kill_asked = true;
 }
 
-int xf_process_free(xf_process *process)
+void process_lead_release(xf_process *process)
 {
+    process_owner owner = process->owner;
+
     free(process);
-    return 0;
+    owner.released(owner.arg);
 }
 
 void process_lead_let_go(xf_process *process)
