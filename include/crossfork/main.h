@@ -29,10 +29,11 @@ extern "C" {
  * all the same, so that a program that runs on one system runs on the other. */
 XF_API void xf_main(int argc, char **argv);
 
-/* Ends now the supervisor thread, the helper process that names stacks and, on POSIX, that of XF_START_FORKSERVER,
- * which crossfork keeps for a second after they were last needed.  Not needed before the program ends.
+/* Ends now the supervisor and the callback thread, the helper process that names stacks and, on POSIX, that of
+ * XF_START_FORKSERVER, which crossfork keeps for a second after they were last needed.  Not needed before the program
+ * ends.
  * Returns 0, or XF_EBUSY while a process or a pool has not been freed (or, detached, has not ended): so always in a
- * callback on that thread. */
+ * callback on those threads. */
 XF_API int xf_cleanup(void);
 
 #ifdef __cplusplus

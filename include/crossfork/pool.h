@@ -65,10 +65,10 @@ typedef struct xf_pool_options {
     int idle_ms;               /* a worker that had nothing to do for this long ends; 0: it stays */
     int spin_us;               /* how long a wait spins before it sleeps; default 50 when there is a core to spare for
                                   that, and 0 otherwise; -1: 0 */
-    struct uv_loop_s *loop; /* a uv_loop_t whose thread calls the callbacks; NULL: the supervisor's thread calls them.
+    struct uv_loop_s *loop;    /* a uv_loop_t whose thread calls the callbacks; NULL: crossfork's callback thread does.
                                With a loop, the pool is created and freed on the loop's thread, and the loop has to run
                                once more after that to release its handle */
-    bool eager;             /* xf_pool_create starts all workers */
+    bool eager;                /* xf_pool_create starts all workers */
     bool guard_pages;       /* for debugging: each output is written in front of an unmapped page and copied from there,
                                so a write beyond it is an access violation, whose report has the line */
     size_t memory_limit;    /* bytes of shared memory at most, and a sixteenth and 1 MiB more to note how items failed;
@@ -124,10 +124,10 @@ XF_API int xf_pool_resize(xf_pool *pool, int workers);
 
 typedef enum xf_priority { XF_PRIORITY_NORMAL, XF_PRIORITY_HIGH, XF_PRIORITY_LOW } xf_priority;
 
-/* Called once a future is complete: on the thread of options.loop, or else on crossfork's supervisor thread; in an
- * XF_POOL_INLINE pool in the call that runs the tasks.  On the supervisor's thread no pool can be waited for, because
- * that thread is needed for the end of the wait: xf_pool_map, xf_pool_join, xf_pool_terminate, xf_imap_next and the
- * waits for futures return XF_EDEADLK at once, except with a timeout of 0, and for the future that is called back.
+/* Called once a future is complete: on the thread of options.loop, or else on crossfork's callback thread; in an
+ * XF_POOL_INLINE pool in the call that runs the tasks.  On the callback thread no pool can be waited for, because all
+ * other callbacks would wait, too: xf_pool_map, xf_pool_join, xf_pool_terminate, xf_imap_next and the waits for
+ * futures return XF_EDEADLK at once, except with a timeout of 0, and for the future that is called back.
  * xf_pool_free may be called.  It may free the future if no other thread frees it; the future stays until its last
  * callback has returned.  On the thread of a loop of the program, all calls may be made. */
 typedef void (*xf_future_callback)(xf_future *future, void *arg);

@@ -45,11 +45,10 @@ typedef enum xf_start_method {
                            parent is.  On Windows the same as spawn.  XF_START=server names it, too */
 } xf_start_method;
 
-/* Called for each line that a child logs, in order and one at a time for each child, on the thread that reads the
- * channel: a thread that waits for this process, or the supervisor.  A call that waits for or frees the same process
- * fails there (XF_EDEADLK), and so does a wait for a pool when the thread is the supervisor's, as it always is for a
- * pool's workers; all others may be made.  Lines that the child printed before it logged a line come before
- * that line (XF_STDIO_LOG).
+/* Called for each line that a child logs, in order, on crossfork's callback thread, which calls all such callbacks one
+ * after the other.  However long it takes, the child ends when it has to.  A call that waits for or frees the same
+ * process, or waits for a pool, fails there (XF_EDEADLK); all others may be made.  Lines that the child printed before
+ * it logged a line come before that line (XF_STDIO_LOG).
  *   process  NULL in an inline pool.
  *   line     Its text has no line end; valid during the call. */
 typedef void (*xf_log_callback)(xf_process *process, const xf_log_line *line, void *arg);
@@ -103,13 +102,14 @@ typedef struct xf_process_options {
  * XF_ELIMIT for a variable of the environment that is longer than the system passes on (Windows: 32,766 characters with
  * its name; spawn on Linux: 128 KiB); XF_ENOMEM, XF_EHANDLES, XF_EPROCESSES, XF_ESYSTEM.
  * Differences: POSIX defines little for a fork in a program with several threads, so use fork only with one; the
- * supervisor thread of crossfork does not count. */
+ * supervisor thread of crossfork does not count, but its callback thread does. */
 XF_API int xf_process_start(xf_process **process, xf_task *task, const void *input, size_t size,
                             const xf_process_options *options);
 
 #define XF_DEPTH_MAX 16
 
-/* Waits until the child has ended and everything it sent has been read.
+/* Waits until the child has ended and everything it sent has been read, and then, no longer than timeout_ms in all,
+ * until on_log has had every line.
  *   status      Set on success; may be NULL.
  *   timeout_ms  0 polls; XF_FOREVER never times out.
  * Returns 0; XF_ETIMEDOUT while the child still runs; XF_EDEADLK from the process's own log callback.

@@ -65,8 +65,8 @@ typedef struct xf_wait_item {
  *   timeout_ms  0 only checks, as exactly as the calls themselves do.
  * Returns how many are ready; XF_ETIMEDOUT; XF_EINVAL when items is NULL, all items are skipped, or one has a NULL
  * object or no valid kind; XF_ESTATE for a pipe end that does not send or receive, or a future whose pool was freed;
- * XF_EDEADLK for a process, with a timeout, on the thread that reads its channel: in a callback for its log, or one on
- * crossfork's supervisor thread; and for a future in the latter; XF_ENOMEM, XF_EHANDLES.  After an error other than
+ * XF_EDEADLK for a process, with a timeout, in its log callback, and for a future in any callback on crossfork's
+ * callback thread; XF_ENOMEM, XF_EHANDLES.  After an error other than
  * XF_ETIMEDOUT no ready is set.
  * Threads: any thread, in the program and in children; an item belongs to one call at a time.
  * Systems: it sleeps until it is woken, but checks now and then for processes that have died: five times a second for

@@ -1,5 +1,5 @@
-/* The callbacks of futures: on the user's loop if there is one, or on the callback thread, or in the thread that runs an
- * inline pool.  All functions but the first two are called with the pool's lock held. */
+/* The callbacks of futures: on the user's loop if there is one, or on the callback thread, or in the thread that runs
+ * an inline pool.  All functions but the first two are called with the pool's lock held. */
 #ifndef FUTURE_CALLBACKS_H
 #define FUTURE_CALLBACKS_H
 

@@ -148,13 +148,13 @@ struct xf_pool {
     bool awaits_start;              /* workers are missing until then */
     xf_report *broken;              /* why no worker can be started; NULL: workers can be started */
     xf_status broken_status;
-    uv_async_t *user_async; /* on the user's loop; NULL: there is no such loop */
-    uint64_t next_check;    /* of its deadlines, of uv_hrtime */
-    bool audit_due;         /* the supervisor looks the jobs through at a time that it knows */
+    uv_async_t *user_async;    /* on the user's loop; NULL: there is no such loop */
+    uint64_t next_check;       /* of its deadlines, of uv_hrtime */
+    bool audit_due;            /* the supervisor looks the jobs through at a time that it knows */
     callback_source callbacks; /* added once a future has callbacks, if there is no such loop */
     bool calls_back;           /* the callback thread is in the pool */
     bool callbacks_due;        /* the supervisor looks futures through that no worker tells it about */
-    uint32_t job_count;     /* job slots that were ever used */
+    uint32_t job_count;        /* job slots that were ever used */
     uint32_t jobs_committed;
     uint64_t last_serial; /* of a job */
     uint32_t *free_jobs;

@@ -1,4 +1,4 @@
-/* The callback thread: one thread that calls the program's callbacks, so that the supervisor goes on however long a
+/* The callback thread: one thread that calls the program's callbacks, so that the supervisor is free however long a
  * callback takes.  It starts when the first source is added, and ends with the supervisor. */
 #ifndef CALLBACK_THREAD_H
 #define CALLBACK_THREAD_H
@@ -23,8 +23,8 @@ void callback_thread_remove(callback_source *source);
 /* Has call called once, soon; never, for a source that is not there any more.  Does not wait. */
 void callback_thread_post(callback_source *source);
 
-/* Called from call of another one (a process's): from here on that call counts as a call of this one's (the pool's), for
- * which callback_thread_remove waits. */
+/* Called from call of another one (a process's): from here on that call counts as a call of this one's (the pool's),
+ * for which callback_thread_remove waits. */
 void callback_thread_enter(callback_source *source);
 
 /* Whether the calling thread is the callback thread. */

@@ -1,5 +1,5 @@
-/* Lines on their way to a process's log callback, which the callback thread calls: the thread that reads the channel
- * goes on.  While the lines are more than LOG_QUEUE_MAX bytes it reads no further, so the child waits.  All functions
+/* Lines on their way to a process's log callback, which the callback thread calls while other threads read the channel.
+ * When the lines are more than LOG_QUEUE_MAX bytes the channel is read no further, so the child waits.  All functions
  * but process_log_close are called with the process's lock held. */
 #ifndef PROCESS_LOG_H
 #define PROCESS_LOG_H
