@@ -153,7 +153,7 @@ struct xf_pool {
     bool audit_due;            /* the supervisor looks the jobs through at a time that it knows */
     callback_source callbacks; /* added once a future has callbacks, if there is no such loop */
     bool calls_back;           /* the callback thread is in the pool */
-    bool callbacks_due;        /* the supervisor looks futures through that no worker tells it about */
+    bool callbacks_due;        /* futures are to be looked through, which no worker has said */
     uint32_t job_count;        /* job slots that were ever used */
     uint32_t jobs_committed;
     uint64_t last_serial; /* of a job */
