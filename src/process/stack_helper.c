@@ -73,7 +73,7 @@ static void end_helper(int timeout_ms)
         forget_helper();
 }
 
-/* A thread that has the lock is using the helper, and sets the deadline anew. */
+/* A thread that has the lock is using the helper, and sets the deadline anew when it is done. */
 static void helper_is_due(supervised *supervised)
 {
     (void)supervised;
@@ -235,8 +235,8 @@ bool stack_helper_ask(const void *record, stack_helper_found found, void *arg)
     answered = put_question(record, deadline) && take_answers(found, arg, deadline);
     if (answered)
         supervisor_set_deadline(&helper.supervised, clock_deadline(KEPT_MS));
-    else if (!helper.ending)
-        end_helper(END_MS);
+    else
+        end_helper(helper.ending ? 0 : END_MS);
     uv_mutex_unlock(&helper.lock);
     return answered;
 }
