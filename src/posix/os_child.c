@@ -295,7 +295,7 @@ static void wake_keeper(const os_child *child)
         return;
     }
     snprintf(path, sizeof path, "/proc/%d/stat", (int)owner_of_lifeline(child));
-    if (file_read_line(line, sizeof line, "%s", path) && (fields = strrchr(line, ')')) &&
+    if (proc_is_own() && file_read_line(line, sizeof line, "%s", path) && (fields = strrchr(line, ')')) &&
         sscanf(fields, ") %*c %d", &keeper) == 1 && keeper > 1)
         kill(keeper, SIGCONT);
 }

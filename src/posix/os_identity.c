@@ -169,6 +169,17 @@ int os_self_threads(void)
 
 /* ---- Threads --------------------------------------------------------------------------------- */
 
+bool proc_is_own(void)
+{
+    char text[16];
+    ssize_t size = readlink("/proc/self", text, sizeof text);
+    pid_t pid = 0;
+
+    for (ssize_t i = 0; i < size && text[i] >= '0' && text[i] <= '9'; i++)
+        pid = 10 * pid + (text[i] - '0');
+    return pid == getpid();
+}
+
 /* When a thread started, in clock ticks since the system's start; 0 when that cannot be read.
  *   state  Set to the letter for what the thread does: see proc(5).
  * The program's name, in parentheses, may hold any characters, so the fields are counted from its last parenthesis. */
@@ -180,6 +191,8 @@ static uint64_t thread_start(pid_t id, char *state)
     ssize_t size;
     int fd;
 
+    if (!proc_is_own())
+        return 0;
     snprintf(path, sizeof path, "/proc/%d/stat", (int)id);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)

@@ -69,7 +69,7 @@ static int keeper_kill_children(void)
     static char list[65536];
     size_t size = 0;
     ssize_t got = 1;
-    int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+    int fd = proc_is_own() ? open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC) : -1;
 
     if (fd < 0)
         return 0;

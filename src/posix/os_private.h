@@ -102,6 +102,12 @@ void shm_let_fork(const os_shm *shm, bool has);
 /* Reads the first line of a file, without its line end; false when there is none. */
 bool file_read_line(char *line, size_t size, const char *format, ...) XF_PRINTF(3, 4);
 
+/* ---- os_identity.c --------------------------------------------------------------------------- */
+
+/* Whether the ids in /proc are those by which this process knows others: in a namespace of ids whose /proc is that of
+ * the namespace around it, they stand for other processes.  Async-signal-safe. */
+bool proc_is_own(void);
+
 /* ---- os_environment.c ------------------------------------------------------------------------ */
 
 /* Makes this process's environment with the changes, as pointers to the strings of both; the caller frees it.

@@ -92,7 +92,8 @@ static int record_stopped_child(os_record *record, pid_t pid)
         return XF_ENOTSUP;
     record_stack(record, pid, stack);
     snprintf(maps, sizeof maps, "/proc/%d/maps", (int)pid);
-    record_maps(record, maps);
+    if (proc_is_own())
+        record_maps(record, maps);
     return 0;
 }
 

@@ -8,9 +8,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -348,6 +351,84 @@ static void the_end_of_the_program_takes_each_descendant(void **state)
         }
 }
 
+/* ---- Another namespace's /proc -------------------------------------------------------------------- */
+
+#define NO_NAMESPACE 77
+
+/* Makes a process with that id in this namespace, which ends with the namespace; false if the system cannot. */
+static bool start_stranger(pid_t id)
+{
+    struct clone_args wanted = {.exit_signal = SIGCHLD, .set_tid = (uint64_t)(uintptr_t)&id, .set_tid_size = 1};
+    long made = syscall(SYS_clone3, &wanted, sizeof wanted);
+
+    if (made == 0)
+        sleep_on();
+    return made == id;
+}
+
+/* Leaves a process behind that is called otherwise by /proc, and waits until there is one that is called so here. */
+XF_ENTRY(leave_one_of_another_name)
+{
+    int ends[2];
+    char name[16] = "";
+
+    if (pipe(ends) < 0)
+        return 1;
+    if (fork() == 0) {
+        setsid();
+        (void)!readlink("/proc/self", name, sizeof name - 1);
+        (void)!write(ends[1], name, sizeof name);
+        sleep_on();
+    }
+    if (read(ends[0], name, sizeof name) != sizeof name)
+        return 1;
+    send_number(call, atoi(name));
+    return xf_stop_requested(call, XF_FOREVER) ? 0 : 1;
+}
+
+/* As process 1 of a namespace with the /proc of the one around it. */
+static int be_first(void)
+{
+    xf_process *process;
+    pid_t stranger;
+
+    if (xf_process_start(&process, &leave_one_of_another_name, NULL, 0, NULL) < 0)
+        return 1;
+    stranger = (pid_t)receive_number(process);
+    if (!start_stranger(stranger))
+        return NO_NAMESPACE;
+    xf_process_terminate(process);
+    xf_process_join(process, NULL, XF_FOREVER);
+    xf_process_free(process);
+    return waitpid(stranger, NULL, WNOHANG) != 0;
+}
+
+static int role_unshares(void)
+{
+    pid_t first;
+    int status;
+
+    if (unshare(CLONE_NEWPID) < 0)
+        return NO_NAMESPACE;
+    first = fork();
+    if (first == 0)
+        _exit(be_first());
+    return waitpid(first, &status, 0) == first && WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+static void no_stranger_is_taken_for_a_descendant(void **state)
+{
+    const char *const arguments[] = {"unshares", "", NULL};
+    int64_t code = program_end(program_start(NULL, arguments, NULL), NULL);
+
+    (void)state;
+    if (code == NO_NAMESPACE) {
+        print_message("this user can make no namespace of ids, or choose no id in it\n");
+        skip();
+    }
+    assert_int_equal(code, 0);
+}
+
 /* ---- A main that does not come to xf_main ---------------------------------------------------- */
 
 /* Starts a child whose main hangs, and prints the id of the process that hangs. */
@@ -535,7 +616,7 @@ static int run_descendants_role(const char *role, const char *argument)
 {
     if (strcmp(role, "hangs") == 0)
         return role_hangs(strcmp(argument, "spawn") == 0 ? XF_START_SPAWN : XF_START_FORKSERVER);
-    return role_leaves(role, atoi(argument));
+    return strcmp(role, "unshares") == 0 ? role_unshares() : role_leaves(role, atoi(argument));
 }
 
 int main(int argc, char **argv)
@@ -547,6 +628,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_neighbours_descendants_live_on),
         cmocka_unit_test(nothing_is_left_unreaped),
         cmocka_unit_test(the_end_of_the_program_takes_each_descendant),
+        cmocka_unit_test(no_stranger_is_taken_for_a_descendant),
         cmocka_unit_test(a_main_that_hangs_ends_with_the_program),
         cmocka_unit_test(a_child_without_its_group_can_be_killed),
         cmocka_unit_test(a_child_that_hides_takes_its_descendants),
