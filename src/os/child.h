@@ -116,7 +116,7 @@ typedef enum os_end_kind {
 typedef struct os_end {
     os_end_kind kind;
     int code;       /* OS_EXITED: the exit code; OS_CRASHED: an xf_crash; OS_UNSTARTED: an XF_E* code; 0 otherwise */
-    int64_t system; /* exit code, signal number or exception code */
+    int64_t system; /* exit code, signal number or exception code; OS_UNSTARTED: errno, or 0 when the server ended */
     bool refused;   /* the child had next to nothing left of limits.memory */
     uint64_t memory_peak; /* bytes that it held in memory at most; 0: not known */
     double cpu_time;      /* seconds that it computed, in user and system mode; 0: not known */
@@ -125,7 +125,8 @@ typedef struct os_end {
 /* Returns how the child's process ended, kills what is left of its descendants, and lets the system forget it.  Its
  * channels can be read after that.
  *   end  OS_LOST when another part of the program took the status, which on POSIX is possible only where there is no
- *        keeper; OS_UNSTARTED when the server, or the keeper, could not make the child.
+ *        keeper; OS_UNSTARTED when the server, or the keeper, could not make the child, or the child could not map
+ *        what it inherits.
  *        OS_CPU_LIMIT when limits.cpu_ms were used up.  Windows: the job's exit code for that.  POSIX: SIGXCPU, or
  *        SIGKILL when about a second more was used up.
  *        OS_OUT_OF_MEMORY when the system killed it for lack of memory.  Windows: never.  Linux: SIGKILL, not by

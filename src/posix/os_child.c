@@ -151,7 +151,7 @@ static os_end judge_news(os_child *child, const keeper_news *news)
     siginfo_t info = info_of_status(news->pid, news->status);
 
     if (news->error)
-        return end_of(OS_UNSTARTED, os_error(news->error, "fork of a child"), 0);
+        return end_of(OS_UNSTARTED, os_error(news->error, "the start of a child"), news->error);
     child->pid = news->pid;
     return judge_exit(child, &info, &news->usage);
 }

@@ -31,6 +31,14 @@ void keeper_tell(int socket, const keeper_news *news)
     close(socket);
 }
 
+_Noreturn void child_refuse(int news, int error)
+{
+    keeper_news refusal = {.error = error};
+
+    keeper_tell(news, &refusal);
+    _exit(1);
+}
+
 /* Waits for whatever has ended.  Returns whether the child has.  It is wait4, and not waitid, which tells no usage. */
 static bool keeper_reap(keeper_news *news)
 {
@@ -155,14 +163,10 @@ void child_divide(child_fds *fds, bool was_forked)
     news.pid = divide(was_forked);
     if (news.pid > 0)
         keeper_run(fds->news, &news);
-    if (news.pid < 0) {
-        news.error = errno;
-        keeper_tell(fds->news, &news);
-        _exit(1);
-    }
+    if (news.pid < 0)
+        child_refuse(fds->news, errno);
     child_follow_keeper(keeper);
     sigprocmask(SIG_SETMASK, &before, NULL);
-    fd_close(&fds->news);
 }
 
 /* ---- Its streams and descriptors ------------------------------------------------------ */
@@ -196,7 +200,8 @@ void child_settle(child_fds *fds)
         if (fds->stdio[i] != i)
             dup2(fds->stdio[i], i);
     if (fds->directory >= 0 && fchdir(fds->directory) < 0)
-        _exit(1);
+        child_refuse(fds->news, errno);
+    fd_close(&fds->news);
 }
 
 void child_close_range(unsigned first, unsigned last)

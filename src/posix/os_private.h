@@ -185,7 +185,7 @@ typedef struct newborn {
 
 /* What a keeper reports about its child, once. */
 typedef struct keeper_news {
-    int error;  /* errno of fork; 0: there was a child */
+    int error;  /* errno of what the child could not be forked, or could not begin, for; 0: it has begun */
     pid_t pid;  /* the child's */
     int status; /* as wait gave it */
     struct rusage usage;
@@ -194,13 +194,17 @@ typedef struct keeper_news {
 /* Sends such a report, and closes the socket. */
 void keeper_tell(int socket, const keeper_news *news);
 
-/* In a new process: divides it into a keeper and its child, and returns in the child.  The keeper waits for the end of
- * the child and of all that the child has left, and kills both when the other end of fds->news is shut down or closed.
+/* In a new child that has fds->news: tells the parent the errno of what it cannot begin for, and ends this process. */
+_Noreturn void child_refuse(int news, int error);
+
+/* In a new process: divides it into a keeper and its child, and returns in the child, which closes fds->news before it
+ * runs any task.  The keeper waits for the end of the child and of all that the child has left, and kills both when the
+ * other end of fds->news is shut down or closed.
  * Other threads than the calling one are not in the child.
  *   was_forked  The process was forked, and not executed. */
 void child_divide(child_fds *fds, bool was_forked);
 
-/* In a new child: ties its life to the parent's, and sets up the standard streams and the directory.
+/* In a new child: ties its life to the parent's, sets up the standard streams and the directory, and closes fds->news.
  * Async-signal-safe. */
 void child_settle(child_fds *fds);
 

@@ -48,13 +48,18 @@ static bool second_argument(char *argument, size_t size)
 
 /* ---- Becoming a child ------------------------------------------------------------------------ */
 
+/* An address of NULL where the descriptor is no file; the parent learns of a file that cannot be mapped. */
 static os_shm map_whole_file(int fd, input_access access)
 {
     struct stat facts;
+    os_shm shm;
 
     if (fstat(fd, &facts) < 0 || facts.st_size <= 0)
         return OS_SHM_NONE;
-    return shm_map_inherited(fd, (size_t)facts.st_size, access);
+    shm = shm_map_inherited(fd, (size_t)facts.st_size, access);
+    if (!shm.address)
+        child_refuse(EXEC_NEWS, errno);
+    return shm;
 }
 
 static int refuse_argument(void)
@@ -106,8 +111,10 @@ static int become_child(const char *token, const os_inherited **out)
     for (int i = 0; i < OS_INPUTS; i++) {
         inherited->inputs[i] = access[i] ? map_whole_file(EXEC_INPUT + i, (input_access)access[i]) : OS_SHM_NONE;
         if (access[i] && !inherited->inputs[i].address)
-            return os_error(ENOMEM, "mmap of an input");
+            return refuse_argument();
     }
+    if (has_keeper)
+        fd_close(&fds.news);
     shm_copy_box(&inherited->box);
     self.channel = CHANNEL_OF(EXEC_CHANNEL);
     inherited->channel = &self.channel;

@@ -417,12 +417,12 @@ static void server_reap(void)
         continue;
 }
 
-static os_shm server_map(int fd, size_t size, input_access access)
+static os_shm server_map(int fd, size_t size, input_access access, int news)
 {
     os_shm shm = shm_map_inherited(fd, size, access);
 
     if (!shm.address)
-        _exit(1);
+        child_refuse(news, errno);
     return shm;
 }
 
@@ -502,7 +502,7 @@ static void server_map_inputs(const request *head, const int *received, os_shm i
         inputs[i] = OS_SHM_NONE;
         if (head->input_sizes[i] == 0)
             continue;
-        inputs[i] = server_map(fd, head->input_sizes[i], head->access[i]);
+        inputs[i] = server_map(fd, head->input_sizes[i], head->access[i], received[IN_NEWS]);
         kept[i] = head->access[i] == INPUT_WRITABLE ? fd : -1;
     }
 }
@@ -522,7 +522,7 @@ static _Noreturn void server_run_child(server *self, const request *head, const 
     child_divide(&fds, true);
     child.channel = CHANNEL_OF(fds.channel);
     child.inherited.channel = &child.channel;
-    child.inherited.box = server_map(received[IN_BOX], head->box_size, INPUT_BOX);
+    child.inherited.box = server_map(received[IN_BOX], head->box_size, INPUT_BOX, fds.news);
     shm_copy_box(&child.inherited.box);
     server_map_inputs(head, received, child.inherited.inputs, fds.inputs);
     child_close_others(&fds);

@@ -233,7 +233,7 @@ static void map_other_inputs(const os_start *start, os_inherited *inherited, chi
         inherited->inputs[i] =
             shm_map_inherited(fds->inputs[i], start->inputs[i]->size, shm_access_of_child(start->inputs[i]));
         if (!inherited->inputs[i].address)
-            _exit(1);
+            child_refuse(fds->news, errno);
     }
 }
 

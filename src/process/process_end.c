@@ -109,15 +109,23 @@ static xf_status judge_unreached(xf_process *process)
     return status_with(XF_END_START_FAILED, XF_EMAIN, process);
 }
 
+/* Judges a child that the system did not let begin. */
+static xf_status judge_unstarted(xf_process *process)
+{
+    char text[128];
+
+    snprintf(text, sizeof text, "the child could not be made, or could not begin: %s", xf_strerror(process->end.code));
+    set_message(process, process->end.system ? text : "the fork server ended before it made the child");
+    return status_with(XF_END_START_FAILED, process->end.code, process);
+}
+
 /* Judges a child that has not reported its end: the system's word counts. */
 static xf_status judge_end(xf_process *process, xf_phase phase)
 {
     const os_end *end = &process->end;
 
-    if (end->kind == OS_UNSTARTED) {
-        set_message(process, "the server could not fork");
-        return status_with(XF_END_START_FAILED, end->code, process);
-    }
+    if (end->kind == OS_UNSTARTED)
+        return judge_unstarted(process);
     if (process->start_timed_out)
         return judge_unreached(process);
     if (process->kill_asked && (end->kind == OS_KILLED || end->kind == OS_LOST || phase == XF_PHASE_STARTING))

@@ -1,7 +1,9 @@
 /* Goal: a pool heeds limits on address space and locked memory by itself, and where it cannot, the error names them. */
 #include "pool_tasks.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -29,6 +31,12 @@ static void limit_address_space(size_t bytes)
 
     limit.rlim_cur = bytes;
     assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
+XF_ENTRY(take_bytes)
+{
+    (void)call;
+    return 0;
 }
 
 /* A sanitizer reserves terabytes. */
@@ -118,6 +126,33 @@ static void the_default_leaves_memory_to_others(void **state)
     xf_pool_free(pool);
 }
 
+/* By fork, the child has the input by its parent's mapping. */
+static void a_child_without_room_for_its_input_says_so(void **state)
+{
+    const size_t size = 300 * MIB;
+    char *input = calloc(1, size);
+    xf_process *process;
+    xf_status status;
+
+    (void)state;
+    skip_if_sanitized();
+    assert_non_null(input);
+    assert_int_equal(xf_cleanup(), 0);
+    setenv("XF_TEST_LIMITED", "1", 1);
+    process = start(&take_bytes, input, size, NULL);
+    unsetenv("XF_TEST_LIMITED");
+    status = join(process);
+    if (status.kind != XF_END_DONE) {
+        assert_int_equal(status.kind, XF_END_START_FAILED);
+        assert_int_equal(status.code, XF_ENOMEM);
+        assert_int_equal(status.system, ENOMEM);
+        assert_non_null(strstr(xf_process_report(process)->message, "could not begin"));
+    }
+    xf_process_free(process);
+    free(input);
+    assert_int_equal(xf_cleanup(), 0);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
@@ -125,8 +160,12 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(an_error_names_the_option_and_the_limit, restore_limit),
         cmocka_unit_test_teardown(locked_memory_is_only_what_is_used, restore_limit),
         cmocka_unit_test(the_default_leaves_memory_to_others),
+        cmocka_unit_test(a_child_without_room_for_its_input_says_so),
     };
+    struct rlimit narrow = {256 * MIB, 256 * MIB};
 
+    if (getenv("XF_TEST_LIMITED"))
+        setrlimit(RLIMIT_AS, &narrow);
     xf_main(argc, argv);
     return cmocka_run_group_tests(tests, keep_limit, NULL);
 }
