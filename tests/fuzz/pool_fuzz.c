@@ -16,6 +16,7 @@
 #include "pool/worker.h"
 #include "process/child.h"
 #include "process/process_lead.h"
+#include "process/stack_trim.h"
 #include "process/start_method.h"
 #include "protocol/task_table.h"
 
@@ -368,6 +369,13 @@ const xf_frame *stack_trace_frames(stack_trace *trace, size_t *count)
     (void)trace;
     *count = 0;
     return NULL;
+}
+
+size_t stack_trim(xf_status status, const xf_frame *frames, size_t count)
+{
+    (void)status, (void)frames;
+    CHECK(count == 0);
+    return 0;
 }
 
 bool replay_file_is_wanted(xf_end kind)
