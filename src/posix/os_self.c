@@ -16,8 +16,9 @@
 #include <unistd.h>
 #include <uv.h>
 
-static const char *const runtime_modules[] = {"libc.so",       "libc-2.",   "libc.musl", "ld-musl",   "libpthread.so",
-                                              "libpthread-2.", "libstdc++", "libc++",    "libgcc_s.", NULL};
+static const char *const runtime_modules[] = {
+    "libc.so", "libc-2.",   "libc.musl", "ld-musl", "libpthread.so", "libpthread-2.", "libstdc++",
+    "libc++",  "libgcc_s.", "libtsan.",  "libasan", "libubsan.",     "libclang_rt.",  NULL};
 
 const os_traits os = {.has_fork = true,
                       .has_server = true,

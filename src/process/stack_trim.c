@@ -5,10 +5,12 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* A function's name without what C libraries put before it: "exit" for "__GI_exit", "_exit" and "MSVCRT_exit". */
+/* A function's name without what C libraries and sanitizers put before it: "exit" for "__GI_exit", "_exit" and
+ * "MSVCRT_exit". */
 static const char *plain_name(const char *function)
 {
-    static const char *const prefixes[] = {"__GI_", "MSVCRT_", "__real_", "__wrap_"};
+    static const char *const prefixes[] = {"__GI_",   "MSVCRT_",         "__real_",
+                                           "__wrap_", "___interceptor_", "__interceptor_"};
 
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++)
         if (strncmp(function, prefixes[i], strlen(prefixes[i])) == 0)

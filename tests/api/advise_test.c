@@ -506,6 +506,16 @@ static void a_pool_with_places_is_opened_or_not(void **state)
     assert_int_equal(places_refused, 2); /* the list of processors, and the list in the pool */
 }
 
+/* By default: so the rest of the machine lives on, whatever a program's tasks return. */
+static void a_pool_leaves_memory_to_others(void **state)
+{
+    const uint64_t most = 1000000000;
+    uint64_t limit = machine_pool_memory(most);
+
+    (void)state;
+    assert_true(limit > 0 && limit <= most / 100 * 60);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, forget)
 
 int main(int argc, char **argv)
@@ -517,6 +527,7 @@ int main(int argc, char **argv)
         TEST(without_a_load_cores_decide),
         TEST(caches_bound_the_number_where_that_pays),
         TEST(the_quota_bounds_the_number),
+        TEST(a_pool_leaves_memory_to_others),
         TEST(memory_bounds_the_number),
         TEST(nodes_matter_where_caches_do_not_help),
         TEST(one_processor_is_a_machine_too),

@@ -238,6 +238,7 @@ static void many_workers_die_before_their_lines_have_come(void **state)
     for (int i = 0; i < DEATHS; i++)
         futures[i] = order_logging(pool, DIE, 1);
     expect_kind(futures[0], XF_END_KILLED, 0);
+    assert_int_equal(xf_future_wait(futures[DEATHS - 1], 1000), XF_ETIMEDOUT);
     uv_sem_post(&slow.go_on);
     for (int i = 1; i < DEATHS; i++)
         expect_kind(futures[i], XF_END_KILLED, 0);

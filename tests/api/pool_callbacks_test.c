@@ -283,6 +283,7 @@ static void a_wait_in_a_log_callback_of_a_worker_is_refused(void **state)
 typedef struct slow_callback {
     uv_sem_t begun, go_on;
     int submit;
+    _Atomic bool returned;
     xf_pool *pool;
 } slow_callback;
 
@@ -358,6 +359,8 @@ static void submit_late(xf_future *future, void *arg)
         slow->submit = xf_pool_submit(&future, slow->pool,
                                       &(xf_map){.task = &obey, .in = &(order){FINE, 1}, .size = sizeof(order)});
     } while (slow->submit == 0);
+    uv_sleep(50); /* the longer the callback takes, the clearer it is who does not wait for it */
+    slow->returned = true;
 }
 
 /* The callback goes on using the pool until the pool takes no more work. */
@@ -373,6 +376,34 @@ static void free_waits_for_a_callback(void **state)
     uv_sem_post(&slow.go_on);
     xf_pool_free(pool);
     assert_string_equal(xf_err_name(slow.submit), "XF_ESTATE");
+    assert_true(slow.returned);
+    close_slow_callback(&slow);
+}
+
+static void free_and_return_late(xf_future *future, void *arg)
+{
+    slow_callback *slow = arg;
+
+    xf_future_free(future);
+    xf_pool_free(slow->pool);
+    uv_sem_post(&slow->begun);
+    uv_sem_wait(&slow->go_on);
+}
+
+static void a_slow_callback_that_frees_its_pool_holds_nothing_up(void **state)
+{
+    xf_pool *other = open_workers(1);
+    slow_callback slow;
+
+    (void)state;
+    open_slow_callback(&slow, open_workers(1));
+    order_one(slow.pool, FINE, &(xf_map){.on_done = free_and_return_late, .arg = &slow});
+    uv_sem_wait(&slow.begun);
+    expect_deadlines_are_kept(other);
+    uv_sem_post(&slow.go_on);
+    xf_pool_free(other);
+    while (xf_cleanup() == XF_EBUSY)
+        continue;
     close_slow_callback(&slow);
 }
 
@@ -508,6 +539,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_wait_in_a_log_callback_of_a_worker_is_refused),
         cmocka_unit_test(a_slow_callback_holds_nothing_up),
         cmocka_unit_test(free_waits_for_a_callback),
+        cmocka_unit_test(a_slow_callback_that_frees_its_pool_holds_nothing_up),
         cmocka_unit_test(a_pool_may_be_freed_in_its_callback),
         cmocka_unit_test(an_idle_pool_may_be_freed_in_its_callback),
         cmocka_unit_test(another_pool_may_be_freed_in_a_callback),
