@@ -108,9 +108,10 @@ XF_API int xf_pool_terminate(xf_pool *pool, int timeout_ms);
 
 /* Ends the pool by killing its workers, and frees everything of it.  A future that was not freed stays valid for
  * xf_future_free, and every other call on it fails.  NULL is harmless.
- * In a callback (xf_future_callback) or a log callback it kills the workers and returns; no further callback of the
- * pool is called, and its memory is freed when the callback has returned and the workers have ended.  In a task or a
- * callback of the same pool, if it is inline, it does nothing, and xf_error_detail says so.
+ * In a callback (xf_future_callback) or a log callback it kills the workers and returns; no further callback of a
+ * future of the pool is called, but on_log for lines that are on their way may be; its memory is freed when the
+ * callback has returned, the workers have ended and those lines have come.  In a task or a callback of the same pool,
+ * if it is inline, it does nothing, and xf_error_detail says so.
  * Threads: no other call on this pool may be under way or follow. */
 XF_API void xf_pool_free(xf_pool *pool);
 
