@@ -279,26 +279,34 @@ void pool_jobs_retire(xf_pool *pool, xf_future *future)
         pool_jobs_reclaim(pool);
 }
 
-/* Kills the workers that hold memory of retired jobs.  They have claimed nothing of them, so no item is lost. */
-static void kill_holders(xf_pool *pool)
+/* Kills the workers that hold memory of retired jobs.  They have claimed nothing of them, so no item is lost.
+ * Returns whether there are any, which have not ended yet. */
+static bool kill_holders(xf_pool *pool)
 {
+    bool any = false;
+
     for (uint32_t i = 0; i < pool->slots_used; i++) {
         uint64_t hazard = atomic_load(&pool->segment.slots[i].hazard);
         for (size_t k = 0; k < pool->retired_count; k++)
-            if (pool->workers[i].process && hazard == (uint64_t)pool->retired[k].number + 1)
+            if (pool->workers[i].process && hazard == (uint64_t)pool->retired[k].number + 1) {
                 xf_process_kill(pool->workers[i].process);
+                any = true;
+            }
     }
+    return any;
 }
 
 /* A worker that leaves an inactive job wakes the waiters (chunk_claim_leave).  One that does not leave for half of the
- * time is stopped, or hurt, and is killed.  The hazard of a dead worker is cleared when its end is dealt with, which
- * takes the lock: that is why the lock is released here. */
+ * time is stopped, or hurt, and is killed; then its end is waited for, which takes long on a busy machine.  The hazard
+ * of a dead worker is cleared when its end is dealt with, which takes the lock: that is why the lock is released
+ * here. */
 bool pool_jobs_await_memory(xf_pool *pool, uint64_t deadline)
 {
     pool_segment *segment = &pool->segment;
     size_t before = pool->retired_with_memory;
     int left_ms = clock_left_ms(deadline), half_ms = POOL_MEMORY_MS / 2;
     uint32_t seen;
+    bool is_held;
 
     if (left_ms > 0 && pool_jobs_sweep(pool))
         return true;
@@ -308,12 +316,11 @@ bool pool_jobs_await_memory(xf_pool *pool, uint64_t deadline)
     pool_jobs_reclaim(pool);
     if (pool->retired_with_memory < before)
         return true;
-    if (left_ms == 0)
+    is_held = left_ms <= half_ms && kill_holders(pool);
+    if (left_ms == 0 && !(is_held && uv_hrtime() < deadline + (uint64_t)POOL_KILLED_MS * CLOCK_NS_PER_MS))
         return false;
-    if (left_ms <= half_ms)
-        kill_holders(pool);
     uv_mutex_unlock(&pool->lock);
-    os_shm_wait(&segment->work, &segment->shared->done, seen, left_ms > half_ms ? left_ms - half_ms : left_ms);
+    os_shm_wait(&segment->work, &segment->shared->done, seen, left_ms > half_ms ? left_ms - half_ms : half_ms);
     uv_mutex_lock(&pool->lock);
     return true;
 }

@@ -110,7 +110,8 @@ typedef struct retired_job {
 
 enum {
     POOL_AUDIT_MS = 1000,
-    POOL_MEMORY_MS = 1000, /* how long a submission waits for the memory of a job that a worker is about to leave */
+    POOL_MEMORY_MS = 1000, /* how long a submission waits for the memory of a job that a worker is about to leave, */
+    POOL_KILLED_MS = 3000, /* and then for the end of a worker that was killed because it did not */
     POOL_INITIALIZER_INPUT_MAX = 16384
 };
 
