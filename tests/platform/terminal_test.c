@@ -136,7 +136,7 @@ static void expect_on_terminal(int (*runs)(void))
         tcgetattr(STDIN_FILENO, &now);
         now.c_lflag |= TOSTOP;
         tcsetattr(STDIN_FILENO, TCSANOW, &now);
-        _exit(runs() ? 0 : 1);
+        _exit(runs() && xf_cleanup() == 0 ? 0 : 1);
     }
     while ((size = read(master, printed, sizeof printed)) > 0)
         if (write(STDOUT_FILENO, printed, (size_t)size) < 0)
