@@ -18,7 +18,7 @@ set(posix
 
 # Windows: calls into the kernel, and functions that walk a stack by the tables of the images alone.
 set(win32
-  record_registers record_stack # of the other file
+  record_registers record_stack record_step # of the other file
   GetCurrentProcess GetCurrentThreadId GetLastError SetEvent Sleep TerminateProcess VirtualQuery NtQueryVirtualMemory
   RtlCaptureContext RtlRestoreContext RtlLookupFunctionEntry RtlVirtualUnwind
   GetThreadContext ResumeThread SuspendThread

@@ -130,12 +130,13 @@ static void the_default_leaves_memory_to_others(void **state)
 static void a_child_without_room_for_its_input_says_so(void **state)
 {
     const size_t size = 300 * MIB;
-    char *input = calloc(1, size);
+    char *input;
     xf_process *process;
     xf_status status;
 
     (void)state;
     skip_if_sanitized();
+    input = calloc(1, size);
     assert_non_null(input);
     assert_int_equal(xf_cleanup(), 0);
     setenv("XF_TEST_LIMITED", "1", 1);
