@@ -1,6 +1,7 @@
 /* Prints a report for a person, on one screen. */
 #include "base/error.h"
 #include "base/number.h"
+#include "base/path.h"
 #include "base/printable.h"
 #include "crossfork/report.h"
 #include "os/cancel.h"
@@ -146,16 +147,6 @@ static void print_stderr(const xf_report *report, FILE *stream)
     fputc('\n', stream);
 }
 
-static const char *base_name(const char *path)
-{
-    const char *base = path;
-
-    for (; *path; path++)
-        if (*path == '/' || *path == '\\')
-            base = path + 1;
-    return base;
-}
-
 static void print_frame(const xf_frame *frame, FILE *stream)
 {
     if (*frame->function)
@@ -171,7 +162,7 @@ static void print_frame(const xf_frame *frame, FILE *stream)
         fprintf(stream, "0x%llx", (unsigned long long)frame->address);
     else if (!*frame->file) {
         fputs(*frame->function ? " in " : "", stream);
-        printable_write(stream, base_name(frame->module), strlen(base_name(frame->module)));
+        printable_write(stream, path_base(frame->module), strlen(path_base(frame->module)));
         fprintf(stream, "+0x%llx", (unsigned long long)frame->offset);
     }
 }

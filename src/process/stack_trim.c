@@ -1,5 +1,6 @@
 #include "process/stack_trim.h"
 
+#include "base/path.h"
 #include "os/traits.h"
 
 #include <stdbool.h>
@@ -42,17 +43,6 @@ static size_t skip_exit(const xf_frame *frames, size_t count)
 
 /* ---- abort ----------------------------------------------------------------------------------- */
 
-/* The last part of a path, of either system. */
-static const char *file_of(const char *path)
-{
-    const char *name = path;
-
-    for (; *path; path++)
-        if (*path == '/' || *path == '\\')
-            name = path + 1;
-    return name;
-}
-
 /* Whether text begins so, in letters of either case. */
 static bool begins_with(const char *text, const char *start)
 {
@@ -64,7 +54,7 @@ static bool begins_with(const char *text, const char *start)
 
 static bool is_in_runtime(const xf_frame *frame)
 {
-    const char *file = file_of(frame->module);
+    const char *file = path_base(frame->module);
 
     for (const char *const *start = os.runtime_modules; *start; start++)
         if (begins_with(file, *start))
